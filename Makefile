@@ -1,0 +1,72 @@
+# make check is what a change must pass. CONTRIBUTING.md says which target is for what.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := check
+# The order of check's parts is meant: what fails cheaply comes first.
+.NOTPARALLEL:
+
+TOOLS := \
+	github.com/bufbuild/buf/cmd/buf@v1.75.0 \
+	github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 \
+	google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12 \
+	google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+# One empty file for each tool and version says that .bin holds it: .bin/buf@v1.75.0.
+STAMPS := $(addprefix .bin/,$(notdir $(TOOLS)))
+PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
+# The generated code; nothing else lies in this folder.
+GENERATED := internal/wire/workerpb
+
+.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate
+
+check: check-tidy check-nolint vet check-format check-generated lint cross test
+
+check-tidy:
+	go mod tidy -diff
+
+# An exception belongs into .golangci.yml, with its reason.
+check-nolint:
+	! grep -rnE '//[[:space:]]*(nolint|#nosec|lint:ignore|revive:disable)' --include='*.go' .
+
+vet:
+	go vet ./...
+
+check-format: tools
+	.bin/golangci-lint fmt --diff
+	.bin/buf format --diff --exit-code
+
+check-generated: tools
+	.bin/buf lint
+	tmp=$$(mktemp -d); trap 'rm -r "$$tmp"' EXIT; \
+	.bin/buf generate --output "$$tmp"; \
+	diff -ru "$(GENERATED)" "$$tmp/$(GENERATED)" || { echo 'generated code has changed: run make generate' >&2; exit 1; }
+
+lint: tools
+	.bin/golangci-lint run
+
+# vet sees the test files too.
+cross:
+	for p in $(PLATFORMS); do \
+		echo "build and vet for $$p"; \
+		export CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/}; \
+		go build ./...; \
+		go vet ./...; \
+	done
+
+# -count=1, because go test cannot see that a program has changed which a test builds and starts, or asks go list about.
+test:
+	go test -race -count=1 ./...
+
+tools: $(STAMPS)
+
+$(STAMPS):
+	GOBIN="$(CURDIR)/.bin" go install $(filter %/$(@F),$(TOOLS))
+	rm -f .bin/$(firstword $(subst @, ,$(@F)))@*
+	touch $@
+
+fmt: tools
+	.bin/golangci-lint fmt
+	.bin/buf format --write
+
+generate: tools
+	rm -rf $(GENERATED)
+	.bin/buf generate

@@ -1,0 +1,203 @@
+package host
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// block is consecutive items that were cut from the input together. It is the unit in which results are put in order; tasks are
+// the parts of it that are on their way.
+type block[In, Out any] struct {
+	first int // index of the first item in the run
+	in    []In
+	out   []Out // as long as in
+	cut   time.Time
+
+	// Guarded by the run's mutex.
+	left   int // items without an outcome
+	errs   map[int]*ItemError
+	blamed map[int]int // how often an item was begun in vain
+	spans  []span      // who ran what
+}
+
+// span is consecutive items of a block that one worker settled together.
+type span struct {
+	from, n     int
+	worker, pid int
+	wait, run   time.Duration // run is that of all n
+	itemNS      []uint64      // nil: only the sum is known
+}
+
+// Result is what became of one item.
+type Result[Out any] struct {
+	Index    int // the item's place in its run, from 0
+	Value    Out // the zero value if Err is set
+	Err      *ItemError
+	Worker   int // the worker's number; 0 if the item never reached one
+	PID      int
+	Attempts int           // how often the item was begun
+	Wait     time.Duration // from being read to being sent to the worker
+	Run      time.Duration // in the workload; the mean of its batch when items take less than some 10 µs
+}
+
+// results calls yield with the result of each item, in order.
+func (b *block[In, Out]) results(yield func(Result[Out]) bool) bool {
+	places := make([]*span, len(b.in)) // spans of items that were begun several times overlap, the last one holds
+	for i := range b.spans {
+		s := &b.spans[i]
+		for at := range s.n {
+			places[s.from+at] = s
+		}
+	}
+	for i := range b.in {
+		r := Result[Out]{Index: b.first + i, Attempts: 1 + b.blamed[i]}
+		if s := places[i]; s != nil {
+			r.Worker, r.PID, r.Wait = s.worker, s.pid, s.wait
+			if s.itemNS != nil {
+				r.Run = time.Duration(s.itemNS[i-s.from])
+			} else {
+				r.Run = s.run / time.Duration(s.n)
+			}
+		}
+		if e := b.errs[i]; e != nil {
+			r.Err = e
+			r.Attempts = e.Attempts
+		} else {
+			r.Value = b.out[i]
+		}
+		if !yield(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// task is a part of a block on its way through a worker. It is used by one lane, and by the worker that the lane hands it to.
+type task[In, Out any] struct {
+	run      *run[In, Out]
+	block    *block[In, Out]
+	from, to int  // places in the block
+	solo     bool // needs a worker of its own, so that a crash names it
+
+	done   int // settled, from from on
+	begun  time.Time
+	failed map[int]*ItemError // since the last settle, by place in the task
+	how    orders
+}
+
+func (t *task[In, Out]) first() int     { return t.block.first + t.from }
+func (t *task[In, Out]) size() int      { return t.to - t.from }
+func (t *task[In, Out]) settled() int   { return t.done }
+func (t *task[In, Out]) orders() orders { return t.how }
+
+func (t *task[In, Out]) native(apart bool) (in, out any, ok bool) {
+	if !t.run.native {
+		return nil, nil, false
+	}
+	from, to := t.from+t.done, t.to
+	if apart {
+		return t.block.in[from:to], make([]Out, to-from), true
+	}
+	return t.block.in[from:to], t.block.out[from:to], true
+}
+
+func (t *task[In, Out]) keep(from, n int, out any, at int) {
+	copy(t.block.out[t.from+from:][:n], out.([]Out)[at:])
+}
+
+func (t *task[In, Out]) pack(from, limit int) (column []byte, n int, bad *wire.ItemError) {
+	in := t.block.in[t.from+from : t.to]
+	codec := &t.run.in
+	if !t.how.json && codec.Fixed() {
+		n = min(len(in), max(1, limit/8))
+		return codec.AppendFixed(nil, in[:n]), n, nil
+	}
+	encode, aligned := codec.Append, codec.Aligned()
+	if t.how.json {
+		encode, aligned = codec.AppendJSON, false
+	}
+	most := t.run.pool.cfg.MaxItemBytes
+	var w wire.ColumnWriter
+	w.Reset(aligned)
+	for i, v := range in {
+		empty := w.Begin()
+		data, err := encode(empty, v)
+		switch size := len(data) - len(empty); {
+		case err != nil:
+			bad = &wire.ItemError{Kind: wire.BadItem, Message: err.Error()}
+		case size > most:
+			bad = &wire.ItemError{
+				Kind: wire.Oversize, Size: int64(size),
+				Message: fmt.Sprintf("item is %d bytes, the limit is %d (Config.MaxItemBytes)", size, most),
+			}
+		}
+		if bad != nil && i == 0 {
+			return nil, 0, bad
+		}
+		if bad != nil {
+			break
+		}
+		w.End(data)
+		if w.Size() >= limit {
+			break
+		}
+	}
+	return w.Bytes(), w.Len(), nil
+}
+
+func (t *task[In, Out]) unpack(from, n int, column []byte) error {
+	out := t.block.out[t.from+from:][:n]
+	codec := &t.run.out
+	if !t.how.json && codec.Fixed() {
+		return codec.ReadFixed(out, column)
+	}
+	decode, aligned := codec.Decode, codec.Aligned()
+	if t.how.json {
+		decode, aligned = codec.DecodeJSON, false
+	}
+	c, err := wire.OpenColumn(column, n, aligned)
+	if err != nil {
+		return err
+	}
+	most := t.run.pool.cfg.MaxResultBytes
+	for i := range out {
+		text := c.Next()
+		if t.failed[from+i] != nil {
+			continue
+		}
+		if len(text) > most {
+			t.fail(from+i, &wire.ItemError{
+				Kind: wire.Oversize, Size: int64(len(text)),
+				Message: fmt.Sprintf("result is %d bytes, the limit is %d (Config.MaxResultBytes)", len(text), most),
+			})
+			continue
+		}
+		if out[i], err = decode(text); err != nil {
+			return fmt.Errorf("result %d does not decode: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (t *task[In, Out]) fail(at int, e *wire.ItemError) {
+	if t.failed == nil {
+		t.failed = map[int]*ItemError{}
+	}
+	t.failed[at] = e
+}
+
+func (t *task[In, Out]) settle(n int, by WorkerInfo, ran time.Duration, itemNS []uint64) {
+	now := time.Now()
+	s := span{from: t.from + t.done, n: n, worker: by.Worker, pid: by.PID, wait: t.begun.Sub(t.block.cut), run: ran, itemNS: itemNS}
+	failed := t.failed
+	t.done += n
+	t.failed = nil
+	if n > 0 {
+		t.run.settle(t.block, s, failed, t.from)
+		t.run.pool.cfg.Observer.Observe(BatchDone{
+			Worker: by.Worker, PID: by.PID, First: t.block.first + s.from, Items: n, Wait: s.wait, Trip: now.Sub(t.begun), Run: ran,
+		})
+	}
+}

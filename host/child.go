@@ -1,0 +1,193 @@
+package host
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-plugin/runner"
+)
+
+// child is the operating system's side of a worker process: it starts it in a group of its own, keeps its exit status, and
+// kills the group, not just the one. go-plugin sees it as its runner.
+type child struct {
+	cmd     *exec.Cmd
+	spawner *spawner
+	sockets string // the folder in which the process has to listen
+	output  *output
+
+	network, address string // of its server, checked
+
+	pipes     []*os.File // the host's ends
+	handshake io.ReadCloser
+	first     chan string   // the first line on stdout
+	exited    chan struct{} // closed when the process has been reaped
+	spawned   atomic.Bool   // there is a process
+	doomed    atomic.Bool   // it was to be killed, perhaps before there was one
+	state     *os.ProcessState
+	started   time.Time
+}
+
+var _ runner.Runner = (*child)(nil)
+
+// newChild returns a child that go-plugin is going to start.
+func newChild(spawner *spawner, output *output) *child {
+	return &child{spawner: spawner, output: output, exited: make(chan struct{})}
+}
+
+// Start starts the process. Its stdin is empty: the host's is not shared.
+func (c *child) Start(context.Context) error {
+	stdout, stdoutW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer stdoutW.Close()
+	stderr, stderrW, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, stdout.Close())
+	}
+	defer stderrW.Close()
+	c.pipes = []*os.File{stdout, stderr}
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = nil, stdoutW, stderrW
+	c.started = time.Now()
+	if err := c.spawner.start(c.cmd); err != nil {
+		c.closePipes()
+		return err
+	}
+	c.spawned.Store(true)
+	if c.doomed.Load() {
+		killGroup(c.cmd.Process)
+	}
+	go func() {
+		defer close(c.exited)
+		awaitExit(c.pid())
+		killGroup(c.cmd.Process) // what it leaves behind; before it is reaped its number can be nobody else's
+		c.state, _ = c.cmd.Process.Wait()
+	}()
+	c.first = make(chan string, 1)
+	c.handshake = c.output.handshakeReader(stdout, c.first)
+	c.output.done.Go(func() { c.output.read(bufio.NewReader(stderr)) })
+	return nil
+}
+
+func (c *child) closePipes() {
+	for _, p := range c.pipes {
+		_ = p.Close()
+	}
+}
+
+// Stdout gives go-plugin the handshake line; Stderr nothing, because output reads it.
+func (c *child) Stdout() io.ReadCloser { return c.handshake }
+func (c *child) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Name is part of [runner.Runner].
+func (c *child) Name() string { return c.cmd.Path }
+
+// ID is part of [runner.Runner]: the process id, or nothing before the start.
+func (c *child) ID() string {
+	if !c.spawned.Load() {
+		return ""
+	}
+	return strconv.Itoa(c.pid())
+}
+
+// Diagnose is part of [runner.Runner]; the host describes failed starts itself.
+func (c *child) Diagnose(context.Context) string { return "" }
+
+func (c *child) pid() int { return c.cmd.Process.Pid }
+
+// Wait waits for the process to be reaped.
+func (c *child) Wait(context.Context) error {
+	<-c.exited
+	return nil
+}
+
+// Kill is part of [runner.Runner].
+func (c *child) Kill(context.Context) error {
+	c.kill()
+	return nil
+}
+
+// kill kills the process and its group; if it has not been started yet, it will be killed when it is.
+func (c *child) kill() {
+	c.doomed.Store(true) // before spawned is looked at: either we see the process, or Start sees us
+	if c.spawned.Load() && !isClosed(c.exited) {
+		killGroup(c.cmd.Process)
+	}
+}
+
+// bury kills what is left, waits for it and lets go of the pipes. It is done within a few seconds whatever the process does.
+func (c *child) bury() {
+	if !c.spawned.Load() {
+		_ = os.RemoveAll(c.sockets) // empty when there is none
+		return
+	}
+	c.kill()
+	select {
+	case <-c.exited:
+	case <-time.After(3 * time.Second): // in the kernel's hands, as on a dead network disk
+	}
+	c.output.lines(100 * time.Millisecond)
+	c.closePipes() // ends the readers even if a process that left the group holds the other ends
+	_ = os.RemoveAll(c.sockets)
+}
+
+// PluginToHost checks the address that the process wants to be called at: whatever it says, the host dials nothing but a
+// socket in the folder that it made for it.
+func (c *child) PluginToHost(network, address string) (string, string, error) {
+	if usesTCP {
+		if network != "tcp" || !strings.HasPrefix(address, "127.0.0.1:") {
+			return "", "", fmt.Errorf("plugin listens at %s %q, want tcp on 127.0.0.1", network, address)
+		}
+		c.network, c.address = network, address
+		return network, address, nil
+	}
+	if network != "unix" || filepath.Dir(address) != filepath.Clean(c.sockets) {
+		return "", "", fmt.Errorf("plugin listens at %s %q, want a unix socket in %q", network, address, c.sockets)
+	}
+	info, err := os.Lstat(address)
+	if err != nil {
+		return "", "", err
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return "", "", fmt.Errorf("plugin listens at %q, which is no socket but %s", address, info.Mode())
+	}
+	c.network, c.address = network, address
+	return network, address, nil
+}
+
+// HostToPlugin is part of [runner.Runner].
+func (c *child) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// death says in words how the process ended, with its exit code (-1 for a signal) and the name of the signal.
+func (c *child) death() (words string, code int, signal string) {
+	select {
+	case <-c.exited:
+	default:
+		return "process does not end", -1, ""
+	}
+	if c.state == nil {
+		return "process was reaped by somebody else", -1, ""
+	}
+	if name, text := signalOf(c.state); name != "" {
+		return fmt.Sprintf("process ended by %s (%s)", name, text), -1, name
+	}
+	return fmt.Sprintf("process ended with exit code %d", c.state.ExitCode()), c.state.ExitCode(), ""
+}
+
+// dial connects to the address that PluginToHost has checked.
+func (c *child) dial(ctx context.Context) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, c.network, c.address)
+}

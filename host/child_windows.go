@@ -1,0 +1,19 @@
+package host
+
+import (
+	"os"
+	"syscall"
+)
+
+const usesTCP = true // go-plugin listens on loopback here, so its AutoMTLS is on
+
+func killGroup(p *os.Process) { _ = p.Kill() }
+
+func dumpGoroutines(*os.Process) {}
+
+func signalOf(*os.ProcessState) (name, text string) { return "", "" }
+
+// isolate keeps the terminal's Ctrl-C from the process.
+func isolate() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+}

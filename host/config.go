@@ -1,0 +1,160 @@
+package host
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/sdk"
+)
+
+// Mode is where the items of a pool run.
+type Mode string
+
+// The modes.
+const (
+	Process    Mode = "process"    // in plugin processes, isolated from the host and from one another
+	Goroutine  Mode = "goroutine"  // on goroutines of this process
+	Sequential Mode = "sequential" // one after the other on one goroutine of this process
+)
+
+// Config says what a pool runs, and on what. Plugin or Workload must be set; the zero value of every other field is the default
+// that its comment states.
+type Config struct {
+	// Plugin is the workload's name or the path of its executable, see [Find].
+	Plugin string
+	// PluginDirs are searched for parhost-plugin-NAME before the usual places.
+	PluginDirs []string
+	// Workload is linked into this program. Goroutine and Sequential run it directly. Process starts this program again as
+	// the worker: its main must begin with [sdk.ServeChild].
+	Workload *sdk.Workload
+
+	Mode Mode // default Process
+
+	// Workers is their number: from 1, or by joblib's rule -1 for one per CPU and -2 for all CPUs but one. Default -1.
+	// Sequential always has one.
+	Workers int
+	// Threads is how many batches one worker process runs at once. Default: what the manifest says, else 1.
+	Threads int
+
+	// Env is added to the environment of worker processes, as "KEY=value". Of the host's own environment they get only what
+	// programs need to find their way (PATH, HOME, locale, time zone and the like), and no more CPUs than their share.
+	Env []string
+	// Dir is the working folder of worker processes. Default: the host's.
+	Dir string
+	// TempDir is where the pool's private folder of sockets is made. Default: the system's folder for temporary files.
+	TempDir string
+
+	Batch  int // items per batch. Default 0: sized by measured time
+	Window int // batches that wait in a worker or run there, for each of its threads. Default 2
+
+	ItemTimeout  time.Duration // limit of one item. Default 0: none
+	StartTimeout time.Duration // from exec to the manifest. Default 10 s
+	SetupTimeout time.Duration // of the workload's Setup. Default 5 min
+	Grace        time.Duration // from asking an item or a worker to end, to killing it. Default 500 ms
+
+	MaxItemBytes   int // one item as it travels. Default 64 MiB
+	MaxResultBytes int // one result as it travels. Default 64 MiB
+
+	// Retries is how often an item is begun again after a crash, a timeout or running out of memory, if the manifest says
+	// Idempotent. Default 0.
+	Retries int
+	// RetryAlways retries items of workloads that are not idempotent too.
+	RetryAlways bool
+
+	// A worker process is replaced, between two batches, once it is beyond any of these. 0: never.
+	MaxItems int           // items run
+	MaxAge   time.Duration // since its start
+	MaxRSS   int64         // resident bytes, looked at once a second
+
+	Logger   hclog.Logger // gets the pool's own words and the workloads'. Default: discards
+	Observer Observer     // sees every event of the pool. Default: none
+}
+
+// withDefaults checks all fields and returns the config with its defaults filled in.
+func (c Config) withDefaults() (Config, error) {
+	if c.Mode == "" {
+		c.Mode = Process
+	}
+	if c.Workers == 0 {
+		c.Workers = -1
+	}
+	workers, err := CountWorkers(c.Workers)
+	switch {
+	case err != nil:
+		return c, &ConfigError{"Workers", err.Error()}
+	case c.Plugin == "" && c.Workload == nil:
+		return c, &ConfigError{"Plugin", "neither Plugin nor Workload is set"}
+	case c.Mode != Process && c.Mode != Goroutine && c.Mode != Sequential:
+		return c, &ConfigError{"Mode", fmt.Sprintf("%q is none of process, goroutine, sequential", c.Mode)}
+	case c.Mode != Process && c.Workload == nil:
+		return c, &ConfigError{"Workload", fmt.Sprintf("mode %s runs a workload that is linked in, and %q is an executable", c.Mode, c.Plugin)}
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"Threads", int64(c.Threads)},
+		{"Batch", int64(c.Batch)},
+		{"Window", int64(c.Window)},
+		{"ItemTimeout", int64(c.ItemTimeout)},
+		{"StartTimeout", int64(c.StartTimeout)},
+		{"SetupTimeout", int64(c.SetupTimeout)},
+		{"Grace", int64(c.Grace)},
+		{"MaxItemBytes", int64(c.MaxItemBytes)},
+		{"MaxResultBytes", int64(c.MaxResultBytes)},
+		{"Retries", int64(c.Retries)},
+		{"MaxItems", int64(c.MaxItems)},
+		{"MaxAge", int64(c.MaxAge)},
+		{"MaxRSS", c.MaxRSS},
+	} {
+		if f.value < 0 {
+			return c, &ConfigError{f.name, fmt.Sprintf("%d is negative", f.value)}
+		}
+	}
+	if c.MaxRSS > 0 && c.Mode == Process && !canReadRSS {
+		return c, &ConfigError{"MaxRSS", "the memory of a process cannot be read on " + runtime.GOOS}
+	}
+	c.Workers = workers
+	if c.Mode == Sequential {
+		c.Workers, c.Window = 1, 1
+	}
+	if c.Plugin == "" {
+		c.Plugin = c.Workload.Manifest().Name
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	if c.Observer == nil {
+		c.Observer = ignore{}
+	}
+	fill(&c.Window, 2)
+	fill(&c.StartTimeout, 10*time.Second)
+	fill(&c.SetupTimeout, 5*time.Minute)
+	fill(&c.Grace, 500*time.Millisecond)
+	fill(&c.MaxItemBytes, wire.DefaultMaxItemBytes)
+	fill(&c.MaxResultBytes, wire.DefaultMaxResultBytes)
+	return c, nil
+}
+
+func fill[T comparable](field *T, value T) {
+	if *field == *new(T) {
+		*field = value
+	}
+}
+
+// CountWorkers applies joblib's rule: n from 1 is itself, -1 is every CPU, -2 all but one and so on, but at least one. CPUs are
+// those that this process may use, by affinity and by its container's quota. 0 is an error.
+func CountWorkers(n int) (int, error) {
+	switch {
+	case n > 0:
+		return n, nil
+	case n < 0:
+		return max(1, runtime.GOMAXPROCS(0)+1+n), nil
+	default:
+		return 0, fmt.Errorf("0 workers can do nothing: give 1 or more, or -1 for one per CPU")
+	}
+}

@@ -1,0 +1,105 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// ItemError is why an item has no result. It is the same type with the same fields in every mode.
+type ItemError = wire.ItemError
+
+// Kind says what happened to an item that has no result.
+type Kind = wire.Kind
+
+// The kinds of failure, as they stand in [ItemError] and in records.
+const (
+	BadItem     = wire.BadItem
+	Failed      = wire.Failed
+	Panicked    = wire.Panicked
+	Timeout     = wire.Timeout
+	Crashed     = wire.Crashed
+	OutOfMemory = wire.OutOfMemory
+	Oversize    = wire.Oversize
+	Canceled    = wire.Canceled
+)
+
+// What an [ItemError] matches with errors.Is, by its kind.
+var (
+	ErrBadItem     = wire.ErrBadItem
+	ErrFailed      = wire.ErrFailed
+	ErrPanic       = wire.ErrPanic
+	ErrTimeout     = wire.ErrTimeout
+	ErrCrashed     = wire.ErrCrashed
+	ErrOutOfMemory = wire.ErrOutOfMemory
+	ErrOversize    = wire.ErrOversize
+	ErrCanceled    = wire.ErrCanceled
+)
+
+var (
+	// ErrClosed is returned for work that comes after Shutdown or Close, or that Close cut off.
+	ErrClosed = errors.New("pool is closed")
+	// ErrNotFound matches the error of [Find] for a name that no plugin has.
+	ErrNotFound = errors.New("no such plugin")
+)
+
+// ConfigError names the field of a [Config] that cannot be used.
+type ConfigError struct {
+	Field   string
+	Problem string
+}
+
+func (e *ConfigError) Error() string { return "Config." + e.Field + ": " + e.Problem }
+
+// StartError says at which stage a worker's start failed, and what the process said last.
+type StartError struct {
+	Worker int    // its number in the pool, from 1
+	Plugin string // as Config named it
+	Stage  string // "exec", "handshake", "dial", "describe" or "set-up"
+	Err    error
+	Stderr []string // the last lines
+}
+
+func (e *StartError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "start worker %d of %q: %s: %v", e.Worker, e.Plugin, e.Stage, e.Err)
+	if len(e.Stderr) > 0 {
+		fmt.Fprintf(&b, "; stderr: %q", strings.Join(e.Stderr, "\n"))
+	}
+	return b.String()
+}
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+// BrokenError says that a pool gave up because its workers could not be started again.
+type BrokenError struct {
+	Failures int // starts that failed one after the other
+	Err      error
+}
+
+func (e *BrokenError) Error() string {
+	return fmt.Sprintf("gave up after %d failed starts in a row, the last one: %v", e.Failures, e.Err)
+}
+
+func (e *BrokenError) Unwrap() error { return e.Err }
+
+// ItemErrors is what [Map] returns when some items failed.
+type ItemErrors struct {
+	Items int          // all items of the call
+	Errs  []*ItemError // of those that failed, by index
+}
+
+func (e *ItemErrors) Error() string {
+	return fmt.Sprintf("%d of %d items failed, the first: %v", len(e.Errs), e.Items, e.Errs[0])
+}
+
+// Unwrap returns the errors of the items.
+func (e *ItemErrors) Unwrap() []error {
+	errs := make([]error, len(e.Errs))
+	for i, err := range e.Errs {
+		errs[i] = err
+	}
+	return errs
+}

@@ -1,0 +1,114 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// executablePrefix is what the name of a plugin's executable begins with.
+const executablePrefix = "parhost-plugin-"
+
+// PathEnv names the variable that lists folders of plugins, separated as PATH is.
+const PathEnv = "PARHOST_PLUGIN_PATH"
+
+// Find returns the path of a plugin's executable. A name with a path separator is the path itself; any other is looked for as
+// parhost-plugin-NAME in dirs, in the folders of PARHOST_PLUGIN_PATH, beside this program, and in the user's data folder.
+//
+// The error matches [ErrNotFound] if there is none, and says where it looked.
+func Find(name string, dirs ...string) (string, error) {
+	if strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, "/") {
+		return executable(name)
+	}
+	dirs = SearchDirs(dirs...)
+	for _, dir := range dirs {
+		path := filepath.Join(dir, executablePrefix+name+exeSuffix())
+		if _, err := os.Stat(path); err == nil {
+			return executable(path)
+		}
+	}
+	return "", fmt.Errorf("%w: %q: no %s%s in %s", ErrNotFound, name, executablePrefix, name, strings.Join(dirs, ", "))
+}
+
+// Installed returns the plugins in the folders that [Find] looks in, by name; the first folder wins.
+func Installed(dirs ...string) map[string]string {
+	found := map[string]string{}
+	for _, dir := range slices.Backward(SearchDirs(dirs...)) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // a folder that is not there holds none
+		}
+		for _, e := range entries {
+			name, ok := strings.CutPrefix(strings.TrimSuffix(e.Name(), exeSuffix()), executablePrefix)
+			path := filepath.Join(dir, e.Name())
+			if _, err := executable(path); ok && err == nil {
+				found[name] = path
+			}
+		}
+	}
+	return found
+}
+
+// SearchDirs returns the folders that [Find] looks in, first things first.
+func SearchDirs(dirs ...string) []string {
+	all := slices.Clone(dirs)
+	for _, dir := range filepath.SplitList(os.Getenv(PathEnv)) {
+		if dir != "" {
+			all = append(all, dir)
+		}
+	}
+	if self, err := os.Executable(); err == nil {
+		all = append(all, filepath.Dir(self))
+	}
+	if dir := dataDir(); dir != "" {
+		all = append(all, filepath.Join(dir, "parhost", "plugins"))
+	}
+	return all
+}
+
+// dataDir is the user's folder for data of programs.
+func dataDir() string {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return dir
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	switch runtime.GOOS {
+	case "windows":
+		return os.Getenv("LOCALAPPDATA")
+	case "darwin":
+		return filepath.Join(home, "Library", "Application Support")
+	default:
+		return filepath.Join(home, ".local", "share")
+	}
+}
+
+// executable checks that a file is there to be executed, and returns its absolute path.
+func executable(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%w: %q does not exist", ErrNotFound, path)
+	case err != nil:
+		return "", err
+	case info.IsDir():
+		return "", fmt.Errorf("%w: %q is a folder", ErrNotFound, path)
+	case runtime.GOOS != "windows" && info.Mode()&0o111 == 0:
+		return "", fmt.Errorf("%w: %q is not executable (chmod +x?)", ErrNotFound, path)
+	}
+	return filepath.Abs(path)
+}
+
+func exeSuffix() string {
+	if runtime.GOOS == "windows" {
+		return ".exe"
+	}
+	return ""
+}

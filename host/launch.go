@@ -1,0 +1,284 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// launcher starts the worker processes of one pool.
+type launcher struct {
+	cfg     *Config
+	path    string // of the executable
+	env     []string
+	sockets string // a private folder
+	spawner *spawner
+	alive   [2]*os.File // a pipe whose writing end closes when the host is gone
+}
+
+// openLauncher finds the executable and makes what all workers share.
+func openLauncher(cfg *Config) (*launcher, error) {
+	l := &launcher{cfg: cfg}
+	var err error
+	if cfg.Workload != nil {
+		l.path, err = os.Executable()
+	} else {
+		l.path, err = Find(cfg.Plugin, cfg.PluginDirs...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.env = environment(cfg)
+	if l.sockets, err = privateDir(cfg.TempDir); err != nil {
+		return nil, err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(l.sockets))
+	}
+	l.alive = [2]*os.File{r, w}
+	l.spawner = newSpawner()
+	return l, nil
+}
+
+// close lets go of everything. All workers must be gone.
+func (l *launcher) close() {
+	l.spawner.close()
+	_ = l.alive[0].Close()
+	_ = l.alive[1].Close()
+	_ = os.RemoveAll(l.sockets)
+}
+
+// socketNameBytes is what go-plugin adds to the private folder: two names with random numbers of up to ten digits.
+const socketNameBytes = len("/plugin-dir4294967295/plugin4294967295")
+
+// privateDir makes a folder that only this user can enter, with a path short enough for sockets: theirs end at 104 to 108 bytes.
+func privateDir(base string) (string, error) {
+	if base == "" {
+		base = os.TempDir()
+	}
+	dir, err := os.MkdirTemp(base, fmt.Sprintf("parhost-%d-", os.Getpid()))
+	if err != nil {
+		return "", fmt.Errorf("make a folder for sockets: %w", err)
+	}
+	if longest := len(dir) + socketNameBytes; !usesTCP && longest > 103 {
+		_ = os.Remove(dir)
+		return "", fmt.Errorf("a socket in %q would have a path of %d bytes, the limit is 103 (set TMPDIR or Config.TempDir to a shorter one)", base, longest)
+	}
+	return dir, nil
+}
+
+// passedOn are the variables of the host's environment that a worker gets, besides those of Config.Env.
+var passedOn = []string{
+	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM",
+	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "TEMP", "TMP", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", // Windows
+}
+
+// environment returns the environment of a worker process: explicit, so that no secret of the host gets into it by accident,
+// and with the worker's share of the CPUs for the libraries that would otherwise take them all.
+func environment(cfg *Config) []string {
+	var env []string
+	for _, key := range passedOn {
+		if value, ok := os.LookupEnv(key); ok {
+			env = append(env, key+"="+value)
+		}
+	}
+	for _, kv := range os.Environ() {
+		if strings.HasPrefix(kv, "LC_") {
+			env = append(env, kv)
+		}
+	}
+	cpus := runtime.GOMAXPROCS(0)
+	share := strconv.Itoa(max(1, cpus/cfg.Workers, min(cfg.Threads, cpus)))
+	for _, key := range []string{"GOMAXPROCS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"} {
+		env = append(env, key+"="+share)
+	}
+	env = append(env,
+		wire.EnvMaxItemBytes+"="+strconv.Itoa(cfg.MaxItemBytes),
+		wire.EnvLogLevel+"="+cfg.Logger.GetLevel().String(),
+	)
+	if cfg.Workload != nil {
+		env = append(env, wire.EnvWorkload+"="+cfg.Workload.Manifest().Name)
+	} else {
+		env = append(env, wire.EnvWorkload+"=") // a plugin that is itself a host must not take itself for a child of its own
+	}
+	return append(env, cfg.Env...)
+}
+
+// launch starts worker number and returns it ready for items. On an error nothing of it is left.
+func (l *launcher) launch(ctx context.Context, number int) (_ *process, err error) {
+	p := &process{
+		number: number, cfg: l.cfg, calls: map[uint64]*call{}, dead: make(chan struct{}),
+		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
+	}
+	p.child = newChild(l.spawner, &output{logger: p.logger})
+	stage := "exec"
+	defer func() {
+		if err != nil {
+			err = p.stillborn(ctx, stage, err)
+		}
+	}()
+
+	ctx, cancel := context.WithTimeoutCause(ctx, l.cfg.StartTimeout, fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout))
+	defer cancel()
+	p.client = l.client(p.child)
+	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
+	stop := context.AfterFunc(ctx, func() { _ = p.child.Kill(ctx) })
+	defer stop()
+	if _, err = p.client.Start(); err != nil {
+		if p.child.spawned.Load() {
+			stage = "handshake"
+			err = l.handshakeError(p.child, err)
+		}
+		return nil, err
+	}
+	stage = "dial"
+	protocol, err := p.client.Client()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := protocol.Dispense(wire.PluginName)
+	if err != nil {
+		return nil, err
+	}
+	stage = "describe"
+	service := raw.(workerpb.WorkerServiceClient)
+	answer, err := service.Describe(ctx, &workerpb.DescribeRequest{})
+	if err != nil {
+		return nil, err
+	}
+	if err = checkManifest(answer.GetManifest()); err != nil {
+		return nil, err
+	}
+	p.manifest, p.service = answer.GetManifest(), service
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
+	stage = "set-up"
+	return p, p.open(ctx)
+}
+
+// client returns go-plugin's client for a child that has not been started.
+func (l *launcher) client(c *child) *plugin.Client {
+	return plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: servicePlugin{}}},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		Logger:           hclog.NewNullLogger(),
+		StartTimeout:     l.cfg.StartTimeout,
+		SkipHostEnv:      true,
+		AutoMTLS:         usesTCP, // 40 ms for each start; a socket in a private folder does not need it
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.sockets},
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, sockets string) (runner.Runner, error) {
+			cmd := exec.Command(l.path)
+			cmd.Env = append(append(cmd.Env, l.env...), spec.Env...)
+			cmd.Dir = l.cfg.Dir
+			cmd.SysProcAttr = isolate()
+			if runtime.GOOS != "windows" {
+				cmd.ExtraFiles = []*os.File{l.alive[0]}
+				cmd.Env = append(cmd.Env, wire.EnvAlive+"=3")
+			}
+			c.cmd, c.sockets = cmd, sockets
+			return c, nil
+		},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return c.dial(ctx) }),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.cfg.MaxResultBytes + wire.BatchBytes + wire.MessageSlack)),
+			grpc.WithInitialWindowSize(wire.WindowBytes),
+			grpc.WithInitialConnWindowSize(wire.WindowBytes),
+			grpc.WithReadBufferSize(wire.BufferBytes),
+			grpc.WithWriteBufferSize(wire.BufferBytes),
+			grpc.WithUnaryInterceptor(noShutdown),
+			grpc.WithStreamInterceptor(workOnly),
+		},
+	})
+}
+
+// noShutdown keeps go-plugin's Shutdown call from being made: it has no deadline, so that a plugin which does not answer holds
+// its host for ever. Workers end when their stream does, or are killed.
+func noShutdown(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if strings.HasPrefix(method, "/plugin.GRPCController/") {
+		return nil
+	}
+	return invoke(ctx, method, req, reply, cc, opts...)
+}
+
+// workOnly refuses go-plugin's own streams, which are of no use here and wait for a plugin's answer without a deadline.
+func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if strings.HasPrefix(method, "/plugin.") {
+		return nil, status.Error(codes.Unimplemented, "parhost hosts do not use "+method)
+	}
+	return open(ctx, desc, cc, method, opts...)
+}
+
+// handshakeError says in people's words what go-plugin found wrong with the first line on stdout.
+func (l *launcher) handshakeError(c *child, cause error) error {
+	select {
+	case <-c.exited:
+	case <-time.After(50 * time.Millisecond): // a program that is no plugin is on its way out
+	}
+	var line string
+	select {
+	case line = <-c.first:
+	default:
+		select {
+		case <-c.exited:
+		default:
+			return fmt.Errorf("no handshake line on stdout after %v (Config.StartTimeout)", l.cfg.StartTimeout)
+		}
+	}
+	words, _, _ := c.death()
+	switch {
+	case strings.Count(line, "|") >= 3:
+		return fmt.Errorf("%q: %w", line, errors.New(strings.Join(strings.Fields(cause.Error()), " ")))
+	case line != "":
+		return fmt.Errorf("stdout says %q, which is no handshake; is it a parhost plugin?", line)
+	default:
+		return fmt.Errorf("%s before it wrote a handshake line; is it a parhost plugin?", words)
+	}
+}
+
+// checkManifest checks what a plugin says of itself before anything is made of it.
+func checkManifest(m *workerpb.Manifest) error {
+	switch {
+	case m == nil:
+		return errors.New("the plugin sent no manifest")
+	case m.GetName() == "":
+		return errors.New("manifest: the name is empty")
+	case !wire.KnownKind(m.GetItemKind()):
+		return fmt.Errorf("manifest: item kind %q is not one of this protocol version", m.GetItemKind())
+	case !wire.KnownKind(m.GetResultKind()):
+		return fmt.Errorf("manifest: result kind %q is not one of this protocol version", m.GetResultKind())
+	case m.GetThreads() > 1<<16:
+		return fmt.Errorf("manifest: %d threads, the limit is %d", m.GetThreads(), 1<<16)
+	}
+	return nil
+}
+
+// servicePlugin is the worker service as go-plugin dispenses it.
+type servicePlugin struct{ plugin.NetRPCUnsupportedPlugin }
+
+func (servicePlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, cc *grpc.ClientConn) (any, error) {
+	return workerpb.NewWorkerServiceClient(cc), nil
+}
+
+func (servicePlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("a host serves no plugin")
+}

@@ -1,0 +1,212 @@
+package host
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// lender lends workers to batches. A worker may be lent several times over, so that the next batch waits in it while the one
+// before runs.
+//
+// Those who wait are served strictly in order: a batch that needs a worker of its own is not overtaken for ever by batches
+// that do not.
+type lender struct {
+	mu      sync.Mutex
+	places  []*place
+	waiting []*waiter
+	last    int   // the place lent last; the search begins behind it, so that all get their turn
+	err     error // set when nothing will be lent any more
+}
+
+// place is a worker in the lender's books.
+type place struct {
+	worker  worker
+	lent    int  // batches it holds
+	solo    bool // one batch has it alone
+	retired bool // somebody waits for it to be drained
+
+	drained chan struct{} // closed when it is retired and nobody holds it
+	leaving chan struct{} // closed when the worker asked to be replaced
+	full    chan struct{} // closed when it has run all the items that it may
+	most    int           // of these; 0 means no limit
+}
+
+type waiter struct {
+	depth int
+	solo  bool
+	got   chan *place // has room for one
+}
+
+// acquire waits for a worker that holds fewer than depth batches; solo asks for one that holds none and takes no other.
+func (l *lender) acquire(ctx context.Context, depth int, solo bool) (*place, error) {
+	l.mu.Lock()
+	if l.err != nil {
+		defer l.mu.Unlock()
+		return nil, l.err
+	}
+	if len(l.waiting) == 0 {
+		if p := l.pick(depth, solo); p != nil {
+			l.mu.Unlock()
+			return p, nil
+		}
+	}
+	w := &waiter{depth: depth, solo: solo, got: make(chan *place, 1)}
+	l.waiting = append(l.waiting, w)
+	l.mu.Unlock()
+	select {
+	case p := <-w.got:
+		return l.received(p)
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	i := slices.Index(l.waiting, w)
+	if i >= 0 {
+		l.waiting = slices.Delete(l.waiting, i, i+1)
+		l.serve() // whoever stood behind may not need as much
+	}
+	l.mu.Unlock()
+	if i < 0 {
+		if p, err := l.received(<-w.got); err == nil {
+			l.release(p, false)
+		}
+	}
+	return nil, context.Cause(ctx)
+}
+
+// received reads what a waiter was given: nil means that the lender has closed.
+func (l *lender) received(p *place) (*place, error) {
+	if p != nil {
+		return p, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return nil, l.err
+}
+
+// pick lends the place with the fewest batches. Called with mu held.
+func (l *lender) pick(depth int, solo bool) *place {
+	if solo {
+		depth = 1
+	}
+	best := -1
+	for i := range l.places {
+		at := (l.last + 1 + i) % len(l.places)
+		p := l.places[at]
+		if p.solo || p.lent >= depth {
+			continue
+		}
+		if best < 0 || p.lent < l.places[best].lent {
+			best = at
+		}
+		if p.lent == 0 {
+			break
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	p := l.places[best]
+	l.last = best
+	p.lent++
+	p.solo = solo
+	return p
+}
+
+// serve gives workers to those who wait, in order. Called with mu held.
+func (l *lender) serve() {
+	for len(l.waiting) > 0 {
+		w := l.waiting[0]
+		p := l.pick(w.depth, w.solo)
+		if p == nil {
+			return
+		}
+		l.waiting = l.waiting[1:]
+		w.got <- p
+	}
+}
+
+// release takes back one lending; leaving says that the worker asked to be replaced.
+func (l *lender) release(p *place, leaving bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.lent--
+	p.solo = false
+	if leaving && !isClosed(p.leaving) {
+		close(p.leaving)
+		l.drop(p)
+	}
+	if p.most > 0 && !isClosed(p.full) && p.worker.info().Items >= p.most {
+		close(p.full)
+	}
+	if p.retired {
+		if p.lent == 0 {
+			close(p.drained)
+		}
+		return
+	}
+	l.serve()
+}
+
+// add puts a worker into the books; most is the number of items after which it is full, 0 means never.
+func (l *lender) add(w worker, most int) *place {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &place{worker: w, most: most, drained: make(chan struct{}), leaving: make(chan struct{}), full: make(chan struct{})}
+	l.places = append(l.places, p)
+	l.serve()
+	return p
+}
+
+// retire takes a worker out of the books for good. The returned channel is closed when nobody holds it any more. It is called
+// once for each place.
+func (l *lender) retire(p *place) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop(p)
+	p.retired = true
+	if p.lent == 0 {
+		close(p.drained)
+	}
+	return p.drained
+}
+
+// drop keeps a worker from being lent again. Called with mu held.
+func (l *lender) drop(p *place) {
+	l.places = slices.DeleteFunc(l.places, func(q *place) bool { return q == p })
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// close refuses all who wait and all who come, with err. The first error stays.
+func (l *lender) close(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = err
+	}
+	for _, w := range l.waiting {
+		w.got <- nil
+	}
+	l.waiting = nil
+}
+
+// snapshot describes the workers in the books.
+func (l *lender) snapshot() []WorkerInfo {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	infos := make([]WorkerInfo, len(l.places))
+	for i, p := range l.places {
+		infos[i] = p.worker.info()
+		infos[i].Batches = p.lent
+	}
+	slices.SortFunc(infos, func(a, b WorkerInfo) int { return a.Worker - b.Worker })
+	return infos
+}

@@ -1,0 +1,78 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// Manifest is what a workload says of itself, as a host knows it.
+type Manifest struct {
+	Name          string            `json:"name"`
+	Version       string            `json:"version,omitempty"`
+	Description   string            `json:"description,omitempty"`
+	Examples      []json.RawMessage `json:"examples,omitempty"`
+	ItemKind      string            `json:"item_kind"`
+	ResultKind    string            `json:"result_kind"`
+	ItemSchema    json.RawMessage   `json:"item_schema,omitempty"`
+	ResultSchema  json.RawMessage   `json:"result_schema,omitempty"`
+	Idempotent    bool              `json:"idempotent"`
+	NotConcurrent bool              `json:"not_concurrent"`
+	Prefer        Mode              `json:"prefer,omitempty"`
+	Threads       int               `json:"threads"`
+	ItemTime      time.Duration     `json:"item_time_ns,omitempty"`
+	SDK           string            `json:"sdk,omitempty"`
+}
+
+// manifestOf takes over a checked manifest. Texts that have to be JSON and are not are left out.
+func manifestOf(pb *workerpb.Manifest) Manifest {
+	m := Manifest{
+		Name: pb.GetName(), Version: pb.GetVersion(), Description: pb.GetDescription(),
+		ItemKind: pb.GetItemKind(), ResultKind: pb.GetResultKind(),
+		Idempotent: pb.GetIdempotent(), NotConcurrent: pb.GetNotConcurrent(), Prefer: Mode(pb.GetPrefer()),
+		Threads: int(max(1, pb.GetThreads())), ItemTime: time.Duration(min(pb.GetItemTimeNs(), 1<<62)), SDK: pb.GetSdk(),
+	}
+	for _, example := range pb.GetExamples() {
+		if json.Valid(example) {
+			m.Examples = append(m.Examples, example)
+		}
+	}
+	if s := pb.GetItemSchema(); json.Valid([]byte(s)) {
+		m.ItemSchema = json.RawMessage(s)
+	}
+	if s := pb.GetResultSchema(); json.Valid([]byte(s)) {
+		m.ResultSchema = json.RawMessage(s)
+	}
+	return m
+}
+
+// Manifest returns what the pool's workload says of itself, without the schemas.
+func (p *Pool) Manifest() Manifest { return p.manifest }
+
+// Describe returns the manifest with the schemas of items and results, for which it asks a worker.
+func (p *Pool) Describe(ctx context.Context) (Manifest, error) {
+	if p.cfg.Workload != nil {
+		pb, err := p.cfg.Workload.Describe(true)
+		if err != nil {
+			return Manifest{}, err
+		}
+		return manifestOf(pb), nil
+	}
+	place, err := p.lender.acquire(ctx, 1, false)
+	if err != nil {
+		return Manifest{}, err
+	}
+	defer p.lender.release(place, false)
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.StartTimeout)
+	defer cancel()
+	answer, err := place.worker.(*process).service.Describe(ctx, &workerpb.DescribeRequest{Schemas: true})
+	if err != nil {
+		return Manifest{}, err
+	}
+	if err := checkManifest(answer.GetManifest()); err != nil {
+		return Manifest{}, err
+	}
+	return manifestOf(answer.GetManifest()), nil
+}

@@ -1,0 +1,90 @@
+package host
+
+import (
+	"context"
+	"iter"
+)
+
+// Map runs all items and returns their results in the same order.
+//
+// If items failed the results of the others are there, those of the failed ones are zero, and the error is an [*ItemErrors]. Any
+// other error is the run's: [ErrClosed], a [*BrokenError], or ctx's cause; then there are no results.
+//
+// In and Out need not be the workload's own types. If they are, values travel packed, and on goroutines not at all; otherwise
+// they travel as JSON.
+func Map[In, Out any](ctx context.Context, p *Pool, items []In) ([]Out, error) {
+	r, ctx := newRun[In, Out](ctx, p, true)
+	r.feedSlice(items)
+	r.start(ctx)
+	failed := &ItemErrors{Items: len(items)}
+	err := r.take(func(b *block[In, Out]) bool {
+		for i := range b.in {
+			if e := b.errs[i]; e != nil {
+				failed.Errs = append(failed.Errs, e)
+			}
+			if len(b.errs) == 0 {
+				break
+			}
+		}
+		return true
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(failed.Errs) > 0:
+		return r.results, failed
+	default:
+		return r.results, nil
+	}
+}
+
+// Stream runs items as they come and yields their results in the order of the items. Memory is bounded, however many there are:
+// items are read ahead of the results only so far.
+//
+// A failed item is a result with Err set. The second value is nil but for the last, if the run ended early: then it is
+// [ErrClosed], a [*BrokenError], or ctx's cause. Breaking the loop cancels what is under way.
+func Stream[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In]) iter.Seq2[Result[Out], error] {
+	return stream[In, Out](ctx, p, items, true)
+}
+
+// Unordered is [Stream] with the results in the order in which they come.
+func Unordered[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In]) iter.Seq2[Result[Out], error] {
+	return stream[In, Out](ctx, p, items, false)
+}
+
+func stream[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In], ordered bool) iter.Seq2[Result[Out], error] {
+	return func(yield func(Result[Out], error) bool) {
+		r, ctx := newRun[In, Out](ctx, p, ordered)
+		r.feed(items)
+		r.start(ctx)
+		wanted := true
+		err := r.take(func(b *block[In, Out]) bool {
+			wanted = b.results(func(result Result[Out]) bool { return yield(result, nil) })
+			return wanted
+		})
+		if err != nil && wanted {
+			yield(Result[Out]{}, err)
+		}
+	}
+}
+
+// Do runs one item on the next free worker and returns its result.
+//
+// The error is an [*ItemError] if the item failed, [ErrClosed] after Shutdown or Close, a [*BrokenError] if no worker can be
+// started any more, and ctx's cause if ctx ends first; the item is then cancelled.
+func Do[In, Out any](ctx context.Context, p *Pool, item In) (Out, error) {
+	r, ctx := newRun[In, Out](ctx, p, true)
+	r.feedSlice([]In{item})
+	var failed *ItemError
+	defer r.end(errTaken)
+	for t := r.next(); t != nil; t = r.next() {
+		r.perform(ctx, t)
+	}
+	if r.err != nil {
+		return *new(Out), r.err
+	}
+	if failed = r.blocks[0].errs[0]; failed != nil {
+		return *new(Out), failed
+	}
+	return r.results[0], nil
+}

@@ -1,0 +1,162 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// Pool owns the workers of one workload and lends them to batches.
+//
+// All methods may be called from any goroutine. Make one with [Open]; the zero value is of no use.
+type Pool struct {
+	cfg      Config
+	launcher *launcher // nil unless mode is Process
+	lender   lender
+	lock     *sync.Mutex // shared by goroutine workers of a workload that is not concurrent
+
+	described sync.Once
+	manifest  Manifest
+
+	life  context.Context // ends when the pool is to end at once
+	kill  context.CancelFunc
+	stop  chan struct{} // closed when no more work is taken
+	once  sync.Once     // closes stop
+	slots sync.WaitGroup
+	ended chan struct{} // closed when nothing of the pool is left
+
+	breaker breaker
+}
+
+// Open starts a pool's workers and returns when all of them are ready, or have failed once. It fails if none is ready. ctx
+// bounds the opening, not the life of the pool.
+//
+// The error is a [*ConfigError] for a config that cannot be used, matches [ErrNotFound] if there is no such plugin, and is a
+// [*StartError] if no worker could be started; then nothing is left running.
+func Open(ctx context.Context, cfg Config) (*Pool, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool{cfg: cfg, stop: make(chan struct{}), ended: make(chan struct{})}
+	p.life, p.kill = context.WithCancel(context.WithoutCancel(ctx))
+	if cfg.Workload != nil {
+		pb, err := cfg.Workload.Describe(false)
+		if err != nil {
+			return nil, err
+		}
+		p.describe(pb)
+		if p.manifest.NotConcurrent {
+			p.lock = new(sync.Mutex)
+		}
+	}
+	if cfg.Mode == Process {
+		if p.launcher, err = openLauncher(&p.cfg); err != nil {
+			return nil, err
+		}
+	}
+	first := make(chan error, cfg.Workers)
+	for number := range cfg.Workers {
+		p.slots.Go(func() { (&slot{pool: p, number: number + 1}).run(ctx, first) })
+	}
+	go func() {
+		p.slots.Wait()
+		if p.launcher != nil {
+			p.launcher.close()
+		}
+		close(p.ended)
+	}()
+	var failure error
+	ready := 0
+	for range cfg.Workers {
+		if err := <-first; err == nil {
+			ready++
+		} else if failure == nil {
+			failure = err
+		}
+	}
+	if ready == 0 {
+		_ = p.Close()
+		return nil, failure
+	}
+	return p, nil
+}
+
+// describe takes over the manifest of the first worker that is ready.
+func (p *Pool) describe(pb *workerpb.Manifest) {
+	p.described.Do(func() { p.manifest = manifestOf(pb) })
+}
+
+// start makes worker number.
+func (p *Pool) start(ctx context.Context, number int) (worker, error) {
+	if p.cfg.Mode != Process {
+		return startGoroutine(ctx, number, &p.cfg, p.lock)
+	}
+	w, err := p.launcher.launch(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	p.describe(w.manifest)
+	if got := manifestOf(w.manifest); got.ItemKind != p.manifest.ItemKind || got.ResultKind != p.manifest.ResultKind {
+		err := fmt.Errorf("the plugin has changed: it takes %s and gives %s, the pool's other workers %s and %s",
+			got.ItemKind, got.ResultKind, p.manifest.ItemKind, p.manifest.ResultKind)
+		w.kill(&fate{message: err.Error()})
+		w.read.Wait()
+		return nil, &StartError{Worker: number, Plugin: p.cfg.Plugin, Stage: "describe", Err: err}
+	}
+	return w, nil
+}
+
+// Workers describes the workers that are ready now, by number.
+func (p *Pool) Workers() []WorkerInfo {
+	infos := p.lender.snapshot()
+	for i := range infos {
+		infos[i].RSS, _ = readRSS(infos[i].PID) // 0 where it cannot be read
+	}
+	return infos
+}
+
+// Shutdown takes no more work, lets batches that have begun end, tears the workers down and returns when nothing of the pool is
+// left. If ctx ends first it closes the pool and returns the context's cause.
+func (p *Pool) Shutdown(ctx context.Context) error {
+	p.refuse(ErrClosed)
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		_ = p.Close()
+		return context.Cause(ctx)
+	}
+}
+
+// Close ends the pool now: what runs is killed, and its callers get [ErrClosed] or their items' errors. It returns when nothing
+// of the pool is left. It may be called twice, and after Shutdown.
+func (p *Pool) Close() error {
+	p.kill()
+	p.refuse(ErrClosed)
+	<-p.ended
+	return nil
+}
+
+// refuse takes no more work, for the reason err.
+func (p *Pool) refuse(err error) {
+	p.lender.close(err)
+	p.once.Do(func() { close(p.stop) })
+}
+
+// depth is how many batches may be lent to one worker at once, when items are short and when they are not.
+func (p *Pool) depth(short bool) int {
+	threads := 1
+	if p.cfg.Mode == Process {
+		threads = max(1, p.cfg.Threads)
+		if p.cfg.Threads == 0 {
+			threads = p.manifest.Threads
+		}
+		if short {
+			return threads * p.cfg.Window
+		}
+	}
+	return threads
+}

@@ -1,0 +1,479 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// process is a worker that is a plugin process, spoken to over one stream for all its life.
+type process struct {
+	number   int
+	cfg      *Config
+	logger   hclog.Logger
+	child    *child
+	client   *plugin.Client
+	service  workerpb.WorkerServiceClient
+	manifest *workerpb.Manifest
+	threads  int
+	ready    time.Time
+	items    atomic.Int64
+
+	stream workerpb.WorkerService_WorkClient
+	cancel context.CancelFunc // of the stream
+	send   sync.Mutex         // a stream takes one Send at a time
+	read   sync.WaitGroup     // the receiver
+
+	mu     sync.Mutex
+	calls  map[uint64]*call
+	order  []*call // as sent, which is the order in which the worker begins them
+	lastID uint64
+	fate   *fate  // why the host killed it, or what the stream ended with
+	over   bool   // no call is taken any more
+	last   string // the obituary, in short
+
+	dead   chan struct{} // closed when the obituary is written
+	buried sync.Once
+}
+
+var _ worker = (*process)(nil)
+
+// call is a batch on its way, from being sent to its last results.
+type call struct {
+	id    uint64
+	b     batch
+	base  int // the place in the batch of the first item sent
+	count int // items sent
+	got   int // of which have an outcome
+	sent  time.Time
+	heard time.Time // when it was last known that the worker is getting on with it
+	late  *time.Timer
+	end   ending
+	done  chan struct{}
+}
+
+// fate is why a worker is to die.
+type fate struct {
+	kind    Kind
+	message string
+	call    *call // whose item is the cause; nil when nobody knows
+	guilty  int   // its place in the batch
+}
+
+// open begins the stream and waits for the workload's set-up. ctx bounds the start; the set-up has a limit of its own.
+func (p *process) open(ctx context.Context) error {
+	p.threads = p.cfg.Threads
+	if p.threads == 0 {
+		p.threads = int(max(1, p.manifest.GetThreads()))
+	}
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p.cancel = cancel
+	var err error
+	if p.stream, err = p.service.Work(life); err != nil {
+		return err
+	}
+	err = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Start{Start: &workerpb.Start{
+		Worker: uint32(p.number), Threads: uint32(p.threads), MaxResultBytes: uint64(p.cfg.MaxResultBytes),
+	}}})
+	if err != nil && !errors.Is(err, io.EOF) { // EOF: Recv knows why
+		return err
+	}
+	limit := time.AfterFunc(p.cfg.SetupTimeout, cancel)
+	stop := context.AfterFunc(ctx, func() {
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) { // the start's deadline does not hold for the set-up
+			cancel()
+		}
+	})
+	r, err := p.stream.Recv()
+	stop()
+	switch {
+	case !limit.Stop():
+		return fmt.Errorf("not done after %v (Config.SetupTimeout)", p.cfg.SetupTimeout)
+	case err != nil:
+		return err
+	case r.GetReady() == nil:
+		return fmt.Errorf("the first response is %T, want Ready", r.GetMessage())
+	case r.GetReady().GetError() != "":
+		return errors.New(wire.Bound(r.GetReady().GetError(), wire.MaxMessageText))
+	}
+	p.ready = time.Now()
+	p.read.Go(p.receive)
+	return nil
+}
+
+// stillborn ends a worker whose start failed, and says why.
+func (p *process) stillborn(ctx context.Context, stage string, err error) error {
+	p.bury()
+	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
+		err = errors.New(s.Message())
+		if words, _, _ := p.child.death(); s.Code() == codes.Unavailable && p.child.spawned.Load() {
+			err = errors.New(words)
+		}
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return &StartError{Worker: p.number, Plugin: p.cfg.Plugin, Stage: stage, Err: err, Stderr: p.child.output.lines(0)}
+}
+
+func (p *process) run(ctx context.Context, b batch) ending {
+	for b.settled() < b.size() {
+		column, n, bad := b.pack(b.settled(), wire.BatchBytes)
+		if bad != nil {
+			b.fail(b.settled(), bad)
+			b.settle(1, p.info(), 0, nil)
+			continue
+		}
+		c := p.post(b, n, column)
+		p.wait(ctx, c)
+		if handedBack := c.got < c.count; handedBack || c.end != (ending{}) {
+			return c.end
+		}
+	}
+	return ending{}
+}
+
+// post sends n items of b, from its first without an outcome on.
+func (p *process) post(b batch, n int, column []byte) *call {
+	now := time.Now()
+	c := &call{b: b, base: b.settled(), count: n, sent: now, heard: now, done: make(chan struct{})}
+	o := b.orders()
+	format := workerpb.Format_FORMAT_PACKED
+	if o.json {
+		format = workerpb.Format_FORMAT_JSON
+	}
+
+	p.send.Lock() // held across both: the order of calls is the order on the stream
+	defer p.send.Unlock()
+	p.mu.Lock()
+	if p.over {
+		p.mu.Unlock()
+		c.end.lost = &loss{message: "worker is gone", guilty: -1}
+		close(c.done)
+		return c
+	}
+	p.lastID++
+	c.id = p.lastID
+	p.calls[c.id] = c
+	p.order = append(p.order, c)
+	p.mu.Unlock()
+	// An error of Send means that the stream has ended; the receiver learns why and settles the call.
+	_ = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: &workerpb.Batch{
+		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
+		ItemTimeoutNs: uint64(o.timeout), BudgetNs: uint64(o.budget), Timed: o.timed,
+	}}})
+	return c
+}
+
+// wait returns when the call has ended: by its last results, by the worker's death, or by ctx, which cancels it first and
+// kills the worker if that does not help.
+func (p *process) wait(ctx context.Context, c *call) {
+	var silence <-chan time.Time
+	if limit := p.silenceLimit(c); limit > 0 {
+		t := time.NewTicker(limit / 4)
+		defer t.Stop()
+		silence = t.C
+	}
+	for {
+		select {
+		case <-c.done:
+			return
+		case <-silence:
+			p.listen(c)
+		case <-ctx.Done():
+			p.cancelCall(c)
+			select {
+			case <-c.done:
+			case <-time.After(p.cfg.Grace):
+				p.kill(&fate{kind: wire.Canceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", p.cfg.Grace), call: c, guilty: -1})
+				<-c.done
+			}
+			c.end.err = context.Cause(ctx)
+			return
+		}
+	}
+}
+
+// silenceLimit is how long a worker that keeps to its orders can be without a word about a batch that it runs.
+func (p *process) silenceLimit(c *call) time.Duration {
+	if t := c.b.orders().timeout; t > 0 {
+		return t + 2*p.cfg.Grace + time.Second
+	}
+	return 0
+}
+
+// listen kills the worker if it runs c and has been silent for too long: whatever hangs there, it is not our watch on items.
+func (p *process) listen(c *call) {
+	p.mu.Lock()
+	begun := slices.Index(p.order, c) < p.threads
+	silent := time.Since(c.heard)
+	p.mu.Unlock()
+	if begun && silent > p.silenceLimit(c) {
+		p.kill(&fate{kind: wire.Timeout, message: fmt.Sprintf("worker has been silent for %v", silent.Round(time.Millisecond)), call: c, guilty: -1})
+	}
+}
+
+func (p *process) cancelCall(c *call) {
+	p.send.Lock()
+	defer p.send.Unlock()
+	_ = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Cancel{Cancel: &workerpb.Cancel{Batch: c.id}}})
+}
+
+// receive takes what the worker says until the stream ends, and writes the obituary.
+func (p *process) receive() {
+	for {
+		r, err := p.stream.Recv()
+		if err == nil {
+			err = p.hear(r)
+		}
+		if err != nil {
+			p.obituary(err)
+			return
+		}
+	}
+}
+
+// lieError is what a worker says against the protocol.
+type lieError struct{ problem string }
+
+func (e *lieError) Error() string { return "worker broke the protocol: " + e.problem }
+
+func (p *process) hear(r *workerpb.WorkResponse) error {
+	switch m := r.GetMessage().(type) {
+	case *workerpb.WorkResponse_Results:
+		return p.results(m.Results)
+	case *workerpb.WorkResponse_Progress:
+		if c := p.find(m.Progress.GetBatch()); c != nil && int(m.Progress.GetItem()) < c.count && m.Progress.GetFraction() >= 0 && m.Progress.GetFraction() <= 1 {
+			p.cfg.Observer.Observe(ItemProgress{Worker: p.number, Item: c.b.first() + c.base + int(m.Progress.GetItem()), Fraction: m.Progress.GetFraction()})
+		}
+		return nil
+	case *workerpb.WorkResponse_Overdue:
+		return p.overdue(m.Overdue)
+	default:
+		return &lieError{fmt.Sprintf("a message of kind %T", m)}
+	}
+}
+
+func (p *process) find(id uint64) *call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls[id]
+}
+
+// results settles what a worker says it has done, once it is checked to be what it was given.
+func (p *process) results(r *workerpb.Results) error {
+	c := p.find(r.GetBatch())
+	if c == nil {
+		return &lieError{fmt.Sprintf("results for batch %d, which it does not hold", r.GetBatch())}
+	}
+	from, n := int(r.GetFrom()), int(r.GetCount())
+	if from != c.got || n > c.count-c.got {
+		return &lieError{fmt.Sprintf("results for items %d to %d of a batch of %d whose next is %d", from, from+n-1, c.count, c.got)}
+	}
+	if t := len(r.GetItemNs()); t != 0 && t != n {
+		return &lieError{fmt.Sprintf("%d times for %d items", t, n)}
+	}
+	for i, e := range r.GetErrors() {
+		at := int(e.GetItem())
+		if at < from || at >= from+n || i > 0 && e.GetItem() <= r.GetErrors()[i-1].GetItem() {
+			return &lieError{fmt.Sprintf("an error for item %d among the results for items %d to %d", at, from, from+n-1)}
+		}
+		c.b.fail(c.base+at, wire.FromProto(e))
+	}
+	if err := c.b.unpack(c.base+from, n, r.GetValues()); err != nil {
+		return &lieError{err.Error()}
+	}
+	now := time.Now()
+	run := min(time.Duration(min(r.GetRunNs(), 1<<62)), now.Sub(c.sent))
+	p.items.Add(int64(n))
+	c.b.settle(n, p.info(), run, r.GetItemNs())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.got += n
+	c.heard = now
+	if !r.GetLast() && c.got < c.count {
+		return nil
+	}
+	c.end.leaving = r.GetLeaving()
+	p.finish(c, now)
+	return nil
+}
+
+// finish takes a call out of the books. Called with mu held.
+func (p *process) finish(c *call, now time.Time) {
+	delete(p.calls, c.id)
+	p.order = slices.DeleteFunc(p.order, func(o *call) bool { return o == c })
+	if p.threads <= len(p.order) {
+		p.order[p.threads-1].heard = now // its turn begins
+	}
+	if c.late != nil {
+		c.late.Stop()
+	}
+	close(c.done)
+}
+
+// overdue begins the grace of an item that passed its limit.
+func (p *process) overdue(o *workerpb.Overdue) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.calls[o.GetBatch()]
+	item := int(o.GetItem())
+	if c == nil || c.b.orders().timeout == 0 || item < c.got || item >= c.count {
+		return nil // settled in the meantime
+	}
+	if c.late != nil {
+		c.late.Stop()
+	}
+	c.late = time.AfterFunc(p.cfg.Grace, func() { p.tooLate(c, item) })
+	return nil
+}
+
+// tooLate kills the worker if the item is still running: with its stacks on stderr, if it is a Go program that still can.
+func (p *process) tooLate(c *call, item int) {
+	p.mu.Lock()
+	running := p.calls[c.id] == c && item >= c.got
+	p.mu.Unlock()
+	if !running {
+		return
+	}
+	f := &fate{
+		kind: wire.Timeout, call: c, guilty: c.base + item,
+		message: fmt.Sprintf("still running %v after its limit of %v", p.cfg.Grace, c.b.orders().timeout),
+	}
+	p.decide(f)
+	dumpGoroutines(p.child.cmd.Process)
+	select {
+	case <-p.child.exited:
+	case <-time.After(200 * time.Millisecond):
+	}
+	p.kill(f)
+}
+
+// decide writes down why the worker dies; the first reason stays.
+func (p *process) decide(f *fate) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fate == nil {
+		p.fate = f
+	}
+}
+
+// kill ends the process. The receiver does the rest.
+func (p *process) kill(f *fate) {
+	p.decide(f)
+	p.child.kill()
+	p.cancel()
+}
+
+// obituary settles all calls with what is known of the worker's death.
+func (p *process) obituary(cause error) {
+	p.mu.Lock()
+	p.over = true
+	p.mu.Unlock()
+	var lie *lieError
+	switch {
+	case errors.As(cause, &lie):
+		p.decide(&fate{kind: wire.Crashed, message: lie.Error(), guilty: -1})
+	case status.Code(cause) == codes.ResourceExhausted:
+		p.decide(&fate{kind: wire.Oversize, message: status.Convert(cause).Message(), guilty: -1})
+	}
+	if len(p.order) == 0 && errors.Is(cause, io.EOF) { // the end that it was asked for, or SIGTERM: let it tear down
+		select {
+		case <-p.child.exited:
+		case <-time.After(p.cfg.Grace):
+		}
+	} else if p.fate == nil { // it ended by itself: whether by signal or exit shows in a moment
+		select {
+		case <-p.child.exited:
+		case <-time.After(p.cfg.Grace):
+			p.decide(&fate{kind: wire.Crashed, message: "worker closed its stream: " + cause.Error(), guilty: -1})
+		}
+	}
+	p.bury()
+
+	words, code, signal := p.child.death()
+	l := loss{kind: wire.Crashed, message: words, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.fate
+	switch {
+	case f != nil:
+		l.kind, l.message = f.kind, f.message
+	case outOfMemory(l.stderr):
+		l.kind = wire.OutOfMemory
+	}
+	p.last = l.message
+	begun := min(p.threads, len(p.order))
+	for i, c := range p.order {
+		own := l
+		own.begun = i < begun && (f == nil || f.call == nil || f.call == c)
+		own.alone = begun == 1
+		if f != nil && f.call == c {
+			own.guilty = f.guilty
+			own.alone = true
+		}
+		c.end.lost = &own
+		if c.late != nil {
+			c.late.Stop()
+		}
+		close(c.done)
+	}
+	p.calls, p.order = nil, nil
+	close(p.dead)
+}
+
+// outOfMemory reports whether a process's last words are those of a Go program that got no memory.
+func outOfMemory(stderr []string) bool {
+	return slices.ContainsFunc(stderr, func(line string) bool {
+		return strings.HasPrefix(line, "fatal error: runtime: out of memory") || strings.HasPrefix(line, "fatal error: runtime: cannot allocate memory")
+	})
+}
+
+// bury ends whatever is left of the process and of go-plugin's client. It returns within seconds.
+func (p *process) bury() {
+	p.buried.Do(func() {
+		if p.cancel != nil {
+			p.cancel()
+		}
+		p.child.bury()
+		p.client.Kill()
+	})
+}
+
+func (p *process) info() WorkerInfo {
+	return WorkerInfo{Worker: p.number, PID: p.child.pid(), Mode: Process, Started: p.child.started, Items: int(p.items.Load())}
+}
+
+func (p *process) gone() <-chan struct{} { return p.dead }
+
+func (p *process) obit() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
+}
+
+func (p *process) end(ctx context.Context, reason string) {
+	p.send.Lock()
+	_ = p.stream.CloseSend()
+	p.send.Unlock()
+	select {
+	case <-p.dead:
+	case <-ctx.Done():
+		p.kill(&fate{kind: wire.Crashed, message: "killed: " + reason, guilty: -1})
+	}
+	p.read.Wait()
+}

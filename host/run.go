@@ -1,0 +1,423 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// Bounds of what a run holds between its input and whoever takes its results: an endless input runs in constant memory.
+const (
+	mostItems = 1 << 18
+	mostBytes = 64 << 20 // of items, where their size is known without encoding them
+	queueMost = 1 << 15  // items read ahead of the lanes
+)
+
+// run is one input on its way through a pool. Lanes carry it: goroutines that each take the next task, borrow a worker, wait for
+// the outcome and take the next.
+type run[In, Out any] struct {
+	pool   *Pool
+	in     wire.Codec[In]
+	out    wire.Codec[Out]
+	native bool // the workload runs the caller's own slices
+	json   bool // items and results travel as JSON texts
+	weigh  func(In) int
+	sizer  sizer
+	end    context.CancelCauseFunc // of the run's context
+
+	mu      sync.Mutex
+	tasks   sync.Cond // there may be something to do
+	ready   sync.Cond // a block may be complete
+	room    sync.Cond // the queue may take another item
+	queue   []In      // read and not cut; the whole rest of an input that is a slice
+	open    bool      // the input has not ended
+	known   bool      // queue is all that is left
+	results []Out     // where the results of an input that is a slice go
+	cut     int       // items cut so far
+	again   []*task[In, Out]
+	ordered bool
+	blocks  []*block[In, Out] // to be taken: ordered, all that were cut; else those that are complete
+	taking  int               // blocks cut and not taken
+	held    int               // items in them
+	bytes   int               // in them
+	active  int               // tasks that lanes or timers have
+	waiting int               // lanes with nothing to do
+	err     error             // why the run ended early
+	lanes   sync.WaitGroup
+}
+
+// newRun prepares a run; ctx ends with it.
+func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, Out], context.Context) {
+	r := &run[In, Out]{
+		pool: p, ordered: ordered, in: wire.CodecOf[In](), out: wire.CodecOf[Out](),
+		sizer: sizer{fixed: p.cfg.Batch, most: p.cfg.MaxItems, workers: p.cfg.Workers},
+	}
+	r.tasks.L, r.ready.L, r.room.L = &r.mu, &r.mu, &r.mu
+	r.weigh = weigher[In]()
+	r.json = r.in.Kind != p.manifest.ItemKind || r.out.Kind != p.manifest.ResultKind
+	if p.cfg.Mode != Process {
+		in, out := p.cfg.Workload.Core().Types()
+		r.native = in == reflect.TypeFor[In]() && out == reflect.TypeFor[Out]()
+	}
+	ctx, r.end = context.WithCancelCause(ctx)
+	return r, ctx
+}
+
+// weigher returns a function for the bytes that an item holds beside its own size, or nil if that is nothing or unknown.
+func weigher[In any]() func(In) int {
+	switch t := reflect.TypeFor[In](); {
+	case t.Kind() == reflect.String:
+		return func(v In) int { return reflect.ValueOf(v).Len() }
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+		return func(v In) int { return reflect.ValueOf(v).Len() }
+	case t.Kind() == reflect.Slice:
+		size := int(t.Elem().Size())
+		return func(v In) int { return reflect.ValueOf(v).Len() * size }
+	default:
+		return nil
+	}
+}
+
+// feedSlice makes items the whole input, and gives their results a place.
+func (r *run[In, Out]) feedSlice(items []In) {
+	r.queue, r.known, r.results = items, true, make([]Out, len(items))
+}
+
+// feed reads the input until it or the run ends. It is not waited for when the run ends early: nobody can call back an iterator
+// that waits for its next value.
+func (r *run[In, Out]) feed(items iter.Seq[In]) {
+	r.open = true
+	go func() {
+		for item := range items {
+			if !r.push(item) {
+				return
+			}
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.open, r.known = false, true
+		r.tasks.Broadcast()
+		r.ready.Broadcast()
+	}()
+}
+
+// push puts an item into the queue, and reports whether more are wanted.
+func (r *run[In, Out]) push(item In) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.queue) >= queueMost && r.err == nil {
+		r.room.Wait()
+	}
+	r.queue = append(r.queue, item)
+	if r.waiting > 0 {
+		r.tasks.Signal()
+	}
+	return r.err == nil
+}
+
+// start sets the lanes going: as many as batches can be lent, or as there are items if that is known to be less.
+func (r *run[In, Out]) start(ctx context.Context) {
+	n := r.pool.cfg.Workers * r.pool.depth(true)
+	if r.known {
+		n = min(n, len(r.queue))
+	}
+	for range n {
+		r.lanes.Go(func() {
+			for t := r.next(); t != nil; t = r.next() {
+				r.perform(ctx, t)
+			}
+		})
+	}
+	stop := context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
+	r.lanes.Go(func() { // the lanes' own end ends the watch on ctx
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for !r.over() {
+			r.tasks.Wait()
+		}
+		stop()
+	})
+}
+
+// over reports whether no task will come any more. Called with mu held.
+func (r *run[In, Out]) over() bool {
+	return r.err != nil || !r.open && len(r.queue) == 0 && len(r.again) == 0 && r.active == 0
+}
+
+// next returns the next task, waiting for one if need be, or nil when there will be none.
+func (r *run[In, Out]) next() *task[In, Out] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		switch {
+		case r.over():
+			return nil
+		case len(r.again) > 0:
+			return r.takeAgain()
+		case len(r.queue) > 0 && (r.results != nil || r.held == 0 || r.held < mostItems && r.bytes < mostBytes):
+			return r.takeNew()
+		}
+		r.waiting++
+		r.tasks.Wait()
+		r.waiting--
+	}
+}
+
+// takeAgain returns a task that came back, cut down to the size of a batch. Called with mu held.
+func (r *run[In, Out]) takeAgain() *task[In, Out] {
+	last := len(r.again) - 1
+	t := r.again[last]
+	r.again = r.again[:last]
+	if n := r.sizer.size(t.size()); t.size() > n {
+		rest := *t
+		rest.from, t.to = t.from+n, t.from+n
+		r.again = append(r.again, &rest)
+		r.tasks.Signal()
+	}
+	r.active++
+	return t
+}
+
+// takeNew cuts a block from the queue. Called with mu held.
+func (r *run[In, Out]) takeNew() *task[In, Out] {
+	left := -1
+	if r.known {
+		left = len(r.queue)
+	}
+	n := min(r.sizer.size(left), len(r.queue))
+	bytes := 0
+	if r.weigh != nil {
+		for i, v := range r.queue[:n] {
+			if bytes += r.weigh(v); bytes >= wire.BatchBytes {
+				n = i + 1
+				break
+			}
+		}
+	}
+	b := &block[In, Out]{first: r.cut, in: r.queue[:n:n], left: n, cut: time.Now()}
+	if r.results != nil {
+		b.out = r.results[r.cut : r.cut+n : r.cut+n]
+	} else {
+		b.out = make([]Out, n)
+	}
+	r.queue = r.queue[n:]
+	if len(r.queue) == 0 && !r.known {
+		r.queue = nil // the blocks own the memory now
+	}
+	r.room.Signal()
+	r.cut += n
+	r.held += n
+	r.bytes += bytes
+	r.taking++
+	if r.ordered {
+		r.blocks = append(r.blocks, b)
+	}
+	r.active++
+	return &task[In, Out]{run: r, block: b, to: n}
+}
+
+// perform takes a task through a worker.
+func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
+	p := r.pool
+	t.how = orders{json: r.json, timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), timeout: p.cfg.ItemTimeout}
+	if p.cfg.Batch == 0 {
+		t.how.budget = budget
+	}
+	at, err := p.lender.acquire(ctx, p.depth(r.sizer.short()), t.solo)
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	t.begun = time.Now()
+	end := at.worker.run(ctx, t)
+	p.lender.release(at, end.leaving)
+	if end.err != nil {
+		r.fail(end.err)
+		return
+	}
+	r.conclude(t, end.lost)
+}
+
+// conclude sends what has no outcome yet on its way again, and blames the item that a worker died of.
+func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.active--
+	defer r.tasks.Broadcast()
+	from := t.from + t.done
+	switch {
+	case from == t.to: // all settled, whatever happened then
+	case lost == nil || !lost.begun:
+		r.repeat(t.block, from, t.to, false)
+	case lost.guilty >= t.done:
+		guilty := t.from + lost.guilty
+		r.repeat(t.block, from, guilty, false)
+		r.repeat(t.block, guilty+1, t.to, false)
+		r.blame(t.block, guilty, lost)
+	case t.to-from == 1 && lost.alone:
+		r.blame(t.block, from, lost)
+	default: // one of several was it: each gets a worker of its own, so that the guilty one shows
+		for at := range t.to - from {
+			r.repeat(t.block, t.to-1-at, t.to-at, true)
+		}
+	}
+}
+
+// repeat puts items of a block back among the tasks. Called with mu held.
+func (r *run[In, Out]) repeat(b *block[In, Out], from, to int, solo bool) {
+	if from < to {
+		r.again = append(r.again, &task[In, Out]{run: r, block: b, from: from, to: to, solo: solo})
+	}
+}
+
+// blame gives an item the error that its worker died of, or another attempt. Called with mu held.
+func (r *run[In, Out]) blame(b *block[In, Out], at int, l *loss) {
+	e := &ItemError{Kind: l.kind, Message: l.message, ExitCode: l.exitCode, Signal: l.signal, Stderr: l.stderr}
+	if !r.retry(b, at, e) {
+		r.finalize(b, at, e)
+		r.outcome(b, 1)
+	}
+}
+
+// outcome says that n more items of b have theirs. Called with mu held.
+func (r *run[In, Out]) outcome(b *block[In, Out], n int) {
+	b.left -= n
+	if b.left > 0 || n == 0 {
+		return
+	}
+	if !r.ordered {
+		r.blocks = append(r.blocks, b)
+	}
+	r.ready.Signal()
+}
+
+// retry schedules another attempt of an item, if it is due one. Called with mu held.
+func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError) bool {
+	p := r.pool
+	switch {
+	case e.Kind != Crashed && e.Kind != Timeout && e.Kind != OutOfMemory:
+		return false
+	case !p.manifest.Idempotent && !p.cfg.RetryAlways:
+		return false
+	case b.blamed[at] >= p.cfg.Retries:
+		return false
+	}
+	if b.blamed == nil {
+		b.blamed = map[int]int{}
+	}
+	b.blamed[at]++
+	e.Index, e.Attempts = b.first+at, b.blamed[at]
+	delays := backoff.NewExponentialBackOff()
+	delays.InitialInterval, delays.MaxInterval = 20*time.Millisecond, 10*time.Second
+	var delay time.Duration
+	for range b.blamed[at] {
+		delay = delays.NextBackOff()
+	}
+	r.active++
+	time.AfterFunc(delay, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.active--
+		r.repeat(b, at, at+1, true)
+		r.tasks.Broadcast()
+	})
+	p.cfg.Observer.Observe(ItemRetried{Err: e, In: delay})
+	return true
+}
+
+// finalize writes down an item's last error. Called with mu held.
+func (r *run[In, Out]) finalize(b *block[In, Out], at int, e *ItemError) {
+	e.Index, e.Attempts = b.first+at, 1+b.blamed[at]
+	if b.errs == nil {
+		b.errs = map[int]*ItemError{}
+	}
+	b.errs[at] = e
+	r.pool.cfg.Observer.Observe(ItemFailed{Err: e})
+}
+
+// settle writes down what a worker did. The places in failed count from offset.
+func (r *run[In, Out]) settle(b *block[In, Out], s span, failed map[int]*ItemError, offset int) {
+	r.sizer.observe(s.n, s.run)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b.spans = append(b.spans, s)
+	n := s.n
+	for at, e := range failed {
+		if r.retry(b, offset+at, e) {
+			n--
+		} else {
+			r.finalize(b, offset+at, e)
+		}
+	}
+	r.outcome(b, n)
+}
+
+// fail ends the run early.
+func (r *run[In, Out]) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = err
+		r.end(err)
+	}
+	r.tasks.Broadcast()
+	r.ready.Broadcast()
+	r.room.Broadcast()
+}
+
+// errTaken ends a run whose results nobody wants any more.
+var errTaken = errors.New("no more results are wanted")
+
+// take yields the blocks as they become complete. It returns why the run ended early, or nil, when nothing of the run is under
+// way any more.
+func (r *run[In, Out]) take(yield func(*block[In, Out]) bool) error {
+	defer r.lanes.Wait()
+	defer r.fail(errTaken)
+	for {
+		b, err := r.complete()
+		if b == nil {
+			return err
+		}
+		if !yield(b) {
+			return nil
+		}
+		r.mu.Lock()
+		r.taking--
+		r.held -= len(b.in)
+		if r.weigh != nil {
+			for _, v := range b.in {
+				r.bytes -= r.weigh(v)
+			}
+		}
+		r.tasks.Broadcast()
+		r.mu.Unlock()
+	}
+}
+
+// complete waits for the next complete block and takes it out of the books; nil means that there is none any more.
+func (r *run[In, Out]) complete() (*block[In, Out], error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		if len(r.blocks) > 0 && r.blocks[0].left == 0 {
+			b := r.blocks[0]
+			r.blocks[0] = nil
+			r.blocks = r.blocks[1:]
+			return b, nil
+		}
+		if r.err != nil {
+			return nil, r.err
+		}
+		if r.taking == 0 && len(r.queue) == 0 && !r.open {
+			return nil, nil
+		}
+		r.ready.Wait()
+	}
+}

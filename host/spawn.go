@@ -1,0 +1,38 @@
+package host
+
+import (
+	"os/exec"
+	"runtime"
+	"sync"
+)
+
+// spawner starts processes from one thread that lives as long as it does. The kernel ends a child that asked for a parent-death
+// signal when the *thread* that made it ends (golang/go#27505), so the thread must not be one that Go may retire.
+type spawner struct {
+	jobs chan func()
+	done sync.WaitGroup
+}
+
+func newSpawner() *spawner {
+	s := &spawner{jobs: make(chan func())}
+	s.done.Go(func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+		for job := range s.jobs {
+			job()
+		}
+	})
+	return s
+}
+
+// start starts cmd.
+func (s *spawner) start(cmd *exec.Cmd) error {
+	started := make(chan error, 1)
+	s.jobs <- func() { started <- cmd.Start() }
+	return <-started
+}
+
+// close ends the thread, and with it what is left of the processes that it started. No start may be under way.
+func (s *spawner) close() {
+	close(s.jobs)
+	s.done.Wait()
+}

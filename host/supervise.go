@@ -1,0 +1,246 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+const (
+	// brokenAfter failed starts in a row, with no worker left, the pool gives up.
+	brokenAfter = 5
+	// A worker that dies before it has run anything and before it is this old counts as a failed start.
+	infancy = time.Second
+	// Ages and memory are looked at this often.
+	checkEvery = time.Second
+)
+
+// breaker counts the failed starts of a pool.
+type breaker struct {
+	mu       sync.Mutex
+	failures int // in a row, of all slots
+	living   int // workers that are ready now
+}
+
+func (b *breaker) started() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.living++
+}
+
+// ended counts a worker's end; well says that it had been of use, so that starting it again is worth the while.
+func (b *breaker) ended(well bool) (failures int, broken bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.living--
+	return b.count(well)
+}
+
+func (b *breaker) failed() (failures int, broken bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.count(false)
+}
+
+func (b *breaker) count(well bool) (failures int, broken bool) {
+	if well {
+		b.failures = 0
+	} else {
+		b.failures++
+	}
+	return b.failures, b.living == 0 && b.failures >= brokenAfter
+}
+
+// slot keeps one worker of a pool alive: it starts it, watches it, buries it and starts the next.
+type slot struct {
+	pool   *Pool
+	number int
+	delay  *backoff.ExponentialBackOff
+	leave  sync.WaitGroup // workers on their way out
+}
+
+// run returns when the pool has ended and nothing of the slot's workers is left. first gets the outcome of the first start, which
+// opening bounds.
+func (s *slot) run(opening context.Context, first chan<- error) {
+	p := s.pool
+	defer s.leave.Wait()
+	s.delay = backoff.NewExponentialBackOff()
+	s.delay.InitialInterval, s.delay.MaxInterval = 50*time.Millisecond, 5*time.Second
+
+	ctx, cancel := context.WithCancel(p.life)
+	stop := context.AfterFunc(opening, cancel)
+	w, err := p.start(ctx, s.number)
+	stop()
+	if err != nil && opening.Err() != nil {
+		err = context.Cause(opening)
+	}
+	cancel()
+	place := s.ready(w, err, false)
+	first <- err
+	if err != nil {
+		p.cfg.Logger.Warn("worker did not start", "worker", s.number, "err", err)
+		p.breaker.failed()
+	}
+	for {
+		if place == nil {
+			if place = s.restart(); place == nil {
+				return
+			}
+		}
+		if place = s.watch(place); place == nil && s.stopped() {
+			return
+		}
+	}
+}
+
+// ready puts a started worker into the books.
+func (s *slot) ready(w worker, err error, replace bool) *place {
+	if err != nil {
+		return nil
+	}
+	info := w.info()
+	s.pool.breaker.started()
+	s.pool.cfg.Observer.Observe(WorkerStarted{Worker: s.number, PID: info.PID, Took: time.Since(info.Started), Replace: replace})
+	most := s.pool.cfg.MaxItems
+	if most > 0 {
+		most += rand.IntN(1 + most/10) // so that not all are replaced at once
+	}
+	return s.pool.lender.add(w, most)
+}
+
+// restart starts a worker until that succeeds, waiting longer after each failure. It returns nil if the pool ends first.
+func (s *slot) restart() *place {
+	p := s.pool
+	for !s.stopped() {
+		p.breaker.mu.Lock()
+		failures := p.breaker.failures
+		p.breaker.mu.Unlock()
+		if failures > 0 {
+			select {
+			case <-time.After(s.delay.NextBackOff()):
+			case <-p.stop:
+				return nil
+			}
+		}
+		w, err := p.start(p.life, s.number)
+		if err == nil {
+			s.delay.Reset()
+			return s.ready(w, nil, true)
+		}
+		if s.stopped() {
+			return nil
+		}
+		p.cfg.Logger.Warn("worker did not start", "worker", s.number, "err", err)
+		if n, broken := p.breaker.failed(); broken {
+			p.refuse(&BrokenError{Failures: n, Err: err})
+		}
+	}
+	return nil
+}
+
+func (s *slot) stopped() bool {
+	select {
+	case <-s.pool.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// watch returns when the worker is no longer the slot's: nil if it is gone, or the place of its replacement.
+func (s *slot) watch(at *place) *place {
+	p := s.pool
+	var check <-chan time.Time
+	if p.cfg.MaxAge > 0 || p.cfg.MaxRSS > 0 {
+		t := time.NewTicker(checkEvery)
+		defer t.Stop()
+		check = t.C
+	}
+	for {
+		select {
+		case <-at.worker.gone():
+			s.bury(at)
+			return nil
+		case <-at.leaving: // not to be used any more; there is nothing to wait with
+			s.retire(at, "retired: asked to be replaced")
+			return nil
+		case <-at.full:
+			return s.replace(at, fmt.Sprintf("retired: %d items (Config.MaxItems)", p.cfg.MaxItems))
+		case <-check:
+			if reason := s.outlived(at.worker); reason != "" {
+				return s.replace(at, reason)
+			}
+		case <-p.stop:
+			s.retire(at, "closed")
+			return nil
+		}
+	}
+}
+
+// outlived says why a worker is to be replaced, if it is.
+func (s *slot) outlived(w worker) string {
+	cfg := &s.pool.cfg
+	info := w.info()
+	if age := time.Since(info.Started); cfg.MaxAge > 0 && age > cfg.MaxAge {
+		return fmt.Sprintf("retired: %v old, the limit is %v (Config.MaxAge)", age.Round(time.Second), cfg.MaxAge)
+	}
+	if rss, err := readRSS(info.PID); cfg.MaxRSS > 0 && info.Mode == Process && err == nil && rss > cfg.MaxRSS {
+		return fmt.Sprintf("retired: %d bytes resident, the limit is %d (Config.MaxRSS)", rss, cfg.MaxRSS)
+	}
+	return ""
+}
+
+// replace starts another worker before it lets this one go. If that fails this one stays.
+func (s *slot) replace(at *place, reason string) *place {
+	w, err := s.pool.start(s.pool.life, s.number)
+	if err != nil {
+		s.pool.cfg.Logger.Warn("replacement did not start", "worker", s.number, "err", err)
+		return at
+	}
+	next := s.ready(w, nil, true)
+	s.retire(at, reason)
+	return next
+}
+
+// retire lets a worker go once nobody holds it any more.
+func (s *slot) retire(at *place, reason string) {
+	p := s.pool
+	drained := p.lender.retire(at)
+	s.leave.Go(func() {
+		select {
+		case <-drained:
+		case <-at.worker.gone():
+		case <-p.life.Done():
+		}
+		ctx, cancel := context.WithTimeoutCause(p.life, p.cfg.SetupTimeout, errors.New("teardown takes too long"))
+		defer cancel()
+		at.worker.end(ctx, reason)
+		s.ended(at, reason, true)
+	})
+}
+
+// bury takes a dead worker out of the books.
+func (s *slot) bury(at *place) {
+	s.pool.lender.retire(at)
+	at.worker.end(context.Background(), "") // it is gone already: this waits for what is left of it
+	info := at.worker.info()
+	s.ended(at, "died", info.Items > 0 || time.Since(info.Started) > infancy)
+}
+
+func (s *slot) ended(at *place, reason string, well bool) {
+	p := s.pool
+	info := at.worker.info()
+	if reason == "died" {
+		reason = at.worker.obit()
+		p.cfg.Logger.Warn("worker died", "worker", s.number, "pid", info.PID, "err", reason)
+	}
+	p.cfg.Observer.Observe(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
+	if n, broken := p.breaker.ended(well); broken {
+		p.refuse(&BrokenError{Failures: n, Err: errors.New("worker " + reason)})
+	}
+}

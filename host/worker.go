@@ -1,0 +1,83 @@
+package host
+
+import (
+	"context"
+	"time"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// worker is a place that runs items: a process or a goroutine.
+type worker interface {
+	// run runs the items of b that have no outcome yet, and returns when each has one, or none is under way any more.
+	run(ctx context.Context, b batch) ending
+	// info describes the worker for people.
+	info() WorkerInfo
+	// gone is closed when the worker will run nothing any more; obit then says why.
+	gone() <-chan struct{}
+	obit() string
+	// end lets the worker go: at once, or when its workload has been torn down. It returns when nothing of it is left.
+	end(ctx context.Context, reason string)
+}
+
+// batch is consecutive items on their way through a worker. Places count from 0 within the batch; outcomes come in order, so
+// the number of those that have one is also the place of the next.
+type batch interface {
+	first() int   // index of the first item in its run
+	size() int    // of the batch
+	settled() int // items that have an outcome
+	orders() orders
+
+	// native returns the items that have no outcome, and room for their results, as Go slices, if the workload's types are the
+	// caller's. apart asks for room of its own, whose results keep takes over: for a worker that may write there too late.
+	native(apart bool) (in, out any, ok bool)
+	keep(from, n int, out any, at int)
+	// pack encodes items from a place on into a column, until limit bytes are reached. A bad item ends the column before it;
+	// if it is the first, its error is returned instead.
+	pack(from, limit int) (column []byte, n int, bad *wire.ItemError)
+	// unpack takes n results from a column. Items that have failed are skipped.
+	unpack(from, n int, column []byte) error
+	// fail writes down the error of the item at a place.
+	fail(at int, e *wire.ItemError)
+	// settle says that the n items that come next have their outcome.
+	settle(n int, by WorkerInfo, run time.Duration, itemNS []uint64)
+}
+
+// orders is how a batch is to be run.
+type orders struct {
+	json    bool          // items and results travel as JSON texts
+	timed   bool          // the time of each item is wanted
+	timeout time.Duration // of one item; 0 means none
+	budget  time.Duration // of the batch; 0 means none
+}
+
+// ending is how a worker's run of a batch came to its end.
+type ending struct {
+	leaving bool  // the worker asks to be replaced
+	lost    *loss // the worker died; nil otherwise
+	err     error // the run was called off: why
+}
+
+// loss is what is known of a worker's death.
+type loss struct {
+	kind     Kind // Crashed, Timeout, OutOfMemory, Oversize: what a guilty item is blamed for
+	message  string
+	exitCode int
+	signal   string
+	stderr   []string
+
+	begun  bool // the batch may have been running; otherwise none of its items was touched
+	alone  bool // no other batch may have been running
+	guilty int  // the place of the item that is known to be the cause, -1 if it is not known
+}
+
+// WorkerInfo is a snapshot of one worker.
+type WorkerInfo struct {
+	Worker  int // its number in the pool, from 1
+	PID     int // of its process; the host's own for goroutines
+	Mode    Mode
+	Started time.Time
+	Items   int   // items run so far
+	Batches int   // batches under way
+	RSS     int64 // resident bytes; 0 when unknown
+}

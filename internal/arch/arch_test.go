@@ -1,0 +1,123 @@
+package arch
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/parhost/parhost/"
+
+// A layer says what packages may link, directly or through others. Its lists hold import paths, ours without the module's;
+// PATH/... is PATH and all below. A package belongs to the first layer that lists it, and may always link its neighbours: below
+// plugins/sqrt all that is below plugins/sqrt.
+type layer struct {
+	packages []string
+	ours     []string
+	theirs   []string // nil: everything that has no home elsewhere
+	why      string
+}
+
+// A home says where alone a heavy dependency is brought in. Who may link the home gets it with it.
+type home struct {
+	of       []string
+	packages []string
+	why      string
+}
+
+var layers = []layer{
+	{
+		packages: []string{"internal/...", "host/sandbox/..."},
+		ours:     []string{"internal/..."},
+		why:      "it lies below everything else",
+	},
+	{
+		packages: []string{"sdk"},
+		ours:     []string{"internal/..."},
+		theirs:   light,
+		why:      "every plugin links the sdk, so it knows no host and stays light",
+	},
+	{
+		packages: []string{"sdk/...", "plugins/..."},
+		ours:     []string{"sdk", "internal/..."},
+		theirs:   light,
+		why:      "a plugin needs package sdk alone, and stays light",
+	},
+	{
+		packages: []string{"host"},
+		ours:     []string{"sdk", "host/sandbox/...", "internal/..."},
+		why:      "the host serves an application without a command line, a cluster or a dashboard",
+	},
+	{
+		packages: []string{"host/..."},
+		ours:     []string{"host", "sdk", "host/sandbox/...", "internal/..."},
+		why:      "what is built on the host can be taken or left one by one",
+	},
+	{
+		packages: []string{"cmd/...", "bench/..."},
+		ours:     []string{"sdk/...", "plugins/...", "host/...", "internal/..."},
+		why:      "commands share code through packages",
+	},
+}
+
+var homes = []home{
+	{
+		of:       []string{"github.com/spf13/..."},
+		packages: []string{"cmd/..."},
+		why:      "only a command parses a command line",
+	},
+	{
+		of:       []string{"github.com/nats-io/..."},
+		packages: []string{"host/cluster/..."},
+		why:      "only host/cluster knows the engine",
+	},
+	{
+		of:       []string{"go.opentelemetry.io/...", "github.com/prometheus/..."},
+		packages: []string{"host/telemetry/..."},
+		why:      "only host/telemetry exports numbers",
+	},
+}
+
+// light is what a plugin may link: the protocol's libraries, the schemas, and what they bring along.
+var light = []string{
+	"github.com/google/jsonschema-go/...", "github.com/hashicorp/go-hclog/...", "github.com/hashicorp/go-plugin/...",
+	"google.golang.org/grpc/...", "google.golang.org/protobuf/...",
+
+	"github.com/fatih/color/...", "github.com/golang/protobuf/...", "github.com/hashicorp/yamux/...",
+	"github.com/mattn/go-colorable/...", "github.com/mattn/go-isatty/...", "github.com/oklog/run/...",
+	"golang.org/x/net/...", "golang.org/x/sys/...", "golang.org/x/text/...", "google.golang.org/genproto/googleapis/rpc/...",
+}
+
+func TestImportsPointDownwards(t *testing.T) {
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		t.Run(goos, func(t *testing.T) {
+			for _, v := range violations(imports(t, goos)) {
+				t.Error(v)
+			}
+		})
+	}
+}
+
+// imports maps each of our packages, and each they link outside the standard library, to what it imports.
+func imports(t *testing.T, goos string) map[string][]string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", "-f", `{{if not .Standard}}{{.ImportPath}} {{join .Imports " "}}{{end}}`, module+"...")
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	graph := map[string][]string{}
+	for line := range strings.Lines(strings.ReplaceAll(string(out), module, "")) {
+		if f := strings.Fields(line); len(f) > 0 {
+			graph[f[0]] = f[1:]
+		}
+	}
+	if _, ok := graph["internal/arch"]; !ok {
+		t.Fatalf("go list %s... does not know this package: is the module called something else?", module)
+	}
+	return graph
+}

@@ -1,0 +1,216 @@
+package wire
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"unsafe"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// Codec turns slices of T into columns and back, and single values into JSON text and back.
+//
+// Numbers and slices of numbers travel as they lie in memory, bytes and strings raw, proto messages as proto, all else as JSON.
+type Codec[T any] struct {
+	// Kind names the encoding, as the manifest states it: "float64", "[]int32", "string", "bytes", "proto:NAME", "json".
+	Kind string
+
+	width   int  // bytes of one value when all values take the same, else 0
+	aligned bool // values start at multiples of 8
+	append  func(dst []byte, v T) ([]byte, error)
+	decode  func(src []byte) (T, error)
+
+	appendJSON func(dst []byte, v T) ([]byte, error)
+	decodeJSON func(src []byte) (T, error)
+}
+
+// Names of the kinds that are not numbers.
+const (
+	KindString = "string"
+	KindBytes  = "bytes"
+	KindJSON   = "json"
+	kindProto  = "proto:"
+)
+
+// CodecOf returns the codec of T. It looks at the type only, so it always succeeds.
+func CodecOf[T any]() Codec[T] {
+	t := reflect.TypeFor[T]()
+	c := Codec[T]{Kind: KindJSON, append: marshalJSON[T], decode: unmarshalJSON[T], appendJSON: marshalJSON[T], decodeJSON: unmarshalJSON[T]}
+	switch {
+	case t.Implements(reflect.TypeFor[proto.Message]()):
+		protoCodec(&c, t)
+	case t == reflect.TypeFor[json.RawMessage]():
+		rawCodec(&c)
+	case hasOwnText(t):
+	case numberKind(t) != "":
+		c.Kind, c.width = numberKind(t), int(t.Size())
+		numberCodec(&c, t)
+	case t.Kind() == reflect.String:
+		c.Kind = KindString
+		c.append = func(dst []byte, v T) ([]byte, error) { return append(dst, *(*string)(unsafe.Pointer(&v))...), nil }
+		c.decode = func(src []byte) (T, error) { s := string(src); return *(*T)(unsafe.Pointer(&s)), nil }
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !hasOwnText(t.Elem()):
+		c.Kind = KindBytes
+		c.append = func(dst []byte, v T) ([]byte, error) { return append(dst, *(*[]byte)(unsafe.Pointer(&v))...), nil }
+		c.decode = func(src []byte) (T, error) { return *(*T)(unsafe.Pointer(&src)), nil }
+	case t.Kind() == reflect.Slice && numberKind(t.Elem()) != "" && !hasOwnText(t.Elem()):
+		c.Kind, c.aligned = "[]"+numberKind(t.Elem()), true
+		sliceCodec(&c, int(t.Elem().Size()))
+	}
+	return c
+}
+
+// Fixed reports whether all values take the same number of bytes.
+func (c *Codec[T]) Fixed() bool { return c.width > 0 }
+
+// Aligned reports whether the values of a column start at multiples of 8.
+func (c *Codec[T]) Aligned() bool { return c.aligned }
+
+// AppendFixed appends vs to dst as a column of a fixed kind.
+func (c *Codec[T]) AppendFixed(dst []byte, vs []T) []byte {
+	start := len(dst)
+	dst = append(dst, bytesOf(vs)...)
+	swapIfBigEndian(dst[start:], c.width)
+	return dst
+}
+
+// ReadFixed fills dst from a column of a fixed kind.
+func (c *Codec[T]) ReadFixed(dst []T, column []byte) error {
+	if len(column) != len(dst)*c.width {
+		return fmt.Errorf("column of %d values of %s takes %d bytes, got %d", len(dst), c.Kind, len(dst)*c.width, len(column))
+	}
+	swapIfBigEndian(column, c.width)
+	copy(bytesOf(dst), column)
+	return nil
+}
+
+// Append appends the packed form of v to dst.
+func (c *Codec[T]) Append(dst []byte, v T) ([]byte, error) { return c.append(dst, v) }
+
+// Decode reads one packed value. The value may alias src.
+func (c *Codec[T]) Decode(src []byte) (T, error) { return c.decode(src) }
+
+// AppendJSON appends the JSON text of v to dst, without line breaks.
+func (c *Codec[T]) AppendJSON(dst []byte, v T) ([]byte, error) { return c.appendJSON(dst, v) }
+
+// DecodeJSON reads one JSON text. The value may alias src.
+func (c *Codec[T]) DecodeJSON(src []byte) (T, error) { return c.decodeJSON(src) }
+
+// bytesOf returns the memory of vs, whose element type holds no pointers.
+func bytesOf[T any](vs []T) []byte {
+	if len(vs) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(vs))), len(vs)*int(unsafe.Sizeof(vs[0])))
+}
+
+// hasOwnText reports whether values of t write their own JSON, which must not be bypassed.
+func hasOwnText(t reflect.Type) bool {
+	for _, own := range []reflect.Type{
+		reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler](),
+		reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](),
+	} {
+		if t.Implements(own) || reflect.PointerTo(t).Implements(own) {
+			return true
+		}
+	}
+	return false
+}
+
+// numberKind names the kind of a number type by its size, so that int is the same kind as int64 where it is as large.
+func numberKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return fmt.Sprintf("int%d", 8*t.Size())
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return fmt.Sprintf("uint%d", 8*t.Size())
+	case reflect.Float32, reflect.Float64:
+		return t.Kind().String()
+	default:
+		return ""
+	}
+}
+
+// KindWidth returns the bytes that a value of a fixed kind takes, 0 for kinds of varying length.
+func KindWidth(kind string) int {
+	switch kind {
+	case "int8", "uint8":
+		return 1
+	case "int16", "uint16":
+		return 2
+	case "int32", "uint32", "float32":
+		return 4
+	case "int64", "uint64", "float64":
+		return 8
+	default:
+		return 0
+	}
+}
+
+// KnownKind reports whether kind is one that this version of the protocol defines.
+func KnownKind(kind string) bool {
+	switch {
+	case kind == KindString, kind == KindBytes, kind == KindJSON, KindWidth(kind) > 0:
+		return true
+	case strings.HasPrefix(kind, kindProto):
+		return len(kind) > len(kindProto)
+	default:
+		return strings.HasPrefix(kind, "[]") && KindWidth(kind[2:]) > 0
+	}
+}
+
+// sliceCodec reads a slice of numbers in place when its bytes lie where the type needs them, and copies it otherwise.
+func sliceCodec[T any](c *Codec[T], width int) {
+	c.append = func(dst []byte, v T) ([]byte, error) {
+		s := *(*[]byte)(unsafe.Pointer(&v)) // a slice header, whatever the element
+		if len(s) == 0 {
+			return dst, nil
+		}
+		start := len(dst)
+		dst = append(dst, unsafe.Slice(unsafe.SliceData(s), len(s)*width)...)
+		swapIfBigEndian(dst[start:], width)
+		return dst, nil
+	}
+	c.decode = func(src []byte) (v T, err error) {
+		if len(src)%width != 0 {
+			return v, fmt.Errorf("%s takes a multiple of %d bytes, got %d", c.Kind, width, len(src))
+		}
+		n := len(src) / width
+		if n > 0 && uintptr(unsafe.Pointer(unsafe.SliceData(src)))%uintptr(width) != 0 {
+			words := make([]uint64, align8(len(src))/8) // memory that any number type may lie in
+			src = append(bytesOf(words)[:0], src...)
+		}
+		swapIfBigEndian(src, width)
+		s := unsafe.Slice(unsafe.SliceData(src), n)
+		return *(*T)(unsafe.Pointer(&s)), nil
+	}
+}
+
+func protoCodec[T any](c *Codec[T], t reflect.Type) {
+	newMessage := func() proto.Message { return reflect.New(t.Elem()).Interface().(proto.Message) }
+	c.Kind = kindProto + string(newMessage().ProtoReflect().Descriptor().FullName())
+	c.append = func(dst []byte, v T) ([]byte, error) {
+		return proto.MarshalOptions{}.MarshalAppend(dst, any(v).(proto.Message))
+	}
+	c.decode = func(src []byte) (v T, err error) {
+		m := newMessage()
+		if err := proto.Unmarshal(src, m); err != nil {
+			return v, err
+		}
+		return m.(T), nil
+	}
+	c.appendJSON = func(dst []byte, v T) ([]byte, error) {
+		return protojson.MarshalOptions{}.MarshalAppend(dst, any(v).(proto.Message))
+	}
+	c.decodeJSON = func(src []byte) (v T, err error) {
+		m := newMessage()
+		if err := protojson.Unmarshal(src, m); err != nil {
+			return v, err
+		}
+		return m.(T), nil
+	}
+}

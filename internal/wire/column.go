@@ -1,0 +1,114 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// A column holds n values of one kind back to back.
+//
+// Fixed kinds (numbers): n values of the kind's width, little-endian.
+//
+// All other kinds: n lengths (uint32, little-endian), zero bytes up to a multiple of 8, then the values. A value of a slice
+// kind is preceded by zero bytes up to a multiple of 8, so that a mapped column can be read in place.
+
+// headerBytes is the size of the table of n lengths with its padding.
+func headerBytes(n int) int { return align8(4 * n) }
+
+func align8(n int) int { return (n + 7) &^ 7 }
+
+// ColumnWriter builds a column of values of varying length. The zero value is an empty column of unaligned values.
+type ColumnWriter struct {
+	lengths []uint32
+	data    []byte
+	start   int // where the value begun last starts
+	aligned bool
+}
+
+// Reset empties the column. aligned says that each value starts at a multiple of 8.
+func (w *ColumnWriter) Reset(aligned bool) {
+	w.lengths = w.lengths[:0]
+	w.data = w.data[:0]
+	w.aligned = aligned
+}
+
+// Begin returns the buffer to append the next value to; hand it to [ColumnWriter.End], or drop it to add no value.
+func (w *ColumnWriter) Begin() []byte {
+	data := w.data
+	if w.aligned {
+		for len(data)%8 != 0 {
+			data = append(data, 0)
+		}
+	}
+	w.start = len(data)
+	return data
+}
+
+// End adds what has been appended to data since Begin as one value, and returns its size in bytes.
+func (w *ColumnWriter) End(data []byte) int {
+	size := len(data) - w.start
+	w.data = data
+	w.lengths = append(w.lengths, uint32(size))
+	return size
+}
+
+// Empty adds a value of no bytes.
+func (w *ColumnWriter) Empty() { w.End(w.Begin()) }
+
+// Len is the number of values, Size the bytes that the column takes.
+func (w *ColumnWriter) Len() int  { return len(w.lengths) }
+func (w *ColumnWriter) Size() int { return headerBytes(len(w.lengths)) + len(w.data) }
+
+// Bytes returns the column in a new buffer, because a message may outlive the writer's next batch.
+func (w *ColumnWriter) Bytes() []byte {
+	head := headerBytes(len(w.lengths))
+	out := make([]byte, head+len(w.data))
+	for i, n := range w.lengths {
+		binary.LittleEndian.PutUint32(out[4*i:], n)
+	}
+	copy(out[head:], w.data)
+	return out
+}
+
+// Column reads a column of values of varying length, one after the other.
+type Column struct {
+	table   []byte // lengths of the values that are left
+	data    []byte
+	at      int
+	aligned bool
+}
+
+// OpenColumn checks that b is exactly a column of n values and returns a reader of it. It may be given any bytes.
+func OpenColumn(b []byte, n int, aligned bool) (Column, error) {
+	head := headerBytes(n)
+	if n < 0 || n > math.MaxInt32 || len(b) < head {
+		return Column{}, fmt.Errorf("column of %d values needs a table of %d bytes, got %d bytes", n, head, len(b))
+	}
+	c := Column{table: b[:4*n], data: b[head:], aligned: aligned}
+	end := 0
+	for i := range n {
+		if aligned {
+			end = align8(end)
+		}
+		end += int(binary.LittleEndian.Uint32(c.table[4*i:]))
+		if end > len(c.data) {
+			return Column{}, fmt.Errorf("column of %d values: value %d ends at byte %d of %d", n, i, end, len(c.data))
+		}
+	}
+	if end != len(c.data) {
+		return Column{}, fmt.Errorf("column of %d values: %d bytes behind the last value", n, len(c.data)-end)
+	}
+	return c, nil
+}
+
+// Next returns the bytes of the next value. They belong to the column. It must not be called more often than there are values.
+func (c *Column) Next() []byte {
+	if c.aligned {
+		c.at = align8(c.at)
+	}
+	end := c.at + int(binary.LittleEndian.Uint32(c.table))
+	v := c.data[c.at:end:end]
+	c.table, c.at = c.table[4:], end
+	return v
+}

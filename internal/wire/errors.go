@@ -1,0 +1,134 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// Kind says what became of an item that has no result. Its text stands in records and reports.
+type Kind string
+
+// The kinds of failure.
+const (
+	BadItem     Kind = "bad_item"      // the item does not decode
+	Failed      Kind = "failed"        // the workload returned an error
+	Panicked    Kind = "panic"         // the workload panicked
+	Timeout     Kind = "timeout"       // the item passed its time limit
+	Crashed     Kind = "crashed"       // the worker process died while it ran the item
+	OutOfMemory Kind = "out_of_memory" // the worker process was ended for its memory
+	Oversize    Kind = "oversize"      // the item or its result is beyond the limit
+	Canceled    Kind = "canceled"      // the item was cancelled before it had a result
+)
+
+// One error value for each kind, for errors.Is.
+var (
+	ErrBadItem     = errors.New("item does not decode")
+	ErrFailed      = errors.New("workload returned an error")
+	ErrPanic       = errors.New("workload panicked")
+	ErrTimeout     = errors.New("item passed its time limit")
+	ErrCrashed     = errors.New("worker died while it ran the item")
+	ErrOutOfMemory = errors.New("worker ran out of memory")
+	ErrOversize    = errors.New("item or result is too large")
+	ErrCanceled    = errors.New("item was canceled")
+)
+
+var kinds = []struct {
+	kind Kind
+	pb   workerpb.Kind
+	err  error
+}{
+	{BadItem, workerpb.Kind_KIND_BAD_ITEM, ErrBadItem},
+	{Failed, workerpb.Kind_KIND_FAILED, ErrFailed},
+	{Panicked, workerpb.Kind_KIND_PANIC, ErrPanic},
+	{Timeout, workerpb.Kind_KIND_TIMEOUT, ErrTimeout},
+	{Canceled, workerpb.Kind_KIND_CANCELED, ErrCanceled},
+	{Oversize, workerpb.Kind_KIND_OVERSIZE, ErrOversize},
+	{Crashed, workerpb.Kind_KIND_UNSPECIFIED, ErrCrashed},
+	{OutOfMemory, workerpb.Kind_KIND_UNSPECIFIED, ErrOutOfMemory},
+}
+
+// ItemError is why an item has no result. It is the same in every mode.
+//
+// It matches the Err value of its kind with errors.Is.
+type ItemError struct {
+	Index   int    // the item's place in its run, from 0
+	Kind    Kind   // what happened
+	Message string // in words
+
+	Stack    string   // of a panic
+	Offset   int      // BadItem: where the JSON text stops making sense, in bytes from 1; 0 means unknown
+	Size     int64    // Oversize: bytes measured
+	ExitCode int      // Crashed, Timeout: the exit code of the process, -1 if a signal ended it
+	Signal   string   // Crashed, Timeout: the signal that ended the process, such as "SIGSEGV"
+	Stderr   []string // Crashed, Timeout: the last lines that the process wrote
+	Attempts int      // how often the item was begun
+}
+
+func (e *ItemError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "item %d: %s", e.Index, e.Kind)
+	if e.Message != "" {
+		b.WriteString(": " + e.Message)
+	}
+	if len(e.Stderr) > 0 {
+		b.WriteString("; stderr: " + strconv.Quote(e.Stderr[len(e.Stderr)-1]))
+	}
+	return b.String()
+}
+
+// Is reports whether target is the Err value of e's kind.
+func (e *ItemError) Is(target error) bool {
+	for _, k := range kinds {
+		if k.kind == e.Kind {
+			return k.err == target
+		}
+	}
+	return false
+}
+
+// ToProto returns e as a worker sends it, with item as its place in the batch, its texts bounded.
+func (e *ItemError) ToProto(item int) *workerpb.ItemError {
+	pb := &workerpb.ItemError{
+		Item:    uint32(item),
+		Kind:    workerpb.Kind_KIND_FAILED,
+		Message: Bound(e.Message, MaxMessageText),
+		Stack:   Bound(e.Stack, MaxStackText),
+		Offset:  uint64(e.Offset),
+		Size:    uint64(e.Size),
+	}
+	for _, k := range kinds {
+		if k.kind == e.Kind && k.pb != workerpb.Kind_KIND_UNSPECIFIED {
+			pb.Kind = k.pb
+		}
+	}
+	return pb
+}
+
+// FromProto returns the error that a worker sent. A kind that a worker must not or cannot claim counts as Failed.
+func FromProto(pb *workerpb.ItemError) *ItemError {
+	e := &ItemError{
+		Kind:    Failed,
+		Message: Bound(pb.GetMessage(), MaxMessageText),
+		Stack:   Bound(pb.GetStack(), MaxStackText),
+		Offset:  int(min(pb.GetOffset(), 1<<40)),
+		Size:    int64(min(pb.GetSize(), 1<<60)),
+	}
+	for _, k := range kinds {
+		if k.pb == pb.GetKind() && k.pb != workerpb.Kind_KIND_UNSPECIFIED {
+			e.Kind = k.kind
+		}
+	}
+	return e
+}
+
+// Bound cuts s to at most n bytes, makes it valid UTF-8, and says what it cut.
+func Bound(s string, n int) string {
+	if len(s) > n {
+		s = fmt.Sprintf("%s … (%d bytes cut)", s[:n], len(s)-n)
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

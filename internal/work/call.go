@@ -1,0 +1,123 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+var (
+	errCanceled = errors.New("item was canceled")
+	errOverdue  = errors.New("item passed its time limit")
+)
+
+// Call is the context of running items. One Call serves one item after the other until somebody waits on it: most workloads
+// never look at their context, and so pay nothing for it.
+//
+// Done makes a real context of the standard library on first use, so that contexts derived from a Call cost no goroutine.
+type Call struct {
+	base context.Context
+	job  *Job
+
+	used atomic.Bool // somebody may be watching, so the call cannot serve another item
+
+	mu     sync.Mutex
+	real   context.Context // nil until somebody waits
+	cancel context.CancelCauseFunc
+	cause  error // why the item was ended, if it was
+}
+
+type callKey struct{}
+
+// FromContext returns the call that ctx belongs to, or nil.
+func FromContext(ctx context.Context) *Call {
+	c, _ := ctx.Value(callKey{}).(*Call)
+	return c
+}
+
+func newCall(base context.Context, j *Job) *Call { return &Call{base: base, job: j} }
+
+// end cancels the call with a cause; the first one stays.
+func (c *Call) end(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used.Store(true)
+	if c.cause == nil {
+		c.cause = cause
+	}
+	if c.cancel != nil {
+		c.cancel(cause)
+	}
+}
+
+// Done is part of [context.Context].
+func (c *Call) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used.Store(true)
+	if c.real == nil {
+		c.real, c.cancel = context.WithCancelCause(c.base)
+		if c.cause != nil {
+			c.cancel(c.cause)
+		}
+	}
+	return c.real.Done()
+}
+
+// Err is part of [context.Context].
+func (c *Call) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		if errors.Is(c.cause, errOverdue) {
+			return context.DeadlineExceeded
+		}
+		return context.Canceled
+	}
+	return c.base.Err()
+}
+
+// Deadline is part of [context.Context].
+func (c *Call) Deadline() (time.Time, bool) {
+	j := c.job
+	if j.Timeout <= 0 {
+		return c.base.Deadline()
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	at := j.started.Add(j.Timeout)
+	if base, ok := c.base.Deadline(); ok && base.Before(at) {
+		return base, true
+	}
+	return at, true
+}
+
+// Value is part of [context.Context].
+func (c *Call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	c.mu.Lock()
+	real := c.real
+	c.mu.Unlock()
+	if real != nil {
+		return real.Value(key)
+	}
+	return c.base.Value(key)
+}
+
+// Logger returns the job's logger, tagged with the running item.
+func (c *Call) Logger() hclog.Logger {
+	return c.job.Logger.With("item", c.job.First+c.job.Current())
+}
+
+// Progress passes on how far the running item says it is.
+func (c *Call) Progress(fraction float64) {
+	if c.job.OnProgress != nil {
+		c.job.OnProgress(c.job.Current(), fraction)
+	}
+}

@@ -1,0 +1,60 @@
+package reduce
+
+import (
+	"context"
+	"math/big"
+)
+
+// Run reduces one item and returns the result in decimal digits, with a minus sign if it is negative.
+//
+// Digits in a string keep their value in every JSON library; a number of 300 000 digits would not. Writing them takes about as long
+// as multiplying them: math/big halves the number as [Tree] does (Brent and Zimmermann, Modern Computer Arithmetic, section 1.7.2),
+// so the time grows with the length to the power of 1.6, not 2.
+//
+// The error says which field of the item to change; it matches [ErrEmpty] if there is nothing to reduce, and the context's cause if
+// ctx ends first. ctx is looked at about once every millisecond while numbers are drawn and folded ([Tree] has the exception), and
+// before the digits are written, which is done in one go: 25 ms for 300 000 digits, seconds for millions.
+func Run(ctx context.Context, item Item) (string, error) {
+	result, err := item.reduce(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return "", err
+	}
+	return result.String(), nil
+}
+
+// reduce is Run without the writing.
+func (it Item) reduce(ctx context.Context) (*big.Int, error) {
+	if err := it.check(); err != nil {
+		return nil, err
+	}
+	op := it.Op
+	if op == "" {
+		op = Mul
+	}
+	rule, err := op.rule()
+	if err != nil {
+		return nil, err
+	}
+	values := it.Values
+	if it.Number != nil {
+		if values, err = it.draw(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if it.Method == ByTree || it.Method == "" && rule.grows {
+		return Tree(ctx, op, values, it.Initial)
+	}
+	return Fold(ctx, op, values, it.Initial)
+}
+
+// draw draws the numbers of an item that names none.
+func (it Item) draw(ctx context.Context) ([]*big.Int, error) {
+	rng := unseeded
+	if it.Seed != nil {
+		rng = func() *twister { return seeded(it.Seed) }
+	}
+	return sample(ctx, rng(), it.limit(), *it.Number)
+}

@@ -1,0 +1,126 @@
+package sdk
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// Serve is the whole life of a plugin process: it serves the workload to the host that started it, and exits when the host
+// ends the worker or goes away. It does not return.
+//
+// With several workloads the host names the one it wants; alone, one is served whatever the name.
+//
+// A person who starts the program by hand gets told what it is, and exit code 2.
+func Serve(workloads ...*Workload) {
+	if !launched() {
+		fmt.Fprintf(os.Stderr, "%s is a parhost plugin. Run it with: parhost --plugin %s\n", os.Args[0], os.Args[0])
+		os.Exit(2)
+	}
+	w, err := pick(workloads, os.Getenv(wire.EnvWorkload))
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "parhost plugin: %v\n", err)
+		os.Exit(2)
+	}
+	serve(w)
+	os.Exit(0)
+}
+
+// ServeChild is for programs that are a host and its own plugin: called first thing in main, it serves and does not return if
+// this process was started as a worker of one of the workloads, and returns at once otherwise.
+func ServeChild(workloads ...*Workload) {
+	if launched() && os.Getenv(wire.EnvWorkload) != "" {
+		Serve(workloads...)
+	}
+}
+
+// launched reports whether a host started this process.
+func launched() bool {
+	return os.Getenv(wire.Handshake.MagicCookieKey) == wire.Handshake.MagicCookieValue
+}
+
+func pick(workloads []*Workload, name string) (*Workload, error) {
+	if len(workloads) == 1 {
+		return workloads[0], nil
+	}
+	for _, w := range workloads {
+		if w.manifest.Name == name {
+			return w, nil
+		}
+	}
+	return nil, fmt.Errorf("no workload named %q among the %d linked in", name, len(workloads))
+}
+
+// serve returns when the work is over.
+func serve(w *Workload) {
+	watchParent()
+	s := newServer(w, hclog.New(&hclog.LoggerOptions{
+		Name: w.manifest.Name, Output: os.Stderr, JSONFormat: true, Level: hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)),
+	}))
+	terminate := make(chan os.Signal, 2)
+	signal.Notify(terminate, terminateSignal)
+	go func() {
+		<-terminate
+		go s.leave() // running items end, the rest goes back to the host
+		<-terminate
+		os.Exit(1)
+	}()
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: &grpcPlugin{server: s}}},
+		GRPCServer:       s.listen,
+		Logger:           hclog.NewNullLogger(),
+	})
+}
+
+// watchParent ends this process, and those that it started, when the host is gone: its end of a pipe then closes, whatever
+// ended it.
+func watchParent() {
+	fd, err := strconv.Atoi(os.Getenv(wire.EnvAlive))
+	if err != nil {
+		return // a host of another make
+	}
+	closeOnExec(fd)
+	alive := os.NewFile(uintptr(fd), "alive")
+	go func() {
+		var b [1]byte
+		for {
+			if _, err := alive.Read(b[:]); err != nil {
+				killGroup()
+				os.Exit(1)
+			}
+		}
+	}()
+}
+
+// listen makes the gRPC server with settings of our own: go-plugin's accept 4 MiB at most, in windows of 64 KiB.
+func (s *server) listen(opts []grpc.ServerOption) *grpc.Server {
+	limit := wire.DefaultMaxItemBytes
+	if n, err := strconv.Atoi(os.Getenv(wire.EnvMaxItemBytes)); err == nil && n > 0 {
+		limit = n
+	}
+	s.grpc = grpc.NewServer(append(opts,
+		grpc.MaxRecvMsgSize(limit+wire.MessageSlack),
+		grpc.MaxSendMsgSize(1<<31-1), // results are bounded one by one, and batches by their bytes
+		grpc.InitialWindowSize(wire.WindowBytes),
+		grpc.InitialConnWindowSize(wire.WindowBytes),
+		grpc.ReadBufferSize(wire.BufferBytes),
+		grpc.WriteBufferSize(wire.BufferBytes),
+	)...)
+	return s.grpc
+}
+
+// stop ends plugin.Serve, and so the process: politely, then not.
+func (s *server) stop() {
+	force := time.AfterFunc(time.Second, s.grpc.Stop)
+	defer force.Stop()
+	s.grpc.GracefulStop()
+}

@@ -1,0 +1,262 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/internal/work"
+)
+
+// queueLength is the number of batches that may wait in a worker; a host keeps to a window far below it.
+const queueLength = 4096
+
+// server serves one workload over one stream.
+type server struct {
+	workerpb.UnimplementedWorkerServiceServer
+	workload *Workload
+	logger   hclog.Logger
+	grpc     *grpc.Server
+	stderr   *os.File // the real one, before go-plugin puts a pipe in its place
+
+	opened  atomic.Bool
+	leaving atomic.Bool
+
+	send struct {
+		sync.Mutex
+		stream workerpb.WorkerService_WorkServer
+	}
+	jobs struct {
+		sync.Mutex
+		byID map[uint64]*work.Job
+	}
+	pending sync.WaitGroup // jobs that are not settled
+}
+
+func newServer(w *Workload, logger hclog.Logger) *server {
+	s := &server{workload: w, logger: logger, stderr: os.Stderr}
+	s.jobs.byID = map[uint64]*work.Job{}
+	return s
+}
+
+// Describe returns the manifest.
+func (s *server) Describe(_ context.Context, req *workerpb.DescribeRequest) (*workerpb.DescribeResponse, error) {
+	m, err := s.workload.Describe(req.GetSchemas())
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	return &workerpb.DescribeResponse{Manifest: m}, nil
+}
+
+// Work runs the batches that come down the stream until the host closes its side, then tears the workload down.
+func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
+	if !s.opened.CompareAndSwap(false, true) {
+		return status.Error(codes.FailedPrecondition, "a worker serves one Work stream in its life")
+	}
+	defer func() { go s.stop() }()
+	s.restoreOutput()
+	s.send.stream = stream
+
+	req, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	start := req.GetStart()
+	if start == nil {
+		return status.Error(codes.InvalidArgument, "the first request is not a Start")
+	}
+	var lock *sync.Mutex
+	if s.workload.manifest.NotConcurrent {
+		lock = new(sync.Mutex)
+	}
+	instance, err := s.workload.core.Open(stream.Context(), lock)
+	if err != nil {
+		return s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Error: wire.Bound(err.Error(), wire.MaxMessageText)}}})
+	}
+	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{}}}); err != nil {
+		return err
+	}
+	err = s.receive(stream, instance, start)
+	return errors.Join(err, instance.Close(context.WithoutCancel(stream.Context())))
+}
+
+// receive hands the batches to the threads, and returns when the host has closed its side and all batches are settled.
+func (s *server) receive(stream workerpb.WorkerService_WorkServer, instance work.Instance, start *workerpb.Start) error {
+	queue := make(chan *work.Job, queueLength)
+	var threads sync.WaitGroup
+	for range max(1, start.GetThreads()) {
+		threads.Go(func() { s.thread(stream.Context(), instance, queue) })
+	}
+	defer threads.Wait()
+	defer close(queue)
+	logger := s.logger.With("worker", start.GetWorker())
+	for {
+		req, err := stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			s.cancelAll()
+			return err
+		}
+		switch m := req.GetMessage().(type) {
+		case *workerpb.WorkRequest_Batch:
+			j := s.job(m.Batch, start, logger)
+			s.jobs.Lock()
+			s.jobs.byID[m.Batch.GetId()] = j
+			s.pending.Add(1)
+			s.jobs.Unlock()
+			queue <- j
+		case *workerpb.WorkRequest_Cancel:
+			s.cancel(m.Cancel)
+		}
+	}
+}
+
+// thread runs one batch after the other. An item that ends its goroutine ends the thread: the worker is leaving then.
+func (s *server) thread(ctx context.Context, instance work.Instance, queue <-chan *work.Job) {
+	for j := range queue {
+		if s.leaving.Load() {
+			j.Settle(work.Part{Last: true, Leaving: true})
+			continue
+		}
+		func() {
+			done := false
+			defer func() {
+				if !done { // runtime.Goexit goes on behind this function; the batches that wait must not be forgotten
+					s.thread(ctx, instance, queue)
+				}
+			}()
+			instance.Run(ctx, j)
+			done = true
+			runtime.Gosched() // with one CPU the results would wait in gRPC's writer until the next batch is done
+		}()
+	}
+}
+
+// job turns a batch into a job whose parts go back over the stream.
+func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logger) *work.Job {
+	j := &work.Job{
+		First:     int(b.GetFirst()),
+		Count:     int(b.GetCount()),
+		Format:    work.Packed,
+		Items:     b.GetItems(),
+		Timeout:   time.Duration(b.GetItemTimeoutNs()),
+		Budget:    time.Duration(b.GetBudgetNs()),
+		Timed:     b.GetTimed(),
+		MaxResult: int(start.GetMaxResultBytes()),
+		Logger:    logger,
+		OnProgress: func(item int, fraction float64) {
+			_ = s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Progress{
+				Progress: &workerpb.Progress{Batch: b.GetId(), Item: uint32(item), Fraction: fraction},
+			}})
+		},
+		OnOverdue: func(item int) {
+			_ = s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Overdue{
+				Overdue: &workerpb.Overdue{Batch: b.GetId(), Item: uint32(item)},
+			}})
+		},
+		Settle: func(p work.Part) { s.settle(b.GetId(), p) },
+	}
+	if b.GetFormat() == workerpb.Format_FORMAT_JSON {
+		j.Format = work.JSON
+	}
+	return j
+}
+
+// settle sends one part of a batch.
+func (s *server) settle(batch uint64, p work.Part) {
+	if p.Last {
+		s.jobs.Lock()
+		delete(s.jobs.byID, batch)
+		s.jobs.Unlock()
+	}
+	if p.Leaving {
+		s.leaving.Store(true)
+	}
+	r := &workerpb.Results{
+		Batch: batch, From: uint32(p.From), Count: uint32(p.Count), Values: p.Values,
+		ItemNs: p.ItemNS, RunNs: p.RunNS, Last: p.Last, Leaving: s.leaving.Load(),
+	}
+	for i, e := range p.Errors {
+		r.Errors = append(r.Errors, e.ToProto(p.Places[i]))
+	}
+	_ = s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: r}}) // a broken stream ends receive
+	if p.Last {
+		s.pending.Done()
+	}
+}
+
+func (s *server) respond(r *workerpb.WorkResponse) error {
+	s.send.Lock()
+	defer s.send.Unlock()
+	return s.send.stream.Send(r)
+}
+
+func (s *server) cancel(c *workerpb.Cancel) {
+	s.jobs.Lock()
+	j := s.jobs.byID[c.GetBatch()]
+	s.jobs.Unlock()
+	switch {
+	case j == nil: // settled already
+	case c.Item == nil:
+		j.CancelAll()
+	default:
+		j.Cancel(int(c.GetItem()))
+	}
+}
+
+func (s *server) cancelAll() {
+	s.jobs.Lock()
+	defer s.jobs.Unlock()
+	for _, j := range s.jobs.byID {
+		j.CancelAll()
+	}
+}
+
+// leave ends the worker as SIGTERM asks: running items end, the rest goes back to the host, and then the stream closes.
+func (s *server) leave() {
+	s.leaving.Store(true)
+	s.jobs.Lock()
+	for _, j := range s.jobs.byID {
+		j.HandBack()
+	}
+	s.jobs.Unlock()
+	s.pending.Wait()
+	s.stop()
+}
+
+// restoreOutput undoes what go-plugin did to the standard streams: it put pipes there that nobody empties, so that a workload
+// which prints would stop for ever once they are full.
+func (s *server) restoreOutput() {
+	os.Stdout, os.Stderr = s.stderr, s.stderr
+	stdoutToStderr()
+}
+
+// grpcPlugin is the worker service as go-plugin wants to see it.
+type grpcPlugin struct {
+	plugin.NetRPCUnsupportedPlugin
+	server *server
+}
+
+func (p *grpcPlugin) GRPCServer(_ *plugin.GRPCBroker, g *grpc.Server) error {
+	workerpb.RegisterWorkerServiceServer(g, p.server)
+	return nil
+}
+
+func (p *grpcPlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("a plugin is not its own host")
+}
