@@ -36,7 +36,7 @@ check-format: tools
 
 check-generated: tools
 	.bin/buf lint
-	tmp=$$(mktemp -d); trap 'rm -r "$$tmp"' EXIT; \
+	@tmp=$$(mktemp -d); trap 'rm -r "$$tmp"' EXIT; \
 	.bin/buf generate --output "$$tmp"; \
 	diff -ru "$(GENERATED)" "$$tmp/$(GENERATED)" || { echo 'generated code has changed: run make generate' >&2; exit 1; }
 
@@ -45,7 +45,7 @@ lint: tools
 
 # vet sees the test files too.
 cross:
-	for p in $(PLATFORMS); do \
+	@for p in $(PLATFORMS); do \
 		echo "build and vet for $$p"; \
 		export CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/}; \
 		go build ./...; \

@@ -118,25 +118,14 @@ func (t *task[In, Out]) pack(from, limit int) (column []byte, n int, bad *wire.I
 	if t.how.json {
 		encode, aligned = codec.AppendJSON, false
 	}
-	most := t.run.pool.cfg.MaxItemBytes
 	var w wire.ColumnWriter
 	w.Reset(aligned)
 	for i, v := range in {
-		empty := w.Begin()
-		data, err := encode(empty, v)
-		switch size := len(data) - len(empty); {
-		case err != nil:
-			bad = &wire.ItemError{Kind: wire.BadItem, Message: err.Error()}
-		case size > most:
-			bad = &wire.ItemError{
-				Kind: wire.Oversize, Size: int64(size),
-				Message: fmt.Sprintf("item is %d bytes, the limit is %d (Config.MaxItemBytes)", size, most),
-			}
-		}
+		data, bad := t.encode(encode, w.Begin(), v)
 		if bad != nil && i == 0 {
 			return nil, 0, bad
 		}
-		if bad != nil {
+		if bad != nil { // the next column begins with it
 			break
 		}
 		w.End(data)
@@ -145,6 +134,22 @@ func (t *task[In, Out]) pack(from, limit int) (column []byte, n int, bad *wire.I
 		}
 	}
 	return w.Bytes(), w.Len(), nil
+}
+
+// encode appends an item to dst, or says why it cannot be sent.
+func (t *task[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []byte, v In) ([]byte, *wire.ItemError) {
+	most := t.run.pool.cfg.MaxItemBytes
+	data, err := encode(dst, v)
+	switch size := len(data) - len(dst); {
+	case err != nil:
+		return nil, &wire.ItemError{Kind: wire.BadItem, Message: err.Error()}
+	case size > most:
+		return nil, &wire.ItemError{
+			Kind: wire.Oversize, Size: int64(size),
+			Message: fmt.Sprintf("item is %d bytes, the limit is %d (Config.MaxItemBytes)", size, most),
+		}
+	}
+	return data, nil
 }
 
 func (t *task[In, Out]) unpack(from, n int, column []byte) error {

@@ -85,18 +85,18 @@ func (e *BrokenError) Error() string {
 
 func (e *BrokenError) Unwrap() error { return e.Err }
 
-// ItemErrors is what [Map] returns when some items failed.
-type ItemErrors struct {
+// MapError is what [Map] returns when some items failed.
+type MapError struct {
 	Items int          // all items of the call
 	Errs  []*ItemError // of those that failed, by index
 }
 
-func (e *ItemErrors) Error() string {
+func (e *MapError) Error() string {
 	return fmt.Sprintf("%d of %d items failed, the first: %v", len(e.Errs), e.Items, e.Errs[0])
 }
 
 // Unwrap returns the errors of the items.
-func (e *ItemErrors) Unwrap() []error {
+func (e *MapError) Unwrap() []error {
 	errs := make([]error, len(e.Errs))
 	for i, err := range e.Errs {
 		errs[i] = err

@@ -130,22 +130,25 @@ func (l *launcher) launch(ctx context.Context, number int) (_ *process, err erro
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})
 	stage := "exec"
+	late := fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout)
+	start, cancel := context.WithTimeoutCause(ctx, l.cfg.StartTimeout, late)
 	defer func() {
 		if err != nil {
+			if errors.Is(context.Cause(start), late) && stage != "handshake" {
+				err = late
+			}
 			err = p.stillborn(ctx, stage, err)
 		}
+		cancel()
 	}()
-
-	ctx, cancel := context.WithTimeoutCause(ctx, l.cfg.StartTimeout, fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout))
-	defer cancel()
 	p.client = l.client(p.child)
 	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
-	stop := context.AfterFunc(ctx, func() { _ = p.child.Kill(ctx) })
+	stop := context.AfterFunc(start, p.child.kill)
 	defer stop()
 	if _, err = p.client.Start(); err != nil {
 		if p.child.spawned.Load() {
 			stage = "handshake"
-			err = l.handshakeError(p.child, err)
+			err = l.handshakeError(start, p.child, err)
 		}
 		return nil, err
 	}
@@ -160,7 +163,7 @@ func (l *launcher) launch(ctx context.Context, number int) (_ *process, err erro
 	}
 	stage = "describe"
 	service := raw.(workerpb.WorkerServiceClient)
-	answer, err := service.Describe(ctx, &workerpb.DescribeRequest{})
+	answer, err := service.Describe(start, &workerpb.DescribeRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +172,7 @@ func (l *launcher) launch(ctx context.Context, number int) (_ *process, err erro
 	}
 	p.manifest, p.service = answer.GetManifest(), service
 	if !stop() {
-		return nil, context.Cause(ctx)
+		return nil, context.Cause(start)
 	}
 	stage = "set-up"
 	return p, p.open(ctx)
@@ -182,7 +185,7 @@ func (l *launcher) client(c *child) *plugin.Client {
 		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: servicePlugin{}}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
-		StartTimeout:     l.cfg.StartTimeout,
+		StartTimeout:     l.cfg.StartTimeout + time.Second, // ours comes first
 		SkipHostEnv:      true,
 		AutoMTLS:         usesTCP, // 40 ms for each start; a socket in a private folder does not need it
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.sockets},
@@ -199,7 +202,7 @@ func (l *launcher) client(c *child) *plugin.Client {
 			return c, nil
 		},
 		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return c.dial(ctx) }),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx) }),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.cfg.MaxResultBytes + wire.BatchBytes + wire.MessageSlack)),
 			grpc.WithInitialWindowSize(wire.WindowBytes),
 			grpc.WithInitialConnWindowSize(wire.WindowBytes),
@@ -229,7 +232,7 @@ func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 }
 
 // handshakeError says in people's words what go-plugin found wrong with the first line on stdout.
-func (l *launcher) handshakeError(c *child, cause error) error {
+func (l *launcher) handshakeError(start context.Context, c *child, cause error) error {
 	select {
 	case <-c.exited:
 	case <-time.After(50 * time.Millisecond): // a program that is no plugin is on its way out
@@ -238,11 +241,9 @@ func (l *launcher) handshakeError(c *child, cause error) error {
 	select {
 	case line = <-c.first:
 	default:
-		select {
-		case <-c.exited:
-		default:
-			return fmt.Errorf("no handshake line on stdout after %v (Config.StartTimeout)", l.cfg.StartTimeout)
-		}
+	}
+	if line == "" && start.Err() != nil {
+		return fmt.Errorf("no handshake line on stdout after %v (Config.StartTimeout)", l.cfg.StartTimeout)
 	}
 	words, _, _ := c.death()
 	switch {

@@ -7,7 +7,7 @@ import (
 
 // Map runs all items and returns their results in the same order.
 //
-// If items failed the results of the others are there, those of the failed ones are zero, and the error is an [*ItemErrors]. Any
+// If items failed the results of the others are there, those of the failed ones are zero, and the error is an [*MapError]. Any
 // other error is the run's: [ErrClosed], a [*BrokenError], or ctx's cause; then there are no results.
 //
 // In and Out need not be the workload's own types. If they are, values travel packed, and on goroutines not at all; otherwise
@@ -16,7 +16,7 @@ func Map[In, Out any](ctx context.Context, p *Pool, items []In) ([]Out, error) {
 	r, ctx := newRun[In, Out](ctx, p, true)
 	r.feedSlice(items)
 	r.start(ctx)
-	failed := &ItemErrors{Items: len(items)}
+	failed := &MapError{Items: len(items)}
 	err := r.take(func(b *block[In, Out]) bool {
 		for i := range b.in {
 			if e := b.errs[i]; e != nil {

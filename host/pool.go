@@ -20,10 +20,9 @@ type Pool struct {
 	described sync.Once
 	manifest  Manifest
 
-	life  context.Context // ends when the pool is to end at once
-	kill  context.CancelFunc
-	stop  chan struct{} // closed when no more work is taken
-	once  sync.Once     // closes stop
+	kill  context.CancelFunc // ends the workers at once
+	stop  chan struct{}      // closed when no more work is taken
+	once  sync.Once          // closes stop
 	slots sync.WaitGroup
 	ended chan struct{} // closed when nothing of the pool is left
 
@@ -41,7 +40,8 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{cfg: cfg, stop: make(chan struct{}), ended: make(chan struct{})}
-	p.life, p.kill = context.WithCancel(context.WithoutCancel(ctx))
+	life, kill := context.WithCancel(context.WithoutCancel(ctx))
+	p.kill = kill
 	if cfg.Workload != nil {
 		pb, err := cfg.Workload.Describe(false)
 		if err != nil {
@@ -59,7 +59,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	first := make(chan error, cfg.Workers)
 	for number := range cfg.Workers {
-		p.slots.Go(func() { (&slot{pool: p, number: number + 1}).run(ctx, first) })
+		p.slots.Go(func() { (&slot{pool: p, number: number + 1}).run(life, ctx, first) })
 	}
 	go func() {
 		p.slots.Wait()
@@ -68,18 +68,18 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		}
 		close(p.ended)
 	}()
-	var failure error
-	ready := 0
+	var failures []error
 	for range cfg.Workers {
-		if err := <-first; err == nil {
-			ready++
-		} else if failure == nil {
-			failure = err
+		if err := <-first; err != nil {
+			failures = append(failures, err)
 		}
 	}
-	if ready == 0 {
+	if len(failures) == cfg.Workers {
 		_ = p.Close()
-		return nil, failure
+		return nil, failures[0]
+	}
+	for _, err := range failures {
+		p.cfg.Logger.Warn("worker did not start", "err", err)
 	}
 	return p, nil
 }

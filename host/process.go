@@ -138,7 +138,7 @@ func (p *process) run(ctx context.Context, b batch) ending {
 			b.settle(1, p.info(), 0, nil)
 			continue
 		}
-		c := p.post(b, n, column)
+		c := p.post(ctx, b, n, column)
 		p.wait(ctx, c)
 		if handedBack := c.got < c.count; handedBack || c.end != (ending{}) {
 			return c.end
@@ -148,7 +148,7 @@ func (p *process) run(ctx context.Context, b batch) ending {
 }
 
 // post sends n items of b, from its first without an outcome on.
-func (p *process) post(b batch, n int, column []byte) *call {
+func (p *process) post(ctx context.Context, b batch, n int, column []byte) *call {
 	now := time.Now()
 	c := &call{b: b, base: b.settled(), count: n, sent: now, heard: now, done: make(chan struct{})}
 	o := b.orders()
@@ -171,12 +171,32 @@ func (p *process) post(b batch, n int, column []byte) *call {
 	p.calls[c.id] = c
 	p.order = append(p.order, c)
 	p.mu.Unlock()
+	if len(column) > wire.WindowBytes/8 { // a smaller one finds room in the stream's window, whatever the worker does
+		defer p.watchSend(ctx, c)()
+	}
 	// An error of Send means that the stream has ended; the receiver learns why and settles the call.
 	_ = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: &workerpb.Batch{
 		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
 		ItemTimeoutNs: uint64(o.timeout), BudgetNs: uint64(o.budget), Timed: o.timed,
 	}}})
 	return c
+}
+
+// sendLimit is how long a worker may take to read a message. The SDK reads while it works, so this is far more than it needs.
+const sendLimit = 30 * time.Second
+
+// watchSend kills the worker if it does not read what is sent: after sendLimit, or within the grace of an ended ctx. The returned
+// function ends the watch.
+func (p *process) watchSend(ctx context.Context, c *call) (stop func()) {
+	stuck := func() {
+		p.kill(&fate{kind: wire.Crashed, message: "worker does not read what it is sent", call: c, guilty: -1})
+	}
+	limit := time.AfterFunc(sendLimit, stuck)
+	grace := context.AfterFunc(ctx, func() { limit.Reset(p.cfg.Grace) })
+	return func() {
+		grace()
+		limit.Stop()
+	}
 }
 
 // wait returns when the call has ended: by its last results, by the worker's death, or by ctx, which cancels it first and

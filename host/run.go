@@ -49,6 +49,7 @@ type run[In, Out any] struct {
 	bytes   int               // in them
 	active  int               // tasks that lanes or timers have
 	waiting int               // lanes with nothing to do
+	lent    int               // lanes that carry a task
 	err     error             // why the run ended early
 	lanes   sync.WaitGroup
 }
@@ -160,8 +161,10 @@ func (r *run[In, Out]) next() *task[In, Out] {
 		case r.over():
 			return nil
 		case len(r.again) > 0:
+			r.lent++
 			return r.takeAgain()
 		case len(r.queue) > 0 && (r.results != nil || r.held == 0 || r.held < mostItems && r.bytes < mostBytes):
+			r.lent++
 			return r.takeNew()
 		}
 		r.waiting++
@@ -230,9 +233,10 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 	if p.cfg.Batch == 0 {
 		t.how.budget = budget
 	}
+	defer r.put()
 	at, err := p.lender.acquire(ctx, p.depth(r.sizer.short()), t.solo)
 	if err != nil {
-		r.fail(err)
+		r.refuse(err)
 		return
 	}
 	t.begun = time.Now()
@@ -243,6 +247,16 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 		return
 	}
 	r.conclude(t, end.lost)
+}
+
+// put says that a lane has put its task down.
+func (r *run[In, Out]) put() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lent--
+	if r.err != nil && r.lent == 0 {
+		r.ready.Broadcast()
+	}
 }
 
 // conclude sends what has no outcome yet on its way again, and blames the item that a worker died of.
@@ -359,13 +373,18 @@ func (r *run[In, Out]) settle(b *block[In, Out], s span, failed map[int]*ItemErr
 	r.outcome(b, n)
 }
 
-// fail ends the run early.
+// fail ends the run early, and cancels what is under way.
 func (r *run[In, Out]) fail(err error) {
+	r.refuse(err)
+	r.end(err)
+}
+
+// refuse ends the run early, but lets what is under way come to its end.
+func (r *run[In, Out]) refuse(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil {
 		r.err = err
-		r.end(err)
 	}
 	r.tasks.Broadcast()
 	r.ready.Broadcast()
@@ -412,7 +431,7 @@ func (r *run[In, Out]) complete() (*block[In, Out], error) {
 			r.blocks = r.blocks[1:]
 			return b, nil
 		}
-		if r.err != nil {
+		if r.err != nil && r.lent == 0 {
 			return nil, r.err
 		}
 		if r.taking == 0 && len(r.queue) == 0 && !r.open {

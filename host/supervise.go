@@ -64,15 +64,15 @@ type slot struct {
 	leave  sync.WaitGroup // workers on their way out
 }
 
-// run returns when the pool has ended and nothing of the slot's workers is left. first gets the outcome of the first start, which
-// opening bounds.
-func (s *slot) run(opening context.Context, first chan<- error) {
+// run returns when the pool has ended and nothing of the slot's workers is left. life ends when the pool is to end at once; first
+// gets the outcome of the first start, which opening bounds.
+func (s *slot) run(life, opening context.Context, first chan<- error) {
 	p := s.pool
 	defer s.leave.Wait()
 	s.delay = backoff.NewExponentialBackOff()
 	s.delay.InitialInterval, s.delay.MaxInterval = 50*time.Millisecond, 5*time.Second
 
-	ctx, cancel := context.WithCancel(p.life)
+	ctx, cancel := context.WithCancel(life)
 	stop := context.AfterFunc(opening, cancel)
 	w, err := p.start(ctx, s.number)
 	stop()
@@ -81,18 +81,17 @@ func (s *slot) run(opening context.Context, first chan<- error) {
 	}
 	cancel()
 	place := s.ready(w, err, false)
-	first <- err
 	if err != nil {
-		p.cfg.Logger.Warn("worker did not start", "worker", s.number, "err", err)
 		p.breaker.failed()
 	}
+	first <- err // Open reports or logs it
 	for {
 		if place == nil {
-			if place = s.restart(); place == nil {
+			if place = s.restart(life); place == nil {
 				return
 			}
 		}
-		if place = s.watch(place); place == nil && s.stopped() {
+		if place = s.watch(life, place); place == nil && s.stopped() {
 			return
 		}
 	}
@@ -114,7 +113,7 @@ func (s *slot) ready(w worker, err error, replace bool) *place {
 }
 
 // restart starts a worker until that succeeds, waiting longer after each failure. It returns nil if the pool ends first.
-func (s *slot) restart() *place {
+func (s *slot) restart(life context.Context) *place {
 	p := s.pool
 	for !s.stopped() {
 		p.breaker.mu.Lock()
@@ -127,7 +126,7 @@ func (s *slot) restart() *place {
 				return nil
 			}
 		}
-		w, err := p.start(p.life, s.number)
+		w, err := p.start(life, s.number)
 		if err == nil {
 			s.delay.Reset()
 			return s.ready(w, nil, true)
@@ -153,7 +152,7 @@ func (s *slot) stopped() bool {
 }
 
 // watch returns when the worker is no longer the slot's: nil if it is gone, or the place of its replacement.
-func (s *slot) watch(at *place) *place {
+func (s *slot) watch(life context.Context, at *place) *place {
 	p := s.pool
 	var check <-chan time.Time
 	if p.cfg.MaxAge > 0 || p.cfg.MaxRSS > 0 {
@@ -167,16 +166,16 @@ func (s *slot) watch(at *place) *place {
 			s.bury(at)
 			return nil
 		case <-at.leaving: // not to be used any more; there is nothing to wait with
-			s.retire(at, "retired: asked to be replaced")
+			s.retire(life, at, "retired: asked to be replaced")
 			return nil
 		case <-at.full:
-			return s.replace(at, fmt.Sprintf("retired: %d items (Config.MaxItems)", p.cfg.MaxItems))
+			return s.replace(life, at, fmt.Sprintf("retired: %d items (Config.MaxItems)", p.cfg.MaxItems))
 		case <-check:
 			if reason := s.outlived(at.worker); reason != "" {
-				return s.replace(at, reason)
+				return s.replace(life, at, reason)
 			}
 		case <-p.stop:
-			s.retire(at, "closed")
+			s.retire(life, at, "closed")
 			return nil
 		}
 	}
@@ -196,28 +195,28 @@ func (s *slot) outlived(w worker) string {
 }
 
 // replace starts another worker before it lets this one go. If that fails this one stays.
-func (s *slot) replace(at *place, reason string) *place {
-	w, err := s.pool.start(s.pool.life, s.number)
+func (s *slot) replace(life context.Context, at *place, reason string) *place {
+	w, err := s.pool.start(life, s.number)
 	if err != nil {
 		s.pool.cfg.Logger.Warn("replacement did not start", "worker", s.number, "err", err)
 		return at
 	}
 	next := s.ready(w, nil, true)
-	s.retire(at, reason)
+	s.retire(life, at, reason)
 	return next
 }
 
 // retire lets a worker go once nobody holds it any more.
-func (s *slot) retire(at *place, reason string) {
+func (s *slot) retire(life context.Context, at *place, reason string) {
 	p := s.pool
 	drained := p.lender.retire(at)
 	s.leave.Go(func() {
 		select {
 		case <-drained:
 		case <-at.worker.gone():
-		case <-p.life.Done():
+		case <-life.Done():
 		}
-		ctx, cancel := context.WithTimeoutCause(p.life, p.cfg.SetupTimeout, errors.New("teardown takes too long"))
+		ctx, cancel := context.WithTimeoutCause(life, p.cfg.SetupTimeout, errors.New("teardown takes too long"))
 		defer cancel()
 		at.worker.end(ctx, reason)
 		s.ended(at, reason, true)

@@ -30,7 +30,7 @@ type server struct {
 	workload *Workload
 	logger   hclog.Logger
 	grpc     *grpc.Server
-	stderr   *os.File // the real one, before go-plugin puts a pipe in its place
+	stderr   *os.File // the real one, before go-plugin puts a pipe in its place; nil in a process that is not the worker's own
 
 	opened  atomic.Bool
 	leaving atomic.Bool
@@ -242,6 +242,9 @@ func (s *server) leave() {
 // restoreOutput undoes what go-plugin did to the standard streams: it put pipes there that nobody empties, so that a workload
 // which prints would stop for ever once they are full.
 func (s *server) restoreOutput() {
+	if s.stderr == nil {
+		return
+	}
 	os.Stdout, os.Stderr = s.stderr, s.stderr
 	stdoutToStderr()
 }

@@ -56,8 +56,10 @@ func (w *ColumnWriter) End(data []byte) int {
 // Empty adds a value of no bytes.
 func (w *ColumnWriter) Empty() { w.End(w.Begin()) }
 
-// Len is the number of values, Size the bytes that the column takes.
-func (w *ColumnWriter) Len() int  { return len(w.lengths) }
+// Len is the number of values.
+func (w *ColumnWriter) Len() int { return len(w.lengths) }
+
+// Size is the number of bytes that the column takes.
 func (w *ColumnWriter) Size() int { return headerBytes(len(w.lengths)) + len(w.data) }
 
 // Bytes returns the column in a new buffer, because a message may outlive the writer's next batch.

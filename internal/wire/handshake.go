@@ -34,8 +34,8 @@ const (
 	DefaultMaxResultBytes = 64 << 20
 )
 
-// The bytes that one message holds beside its column: identifiers, and errors with their stacks. Both ends bound a message by
-// the largest item or result and this.
+// MessageSlack is what one message may hold beside its column: identifiers, and errors with their stacks. Both ends bound a
+// message by the largest item or result and this.
 const MessageSlack = 8 << 20
 
 // BatchBytes is the size of a column above which a batch is cut and results are sent on: large enough that a message's own

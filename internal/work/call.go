@@ -102,10 +102,10 @@ func (c *Call) Value(key any) any {
 		return c
 	}
 	c.mu.Lock()
-	real := c.real
+	ctx := c.real
 	c.mu.Unlock()
-	if real != nil {
-		return real.Value(key)
+	if ctx != nil {
+		return ctx.Value(key)
 	}
 	return c.base.Value(key)
 }

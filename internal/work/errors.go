@@ -21,8 +21,7 @@ func (e *BatchError) Error() string { return fmt.Sprintf("%d items of the batch 
 
 // itemError turns what a workload returned into an error that can travel.
 func itemError(err error) *wire.ItemError {
-	var bad *BadItemError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*BadItemError](err); ok {
 		return &wire.ItemError{Kind: wire.BadItem, Message: bad.Error()}
 	}
 	return &wire.ItemError{Kind: wire.Failed, Message: err.Error()}
@@ -31,8 +30,7 @@ func itemError(err error) *wire.ItemError {
 // decodeError turns what a codec said of an item into an error that can travel.
 func decodeError(err error) *wire.ItemError {
 	e := &wire.ItemError{Kind: wire.BadItem, Message: err.Error()}
-	var text *wire.TextError
-	if errors.As(err, &text) {
+	if text, ok := errors.AsType[*wire.TextError](err); ok {
 		e.Offset = text.Offset
 	}
 	return e
