@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// cgroup is a control group that this process is in.
+type cgroup struct {
+	controllers []string // of version 1; nil means version 2
+	mount       string   // where its tree is mounted
+	dir         string   // the process's own folder in it
+}
+
+// ownCgroups returns the groups of this process whose trees are mounted (cgroups(7), proc_pid_mountinfo(5)).
+func ownCgroups() []cgroup {
+	paths, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	mounts, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil
+	}
+	defer mounts.Close()
+	var groups []cgroup
+	for lines := bufio.NewScanner(mounts); lines.Scan(); {
+		front, back, _ := strings.Cut(lines.Text(), " - ")
+		place, kind := strings.Fields(front), strings.Fields(back)
+		if len(place) < 5 || len(kind) < 3 || kind[0] != "cgroup" && kind[0] != "cgroup2" {
+			continue
+		}
+		root, mount := place[3], place[4]
+		for line := range strings.Lines(string(paths)) {
+			parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+			if len(parts) != 3 {
+				continue
+			}
+			g := cgroup{mount: mount, dir: mount}
+			if kind[0] == "cgroup2" != (parts[1] == "") {
+				continue
+			}
+			if parts[1] != "" {
+				g.controllers = strings.Split(parts[1], ",")
+				if !slices.Contains(strings.Split(kind[2], ","), g.controllers[0]) {
+					continue
+				}
+			}
+			// Below the mount's root; what lies outside of it cannot be seen from here.
+			if rel, err := filepath.Rel(root, parts[2]); err == nil && filepath.IsLocal(rel) {
+				if dir := filepath.Join(mount, rel); isDir(dir) {
+					g.dir = dir
+				}
+			}
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// values returns what a file says in the group's folder and in all above, where it is there.
+func (g *cgroup) values(file string) []string {
+	var found []string
+	for dir := g.dir; ; dir = filepath.Dir(dir) {
+		if text, err := os.ReadFile(filepath.Join(dir, file)); err == nil {
+			found = append(found, strings.TrimSpace(string(text)))
+		}
+		if dir == g.mount || len(dir) <= 1 {
+			return found
+		}
+	}
+}
+
+func (g *cgroup) has(controller string) bool {
+	return g.controllers == nil || slices.Contains(g.controllers, controller)
+}
+
+// cpuQuota returns the CPUs' worth of time that the groups allow, 0 if they do not limit it.
+func cpuQuota() float64 {
+	quota := 0.0
+	limit := func(of, per string) {
+		time, err1 := strconv.ParseFloat(of, 64)
+		period, err2 := strconv.ParseFloat(per, 64)
+		if err1 != nil || err2 != nil || time <= 0 || period <= 0 {
+			return // "max", and -1, are no limit
+		}
+		if q := time / period; quota == 0 || q < quota {
+			quota = q
+		}
+	}
+	for _, g := range ownCgroups() {
+		if g.controllers == nil {
+			for _, v := range g.values("cpu.max") {
+				if f := strings.Fields(v); len(f) == 2 {
+					limit(f[0], f[1])
+				}
+			}
+		} else if g.has("cpu") {
+			times, periods := g.values("cpu.cfs_quota_us"), g.values("cpu.cfs_period_us")
+			for i := range min(len(times), len(periods)) {
+				limit(times[i], periods[i])
+			}
+		}
+	}
+	return quota
+}
+
+// memoryLimit returns the bytes that the groups allow, 0 if they do not limit them.
+func memoryLimit() int64 {
+	var least int64
+	for _, g := range ownCgroups() {
+		file := "memory.max"
+		if g.controllers != nil {
+			file = "memory.limit_in_bytes"
+		}
+		for _, v := range g.values(file) {
+			if n, err := strconv.ParseInt(v, 10, 64); err == nil && (least == 0 || n < least) {
+				least = n
+			}
+		}
+	}
+	return least
+}
+
+// cgroupFindings says which versions there are, and in which groups this process may make groups for its workers: it tries.
+func cgroupFindings() []finding {
+	const use = "parhost reads the CPU quota; " + notUsed + "limits for each worker, which take a writable group"
+	var writable, fixed []string
+	two := finding{"system", "cgroup v2", false, "not mounted", use}
+	for _, g := range ownCgroups() {
+		child := filepath.Join(g.dir, fmt.Sprintf("parhost-doctor-%d", os.Getpid()))
+		err := os.Mkdir(child, 0o755)
+		var enabled []byte
+		if err == nil {
+			enabled, _ = os.ReadFile(filepath.Join(child, "cgroup.controllers"))
+			_ = os.Remove(child)
+		}
+		name := strings.Join(g.controllers, ",")
+		switch {
+		case g.controllers == nil:
+			two.OK, two.Found = err == nil, g.dir
+			if err != nil {
+				two.Found += ", not writable"
+			} else if len(strings.TrimSpace(string(enabled))) > 0 {
+				two.Found += ", writable, with " + strings.TrimSpace(string(enabled))
+			} else {
+				two.Found += ", writable, but no controller is handed on to groups made there (cgroup.subtree_control)"
+			}
+		case strings.HasPrefix(name, "name="): // a tree without a controller
+		case err == nil:
+			writable = append(writable, name)
+		default:
+			fixed = append(fixed, name)
+		}
+	}
+	list := []finding{two}
+	if len(writable)+len(fixed) > 0 {
+		one := finding{"system", "cgroup v1", len(writable) > 0, "writable: " + orNone(writable), use}
+		if len(fixed) > 0 {
+			one.Found += "; not writable: " + orNone(fixed)
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// What the commands beside the root command have in common.
+
+// withExitCodes ends the help text of a command with its exit codes, in place of those of running items.
+func withExitCodes(cmd *cobra.Command, codes string) *cobra.Command {
+	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\nExit codes:\n" + codes)
+	return cmd
+}
+
+// between checks the number of a command's arguments; example is what to write instead.
+func between(least, most int, example string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usageError("for example: "+example, "%s: something is missing behind it", cmd.CommandPath())
+		case most >= 0 && len(args) > most:
+			return usageError("for example: "+example, "%s: %q is one argument too many", cmd.CommandPath(), args[most])
+		}
+		return nil
+	}
+}
+
+// groupOnly is what a command does that has only sub-commands.
+func groupOnly(example string) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError("for example: "+example, "%s has no command %q", cmd.CommandPath(), args[0])
+		}
+		return cmd.Help()
+	}
+}
+
+// interruptible returns a context that a signal ends, for commands that clean up behind themselves.
+func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(cmd.Context(), interrupts...)
+}
+
+// whenInterrupted returns the error of an interrupted command, err otherwise.
+func whenInterrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return &exitError{code: exitInterrupted, err: errInterrupted}
+	}
+	return err
+}
+
+// newTable returns an empty table in the looks of all tables of this command.
+func newTable(header ...any) table.Writer {
+	w := table.NewWriter()
+	w.SetStyle(table.StyleLight)
+	w.Style().Options.DrawBorder = false
+	w.Style().Options.SeparateColumns = false
+	w.Style().Format.Header = text.FormatLower
+	w.SuppressTrailingSpaces()
+	if len(header) > 0 {
+		w.AppendHeader(header)
+	}
+	return w
+}
+
+// columnWidth is how wide each of n columns of words may be, beside taken characters of others.
+func columnWidth(out io.Writer, n, taken int) int {
+	width := 120
+	if f, ok := out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			width = w
+		}
+	}
+	return max(24, (width-taken)/n)
+}
+
+// printJSON writes one value for programs.
+func printJSON(s *streams, v any) error {
+	e := json.NewEncoder(s.out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/parhost/parhost/host"
+)
+
+// rung is one way to run the items, with what it took.
+type rung struct {
+	summary
+	Label      string `json:"label"`
+	HostRSS    int64  `json:"host_peak_rss_bytes,omitempty"`
+	WorkersRSS int64  `json:"workers_peak_rss_bytes,omitempty"`
+	Takes      string `json:"a_crash_takes"`
+	Shares     bool   `json:"memory_shared"`
+	results    []result
+}
+
+// compareModes runs the same items in every mode, checks that the results agree, and prints the contrast.
+func compareModes(ctx context.Context, s *streams, o *options, cfg host.Config) error {
+	if cfg.Workload == nil {
+		return compareExecutable(ctx, s, o, cfg)
+	}
+	return compareRungs(ctx, s, o, []labelled{
+		{"sequential", "the whole program", true, withMode(cfg, host.Sequential)},
+		{"goroutine", "the whole program", true, withMode(cfg, host.Goroutine)},
+		{"process", "one item", false, withMode(cfg, host.Process)},
+	})
+}
+
+// compareExecutable compares the modes that an executable has: it cannot run inside this program, but one process of it stands
+// for the sequence, and its threads for the goroutines.
+func compareExecutable(ctx context.Context, s *streams, o *options, cfg host.Config) error {
+	one, threads := cfg, cfg
+	one.Workers, one.Threads = 1, 1
+	threads.Workers, threads.Threads = 1, poolWorkers(cfg)
+	return compareRungs(ctx, s, o, []labelled{
+		{"1 process", "one item", false, one},
+		{fmt.Sprintf("1 process, %d threads", threads.Threads), "the items that run", true, threads},
+		{"process", "one item", false, cfg},
+	})
+}
+
+type labelled struct {
+	label, takes string
+	shares       bool
+	cfg          host.Config
+}
+
+func withMode(cfg host.Config, mode host.Mode) host.Config {
+	cfg.Mode = mode
+	return cfg
+}
+
+func compareRungs(ctx context.Context, s *streams, o *options, modes []labelled) error {
+	if o.output != "" && o.output != "table" && o.output != "none" {
+		return usageError("leave --output out, and write --report FILE.json for numbers to work with", "--compare prints a table, not %s", o.output)
+	}
+	var items []json.RawMessage
+	var rungs []*rung
+	for _, m := range modes {
+		r := &rung{Label: m.label, Takes: m.takes, Shares: m.shares}
+		var err error
+		if items, err = r.run(ctx, s, o, m.cfg, items); err != nil {
+			return fmt.Errorf("%s: %w", m.label, err)
+		}
+		rungs = append(rungs, r)
+	}
+	if len(items) == 0 {
+		return usageError("give at least one item", "there are no items to compare with")
+	}
+	if err := printContrast(s, rungs); err != nil {
+		return &exitError{code: exitFailed, err: fmt.Errorf("write the table: %w", err)}
+	}
+	if err := writeReport(o.report, rungs); err != nil {
+		return &exitError{code: exitFailed, err: err}
+	}
+	for _, r := range rungs[1:] {
+		if err := sameResults(rungs[0], r); err != nil {
+			return &exitError{code: exitFailed, err: err, hint: "a workload that draws random numbers or tells the time cannot agree with itself: give it a seed"}
+		}
+	}
+	if rungs[0].Failed > 0 {
+		s.say("parhost: %d of %d items failed, in every mode alike, the first: %v", rungs[0].Failed, rungs[0].Items, firstError(rungs[0].results))
+		return &exitError{code: exitFailed, err: errSaid}
+	}
+	return nil
+}
+
+// run runs the items in one mode. The first rung reads them, the others take them over.
+func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config, items []json.RawMessage) ([]json.RawMessage, error) {
+	runtime.GC()
+	resetPeakRSS()
+	tally := newTally()
+	cfg.Observer = tally
+	begun := time.Now()
+	pool, err := host.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	r.start = time.Since(begun)
+	if items == nil {
+		src, err := openSource(s, o, pool.Manifest().Examples)
+		if err != nil {
+			return nil, err
+		}
+		defer src.close()
+		items = slices.Collect(src.items)
+		if err := src.failure(); err != nil {
+			return nil, usageError("", "%v", err)
+		}
+	}
+	s.say("parhost: %s …", r.Label)
+	r.Plugin, r.Mode, r.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
+	running := time.Now()
+	for result, err := range host.Stream[json.RawMessage, json.RawMessage](ctx, pool, slices.Values(items)) {
+		if err != nil {
+			return nil, err
+		}
+		r.Items++
+		if result.Err == nil {
+			r.OK++
+		} else {
+			r.Failed++
+		}
+		r.results = append(r.results, result)
+	}
+	r.wall = time.Since(running)
+	r.HostRSS = peakRSS(0)
+	if cfg.Mode == host.Process {
+		for _, w := range pool.Workers() {
+			r.WorkersRSS += peakRSS(w.PID)
+		}
+	}
+	tally.summarize(&r.summary)
+	return items, nil
+}
+
+// sameResults returns the first difference between what two modes made of the items.
+func sameResults(a, b *rung) error {
+	for i := range a.results {
+		x, y := outcome(&a.results[i]), outcome(&b.results[i])
+		if x != y {
+			return fmt.Errorf("item %d: %s gives %s, %s gives %s", i, a.Label, shorten(x, 200), b.Label, shorten(y, 200))
+		}
+	}
+	return nil
+}
+
+// outcome is what has to be the same in every mode: the value, or the kind and the words of the error.
+func outcome(r *result) string {
+	if r.Err != nil {
+		return fmt.Sprintf("%s: %s", r.Err.Kind, r.Err.Message)
+	}
+	return string(r.Value)
+}
+
+func firstError(results []result) error {
+	for i := range results {
+		if results[i].Err != nil {
+			return results[i].Err
+		}
+	}
+	return nil
+}
+
+func printContrast(s *streams, rungs []*rung) error {
+	w := newTable("mode", "workers", "wall", "items/s", "speed-up", "dispatch/item", "start-up", "host RSS", "workers RSS", "a crash takes", "memory")
+	var columns []table.ColumnConfig
+	for n := 2; n <= 9; n++ {
+		columns = append(columns, table.ColumnConfig{Number: n, Align: text.AlignRight})
+	}
+	w.SetColumnConfigs(columns)
+	base := rungs[0].wall.Seconds()
+	for _, r := range rungs {
+		memory := "separate"
+		if r.Shares {
+			memory = "shared"
+		}
+		w.AppendRow(table.Row{
+			r.Label, r.Workers, micros(float64(r.wall.Nanoseconds()) / 1000), short(r.ItemsPerSecond),
+			fmt.Sprintf("%.2f×", base/max(r.wall.Seconds(), 1e-9)), micros(r.DispatchMicros), micros(float64(r.start.Nanoseconds()) / 1000),
+			mebibytes(r.HostRSS), mebibytes(r.WorkersRSS), r.Takes, memory,
+		})
+	}
+	_, err := fmt.Fprintf(s.out, "%s\n\n%s\n", w.Render(), verdict(rungs))
+	return err
+}
+
+func mebibytes(n int64) string {
+	if n == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
+}
+
+// verdict says in words which mode pays here, and from which item time on processes do.
+//
+// With n items of t seconds on w workers, sequence takes n·t and processes take S + n·(t+d)/w, S being their start and d what
+// they spend on dispatching an item. They are even at t = (S/n + d/w) / (1 − 1/w).
+func verdict(rungs []*rung) string {
+	sequence, shared, process := rungs[0], rungs[1], rungs[2]
+	best := slices.MinFunc(rungs, func(a, b *rung) int { return int((a.start + a.wall) - (b.start + b.wall)) })
+	item := time.Duration(0)
+	if sequence.Items > 0 {
+		item = time.Duration(sequence.RunSeconds / float64(sequence.Items) * 1e9)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "An item takes %s here, and %s mode is the fastest, start-up included.", micros(float64(item.Nanoseconds())/1000), best.Label)
+	w := float64(process.Workers)
+	d := process.dispatchEachItem.Seconds()
+	switch {
+	case process.Workers < 2:
+		b.WriteString(" One process cannot be faster than the sequence; --procs 2 or more could.")
+	default:
+		even := (process.start.Seconds()/float64(process.Items) + d/w) / (1 - 1/w)
+		fmt.Fprintf(&b, " Processes are faster than the sequence from %s per item on (%s in a pool that is already running).",
+			micros(even*1e6), micros(d/w/(1-1/w)*1e6))
+	}
+	if ratio := process.wall.Seconds() / max(shared.wall.Seconds(), 1e-9); ratio > 1.01 {
+		fmt.Fprintf(&b, " Against %s they cost %.0f %% more time, and buy that a crash takes %s.", shared.Label, 100*(ratio-1), process.Takes)
+	} else {
+		fmt.Fprintf(&b, " They are no slower than %s, and a crash takes %s.", shared.Label, process.Takes)
+	}
+	return b.String()
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/plugins/sqrt"
+)
+
+// newDoctor returns the command that says what this machine has of what parhost can use.
+func newDoctor(s *streams) *cobra.Command {
+	var asJSON bool
+	var dirs []string
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "say what this machine offers, and whether a worker starts",
+		Long: `Say what this machine offers: CPUs as --procs -1 counts them, memory, folders with plugins, and what its kernel has to end and to
+confine processes. Each line says what the thing is good for, and whether this version of parhost makes use of it. Last it
+starts a worker of the built-in plugin sqrt, and says how long that took.`,
+		Example: "  parhost doctor\n  parhost doctor --json",
+		Args:    between(0, 0, "parhost doctor"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := interruptible(cmd)
+			defer stop()
+			d := examine(ctx, dirs)
+			var err error
+			if asJSON {
+				err = printJSON(s, d)
+			} else {
+				err = d.print(s)
+			}
+			switch {
+			case err != nil:
+				return err
+			case d.failure != nil:
+				return whenInterrupted(ctx, &exitError{code: exitNoWorker, err: d.failure, hint: d.advice()})
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringArrayVar(&dirs, "plugin-dir", nil, "look into this `folder` for plugins too (may be repeated)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "a JSON object for programs")
+	return withExitCodes(cmd, "  0  a worker starts    2  wrong usage    3  no worker starts\n")
+}
+
+// finding is one line of the doctor's.
+type finding struct {
+	Part  string `json:"part"`
+	Name  string `json:"name"`
+	OK    bool   `json:"ok"`    // it is there, and fit for use
+	Found string `json:"found"` // what was found, in words
+	Use   string `json:"use"`   // what it is good for
+}
+
+// diagnosis is all that the doctor finds.
+type diagnosis struct {
+	Build    buildFacts `json:"build"`
+	Kernel   string     `json:"kernel"`
+	CPUs     cpus       `json:"cpus"`
+	Memory   memory     `json:"memory"`
+	Findings []finding  `json:"findings"`
+	StartMS  float64    `json:"start_ms,omitempty"` // of a worker, from exec to ready
+	OK       bool       `json:"ok"`                 // a worker starts
+
+	failure error // why none does
+}
+
+// cpus are the CPUs by what limits them.
+type cpus struct {
+	Hardware int     `json:"hardware"`
+	Affinity int     `json:"affinity"`        // that this process may run on
+	Quota    float64 `json:"quota,omitempty"` // of the container, in CPUs; 0 means none
+	Procs    int     `json:"procs"`           // the workers of --procs -1
+}
+
+// memory is in bytes; 0 means unknown, or no limit.
+type memory struct {
+	Total     int64 `json:"total,omitempty"`
+	Available int64 `json:"available,omitempty"`
+	Limit     int64 `json:"limit,omitempty"` // of the container
+}
+
+func examine(ctx context.Context, dirs []string) *diagnosis {
+	d := &diagnosis{Build: thisBuild(), Kernel: kernel(), CPUs: countCPUs(), Memory: readMemory()}
+	d.machine()
+	d.plugins(ctx, dirs)
+	d.Findings = append(d.Findings, systemFindings()...)
+	d.worker(ctx)
+	return d
+}
+
+func (d *diagnosis) add(f finding) { d.Findings = append(d.Findings, f) }
+
+func (d *diagnosis) machine() {
+	c := d.CPUs
+	found := fmt.Sprintf("%d, of which this process may use %d", c.Hardware, c.Affinity)
+	if c.Quota > 0 {
+		found += fmt.Sprintf(", the container's quota is %.4g", c.Quota)
+	}
+	d.add(finding{"machine", "CPUs", true, found, fmt.Sprintf("--procs -1 gives %s", countOf(c.Procs, "worker"))})
+	m := d.Memory
+	if m.Total == 0 {
+		return
+	}
+	found = mebibytes(m.Total)
+	if m.Available > 0 {
+		found += ", available now " + mebibytes(m.Available)
+	}
+	if m.Limit > 0 {
+		found += ", the container's limit is " + mebibytes(m.Limit)
+	}
+	d.add(finding{"machine", "memory", true, found, "each worker process has its own; --worker-max-rss replaces one that grows"})
+}
+
+func (d *diagnosis) plugins(ctx context.Context, dirs []string) {
+	for _, dir := range host.SearchDirs(dirs...) {
+		f := finding{"plugins", "plugin folder", false, dir + ": not there", "executables parhost-plugin-NAME are found here by name"}
+		if entries, err := os.ReadDir(dir); err == nil {
+			n := 0
+			for _, e := range entries {
+				if strings.HasPrefix(e.Name(), "parhost-plugin-") {
+					n++
+				}
+			}
+			f.OK, f.Found = true, fmt.Sprintf("%s: %s", dir, countOf(n, "plugin"))
+		}
+		d.add(f)
+	}
+	f := finding{"plugins", "temporary files", true, os.TempDir() + ": writable, short enough", "each pool keeps its sockets in a private folder there"}
+	if err := host.CheckTempDir(""); err != nil {
+		f.OK, f.Found = false, err.Error()
+	}
+	d.add(f)
+	f = finding{"plugins", "go command", false, "not found in PATH", "builds plugins given as a folder (--plugin ./DIR); other plugins do not need it"}
+	if out, err := exec.CommandContext(ctx, "go", "version").Output(); err == nil {
+		f.OK, f.Found = true, strings.TrimPrefix(strings.TrimSpace(string(out)), "go version ")
+	}
+	d.add(f)
+}
+
+// worker starts one and runs an item on it.
+func (d *diagnosis) worker(ctx context.Context) {
+	const use = "what every run in mode process does for each worker"
+	started := &startTime{}
+	pool, err := host.Open(ctx, host.Config{Workload: sqrt.Workload, Workers: 1, Observer: started})
+	if err != nil {
+		d.failure = err
+		d.add(finding{"worker", "start", false, err.Error(), use})
+		return
+	}
+	defer pool.Close()
+	begun := time.Now()
+	root, err := host.Do[float64, float64](ctx, pool, 81)
+	if err == nil && root != 9 {
+		err = fmt.Errorf("the square root of 81 came back as %v", root)
+	}
+	if err != nil {
+		d.failure = err
+		d.add(finding{"worker", "start", false, err.Error(), use})
+		return
+	}
+	trip := time.Since(begun)
+	took := time.Duration(started.Load())
+	d.OK, d.StartMS = true, float64(took.Microseconds())/1000
+	d.add(finding{"worker", "start", true, fmt.Sprintf("ready after %s ms, first item back after %s ms", millis(took), millis(trip)), use})
+}
+
+// startTime keeps the time that the last worker took to start.
+type startTime struct{ atomic.Int64 }
+
+func (t *startTime) Observe(e host.Event) {
+	if started, ok := e.(host.WorkerStarted); ok {
+		t.Store(int64(started.Took))
+	}
+}
+
+// advice says what to look at when no worker starts.
+func (d *diagnosis) advice() string {
+	for _, f := range d.Findings {
+		if f.Name == "temporary files" && !f.OK {
+			return "set TMPDIR to a folder that is writable and has a short path"
+		}
+	}
+	var start *host.StartError
+	if errors.As(d.failure, &start) && start.Stage == "exec" {
+		return "is the folder of the parhost program mounted noexec?"
+	}
+	return ""
+}
+
+func (d *diagnosis) print(s *streams) error {
+	w := newTable("what", "", "found", "good for")
+	width := columnWidth(s.out, 2, 30)
+	w.SetColumnConfigs([]table.ColumnConfig{
+		{Number: 3, WidthMax: width, WidthMaxEnforcer: text.WrapSoft},
+		{Number: 4, WidthMax: width, WidthMaxEnforcer: text.WrapSoft},
+	})
+	part := ""
+	for _, f := range d.Findings {
+		if part != "" && part != f.Part {
+			w.AppendSeparator()
+		}
+		part = f.Part
+		w.AppendRow(table.Row{f.Name, yesNo(f.OK, "ok", "–"), f.Found, f.Use})
+	}
+	_, err := fmt.Fprintf(s.out, "%s\n%s\n\n%s\n", d.Build, d.Kernel, w.Render())
+	return err
+}
+
+// countCPUs counts as --procs -1 does, and says why there are not more.
+func countCPUs() cpus {
+	c := cpus{Hardware: hardwareCPUs(), Affinity: runtime.NumCPU(), Quota: cpuQuota()}
+	c.Procs, _ = host.CountWorkers(-1) // fails for 0 alone
+	return c
+}
+
+func countOf(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}

@@ -1,0 +1,105 @@
+// Command parhost runs a workload on many items in parallel, each worker a separate process, and shows what that costs and buys.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/plugins/reduce"
+	"github.com/parhost/parhost/plugins/sleep"
+	"github.com/parhost/parhost/plugins/sqrt"
+	"github.com/parhost/parhost/sdk"
+)
+
+// builtin are the workloads linked in; in process mode this program starts itself as their plugin.
+var builtin = []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload}
+
+func main() {
+	sdk.ServeChild(builtin...)
+	keepPipeErrors()
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1 // some items failed, or modes disagree
+	exitUsage       = 2 // wrong flags, unreadable input
+	exitNoWorker    = 3 // no worker could be started
+	exitInterrupted = 130
+)
+
+// exitError is an error with the code to exit with, and what to do about it.
+type exitError struct {
+	code int
+	err  error
+	hint string
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// usageError is an error in how the command was called, with what to write instead.
+func usageError(hint, format string, args ...any) error {
+	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...), hint: hint}
+}
+
+// run is the whole command. It returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	s := &streams{in: stdin, out: stdout, err: stderr}
+	root := newRoot(s)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	code, hint := exitCode(err)
+	if err != nil && !errors.Is(err, errSaid) {
+		s.say("parhost: error: %v", err)
+		if hint != "" {
+			s.say("parhost: hint: %s", hint)
+		}
+	}
+	return code
+}
+
+// errSaid ends the command with a code whose reason has been shown already.
+var errSaid = errors.New("said")
+
+// exitCode returns what to exit with for an error, and a hint for people.
+func exitCode(err error) (code int, hint string) {
+	var exit *exitError
+	var config *host.ConfigError
+	var start *host.StartError
+	var broken *host.BrokenError
+	switch {
+	case err == nil:
+		return exitOK, ""
+	case errors.As(err, &exit):
+		return exit.code, exit.hint
+	case errors.As(err, &config):
+		return exitUsage, ""
+	case errors.Is(err, host.ErrNotFound):
+		return exitNoWorker, "parhost plugins list shows what there is"
+	case errors.As(err, &start):
+		return exitNoWorker, "--start-timeout gives a slow start more time; parhost plugins verify looks closer"
+	case errors.As(err, &broken):
+		return exitNoWorker, ""
+	default:
+		return exitUsage, "" // cobra's own errors: unknown flags and commands
+	}
+}
+
+// streams are the command's standard streams.
+type streams struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}
+
+// say writes a line for people to stderr. If that fails there is nobody left to tell.
+func (s *streams) say(format string, args ...any) { _, _ = fmt.Fprintf(s.err, format+"\n", args...) }

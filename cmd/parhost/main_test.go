@@ -1,0 +1,47 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/parhost/parhost/sdk"
+)
+
+// The test binary is also the command, by its name, and the plugin, by the variables that a host sets for its children.
+func TestMain(m *testing.M) {
+	sdk.ServeChild(builtin...)
+	testscript.Main(m, map[string]func(){"parhost": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("TMPDIR", t.TempDir()) // the script's own has too long a path for sockets
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/.cache")
+			for key, value := range goEnv() {
+				e.Setenv(key, value)
+			}
+			return nil
+		},
+	})
+}
+
+// goEnv is what the go command needs in a script: its caches, and no network, because what a new plugin needs has been fetched
+// to build this test.
+var goEnv = sync.OnceValue(func() map[string]string {
+	env := map[string]string{"GOPROXY": "off", "GOWORK": "off"}
+	for _, key := range []string{"GOCACHE", "GOMODCACHE", "GOFLAGS"} {
+		if out, err := exec.Command("go", "env", key).Output(); err == nil {
+			env[key] = strings.TrimSpace(string(out))
+		}
+	}
+	return env
+})

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+func resetPeakRSS() {}
+
+// peakRSS is not to be had for other processes here, so it is not given for any.
+func peakRSS(int) int64 { return 0 }

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parhost/parhost/internal/conform"
+)
+
+// modulePath is where new plugins get package sdk from.
+const modulePath = "github.com/parhost/parhost"
+
+//go:embed scaffold
+var scaffold embed.FS
+
+// newNew returns the command that makes a plugin to start from.
+func newNew(s *streams) *cobra.Command {
+	var o newOptions
+	cmd := &cobra.Command{
+		Use:   "new NAME",
+		Short: "make a plugin to start from: a small Go module with a test",
+		Long: `Make a plugin to start from: a folder with a Go module of one workload, a test that passes, and a README that says how to go on.
+
+The module requires the version of parhost that makes it. A parhost that was built from a work tree has no version: the module
+then says where that work tree is (a replace line), and works as long as it is there.`,
+		Example: "  parhost new mean\n  cd mean && go test ./... && parhost --plugin .",
+		Args:    between(1, 1, "parhost new my-plugin"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.name = args[0]
+			ctx, stop := interruptible(cmd)
+			defer stop()
+			return whenInterrupted(ctx, makePlugin(ctx, s, o))
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.dir, "dir", "", "the `folder` to make (default NAME)")
+	f.StringVar(&o.module, "module", "", "the module's `path` (default example.com/NAME)")
+	f.StringVar(&o.replace, "replace", "", "use the work tree of parhost in this `folder`")
+	return withExitCodes(cmd, `  0  made
+  1  made, but Go could not resolve what it needs: it says what to do
+  2  wrong usage; nothing was made
+`)
+}
+
+type newOptions struct{ name, dir, module, replace string }
+
+// modules is what paths of modules look like, roughly: Go itself says more.
+var modules = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9._~-]+)*$`)
+
+func makePlugin(ctx context.Context, s *streams, o newOptions) error {
+	if !conform.ValidName(o.name) {
+		hint := "parhost new " + likeName(o.name)
+		if isPath(o.name) {
+			hint += " --dir " + o.name
+		}
+		return usageError(hint, "%q is no name for a plugin: it takes letters, digits, \"-\", \"_\" and \".\", a letter or digit first", o.name)
+	}
+	if o.dir == "" {
+		o.dir = o.name
+	}
+	if o.module == "" {
+		o.module = "example.com/" + o.name
+	}
+	if !modules.MatchString(o.module) {
+		return usageError("write --module example.com/"+o.name, "--module %q is no path of a module", o.module)
+	}
+	entries, err := os.ReadDir(o.dir)
+	switch {
+	case err == nil && len(entries) > 0:
+		return usageError("parhost new "+o.name+" --dir OTHER", "folder %q is not empty, and nothing in it shall be lost", o.dir)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return usageError("parhost new "+o.name+" --dir OTHER", "%q cannot be the folder: %v", o.dir, err)
+	}
+	source, err := findSource(ctx, o.replace)
+	if err != nil {
+		return err
+	}
+	files, err := renderPlugin(o, source)
+	if err != nil {
+		return err
+	}
+	if err := writeFiles(o.dir, files); err != nil {
+		return err
+	}
+	if err := tidy(ctx, o.dir); err != nil {
+		return &exitError{
+			code: exitFailed, err: fmt.Errorf("%s is made, but go mod tidy failed in it: %w", o.dir, err),
+			hint: "once what it misses is there: cd " + o.dir + " && go mod tidy && go test ./...",
+		}
+	}
+	_, err = fmt.Fprintf(s.out, "made %s. To go on:\n  cd %s\n  go test ./...\n  parhost --plugin .\n", o.dir, o.dir)
+	return err
+}
+
+// likeName makes a name of what was meant as one.
+func likeName(text string) string {
+	name := regexp.MustCompile(`[^A-Za-z0-9._-]+`).ReplaceAllString(filepath.Base(text), "-")
+	if name = strings.Trim(name, "-._"); name == "" {
+		return "my-plugin"
+	}
+	return name
+}
+
+// findSource returns the folder of the work tree that a new module has to use, or nothing if there is a published version.
+func findSource(ctx context.Context, given string) (string, error) {
+	if given != "" {
+		dir, err := filepath.Abs(given)
+		if err != nil || moduleOf(dir) != modulePath {
+			return "", usageError("give the folder that has parhost's go.mod", "--replace %q is no work tree of %s", given, modulePath)
+		}
+		return dir, nil
+	}
+	if thisBuild().released() {
+		return "", nil
+	}
+	// The compiler writes down where a source file was, unless it is told not to (-trimpath).
+	if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) {
+		if dir := filepath.Join(filepath.Dir(file), "..", ".."); moduleOf(dir) == modulePath {
+			return dir, nil
+		}
+	}
+	// The current folder may be in the work tree, or in a module that uses it.
+	if out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", modulePath).Output(); err == nil {
+		if dir := strings.TrimSpace(string(out)); moduleOf(dir) == modulePath {
+			return dir, nil
+		}
+	}
+	return "", usageError("parhost new NAME --replace DIR, with the folder that has parhost's go.mod",
+		"this parhost was built from a work tree, and it is not known where that is")
+}
+
+// moduleOf returns the path of the module in a folder, or nothing.
+func moduleOf(dir string) string { return goModLine(dir, "module") }
+
+// goModLine returns what a line of a module's go.mod says.
+func goModLine(dir, keyword string) string {
+	text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == keyword {
+			return f[1]
+		}
+	}
+	return ""
+}
+
+// renderPlugin returns the files of a new plugin by their names.
+func renderPlugin(o newOptions, source string) (map[string][]byte, error) {
+	data := struct{ Name, Module, Go, Version, Replace string }{
+		Name: o.name, Module: o.module, Go: goVersion(), Version: thisBuild().Version,
+	}
+	files := map[string][]byte{}
+	if source != "" {
+		data.Version, data.Replace = "v0.0.0", replacement(o.dir, source)
+		if v := goModLine(source, "go"); v != "" {
+			data.Go = v
+		}
+		// With the sums of everything that parhost needs, the module resolves without a network.
+		if sums, err := os.ReadFile(filepath.Join(source, "go.sum")); err == nil {
+			files["go.sum"] = sums
+		}
+	}
+	templates, err := template.ParseFS(scaffold, "scaffold/*.tmpl")
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range templates.Templates() {
+		var b bytes.Buffer
+		if err := t.Execute(&b, data); err != nil {
+			return nil, err
+		}
+		files[strings.TrimSuffix(t.Name(), ".tmpl")] = b.Bytes()
+	}
+	return files, nil
+}
+
+// goVersion is the version for the new module's go.mod: that of the language, so that any Go of this or a later release will do.
+func goVersion() string {
+	v := strings.TrimPrefix(runtime.Version(), "go")
+	if parts := strings.SplitN(v, ".", 3); len(parts) >= 2 && !strings.ContainsAny(parts[0]+parts[1], " -") {
+		return parts[0] + "." + parts[1] + ".0"
+	}
+	return "1.26.0"
+}
+
+// replacement is the work tree's path as the module in dir names it: relative if one is in the other, so that they can be moved
+// together.
+func replacement(dir, source string) string {
+	path := source
+	if abs, err := filepath.Abs(dir); err == nil {
+		if rel, err := filepath.Rel(source, abs); err == nil && filepath.IsLocal(rel) {
+			if back, err := filepath.Rel(abs, source); err == nil {
+				path = filepath.ToSlash(back)
+			}
+		}
+	}
+	if strings.ContainsAny(path, " \t\"'`,()[]{}") {
+		return strconv.Quote(path)
+	}
+	return path
+}
+
+// writeFiles makes a folder with files. If that fails nothing of it stays, unless the folder was there before.
+func writeFiles(dir string, files map[string][]byte) (err error) {
+	_, missing := os.Stat(dir)
+	defer func() {
+		if err != nil && missing != nil {
+			_ = os.RemoveAll(dir)
+		}
+	}()
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tidy lets Go fill in the module's requirements.
+func tidy(ctx context.Context, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "mod", "tidy")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return errors.New("there is no go command here")
+	case err != nil:
+		lines := slices.DeleteFunc(strings.Split(string(out), "\n"), func(l string) bool { return strings.HasPrefix(l, "go: finding") || l == "" })
+		return fmt.Errorf("%w: %s", err, strings.Join(lines, "\n"))
+	}
+	return nil
+}

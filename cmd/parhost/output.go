@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/parhost/parhost/host"
+)
+
+// result is what became of one item, its value one JSON text.
+type result = host.Result[json.RawMessage]
+
+// output shows results on stdout.
+type output interface {
+	add(r *result) error
+	end() error
+}
+
+// newOutput returns the output that --output names.
+func newOutput(s *streams, o *options) (output, error) {
+	format := o.output
+	if format == "" {
+		format = "jsonl"
+		if isTerminal(s.out) {
+			format = "table"
+		}
+	}
+	if o.raw && format != "values" {
+		return nil, usageError("write --output values --raw", "--raw goes with --output values, not with %s", format)
+	}
+	switch format {
+	case "table":
+		return &tableOutput{out: s.out}, nil
+	case "jsonl":
+		return &recordOutput{w: newWriter(s.out)}, nil
+	case "values":
+		return &valueOutput{w: newWriter(s.out), say: s.say, raw: o.raw}, nil
+	case "none":
+		return noOutput{}, nil
+	default:
+		return nil, usageError("write --output table, jsonl, values or none", "--output %q is no format", format)
+	}
+}
+
+// writer buffers stdout, and empties the buffer soon after results stop coming, so that a filter answers while its input is
+// still open.
+type writer struct {
+	mu    sync.Mutex
+	b     *bufio.Writer
+	timer *time.Timer
+	dirty bool
+	err   error
+}
+
+// flushAfter is how long a result may lie in the buffer.
+const flushAfter = 20 * time.Millisecond
+
+func newWriter(w io.Writer) *writer {
+	return &writer{b: bufio.NewWriterSize(w, 256<<10)}
+}
+
+// write appends one line that fill makes.
+func (w *writer) write(fill func([]byte) []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, err := w.b.Write(fill(w.b.AvailableBuffer())); err != nil && w.err == nil {
+		w.err = err
+	}
+	if !w.dirty {
+		w.dirty = true
+		if w.timer == nil {
+			w.timer = time.AfterFunc(flushAfter, w.flush)
+		} else {
+			w.timer.Reset(flushAfter)
+		}
+	}
+	return w.err
+}
+
+func (w *writer) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dirty = false
+	if err := w.b.Flush(); err != nil && w.err == nil {
+		w.err = err
+	}
+}
+
+func (w *writer) close() error {
+	w.flush()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	return w.err
+}
+
+// valueOutput prints each result as one line.
+type valueOutput struct {
+	w   *writer
+	say func(format string, args ...any)
+	raw bool
+}
+
+func (v *valueOutput) add(r *result) error {
+	if failure := r.Err; failure != nil {
+		v.say("parhost: %v", failure)
+	} else {
+		return v.w.write(func(dst []byte) []byte { return append(v.append(dst, r.Value), '\n') })
+	}
+	return nil
+}
+
+// append appends a result, and takes the quotes from a string if they are not wanted.
+func (v *valueOutput) append(dst []byte, value json.RawMessage) []byte {
+	var plain string
+	if v.raw && value[0] == '"' && json.Unmarshal(value, &plain) == nil {
+		return append(dst, plain...)
+	}
+	return append(dst, value...)
+}
+
+func (v *valueOutput) end() error { return v.w.close() }
+
+// recordOutput prints one JSON object for each item.
+type recordOutput struct{ w *writer }
+
+func (o *recordOutput) add(r *result) error {
+	return o.w.write(func(dst []byte) []byte {
+		dst = append(dst, `{"index":`...)
+		dst = strconv.AppendInt(dst, int64(r.Index), 10)
+		if r.Err == nil {
+			dst = append(dst, `,"value":`...)
+			dst = append(dst, r.Value...)
+		} else {
+			dst = append(dst, `,"error":`...)
+			dst = appendError(dst, r.Err)
+		}
+		dst = append(dst, `,"worker":`...)
+		dst = strconv.AppendInt(dst, int64(r.Worker), 10)
+		dst = append(dst, `,"pid":`...)
+		dst = strconv.AppendInt(dst, int64(r.PID), 10)
+		dst = append(dst, `,"attempts":`...)
+		dst = strconv.AppendInt(dst, int64(r.Attempts), 10)
+		dst = append(dst, `,"wait_ms":`...)
+		dst = appendMillis(dst, r.Wait)
+		dst = append(dst, `,"run_ms":`...)
+		dst = appendMillis(dst, r.Run)
+		return append(dst, '}', '\n')
+	})
+}
+
+func (o *recordOutput) end() error { return o.w.close() }
+
+// appendError appends an item's error as records show it.
+func appendError(dst []byte, e *host.ItemError) []byte {
+	text, err := json.Marshal(struct {
+		Kind     host.Kind `json:"kind"`
+		Message  string    `json:"message"`
+		ExitCode *int      `json:"exit_code,omitempty"`
+		Signal   string    `json:"signal,omitempty"`
+		Stderr   []string  `json:"stderr,omitempty"`
+		Stack    string    `json:"stack,omitempty"`
+	}{e.Kind, e.Message, exitCodeOf(e), e.Signal, e.Stderr, e.Stack})
+	if err != nil { // no field of these can fail
+		panic(err)
+	}
+	return append(dst, text...)
+}
+
+// exitCodeOf returns the exit code of the process that died on an item, nil if none did or a signal ended it.
+func exitCodeOf(e *host.ItemError) *int {
+	if e.Kind != host.Crashed && e.Kind != host.OutOfMemory || e.Signal != "" {
+		return nil
+	}
+	return &e.ExitCode
+}
+
+func appendMillis(dst []byte, d time.Duration) []byte {
+	return strconv.AppendFloat(dst, float64(d.Microseconds())/1000, 'f', -1, 64)
+}
+
+// Rows that a table shows of a longer run.
+const (
+	tableHead = 10
+	tableTail = 5
+	cellWidth = 60
+)
+
+// tableOutput shows the first and the last results.
+type tableOutput struct {
+	out  io.Writer
+	head []result
+	tail []result // a ring once it is full
+	n    int
+}
+
+func (t *tableOutput) add(r *result) error {
+	if t.n < tableHead {
+		t.head = append(t.head, *r)
+	} else if len(t.tail) < tableTail {
+		t.tail = append(t.tail, *r)
+	} else {
+		t.tail[(t.n-tableHead)%tableTail] = *r
+	}
+	t.n++
+	return nil
+}
+
+func (t *tableOutput) end() error {
+	if t.n == 0 {
+		return nil
+	}
+	w := newTable("item", "result", "worker", "pid", "wait ms", "run ms")
+	w.SetColumnConfigs([]table.ColumnConfig{
+		{Number: 1, Align: text.AlignRight},
+		{Number: 3, Align: text.AlignRight},
+		{Number: 4, Align: text.AlignRight},
+		{Number: 5, Align: text.AlignRight},
+		{Number: 6, Align: text.AlignRight},
+	})
+	row := func(r *result) {
+		value := string(r.Value)
+		if r.Err != nil {
+			value = string(r.Err.Kind) + ": " + r.Err.Message
+		}
+		w.AppendRow(table.Row{r.Index, shorten(value, cellWidth), r.Worker, r.PID, millis(r.Wait), millis(r.Run)})
+	}
+	for i := range t.head {
+		row(&t.head[i])
+	}
+	if left := t.n - len(t.head) - len(t.tail); left > 0 {
+		w.AppendRow(table.Row{"…", fmt.Sprintf("%d more", left)})
+	}
+	for i := range t.tail {
+		row(&t.tail[(max(0, t.n-tableHead-tableTail)+i)%len(t.tail)])
+	}
+	_, err := fmt.Fprintln(t.out, w.Render())
+	return err
+}
+
+func millis(d time.Duration) string { return string(appendMillis(nil, d)) }
+
+// shorten keeps the beginning and the end of a text that is too long for a cell, on one line.
+func shorten(s string, width int) string {
+	runes := []rune(s)
+	for i, r := range runes {
+		if r < ' ' || r == 0x7f {
+			runes[i] = ' '
+		}
+	}
+	if len(runes) <= width {
+		return string(runes)
+	}
+	note := fmt.Sprintf("…%d more…", len(runes)-width)
+	keep := width - len([]rune(note))
+	return string(runes[:keep/2]) + note + string(runes[len(runes)-(keep-keep/2):])
+}
+
+type noOutput struct{}
+
+func (noOutput) add(*result) error { return nil }
+func (noOutput) end() error        { return nil }
+
+// closedPipe reports whether whoever read stdout has gone, as head does: no failure, but the end.
+func closedPipe(err error) bool { return errors.Is(err, errPipe) }

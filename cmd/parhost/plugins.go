@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+
+	"github.com/parhost/parhost/host"
+)
+
+// newPlugins returns the commands that look at plugins without running anybody's items.
+func newPlugins(s *streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "plugins",
+		Short:   "list, describe and verify plugins",
+		Example: "  parhost plugins list",
+		Args:    cobra.ArbitraryArgs,
+		RunE:    groupOnly("parhost plugins list"),
+	}
+	var dirs []string
+	cmd.PersistentFlags().StringArrayVar(&dirs, "plugin-dir", nil, "`folder` with parhost-plugin-NAME executables (may be repeated; also PARHOST_PLUGIN_PATH)")
+	cmd.AddCommand(newPluginsList(s, &dirs), newPluginsDescribe(s, &dirs), newPluginsVerify(s, &dirs))
+	return withExitCodes(cmd, "  0  done    2  wrong usage\n")
+}
+
+func newPluginsList(s *streams, dirs *[]string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "list the plugins that --plugin finds by name",
+		Long: `List the plugins that --plugin finds by name: those linked into parhost, and the executables parhost-plugin-NAME in --plugin-dir,
+in the folders of PARHOST_PLUGIN_PATH, beside the parhost program and in the user's data folder. An executable wins over a
+plugin of the same name that is linked in. Each executable is started once and asked what it is.`,
+		Example: "  parhost plugins list\n  parhost plugins list --plugin-dir ./build --json",
+		Args:    between(0, 0, "parhost plugins list"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := interruptible(cmd)
+			defer stop()
+			list := findPlugins(ctx, *dirs)
+			switch {
+			case ctx.Err() != nil:
+				return whenInterrupted(ctx, ctx.Err())
+			case asJSON:
+				return printJSON(s, list)
+			}
+			w := newTable("name", "version", "where", "description")
+			for _, p := range list {
+				said := shorten(p.Description, 3*cellWidth) // a plugin's words must not steer the terminal
+				if p.Error != "" {
+					said = "does not start: " + shorten(p.Error, 3*cellWidth)
+				}
+				w.AppendRow(table.Row{p.Name, shorten(p.Version, cellWidth), p.where(), said})
+			}
+			_, err := fmt.Fprintln(s.out, w.Render())
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "a JSON array for programs")
+	return withExitCodes(cmd, "  0  done    2  wrong usage\n")
+}
+
+// listed is one plugin as it is listed.
+type listed struct {
+	Name        string `json:"name"`
+	Builtin     bool   `json:"builtin"`
+	Path        string `json:"path,omitempty"` // of the executable
+	Version     string `json:"version,omitempty"`
+	Description string `json:"description,omitempty"`
+	Error       string `json:"error,omitempty"` // why it does not start
+}
+
+func (p *listed) where() string {
+	if p.Builtin {
+		return "built in"
+	}
+	return p.Path
+}
+
+// findPlugins returns all plugins that have a name, by name.
+func findPlugins(ctx context.Context, dirs []string) []*listed {
+	found := map[string]*listed{}
+	for _, w := range builtin {
+		m := w.Manifest()
+		found[m.Name] = &listed{Name: m.Name, Builtin: true, Version: m.Version, Description: m.Description}
+	}
+	var asking sync.WaitGroup
+	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for name, path := range host.Installed(dirs...) {
+		p := &listed{Name: name, Path: path}
+		found[name] = p
+		asking.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			m, err := host.Describe(ctx, host.Config{Plugin: path})
+			if err != nil {
+				p.Error = err.Error()
+				return
+			}
+			p.Version, p.Description = m.Version, m.Description
+		})
+	}
+	asking.Wait()
+	return slices.SortedFunc(maps.Values(found), func(a, b *listed) int { return strings.Compare(a.Name, b.Name) })
+}
+
+const pluginExitCodes = `  0  done             3  the plugin does not start
+  2  wrong usage    130  interrupted
+`
+
+func newPluginsDescribe(s *streams, dirs *[]string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "describe NAME|PATH",
+		Short: "show what a plugin says of itself: manifest, examples, schemas",
+		Long: `Show what a plugin says of itself: its manifest, example items, and the JSON Schemas of items and results. NAME|PATH is what
+--plugin takes: a name, an executable, or a Go package folder.`,
+		Example: "  parhost plugins describe sqrt\n  parhost plugins describe ./my-plugin --json",
+		Args:    between(1, 1, "parhost plugins describe sqrt"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := interruptible(cmd)
+			defer stop()
+			cfg, err := pluginConfig(ctx, args[0], *dirs)
+			if err != nil {
+				return whenInterrupted(ctx, err)
+			}
+			m, err := host.Describe(ctx, cfg)
+			switch {
+			case err != nil:
+				return whenInterrupted(ctx, err)
+			case asJSON:
+				return printJSON(s, struct {
+					host.Manifest
+					Builtin bool   `json:"builtin"`
+					Path    string `json:"path,omitempty"`
+				}{m, cfg.Workload != nil, cfg.Plugin})
+			default:
+				return printManifest(s.out, m, whereIs(cfg))
+			}
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the manifest for programs")
+	return withExitCodes(cmd, pluginExitCodes)
+}
+
+func whereIs(cfg host.Config) string {
+	if cfg.Workload != nil {
+		return "built in"
+	}
+	return cfg.Plugin
+}
+
+// printManifest shows a manifest to people.
+func printManifest(out io.Writer, m host.Manifest, where string) error {
+	w := newTable()
+	row := func(what, value string) {
+		if value != "" {
+			w.AppendRow(table.Row{what, shorten(value, 3*cellWidth)})
+		}
+	}
+	row("name", m.Name)
+	row("version", m.Version)
+	row("description", m.Description)
+	row("where", where)
+	row("made with", m.SDK)
+	row("travels as", m.ItemKind+" → "+m.ResultKind)
+	row("may be retried", yesNo(m.Idempotent, "yes (Idempotent)", "no, unless --retry-always says so"))
+	row("concurrent", yesNo(m.NotConcurrent, "no (NotConcurrent): one item at a time in one process", "yes"))
+	row("prefers mode", string(m.Prefer))
+	row("threads", fmt.Sprint(m.Threads))
+	if m.ItemTime > 0 {
+		row("time of an item", "about "+m.ItemTime.Round(time.Nanosecond).String())
+	}
+	for i, example := range m.Examples {
+		row(yesNo(i == 0, "examples", ""), string(example))
+		if i == 9 && len(m.Examples) > 10 {
+			row("", fmt.Sprintf("… %d more (--json shows all)", len(m.Examples)-10))
+			break
+		}
+	}
+	_, err := fmt.Fprintf(out, "%s\n\nitem schema:\n%s\n\nresult schema:\n%s\n", w.Render(), indent(m.ItemSchema), indent(m.ResultSchema))
+	return err
+}
+
+func yesNo(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
+}
+
+// indent lays a JSON text out for people.
+func indent(text json.RawMessage) string {
+	var b bytes.Buffer
+	if len(text) == 0 || json.Indent(&b, text, "  ", "  ") != nil {
+		return "  none"
+	}
+	return "  " + b.String()
+}
+
+func newPluginsVerify(s *streams, dirs *[]string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "verify NAME|PATH [ITEM...]",
+		Short: "check that a plugin keeps the promises of its manifest and of the protocol",
+		Long: `Check that a plugin keeps the promises of its manifest and of the protocol. It runs the plugin's examples, and each ITEM (one
+JSON value), many times in several worker processes: do not point it at a plugin whose examples must not run twice.
+
+Package sdktest makes the same checks in a plugin's own tests.`,
+		Example: "  parhost plugins verify ./my-plugin\n  parhost plugins verify reduce '{\"values\":[1,2,3],\"op\":\"max\"}'",
+		Args:    between(1, -1, "parhost plugins verify ./my-plugin"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var items []json.RawMessage
+			for _, text := range args[1:] {
+				if !json.Valid([]byte(text)) {
+					return usageError("an item is one JSON value, a string has quotes: '\"text\"'", "item %q is not JSON", text)
+				}
+				items = append(items, json.RawMessage(text))
+			}
+			ctx, stop := interruptible(cmd)
+			defer stop()
+			cfg, err := pluginConfig(ctx, args[0], *dirs)
+			if err != nil {
+				return whenInterrupted(ctx, err)
+			}
+			v, err := host.Verify(ctx, cfg, items...)
+			if err != nil {
+				return whenInterrupted(ctx, err)
+			}
+			if asJSON {
+				err = printJSON(s, struct {
+					*host.Verification
+					OK bool `json:"ok"`
+				}{v, v.Failed() == 0})
+			} else {
+				err = printVerification(s.out, v, whereIs(cfg))
+			}
+			if err == nil && v.Failed() > 0 {
+				err = &exitError{code: exitFailed, err: errSaid}
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the checks for programs")
+	return withExitCodes(cmd, `  0  every promise is kept, or does not apply      3  the plugin does not start
+  1  a promise is broken                         130  interrupted
+  2  wrong usage
+`)
+}
+
+// printVerification shows the checks to people: what was seen of a kept promise, and in full the ones that are broken.
+func printVerification(out io.Writer, v *host.Verification, where string) error {
+	w := newTable("check", "", "seen")
+	w.SetColumnConfigs([]table.ColumnConfig{{Number: 3, WidthMax: columnWidth(out, 1, 28), WidthMaxEnforcer: text.WrapSoft}})
+	kept, broken, skipped := 0, 0, 0
+	for _, c := range v.Checks {
+		seen := shorten(c.Outcome, 3*cellWidth)
+		switch c.Status {
+		case "ok":
+			kept++
+		case "skipped":
+			skipped++
+		default:
+			broken++
+			seen = c.Promise + ":\n" + shorten(c.Outcome, 10*cellWidth)
+		}
+		w.AppendRow(table.Row{c.Name, c.Status, seen})
+	}
+	name := shorten(strings.TrimSpace(v.Name+" "+v.Version), cellWidth)
+	_, err := fmt.Fprintf(out, "%s (%s)\n\n%s\n\n%d checks · %d ok · %d failed · %d skipped\n", name, where, w.Render(), len(v.Checks), kept, broken, skipped)
+	return err
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"github.com/parhost/parhost/host"
+)
+
+// options are what the flags of the root command say.
+type options struct {
+	plugin     string
+	pluginDirs []string
+	procs      int
+	mode       string
+	threads    int
+	compare    bool
+
+	items     []string // arguments
+	input     string
+	span      string // --range
+	repeat    int
+	output    string
+	raw       bool
+	unordered bool
+
+	itemTimeout  time.Duration
+	runDeadline  time.Duration
+	startTimeout time.Duration
+	retries      int
+	retryAlways  bool
+	onError      string
+	maxItems     int
+	maxAge       time.Duration
+	maxRSS       string
+	batch        string
+	window       int
+	env          []string
+
+	progress  string
+	verbose   bool
+	report    string
+	logLevel  string
+	logFormat string
+}
+
+const rootLong = `Run a workload on many items in parallel, each worker a separate process, and see what that isolation costs and buys.
+
+Items come from one source: arguments (each one JSON value), --input (JSON Lines, "-" for stdin), --range, or else the plugin's
+own examples. Results go to stdout in the order of the items; progress, summary and logs go to stderr.`
+
+const rootExample = `  parhost --plugin reduce --procs 8                              the plugin's example items on 8 processes
+  seq 0 99999 | parhost --plugin sqrt --input - --output values  a filter: values out, in input order
+  parhost --plugin sleep --procs 12 --repeat 20 0.2              an item as an argument, twenty times
+  parhost --plugin reduce --procs 8 --compare                    the same items in every mode, side by side`
+
+// exitCodes ends the help text of the commands that run items.
+const exitCodes = `
+Exit codes:
+  0  every item has a result          2  wrong usage or unreadable input
+  1  some items failed                3  no worker could be started
+                                    130  interrupted
+`
+
+// newRoot returns the command with all its sub-commands.
+func newRoot(s *streams) *cobra.Command {
+	o := &options{}
+	cmd := &cobra.Command{
+		Use:           "parhost --plugin NAME [ITEM...]",
+		Short:         "run a workload on many items in parallel, each worker a separate process",
+		Long:          rootLong,
+		Example:       rootExample,
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.items = args
+			if o.plugin == "" {
+				if len(args) == 0 && cmd.Flags().NFlag() == 0 {
+					return cmd.Help()
+				}
+				return usageError("parhost plugins list shows what there is; for example: parhost --plugin sqrt 2 3 4", "no --plugin")
+			}
+			return runItems(cmd.Context(), s, o)
+		},
+	}
+	cmd.SetUsageTemplate(cmd.UsageTemplate() + exitCodes)
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&o.plugin, "plugin", "p", "", "workload name, executable, or Go package folder")
+	f.StringArrayVar(&o.pluginDirs, "plugin-dir", nil, "folder with parhost-plugin-NAME executables (may be repeated; also PARHOST_PLUGIN_PATH)")
+	f.IntVarP(&o.procs, "procs", "j", -1, "workers; -1 = every CPU, -2 = all but one")
+	f.StringVar(&o.mode, "mode", string(host.Process), "process, goroutine or sequential")
+	f.IntVar(&o.threads, "threads", 0, "items at once inside one worker process (default what the plugin says, else 1)")
+	f.BoolVar(&o.compare, "compare", false, "run the items in every mode, check that the results agree, print the contrast")
+
+	f.StringVarP(&o.input, "input", "i", "", "file of items, one JSON value a line; - for stdin")
+	f.StringVar(&o.span, "range", "", "items START:STOP[:STEP], integers, without STOP itself")
+	f.IntVar(&o.repeat, "repeat", 1, "give the whole list of items this many times")
+	f.StringVarP(&o.output, "output", "o", "", "table, jsonl, values or none (default table on a terminal, else jsonl)")
+	f.BoolVar(&o.raw, "raw", false, "with --output values: strings without quotes")
+	f.BoolVar(&o.unordered, "unordered", false, "results as they finish, not in the order of the items")
+
+	f.DurationVar(&o.itemTimeout, "item-timeout", 0, "limit of one item (default none)")
+	f.DurationVar(&o.runDeadline, "run-deadline", 0, "limit of the whole run (default none)")
+	f.DurationVar(&o.startTimeout, "start-timeout", 10*time.Second, "limit of a worker's start, without the workload's own set-up")
+	f.IntVar(&o.retries, "retries", 0, "attempts more after a crash, a timeout or running out of memory, if the plugin is idempotent")
+	f.BoolVar(&o.retryAlways, "retry-always", false, "retry items of plugins that are not idempotent too")
+	f.StringVar(&o.onError, "on-error", "continue", "continue, stop, or the number (3) or share (5%) of failures to stop at")
+	f.IntVar(&o.maxItems, "worker-max-items", 0, "replace a worker process after so many items (soft: between batches)")
+	f.DurationVar(&o.maxAge, "worker-max-age", 0, "replace a worker process after this time (soft)")
+	f.StringVar(&o.maxRSS, "worker-max-rss", "", "replace a worker process that is larger, such as 512MiB (soft)")
+	f.StringVar(&o.batch, "batch", "auto", "items per batch; auto sizes them by measured time")
+	f.IntVar(&o.window, "window", 2, "batches that run or wait in a worker, for each of its threads")
+	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the workers, or KEY to pass on the value of this environment (may be repeated)")
+
+	f.StringVar(&o.progress, "progress", "auto", "auto (bar on a terminal, lines elsewhere), bar, lines or none")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "a line of progress for every step, as joblib's verbose=10")
+	f.StringVar(&o.report, "report", "", "write a summary of the run to this .json file")
+	f.StringVar(&o.logLevel, "log-level", "warn", "trace, debug, info, warn, error or off")
+	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+
+	cmd.AddCommand(newPlugins(s), newNew(s), newDoctor(s), newVersion(s), newMan())
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return usageError("parhost --help lists the flags; items that begin with a minus come after --, as in: parhost --plugin sqrt -- -1", "%v", err)
+	})
+	return cmd
+}
+
+// config turns the flags into a pool's config. The workload is still to be added.
+func (o *options) config(s *streams) (host.Config, error) {
+	var cfg host.Config
+	switch mode := host.Mode(o.mode); mode {
+	case host.Process, host.Goroutine, host.Sequential:
+		cfg.Mode = mode
+	default:
+		return cfg, usageError("write --mode process, --mode goroutine or --mode sequential", "--mode %q is no mode", o.mode)
+	}
+	if o.procs == 0 {
+		return cfg, usageError("write --procs 1 for one worker, --procs -1 for one per CPU, --procs -2 for all CPUs but one", "--procs 0: no worker could run anything")
+	}
+	for _, f := range []struct {
+		name string
+		n    int64
+	}{
+		{"threads", int64(o.threads)},
+		{"retries", int64(o.retries)},
+		{"worker-max-items", int64(o.maxItems)},
+		{"window", int64(o.window)},
+		{"item-timeout", int64(o.itemTimeout)},
+		{"run-deadline", int64(o.runDeadline)},
+		{"start-timeout", int64(o.startTimeout)},
+		{"worker-max-age", int64(o.maxAge)},
+	} {
+		if f.n < 0 {
+			return cfg, usageError("write a number from 0", "--%s is negative", f.name)
+		}
+	}
+	batch, err := parseBatch(o.batch)
+	if err != nil {
+		return cfg, err
+	}
+	rss, err := parseBytes(o.maxRSS)
+	if err != nil {
+		return cfg, usageError("write a size such as 512MiB", "--worker-max-rss %q: %v", o.maxRSS, err)
+	}
+	logger, err := o.logger(s)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Workers, cfg.Threads = o.procs, o.threads
+	cfg.Batch, cfg.Window = batch, o.window
+	cfg.ItemTimeout, cfg.StartTimeout = o.itemTimeout, o.startTimeout
+	cfg.Retries, cfg.RetryAlways = o.retries, o.retryAlways
+	cfg.MaxItems, cfg.MaxAge, cfg.MaxRSS = o.maxItems, o.maxAge, rss
+	cfg.Logger = logger
+	cfg.Env, err = parseEnv(o.env)
+	return cfg, err
+}
+
+func (o *options) logger(s *streams) (hclog.Logger, error) {
+	level := hclog.LevelFromString(o.logLevel)
+	if level == hclog.NoLevel {
+		return nil, usageError("write --log-level trace, debug, info, warn, error or off", "--log-level %q is no level", o.logLevel)
+	}
+	if o.logFormat != "text" && o.logFormat != "json" {
+		return nil, usageError("write --log-format text or --log-format json", "--log-format %q is no format", o.logFormat)
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: "parhost", Output: s.err, Level: level, JSONFormat: o.logFormat == "json"}), nil
+}
+
+// describeMode names a mode and its number of workers for people: "process × 2".
+func describeMode(mode host.Mode, workers int) string {
+	if mode == host.Sequential {
+		return string(mode)
+	}
+	return fmt.Sprintf("%s × %d", mode, workers)
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/parhost/parhost/host"
+)
+
+// runItems is the root command: it runs the items and shows their results.
+func runItems(ctx context.Context, s *streams, o *options) error {
+	if err := checkSources(o); err != nil {
+		return err
+	}
+	if err := checkReport(o.report); err != nil {
+		return err
+	}
+	policy, err := parseOnError(o.onError)
+	if err != nil {
+		return err
+	}
+	cfg, err := o.config(s)
+	if err != nil {
+		return err
+	}
+	found, err := pluginConfig(ctx, o.plugin, o.pluginDirs)
+	if err != nil {
+		return err
+	}
+	cfg.Plugin, cfg.Workload = found.Plugin, found.Workload
+	if o.compare {
+		return compareModes(ctx, s, o, cfg)
+	}
+	if cfg.Mode != host.Process && cfg.Workload == nil {
+		return usageError(
+			fmt.Sprintf("--procs 1 --threads N runs N items at once inside one process of %s", o.plugin),
+			"--mode %s runs a workload inside parhost itself, and %s is an executable", cfg.Mode, cfg.Plugin)
+	}
+	r := &itemRun{streams: s, options: o, policy: policy, tally: newTally()}
+	cfg.Observer = r.tally
+	return r.run(ctx, cfg)
+}
+
+// itemRun is one run of items.
+type itemRun struct {
+	*streams
+	*options
+	policy haltPolicy
+	tally  *tally
+
+	source   *source
+	out      output
+	progress progress
+	sum      summary
+	lost     error // why results could not be shown
+}
+
+var (
+	errDeadline    = errors.New("the run passed its deadline")
+	errInterrupted = errors.New("interrupted")
+)
+
+func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
+	begun := time.Now()
+	if r.runDeadline > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.runDeadline, errDeadline)
+		defer cancel()
+	}
+	// What is wrong with the input or the output should be known before a worker is started; the examples come from a worker.
+	if err := r.open(nil, r.input != "" || r.span != "" || len(r.items) > 0); err != nil {
+		return err
+	}
+	starting, stop := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, interrupts...)
+	defer signal.Stop(signals)
+	early := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+			stop(errInterrupted)
+		case <-early:
+		}
+	}()
+	pool, err := host.Open(starting, cfg)
+	close(early)
+	if errors.Is(context.Cause(starting), errInterrupted) {
+		if err == nil {
+			_ = pool.Close()
+		}
+		return &exitError{code: exitInterrupted, err: errInterrupted}
+	}
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	r.sum.start = time.Since(begun)
+	if r.source == nil {
+		if err := r.open(pool.Manifest().Examples, true); err != nil {
+			return err
+		}
+	}
+	defer r.source.close()
+	interrupted := r.watch(ctx, pool, signals)
+	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
+
+	err = r.take(ctx, pool)
+	r.sum.wall = time.Since(begun)
+	r.progress.end()
+	if outErr := r.out.end(); r.lost == nil {
+		r.lost = outErr
+	}
+	_ = pool.Close()
+	return r.conclude(err, interrupted())
+}
+
+// open opens the items and what shows their results; without known it leaves the items for later.
+func (r *itemRun) open(examples []json.RawMessage, known bool) (err error) {
+	if known {
+		if r.source, err = openSource(r.streams, r.options, examples); err != nil {
+			return err
+		}
+	}
+	if r.out, err = newOutput(r.streams, r.options); err != nil {
+		return err
+	}
+	total := -1
+	if r.source != nil {
+		total = r.source.count
+	}
+	r.progress, err = newProgress(r.streams, r.options, total)
+	return err
+}
+
+// watch lets the first signal end the run softly, the second at once. The returned function reports whether there was one; it
+// ends the watching.
+func (r *itemRun) watch(ctx context.Context, pool *host.Pool, signals <-chan os.Signal) func() bool {
+	over, done := make(chan struct{}), make(chan struct{})
+	seen := false
+	go func() {
+		defer close(done)
+		select {
+		case <-signals:
+			seen = true
+		case <-over:
+			return
+		}
+		r.say("parhost: interrupted: running items end, no others begin; once more kills them")
+		shutdown, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			select {
+			case <-signals:
+				cancel()
+			case <-over:
+			case <-shutdown.Done():
+			}
+		}()
+		_ = pool.Shutdown(shutdown)
+	}()
+	return func() bool {
+		close(over)
+		<-done
+		return seen
+	}
+}
+
+// take runs the items and shows each result.
+func (r *itemRun) take(ctx context.Context, pool *host.Pool) error {
+	results := host.Stream[json.RawMessage, json.RawMessage]
+	if r.unordered {
+		results = host.Unordered[json.RawMessage, json.RawMessage]
+	}
+	for result, err := range results(ctx, pool, r.source.items) {
+		if err != nil {
+			return err
+		}
+		r.sum.Items++
+		if result.Err == nil {
+			r.sum.OK++
+		} else {
+			r.fault(&result)
+		}
+		if r.lost = r.out.add(&result); r.lost != nil {
+			return nil
+		}
+		r.progress.step(r.sum.Items)
+		if r.policy.reached(r.sum.Failed, r.sum.Items) {
+			r.sum.Stopped = fmt.Sprintf("%d failures (--on-error %s)", r.sum.Failed, r.onError)
+			return nil
+		}
+	}
+	return nil
+}
+
+// fault counts a failed item, and adds its place in the input to what is said of it.
+func (r *itemRun) fault(result *result) {
+	r.sum.Failed++
+	if r.sum.Kinds == nil {
+		r.sum.Kinds = map[host.Kind]int{}
+	}
+	r.sum.Kinds[result.Err.Kind]++
+	if result.Err.Kind != host.BadItem {
+		return
+	}
+	where := r.source.place(result.Index)
+	if result.Err.Offset > 0 {
+		if where != "" {
+			where += ", "
+		}
+		where += fmt.Sprintf("column %d", result.Err.Offset)
+	}
+	if where != "" {
+		result.Err.Message = where + ": " + result.Err.Message
+	}
+}
+
+// conclude shows the summary and turns what happened into the command's error.
+func (r *itemRun) conclude(err error, interrupted bool) error {
+	r.tally.summarize(&r.sum)
+	var fatal error
+	switch {
+	case closedPipe(r.lost):
+		return nil // whoever read the results has seen enough
+	case r.lost != nil:
+		fatal = &exitError{code: exitFailed, err: fmt.Errorf("write results: %w", r.lost), hint: "the results shown so far are complete; the others are lost"}
+	case interrupted:
+		r.sum.Stopped = "interrupted"
+		fatal = &exitError{code: exitInterrupted, err: errSaid}
+	case errors.Is(err, errDeadline):
+		r.sum.Stopped = fmt.Sprintf("passed --run-deadline %v", r.runDeadline)
+		fatal = &exitError{code: exitFailed, err: errSaid}
+	case err != nil:
+		fatal = err
+	case r.source.failure() != nil:
+		fatal = &exitError{code: exitUsage, err: r.source.failure()}
+	case r.sum.Failed > 0:
+		fatal = &exitError{code: exitFailed, err: errSaid}
+	}
+	r.say("%s", &r.sum)
+	if reportErr := writeReport(r.report, &r.sum); reportErr != nil && fatal == nil {
+		fatal = &exitError{code: exitFailed, err: reportErr}
+	}
+	return fatal
+}
+
+func poolWorkers(cfg host.Config) int {
+	if cfg.Mode == host.Sequential {
+		return 1
+	}
+	n, err := host.CountWorkers(cfg.Workers)
+	if err != nil {
+		return 0 // Open has refused it
+	}
+	return n
+}

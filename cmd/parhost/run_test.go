@@ -1,0 +1,340 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"time"
+)
+
+// call runs the command inside the test and returns its exit code and what it wrote.
+func call(t *testing.T, stdin io.Reader, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(context.Background(), args, stdin, &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestExitCodes(t *testing.T) {
+	dir := t.TempDir()
+	dies := filepath.Join(dir, "dies")
+	if err := os.WriteFile(dies, []byte("#!/bin/sh\nexit 7\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		want int
+		args []string
+	}{
+		"every item ok":                   {exitOK, []string{"-p", "sqrt", "-o", "none", "4"}},
+		"help":                            {exitOK, []string{"--help"}},
+		"some items failed":               {exitFailed, []string{"-p", "sqrt", "-o", "none", "--", "-1", "4"}},
+		"some items failed on goroutines": {exitFailed, []string{"-p", "sqrt", "-o", "none", "--mode", "goroutine", "--", "-1", "4"}},
+		"stopped at a failure":            {exitFailed, []string{"-p", "sqrt", "-o", "none", "--on-error", "stop", "--", "-1", "4"}},
+		"deadline passed":                 {exitFailed, []string{"-p", "sleep", "-o", "none", "--run-deadline", "50ms", "10"}},
+		"modes disagree":                  {exitFailed, []string{"-p", "reduce", "--procs", "2", "--compare", `{"number":1,"range":100000000000}`}},
+		"no plugin":                       {exitUsage, []string{"4"}},
+		"unknown flag":                    {exitUsage, []string{"--nosuchflag"}},
+		"unknown mode":                    {exitUsage, []string{"-p", "sqrt", "--mode", "x", "4"}},
+		"no procs":                        {exitUsage, []string{"-p", "sqrt", "--procs", "0", "4"}},
+		"two sources":                     {exitUsage, []string{"-p", "sqrt", "--range", "0:4", "4"}},
+		"unreadable input":                {exitUsage, []string{"-p", "sqrt", "-i", filepath.Join(dir, "nothing")}},
+		"unknown workload":                {exitNoWorker, []string{"-p", "nosuch", "4"}},
+		"plugin dies at start":            {exitNoWorker, []string{"-p", dies, "4"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if runtime.GOOS == "windows" && name == "plugin dies at start" {
+				t.Skip("a shell script does not run on windows")
+			}
+			code, _, stderr := call(t, strings.NewReader(""), c.args...)
+			if code != c.want {
+				t.Errorf("%q: got exit code %d, want %d; stderr:\n%s", c.args, code, c.want, stderr)
+			}
+		})
+	}
+}
+
+func TestInputThatBreaksOffIsUnreadable(t *testing.T) {
+	broken := io.MultiReader(strings.NewReader("4\n9\n"), iotest.ErrReader(errors.New("cable pulled")))
+	code, stdout, stderr := call(t, broken, "-p", "sqrt", "-i", "-", "-o", "values", "--procs", "1")
+	if code != exitUsage || !strings.Contains(stderr, "read stdin: cable pulled") {
+		t.Errorf("got exit code %d and %q, want %d and the reader's error", code, stderr, exitUsage)
+	}
+	if stdout != "2\n3\n" {
+		t.Errorf("results of what had been read: got %q, want both", stdout)
+	}
+}
+
+// start runs the command as a process of its own, which is what signals and pipes want.
+func start(t *testing.T, args ...string) (cmd *exec.Cmd, stdout *bufio.Scanner, stderr *bytes.Buffer) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd = exec.Command(exe)
+	cmd.Args = append([]string{"parhost"}, args...)
+	stderr = new(bytes.Buffer)
+	cmd.Stderr = stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return cmd, bufio.NewScanner(out), stderr
+}
+
+func exitOf(t *testing.T, cmd *exec.Cmd) int {
+	t.Helper()
+	_ = cmd.Wait() // the code says it all
+	return cmd.ProcessState.ExitCode()
+}
+
+func TestFirstInterruptLetsRunningItemsEnd(t *testing.T) {
+	cmd, stdout, stderr := start(t, "-p", "sleep", "--procs", "2", "-o", "values", "--repeat", "1000", "0.1")
+	if !stdout.Scan() {
+		t.Fatal("no result")
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Skip("signals cannot be sent here: ", err)
+	}
+	for stdout.Scan() {
+	}
+	if code := exitOf(t, cmd); code != exitInterrupted {
+		t.Errorf("got exit code %d, want %d", code, exitInterrupted)
+	}
+	if !strings.Contains(stderr.String(), " 0 failed ") || !strings.Contains(stderr.String(), "stopped: interrupted") {
+		t.Errorf("summary after an interrupt: got %q, want no failures", stderr)
+	}
+}
+
+func TestSecondInterruptKills(t *testing.T) {
+	cmd, stdout, stderr := start(t, "-p", "sleep", "--procs", "2", "-o", "values", "--", "0.01", "3600", "3600")
+	if !stdout.Scan() {
+		t.Fatal("no result")
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Skip("signals cannot be sent here: ", err)
+	}
+	ticker := time.NewTicker(10 * time.Millisecond) // there is no event for its having seen the first one but what it says
+	defer ticker.Stop()
+	done := make(chan int, 1)
+	go func() {
+		for stdout.Scan() {
+		}
+		done <- exitOf(t, cmd)
+	}()
+	for {
+		select {
+		case code := <-done:
+			if code != exitInterrupted {
+				t.Errorf("got exit code %d, want %d; stderr: %s", code, exitInterrupted, stderr)
+			}
+			return
+		case <-ticker.C:
+			_ = cmd.Process.Signal(os.Interrupt)
+		case <-time.After(20 * time.Second):
+			t.Fatal("still running 20 s after the second interrupt")
+		}
+	}
+}
+
+func TestClosedPipeEndsTheRunQuietly(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Args = []string{"parhost", "-p", "sqrt", "-o", "values", "--range", "0:1000000000"}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = w, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	if line, err := bufio.NewReader(r).ReadString('\n'); err != nil || line != "0\n" {
+		t.Errorf("first line: got %q, %v, want 0", line, err)
+	}
+	_ = r.Close()
+	if code := exitOf(t, cmd); code != exitOK || stderr.Len() > 0 {
+		t.Errorf("got exit code %d and %q, want %d and no word", code, &stderr, exitOK)
+	}
+}
+
+func TestFilterAnswersWhileItsInputIsOpen(t *testing.T) {
+	in, feed := io.Pipe()
+	out, results := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(context.Background(), []string{"-p", "sqrt", "-i", "-", "-o", "values", "--mode", "goroutine"}, in, results, io.Discard)
+		_ = results.Close()
+	}()
+	lines := bufio.NewScanner(out)
+	for _, c := range []struct{ item, want string }{{"4", "2"}, {"9", "3"}} {
+		if _, err := io.WriteString(feed, c.item+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if !lines.Scan() || lines.Text() != c.want {
+			t.Fatalf("answer to %s: got %q, want %s", c.item, lines.Text(), c.want)
+		}
+	}
+	_ = feed.Close()
+	if got := <-code; got != exitOK {
+		t.Errorf("got exit code %d, want %d", got, exitOK)
+	}
+}
+
+func TestFullDiskIsAnError(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here")
+	}
+	defer full.Close()
+	var stderr bytes.Buffer
+	code := run(context.Background(), []string{"-p", "sqrt", "-o", "values", "4"}, strings.NewReader(""), full, &stderr)
+	if code != exitFailed || !strings.Contains(stderr.String(), syscall.ENOSPC.Error()) {
+		t.Errorf("got exit code %d and %q, want %d and %q", code, &stderr, exitFailed, syscall.ENOSPC)
+	}
+}
+
+func TestReportIsWhatTheSummarySays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run.json")
+	code, _, stderr := call(t, strings.NewReader("4\n-1\n{\n"), "-p", "sqrt", "-i", "-", "-o", "none", "--report", path)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err, code, stderr)
+	}
+	var got summary
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Items != 3 || got.OK != 1 || got.Failed != 2 || got.Kinds["bad_item"] != 1 || got.Kinds["failed"] != 1 {
+		t.Errorf("got %+v, want 3 items, 1 ok, one bad and one failed", got)
+	}
+	if !strings.HasPrefix(stderr, "3 items · 1 ok · 2 failed · process × ") {
+		t.Errorf("summary: got %q", stderr)
+	}
+}
+
+func TestRanges(t *testing.T) {
+	for text, want := range map[string][]string{
+		"0:3":     {"0", "1", "2"},
+		"0:5:2":   {"0", "2", "4"},
+		"5:0:-2":  {"5", "3", "1"},
+		"-2:1":    {"-2", "-1", "0"},
+		"7:8:100": {"7"},
+	} {
+		s, err := parseRange(text)
+		if err != nil {
+			t.Errorf("range %s: %v", text, err)
+			continue
+		}
+		var got []string
+		for item := range s.items() {
+			got = append(got, string(item))
+		}
+		if !slices.Equal(got, want) || s.count() != len(want) {
+			t.Errorf("range %s: got %v (count %d), want %v", text, got, s.count(), want)
+		}
+	}
+	all, err := parseRange("-9223372036854775808:9223372036854775807")
+	if err != nil || all.count() <= 0 {
+		t.Errorf("the widest range: got count %d and error %v, want a positive count", all.count(), err)
+	}
+}
+
+func TestHaltPolicies(t *testing.T) {
+	for name, c := range map[string]struct {
+		policy       string
+		failed, done int
+		want         bool
+	}{
+		"continue":              {"continue", 1000, 1000, false},
+		"stop at the first":     {"stop", 1, 1000, true},
+		"stop without failures": {"stop", 0, 1000, false},
+		"below a number":        {"3", 2, 1000, false},
+		"at a number":           {"3", 3, 1000, true},
+		"share of too few":      {"5%", 1, 19, false},
+		"share reached":         {"5%", 1, 20, true},
+		"share not reached":     {"5%", 1, 21, false},
+	} {
+		h, err := parseOnError(c.policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := h.reached(c.failed, c.done); got != c.want {
+			t.Errorf("%s: %d of %d failed with --on-error %s: got %v, want %v", name, c.failed, c.done, c.policy, got, c.want)
+		}
+	}
+}
+
+// FuzzLines checks the cutting of lines, and the numbers that they get, against the simplest way to do both.
+func FuzzLines(f *testing.F) {
+	f.Add([]byte("1\n2\n\n3"), uint8(1))
+	f.Add([]byte("\r\n \n4\r\n\n\n5\n"), uint8(3))
+	f.Add(bytes.Repeat([]byte("123456789\n"), 60_000), uint8(200))
+	f.Fuzz(func(t *testing.T, text []byte, chunk uint8) {
+		var want []string
+		var numbers []int
+		for i, line := range strings.Split(string(text), "\n") {
+			if line = strings.TrimSpace(line); line != "" {
+				want = append(want, line)
+				numbers = append(numbers, i+1)
+			}
+		}
+		r := &lineReader{r: &slowReader{text, 1 + 100*int(chunk)}, name: "text", most: maxLine}
+		var got []string
+		r.items(func(line json.RawMessage) bool {
+			got = append(got, string(line))
+			return true
+		})
+		if !slices.Equal(got, want) {
+			t.Fatalf("got %d lines, want %d: %.200q", len(got), len(want), text)
+		}
+		for i, n := range numbers {
+			if r.line(i) != n {
+				t.Fatalf("item %d: got line %d, want %d: %.200q", i, r.line(i), n, text)
+			}
+		}
+	})
+}
+
+// slowReader gives out at most n bytes at a time.
+type slowReader struct {
+	text []byte
+	n    int
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	if len(r.text) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), r.n)], r.text)
+	r.text = r.text[n:]
+	return n, nil
+}
+
+func TestShortenKeepsBothEnds(t *testing.T) {
+	got := shorten("begin"+strings.Repeat("x", 100)+"\x1b[2Jend", 30)
+	if len([]rune(got)) > 30 || !strings.HasPrefix(got, "begin") || !strings.HasSuffix(got, "end") || strings.ContainsRune(got, '\x1b') {
+		t.Errorf("got %q, want at most 30 runes with both ends and no escape", got)
+	}
+}

@@ -1,0 +1,19 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// interrupts end a run: the first softly, the second at once.
+var interrupts = []os.Signal{os.Interrupt, syscall.SIGTERM}
+
+// errPipe is what writing to a pipe gives that nobody reads any more.
+var errPipe error = syscall.EPIPE
+
+// keepPipeErrors makes a write to a pipe that nobody reads an error to look at, instead of the end of this process: workers are
+// to be ended first.
+func keepPipeErrors() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

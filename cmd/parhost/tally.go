@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/parhost/parhost/host"
+)
+
+// tally adds up the events of a pool.
+type tally struct {
+	mu       sync.Mutex
+	starts   []time.Duration // of the first workers
+	replaced int
+	retried  int
+	run      time.Duration // in workloads, all workers together
+	dispatch time.Duration // that workers spent on batches beside the workload's work
+	last     map[int]time.Time
+	batches  int
+}
+
+func newTally() *tally { return &tally{last: map[int]time.Time{}} }
+
+// Observe is part of [host.Observer].
+func (t *tally) Observe(event host.Event) {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch e := event.(type) {
+	case host.WorkerStarted:
+		if e.Replace {
+			t.replaced++
+		} else {
+			t.starts = append(t.starts, e.Took)
+		}
+	case host.ItemRetried:
+		t.retried++
+	case host.BatchDone:
+		// A batch that waited in its worker behind another one cost nothing until that one was done.
+		begun := now.Add(-e.Trip)
+		if last := t.last[e.Worker]; last.After(begun) {
+			begun = last
+		}
+		t.last[e.Worker] = now
+		t.dispatch += max(0, now.Sub(begun)-e.Run)
+		t.run += e.Run
+		t.batches++
+	}
+}
+
+// summary is a whole run in numbers.
+type summary struct {
+	Plugin  string            `json:"plugin"`
+	Mode    host.Mode         `json:"mode"`
+	Workers int               `json:"workers"`
+	Items   int               `json:"items"`
+	OK      int               `json:"ok"`
+	Failed  int               `json:"failed"`
+	Kinds   map[host.Kind]int `json:"failed_by_kind,omitempty"`
+
+	WallSeconds      float64 `json:"wall_s"`
+	StartSeconds     float64 `json:"start_s"`
+	RunSeconds       float64 `json:"run_s"`
+	ItemsPerSecond   float64 `json:"items_per_s"`
+	DispatchMicros   float64 `json:"dispatch_us_per_item"`
+	Batches          int     `json:"batches"`
+	Retried          int     `json:"retried"`
+	WorkersReplaced  int     `json:"workers_replaced"`
+	Stopped          string  `json:"stopped,omitempty"`
+	wall, start      time.Duration
+	dispatchEachItem time.Duration
+}
+
+func (t *tally) summarize(sum *summary) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sum.RunSeconds = t.run.Seconds()
+	sum.Batches, sum.Retried, sum.WorkersReplaced = t.batches, t.retried, t.replaced
+	if sum.Items > 0 {
+		sum.dispatchEachItem = t.dispatch / time.Duration(sum.Items)
+		sum.DispatchMicros = float64(t.dispatch.Nanoseconds()) / 1000 / float64(sum.Items)
+	}
+	sum.WallSeconds, sum.StartSeconds = sum.wall.Seconds(), sum.start.Seconds()
+	if sum.wall > 0 {
+		sum.ItemsPerSecond = float64(sum.Items) / sum.wall.Seconds()
+	}
+}
+
+// String is the one line for people.
+func (s *summary) String() string {
+	line := fmt.Sprintf("%d items · %d ok · %d failed · %s · %.3f s · %s items/s · dispatch %s/item",
+		s.Items, s.OK, s.Failed, describeMode(s.Mode, s.Workers), s.WallSeconds, short(s.ItemsPerSecond), micros(s.DispatchMicros))
+	if s.Stopped != "" {
+		line += " · stopped: " + s.Stopped
+	}
+	return line
+}
+
+// short writes a number with three digits and a letter: 2.44M.
+func short(n float64) string {
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+		if n >= unit.size {
+			return strconv.FormatFloat(n/unit.size, 'g', 3, 64) + unit.name
+		}
+	}
+	return strconv.FormatFloat(n, 'g', 3, 64)
+}
+
+// micros writes a duration in µs with at most three digits.
+func micros(us float64) string {
+	switch {
+	case us >= 1e6:
+		return strconv.FormatFloat(us/1e6, 'g', 3, 64) + " s"
+	case us >= 1e3:
+		return strconv.FormatFloat(us/1e3, 'g', 3, 64) + " ms"
+	default:
+		return strconv.FormatFloat(us, 'g', 3, 64) + " µs"
+	}
+}
