@@ -16,7 +16,7 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate
+.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate fuzz picture man
 
 check: check-tidy check-nolint vet check-format check-generated lint cross test
 
@@ -70,3 +70,23 @@ fmt: tools
 generate: tools
 	rm -rf $(GENERATED)
 	.bin/buf generate
+
+# Each fuzz target for FUZZTIME: what parses bytes of the other side, or of a user.
+FUZZTIME ?= 60s
+fuzz:
+	@grep -rnoE --include='*_test.go' '^func Fuzz[A-Za-z]+' . | while IFS=: read -r file _ name; do \
+		echo "$$file $${name#func }"; \
+		go test "$$(dirname "$$file")" -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME); \
+	done
+
+# The README's picture, of a real run.
+picture:
+	go build -o .bin/parhost ./cmd/parhost
+	PATH="$(CURDIR)/.bin:$$PATH" go run ./internal/picture \
+		'parhost --plugin reduce --procs 8 --output table' \
+		'seq 0 99999 | parhost --plugin sqrt --input - --output values | tail -2' \
+		"parhost --plugin reduce --procs 2 --compare --repeat 8 '{\"number\":50000,\"seed\":1}' 2>/dev/null" >docs/img/run.svg
+
+# The manual pages, for packages.
+man:
+	go run ./cmd/parhost man .bin/man

@@ -55,7 +55,7 @@ var layers = []layer{
 		why:      "what is built on the host can be taken or left one by one",
 	},
 	{
-		packages: []string{"cmd/...", "bench/..."},
+		packages: []string{"cmd/...", "bench/...", "examples/..."},
 		ours:     []string{"sdk/...", "plugins/...", "host/...", "internal/..."},
 		why:      "commands share code through packages",
 	},
