@@ -3,9 +3,8 @@ package sdk
 import (
 	"encoding/json"
 	"fmt"
-	"reflect"
 
-	"github.com/google/jsonschema-go/jsonschema"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parhost/parhost/internal/wire/workerpb"
@@ -27,7 +26,7 @@ func (w *Workload) Describe(schemas bool) (*workerpb.Manifest, error) {
 		Sdk: sdkVersion,
 	}
 	for i, example := range m.Examples {
-		text, err := json.Marshal(example)
+		text, err := exampleText(example)
 		if err != nil {
 			return nil, fmt.Errorf("example %d of %q: %w", i, m.Name, err)
 		}
@@ -47,22 +46,10 @@ func (w *Workload) Describe(schemas bool) (*workerpb.Manifest, error) {
 	return pb, nil
 }
 
-// schemaOf returns the author's schema, or one made from the type. A type that reflection cannot see into, such as a proto
-// message, is any value.
-func schemaOf(own string, t reflect.Type) (string, error) {
-	if own != "" {
-		if !json.Valid([]byte(own)) {
-			return "", fmt.Errorf("not JSON: %.60q", own)
-		}
-		return own, nil
+// exampleText returns an example as the item that a host reads.
+func exampleText(example any) ([]byte, error) {
+	if m, ok := example.(proto.Message); ok {
+		return protojson.Marshal(m)
 	}
-	if t.Implements(reflect.TypeFor[proto.Message]()) {
-		return "{}", nil
-	}
-	s, err := jsonschema.ForType(t, &jsonschema.ForOptions{IgnoreInvalidTypes: true})
-	if err != nil {
-		return "", err
-	}
-	text, err := json.Marshal(s)
-	return string(text), err
+	return json.Marshal(example)
 }

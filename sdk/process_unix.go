@@ -8,7 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const terminateSignal = syscall.SIGTERM
+const (
+	terminateSignal = syscall.SIGTERM
+	orphanSignal    = syscall.SIGHUP // the host is gone
+)
 
 func closeOnExec(fd int) { unix.CloseOnExec(fd) }
 

@@ -2,7 +2,11 @@ package sdk
 
 import "os"
 
-const terminateSignal = os.Kill // cannot be received: on Windows the host closes the stream, then kills
+// They cannot be received: on Windows the host closes the stream, then kills.
+var (
+	terminateSignal = os.Kill
+	orphanSignal    = os.Kill
+)
 
 func closeOnExec(int) {}
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -82,8 +83,15 @@ func serve(w *Workload) {
 }
 
 // watchParent ends this process, and those that it started, when the host is gone: its end of a pipe then closes, whatever
-// ended it.
+// ended it. Where the kernel tells of it, that is heeded too.
 func watchParent() {
+	orphan := make(chan os.Signal, 1)
+	signal.Notify(orphan, orphanSignal)
+	go func() {
+		<-orphan
+		killGroup()
+		os.Exit(1)
+	}()
 	fd, err := strconv.Atoi(os.Getenv(wire.EnvAlive))
 	if err != nil {
 		return // a host of another make
@@ -99,6 +107,17 @@ func watchParent() {
 			}
 		}
 	}()
+}
+
+// forgetLaunch takes the host's words from the environment, so that a program which the workload starts does not take itself for
+// a worker of this host.
+func forgetLaunch() {
+	for _, kv := range os.Environ() {
+		key, _, _ := strings.Cut(kv, "=")
+		if key == wire.Handshake.MagicCookieKey || strings.HasPrefix(key, "PLUGIN_") || key == wire.EnvWorkload || key == wire.EnvAlive {
+			_ = os.Unsetenv(key)
+		}
+	}
 }
 
 // listen makes the gRPC server with settings of our own: go-plugin's accept 4 MiB at most, in windows of 64 KiB.

@@ -90,7 +90,10 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 		return err
 	}
 	err = s.receive(stream, instance, start)
-	return errors.Join(err, instance.Close(context.WithoutCancel(stream.Context())))
+	if err := instance.Close(context.WithoutCancel(stream.Context())); err != nil {
+		s.logger.Warn("teardown", "worker", start.GetWorker(), "err", err)
+	}
+	return err
 }
 
 // receive hands the batches to the threads, and returns when the host has closed its side and all batches are settled.
@@ -247,6 +250,7 @@ func (s *server) restoreOutput() {
 	}
 	os.Stdout, os.Stderr = s.stderr, s.stderr
 	stdoutToStderr()
+	forgetLaunch()
 }
 
 // grpcPlugin is the worker service as go-plugin wants to see it.

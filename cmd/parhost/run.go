@@ -96,6 +96,9 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		}
 		return &exitError{code: exitInterrupted, err: errInterrupted}
 	}
+	if errors.Is(context.Cause(ctx), errDeadline) && err != nil {
+		return &exitError{code: exitFailed, err: fmt.Errorf("the run passed --run-deadline %v while its workers started", r.runDeadline)}
+	}
 	if err != nil {
 		return err
 	}

@@ -19,10 +19,11 @@ type Codec[T any] struct {
 	// Kind names the encoding, as the manifest states it: "float64", "[]int32", "string", "bytes", "proto:NAME", "json".
 	Kind string
 
-	width   int  // bytes of one value when all values take the same, else 0
-	aligned bool // values start at multiples of 8
-	append  func(dst []byte, v T) ([]byte, error)
-	decode  func(src []byte) (T, error)
+	width     int  // bytes of one value when all values take the same, else 0
+	aligned   bool // values start at multiples of 8
+	unchecked bool // AppendJSON takes the caller's word that a text is JSON
+	append    func(dst []byte, v T) ([]byte, error)
+	decode    func(src []byte) (T, error)
 
 	appendJSON func(dst []byte, v T) ([]byte, error)
 	decodeJSON func(src []byte) (T, error)
@@ -41,9 +42,10 @@ func CodecOf[T any]() Codec[T] {
 	t := reflect.TypeFor[T]()
 	c := Codec[T]{Kind: KindJSON, append: marshalJSON[T], decode: unmarshalJSON[T], appendJSON: marshalJSON[T], decodeJSON: unmarshalJSON[T]}
 	switch {
-	case t.Implements(reflect.TypeFor[proto.Message]()):
+	case t.Kind() == reflect.Pointer && t.Implements(reflect.TypeFor[proto.Message]()): // an interface says too little to decode into
 		protoCodec(&c, t)
 	case t == reflect.TypeFor[json.RawMessage]():
+		c.unchecked = true
 		rawCodec(&c)
 	case hasOwnText(t):
 	case numberKind(t) != "":
@@ -69,6 +71,10 @@ func (c *Codec[T]) Fixed() bool { return c.width > 0 }
 
 // Aligned reports whether the values of a column start at multiples of 8.
 func (c *Codec[T]) Aligned() bool { return c.aligned }
+
+// Unchecked reports whether what Append and AppendJSON return is JSON only if the value was: whoever passes it on to somebody who
+// counts on it looks at it with [ValidText] first.
+func (c *Codec[T]) Unchecked() bool { return c.unchecked }
 
 // AppendFixed appends vs to dst as a column of a fixed kind.
 func (c *Codec[T]) AppendFixed(dst []byte, vs []T) []byte {
@@ -204,11 +210,18 @@ func protoCodec[T any](c *Codec[T], t reflect.Type) {
 		return m.(T), nil
 	}
 	c.appendJSON = func(dst []byte, v T) ([]byte, error) {
-		return protojson.MarshalOptions{}.MarshalAppend(dst, any(v).(proto.Message))
+		text, err := protojson.MarshalOptions{}.Marshal(any(v).(proto.Message))
+		if err != nil {
+			return dst, err
+		}
+		return compact(dst, text) // protojson adds blanks at random, and results are compared across modes
 	}
 	c.decodeJSON = func(src []byte) (v T, err error) {
 		m := newMessage()
 		if err := protojson.Unmarshal(src, m); err != nil {
+			if _, malformed := unmarshalJSON[json.RawMessage](src); malformed != nil {
+				return v, malformed // knows the place
+			}
 			return v, err
 		}
 		return m.(T), nil

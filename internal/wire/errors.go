@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -125,10 +126,33 @@ func FromProto(pb *workerpb.ItemError) *ItemError {
 	return e
 }
 
-// Bound cuts s to at most n bytes, makes it valid UTF-8, and says what it cut.
+// Bound makes s valid UTF-8 of at most n bytes, and says how much it cut. Bounding what has been bounded changes nothing.
 func Bound(s string, n int) string {
-	if len(s) > n {
-		s = fmt.Sprintf("%s … (%d bytes cut)", s[:n], len(s)-n)
+	if len(s) <= n && utf8.ValidString(s) {
+		return s
 	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+	const note = " … (%d bytes cut)"
+	whole := len(s)
+	keep := max(0, n-len(note)-len("9223372036854775807"))
+	if whole > n {
+		s = cutRune(s[:keep])
+	}
+	if s = strings.ToValidUTF8(s, "\uFFFD"); whole <= n && len(s) <= n {
+		return s
+	}
+	s = cutRune(s[:min(len(s), keep)]) // a byte that is no UTF-8 has become three
+	return s + fmt.Sprintf(note, max(0, whole-len(s)))
+}
+
+// cutRune takes from the end of s what is only the beginning of a rune.
+func cutRune(s string) string {
+	for cut := 1; cut < utf8.UTFMax && cut <= len(s); cut++ {
+		if c := s[len(s)-cut]; utf8.RuneStart(c) {
+			if !utf8.FullRuneInString(s[len(s)-cut:]) {
+				return s[:len(s)-cut]
+			}
+			break
+		}
+	}
+	return s
 }

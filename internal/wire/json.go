@@ -39,10 +39,23 @@ func unmarshalJSON[T any](src []byte) (v T, err error) {
 	if err := d.Decode(&v); err != nil {
 		return v, textError(src, err, d.InputOffset())
 	}
+	if string(bytes.TrimSpace(src)) == "null" && !takesNull(reflect.TypeFor[T]()) {
+		return v, &TextError{Offset: 1, Message: fmt.Sprintf("got a JSON null, want %s", reflect.TypeFor[T]())}
+	}
 	if rest := bytes.TrimLeft(src[d.InputOffset():], " \t\r\n"); len(rest) > 0 {
 		return v, &TextError{Offset: len(src) - len(rest) + 1, Message: fmt.Sprintf("invalid character %q after the value", rest[0])}
 	}
 	return v, nil
+}
+
+// takesNull reports whether null is a value of t. encoding/json leaves any value as it is at a null, which would make it zero.
+func takesNull(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice:
+		return true
+	default:
+		return hasOwnText(t)
+	}
 }
 
 // textError puts the place into the words of encoding/json, which keeps it in a field.
@@ -75,22 +88,38 @@ func textError(src []byte, err error, at int64) *TextError {
 func rawCodec[T any](c *Codec[T]) {
 	c.append = func(dst []byte, v T) ([]byte, error) {
 		src := *(*[]byte)(unsafe.Pointer(&v))
-		if bytes.IndexByte(src, '\n') < 0 {
+		switch {
+		case src == nil:
+			return append(dst, "null"...), nil // as encoding/json has it
+		case bytes.IndexByte(src, '\n') < 0:
 			return append(dst, src...), nil
+		default:
+			return compact(dst, src)
 		}
-		b := bytes.NewBuffer(dst)
-		if err := json.Compact(b, src); err != nil {
-			return dst, err
-		}
-		return b.Bytes(), nil
 	}
 	c.decode = func(src []byte) (T, error) {
 		if ValidText(src) {
 			return *(*T)(unsafe.Pointer(&src)), nil
 		}
-		return unmarshalJSON[T](src)
+		if v, err := unmarshalJSON[T](src); err != nil {
+			return v, err
+		}
+		line, err := compact(nil, src) // it has line breaks
+		return *(*T)(unsafe.Pointer(&line)), err
 	}
 	c.appendJSON, c.decodeJSON = c.append, c.decode
+}
+
+// compact appends a JSON text without its blanks.
+func compact(dst, src []byte) ([]byte, error) {
+	b := bytes.NewBuffer(dst)
+	if err := json.Compact(b, src); err != nil {
+		if _, where := unmarshalJSON[json.RawMessage](src); where != nil { // Compact does not say
+			err = where
+		}
+		return dst, err
+	}
+	return b.Bytes(), nil
 }
 
 // numberCodec gives the fixed kinds their JSON texts without encoding/json, which takes ten times as long for a number.
@@ -186,5 +215,5 @@ func ValidText(src []byte) bool {
 	if n, ok := cutNumber(src); ok && n == len(src) {
 		return true
 	}
-	return bytes.IndexByte(src, '\n') < 0 && json.Valid(src)
+	return bytes.IndexByte(src, '\n') < 0 && bytes.IndexByte(src, '\r') < 0 && json.Valid(src)
 }

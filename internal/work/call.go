@@ -60,12 +60,17 @@ func (c *Call) Done() <-chan struct{} {
 	defer c.mu.Unlock()
 	c.used.Store(true)
 	if c.real == nil {
-		c.real, c.cancel = context.WithCancelCause(c.base)
-		if c.cause != nil {
-			c.cancel(c.cause)
-		}
+		c.realize()
 	}
 	return c.real.Done()
+}
+
+// realize makes the real context. Called with mu held.
+func (c *Call) realize() {
+	c.real, c.cancel = context.WithCancelCause(c.base)
+	if c.cause != nil {
+		c.cancel(c.cause)
+	}
 }
 
 // Err is part of [context.Context].
@@ -102,6 +107,9 @@ func (c *Call) Value(key any) any {
 		return c
 	}
 	c.mu.Lock()
+	if c.real == nil && c.cause != nil {
+		c.realize() // context.Cause asks here
+	}
 	ctx := c.real
 	c.mu.Unlock()
 	if ctx != nil {

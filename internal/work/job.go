@@ -48,6 +48,7 @@ type Job struct {
 	canceled map[int]bool
 	started  time.Time // of the running item, when Timeout is set
 	overdue  int       // the item that passed Timeout, -1 if none
+	between  bool      // no item is running, so none can be late
 	call     *Call     // the context of the running item
 }
 

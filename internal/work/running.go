@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/parhost/parhost/internal/wire"
@@ -16,11 +17,15 @@ const flushEvery = 20 * time.Millisecond
 // Items between two looks at the clock when single items are not timed: at most a percent of items that take a nanosecond.
 const clockEvery = 64
 
+// errorBytes is what an error takes beside its texts, about.
+const errorBytes = 32
+
 // running is one job under way.
 type running[In, Out any] struct {
 	*instance[In, Out]
 	job  *Job
 	call *Call
+	one  func(context.Context, In) (Out, error)
 	src  source[In]
 	dst  sink[Out]
 
@@ -33,11 +38,13 @@ type running[In, Out any] struct {
 	places  []int
 	times   []uint64
 	leaving bool
+	weight  int         // bytes of errs, about
+	late    atomic.Bool // the budget is used up
 }
 
 func (r *running[In, Out]) run() {
 	j := r.job
-	j.overdue = -1
+	j.overdue, j.between = -1, true
 	r.begun = time.Now()
 	r.flushed = r.begun
 	if err := r.open(); err != nil {
@@ -55,13 +62,48 @@ func (r *running[In, Out]) run() {
 	}
 	// Deferred, because an item may end this goroutine with runtime.Goexit.
 	defer func() { r.flush(true) }()
-	if r.funcs.Many != nil {
+	switch {
+	case r.funcs.Many != nil && j.Timeout == 0:
 		r.many()
 		return
+	case r.funcs.Many != nil:
+		r.one = r.alone
+	default:
+		r.one = r.funcs.One
 	}
-	for r.k < j.Count && !r.leaving && !j.handBack.Load() && (j.Budget == 0 || r.k == 0 || time.Since(r.begun) < j.Budget) {
+	if j.Budget > 0 {
+		t := time.AfterFunc(j.Budget, func() { r.late.Store(true) })
+		defer t.Stop()
+	}
+	for r.more() && !r.leaving {
 		r.segment()
 	}
+}
+
+// more reports whether another item may begin: there is one, nobody has called for an end, and the budget allows it. The budget
+// always allows one, or a batch could come back untouched for ever.
+func (r *running[In, Out]) more() bool {
+	return r.k < r.job.Count && !r.job.handBack.Load() && (r.k == 0 || !r.late.Load())
+}
+
+// alone gives a batch function one item: a limit for each item has to know which one is running.
+func (r *running[In, Out]) alone(ctx context.Context, item In) (Out, error) {
+	outs, err := r.funcs.Many(ctx, []In{item})
+	if some, ok := errors.AsType[*BatchError](err); ok {
+		err = some.Errs[0]
+	}
+	switch {
+	case err != nil:
+		return *new(Out), err
+	case len(outs) != 1:
+		return *new(Out), wrongCount(len(outs), 1)
+	default:
+		return outs[0], nil
+	}
+}
+
+func wrongCount(results, items int) error {
+	return fmt.Errorf("batch function returned %d results for %d items", results, items)
 }
 
 // open lays out the job's items and the room for its results.
@@ -84,17 +126,18 @@ func (r *running[In, Out]) segment() {
 		if p == nil {
 			e.Message = "the item ended its goroutine (runtime.Goexit)"
 		}
+		r.leave(nil)
 		r.settle(*new(Out), e)
 		r.leaving = true
 	}()
-	j := r.job
-	for r.k < j.Count && !j.handBack.Load() && r.item() {
+	for r.more() {
+		r.item()
 	}
 	over = true
 }
 
-// item runs the next item, and reports whether the one after it may begin at once.
-func (r *running[In, Out]) item() bool {
+// item runs the next item.
+func (r *running[In, Out]) item() {
 	j := r.job
 	if j.Timed {
 		r.start = time.Now()
@@ -106,25 +149,25 @@ func (r *running[In, Out]) item() bool {
 	case !r.enter():
 		r.settle(*new(Out), &wire.ItemError{Kind: wire.Canceled, Message: errCanceled.Error()})
 	default:
-		out, err := r.funcs.One(r.call, v)
+		out, err := r.one(r.call, v)
 		if err != nil || j.Timeout > 0 || r.call.used.Load() {
 			e = r.leave(err)
 		}
 		r.settle(out, e)
 	}
-	if j.Timed || r.k%clockEvery == 0 || r.dst.size() >= wire.BatchBytes {
-		return r.look(time.Now())
+	switch {
+	case j.Format == Native || r.k == j.Count:
+	case r.full(), e != nil && e.Kind == wire.Timeout: // the host begins to count an overdue item's grace, and must learn that it ended
+		r.flush(false)
+	case j.Timed || r.k%clockEvery == 0:
+		if time.Since(r.flushed) >= flushEvery {
+			r.flush(false)
+		}
 	}
-	return true
 }
 
-// look sends on what is settled if it is time, and reports whether the budget allows another item.
-func (r *running[In, Out]) look(now time.Time) bool {
-	if r.job.Format != Native && (now.Sub(r.flushed) >= flushEvery || r.dst.size() >= wire.BatchBytes) && r.k < r.job.Count {
-		r.flush(false)
-	}
-	return r.job.Budget == 0 || now.Sub(r.begun) < r.job.Budget
-}
+// full reports whether what is settled is enough for a message.
+func (r *running[In, Out]) full() bool { return r.dst.size()+r.weight >= wire.BatchBytes }
 
 // enter makes item k the running one, and reports whether it may begin.
 func (r *running[In, Out]) enter() bool {
@@ -135,10 +178,12 @@ func (r *running[In, Out]) enter() bool {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if r.call.used.Load() { // ended for an item that was over by then
+		r.renew()
+	}
 	j.call = r.call
 	if j.Timeout > 0 {
-		j.started = time.Now()
-		j.overdue = -1
+		j.started, j.overdue, j.between = time.Now(), -1, false
 	}
 	return !j.all && !j.canceled[r.k]
 }
@@ -148,10 +193,9 @@ func (r *running[In, Out]) leave(err error) *wire.ItemError {
 	j := r.job
 	j.mu.Lock()
 	overdue := j.overdue == r.k
+	j.between = true
 	if r.call.used.Load() {
-		r.call.end(errCanceled) // releases what was derived from it; whoever still watches learns that the item is over
-		r.call = newCall(r.call.base, j)
-		j.call = r.call
+		r.renew()
 	}
 	j.mu.Unlock()
 	switch {
@@ -159,11 +203,20 @@ func (r *running[In, Out]) leave(err error) *wire.ItemError {
 		return &wire.ItemError{Kind: wire.Timeout, Message: fmt.Sprintf("still running after %v", j.Timeout)}
 	case err == nil:
 		return nil
-	case errors.Is(err, context.Canceled) && (j.isCanceled(r.k) || r.call.base.Err() != nil):
+	case j.isCanceled(r.k) && (errors.Is(err, context.Canceled) || errors.Is(err, errCanceled)),
+		r.call.base.Err() != nil && (errors.Is(err, r.call.base.Err()) || errors.Is(err, context.Cause(r.call.base))):
 		return &wire.ItemError{Kind: wire.Canceled, Message: err.Error()}
 	default:
 		return itemError(err)
 	}
+}
+
+// renew ends the call, which releases what was derived from it and tells whoever still watches that the item is over, and makes
+// one for the next item. Called with the job's mu held.
+func (r *running[In, Out]) renew() {
+	r.call.end(errCanceled)
+	r.call = newCall(r.call.base, r.job)
+	r.job.call = r.call
 }
 
 // settle writes down the result or the error of item k and steps to the next.
@@ -182,6 +235,9 @@ func (r *running[In, Out]) settle(out Out, e *wire.ItemError) {
 }
 
 func (r *running[In, Out]) fail(k int, e *wire.ItemError) {
+	// Here, not where they are sent, so that they read the same in every mode.
+	e.Message, e.Stack = wire.Bound(e.Message, wire.MaxMessageText), wire.Bound(e.Stack, wire.MaxStackText)
+	r.weight += len(e.Message) + len(e.Stack) + errorBytes
 	r.errs = append(r.errs, e)
 	r.places = append(r.places, k)
 }
@@ -194,7 +250,7 @@ func (r *running[In, Out]) flush(last bool) {
 		Values: r.dst.take(), Errors: r.errs, Places: r.places, ItemNS: r.times,
 		RunNS: uint64(now.Sub(r.flushed)), Last: last, Leaving: r.leaving,
 	}
-	r.from, r.errs, r.places, r.times, r.flushed = r.k, nil, nil, nil, now
+	r.from, r.errs, r.places, r.times, r.flushed, r.weight = r.k, nil, nil, nil, now, 0
 	r.job.Settle(p)
 }
 
@@ -214,18 +270,28 @@ func (r *running[In, Out]) many() {
 			items = append(items, v)
 		}
 	}
-	outs, fault := r.callMany(items, errs)
-	for k, n := 0, 0; k < j.Count; k++ {
-		switch {
-		case errs[k] != nil:
-			r.settle(*new(Out), errs[k])
-		case fault != nil:
-			r.settle(*new(Out), fault)
-		default:
-			r.settle(outs[n], nil)
-			n++
+	var outs []Out
+	fault := &wire.ItemError{Kind: wire.Panicked, Message: "the batch function ended its goroutine (runtime.Goexit)"}
+	r.leaving = true
+	defer func() { // deferred, because runtime.Goexit comes by no other way
+		for n := 0; r.k < j.Count; {
+			switch e := errs[r.k]; {
+			case e != nil:
+				r.settle(*new(Out), e)
+			case fault != nil:
+				own := *fault
+				r.settle(*new(Out), &own)
+			default:
+				r.settle(outs[n], nil)
+				n++
+			}
+			if j.Format != Native && r.full() && r.k < j.Count {
+				r.flush(false)
+			}
 		}
-	}
+	}()
+	outs, fault = r.callMany(items, errs)
+	r.leaving = fault != nil && fault.Kind == wire.Panicked
 }
 
 // callMany calls the batch function. It puts errors of single items into their places in errs, and returns either one result
@@ -236,25 +302,23 @@ func (r *running[In, Out]) callMany(items []In, errs []*wire.ItemError) (outs []
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			r.leaving = true
 			outs, fault = nil, &wire.ItemError{Kind: wire.Panicked, Message: fmt.Sprint(p), Stack: string(debug.Stack())}
 		}
 	}()
 	j := r.job
 	j.mu.Lock()
 	j.call = r.call
-	j.started = time.Now()
 	j.mu.Unlock()
 	outs, err := r.funcs.Many(r.call, items)
-	var some *BatchError
-	if errors.As(err, &some) {
+	some, ok := errors.AsType[*BatchError](err)
+	if ok {
 		err = nil
 	}
 	if e := r.leave(err); e != nil {
 		return nil, e
 	}
 	if len(outs) != len(items) {
-		return nil, &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("batch function returned %d results for %d items", len(outs), len(items))}
+		return nil, itemError(wrongCount(len(outs), len(items)))
 	}
 	if some == nil {
 		return outs, nil
@@ -284,7 +348,7 @@ func (r *running[In, Out]) watch() (stop func()) {
 		j.mu.Lock()
 		item := j.Current()
 		left := j.Timeout - time.Since(j.started)
-		late := left <= 0 && j.overdue != item && j.call != nil && !over
+		late := left <= 0 && j.overdue != item && !j.between && !over
 		if late {
 			j.overdue = item
 			j.call.end(errOverdue)

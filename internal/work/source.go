@@ -94,6 +94,8 @@ func (s *sink[Out]) encodeNext(v Out, limit int) (e *wire.ItemError) {
 	switch size := len(data) - len(empty); {
 	case err != nil:
 		return &wire.ItemError{Kind: wire.Failed, Message: "result: " + err.Error()}
+	case s.codec.Unchecked() && !wire.ValidText(data[len(empty):]):
+		return &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result: not a JSON text: %.60q", data[len(empty):])}
 	case limit > 0 && size > limit:
 		return &wire.ItemError{Kind: wire.Oversize, Size: int64(size), Message: fmt.Sprintf("result is %d bytes, the limit is %d", size, limit)}
 	}

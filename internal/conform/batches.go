@@ -1,0 +1,227 @@
+package conform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// many runs many items in one batch.
+func many(ctx context.Context, t *trial) (string, error) {
+	items, err := t.some(aim, manyMost)
+	if err != nil {
+		return "", err
+	}
+	s, err := t.stream(ctx)
+	if err != nil {
+		return "", err
+	}
+	o := order(items)
+	o.Timed = true
+	b, err := s.Run(o, t.limit(len(items)))
+	if err != nil {
+		return "", err
+	}
+	var sum time.Duration
+	for _, ns := range b.ItemNS {
+		sum += time.Duration(ns)
+	}
+	if slack := b.Took/10 + 10*time.Millisecond; sum > b.Took+slack {
+		return "", fmt.Errorf("the items took %v together, says the worker, and the batch was back after %v", sum, b.Took)
+	}
+	return fmt.Sprintf("%s in %s, each timed", plural(len(items), "item"), plural(b.Parts, "message")), t.complete(b, items)
+}
+
+// window keeps several batches in a worker.
+func window(ctx context.Context, t *trial) (string, error) {
+	items, err := t.some(aim, manyMost)
+	if err != nil {
+		return "", err
+	}
+	s, err := t.stream(ctx)
+	if err != nil {
+		return "", err
+	}
+	var batches []*Batch
+	var lists [][]item
+	for n := 1; len(items) > 0; n *= 2 { // batches of 1, 2, 4 and so on
+		list := items[:min(n, len(items))]
+		items = items[len(list):]
+		batches, lists = append(batches, s.Send(order(list))), append(lists, list)
+	}
+	total := 0
+	for i, b := range batches {
+		total += len(lists[i])
+		if err := s.Wait(b, t.limit(total)); err != nil {
+			return "", err
+		}
+		if err := t.complete(b, lists[i]); err != nil {
+			return "", fmt.Errorf("batch %d of %d: %w", i, len(batches), err)
+		}
+	}
+	return fmt.Sprintf("%d batches sent at once, %s", len(batches), plural(total, "item")), nil
+}
+
+// handBack checks that a worker stops where its time is used up.
+func handBack(ctx context.Context, t *trial) (string, error) {
+	items, err := t.some(aim, manyMost)
+	if err != nil {
+		return "", err
+	}
+	s, err := t.stream(ctx)
+	if err != nil {
+		return "", err
+	}
+	o := order(items)
+	o.Budget, o.Timed = 1, true // whoever is not asked for the time of each item need not look at the clock after each
+	b, err := s.Run(o, t.limit(len(items)))
+	switch {
+	case err != nil:
+		return "", err
+	case b.settled() == 0:
+		return "", errors.New("a batch with no time came back with nothing done: a worker has to run one item at least, or its host tries for ever")
+	case b.settled() == len(items):
+		return fmt.Sprintf("all %d items done at once", len(items)), t.compare(b, items)
+	}
+	return fmt.Sprintf("%d of %d items done with no time to spare, the rest handed back", b.settled(), len(items)), t.compare(b, items)
+}
+
+// threads runs batches at once in one worker.
+func threads(ctx context.Context, t *trial) (string, error) {
+	const at = 4
+	items, err := t.some(aim, manyMost)
+	if err != nil {
+		return "", err
+	}
+	s, err := t.own(ctx, at, 0)
+	if err != nil {
+		return "", err
+	}
+	begun := time.Now()
+	var batches []*Batch
+	for range at {
+		batches = append(batches, s.Send(order(items)))
+	}
+	var sum time.Duration
+	for _, b := range batches {
+		if err := s.Wait(b, t.limit(at*len(items))); err != nil {
+			return "", err
+		}
+		if err := t.complete(b, items); err != nil {
+			return "", err
+		}
+		sum += b.Run
+	}
+	wall := time.Since(begun)
+	if !t.manifest.GetNotConcurrent() {
+		return fmt.Sprintf("%d batches of %d at once", at, len(items)), nil
+	}
+	// What the batches took can only add up to more than the time that went by if some ran at once.
+	if sum > wall+wall/5+10*time.Millisecond {
+		return "", fmt.Errorf("the manifest says NotConcurrent, and %d threads ran %v of items in %v", at, sum.Round(time.Millisecond), wall.Round(time.Millisecond))
+	}
+	return fmt.Sprintf("%d threads ran %d batches one after the other, as NotConcurrent says", at, at), nil
+}
+
+// cancel checks that what is canceled ends, and nothing else.
+func cancel(ctx context.Context, t *trial) (string, error) {
+	items, err := t.some(aim, longMost)
+	if err != nil {
+		return "", err
+	}
+	s, err := t.stream(ctx)
+	if err != nil {
+		return "", err
+	}
+	b := s.Send(order(items))
+	s.Cancel(b.id, -1)
+	s.Cancel(b.id+1000, -1) // a batch that it does not hold
+	if err := s.Wait(b, t.limit(3)); err != nil {
+		return "", fmt.Errorf("canceled: %w", err)
+	}
+	s.Cancel(b.id, 0) // a batch that it does not hold any more
+	canceled, failed := 0, 0
+	for i, e := range b.Errors {
+		switch e.Kind {
+		case wire.Canceled:
+			canceled++
+		case wire.Failed: // the one that ran may say in its own words why it stopped
+			failed++
+		default:
+			return "", fmt.Errorf("item %d of a canceled batch is %s: %s", i, e.Kind, e.Message)
+		}
+	}
+	switch {
+	case failed > 1:
+		return "", fmt.Errorf("%d items of a canceled batch failed, want them canceled: %w", failed, firstOf(b))
+	case b.settled() != len(items):
+		return "", fmt.Errorf("%d of %d items of a canceled batch have an outcome", b.settled(), len(items))
+	}
+	if err := cancelOne(s, t, items[:3]); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d of %d items canceled, settled after %v; the worker lives on", canceled+failed, len(items), b.Took.Round(time.Microsecond)), nil
+}
+
+func firstOf(b *Batch) error {
+	for i := range b.Values {
+		if e := b.Errors[i]; e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// cancelOne cancels the last of three items.
+func cancelOne(s *Stream, t *trial, three []item) error {
+	b := s.Send(order(three))
+	s.Cancel(b.id, 2)
+	if err := s.Wait(b, t.limit(3)); err != nil {
+		return fmt.Errorf("one item canceled: %w", err)
+	}
+	if b.settled() != 3 {
+		return fmt.Errorf("with one item canceled, %d of 3 have an outcome", b.settled())
+	}
+	delete(b.Errors, 2)
+	b.Values = b.Values[:2]
+	if err := t.compare(b, three); err != nil {
+		return fmt.Errorf("its neighbour was canceled: %w", err)
+	}
+	return nil
+}
+
+// timeout gives the slowest example less time than it takes.
+func timeout(ctx context.Context, t *trial) (string, error) {
+	const least = 20 * time.Millisecond
+	slow := t.slowest()
+	if slow < least {
+		return "", skip("no example takes %v", least)
+	}
+	s, err := t.own(ctx, 1, 0)
+	if err != nil {
+		return "", err
+	}
+	o := order(t.items[len(t.items)-1:])
+	o.Timeout = slow / 4
+	b, err := s.Run(o, t.limit(1))
+	if err != nil {
+		return "", err
+	}
+	e := b.Errors[0]
+	switch {
+	case e == nil && b.Took < 2*o.Timeout:
+		return "", skip("%s took less time than before", short(t.items[len(t.items)-1].text))
+	case e == nil:
+		return "", fmt.Errorf("an item ran for %v with a limit of %v", b.Took, o.Timeout)
+	case e.Kind != wire.Timeout:
+		return "", fmt.Errorf("an item beyond its limit is %s, want %s: %s", e.Kind, wire.Timeout, e.Message)
+	case !b.Overdue:
+		return "", errors.New("the worker did not say when the item passed its limit, so its host cannot know whether it hangs")
+	case b.Took > slow*3/4:
+		return fmt.Sprintf("limit of %v noticed; the workload does not look at its context, so hosts will kill its worker", o.Timeout.Round(time.Millisecond)), nil
+	}
+	return fmt.Sprintf("limit of %v: stopped after %v", o.Timeout.Round(time.Millisecond), b.Took.Round(time.Millisecond)), nil
+}

@@ -1,0 +1,228 @@
+package conform
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// run runs each example by itself, and remembers what it gave.
+func run(ctx context.Context, t *trial) (string, error) {
+	var failed error
+	begun := time.Now()
+	for _, text := range t.given {
+		s, err := t.stream(ctx)
+		if err != nil {
+			return "", err
+		}
+		b, err := s.Run(order([]item{{text: text}}), t.patience(1))
+		switch {
+		case err != nil:
+			return "", fmt.Errorf("%s: %w", short(text), err)
+		case b.Errors[0] != nil:
+			failed = fmt.Errorf("%s: %s: %s", short(text), b.Errors[0].Kind, b.Errors[0].Message)
+		case len(b.Values) != 1:
+			return "", fmt.Errorf("%s: a batch of one item came back with nothing done", short(text))
+		default:
+			t.keep(item{text: text, result: b.Values[0], took: b.Took})
+		}
+		if b.Leaving { // it panicked
+			_ = s.Close(answer)
+		}
+	}
+	if len(t.given) == 0 {
+		return "", skip("there is nothing to run")
+	}
+	return fmt.Sprintf("%s in %v", plural(len(t.items), "result"), time.Since(begun).Round(time.Microsecond)), failed
+}
+
+// results checks the results against the result schema.
+func results(_ context.Context, t *trial) (string, error) {
+	if t.resultSchema == nil {
+		return "", skip("there is no result schema")
+	}
+	if len(t.items) == 0 {
+		return "", skip("no example ran")
+	}
+	for _, i := range t.items {
+		v, err := parse(i.result)
+		if err != nil {
+			return "", fmt.Errorf("%s gave %s: %w", short(i.text), short(i.result), err)
+		}
+		if err := t.resultSchema.Validate(v); err != nil {
+			return "", fmt.Errorf("%s gave %s, which is not what the result schema says: %w", short(i.text), short(i.result), err)
+		}
+	}
+	return plural(len(t.items), "result") + " as the result schema says", nil
+}
+
+// repeat runs the examples once more, in another worker.
+func repeat(ctx context.Context, t *trial) (string, error) {
+	if len(t.items) == 0 {
+		return "", skip("no example ran")
+	}
+	s, err := t.own(ctx, 1, 0)
+	if err != nil {
+		return "", err
+	}
+	t.steady = true
+	items := t.items
+	b, err := s.Run(order(items), t.limit(len(items)))
+	if err == nil {
+		err = t.complete(b, items)
+	}
+	t.steady = err == nil
+	if !t.manifest.GetIdempotent() {
+		if !t.steady {
+			return "", skip("not idempotent, and the second time was not the first: %v", err)
+		}
+		return "the same in another worker, though the manifest does not say Idempotent", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("the manifest says Idempotent: %w", err)
+	}
+	return "the same in another worker", nil
+}
+
+// packed checks that the two formats lead to the same results.
+func packed(ctx context.Context, t *trial) (string, error) {
+	m := t.manifest
+	in, known := codecs[m.GetItemKind()]
+	out, knownToo := codecs[m.GetResultKind()]
+	switch {
+	case len(t.items) == 0:
+		return "", skip("no example ran")
+	case !known || !knownToo:
+		return "", skip("only the workload itself can pack %s → %s", m.GetItemKind(), m.GetResultKind())
+	}
+	texts := make([][]byte, len(t.items))
+	for i := range t.items {
+		texts[i] = t.items[i].text
+	}
+	items, err := in.pack(texts)
+	if err != nil {
+		return "", err
+	}
+	s, err := t.stream(ctx)
+	if err != nil {
+		return "", err
+	}
+	b, err := s.Run(Order{Count: len(texts), Items: items}, t.limit(len(texts)))
+	if err != nil {
+		return "", err
+	}
+	if b.settled() != len(texts) {
+		return "", fmt.Errorf("%d of %d items came back without a reason", len(texts)-b.settled(), len(texts))
+	}
+	for i, got := range b.Values {
+		if e := b.Errors[i]; e != nil {
+			return "", fmt.Errorf("%s, packed as %s: %s: %s", short(texts[i]), m.GetItemKind(), e.Kind, e.Message)
+		}
+		want, err := out.value(t.items[i].result)
+		if err != nil {
+			return "", fmt.Errorf("result %s is no %s: %w", short(t.items[i].result), m.GetResultKind(), err)
+		}
+		same := bytes.Equal(got, want) || m.GetResultKind() == wire.KindJSON && sameJSON(got, want)
+		if t.steady && !same {
+			return "", fmt.Errorf("%s gave another result packed as %s → %s than as JSON: %x, want %x", short(texts[i]), m.GetItemKind(), m.GetResultKind(), got, want)
+		}
+	}
+	return fmt.Sprintf("%s → %s as JSON and packed", m.GetItemKind(), m.GetResultKind()), nil
+}
+
+// malformed are texts that are not JSON, whatever the workload.
+var malformed = []string{`{"`, `[1,`, `tru`, ``, `1 2`, `"abc`, `{"a":}`, `}`}
+
+// badItems checks that what is not JSON is refused, with the place, and that neither its neighbours nor the worker suffer.
+func badItems(ctx context.Context, t *trial) (string, error) {
+	good, err := t.some(0, 1)
+	if err != nil {
+		good = nil // then the malformed ones have to do
+	}
+	var list []item
+	for i, text := range malformed {
+		if len(good) > 0 {
+			list = append(list, good[i%len(good)])
+		}
+		list = append(list, item{text: []byte(text)})
+	}
+	s, err := t.stream(ctx)
+	if err != nil {
+		return "", err
+	}
+	b, err := s.Run(order(list), t.limit(len(list)))
+	if err != nil {
+		return "", err
+	}
+	var neighbours []item
+	var values [][]byte
+	for i, v := range b.Values {
+		e, n := b.Errors[i], len(list[i].text)
+		switch {
+		case list[i].result != nil && e == nil:
+			neighbours, values = append(neighbours, list[i]), append(values, v)
+		case list[i].result != nil:
+			return "", fmt.Errorf("%s, between items that are not JSON: %s: %s", short(list[i].text), e.Kind, e.Message)
+		case e == nil:
+			return "", fmt.Errorf("%q is not JSON, and it ran", list[i].text)
+		case e.Kind != wire.BadItem:
+			return "", fmt.Errorf("%q is %s, want %s: %s", list[i].text, e.Kind, wire.BadItem, e.Message)
+		case e.Offset < 1 || e.Offset > n+1:
+			return "", fmt.Errorf("%q goes wrong at byte %d, says the worker, want 1 to %d: %s", list[i].text, e.Offset, n+1, e.Message)
+		}
+	}
+	switch {
+	case b.settled() != len(list):
+		return "", fmt.Errorf("%d of %d items have an outcome", b.settled(), len(list))
+	case b.Leaving:
+		return "", errors.New("the worker wants to be replaced because of an item that is not JSON")
+	}
+	if err := t.compare(&Batch{Values: values}, neighbours); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s refused, each with its place; %s between them ran", plural(len(malformed), "text"), plural(len(neighbours), "item")), nil
+}
+
+// oversize checks the limit of a result.
+func oversize(ctx context.Context, t *trial) (string, error) {
+	var large []item
+	for _, i := range t.items {
+		if len(i.result) > 1 {
+			large = append(large, i)
+		}
+	}
+	if len(large) == 0 {
+		return "", skip("no result is longer than one byte")
+	}
+	large = large[:min(3, len(large))]
+	s, err := t.own(ctx, 1, 1)
+	if err != nil {
+		return "", err
+	}
+	b, err := s.Run(order(large), t.limit(len(large)))
+	if err != nil {
+		return "", err
+	}
+	var sizes []string
+	for i := range large {
+		e := b.Errors[i]
+		switch {
+		case e == nil:
+			return "", fmt.Errorf("a result of %d bytes came through a limit of 1", len(large[i].result))
+		case e.Kind != wire.Oversize:
+			return "", fmt.Errorf("a result beyond the limit is %s, want %s: %s", e.Kind, wire.Oversize, e.Message)
+		case e.Size <= 1:
+			return "", fmt.Errorf("a result of %d bytes is said to have %d", len(large[i].result), e.Size)
+		}
+		sizes = append(sizes, fmt.Sprint(e.Size))
+	}
+	if b.Leaving {
+		return "", errors.New("the worker wants to be replaced because of a result that is too large")
+	}
+	return "refused at a limit of 1 byte: " + strings.Join(sizes, ", ") + " bytes", nil
+}

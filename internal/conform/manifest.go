@@ -1,0 +1,182 @@
+package conform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+var names = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// ValidName reports whether a workload may be called name, which is part of a file's name and of command lines.
+func ValidName(name string) bool { return names.MatchString(name) }
+
+// describe checks that the manifest is the same whenever it is asked for.
+func describe(ctx context.Context, t *trial) (string, error) {
+	s, err := t.stream(ctx)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answer)
+	defer cancel()
+	again, err := s.worker.Service.Describe(ctx, &workerpb.DescribeRequest{Schemas: true})
+	if err != nil {
+		return "", err
+	}
+	brief, err := s.worker.Service.Describe(ctx, &workerpb.DescribeRequest{})
+	if err != nil {
+		return "", err
+	}
+	want := proto.CloneOf(t.manifest)
+	switch {
+	case !proto.Equal(again.GetManifest(), want):
+		return "", errors.New("asked twice, the worker gave two manifests")
+	case brief.GetManifest().GetItemSchema() != "" || brief.GetManifest().GetResultSchema() != "":
+		return "", errors.New("the schemas came without being asked for, which makes every start slower")
+	}
+	want.ItemSchema, want.ResultSchema = "", ""
+	if !proto.Equal(brief.GetManifest(), want) {
+		return "", errors.New("the manifest without schemas is not the one with schemas")
+	}
+	return "the same before and during the work", nil
+}
+
+// manifest checks what the workload says of itself, field by field.
+func manifest(_ context.Context, t *trial) (string, error) {
+	m := t.manifest
+	switch {
+	case m.GetName() == "":
+		return "", errors.New("the name is empty")
+	case !ValidName(m.GetName()):
+		return "", fmt.Errorf("name %q: want letters, digits, \"-\", \"_\" and \".\", a letter or digit first", m.GetName())
+	case strings.ContainsAny(m.GetDescription(), "\r\n"):
+		return "", fmt.Errorf("description %.60q: want one line", m.GetDescription())
+	case !wire.KnownKind(m.GetItemKind()):
+		return "", fmt.Errorf("item kind %q is not one of protocol version %d", m.GetItemKind(), wire.Version)
+	case !wire.KnownKind(m.GetResultKind()):
+		return "", fmt.Errorf("result kind %q is not one of protocol version %d", m.GetResultKind(), wire.Version)
+	case m.GetThreads() > 1<<16:
+		return "", fmt.Errorf("%d threads, the limit is %d", m.GetThreads(), 1<<16)
+	}
+	switch p := m.GetPrefer(); p {
+	case "", "process", "goroutine", "sequential":
+	default:
+		return "", fmt.Errorf("prefer is %q, want \"process\", \"goroutine\", \"sequential\" or nothing", p)
+	}
+	said := fmt.Sprintf("%s, %s → %s", m.GetName(), m.GetItemKind(), m.GetResultKind())
+	var missing []string
+	if m.GetVersion() == "" {
+		missing = append(missing, "version")
+	}
+	if m.GetDescription() == "" {
+		missing = append(missing, "description")
+	}
+	if len(missing) > 0 {
+		said += "; it would be kinder with a " + strings.Join(missing, " and a ")
+	}
+	return said, nil
+}
+
+// schemas checks that both schemas are JSON Schemas that can be used by themselves.
+func schemas(_ context.Context, t *trial) (string, error) {
+	var err, more error
+	t.itemSchema, err = resolve("item", t.manifest.GetItemSchema())
+	t.resultSchema, more = resolve("result", t.manifest.GetResultSchema())
+	return "items and results are described", errors.Join(err, more)
+}
+
+func resolve(of, text string) (*jsonschema.Resolved, error) {
+	if text == "" {
+		return nil, fmt.Errorf("there is no %s schema", of)
+	}
+	var s jsonschema.Schema
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return nil, fmt.Errorf("%s schema: %w", of, err)
+	}
+	r, err := s.Resolve(&jsonschema.ResolveOptions{ValidateDefaults: true})
+	if err != nil {
+		return nil, fmt.Errorf("%s schema: %w", of, err)
+	}
+	return r, nil
+}
+
+// examples checks that there is something to run, and that it is what the schema says.
+func examples(_ context.Context, t *trial) (string, error) {
+	own := len(t.manifest.GetExamples())
+	t.given = append(append([][]byte(nil), t.manifest.GetExamples()...), t.given...)
+	if len(t.given) == 0 {
+		return "", errors.New("the manifest has no examples, so nobody can see what the workload does: give Manifest.Examples, or items to check with")
+	}
+	for i, text := range t.given {
+		what := fmt.Sprintf("example %d", i)
+		if i >= own {
+			what = fmt.Sprintf("item %d", i-own)
+		}
+		v, err := parse(text)
+		if err != nil {
+			return "", fmt.Errorf("%s, %s: %w", what, short(text), err)
+		}
+		if t.itemSchema == nil {
+			continue
+		}
+		if err := t.itemSchema.Validate(v); err != nil {
+			return "", fmt.Errorf("%s, %s, is not what the item schema says: %w", what, short(text), err)
+		}
+	}
+	if t.itemSchema == nil {
+		return plural(len(t.given), "example") + ", with no schema to hold them against", nil
+	}
+	return plural(len(t.given), "example") + " as the item schema says", nil
+}
+
+// unknownFields checks that a field which the item schema forbids is refused and not ignored: it is most likely a typing error.
+func unknownFields(ctx context.Context, t *trial) (string, error) {
+	const field = "parhost_no_such_field"
+	if t.itemSchema == nil {
+		return "", skip("there is no item schema")
+	}
+	for _, i := range t.items {
+		var object map[string]json.RawMessage
+		if json.Unmarshal(i.text, &object) != nil || object == nil {
+			continue
+		}
+		object[field] = json.RawMessage("1")
+		text, err := json.Marshal(object)
+		if err != nil {
+			return "", err
+		}
+		v, err := parse(text)
+		if err != nil {
+			return "", err
+		}
+		if t.itemSchema.Validate(v) == nil {
+			return "", skip("the item schema allows further fields")
+		}
+		s, err := t.stream(ctx)
+		if err != nil {
+			return "", err
+		}
+		b, err := s.Run(order([]item{{text: text}}), t.limit(1))
+		if err != nil {
+			return "", err
+		}
+		e := b.Errors[0]
+		switch {
+		case e == nil:
+			return "", fmt.Errorf("the item schema forbids further fields, and %s ran", short(text))
+		case e.Kind != wire.BadItem:
+			return "", fmt.Errorf("an item with an unknown field is %s, want %s: %s", e.Kind, wire.BadItem, e.Message)
+		}
+		return "refused: " + e.Message, nil
+	}
+	return "", skip("no item is an object")
+}

@@ -1,0 +1,124 @@
+package wire_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+var errorOf = map[wire.Kind]error{
+	wire.BadItem: wire.ErrBadItem, wire.Failed: wire.ErrFailed, wire.Panicked: wire.ErrPanic, wire.Timeout: wire.ErrTimeout,
+	wire.Crashed: wire.ErrCrashed, wire.OutOfMemory: wire.ErrOutOfMemory, wire.Oversize: wire.ErrOversize, wire.Canceled: wire.ErrCanceled,
+}
+
+func TestItemErrorsMatchTheErrorOfTheirKindAlone(t *testing.T) {
+	for kind := range errorOf {
+		err := fmt.Errorf("somewhere: %w", &wire.ItemError{Kind: kind})
+		for other, target := range errorOf {
+			if got := errors.Is(err, target); got != (other == kind) {
+				t.Errorf("an ItemError of kind %s and the error of %s: Is says %v", kind, other, got)
+			}
+		}
+	}
+	if errors.Is(&wire.ItemError{Kind: "unheard of"}, wire.ErrFailed) {
+		t.Error("an ItemError of an unknown kind: Is says it failed")
+	}
+}
+
+func TestItemErrorsSayWhatHappened(t *testing.T) {
+	for want, e := range map[string]*wire.ItemError{
+		"item 3: failed: no such file": {Index: 3, Kind: wire.Failed, Message: "no such file"},
+		"item 0: panic":                {Kind: wire.Panicked},
+		`item 1: crashed: process ended by SIGSEGV; stderr: "last \"words\""`: {
+			Index: 1, Kind: wire.Crashed, Message: "process ended by SIGSEGV", Stderr: []string{"first", `last "words"`},
+		},
+	} {
+		if got := e.Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestItemErrorsTravel(t *testing.T) {
+	for _, kind := range []wire.Kind{wire.BadItem, wire.Failed, wire.Panicked, wire.Timeout, wire.Canceled, wire.Oversize} {
+		want := &wire.ItemError{Kind: kind, Message: "m", Stack: "s", Offset: 7, Size: 9}
+		pb := want.ToProto(5)
+		if pb.GetItem() != 5 {
+			t.Errorf("place of kind %s: got %d, want 5", kind, pb.GetItem())
+		}
+		if d := cmp.Diff(want, wire.FromProto(pb)); d != "" {
+			t.Errorf("an error of kind %s changed on its way (-want +got):\n%s", kind, d)
+		}
+	}
+}
+
+// A worker cannot say that it crashed, nor invent a kind.
+func TestKindsThatAWorkerCannotClaimCountAsFailed(t *testing.T) {
+	for _, kind := range []workerpb.Kind{workerpb.Kind_KIND_UNSPECIFIED, 99, -1} {
+		if got := wire.FromProto(&workerpb.ItemError{Kind: kind}).Kind; got != wire.Failed {
+			t.Errorf("kind %d: got %s, want failed", kind, got)
+		}
+	}
+	if got := (&wire.ItemError{Kind: wire.Crashed}).ToProto(0).GetKind(); got != workerpb.Kind_KIND_FAILED {
+		t.Errorf("a worker that reports a crash: got %v, want failed", got)
+	}
+}
+
+func TestBound(t *testing.T) {
+	const n = 100
+	for name, c := range map[string]struct {
+		in, want string
+	}{
+		"short":                 {"short", "short"},
+		"exactly":               {strings.Repeat("a", n), strings.Repeat("a", n)},
+		"one too long":          {strings.Repeat("a", n+1), strings.Repeat("a", 62) + " … (39 bytes cut)"},
+		"far too long":          {strings.Repeat("a", 1<<20), strings.Repeat("a", 62) + " … (1048514 bytes cut)"},
+		"cut inside of a rune":  {strings.Repeat("a", 61) + strings.Repeat("€", 50), strings.Repeat("a", 61) + " … (150 bytes cut)"},
+		"no UTF-8":              {"a\xffb", "a\uFFFDb"},
+		"no UTF-8 and too long": {strings.Repeat("\xff", n+1), "\uFFFD … (98 bytes cut)"},
+		"grown by being mended": {strings.Repeat("a\xff", n/2), strings.Repeat("a\uFFFD", 15) + "a" + " … (39 bytes cut)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := wire.Bound(c.in, n)
+			if len(got) > n || !utf8.ValidString(got) {
+				t.Errorf("Bound to %d bytes: got %d bytes, valid UTF-8: %v", n, len(got), utf8.ValidString(got))
+			}
+			if got != c.want {
+				t.Errorf("Bound(%.20q…): got %q, want %q", c.in, got, c.want)
+			}
+			if again := wire.Bound(got, n); again != got {
+				t.Errorf("bounding it again: got %q, want no change", again)
+			}
+		})
+	}
+}
+
+// FuzzFromProto takes whatever a worker may send as an error.
+func FuzzFromProto(f *testing.F) {
+	good, _ := proto.Marshal((&wire.ItemError{Kind: wire.Panicked, Message: "m", Stack: "s"}).ToProto(1))
+	f.Add(good)
+	huge, _ := proto.Marshal(&workerpb.ItemError{Kind: 77, Offset: math.MaxUint64, Size: math.MaxUint64, Message: strings.Repeat("x", wire.MaxMessageText+5)})
+	f.Add(huge)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var pb workerpb.ItemError
+		if proto.Unmarshal(b, &pb) != nil {
+			return
+		}
+		e := wire.FromProto(&pb)
+		if errorOf[e.Kind] == nil || e.Offset < 0 || e.Size < 0 || len(e.Message) > wire.MaxMessageText || len(e.Stack) > wire.MaxStackText || !utf8.ValidString(e.Message+e.Stack) {
+			t.Fatalf("got %+v, want a known kind, no negative numbers and bounded texts", e)
+		}
+		if again := wire.FromProto(e.ToProto(0)); !cmp.Equal(again, e) {
+			t.Fatalf("sent on it changed: %s", cmp.Diff(e, again))
+		}
+	})
+}

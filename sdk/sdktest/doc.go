@@ -1,0 +1,12 @@
+// Package sdktest tests a workload as a host will use it: over a real gRPC connection to the code that serves plugins.
+//
+//	func TestSqrt(t *testing.T) {
+//		sdktest.Check(t, workload)
+//		got := sdktest.Run[float64, float64](t, workload, 4, 9)
+//		// got is [2 3]
+//	}
+//
+// [Check] holds the workload to what its manifest and the protocol promise; [Run] and [Do] are for what it computes. All of it
+// happens in the test's own process, so that the race detector, the coverage and a debugger see the workload.
+// "parhost plugins verify" runs the same checks on an executable.
+package sdktest

@@ -1,0 +1,83 @@
+package sdktest_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/parhost/parhost/plugins/sqrt"
+	"github.com/parhost/parhost/sdk"
+	"github.com/parhost/parhost/sdk/sdktest"
+)
+
+func TestRunReturnsTheResultsInOrder(t *testing.T) {
+	got := sdktest.Run[float64, float64](t, sqrt.Workload, 4, 9, 2.25)
+	if len(got) != 3 || got[0] != 2 || got[1] != 3 || got[2] != 1.5 {
+		t.Errorf("got %v, want [2 3 1.5]", got)
+	}
+	if got := sdktest.Run[int, any](t, sqrt.Workload, 16); got[0] != 4.0 {
+		t.Errorf("with types that are not the workload's own: got %v, want 4", got)
+	}
+}
+
+func TestDoReturnsTheItemsError(t *testing.T) {
+	_, err := sdktest.Do[float64, float64](t, sqrt.Workload, -1)
+	var item *sdktest.ItemError
+	if !errors.As(err, &item) || item.Kind != "failed" || !strings.Contains(item.Message, "negative") {
+		t.Errorf("got %v, want failed: … negative", err)
+	}
+	_, err = sdktest.Do[string, float64](t, sqrt.Workload, "four")
+	if !errors.As(err, &item) || item.Kind != "bad_item" || item.Offset == 0 {
+		t.Errorf("got %v, want bad_item with its place", err)
+	}
+}
+
+func TestAPanicIsTheItemsError(t *testing.T) {
+	w := sdk.Func("panics", func(context.Context, int) (int, error) { panic("oh") })
+	_, err := sdktest.Do[int, int](t, w, 1)
+	var item *sdktest.ItemError
+	if !errors.As(err, &item) || item.Kind != "panic" || item.Message != "oh" || !strings.Contains(item.Stack, "run_test.go") {
+		t.Errorf("got %v, want panic: oh, with its stack", err)
+	}
+}
+
+// counted sets up once and counts its items.
+type counted struct{ life *[]string }
+
+func (c counted) Run(_ context.Context, x string) (int, error) {
+	*c.life = append(*c.life, x)
+	return len(*c.life), nil
+}
+
+func (c counted) Setup(context.Context) error {
+	*c.life = append(*c.life, "set up")
+	return nil
+}
+
+func (c counted) Teardown(context.Context) error {
+	*c.life = append(*c.life, "torn down")
+	return nil
+}
+
+func TestRunSetsUpAndTearsDown(t *testing.T) {
+	var life []string
+	w := sdk.Struct("counted", func() sdk.Runner[string, int] { return counted{&life} })
+	sdktest.Run[string, int](t, w, "a", "b")
+	if got, want := strings.Join(life, ", "), "set up, a, b, torn down"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestProtoMessagesKeepThePromises(t *testing.T) {
+	w := sdk.Func("longer", func(_ context.Context, d *durationpb.Duration) (*durationpb.Duration, error) {
+		return &durationpb.Duration{Seconds: d.GetSeconds() + 1}, nil
+	}).With(sdk.Manifest{Examples: []any{&durationpb.Duration{Seconds: 5}}, Idempotent: true})
+	sdktest.Check(t, w)
+	got := sdktest.Run[*durationpb.Duration, *durationpb.Duration](t, w, &durationpb.Duration{Seconds: 2})
+	if got[0].GetSeconds() != 3 {
+		t.Errorf("got %v, want 3 s", got[0])
+	}
+}
