@@ -1,7 +1,9 @@
 package host
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/parhost/parhost/internal/wire"
@@ -14,6 +16,7 @@ type block[In, Out any] struct {
 	in    []In
 	out   []Out // as long as in
 	cut   time.Time
+	bytes int // of the items, and of the results so far, where they are known; guarded by the run's mutex
 
 	// Guarded by the run's mutex.
 	left   int // items without an outcome
@@ -26,6 +29,7 @@ type block[In, Out any] struct {
 type span struct {
 	from, n     int
 	worker, pid int
+	bytes       int           // of the results, where they are known
 	wait, run   time.Duration // run is that of all n
 	itemNS      []uint64      // nil: only the sum is known
 }
@@ -56,7 +60,7 @@ func (b *block[In, Out]) results(yield func(Result[Out]) bool) bool {
 		if s := places[i]; s != nil {
 			r.Worker, r.PID, r.Wait = s.worker, s.pid, s.wait
 			if s.itemNS != nil {
-				r.Run = time.Duration(s.itemNS[i-s.from])
+				r.Run = min(time.Duration(min(s.itemNS[i-s.from], math.MaxInt64)), s.run) // a worker may say anything
 			} else {
 				r.Run = s.run / time.Duration(s.n)
 			}
@@ -84,6 +88,7 @@ type task[In, Out any] struct {
 	done   int // settled, from from on
 	begun  time.Time
 	failed map[int]*ItemError // since the last settle, by place in the task
+	bytes  int                // of results, likewise
 	how    orders
 }
 
@@ -120,12 +125,9 @@ func (t *task[In, Out]) pack(from, limit int) (column []byte, n int, bad *wire.I
 	}
 	var w wire.ColumnWriter
 	w.Reset(aligned)
-	for i, v := range in {
-		data, bad := t.encode(encode, w.Begin(), v)
-		if bad != nil && i == 0 {
-			return nil, 0, bad
-		}
-		if bad != nil { // the next column begins with it
+	for _, v := range in {
+		var data []byte
+		if data, bad = t.encode(encode, w.Begin(), v); bad != nil {
 			break
 		}
 		w.End(data)
@@ -133,16 +135,28 @@ func (t *task[In, Out]) pack(from, limit int) (column []byte, n int, bad *wire.I
 			break
 		}
 	}
-	return w.Bytes(), w.Len(), nil
+	if w.Len() > 0 {
+		bad = nil // the next column begins with the bad item
+	}
+	return w.Bytes(), w.Len(), bad
 }
 
 // encode appends an item to dst, or says why it cannot be sent.
-func (t *task[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []byte, v In) ([]byte, *wire.ItemError) {
+func (t *task[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []byte, v In) (data []byte, bad *wire.ItemError) {
+	defer func() {
+		if p := recover(); p != nil { // the caller's own MarshalJSON may panic, which must not end the host
+			data, bad = nil, &wire.ItemError{Kind: wire.BadItem, Message: fmt.Sprintf("encoding it panicked: %v", p)}
+		}
+	}()
 	most := t.run.pool.cfg.MaxItemBytes
 	data, err := encode(dst, v)
 	switch size := len(data) - len(dst); {
 	case err != nil:
-		return nil, &wire.ItemError{Kind: wire.BadItem, Message: err.Error()}
+		bad := &wire.ItemError{Kind: wire.BadItem, Message: err.Error()}
+		if text, ok := errors.AsType[*wire.TextError](err); ok {
+			bad.Offset = text.Offset
+		}
+		return nil, bad
 	case size > most:
 		return nil, &wire.ItemError{
 			Kind: wire.Oversize, Size: int64(size),
@@ -155,6 +169,7 @@ func (t *task[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []by
 func (t *task[In, Out]) unpack(from, n int, column []byte) error {
 	out := t.block.out[t.from+from:][:n]
 	codec := &t.run.out
+	t.bytes += len(column)
 	if !t.how.json && codec.Fixed() {
 		return codec.ReadFixed(out, column)
 	}
@@ -179,11 +194,26 @@ func (t *task[In, Out]) unpack(from, n int, column []byte) error {
 			})
 			continue
 		}
-		if out[i], err = decode(text); err != nil {
-			return fmt.Errorf("result %d does not decode: %w", i, err)
+		if out[i], err = t.decode(decode, text); err == nil {
+			continue
 		}
+		if (t.how.json || codec.Kind == wire.KindJSON) && wire.ValidText(text) { // it may well be the caller's type that is wrong
+			t.fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result is no %T: %v", out[i], err)})
+			continue
+		}
+		return fmt.Errorf("result %d does not decode: %w", i, err)
 	}
 	return nil
+}
+
+// decode reads one result. The caller's own UnmarshalJSON may panic, which must not end the host.
+func (t *task[In, Out]) decode(decode func([]byte) (Out, error), text []byte) (v Out, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("decoding it panicked: %v", p)
+		}
+	}()
+	return decode(text)
 }
 
 func (t *task[In, Out]) fail(at int, e *wire.ItemError) {
@@ -195,10 +225,15 @@ func (t *task[In, Out]) fail(at int, e *wire.ItemError) {
 
 func (t *task[In, Out]) settle(n int, by WorkerInfo, ran time.Duration, itemNS []uint64) {
 	now := time.Now()
-	s := span{from: t.from + t.done, n: n, worker: by.Worker, pid: by.PID, wait: t.begun.Sub(t.block.cut), run: ran, itemNS: itemNS}
+	s := span{from: t.from + t.done, n: n, worker: by.Worker, pid: by.PID, wait: t.begun.Sub(t.block.cut), run: ran, itemNS: itemNS, bytes: t.bytes}
 	failed := t.failed
+	if weigh := t.run.weighOut; weigh != nil && t.bytes == 0 { // Go's own values
+		for _, v := range t.block.out[s.from:][:n] {
+			s.bytes += weigh(v)
+		}
+	}
 	t.done += n
-	t.failed = nil
+	t.failed, t.bytes = nil, 0
 	if n > 0 {
 		t.run.settle(t.block, s, failed, t.from)
 		t.run.pool.cfg.Observer.Observe(BatchDone{

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,8 @@ type child struct {
 	exited    chan struct{} // closed when the process has been reaped
 	spawned   atomic.Bool   // there is a process
 	doomed    atomic.Bool   // it was to be killed, perhaps before there was one
+	reap      sync.Mutex    // held while the process is killed, and while it is reaped if the moment of its end is known
+	reaped    atomic.Bool
 	state     *os.ProcessState
 	started   time.Time
 }
@@ -70,13 +73,21 @@ func (c *child) Start(context.Context) error {
 	}
 	go func() {
 		defer close(c.exited)
-		awaitExit(c.pid())
-		killGroup(c.cmd.Process) // what it leaves behind; before it is reaped its number can be nobody else's
+		if awaitExit(c.pid()) {
+			killGroup(c.cmd.Process) // what it leaves behind; before it is reaped its number can be nobody else's
+			c.reap.Lock()
+			defer c.reap.Unlock()
+			c.state, _ = c.cmd.Process.Wait()
+			c.reaped.Store(true)
+			return
+		}
 		c.state, _ = c.cmd.Process.Wait()
+		c.reaped.Store(true)
+		killGroup(c.cmd.Process) // the number of a group is not given away while it has members
 	}()
 	c.first = make(chan string, 1)
 	c.handshake = c.output.handshakeReader(stdout, c.first)
-	c.output.done.Go(func() { c.output.read(bufio.NewReader(stderr)) })
+	c.output.done.Go(func() { c.output.read(bufio.NewReaderSize(stderr, lineWidth)) })
 	return nil
 }
 
@@ -121,7 +132,12 @@ func (c *child) Kill(context.Context) error {
 // kill kills the process and its group; if it has not been started yet, it will be killed when it is.
 func (c *child) kill() {
 	c.doomed.Store(true) // before spawned is looked at: either we see the process, or Start sees us
-	if c.spawned.Load() && !isClosed(c.exited) {
+	if !c.spawned.Load() {
+		return
+	}
+	c.reap.Lock()
+	defer c.reap.Unlock()
+	if !c.reaped.Load() { // afterwards its number may be somebody else's
 		killGroup(c.cmd.Process)
 	}
 }

@@ -75,11 +75,14 @@ func (e *StartError) Unwrap() error { return e.Err }
 
 // BrokenError says that a pool gave up because its workers could not be started again.
 type BrokenError struct {
-	Failures int // starts that failed one after the other
+	Failures int // starts that failed one after the other; 0 if it was not for these
 	Err      error
 }
 
 func (e *BrokenError) Error() string {
+	if e.Failures == 0 {
+		return "gave up: " + e.Err.Error()
+	}
 	return fmt.Sprintf("gave up after %d failed starts in a row, the last one: %v", e.Failures, e.Err)
 }
 

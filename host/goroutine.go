@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -16,33 +17,70 @@ import (
 
 // goroutine is a worker of this process: an instance of the workload, run by whoever holds it.
 type goroutine struct {
-	number   int
-	mode     Mode
-	cfg      *Config
-	instance work.Instance
-	logger   hclog.Logger
-	started  time.Time
-	items    atomic.Int64
-	dead     chan struct{}
-	once     sync.Once
-	running  sync.WaitGroup // items that do not look at their context may be left behind
+	number    int
+	mode      Mode
+	cfg       *Config
+	killed    <-chan struct{} // of the pool
+	exclusive bool            // no other worker runs while it does
+	instance  work.Instance
+	logger    hclog.Logger
+	started   time.Time
+	items     atomic.Int64
+	dead      chan struct{}
+	once      sync.Once
+	abandoned atomic.Bool    // something was left behind
+	running   sync.WaitGroup // items that do not look at their context may be left behind
+
+	mu    sync.Mutex
+	ended bool // nothing may begin any more
 }
 
 var _ worker = (*goroutine)(nil)
 
-// startGoroutine sets an instance up. Workers that share a lock never run two items at once.
-func startGoroutine(ctx context.Context, number int, cfg *Config, lock *sync.Mutex) (*goroutine, error) {
+// startGoroutine sets an instance up. Workers that share a lock never run two items at once. killed is closed when what runs is to
+// end at once.
+func startGoroutine(ctx context.Context, number int, cfg *Config, lock *sync.Mutex, killed <-chan struct{}) (*goroutine, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.SetupTimeout, fmt.Errorf("not done after %v (Config.SetupTimeout)", cfg.SetupTimeout))
 	defer cancel()
 	g := &goroutine{
-		number: number, mode: cfg.Mode, cfg: cfg, started: time.Now(), dead: make(chan struct{}),
+		number: number, mode: cfg.Mode, cfg: cfg, killed: killed, exclusive: lock != nil, started: time.Now(), dead: make(chan struct{}),
 		logger: cfg.Logger.Named(cfg.Workload.Manifest().Name).With("worker", number),
 	}
+	opened := make(chan error, 1)
+	go func() {
+		var err error
+		g.instance, err = cfg.Workload.Core().Open(ctx, lock)
+		opened <- err
+	}()
 	var err error
-	if g.instance, err = cfg.Workload.Core().Open(ctx, lock); err != nil {
+	select {
+	case err = <-opened:
+	case <-ctx.Done():
+		if err = g.late(ctx, opened); err == nil {
+			err = context.Cause(ctx)
+		}
+	}
+	if err != nil {
 		return nil, &StartError{Worker: number, Plugin: cfg.Plugin, Stage: "set-up", Err: err}
 	}
 	return g, nil
+}
+
+// late gives a set-up that is to end its grace. If it takes longer it is left behind, and torn down whenever it ends.
+func (g *goroutine) late(ctx context.Context, opened <-chan error) error {
+	tearDown := func(err error) {
+		if err == nil {
+			g.tearDown(context.WithoutCancel(ctx))
+		}
+	}
+	select {
+	case err := <-opened:
+		tearDown(err)
+		return err
+	case <-time.After(g.cfg.Grace):
+		go func() { tearDown(<-opened) }()
+		return nil
+	}
 }
 
 func (g *goroutine) run(ctx context.Context, b batch) ending {
@@ -105,48 +143,78 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 	}
 	overdue := make(chan int, 1)
 	j.OnOverdue = func(item int) {
-		select {
-		case overdue <- item:
+		select { // only the last one matters: those before it have ended
+		case <-overdue:
 		default:
 		}
+		overdue <- item
 	}
 	done := make(chan struct{})
-	g.running.Go(func() {
+	if !g.begin(func() {
 		defer close(done)
 		g.instance.Run(ctx, j)
-	})
+	}) {
+		return ending{lost: &loss{message: "worker is gone", guilty: -1}}
+	}
 	item := -1
+	ended, closed := ctx.Done(), g.killed
+	var over error
+	var patience <-chan time.Time
 	for {
-		var patience <-chan time.Time
 		select {
 		case <-done:
+			if ctx.Err() != nil { // the item may have seen it before we did
+				over = context.Cause(ctx)
+			}
+			end.err = over
 			return end
 		case item = <-overdue:
 			patience = time.After(g.cfg.Grace)
-		case <-ctx.Done():
-			patience = time.After(g.cfg.Grace)
-		}
-		select {
-		case <-done:
-			return end
-		case <-patience:
-		}
-		mu.Lock()
-		if item >= 0 && j.Current() != item { // it ended within the grace; another one runs
-			mu.Unlock()
 			continue
+		case <-ended:
+			over = context.Cause(ctx)
+		case <-closed:
+			over = ErrClosed
+		case <-patience:
+			mu.Lock()
+			if over == nil && j.Current() != item { // it ended within the grace; another one runs
+				mu.Unlock()
+				patience = nil
+				continue
+			}
+			abandoned = true
+			mu.Unlock()
+			j.CancelAll() // what was left behind begins nothing more
+			return g.abandon(over, base+item, j.Timeout)
 		}
-		abandoned = true
-		mu.Unlock()
-		g.leave()
-		if ctx.Err() != nil {
-			return ending{err: context.Cause(ctx), leaving: true}
-		}
-		return ending{lost: &loss{
-			kind: wire.Timeout, begun: true, alone: true, guilty: base + item,
-			message: fmt.Sprintf("still running %v after its limit of %v; its goroutine is left behind", g.cfg.Grace, j.Timeout),
-		}}
+		ended, closed = nil, nil
+		j.CancelAll()
+		patience = time.After(g.cfg.Grace)
 	}
+}
+
+// begin runs f on a goroutine of its own, unless the worker has ended.
+func (g *goroutine) begin(f func()) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return false
+	}
+	g.running.Go(f)
+	return true
+}
+
+// abandon says how a batch ended that is left behind.
+func (g *goroutine) abandon(over error, guilty int, timeout time.Duration) ending {
+	g.abandoned.Store(true)
+	g.leave()
+	if over != nil {
+		return ending{err: over, leaving: true}
+	}
+	return ending{lost: &loss{
+		kind: wire.Timeout, begun: true, alone: true, guilty: guilty,
+		message: fmt.Sprintf("still running %v after its limit of %v; its goroutine is left behind", g.cfg.Grace, timeout),
+	}}
 }
 
 func (g *goroutine) info() WorkerInfo {
@@ -159,18 +227,40 @@ func (g *goroutine) obit() string { return "an item that does not end was left b
 
 func (g *goroutine) leave() { g.once.Do(func() { close(g.dead) }) }
 
+func (g *goroutine) verdict() (tried bool, hopeless error) {
+	if g.abandoned.Load() && g.exclusive {
+		hopeless = errors.New("an item that does not end holds the workload, which must not run another meanwhile (NotConcurrent)")
+	}
+	return true, hopeless // it ends for no reason of its own
+}
+
 func (g *goroutine) end(ctx context.Context, _ string) {
 	g.leave()
+	g.mu.Lock()
+	g.ended = true
+	g.mu.Unlock()
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
 		g.running.Wait()
-		if err := g.instance.Close(ctx); err != nil {
-			g.logger.Warn("teardown", "err", err)
-		}
+		g.tearDown(context.WithoutCancel(ctx))
 	}()
+	if g.abandoned.Load() {
+		return // whenever what was left behind ends
+	}
 	select {
 	case <-left:
+		return
 	case <-ctx.Done():
+	}
+	select { // what runs has been told to end
+	case <-left:
+	case <-time.After(2 * g.cfg.Grace):
+	}
+}
+
+func (g *goroutine) tearDown(ctx context.Context) {
+	if err := g.instance.Close(ctx); err != nil {
+		g.logger.Warn("teardown", "err", err)
 	}
 }

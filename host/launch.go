@@ -123,7 +123,19 @@ func environment(cfg *Config) []string {
 }
 
 // launch starts worker number and returns it ready for items. On an error nothing of it is left.
-func (l *launcher) launch(ctx context.Context, number int) (_ *process, err error) {
+func (l *launcher) launch(ctx context.Context, number int) (*process, error) {
+	p, err := l.connect(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.open(ctx); err != nil {
+		return nil, p.stillborn(ctx, "set-up", err)
+	}
+	return p, nil
+}
+
+// connect starts worker number and returns it described, before its set-up. On an error nothing of it is left.
+func (l *launcher) connect(ctx context.Context, number int) (_ *process, err error) {
 	p := &process{
 		number: number, cfg: l.cfg, calls: map[uint64]*call{}, dead: make(chan struct{}),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
@@ -174,8 +186,7 @@ func (l *launcher) launch(ctx context.Context, number int) (_ *process, err erro
 	if !stop() {
 		return nil, context.Cause(start)
 	}
-	stage = "set-up"
-	return p, p.open(ctx)
+	return p, nil
 }
 
 // client returns go-plugin's client for a child that has not been started.

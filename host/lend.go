@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 )
@@ -68,7 +69,7 @@ func (l *lender) acquire(ctx context.Context, depth int, solo bool) (*place, err
 	l.mu.Unlock()
 	if i < 0 {
 		if p, err := l.received(<-w.got); err == nil {
-			l.release(p, false)
+			l.release(p, ending{})
 		}
 	}
 	return nil, context.Cause(ctx)
@@ -126,15 +127,18 @@ func (l *lender) serve() {
 	}
 }
 
-// release takes back one lending; leaving says that the worker asked to be replaced.
-func (l *lender) release(p *place, leaving bool) {
+// release takes back one lending. A worker that died or that asked to be replaced is not lent again, though it may take its slot
+// a moment to notice.
+func (l *lender) release(p *place, end ending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p.lent--
 	p.solo = false
-	if leaving && !isClosed(p.leaving) {
-		close(p.leaving)
+	if end.leaving || end.lost != nil {
 		l.drop(p)
+	}
+	if end.leaving && !isClosed(p.leaving) {
+		close(p.leaving)
 	}
 	if p.most > 0 && !isClosed(p.full) && p.worker.info().Items >= p.most {
 		close(p.full)
@@ -196,6 +200,16 @@ func (l *lender) close(err error) {
 		w.got <- nil
 	}
 	l.waiting = nil
+}
+
+// reason returns why nothing is lent any more if err is only that the pool is closed.
+func (l *lender) reason(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if errors.Is(err, ErrClosed) && l.err != nil {
+		return l.err
+	}
+	return err
 }
 
 // snapshot describes the workers in the books.

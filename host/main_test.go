@@ -1,21 +1,176 @@
 package host_test
 
 import (
+	"errors"
+	"maps"
 	"os"
+	"slices"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
-	"github.com/parhost/parhost/plugins/reduce"
-	"github.com/parhost/parhost/plugins/sleep"
-	"github.com/parhost/parhost/plugins/sqrt"
+	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/sdk"
 )
 
-// The test binary is also the plugin: a child with the host's variables set serves instead of testing.
+// Variables that give a child of the tests another part to play.
+const (
+	fakeEnv = "PARHOST_TEST_FAKE" // a plugin that breaks its promises: a name in fakes
+	hostEnv = "PARHOST_TEST_HOST" // a host of its own: a name in hosts
+)
+
+// The test binary is also the plugin, the plugins that lie, and the hosts that come to harm.
 func TestMain(m *testing.M) {
-	sdk.ServeChild(sqrt.Workload, reduce.Workload, sleep.Workload)
-	os.Exit(m.Run())
+	if fake, ok := fakes[os.Getenv(fakeEnv)]; ok {
+		fake()
+		os.Exit(0)
+	}
+	sdk.ServeChild(workloads...)
+	if run, ok := hosts[os.Getenv(hostEnv)]; ok {
+		run()
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
 }
 
-var _ = goleak.VerifyNone
+// modes are the modes that keep the same promises.
+var modes = []host.Mode{host.Process, host.Goroutine, host.Sequential}
+
+// pools runs a test on a pool in every mode.
+func pools(t *testing.T, cfg host.Config, test func(t *testing.T, p *host.Pool)) {
+	t.Helper()
+	for _, mode := range modes {
+		t.Run(string(mode), func(t *testing.T) {
+			cfg := cfg
+			cfg.Mode = mode
+			test(t, open(t, cfg))
+		})
+	}
+}
+
+// open opens a pool for the length of the test.
+func open(t testing.TB, cfg host.Config) *host.Pool {
+	t.Helper()
+	if cfg.Workers == 0 {
+		cfg.Workers = 2
+	}
+	p, err := host.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatalf("Open: got the error %v", err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// itemError returns what err says of an item, and fails the test if it says nothing of the kind wanted.
+func itemError(t *testing.T, what string, err error, kind host.Kind) *host.ItemError {
+	t.Helper()
+	e, ok := errors.AsType[*host.ItemError](err)
+	if !ok || e.Kind != kind {
+		t.Fatalf("%s: got %v, want an item error of kind %s", what, err, kind)
+	}
+	return e
+}
+
+// mapErrors returns the errors of items that Map returned, by index.
+func mapErrors(t *testing.T, what string, err error) map[int]*host.ItemError {
+	t.Helper()
+	byIndex := map[int]*host.ItemError{}
+	if err == nil {
+		return byIndex
+	}
+	e, ok := errors.AsType[*host.MapError](err)
+	if !ok {
+		t.Fatalf("%s: got %v, want no error but a MapError", what, err)
+	}
+	for _, e := range e.Errs {
+		if byIndex[e.Index] != nil {
+			t.Errorf("%s: item %d has two errors", what, e.Index)
+		}
+		byIndex[e.Index] = e
+	}
+	return byIndex
+}
+
+// indexes are the sorted keys of errs.
+func indexes(errs map[int]*host.ItemError) []int { return slices.Sorted(maps.Keys(errs)) }
+
+// within fails the test if f takes longer than limit.
+func within(t *testing.T, what string, limit time.Duration, f func()) {
+	t.Helper()
+	begun := time.Now()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit + 10*time.Second):
+		t.Fatalf("%s: not done after %v, want at most %v", what, limit+10*time.Second, limit)
+	}
+	if took := time.Since(begun); took > limit {
+		t.Errorf("%s: took %v, want at most %v", what, took, limit)
+	}
+}
+
+// waitGone waits for a process to end, which need not be a child.
+func waitGone(t *testing.T, what string, pid int, limit time.Duration) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	deadline := time.Now().Add(limit)
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(0, time.Until(deadline).Milliseconds())))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			t.Fatal(err)
+		case n == 0:
+			_ = unix.Kill(pid, unix.SIGKILL)
+			t.Fatalf("%s: process %d is alive after %v", what, pid, limit)
+		default:
+			return
+		}
+	}
+}
+
+// upTo returns the numbers 0 to n-1.
+func upTo(n int) []float64 {
+	items := make([]float64, n)
+	for i := range items {
+		items[i] = float64(i)
+	}
+	return items
+}
+
+// waitFile waits for an item to say that it has begun, and removeWhenThere tells it to end.
+func waitFile(t testing.TB, path string) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for tick := time.NewTicker(2 * time.Millisecond); ; <-tick.C {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("no item has written %s", path)
+			return
+		}
+	}
+}
+
+func removeWhenThere(t testing.TB, path string) {
+	t.Helper()
+	waitFile(t, path)
+	if err := os.Remove(path); err != nil {
+		t.Error(err)
+	}
+}

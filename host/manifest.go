@@ -64,7 +64,7 @@ func (p *Pool) Describe(ctx context.Context) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	defer p.lender.release(place, false)
+	defer p.lender.release(place, ending{})
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.StartTimeout)
 	defer cancel()
 	answer, err := place.worker.(*process).service.Describe(ctx, &workerpb.DescribeRequest{Schemas: true})

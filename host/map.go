@@ -73,18 +73,27 @@ func stream[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In], order
 // The error is an [*ItemError] if the item failed, [ErrClosed] after Shutdown or Close, a [*BrokenError] if no worker can be
 // started any more, and ctx's cause if ctx ends first; the item is then cancelled.
 func Do[In, Out any](ctx context.Context, p *Pool, item In) (Out, error) {
+	return do[In, Out](ctx, p, item, nil)
+}
+
+// do is Do, and tells lent each time a worker gets the item.
+func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo)) (Out, error) {
 	r, ctx := newRun[In, Out](ctx, p, true)
-	r.feedSlice([]In{item})
-	var failed *ItemError
 	defer r.end(errTaken)
+	r.onLend = lent
+	r.feedSlice([]In{item})
+	r.heed(ctx) // while the item waits for another attempt nobody else does
+	defer r.unheed()
 	for t := r.next(); t != nil; t = r.next() {
 		r.perform(ctx, t)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.err != nil {
 		return *new(Out), r.err
 	}
-	if failed = r.blocks[0].errs[0]; failed != nil {
-		return *new(Out), failed
+	if e := r.blocks[0].errs[0]; e != nil {
+		return *new(Out), e
 	}
 	return r.results[0], nil
 }

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	tailLines = 40      // of a process's output are kept for its obituary
-	tailWidth = 1 << 10 // bytes of each
+	tailLines = 40       // of a process's output are kept for its obituary
+	tailWidth = 1 << 10  // bytes of each
+	lineWidth = 64 << 10 // bytes of a line, as the logger gets it
 )
 
 // output reads what a process writes on stdout and stderr: it keeps the last lines and passes all on to the logger.
@@ -24,14 +25,35 @@ type output struct {
 	logger hclog.Logger
 	done   sync.WaitGroup // readers
 
-	mu   sync.Mutex
-	tail []string
+	mu       sync.Mutex
+	count    int // lines so far
+	tail     []string
+	verdicts []verdict
+}
+
+// verdict is a line that says why a process is about to die. A Go program, for one, shows all its goroutines after it, so that it
+// would not be among the last ones.
+type verdict struct {
+	number int
+	line   string
+}
+
+// mostVerdicts are kept, the last ones.
+const mostVerdicts = 4
+
+func isVerdict(line string) bool {
+	for _, prefix := range []string{"fatal error: ", "panic: ", "runtime: ", "unexpected fault address", "SIG", "Fatal Python error: "} {
+		if strings.HasPrefix(line, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // read takes lines until r ends.
 func (o *output) read(r *bufio.Reader) {
 	for {
-		line, err := readLine(r)
+		line, err := readLine(r, lineWidth)
 		if line != "" {
 			o.add(line)
 		}
@@ -41,10 +63,10 @@ func (o *output) read(r *bufio.Reader) {
 	}
 }
 
-// readLine returns the next line, cut to tailWidth, whatever its length.
-func readLine(r *bufio.Reader) (string, error) {
+// readLine returns the next line, cut to width or to what r holds, whatever its length.
+func readLine(r *bufio.Reader, width int) (string, error) {
 	line, err := r.ReadSlice('\n')
-	text := strings.TrimRight(string(line[:min(len(line), tailWidth)]), "\r\n")
+	text := strings.TrimRight(string(line[:min(len(line), width)]), "\r\n")
 	for errors.Is(err, bufio.ErrBufferFull) {
 		_, err = r.ReadSlice('\n')
 	}
@@ -62,11 +84,17 @@ func (o *output) add(line string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	text = wire.Bound(text, tailWidth)
 	if len(o.tail) == tailLines {
 		copy(o.tail, o.tail[1:])
 		o.tail = o.tail[:tailLines-1]
 	}
-	o.tail = append(o.tail, wire.Bound(text, tailWidth))
+	o.tail = append(o.tail, text)
+	o.count++
+	if isVerdict(text) {
+		o.verdicts = append(o.verdicts, verdict{o.count, text})
+		o.verdicts = o.verdicts[max(0, len(o.verdicts)-mostVerdicts):]
+	}
 }
 
 // log passes on a line that the workload's own hclog wrote.
@@ -82,7 +110,7 @@ func (o *output) log(entry map[string]any) {
 	o.logger.Log(max(hclog.Trace, hclog.LevelFromString(level)), message, pairs...)
 }
 
-// lines returns the last lines, once the readers are done or a moment has passed: a grandchild may hold the pipe open.
+// lines returns the last lines, and before them the verdicts that are not among them, once the readers are done or a moment has passed: a grandchild may hold the pipe open.
 func (o *output) lines(patience time.Duration) []string {
 	read := make(chan struct{})
 	go func() {
@@ -95,16 +123,25 @@ func (o *output) lines(patience time.Duration) []string {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return append([]string(nil), o.tail...)
+	var lines []string
+	for _, v := range o.verdicts {
+		if v.number <= o.count-len(o.tail) {
+			lines = append(lines, v.line)
+		}
+	}
+	return append(lines, o.tail...)
 }
+
+// handshakeWidth is more than a handshake line takes: with AutoMTLS it holds a certificate.
+const handshakeWidth = 8 << 10
 
 // handshakeReader returns the first line of r for go-plugin to read, and nothing more: what comes later is output like any
 // other. first gets the line as well.
 func (o *output) handshakeReader(r io.Reader, first chan<- string) io.ReadCloser {
 	pr, pw := io.Pipe()
 	o.done.Go(func() {
-		b := bufio.NewReader(r)
-		line, err := readLine(b)
+		b := bufio.NewReaderSize(r, lineWidth)
+		line, err := readLine(b, handshakeWidth)
 		first <- line
 		_, _ = io.WriteString(pw, line+"\n")
 		_ = pw.Close()

@@ -20,11 +20,12 @@ type Pool struct {
 	described sync.Once
 	manifest  Manifest
 
-	kill  context.CancelFunc // ends the workers at once
-	stop  chan struct{}      // closed when no more work is taken
-	once  sync.Once          // closes stop
-	slots sync.WaitGroup
-	ended chan struct{} // closed when nothing of the pool is left
+	kill   context.CancelFunc // ends the workers at once
+	killed <-chan struct{}    // closed by kill
+	stop   chan struct{}      // closed when no more work is taken
+	once   sync.Once          // closes stop
+	slots  sync.WaitGroup
+	ended  chan struct{} // closed when nothing of the pool is left
 
 	breaker breaker
 }
@@ -41,7 +42,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	p := &Pool{cfg: cfg, stop: make(chan struct{}), ended: make(chan struct{})}
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
-	p.kill = kill
+	p.kill, p.killed = kill, life.Done()
 	if cfg.Workload != nil {
 		pb, err := cfg.Workload.Describe(false)
 		if err != nil {
@@ -92,7 +93,7 @@ func (p *Pool) describe(pb *workerpb.Manifest) {
 // start makes worker number.
 func (p *Pool) start(ctx context.Context, number int) (worker, error) {
 	if p.cfg.Mode != Process {
-		return startGoroutine(ctx, number, &p.cfg, p.lock)
+		return startGoroutine(ctx, number, &p.cfg, p.lock, p.killed)
 	}
 	w, err := p.launcher.launch(ctx, number)
 	if err != nil {
@@ -153,6 +154,9 @@ func (p *Pool) depth(short bool) int {
 		threads = max(1, p.cfg.Threads)
 		if p.cfg.Threads == 0 {
 			threads = p.manifest.Threads
+		}
+		if p.manifest.NotConcurrent {
+			threads = 1
 		}
 		if short {
 			return threads * p.cfg.Window

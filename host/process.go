@@ -41,6 +41,7 @@ type process struct {
 	mu     sync.Mutex
 	calls  map[uint64]*call
 	order  []*call // as sent, which is the order in which the worker begins them
+	closed bool    // the pool has ended it
 	lastID uint64
 	fate   *fate  // why the host killed it, or what the stream ended with
 	over   bool   // no call is taken any more
@@ -79,6 +80,9 @@ func (p *process) open(ctx context.Context) error {
 	p.threads = p.cfg.Threads
 	if p.threads == 0 {
 		p.threads = int(max(1, p.manifest.GetThreads()))
+	}
+	if p.manifest.GetNotConcurrent() {
+		p.threads = 1 // more would only wait for one another, and look as if they hung
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p.cancel = cancel
@@ -135,7 +139,7 @@ func (p *process) run(ctx context.Context, b batch) ending {
 		column, n, bad := b.pack(b.settled(), wire.BatchBytes)
 		if bad != nil {
 			b.fail(b.settled(), bad)
-			b.settle(1, p.info(), 0, nil)
+			b.settle(1, WorkerInfo{}, 0, nil) // it never reached one
 			continue
 		}
 		c := p.post(ctx, b, n, column)
@@ -171,9 +175,7 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte) *call
 	p.calls[c.id] = c
 	p.order = append(p.order, c)
 	p.mu.Unlock()
-	if len(column) > wire.WindowBytes/8 { // a smaller one finds room in the stream's window, whatever the worker does
-		defer p.watchSend(ctx, c)()
-	}
+	defer p.watchSend(ctx, c)()
 	// An error of Send means that the stream has ended; the receiver learns why and settles the call.
 	_ = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: &workerpb.Batch{
 		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
@@ -191,11 +193,23 @@ func (p *process) watchSend(ctx context.Context, c *call) (stop func()) {
 	stuck := func() {
 		p.kill(&fate{kind: wire.Crashed, message: "worker does not read what it is sent", call: c, guilty: -1})
 	}
-	limit := time.AfterFunc(sendLimit, stuck)
-	grace := context.AfterFunc(ctx, func() { limit.Reset(p.cfg.Grace) })
+	limit := sendLimit
+	if silence := p.silenceLimit(c); silence > 0 {
+		limit = min(limit, silence)
+	}
+	sent := make(chan struct{})
+	timer := time.AfterFunc(limit, stuck)
+	grace := context.AfterFunc(ctx, func() {
+		select {
+		case <-sent:
+		case <-time.After(p.cfg.Grace):
+			stuck()
+		}
+	})
 	return func() {
+		close(sent)
 		grace()
-		limit.Stop()
+		timer.Stop()
 	}
 }
 
@@ -215,13 +229,13 @@ func (p *process) wait(ctx context.Context, c *call) {
 		case <-silence:
 			p.listen(c)
 		case <-ctx.Done():
-			p.cancelCall(c)
-			select {
-			case <-c.done:
-			case <-time.After(p.cfg.Grace):
+			// The timer comes first: a worker that reads nothing holds up the sending too.
+			t := time.AfterFunc(p.cfg.Grace, func() {
 				p.kill(&fate{kind: wire.Canceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", p.cfg.Grace), call: c, guilty: -1})
-				<-c.done
-			}
+			})
+			p.cancelCall(c)
+			<-c.done
+			t.Stop()
 			c.end.err = context.Cause(ctx)
 			return
 		}
@@ -297,12 +311,18 @@ func (p *process) find(id uint64) *call {
 // results settles what a worker says it has done, once it is checked to be what it was given.
 func (p *process) results(r *workerpb.Results) error {
 	c := p.find(r.GetBatch())
+	if c == nil && r.GetCount() == 0 && r.GetLast() {
+		return nil // an end after the end
+	}
 	if c == nil {
 		return &lieError{fmt.Sprintf("results for batch %d, which it does not hold", r.GetBatch())}
 	}
 	from, n := int(r.GetFrom()), int(r.GetCount())
 	if from != c.got || n > c.count-c.got {
 		return &lieError{fmt.Sprintf("results for items %d to %d of a batch of %d whose next is %d", from, from+n-1, c.count, c.got)}
+	}
+	if n == 0 && !r.GetLast() || c.got+n == 0 && !r.GetLeaving() {
+		return &lieError{"results for no item"} // it could go on so for ever
 	}
 	if t := len(r.GetItemNs()); t != 0 && t != n {
 		return &lieError{fmt.Sprintf("%d times for %d items", t, n)}
@@ -441,12 +461,15 @@ func (p *process) obituary(cause error) {
 	for i, c := range p.order {
 		own := l
 		own.begun = i < begun && (f == nil || f.call == nil || f.call == c)
-		own.alone = begun == 1
+		own.alone = len(p.order) == 1 // or the results of the one before may have been lost on their way
 		if f != nil && f.call == c {
 			own.guilty = f.guilty
 			own.alone = true
 		}
 		c.end.lost = &own
+		if p.closed {
+			c.end.err = ErrClosed
+		}
 		if c.late != nil {
 			c.late.Stop()
 		}
@@ -459,7 +482,8 @@ func (p *process) obituary(cause error) {
 // outOfMemory reports whether a process's last words are those of a Go program that got no memory.
 func outOfMemory(stderr []string) bool {
 	return slices.ContainsFunc(stderr, func(line string) bool {
-		return strings.HasPrefix(line, "fatal error: runtime: out of memory") || strings.HasPrefix(line, "fatal error: runtime: cannot allocate memory")
+		line = strings.TrimPrefix(strings.TrimPrefix(line, "fatal error: "), "runtime: ")
+		return strings.HasPrefix(line, "out of memory") || strings.HasPrefix(line, "cannot allocate memory")
 	})
 }
 
@@ -487,13 +511,23 @@ func (p *process) obit() string {
 }
 
 func (p *process) end(ctx context.Context, reason string) {
+	// Before anything is sent: a worker that reads nothing holds up the sending.
+	stop := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		p.closed = true
+		p.mu.Unlock()
+		p.kill(&fate{kind: wire.Crashed, message: "killed: " + reason, guilty: -1})
+	})
+	defer stop()
 	p.send.Lock()
 	_ = p.stream.CloseSend()
 	p.send.Unlock()
-	select {
-	case <-p.dead:
-	case <-ctx.Done():
-		p.kill(&fate{kind: wire.Crashed, message: "killed: " + reason, guilty: -1})
-	}
+	<-p.dead
 	p.read.Wait()
+}
+
+func (p *process) verdict() (tried bool, hopeless error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lastID > 0, nil
 }

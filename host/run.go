@@ -16,21 +16,26 @@ import (
 // Bounds of what a run holds between its input and whoever takes its results: an endless input runs in constant memory.
 const (
 	mostItems = 1 << 18
-	mostBytes = 64 << 20 // of items, where their size is known without encoding them
-	queueMost = 1 << 15  // items read ahead of the lanes
+	mostBytes = 64 << 20 // of items and results, where their size is known without encoding them
+
+	queueMost  = 1 << 15 // items read ahead of the lanes
+	queueBytes = 8 << 20 // of them
 )
 
 // run is one input on its way through a pool. Lanes carry it: goroutines that each take the next task, borrow a worker, wait for
 // the outcome and take the next.
 type run[In, Out any] struct {
-	pool   *Pool
-	in     wire.Codec[In]
-	out    wire.Codec[Out]
-	native bool // the workload runs the caller's own slices
-	json   bool // items and results travel as JSON texts
-	weigh  func(In) int
-	sizer  sizer
-	end    context.CancelCauseFunc // of the run's context
+	pool     *Pool
+	in       wire.Codec[In]
+	out      wire.Codec[Out]
+	native   bool // the workload runs the caller's own slices
+	json     bool // items and results travel as JSON texts
+	weigh    func(In) int
+	weighOut func(Out) int // the same of results, when nobody packs them
+	sizer    sizer
+	end      context.CancelCauseFunc // of the run's context
+	unheed   func() bool             // ends the watch on it
+	onLend   func(WorkerInfo)        // told of each worker that gets a task; may be nil
 
 	mu      sync.Mutex
 	tasks   sync.Cond // there may be something to do
@@ -46,7 +51,8 @@ type run[In, Out any] struct {
 	blocks  []*block[In, Out] // to be taken: ordered, all that were cut; else those that are complete
 	taking  int               // blocks cut and not taken
 	held    int               // items in them
-	bytes   int               // in them
+	bytes   int               // in them and in their results
+	queued  int               // bytes in queue, of an input that is read as it comes
 	active  int               // tasks that lanes or timers have
 	waiting int               // lanes with nothing to do
 	lent    int               // lanes that carry a task
@@ -61,7 +67,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		sizer: sizer{fixed: p.cfg.Batch, most: p.cfg.MaxItems, workers: p.cfg.Workers},
 	}
 	r.tasks.L, r.ready.L, r.room.L = &r.mu, &r.mu, &r.mu
-	r.weigh = weigher[In]()
+	r.weigh, r.weighOut = weigher[In](), weigher[Out]()
 	r.json = r.in.Kind != p.manifest.ItemKind || r.out.Kind != p.manifest.ResultKind
 	if p.cfg.Mode != Process {
 		in, out := p.cfg.Workload.Core().Types()
@@ -111,12 +117,17 @@ func (r *run[In, Out]) feed(items iter.Seq[In]) {
 
 // push puts an item into the queue, and reports whether more are wanted.
 func (r *run[In, Out]) push(item In) bool {
+	size := 0
+	if r.weigh != nil {
+		size = r.weigh(item)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.queue) >= queueMost && r.err == nil {
+	for (len(r.queue) >= queueMost || r.queued >= queueBytes) && r.err == nil {
 		r.room.Wait()
 	}
 	r.queue = append(r.queue, item)
+	r.queued += size
 	if r.waiting > 0 {
 		r.tasks.Signal()
 	}
@@ -126,9 +137,11 @@ func (r *run[In, Out]) push(item In) bool {
 // start sets the lanes going: as many as batches can be lent, or as there are items if that is known to be less.
 func (r *run[In, Out]) start(ctx context.Context) {
 	n := r.pool.cfg.Workers * r.pool.depth(true)
+	r.mu.Lock() // the input may be under way
 	if r.known {
 		n = min(n, len(r.queue))
 	}
+	r.mu.Unlock()
 	for range n {
 		r.lanes.Go(func() {
 			for t := r.next(); t != nil; t = r.next() {
@@ -136,15 +149,12 @@ func (r *run[In, Out]) start(ctx context.Context) {
 			}
 		})
 	}
-	stop := context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
-	r.lanes.Go(func() { // the lanes' own end ends the watch on ctx
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for !r.over() {
-			r.tasks.Wait()
-		}
-		stop()
-	})
+	r.heed(ctx)
+}
+
+// heed ends the run when ctx does.
+func (r *run[In, Out]) heed(ctx context.Context) {
+	r.unheed = context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
 }
 
 // over reports whether no task will come any more. Called with mu held.
@@ -204,7 +214,7 @@ func (r *run[In, Out]) takeNew() *task[In, Out] {
 			}
 		}
 	}
-	b := &block[In, Out]{first: r.cut, in: r.queue[:n:n], left: n, cut: time.Now()}
+	b := &block[In, Out]{first: r.cut, in: r.queue[:n:n], left: n, cut: time.Now(), bytes: bytes}
 	if r.results != nil {
 		b.out = r.results[r.cut : r.cut+n : r.cut+n]
 	} else {
@@ -214,6 +224,7 @@ func (r *run[In, Out]) takeNew() *task[In, Out] {
 	if len(r.queue) == 0 && !r.known {
 		r.queue = nil // the blocks own the memory now
 	}
+	r.queued -= bytes
 	r.room.Signal()
 	r.cut += n
 	r.held += n
@@ -239,14 +250,17 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 		r.refuse(err)
 		return
 	}
+	if r.onLend != nil {
+		r.onLend(at.worker.info())
+	}
 	t.begun = time.Now()
 	end := at.worker.run(ctx, t)
-	p.lender.release(at, end.leaving)
+	p.lender.release(at, end)
 	if end.err != nil {
-		r.fail(end.err)
+		r.fail(p.lender.reason(end.err))
 		return
 	}
-	r.conclude(t, end.lost)
+	r.conclude(t, end.lost, at.worker.info())
 }
 
 // put says that a lane has put its task down.
@@ -260,7 +274,7 @@ func (r *run[In, Out]) put() {
 }
 
 // conclude sends what has no outcome yet on its way again, and blames the item that a worker died of.
-func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss) {
+func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.active--
@@ -274,9 +288,9 @@ func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss) {
 		guilty := t.from + lost.guilty
 		r.repeat(t.block, from, guilty, false)
 		r.repeat(t.block, guilty+1, t.to, false)
-		r.blame(t.block, guilty, lost)
+		r.blame(t, guilty, lost, by)
 	case t.to-from == 1 && lost.alone:
-		r.blame(t.block, from, lost)
+		r.blame(t, from, lost, by)
 	default: // one of several was it: each gets a worker of its own, so that the guilty one shows
 		for at := range t.to - from {
 			r.repeat(t.block, t.to-1-at, t.to-at, true)
@@ -292,7 +306,13 @@ func (r *run[In, Out]) repeat(b *block[In, Out], from, to int, solo bool) {
 }
 
 // blame gives an item the error that its worker died of, or another attempt. Called with mu held.
-func (r *run[In, Out]) blame(b *block[In, Out], at int, l *loss) {
+func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
+	b := t.block
+	s := span{from: at, n: 1, worker: by.Worker, pid: by.PID, wait: t.begun.Sub(b.cut)}
+	if t.size() == 1 {
+		s.run = time.Since(t.begun)
+	}
+	b.spans = append(b.spans, s)
 	e := &ItemError{Kind: l.kind, Message: l.message, ExitCode: l.exitCode, Signal: l.signal, Stderr: l.stderr}
 	if !r.retry(b, at, e) {
 		r.finalize(b, at, e)
@@ -353,6 +373,7 @@ func (r *run[In, Out]) finalize(b *block[In, Out], at int, e *ItemError) {
 		b.errs = map[int]*ItemError{}
 	}
 	b.errs[at] = e
+	b.out[at] = *new(Out) // what a worker may have put there before it turned out a liar
 	r.pool.cfg.Observer.Observe(ItemFailed{Err: e})
 }
 
@@ -362,6 +383,8 @@ func (r *run[In, Out]) settle(b *block[In, Out], s span, failed map[int]*ItemErr
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b.spans = append(b.spans, s)
+	b.bytes += s.bytes
+	r.bytes += s.bytes
 	n := s.n
 	for at, e := range failed {
 		if r.retry(b, offset+at, e) {
@@ -399,6 +422,7 @@ var errTaken = errors.New("no more results are wanted")
 func (r *run[In, Out]) take(yield func(*block[In, Out]) bool) error {
 	defer r.lanes.Wait()
 	defer r.fail(errTaken)
+	defer r.unheed()
 	for {
 		b, err := r.complete()
 		if b == nil {
@@ -410,11 +434,7 @@ func (r *run[In, Out]) take(yield func(*block[In, Out]) bool) error {
 		r.mu.Lock()
 		r.taking--
 		r.held -= len(b.in)
-		if r.weigh != nil {
-			for _, v := range b.in {
-				r.bytes -= r.weigh(v)
-			}
-		}
+		r.bytes -= b.bytes
 		r.tasks.Broadcast()
 		r.mu.Unlock()
 	}

@@ -14,8 +14,10 @@ import (
 const (
 	// brokenAfter failed starts in a row, with no worker left, the pool gives up.
 	brokenAfter = 5
-	// A worker that dies before it has run anything and before it is this old counts as a failed start.
+	// A worker that dies before it was given anything and before it is this old counts as a failed start.
 	infancy = time.Second
+	// askedToLeave is why a worker was retired that said so itself.
+	askedToLeave = "retired: asked to be replaced"
 	// Ages and memory are looked at this often.
 	checkEvery = time.Second
 )
@@ -154,6 +156,8 @@ func (s *slot) stopped() bool {
 // watch returns when the worker is no longer the slot's: nil if it is gone, or the place of its replacement.
 func (s *slot) watch(life context.Context, at *place) *place {
 	p := s.pool
+	full := at.full
+	var again <-chan time.Time // when to look at full again, after a replacement that did not start
 	var check <-chan time.Time
 	if p.cfg.MaxAge > 0 || p.cfg.MaxRSS > 0 {
 		t := time.NewTicker(checkEvery)
@@ -166,13 +170,20 @@ func (s *slot) watch(life context.Context, at *place) *place {
 			s.bury(at)
 			return nil
 		case <-at.leaving: // not to be used any more; there is nothing to wait with
-			s.retire(life, at, "retired: asked to be replaced")
+			s.retire(life, at, askedToLeave)
 			return nil
-		case <-at.full:
-			return s.replace(life, at, fmt.Sprintf("retired: %d items (Config.MaxItems)", p.cfg.MaxItems))
+		case <-full:
+			if next := s.replace(life, at, fmt.Sprintf("retired: %d items (Config.MaxItems)", p.cfg.MaxItems)); next != at {
+				return next
+			}
+			full, again = nil, time.After(s.delay.NextBackOff())
+		case <-again:
+			full, again = at.full, nil
 		case <-check:
 			if reason := s.outlived(at.worker); reason != "" {
-				return s.replace(life, at, reason)
+				if next := s.replace(life, at, reason); next != at {
+					return next
+				}
 			}
 		case <-p.stop:
 			s.retire(life, at, "closed")
@@ -201,6 +212,7 @@ func (s *slot) replace(life context.Context, at *place, reason string) *place {
 		s.pool.cfg.Logger.Warn("replacement did not start", "worker", s.number, "err", err)
 		return at
 	}
+	s.delay.Reset()
 	next := s.ready(w, nil, true)
 	s.retire(life, at, reason)
 	return next
@@ -219,7 +231,8 @@ func (s *slot) retire(life context.Context, at *place, reason string) {
 		ctx, cancel := context.WithTimeoutCause(life, p.cfg.SetupTimeout, errors.New("teardown takes too long"))
 		defer cancel()
 		at.worker.end(ctx, reason)
-		s.ended(at, reason, true)
+		// One that only ever leaves is as bad as one that does not start.
+		s.ended(at, reason, isClosed(p.stop) || at.worker.info().Items > 0 || reason != askedToLeave)
 	})
 }
 
@@ -228,7 +241,12 @@ func (s *slot) bury(at *place) {
 	s.pool.lender.retire(at)
 	at.worker.end(context.Background(), "") // it is gone already: this waits for what is left of it
 	info := at.worker.info()
-	s.ended(at, "died", info.Items > 0 || time.Since(info.Started) > infancy)
+	tried, hopeless := at.worker.verdict()
+	s.ended(at, "died", tried || time.Since(info.Started) > infancy)
+	if hopeless != nil {
+		s.pool.refuse(&BrokenError{Err: hopeless})
+		s.pool.kill()
+	}
 }
 
 func (s *slot) ended(at *place, reason string, well bool) {

@@ -16,6 +16,8 @@ type worker interface {
 	// gone is closed when the worker will run nothing any more; obit then says why.
 	gone() <-chan struct{}
 	obit() string
+	// verdict says of a worker that is gone whether it was ever given anything to do, and why none can take its place, if so.
+	verdict() (tried bool, hopeless error)
 	// end lets the worker go: at once, or when its workload has been torn down. It returns when nothing of it is left.
 	end(ctx context.Context, reason string)
 }

@@ -1,0 +1,3 @@
+package host_test
+
+var fakes = map[string]func(){}

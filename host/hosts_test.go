@@ -1,0 +1,203 @@
+package host_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host"
+)
+
+// hosts are programs with a pool of their own, which the tests start as children because harm comes to them.
+var hosts = map[string]func(){
+	// reader runs an item that reads stdin, then says what is left for itself.
+	"reader": func() {
+		p := mustOpen(host.Config{Workload: chaos, Workers: 1})
+		defer p.Close()
+		got, err := host.Do[order, string](context.Background(), p, order{Do: "stdin"})
+		if err != nil {
+			panic(err)
+		}
+		rest, _ := io.ReadAll(os.Stdin)
+		fmt.Printf("worker %q host %q\n", got, rest)
+	},
+	// parent has workers with children, says who they are, and waits for its end.
+	"parent": func() {
+		p := mustOpen(host.Config{Workload: chaos, Workers: 2, Threads: 2})
+		child, err := host.Do[order, string](context.Background(), p, order{Do: "child"})
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println("child", child)
+		for _, w := range p.Workers() {
+			fmt.Println("worker", w.PID)
+		}
+		fmt.Println("ready")
+		_, _ = host.Map[order, string](context.Background(), p, []order{{Do: "spin"}, {Do: "stubborn"}, {Do: "sleep", N: 60_000}})
+	},
+}
+
+func mustOpen(cfg host.Config) *host.Pool {
+	p, err := host.Open(context.Background(), cfg)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// hostCommand is this program as one of the hosts.
+func hostCommand(t *testing.T, name string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe)
+	cmd.Env = append(os.Environ(), hostEnv+"="+name, "TMPDIR="+t.TempDir())
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func TestTheHostsStdinStaysItsOwn(t *testing.T) {
+	cmd := hostCommand(t, "reader")
+	cmd.Stdin = strings.NewReader("first line\nsecond line\n")
+	out, err := cmd.Output()
+	if want := "worker \"\" host \"first line\\nsecond line\\n\"\n"; err != nil || string(out) != want {
+		t.Errorf("a worker that reads stdin: got %q, %v, want %q", out, err, want)
+	}
+}
+
+func TestNothingOutlivesAHostThatIsKilled(t *testing.T) {
+	cmd := hostCommand(t, "parent")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pids := map[int]string{}
+	for s := bufio.NewScanner(stdout); s.Scan() && s.Text() != "ready"; {
+		role, number, _ := strings.Cut(s.Text(), " ")
+		pid, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatalf("the host said %q", s.Text())
+		}
+		pids[pid] = role
+	}
+	if len(pids) != 3 {
+		t.Fatalf("got %v, want two workers and a child", pids)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	killed := time.Now()
+	for pid, role := range pids {
+		waitGone(t, "a "+role+" of a host that was killed", pid, time.Until(killed.Add(time.Second)))
+	}
+}
+
+// A worker that is stopped does not see that its host is gone.
+func TestAStoppedWorkerDoesNotHoldUpClose(t *testing.T) {
+	for name, n := range map[string]int{"idle": 0, "with an item": 1, "with more than its pipe holds": 16 << 20} {
+		t.Run(name, func(t *testing.T) {
+			p := open(t, host.Config{Workload: echoString, Workers: 1})
+			pid := p.Workers()[0].PID
+			if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			result := make(chan error, 1)
+			if n > 0 {
+				go func() {
+					_, err := host.Map[string, string](t.Context(), p, []string{strings.Repeat("x", n), strings.Repeat("y", n), "z"})
+					result <- err
+				}()
+				for p.Workers()[0].Batches == 0 {
+					time.Sleep(time.Millisecond) // until the item is under way
+				}
+			}
+			within(t, "Close with a stopped worker", 3*time.Second, func() { p.Close() })
+			waitGone(t, "a stopped worker after Close", pid, time.Second)
+			if n > 0 {
+				if err := <-result; err == nil {
+					t.Error("Map on a pool that was closed: got no error, want one")
+				}
+			}
+		})
+	}
+}
+
+func TestAStoppedWorkerDoesNotHoldUpACancel(t *testing.T) {
+	p := open(t, host.Config{Workload: echoString, Workers: 1})
+	if err := unix.Kill(p.Workers()[0].PID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	within(t, "Map with a stopped worker and an ended context", 5*time.Second, func() {
+		large := strings.Repeat("x", 8<<20)
+		if _, err := host.Map[string, string](ctx, p, []string{large, large, large, large}); err == nil {
+			t.Error("got no error, want the context's")
+		}
+	})
+	if got, err := host.Do[string, string](t.Context(), p, "again"); err != nil || got != "again" {
+		t.Errorf("the pool afterwards: got %q, %v", got, err)
+	}
+}
+
+func TestAStoppedWorkerDoesNotHoldUpTheLimit(t *testing.T) {
+	p := open(t, host.Config{Workload: echoString, Workers: 1, ItemTimeout: 50 * time.Millisecond, Grace: 50 * time.Millisecond})
+	pid := p.Workers()[0].PID
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "Do with a stopped worker and a limit", 5*time.Second, func() {
+		_, err := host.Do[string, string](t.Context(), p, "x")
+		itemError(t, "Do with a stopped worker", err, host.Timeout)
+	})
+	waitGone(t, "a stopped worker that held an item too long", pid, time.Second)
+}
+
+// A process that the workload leaves behind holds the worker's stderr, and with it whoever reads that to its end.
+func TestWhatAWorkerLeavesBehindIsKilledAndHoldsNothingUp(t *testing.T) {
+	for _, s := range []string{"group", "session"} {
+		t.Run(s, func(t *testing.T) {
+			p := open(t, host.Config{Workload: chaos, Workers: 1})
+			number, err := host.Do[order, string](t.Context(), p, order{Do: "child", S: s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(number)
+			if err != nil {
+				t.Fatal(err)
+			}
+			within(t, "Close with a process left behind", 3*time.Second, func() { p.Close() })
+			if s == "session" { // out of reach without a sandbox, but no hindrance
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+			waitGone(t, "a process left behind", pid, time.Second)
+		})
+	}
+}
+
+func TestACrashTakesTheWholeGroup(t *testing.T) {
+	p := open(t, host.Config{Workload: chaos, Workers: 1})
+	number, err := host.Do[order, string](t.Context(), p, order{Do: "child"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, _ := strconv.Atoi(number)
+	_, err = host.Do[order, string](t.Context(), p, order{Do: "kill"})
+	itemError(t, "Do of kill", err, host.Crashed)
+	waitGone(t, "a process left behind by a worker that crashed", pid, time.Second)
+}

@@ -1,0 +1,99 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/parhost/parhost/internal/conform"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// Verification is what [Verify] found out: a list of promises, each kept or not.
+type Verification = conform.Report
+
+// Verify holds a plugin to the promises of the protocol and of its own manifest. Its workers are processes, whatever cfg.Mode
+// says, started one after the other; they run the examples of the manifest and items, each of them one JSON text, many times.
+//
+// The error is that of [Open] if no worker could be started, and ctx's cause if ctx ends first. A promise that is not kept is no
+// error: it stands in the Verification.
+func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verification, error) {
+	l, err := openProbe(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	number := 0
+	v, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) {
+		number++
+		p, err := l.connect(ctx, number)
+		if err != nil {
+			return nil, err
+		}
+		return &conform.Worker{Service: p.service, Gone: p.child.exited, Kill: p.bury, Death: p.lastWords}, nil
+	}, items...)
+	var start *StartError
+	if err != nil && ctx.Err() == nil && !errors.As(err, &start) {
+		err = &StartError{Worker: number, Plugin: l.cfg.Plugin, Stage: "set-up", Err: err}
+	}
+	return v, err
+}
+
+// Describe returns what a plugin says of itself, with schemas: it starts a worker process, asks, and ends it without a set-up.
+//
+// The error is that of [Open].
+func Describe(ctx context.Context, cfg Config) (Manifest, error) {
+	l, err := openProbe(cfg)
+	if err != nil {
+		return Manifest{}, err
+	}
+	defer l.close()
+	p, err := l.connect(ctx, 1)
+	if err != nil {
+		return Manifest{}, err
+	}
+	defer p.bury()
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.StartTimeout)
+	defer cancel()
+	answer, err := p.service.Describe(ctx, &workerpb.DescribeRequest{Schemas: true})
+	if err == nil {
+		err = checkManifest(answer.GetManifest())
+	}
+	if err != nil {
+		return Manifest{}, p.stillborn(ctx, "describe", err)
+	}
+	return manifestOf(answer.GetManifest()), nil
+}
+
+// CheckTempDir says whether a pool can keep its sockets in a folder, "" being the system's for temporary files: it must be
+// writable, and its path short enough.
+func CheckTempDir(dir string) error {
+	private, err := privateDir(dir)
+	if err != nil {
+		return err
+	}
+	return os.Remove(private)
+}
+
+// openProbe opens a launcher for one process at a time.
+func openProbe(cfg Config) (*launcher, error) {
+	cfg.Mode, cfg.Workers = Process, 1
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return openLauncher(&cfg)
+}
+
+// lastWords says how the process ended and what it said last.
+func (p *process) lastWords() string {
+	words, _, _ := p.child.death()
+	if lines := p.child.output.lines(100 * time.Millisecond); len(lines) > 0 {
+		words += fmt.Sprintf("; stderr: %q", strings.Join(lines, "\n"))
+	}
+	return words
+}
