@@ -32,8 +32,7 @@ func ExampleMap() {
 	defer pool.Close()
 	roots, err := host.Map[float64, float64](context.Background(), pool, []float64{1, 4, -9, 16})
 	fmt.Println(roots)
-	var failed *host.MapError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*host.MapError](err); ok {
 		for _, e := range failed.Errs {
 			fmt.Println(e)
 		}

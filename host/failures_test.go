@@ -143,7 +143,7 @@ func TestMemoryRunningOutIsToldFromACrash(t *testing.T) {
 	} {
 		dump := words + strings.Repeat("\ngoroutine 1 [running]:", 100) // Go shows them all, behind the reason
 		_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 2, S: dump})
-		itemError(t, "Do of an item that ends with "+words, err, kind)
+		_ = itemError(t, "Do of an item that ends with "+words, err, kind)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -25,8 +26,8 @@ import (
 
 // fakes are plugins that break their promises: first those that never get as far as a handshake, then those that lie.
 var fakes = map[string]func(){
-	"rubbish":       func() { fmt.Println("Hello, I am a program."); select {} },
-	"rubbish, ends": func() { fmt.Println("usage: program FILE"); os.Exit(64) },
+	"rubbish":       func() { say("Hello, I am a program."); select {} },
+	"rubbish, ends": func() { say("usage: program FILE"); os.Exit(64) },
 	"binary":        func() { _, _ = os.Stdout.Write(make([]byte, 1<<20)); select {} },
 	"endless line": func() {
 		for {
@@ -36,8 +37,8 @@ var fakes = map[string]func(){
 	"exits":   func() { fmt.Fprintln(os.Stderr, "license expired"); os.Exit(5) },
 	"hangs":   func() { fmt.Fprintln(os.Stderr, "thinking"); select {} },
 	"closes":  func() { os.Stdout.Close(); select {} },
-	"version": func() { fmt.Println("1|99|unix|/nowhere|grpc|"); select {} },
-	"core":    func() { fmt.Println("2|1|unix|/nowhere|grpc|"); select {} },
+	"version": func() { say("1|99|unix|/nowhere|grpc|"); select {} },
+	"core":    func() { say("2|1|unix|/nowhere|grpc|"); select {} },
 	"netrpc":  func() { shake("unix", listen("unix", socket()), "netrpc") },
 	"tcp":     func() { shake("tcp", listen("tcp", "127.0.0.1:0"), "grpc") },
 	"foreign": func() { shake("unix", listen("unix", filepath.Join(os.Getenv("FOREIGN_DIR"), "s")), "grpc") },
@@ -54,7 +55,7 @@ var fakes = map[string]func(){
 		fmt.Fprintln(os.Stderr, cmd.Process.Pid)
 		os.Exit(3)
 	},
-	"noise after": func() { fakeServe(&liar{work: honest(func() { fmt.Println("not for you") })}) },
+	"noise after": func() { fakeServe(&liar{work: honest(func() { say("not for you") })}) },
 	"no manifest": func() { fakeServe(&liar{manifest: &workerpb.Manifest{}}) },
 	"unknown kind": func() {
 		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "float640", ResultKind: "json"}})
@@ -181,7 +182,7 @@ func file() string {
 }
 
 func shake(network, address, protocol string) {
-	fmt.Printf("1|%d|%s|%s|%s|\n", wire.Version, network, address, protocol)
+	say(fmt.Sprintf("1|%d|%s|%s|%s|", wire.Version, network, address, protocol))
 	select {}
 }
 
@@ -227,8 +228,11 @@ func dialogue(answer func(stream, *workerpb.Batch) error) func(stream) error {
 		}
 		for {
 			req, err := s.Recv()
-			if err != nil {
+			if errors.Is(err, io.EOF) {
 				return nil
+			}
+			if err != nil {
+				return err
 			}
 			if b := req.GetBatch(); b != nil {
 				if err := answer(s, b); errors.Is(err, errHangUp) {
@@ -452,7 +456,7 @@ func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 					t.Fatalf("got %v, want all %d items blamed", err, n)
 				}
 				for i, e := range errs {
-					if e.Kind != host.Crashed && !(name == "too much" && e.Kind == host.Oversize) || !strings.Contains(e.Message, says) {
+					if e.Kind != host.Crashed && (name != "too much" || e.Kind != host.Oversize) || !strings.Contains(e.Message, says) {
 						t.Errorf("item %d: got %v, want crashed with %q", i, e, says)
 					}
 				}
@@ -487,7 +491,7 @@ func TestEndlessProgressHoldsNothingUp(t *testing.T) {
 		p := open(t, cfg)
 		within(t, "Do with a limit", 5*time.Second, func() {
 			_, err := host.Do[int, int](t.Context(), p, 1)
-			itemError(t, "Do with a limit", err, host.Timeout)
+			_ = itemError(t, "Do with a limit", err, host.Timeout)
 		})
 	})
 	t.Run("a cancel", func(t *testing.T) {

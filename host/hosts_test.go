@@ -9,8 +9,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +32,7 @@ var hosts = map[string]func(){
 			panic(err)
 		}
 		rest, _ := io.ReadAll(os.Stdin)
-		fmt.Printf("worker %q host %q\n", got, rest)
+		say(fmt.Sprintf("worker %q host %q", got, rest))
 	},
 	// parent has workers with children, says who they are, and waits for its end.
 	"parent": func() {
@@ -39,14 +41,17 @@ var hosts = map[string]func(){
 		if err != nil {
 			panic(err)
 		}
-		fmt.Println("child", child)
+		say("child", child)
 		for _, w := range p.Workers() {
-			fmt.Println("worker", w.PID)
+			say("worker", w.PID)
 		}
-		fmt.Println("ready")
+		say("ready")
 		_, _ = host.Map[order, string](context.Background(), p, []order{{Do: "spin"}, {Do: "stubborn"}, {Do: "sleep", N: 60_000}})
 	},
 }
+
+// say writes a line on stdout: the tests read it there.
+func say(words ...any) { _, _ = fmt.Fprintln(os.Stdout, words...) }
 
 func mustOpen(cfg host.Config) *host.Pool {
 	p, err := host.Open(context.Background(), cfg)
@@ -69,14 +74,16 @@ func hostCommand(t *testing.T, name string) *exec.Cmd {
 	return cmd
 }
 
+var shortDirs atomic.Int64
+
 // shortDir is a folder whose sockets have paths short enough.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ph")
-	if err != nil {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("ph%d-%d", os.Getpid(), shortDirs.Add(1)))
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 
@@ -176,7 +183,7 @@ func TestAStoppedWorkerDoesNotHoldUpTheLimit(t *testing.T) {
 	}
 	within(t, "Do with a stopped worker and a limit", 5*time.Second, func() {
 		_, err := host.Do[string, string](t.Context(), p, "x")
-		itemError(t, "Do with a stopped worker", err, host.Timeout)
+		_ = itemError(t, "Do with a stopped worker", err, host.Timeout)
 	})
 	waitGone(t, "a stopped worker that held an item too long", pid, time.Second)
 }
@@ -211,7 +218,7 @@ func TestACrashTakesTheWholeGroup(t *testing.T) {
 	}
 	pid, _ := strconv.Atoi(number)
 	_, err = host.Do[order, string](t.Context(), p, order{Do: "kill"})
-	itemError(t, "Do of kill", err, host.Crashed)
+	_ = itemError(t, "Do of kill", err, host.Crashed)
 	waitGone(t, "a process left behind by a worker that crashed", pid, time.Second)
 }
 

@@ -259,7 +259,10 @@ func TestBreakingTheLoopEndsReadingAndCancels(t *testing.T) {
 			}
 		}
 		within(t, "a loop that breaks while items sleep", 5*time.Second, func() {
-			for range host.Unordered[order, string](t.Context(), p, items) {
+			for _, err := range host.Unordered[order, string](t.Context(), p, items) {
+				if err != nil {
+					t.Error(err)
+				}
 				break
 			}
 			<-ended
@@ -437,7 +440,7 @@ func (panicky) MarshalJSON() ([]byte, error) { panic("no") }
 func TestAnItemThatPanicsWhenItIsWrittenIsBad(t *testing.T) {
 	pools(t, host.Config{Workload: half}, func(t *testing.T, p *host.Pool) {
 		_, err := host.Do[panicky, float64](t.Context(), p, panicky{})
-		itemError(t, "Do of an item whose MarshalJSON panics", err, host.BadItem)
+		_ = itemError(t, "Do of an item whose MarshalJSON panics", err, host.BadItem)
 	})
 }
 

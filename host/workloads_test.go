@@ -121,7 +121,7 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		}
 		var hoard [][]byte
 		for {
-			hoard = append(hoard, bytes.Repeat([]byte{1}, 64<<20))
+			hoard = append(hoard, bytes.Repeat([]byte{byte(len(hoard))}, 64<<20))
 		}
 	case "once": // dies the first time, by the file that it leaves
 		if _, err := os.Stat(o.S); err == nil {
@@ -152,7 +152,7 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	case "await": // says that it has begun, and ends when a file is gone
 		touch(o.S)
 		for ctx.Err() == nil {
-			if _, err := os.Stat(o.S); err != nil {
+			if _, err := os.Stat(o.S); errors.Is(err, os.ErrNotExist) {
 				return "done", nil
 			}
 			time.Sleep(2 * time.Millisecond) // a file is no event
@@ -219,7 +219,12 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-func overflow(n int) int { return n + overflow(n+1) }
+func overflow(n int) int {
+	if n < 0 {
+		return 0
+	}
+	return n + overflow(n+1)
+}
 
 // overlap fails if another item runs in this process at the same time.
 func overlap(_ context.Context, _ int) (bool, error) {

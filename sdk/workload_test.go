@@ -48,7 +48,7 @@ func TestAPluginStartedByHandSaysWhatItIs(t *testing.T) {
 	}
 }
 
-func TestServeChildReturnsInAProgramThatNoHostStarted(t *testing.T) {
+func TestServeChildReturnsInAProgramThatNoHostStarted(*testing.T) {
 	sdk.ServeChild(upper) // as it has done in TestMain, or no test would run
 }
 

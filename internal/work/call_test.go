@@ -77,7 +77,7 @@ type key struct{}
 
 func TestAWorkloadsOwnDeadlineErrorIsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := one(func(ctx context.Context, x float64) (float64, error) {
+		c := one(func(ctx context.Context, _ float64) (float64, error) {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
 			<-ctx.Done()

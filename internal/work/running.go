@@ -126,7 +126,7 @@ func (r *running[In, Out]) segment() {
 		if p == nil {
 			e.Message = "the item ended its goroutine (runtime.Goexit)"
 		}
-		r.leave(nil)
+		_ = r.leave(nil) // the panic is what became of it
 		r.settle(*new(Out), e)
 		r.leaving = true
 	}()

@@ -47,10 +47,10 @@ func TestEveryItemGetsItsResult(t *testing.T) {
 
 func TestAnErrorFailsItsItemAlone(t *testing.T) {
 	c := one(func(_ context.Context, x int) (string, error) {
-		switch {
-		case x%10 == 3:
+		switch x % 10 {
+		case 3:
 			return "", fmt.Errorf("no %d", x)
-		case x%10 == 7:
+		case 7:
 			return "", fmt.Errorf("read: %w", &BadItemError{errors.New("seven")})
 		}
 		return fmt.Sprint(x), nil
@@ -79,7 +79,7 @@ func TestAnErrorFailsItsItemAlone(t *testing.T) {
 func TestAPanicEndsTheJobAfterItsItem(t *testing.T) {
 	for name, f := range map[string]func(){
 		"panic":          func() { panic("ouch") },
-		"runtime error":  func() { _ = []int(nil)[len(name())] },
+		"runtime error":  func() { _ = make([]int, 1)[len(name())] },
 		"runtime.Goexit": runtime.Goexit,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -218,8 +218,8 @@ func TestNativeItemsAndResultsAreNotCopied(t *testing.T) {
 // Messages hold a bounded number of bytes, of results or of errors.
 func TestResultsAreSentOnBeforeTheyAreTooMany(t *testing.T) {
 	for name, c := range map[string]Core{
-		"large results": one(func(_ context.Context, x float64) ([]byte, error) { return make([]byte, 400<<10), nil }),
-		"large errors": one(func(_ context.Context, x float64) ([]byte, error) {
+		"large results": one(func(context.Context, float64) ([]byte, error) { return make([]byte, 400<<10), nil }),
+		"large errors": one(func(context.Context, float64) ([]byte, error) {
 			return nil, errors.New(strings.Repeat("x", wire.MaxMessageText))
 		}),
 		"large results at once": many(func(_ context.Context, xs []float64) ([][]byte, error) {
