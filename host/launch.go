@@ -141,6 +141,11 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})
+	if !l.cfg.Inline {
+		if p.shelf = openShelf(); p.shelf != nil {
+			p.child.arena = p.shelf.file
+		}
+	}
 	stage := "exec"
 	late := fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout)
 	start, cancel := context.WithTimeoutCause(ctx, l.cfg.StartTimeout, late)
@@ -208,6 +213,10 @@ func (l *launcher) client(c *child) *plugin.Client {
 			if runtime.GOOS != "windows" {
 				cmd.ExtraFiles = []*os.File{l.alive[0]}
 				cmd.Env = append(cmd.Env, wire.EnvAlive+"=3")
+				if c.arena != nil {
+					cmd.ExtraFiles = append(cmd.ExtraFiles, c.arena)
+					cmd.Env = append(cmd.Env, wire.EnvArena+"=4")
+				}
 			}
 			c.cmd, c.sockets = cmd, sockets
 			return c, nil
