@@ -73,6 +73,7 @@ func (c *child) Start(context.Context) error {
 		killGroup(c.cmd.Process)
 	}
 	go func() {
+		defer c.hush()
 		defer close(c.exited)
 		if awaitExit(c.pid()) {
 			killGroup(c.cmd.Process) // what it leaves behind; before it is reaped its number can be nobody else's
@@ -90,6 +91,13 @@ func (c *child) Start(context.Context) error {
 	c.handshake = c.output.handshakeReader(stdout, c.first)
 	c.output.done.Go(func() { c.output.read(bufio.NewReaderSize(stderr, lineWidth)) })
 	return nil
+}
+
+// hush ends the reading soon: a process that left the group may hold the other ends of the pipes for as long as it likes.
+func (c *child) hush() {
+	for _, p := range c.pipes {
+		_ = p.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	}
 }
 
 func (c *child) closePipes() {

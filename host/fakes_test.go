@@ -1,3 +1,504 @@
+//go:build unix
+
 package host_test
 
-var fakes = map[string]func(){}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// fakes are plugins that break their promises: first those that never get as far as a handshake, then those that lie.
+var fakes = map[string]func(){
+	"rubbish":       func() { fmt.Println("Hello, I am a program."); select {} },
+	"rubbish, ends": func() { fmt.Println("usage: program FILE"); os.Exit(64) },
+	"binary":        func() { _, _ = os.Stdout.Write(make([]byte, 1<<20)); select {} },
+	"endless line": func() {
+		for {
+			_, _ = os.Stdout.WriteString(strings.Repeat("x", 1<<16))
+		}
+	},
+	"exits":   func() { fmt.Fprintln(os.Stderr, "license expired"); os.Exit(5) },
+	"hangs":   func() { fmt.Fprintln(os.Stderr, "thinking"); select {} },
+	"closes":  func() { os.Stdout.Close(); select {} },
+	"version": func() { fmt.Println("1|99|unix|/nowhere|grpc|"); select {} },
+	"core":    func() { fmt.Println("2|1|unix|/nowhere|grpc|"); select {} },
+	"netrpc":  func() { shake("unix", listen("unix", socket()), "netrpc") },
+	"tcp":     func() { shake("tcp", listen("tcp", "127.0.0.1:0"), "grpc") },
+	"foreign": func() { shake("unix", listen("unix", filepath.Join(os.Getenv("FOREIGN_DIR"), "s")), "grpc") },
+	"symlink": func() { shake("unix", symlink(), "grpc") },
+	"file":    func() { shake("unix", file(), "grpc") },
+	"missing": func() { shake("unix", socket(), "grpc") },
+	"deaf":    func() { shake("unix", listen("unix", socket()), "grpc") },
+	"detached": func() { // leaves a process behind that holds stdout, and never says anything
+		cmd := exec.Command("sleep", "600")
+		cmd.Stdout, cmd.SysProcAttr = os.Stdout, newSession()
+		if err := cmd.Start(); err != nil {
+			panic(err)
+		}
+		fmt.Fprintln(os.Stderr, cmd.Process.Pid)
+		os.Exit(3)
+	},
+	"noise after": func() { fakeServe(&liar{work: honest(func() { fmt.Println("not for you") })}) },
+	"no manifest": func() { fakeServe(&liar{manifest: &workerpb.Manifest{}}) },
+	"unknown kind": func() {
+		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "float640", ResultKind: "json"}})
+	},
+	"too many threads": func() {
+		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "json", ResultKind: "json", Threads: 1 << 30}})
+	},
+	"describe hangs": func() { fakeServe(&liar{describe: func() { select {} }}) },
+	"describe exits": func() { fakeServe(&liar{describe: func() { os.Exit(6) }}) },
+	"not ready": func() {
+		fakeServe(&liar{work: func(s stream) error { return s.Send(results(&workerpb.Results{Batch: 1})) }})
+	},
+	"never ready":      func() { fakeServe(&liar{work: func(stream) error { select {} }}) },
+	"too many results": lie(func(b *workerpb.Batch) *workerpb.Results { return good(b, b.GetCount()+1) }),
+	"foreign batch":    lie(func(b *workerpb.Batch) *workerpb.Results { r := good(b, 1); r.Batch += 1000; return r }),
+	"a gap":            lie(func(b *workerpb.Batch) *workerpb.Results { r := good(b, b.GetCount()); r.From = 1; return r }),
+	"short column": lie(func(b *workerpb.Batch) *workerpb.Results {
+		r := good(b, b.GetCount())
+		r.Values = r.Values[:len(r.Values)-1]
+		return r
+	}),
+	"no column": lie(func(b *workerpb.Batch) *workerpb.Results { r := good(b, b.GetCount()); r.Values = nil; return r }),
+	"long column": lie(func(b *workerpb.Batch) *workerpb.Results {
+		r := good(b, b.GetCount())
+		r.Values = append(r.Values, 0)
+		return r
+	}),
+	"no JSON": lie(func(b *workerpb.Batch) *workerpb.Results {
+		r := good(b, b.GetCount())
+		r.Values[len(r.Values)-1] = '{'
+		return r
+	}),
+	"too many times": lie(func(b *workerpb.Batch) *workerpb.Results {
+		r := good(b, b.GetCount())
+		r.ItemNs = make([]uint64, b.GetCount()+1)
+		return r
+	}),
+	"errors out of order": lie(func(b *workerpb.Batch) *workerpb.Results { r := good(b, b.GetCount()); r.Errors = twice(0); return r }),
+	"an error out of place": lie(func(b *workerpb.Batch) *workerpb.Results {
+		r := good(b, b.GetCount())
+		r.Errors = twice(b.GetCount())[:1]
+		return r
+	}),
+	"huge counts": lie(func(b *workerpb.Batch) *workerpb.Results {
+		return &workerpb.Results{Batch: b.GetId(), From: 1<<32 - 1, Count: 1<<32 - 1}
+	}),
+	"nothing done": lie(func(b *workerpb.Batch) *workerpb.Results { return &workerpb.Results{Batch: b.GetId(), Last: true} }),
+	"nothing done, leaving": lie(func(b *workerpb.Batch) *workerpb.Results {
+		return &workerpb.Results{Batch: b.GetId(), Last: true, Leaving: true}
+	}),
+	"endless nothing": func() {
+		fakeServe(&liar{work: dialogue(func(s stream, b *workerpb.Batch) error {
+			for {
+				if err := s.Send(results(&workerpb.Results{Batch: b.GetId()})); err != nil {
+					return err
+				}
+			}
+		})})
+	},
+	"endless progress": func() {
+		fakeServe(&liar{work: dialogue(func(s stream, b *workerpb.Batch) error {
+			for {
+				if err := s.Send(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Progress{Progress: &workerpb.Progress{Batch: b.GetId(), Fraction: 0.5}}}); err != nil {
+					return err
+				}
+			}
+		})})
+	},
+	"too much": func() {
+		fakeServe(&liar{work: dialogue(func(s stream, b *workerpb.Batch) error {
+			r := good(b, b.GetCount())
+			r.Errors = []*workerpb.ItemError{{Message: strings.Repeat("x", 200<<20)}}
+			return s.Send(results(r))
+		})})
+	},
+	"ready twice": func() {
+		fakeServe(&liar{work: dialogue(func(s stream, _ *workerpb.Batch) error { return s.Send(ready()) })})
+	},
+	"empty answer": func() {
+		fakeServe(&liar{work: dialogue(func(s stream, _ *workerpb.Batch) error { return s.Send(&workerpb.WorkResponse{}) })})
+	},
+	"hangs up": func() { fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error { return errHangUp })}) },
+	"odd numbers": func() { // strange, but nothing that a host could hold against it
+		fakeServe(&liar{work: dialogue(func(s stream, b *workerpb.Batch) error {
+			r := good(b, b.GetCount())
+			r.RunNs, r.ItemNs = 1<<64-1, make([]uint64, b.GetCount())
+			for i := range r.ItemNs {
+				r.ItemNs[i] = 1<<64 - 1
+			}
+			if err := s.Send(results(r)); err != nil {
+				return err
+			}
+			return s.Send(results(&workerpb.Results{Batch: b.GetId(), From: b.GetCount(), Last: true}))
+		})})
+	},
+}
+
+// socket is a path in the folder that the host gave.
+func socket() string { return filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "s") }
+
+// listen opens a socket at which nobody ever answers.
+func listen(network, address string) string {
+	l, err := net.Listen(network, address)
+	if err != nil {
+		panic(err)
+	}
+	return l.Addr().String()
+}
+
+func symlink() string {
+	target := filepath.Join(os.Getenv("FOREIGN_DIR"), "s")
+	listen("unix", target)
+	if err := os.Symlink(target, socket()); err != nil {
+		panic(err)
+	}
+	return socket()
+}
+
+func file() string {
+	if err := os.WriteFile(socket(), nil, 0o600); err != nil {
+		panic(err)
+	}
+	return socket()
+}
+
+func shake(network, address, protocol string) {
+	fmt.Printf("1|%d|%s|%s|%s|\n", wire.Version, network, address, protocol)
+	select {}
+}
+
+// errHangUp makes a dialogue end as if all were well.
+var errHangUp = errors.New("hang up")
+
+type stream = workerpb.WorkerService_WorkServer
+
+// liar is a worker service written by hand.
+type liar struct {
+	workerpb.UnimplementedWorkerServiceServer
+	manifest *workerpb.Manifest
+	describe func()
+	work     func(stream) error
+}
+
+func (l *liar) Describe(context.Context, *workerpb.DescribeRequest) (*workerpb.DescribeResponse, error) {
+	if l.describe != nil {
+		l.describe()
+	}
+	m := l.manifest
+	if m == nil {
+		m = &workerpb.Manifest{Name: "liar", ItemKind: "json", ResultKind: "json"}
+	}
+	return &workerpb.DescribeResponse{Manifest: m}, nil
+}
+
+func (l *liar) Work(s stream) error { return l.work(s) }
+
+func results(r *workerpb.Results) *workerpb.WorkResponse {
+	return &workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: r}}
+}
+
+func ready() *workerpb.WorkResponse {
+	return &workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{}}}
+}
+
+// dialogue is a worker that gets ready and answers each batch in its way.
+func dialogue(answer func(stream, *workerpb.Batch) error) func(stream) error {
+	return func(s stream) error {
+		if err := s.Send(ready()); err != nil {
+			return err
+		}
+		for {
+			req, err := s.Recv()
+			if err != nil {
+				return nil
+			}
+			if b := req.GetBatch(); b != nil {
+				if err := answer(s, b); errors.Is(err, errHangUp) {
+					return nil
+				} else if err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// honest answers every item with the JSON text 1, and does something else besides.
+func honest(also func()) func(stream) error {
+	return dialogue(func(s stream, b *workerpb.Batch) error {
+		also()
+		return s.Send(results(good(b, b.GetCount())))
+	})
+}
+
+// good are results that nobody could complain of.
+func good(b *workerpb.Batch, count uint32) *workerpb.Results {
+	var w wire.ColumnWriter
+	for range count {
+		w.End(append(w.Begin(), '1'))
+	}
+	return &workerpb.Results{Batch: b.GetId(), Count: count, Values: w.Bytes(), Last: true}
+}
+
+// twice are two errors for the same item.
+func twice(item uint32) []*workerpb.ItemError {
+	return []*workerpb.ItemError{{Item: item, Message: "a"}, {Item: item, Message: "b"}}
+}
+
+// lie is a plugin that answers every batch with something that is not true.
+func lie(answer func(*workerpb.Batch) *workerpb.Results) func() {
+	return func() {
+		fakeServe(&liar{work: dialogue(func(s stream, b *workerpb.Batch) error { return s.Send(results(answer(b))) })})
+	}
+}
+
+type fakePlugin struct {
+	plugin.NetRPCUnsupportedPlugin
+	service *liar
+}
+
+func (p *fakePlugin) GRPCServer(_ *plugin.GRPCBroker, g *grpc.Server) error {
+	workerpb.RegisterWorkerServiceServer(g, p.service)
+	return nil
+}
+
+func (p *fakePlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("no client")
+}
+
+func fakeServe(l *liar) {
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: &fakePlugin{service: l}}},
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts, grpc.MaxSendMsgSize(1<<31-1))...)
+		},
+		Logger: hclog.NewNullLogger(),
+	})
+}
+
+// fake is the config of a pool of a plugin that breaks its promises.
+func fake(t *testing.T, name string) host.Config {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fakes[name] == nil {
+		t.Fatalf("no fake is called %q", name)
+	}
+	dir := shortDir(t)
+	return host.Config{
+		Plugin: exe, Workers: 1, Env: []string{fakeEnv + "=" + name, "FOREIGN_DIR=" + dir}, TempDir: shortDir(t),
+		StartTimeout: 10 * time.Second, SetupTimeout: 10 * time.Second, Grace: 100 * time.Millisecond,
+	}
+}
+
+func TestAPluginThatDoesNotStartSaysWhereAndWhy(t *testing.T) {
+	for name, c := range map[string]struct {
+		stage, says, stderr string
+	}{
+		"rubbish":          {stage: "handshake", says: `"Hello, I am a program.", which is no handshake`},
+		"rubbish, ends":    {stage: "handshake", says: `"usage: program FILE", which is no handshake`},
+		"binary":           {stage: "handshake"},
+		"endless line":     {stage: "handshake", says: "which is no handshake"},
+		"exits":            {stage: "handshake", says: "exit code 5 before it wrote a handshake line", stderr: "license expired"},
+		"hangs":            {stage: "handshake", says: "after 2s (Config.StartTimeout)", stderr: "thinking"},
+		"closes":           {stage: "handshake"},
+		"version":          {stage: "handshake", says: "incompatible API version"},
+		"core":             {stage: "handshake", says: "core API version"},
+		"netrpc":           {stage: "handshake", says: `unsupported plugin protocol "netrpc"`},
+		"tcp":              {stage: "handshake", says: "want a unix socket in"},
+		"foreign":          {stage: "handshake", says: "want a unix socket in"},
+		"symlink":          {stage: "handshake", says: "no socket"},
+		"file":             {stage: "handshake", says: "no socket"},
+		"missing":          {stage: "handshake", says: "no such file"},
+		"deaf":             {stage: "describe", says: "not done after 2s (Config.StartTimeout)"},
+		"no manifest":      {stage: "describe", says: "the name is empty"},
+		"unknown kind":     {stage: "describe", says: `item kind "float640"`},
+		"too many threads": {stage: "describe", says: "1073741824 threads"},
+		"describe hangs":   {stage: "describe", says: "not done after 2s (Config.StartTimeout)"},
+		"describe exits":   {stage: "describe", says: "exit code 6"},
+		"not ready":        {stage: "set-up", says: "want Ready"},
+		"never ready":      {stage: "set-up", says: "not done after 1s (Config.SetupTimeout)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of them wait
+			cfg := fake(t, name)
+			cfg.SetupTimeout = time.Second
+			switch {
+			case strings.Contains(c.says, "StartTimeout"), name == "binary", name == "endless line", name == "closes":
+				cfg.StartTimeout = 2 * time.Second
+			}
+			within(t, "Open", 4*time.Second, func() {
+				p, err := host.Open(t.Context(), cfg)
+				if err == nil {
+					p.Close()
+				}
+				e, ok := errors.AsType[*host.StartError](err)
+				if !ok || e.Stage != c.stage || e.Worker != 1 || e.Plugin != cfg.Plugin || !strings.Contains(e.Err.Error(), c.says) {
+					t.Fatalf("Open: got %v, want a StartError at stage %q with %q", err, c.stage, c.says)
+				}
+				if len(e.Err.Error()) > 1000 {
+					t.Errorf("the error is %d bytes long, want something that can be read", len(e.Err.Error()))
+				}
+				if !strings.Contains(strings.Join(e.Stderr, "\n"), c.stderr) {
+					t.Errorf("the last lines: got %q, want %q", e.Stderr, c.stderr)
+				}
+			})
+			if left, _ := os.ReadDir(cfg.TempDir); len(left) > 0 {
+				t.Errorf("in TempDir: got %v, want nothing", left)
+			}
+		})
+	}
+}
+
+func TestAProcessThatHoldsStdoutDoesNotHoldUpOpen(t *testing.T) {
+	within(t, "Open", time.Second, func() {
+		_, err := host.Open(t.Context(), fake(t, "detached"))
+		e, ok := errors.AsType[*host.StartError](err)
+		if !ok || len(e.Stderr) == 0 {
+			t.Fatalf("Open: got %v, want a StartError", err)
+		}
+		kill(t, e.Stderr[0])
+	})
+}
+
+func TestAShellScriptIsNoPlugin(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "parhost-plugin-script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho no plugin >&2\nexit 4\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := host.Open(t.Context(), host.Config{Plugin: "script", PluginDirs: []string{filepath.Dir(script)}, Workers: 2})
+	if e, ok := errors.AsType[*host.StartError](err); !ok || e.Stage != "handshake" || len(e.Stderr) == 0 || e.Stderr[0] != "no plugin" {
+		t.Errorf("Open: got %v, want a StartError with the script's last words", err)
+	}
+	if err := os.WriteFile(script, []byte("\x7fELF, but not really"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err = host.Open(t.Context(), host.Config{Plugin: script, Workers: 2})
+	if e, ok := errors.AsType[*host.StartError](err); !ok || e.Stage != "exec" {
+		t.Errorf("Open of a file that cannot be executed: got %v, want a StartError at stage exec", err)
+	}
+}
+
+func TestNoiseAfterTheHandshakeIsHarmless(t *testing.T) {
+	p := open(t, fake(t, "noise after"))
+	got, err := host.Map[int, int](t.Context(), p, make([]int, 100))
+	if err != nil || got[99] != 1 {
+		t.Errorf("Map: got %v, %v, want ones", got, err)
+	}
+}
+
+func TestOddNumbersAreHarmless(t *testing.T) {
+	p := open(t, fake(t, "odd numbers"))
+	for r, err := range host.Stream[int, int](t.Context(), p, func(yield func(int) bool) { _ = yield(1) && yield(2) && yield(3) }) {
+		if err != nil || r.Err != nil || r.Run < 0 || r.Run > time.Minute {
+			t.Errorf("got %+v, %v, want a result with a time that can be", r, err)
+		}
+	}
+}
+
+// A worker that lies is killed, its items are blamed, and the run comes to its end.
+func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
+	for name, says := range map[string]string{
+		"too many results":      "results for items 0 to",
+		"foreign batch":         "which it does not hold",
+		"a gap":                 "results for items 1 to",
+		"short column":          "column of",
+		"no column":             "column of",
+		"long column":           "bytes behind the last value",
+		"no JSON":               "does not decode",
+		"too many times":        "times for",
+		"errors out of order":   "an error for item 0",
+		"an error out of place": "an error for item",
+		"huge counts":           "results for items",
+		"nothing done":          "results for no item",
+		"endless nothing":       "results for no item",
+		"ready twice":           "a message of kind",
+		"empty answer":          "a message of kind",
+		"hangs up":              "closed its stream",
+		"too much":              "larger than max",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := open(t, fake(t, name))
+			n := 3
+			if name == "too much" {
+				n = 1 // 200 MiB each
+			}
+			within(t, "Map over a plugin that lies", 10*time.Second, func() {
+				_, err := host.Map[int, int](t.Context(), p, make([]int, n))
+				errs := mapErrors(t, "Map over a plugin that lies", err)
+				if len(errs) != n {
+					t.Fatalf("got %v, want all %d items blamed", err, n)
+				}
+				for i, e := range errs {
+					if e.Kind != host.Crashed && !(name == "too much" && e.Kind == host.Oversize) || !strings.Contains(e.Message, says) {
+						t.Errorf("item %d: got %v, want crashed with %q", i, e, says)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAPluginThatOnlyEverLeavesBreaksThePool(t *testing.T) {
+	p := open(t, fake(t, "nothing done, leaving"))
+	within(t, "Map over a plugin that does nothing", 10*time.Second, func() {
+		_, err := host.Map[int, int](t.Context(), p, make([]int, 10))
+		if _, ok := errors.AsType[*host.BrokenError](err); !ok {
+			t.Errorf("Map: got %v, want a BrokenError", err)
+		}
+	})
+}
+
+func TestEndlessProgressHoldsNothingUp(t *testing.T) {
+	cfg := fake(t, "endless progress")
+	t.Run("Close", func(t *testing.T) {
+		p := open(t, cfg)
+		h := host.Start[int, int](t.Context(), p, 1)
+		for h.PID() == 0 {
+			time.Sleep(time.Millisecond) // until the item is under way
+		}
+		within(t, "Close", 3*time.Second, func() { p.Close() })
+		<-h.Done()
+	})
+	t.Run("a limit", func(t *testing.T) {
+		cfg.ItemTimeout = 100 * time.Millisecond
+		p := open(t, cfg)
+		within(t, "Do with a limit", 5*time.Second, func() {
+			_, err := host.Do[int, int](t.Context(), p, 1)
+			itemError(t, "Do with a limit", err, host.Timeout)
+		})
+	})
+	t.Run("a cancel", func(t *testing.T) {
+		cfg.ItemTimeout = 0
+		p := open(t, cfg)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		within(t, "Do with an ended context", 3*time.Second, func() {
+			if _, err := host.Do[int, int](ctx, p, 1); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Do: got %v, want a deadline error", err)
+			}
+		})
+	})
+}

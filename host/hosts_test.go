@@ -1,3 +1,5 @@
+//go:build unix
+
 package host_test
 
 import (
@@ -62,9 +64,20 @@ func hostCommand(t *testing.T, name string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), hostEnv+"="+name, "TMPDIR="+t.TempDir())
+	cmd.Env = append(os.Environ(), hostEnv+"="+name, "TMPDIR="+shortDir(t))
 	cmd.Stderr = os.Stderr
 	return cmd
+}
+
+// shortDir is a folder whose sockets have paths short enough.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ph")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func TestTheHostsStdinStaysItsOwn(t *testing.T) {
@@ -200,4 +213,16 @@ func TestACrashTakesTheWholeGroup(t *testing.T) {
 	_, err = host.Do[order, string](t.Context(), p, order{Do: "kill"})
 	itemError(t, "Do of kill", err, host.Crashed)
 	waitGone(t, "a process left behind by a worker that crashed", pid, time.Second)
+}
+
+func newSession() *unix.SysProcAttr { return &unix.SysProcAttr{Setsid: true} }
+
+// kill kills a process that a test has left behind.
+func kill(t *testing.T, number string) {
+	t.Helper()
+	pid, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Kill(pid, unix.SIGKILL)
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -28,7 +29,8 @@ type launcher struct {
 	cfg     *Config
 	path    string // of the executable
 	env     []string
-	sockets string // a private folder
+	sockets string   // a private folder
+	lock    *os.File // says that it is in use
 	spawner *spawner
 	alive   [2]*os.File // a pipe whose writing end closes when the host is gone
 }
@@ -49,9 +51,13 @@ func openLauncher(cfg *Config) (*launcher, error) {
 	if l.sockets, err = privateDir(cfg.TempDir); err != nil {
 		return nil, err
 	}
+	sweep(filepath.Dir(l.sockets))
+	if l.lock, err = lockDir(l.sockets); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(l.sockets))
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(l.sockets))
+		return nil, errors.Join(err, l.lock.Close(), os.RemoveAll(l.sockets))
 	}
 	l.alive = [2]*os.File{r, w}
 	l.spawner = newSpawner()
@@ -64,6 +70,7 @@ func (l *launcher) close() {
 	_ = l.alive[0].Close()
 	_ = l.alive[1].Close()
 	_ = os.RemoveAll(l.sockets)
+	_ = l.lock.Close()
 }
 
 // socketNameBytes is what go-plugin adds to the private folder: two names with random numbers of up to ten digits.
@@ -180,7 +187,11 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 	}
 	stage = "describe"
 	service := raw.(workerpb.WorkerServiceClient)
-	answer, err := service.Describe(start, &workerpb.DescribeRequest{})
+	// Without the deadline: gRPC would tell the worker of it, whose answer to that may come before our own clock has rung.
+	call, hangUp := context.WithCancel(context.WithoutCancel(start))
+	defer hangUp()
+	defer context.AfterFunc(start, hangUp)()
+	answer, err := service.Describe(call, &workerpb.DescribeRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -268,9 +279,9 @@ func (l *launcher) handshakeError(start context.Context, c *child, cause error) 
 	words, _, _ := c.death()
 	switch {
 	case strings.Count(line, "|") >= 3:
-		return fmt.Errorf("%q: %w", line, errors.New(strings.Join(strings.Fields(cause.Error()), " ")))
+		return fmt.Errorf("%.200q: %w", line, errors.New(strings.Join(strings.Fields(cause.Error()), " ")))
 	case line != "":
-		return fmt.Errorf("stdout says %q, which is no handshake; is it a parhost plugin?", line)
+		return fmt.Errorf("stdout says %.200q, which is no handshake; is it a parhost plugin?", line)
 	default:
 		return fmt.Errorf("%s before it wrote a handshake line; is it a parhost plugin?", words)
 	}

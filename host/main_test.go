@@ -1,3 +1,5 @@
+//go:build unix
+
 package host_test
 
 import (
@@ -9,7 +11,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/sdk"
@@ -20,6 +21,9 @@ const (
 	fakeEnv = "PARHOST_TEST_FAKE" // a plugin that breaks its promises: a name in fakes
 	hostEnv = "PARHOST_TEST_HOST" // a host of its own: a name in hosts
 )
+
+// raceEnv keeps a worker that is built with the race detector from waiting for a second before it exits.
+const raceEnv = "GORACE=atexit_sleep_ms=0"
 
 // The test binary is also the plugin, the plugins that lie, and the hosts that come to harm.
 func TestMain(m *testing.M) {
@@ -56,6 +60,7 @@ func open(t testing.TB, cfg host.Config) *host.Pool {
 	if cfg.Workers == 0 {
 		cfg.Workers = 2
 	}
+	cfg.Env = append(cfg.Env, raceEnv)
 	p, err := host.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatalf("Open: got the error %v", err)
@@ -113,33 +118,6 @@ func within(t *testing.T, what string, limit time.Duration, f func()) {
 	}
 	if took := time.Since(begun); took > limit {
 		t.Errorf("%s: took %v, want at most %v", what, took, limit)
-	}
-}
-
-// waitGone waits for a process to end, which need not be a child.
-func waitGone(t *testing.T, what string, pid int, limit time.Duration) {
-	t.Helper()
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	deadline := time.Now().Add(limit)
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(0, time.Until(deadline).Milliseconds())))
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			t.Fatal(err)
-		case n == 0:
-			_ = unix.Kill(pid, unix.SIGKILL)
-			t.Fatalf("%s: process %d is alive after %v", what, pid, limit)
-		default:
-			return
-		}
 	}
 }
 

@@ -221,6 +221,8 @@ func (s *slot) replace(life context.Context, at *place, reason string) *place {
 // retire lets a worker go once nobody holds it any more.
 func (s *slot) retire(life context.Context, at *place, reason string) {
 	p := s.pool
+	// Counted now, not when it is gone: by then its successor lives, and a plugin that only ever leaves would go on for ever.
+	s.count(isClosed(p.stop) || at.worker.info().Items > 0 || reason != askedToLeave, reason)
 	drained := p.lender.retire(at)
 	s.leave.Go(func() {
 		select {
@@ -231,8 +233,7 @@ func (s *slot) retire(life context.Context, at *place, reason string) {
 		ctx, cancel := context.WithTimeoutCause(life, p.cfg.SetupTimeout, errors.New("teardown takes too long"))
 		defer cancel()
 		at.worker.end(ctx, reason)
-		// One that only ever leaves is as bad as one that does not start.
-		s.ended(at, reason, isClosed(p.stop) || at.worker.info().Items > 0 || reason != askedToLeave)
+		s.ended(at, reason)
 	})
 }
 
@@ -242,14 +243,16 @@ func (s *slot) bury(at *place) {
 	at.worker.end(context.Background(), "") // it is gone already: this waits for what is left of it
 	info := at.worker.info()
 	tried, hopeless := at.worker.verdict()
-	s.ended(at, "died", tried || time.Since(info.Started) > infancy)
+	s.ended(at, "died")
+	s.count(tried || time.Since(info.Started) > infancy, at.worker.obit())
 	if hopeless != nil {
 		s.pool.refuse(&BrokenError{Err: hopeless})
 		s.pool.kill()
 	}
 }
 
-func (s *slot) ended(at *place, reason string, well bool) {
+// ended tells of a worker's end.
+func (s *slot) ended(at *place, reason string) {
 	p := s.pool
 	info := at.worker.info()
 	if reason == "died" {
@@ -257,7 +260,11 @@ func (s *slot) ended(at *place, reason string, well bool) {
 		p.cfg.Logger.Warn("worker died", "worker", s.number, "pid", info.PID, "err", reason)
 	}
 	p.cfg.Observer.Observe(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
-	if n, broken := p.breaker.ended(well); broken {
-		p.refuse(&BrokenError{Failures: n, Err: errors.New("worker " + reason)})
+}
+
+// count tells the breaker of a worker's end.
+func (s *slot) count(well bool, reason string) {
+	if n, broken := s.pool.breaker.ended(well); broken {
+		s.pool.refuse(&BrokenError{Failures: n, Err: errors.New("worker " + reason)})
 	}
 }

@@ -1,0 +1,86 @@
+//go:build unix
+
+package host_test
+
+import (
+	"testing"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/plugins/sqrt"
+)
+
+// benchPools runs a benchmark on a warm pool of two workers in either mode.
+func benchPools(b *testing.B, cfg host.Config, bench func(b *testing.B, p *host.Pool)) {
+	for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+		b.Run(string(mode), func(b *testing.B) {
+			cfg.Workload, cfg.Mode, cfg.Workers = sqrt.Workload, mode, 2
+			p := open(b, cfg)
+			if _, err := host.Map[float64, float64](b.Context(), p, upTo(1000)); err != nil {
+				b.Fatal(err)
+			}
+			bench(b, p)
+		})
+	}
+}
+
+func benchMap(b *testing.B, p *host.Pool, n int) {
+	b.Helper()
+	items := upTo(n)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := host.Map[float64, float64](b.Context(), p, items); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "items/s")
+}
+
+func BenchmarkMap100k(b *testing.B) {
+	benchPools(b, host.Config{}, func(b *testing.B, p *host.Pool) { benchMap(b, p, 100_000) })
+}
+
+func BenchmarkMapSingleItems(b *testing.B) {
+	benchPools(b, host.Config{Batch: 1, Window: 64}, func(b *testing.B, p *host.Pool) { benchMap(b, p, 10_000) })
+}
+
+func BenchmarkDo(b *testing.B) {
+	benchPools(b, host.Config{}, func(b *testing.B, p *host.Pool) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := host.Do[float64, float64](b.Context(), p, 2); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkStream100k(b *testing.B) {
+	benchPools(b, host.Config{}, func(b *testing.B, p *host.Pool) {
+		items := func(yield func(float64) bool) {
+			for i := range 100_000 {
+				if !yield(float64(i)) {
+					return
+				}
+			}
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			for _, err := range host.Stream[float64, float64](b.Context(), p, items) {
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		b.ReportMetric(100_000*float64(b.N)/b.Elapsed().Seconds(), "items/s")
+	})
+}
+
+func BenchmarkOpenOneProcess(b *testing.B) {
+	for b.Loop() {
+		p, err := host.Open(b.Context(), host.Config{Workload: sqrt.Workload, Workers: 1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Close()
+	}
+}

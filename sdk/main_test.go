@@ -1,0 +1,19 @@
+package sdk_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/parhost/parhost/sdk"
+)
+
+// The test binary is also a plugin that a person starts by hand.
+func TestMain(m *testing.M) {
+	if os.Getenv("PARHOST_TEST_SERVE") != "" {
+		sdk.Serve(upper)
+	}
+	sdk.ServeChild(upper)
+	goleak.VerifyTestMain(m)
+}
