@@ -84,6 +84,7 @@ type task[In, Out any] struct {
 	block    *block[In, Out]
 	from, to int  // places in the block
 	solo     bool // needs a worker of its own, so that a crash names it
+	bounced  int  // workers that ended in order and left it undone
 
 	done   int // settled, from from on
 	begun  time.Time

@@ -488,17 +488,15 @@ func (p *process) obituary(cause error) {
 	case status.Code(cause) == codes.ResourceExhausted:
 		p.decide(&fate{kind: wire.Oversize, message: status.Convert(cause).Message(), guilty: -1})
 	}
-	if len(p.order) == 0 && errors.Is(cause, io.EOF) { // the end that it was asked for, or SIGTERM: let it tear down
+	orderly := errors.Is(cause, io.EOF) // the end that it was asked for, or SIGTERM: it has settled all that it began
+	if orderly || p.fate == nil {       // whether it ended by signal or exit shows in a moment
 		select {
 		case <-p.child.exited:
 		case <-time.After(p.cfg.Grace):
 		}
-	} else if p.fate == nil { // it ended by itself: whether by signal or exit shows in a moment
-		select {
-		case <-p.child.exited:
-		case <-time.After(p.cfg.Grace):
-			p.decide(&fate{kind: wire.Crashed, message: "worker closed its stream: " + cause.Error(), guilty: -1})
-		}
+	}
+	if !orderly && !isClosed(p.child.exited) {
+		p.decide(&fate{kind: wire.Crashed, message: "worker closed its stream: " + cause.Error(), guilty: -1})
 	}
 	p.bury()
 
@@ -519,6 +517,7 @@ func (p *process) obituary(cause error) {
 	for i, c := range p.order {
 		own := l
 		own.begun = i < begun && (f == nil || f.call == nil || f.call == c)
+		own.orderly = orderly
 		own.alone = len(p.order) == 1 // or the results of the one before may have been lost on their way
 		if f != nil && f.call == c {
 			own.guilty = f.guilty

@@ -72,9 +72,10 @@ type loss struct {
 	signal   string
 	stderr   []string
 
-	begun  bool // the batch may have been running; otherwise none of its items was touched
-	alone  bool // no other batch may have been running
-	guilty int  // the place of the item that is known to be the cause, -1 if it is not known
+	begun   bool // the batch may have been running; otherwise none of its items was touched
+	orderly bool // the worker ended its stream as one does that has settled all it began
+	alone   bool // no other batch may have been running
+	guilty  int  // the place of the item that is known to be the cause, -1 if it is not known
 }
 
 // WorkerInfo is a snapshot of one worker.

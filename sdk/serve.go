@@ -72,7 +72,10 @@ func serve(w *Workload) {
 	signal.Notify(terminate, terminateSignal)
 	go func() {
 		<-terminate
-		go s.leave() // running items end, the rest goes back to the host
+		if !s.opened.Load() {
+			os.Exit(0) // there is nothing to leave
+		}
+		s.leave() // running items end, the rest goes back to the host
 		<-terminate
 		os.Exit(1)
 	}()

@@ -35,7 +35,10 @@ type server struct {
 	stderr   *os.File     // the real one, before go-plugin puts a pipe in its place; nil in a process that is not the worker's own
 
 	opened  atomic.Bool
-	leaving atomic.Bool
+	leaving atomic.Bool // nothing more is to begin
+
+	terminating atomic.Bool // the process is to end
+	leaveOnce   sync.Once   // closes left
 
 	send struct {
 		sync.Mutex
@@ -45,11 +48,12 @@ type server struct {
 		sync.Mutex
 		byID map[uint64]*work.Job
 	}
-	pending sync.WaitGroup // jobs that are not settled
+	left chan struct{} // closed when the worker is leaving and has settled all it was given
 }
 
 func newServer(w *Workload, logger hclog.Logger) *server {
 	s := &server{workload: w, logger: logger, stderr: os.Stderr}
+	s.left = make(chan struct{})
 	s.jobs.byID = map[uint64]*work.Job{}
 	return s
 }
@@ -91,7 +95,15 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Arena: s.arena != nil}}}); err != nil {
 		return err
 	}
-	err = s.receive(stream, instance, start)
+	received := make(chan error, 1)
+	go func() { received <- s.receive(stream, instance, start) }()
+	select {
+	case err = <-received:
+	case <-s.left: // a stream that ends well tells the host that what it sent last was not begun
+	}
+	s.send.Lock()
+	s.send.stream = nil
+	s.send.Unlock()
 	if err := instance.Close(context.WithoutCancel(stream.Context())); err != nil {
 		s.logger.Warn("teardown", "worker", start.GetWorker(), "err", err)
 	}
@@ -125,7 +137,6 @@ func (s *server) receive(stream workerpb.WorkerService_WorkServer, instance work
 			}
 			s.jobs.Lock()
 			s.jobs.byID[m.Batch.GetId()] = j
-			s.pending.Add(1)
 			s.jobs.Unlock()
 			queue <- waiting{m.Batch.GetId(), j}
 		case *workerpb.WorkRequest_Cancel:
@@ -208,11 +219,6 @@ func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logg
 
 // settle sends one part of a batch.
 func (s *server) settle(batch uint64, p work.Part) {
-	if p.Last {
-		s.jobs.Lock()
-		delete(s.jobs.byID, batch)
-		s.jobs.Unlock()
-	}
 	if p.Leaving {
 		s.leaving.Store(true)
 	}
@@ -225,13 +231,19 @@ func (s *server) settle(batch uint64, p work.Part) {
 	}
 	_ = s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: r}}) // a broken stream ends receive
 	if p.Last {
-		s.pending.Done()
+		s.jobs.Lock()
+		delete(s.jobs.byID, batch)
+		s.jobs.Unlock()
+		s.mayLeave()
 	}
 }
 
 func (s *server) respond(r *workerpb.WorkResponse) error {
 	s.send.Lock()
 	defer s.send.Unlock()
+	if s.send.stream == nil {
+		return io.ErrClosedPipe
+	}
 	return s.send.stream.Send(r)
 }
 
@@ -264,8 +276,17 @@ func (s *server) leave() {
 		j.HandBack()
 	}
 	s.jobs.Unlock()
-	s.pending.Wait()
-	s.stop()
+	s.terminating.Store(true)
+	s.mayLeave()
+}
+
+// mayLeave lets Work end, if that has been asked for and nothing is left to be settled.
+func (s *server) mayLeave() {
+	s.jobs.Lock()
+	defer s.jobs.Unlock()
+	if s.terminating.Load() && len(s.jobs.byID) == 0 {
+		s.leaveOnce.Do(func() { close(s.left) })
+	}
 }
 
 // restoreOutput undoes what go-plugin did to the standard streams: it put pipes there that nobody empties, so that a workload
