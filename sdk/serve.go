@@ -85,6 +85,9 @@ func serve(w *Workload) {
 		GRPCServer:       s.listen,
 		Logger:           hclog.NewNullLogger(),
 	})
+	if s.orphaned.Load() {
+		killGroup() // a host that lives does so itself, when this process has ended
+	}
 }
 
 // watchParent ends this process, and those that it started, when the host is gone: its end of a pipe then closes, whatever

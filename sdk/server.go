@@ -38,6 +38,7 @@ type server struct {
 	leaving atomic.Bool // nothing more is to begin
 
 	terminating atomic.Bool // the process is to end
+	orphaned    atomic.Bool // the stream broke: there is no host any more
 	leaveOnce   sync.Once   // closes left
 
 	send struct {
@@ -101,6 +102,7 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	case err = <-received:
 	case <-s.left: // a stream that ends well tells the host that what it sent last was not begun
 	}
+	s.orphaned.Store(err != nil)
 	s.send.Lock()
 	s.send.stream = nil
 	s.send.Unlock()
