@@ -495,7 +495,7 @@ func (p *process) obituary(cause error) {
 		case <-time.After(p.cfg.Grace):
 		}
 	}
-	if !orderly && !isClosed(p.child.exited) {
+	if orderly && len(p.order) > 0 || !orderly && !isClosed(p.child.exited) {
 		p.decide(&fate{kind: wire.Crashed, message: "worker closed its stream: " + cause.Error(), guilty: -1})
 	}
 	p.bury()
