@@ -11,6 +11,10 @@ const (
 	batchMost = 16384                // items; more would only delay the first result
 	growth    = 32                   // a batch is at most this many times the largest that has been measured
 	budget    = 4 * batchTime        // a batch that runs this long hands the rest back
+
+	// A batch near the end is not made smaller than this: what its workers wait for one another then is less than more batches
+	// would cost.
+	tailTime = 200 * time.Microsecond
 )
 
 // Below this time per item a batch is made to wait in a worker behind the one that runs there; an item that takes longer
@@ -50,7 +54,11 @@ func (s *sizer) size(left int) int {
 		n = min(n, max(1, int(batchTime/s.item)))
 	}
 	if left >= 0 {
-		n = min(n, max(1, left/(2*s.workers)))
+		least := 1
+		if s.item > 0 {
+			least = max(1, int(tailTime/s.item))
+		}
+		n = min(n, max(least, left/(2*s.workers)))
 	}
 	return n
 }

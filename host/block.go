@@ -84,6 +84,7 @@ type task[In, Out any] struct {
 	block    *block[In, Out]
 	from, to int  // places in the block
 	solo     bool // needs a worker of its own, so that a crash names it
+	bounced  int  // workers that ended in order and left it undone
 
 	done   int // settled, from from on
 	begun  time.Time
@@ -112,19 +113,51 @@ func (t *task[In, Out]) keep(from, n int, out any, at int) {
 	copy(t.block.out[t.from+from:][:n], out.([]Out)[at:])
 }
 
-func (t *task[In, Out]) pack(from, limit int) (column []byte, n int, bad *wire.ItemError) {
+// Results whose size is not known beforehand get room for so many bytes, or for twice those of the items.
+const roomBytes = 2 << 20
+
+func (t *task[In, Out]) needs(from, limit int) (items, results int) {
+	in := t.block.in[t.from+from : t.to]
+	n := len(in)
+	if t.how.json && !t.run.in.Unchecked() { // the size of a text is known if it is one already
+		return 0, 0
+	}
+	if t.run.in.Fixed() {
+		n = min(n, max(1, limit/8))
+		items = n * t.run.in.Width()
+	} else {
+		size := 0
+		for n = 0; n < len(in) && size < limit; n++ {
+			more, known := t.run.in.Measure(in[n : n+1])
+			if !known {
+				return 0, 0
+			}
+			size += more
+		}
+		items = wire.ColumnBytes(n, size)
+	}
+	switch {
+	case !t.how.json && t.run.out.Fixed():
+		results = n * t.run.out.Width()
+	case items >= wire.ArenaBytes:
+		results = wire.ColumnBytes(n, max(roomBytes, 2*items))
+	}
+	return items, results
+}
+
+func (t *task[In, Out]) pack(from, limit int, room []byte) (column []byte, n int, bad *wire.ItemError) {
 	in := t.block.in[t.from+from : t.to]
 	codec := &t.run.in
 	if !t.how.json && codec.Fixed() {
 		n = min(len(in), max(1, limit/8))
-		return codec.AppendFixed(nil, in[:n]), n, nil
+		return codec.AppendFixed(room[:0], in[:n]), n, nil
 	}
 	encode, aligned := codec.Append, codec.Aligned()
 	if t.how.json {
 		encode, aligned = codec.AppendJSON, false
 	}
 	var w wire.ColumnWriter
-	w.Reset(aligned)
+	w.ResetIn(aligned, room, len(in))
 	for _, v := range in {
 		var data []byte
 		if data, bad = t.encode(encode, w.Begin(), v); bad != nil {
@@ -165,6 +198,8 @@ func (t *task[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []by
 	}
 	return data, nil
 }
+
+func (t *task[In, Out]) copies() bool { return !t.how.json && t.run.out.Fixed() }
 
 func (t *task[In, Out]) unpack(from, n int, column []byte) error {
 	out := t.block.out[t.from+from:][:n]

@@ -29,6 +29,7 @@ type child struct {
 
 	network, address string // of its server, checked
 
+	arena     *os.File   // the memory that the process inherits, nil if none
 	pipes     []*os.File // the host's ends
 	handshake io.ReadCloser
 	first     chan string   // the first line on stdout

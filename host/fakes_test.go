@@ -72,6 +72,11 @@ var fakes = map[string]func(){
 	"too many results": lie(func(b *workerpb.Batch) *workerpb.Results { return good(b, b.GetCount()+1) }),
 	"foreign batch":    lie(func(b *workerpb.Batch) *workerpb.Results { r := good(b, 1); r.Batch += 1000; return r }),
 	"a gap":            lie(func(b *workerpb.Batch) *workerpb.Results { r := good(b, b.GetCount()); r.From = 1; return r }),
+	"room that is none": lie(func(b *workerpb.Batch) *workerpb.Results {
+		r := good(b, b.GetCount())
+		r.RoomAt, r.RoomUsed = 1<<40, 1<<40
+		return r
+	}),
 	"short column": lie(func(b *workerpb.Batch) *workerpb.Results {
 		r := good(b, b.GetCount())
 		r.Values = r.Values[:len(r.Values)-1]
@@ -427,6 +432,7 @@ func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 		"too many results":      "results for items 0 to",
 		"foreign batch":         "which it does not hold",
 		"a gap":                 "results for items 1 to",
+		"room that is none":     "of a room of 0",
 		"short column":          "column of",
 		"no column":             "column of",
 		"long column":           "bytes behind the last value",

@@ -76,18 +76,24 @@ func (l *launcher) close() {
 // socketNameBytes is what go-plugin adds to the private folder: two names with random numbers of up to ten digits.
 const socketNameBytes = len("/plugin-dir4294967295/plugin4294967295")
 
+// longestSocket is the length that a socket's path may have everywhere: the kernels' limits are 104 and 108 bytes, with a zero.
+const longestSocket = 103
+
 // privateDir makes a folder that only this user can enter, with a path short enough for sockets: theirs end at 104 to 108 bytes.
 func privateDir(base string) (string, error) {
 	if base == "" {
 		base = os.TempDir()
+		if len(base)+len("/parhost-4194304-4294967295")+socketNameBytes > longestSocket && !usesTCP {
+			base = "/tmp" // as on macOS, where each user's own folder has a long name
+		}
 	}
 	dir, err := os.MkdirTemp(base, fmt.Sprintf("parhost-%d-", os.Getpid()))
 	if err != nil {
 		return "", fmt.Errorf("make a folder for sockets: %w", err)
 	}
-	if longest := len(dir) + socketNameBytes; !usesTCP && longest > 103 {
+	if longest := len(dir) + socketNameBytes; !usesTCP && longest > longestSocket {
 		_ = os.Remove(dir)
-		return "", fmt.Errorf("a socket in %q would have a path of %d bytes, the limit is 103 (set TMPDIR or Config.TempDir to a shorter one)", base, longest)
+		return "", fmt.Errorf("a socket in %q would have a path of %d bytes, the limit is %d (set Config.TempDir to a shorter one)", base, longest, longestSocket)
 	}
 	return dir, nil
 }
@@ -148,6 +154,11 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})
+	if !l.cfg.Inline {
+		if p.shelf = openShelf(); p.shelf != nil {
+			p.child.arena = p.shelf.file
+		}
+	}
 	stage := "exec"
 	late := fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout)
 	start, cancel := context.WithTimeoutCause(ctx, l.cfg.StartTimeout, late)
@@ -219,6 +230,10 @@ func (l *launcher) client(c *child) *plugin.Client {
 			if runtime.GOOS != "windows" {
 				cmd.ExtraFiles = []*os.File{l.alive[0]}
 				cmd.Env = append(cmd.Env, wire.EnvAlive+"=3")
+				if c.arena != nil {
+					cmd.ExtraFiles = append(cmd.ExtraFiles, c.arena)
+					cmd.Env = append(cmd.Env, wire.EnvArena+"=4")
+				}
 			}
 			c.cmd, c.sockets = cmd, sockets
 			return c, nil

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,8 @@ type process struct {
 	threads  int
 	ready    time.Time
 	items    atomic.Int64
+	shelf    *shelf // nil where there is no arena
+	shared   bool   // the worker has mapped it
 
 	stream workerpb.WorkerService_WorkClient
 	cancel context.CancelFunc // of the stream
@@ -65,6 +68,9 @@ type call struct {
 	late  *time.Timer
 	end   ending
 	done  chan struct{}
+
+	memory lending // where items and results lie
+	taken  int     // bytes of the results' room that have been read
 }
 
 // fate is why a worker is to die.
@@ -114,6 +120,7 @@ func (p *process) open(ctx context.Context) error {
 	case r.GetReady().GetError() != "":
 		return errors.New(wire.Bound(r.GetReady().GetError(), wire.MaxMessageText))
 	}
+	p.shared = p.shelf != nil && r.GetReady().GetArena()
 	p.ready = time.Now()
 	p.read.Go(p.receive)
 	return nil
@@ -122,6 +129,7 @@ func (p *process) open(ctx context.Context) error {
 // stillborn ends a worker whose start failed, and says why.
 func (p *process) stillborn(ctx context.Context, stage string, err error) error {
 	p.bury()
+	p.shelf.close()
 	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
 		err = errors.New(s.Message())
 		if words, _, _ := p.child.death(); s.Code() == codes.Unavailable && p.child.spawned.Load() {
@@ -136,14 +144,18 @@ func (p *process) stillborn(ctx context.Context, stage string, err error) error 
 
 func (p *process) run(ctx context.Context, b batch) ending {
 	for b.settled() < b.size() {
-		column, n, bad := b.pack(b.settled(), wire.BatchBytes)
+		memory := p.lend(b)
+		room := p.shelf.memory(memory.items)
+		column, n, bad := b.pack(b.settled(), wire.BatchBytes, room)
 		if bad != nil {
+			p.shelf.giveBack(memory)
 			b.fail(b.settled(), bad)
 			b.settle(1, WorkerInfo{}, 0, nil) // it never reached one
 			continue
 		}
-		c := p.post(ctx, b, n, column)
+		c := p.post(ctx, b, n, column, memory)
 		p.wait(ctx, c)
+		p.shelf.giveBack(memory)
 		if handedBack := c.got < c.count; handedBack || c.end != (ending{}) {
 			return c.end
 		}
@@ -151,10 +163,18 @@ func (p *process) run(ctx context.Context, b batch) ending {
 	return ending{}
 }
 
+// lend takes memory for the next column of b, if the worker shares any.
+func (p *process) lend(b batch) lending {
+	if !p.shared {
+		return lending{}
+	}
+	return p.shelf.lend(b.needs(b.settled(), wire.BatchBytes))
+}
+
 // post sends n items of b, from its first without an outcome on.
-func (p *process) post(ctx context.Context, b batch, n int, column []byte) *call {
+func (p *process) post(ctx context.Context, b batch, n int, column []byte, memory lending) *call {
 	now := time.Now()
-	c := &call{b: b, base: b.settled(), count: n, sent: now, heard: now, done: make(chan struct{})}
+	c := &call{b: b, base: b.settled(), count: n, memory: memory, sent: now, heard: now, done: make(chan struct{})}
 	o := b.orders()
 	format := workerpb.Format_FORMAT_PACKED
 	if o.json {
@@ -177,11 +197,25 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte) *call
 	p.mu.Unlock()
 	defer p.watchSend(ctx, c)()
 	// An error of Send means that the stream has ended; the receiver learns why and settles the call.
-	_ = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: &workerpb.Batch{
+	m := &workerpb.Batch{
 		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
 		ItemTimeoutNs: uint64(o.timeout), BudgetNs: uint64(o.budget), Timed: o.timed,
-	}}})
+		RoomOffset: uint64(memory.room.Offset), RoomSize: uint64(memory.room.Size),
+	}
+	if at, ok := inside(p.shelf.memory(memory.items), column); ok {
+		m.Items, m.ItemsOffset, m.ItemsSize = nil, uint64(memory.items.Offset+at), uint64(len(column))
+	}
+	_ = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: m}})
 	return c
+}
+
+// inside returns where in room a column lies, if it lies there: it may have outgrown it.
+func inside(room, column []byte) (at int, ok bool) {
+	if len(room) == 0 || len(column) == 0 {
+		return 0, false
+	}
+	at = cap(room) - cap(column)
+	return at, at >= 0 && at < len(room) && &room[at] == &column[0]
 }
 
 // sendLimit is how long a worker may take to read a message. The SDK reads while it works, so this is far more than it needs.
@@ -334,7 +368,11 @@ func (p *process) results(r *workerpb.Results) error {
 		}
 		c.b.fail(c.base+at, wire.FromProto(e))
 	}
-	if err := c.b.unpack(c.base+from, n, r.GetValues()); err != nil {
+	values, err := p.values(c, r)
+	if err != nil {
+		return err
+	}
+	if err := c.b.unpack(c.base+from, n, values); err != nil {
 		return &lieError{err.Error()}
 	}
 	now := time.Now()
@@ -351,6 +389,25 @@ func (p *process) results(r *workerpb.Results) error {
 	c.end.leaving = r.GetLeaving()
 	p.finish(c, now)
 	return nil
+}
+
+// values returns the column of results that a worker speaks of. What lies in the arena is copied out before anybody looks at it,
+// because the worker may change it at any time; unpack copies a column of a fixed kind itself, and any bytes are numbers.
+func (p *process) values(c *call, r *workerpb.Results) ([]byte, error) {
+	at, used := r.GetRoomAt(), r.GetRoomUsed()
+	room := p.shelf.memory(c.memory.room)
+	switch size := uint64(len(room)); {
+	case used == 0:
+		return r.GetValues(), nil
+	case at < uint64(c.taken) || at > size || used > size-at:
+		return nil, &lieError{fmt.Sprintf("results of %d bytes at %d of a room of %d, of which %d have been read", used, at, size, c.taken)}
+	}
+	c.taken = int(at + used)
+	column := room[at : at+used : at+used]
+	if c.b.copies() {
+		return column, nil
+	}
+	return bytes.Clone(column), nil
 }
 
 // finish takes a call out of the books. Called with mu held.
@@ -431,17 +488,15 @@ func (p *process) obituary(cause error) {
 	case status.Code(cause) == codes.ResourceExhausted:
 		p.decide(&fate{kind: wire.Oversize, message: status.Convert(cause).Message(), guilty: -1})
 	}
-	if len(p.order) == 0 && errors.Is(cause, io.EOF) { // the end that it was asked for, or SIGTERM: let it tear down
+	orderly := errors.Is(cause, io.EOF) // the end that it was asked for, or SIGTERM: it has settled all that it began
+	if orderly || p.fate == nil {       // whether it ended by signal or exit shows in a moment
 		select {
 		case <-p.child.exited:
 		case <-time.After(p.cfg.Grace):
 		}
-	} else if p.fate == nil { // it ended by itself: whether by signal or exit shows in a moment
-		select {
-		case <-p.child.exited:
-		case <-time.After(p.cfg.Grace):
-			p.decide(&fate{kind: wire.Crashed, message: "worker closed its stream: " + cause.Error(), guilty: -1})
-		}
+	}
+	if orderly && len(p.order) > 0 || !orderly && !isClosed(p.child.exited) {
+		p.decide(&fate{kind: wire.Crashed, message: "worker closed its stream: " + cause.Error(), guilty: -1})
 	}
 	p.bury()
 
@@ -458,13 +513,18 @@ func (p *process) obituary(cause error) {
 	}
 	p.last = l.message
 	begun := min(p.threads, len(p.order))
+	witness := p.blackBox()
 	for i, c := range p.order {
 		own := l
 		own.begun = i < begun && (f == nil || f.call == nil || f.call == c)
+		own.orderly = orderly
 		own.alone = len(p.order) == 1 // or the results of the one before may have been lost on their way
 		if f != nil && f.call == c {
 			own.guilty = f.guilty
 			own.alone = true
+		}
+		if item, seen := witness[c.id]; seen && own.begun && own.guilty < 0 {
+			own.guilty = c.base + max(c.got, item)
 		}
 		c.end.lost = &own
 		if p.closed {
@@ -476,7 +536,22 @@ func (p *process) obituary(cause error) {
 		close(c.done)
 	}
 	p.calls, p.order = nil, nil
+	p.shelf.close()
 	close(p.dead)
+}
+
+// blackBox returns which item each batch was at when the worker died, as far as the worker's entries tell: they may say anything.
+// With one thread they name the guilty item. With several, each is a suspect.
+func (p *process) blackBox() map[uint64]int {
+	if !p.shared || p.threads > 1 {
+		return nil
+	}
+	batch, item := p.shelf.arena.Entry(0).Read()
+	c := p.calls[batch]
+	if c == nil || item >= uint64(c.count) {
+		return nil
+	}
+	return map[uint64]int{batch: int(item)}
 }
 
 // outOfMemory reports whether a process's last words are those of a Go program that got no memory.

@@ -284,6 +284,9 @@ func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
 	case from == t.to: // all settled, whatever happened then
 	case lost == nil || !lost.begun:
 		r.repeat(t.block, from, t.to, false)
+	case lost.orderly && t.bounced < mostBounces: // it crossed the worker's end on its way
+		r.repeat(t.block, from, t.to, t.solo)
+		r.again[len(r.again)-1].bounced = t.bounced + 1
 	case lost.guilty >= t.done:
 		guilty := t.from + lost.guilty
 		r.repeat(t.block, from, guilty, false)
@@ -297,6 +300,9 @@ func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
 		}
 	}
 }
+
+// mostBounces is how often workers may end in order on a task before it counts as what ended them.
+const mostBounces = 3
 
 // repeat puts items of a block back among the tasks. Called with mu held.
 func (r *run[In, Out]) repeat(b *block[In, Out], from, to int, solo bool) {

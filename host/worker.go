@@ -34,11 +34,15 @@ type batch interface {
 	// caller's. apart asks for room of its own, whose results keep takes over: for a worker that may write there too late.
 	native(apart bool) (in, out any, ok bool)
 	keep(from, n int, out any, at int)
-	// pack encodes items from a place on into a column, until limit bytes are reached. A bad item ends the column before it;
-	// if it is the first, its error is returned instead.
-	pack(from, limit int) (column []byte, n int, bad *wire.ItemError)
+	// needs returns the bytes that the column takes which pack would make, 0 if only packing tells, and about those of its results.
+	needs(from, limit int) (items, results int)
+	// pack encodes items from a place on into a column, until limit bytes are reached: in room if they fit there. A bad item ends the
+	// column before it; if it is the first, its error is returned instead.
+	pack(from, limit int, room []byte) (column []byte, n int, bad *wire.ItemError)
 	// unpack takes n results from a column. Items that have failed are skipped.
 	unpack(from, n int, column []byte) error
+	// copies reports whether unpack copies the column at once, without looking at it.
+	copies() bool
 	// fail writes down the error of the item at a place.
 	fail(at int, e *wire.ItemError)
 	// settle says that the n items that come next have their outcome.
@@ -68,9 +72,10 @@ type loss struct {
 	signal   string
 	stderr   []string
 
-	begun  bool // the batch may have been running; otherwise none of its items was touched
-	alone  bool // no other batch may have been running
-	guilty int  // the place of the item that is known to be the cause, -1 if it is not known
+	begun   bool // the batch may have been running; otherwise none of its items was touched
+	orderly bool // the worker ended its stream as one does that has settled all it began
+	alone   bool // no other batch may have been running
+	guilty  int  // the place of the item that is known to be the cause, -1 if it is not known
 }
 
 // WorkerInfo is a snapshot of one worker.

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -66,11 +67,15 @@ func serve(w *Workload) {
 	s := newServer(w, hclog.New(&hclog.LoggerOptions{
 		Name: w.manifest.Name, Output: os.Stderr, JSONFormat: true, Level: hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)),
 	}))
+	s.arena = mapArena()
 	terminate := make(chan os.Signal, 2)
 	signal.Notify(terminate, terminateSignal)
 	go func() {
 		<-terminate
-		go s.leave() // running items end, the rest goes back to the host
+		if !s.opened.Load() {
+			os.Exit(0) // there is nothing to leave
+		}
+		s.leave() // running items end, the rest goes back to the host
 		<-terminate
 		os.Exit(1)
 	}()
@@ -80,6 +85,9 @@ func serve(w *Workload) {
 		GRPCServer:       s.listen,
 		Logger:           hclog.NewNullLogger(),
 	})
+	if s.orphaned.Load() {
+		killGroup() // a host that lives does so itself, when this process has ended
+	}
 }
 
 // watchParent ends this process, and those that it started, when the host is gone: its end of a pipe then closes, whatever
@@ -109,12 +117,27 @@ func watchParent() {
 	}()
 }
 
+// mapArena maps the memory that the host shares with this worker, if it does. Without it everything travels in messages.
+func mapArena() *arena.Arena {
+	fd, err := strconv.Atoi(os.Getenv(wire.EnvArena))
+	if err != nil {
+		return nil
+	}
+	file := os.NewFile(uintptr(fd), "arena")
+	defer file.Close() // the mapping stays
+	a, err := arena.Map(fd)
+	if err != nil {
+		return nil
+	}
+	return a
+}
+
 // forgetLaunch takes the host's words from the environment, so that a program which the workload starts does not take itself for
 // a worker of this host.
 func forgetLaunch() {
 	for _, kv := range os.Environ() {
 		key, _, _ := strings.Cut(kv, "=")
-		if key == wire.Handshake.MagicCookieKey || strings.HasPrefix(key, "PLUGIN_") || key == wire.EnvWorkload || key == wire.EnvAlive {
+		if key == wire.Handshake.MagicCookieKey || strings.HasPrefix(key, "PLUGIN_") || key == wire.EnvWorkload || key == wire.EnvAlive || key == wire.EnvArena {
 			_ = os.Unsetenv(key)
 		}
 	}

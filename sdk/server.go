@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 	"github.com/parhost/parhost/internal/work"
@@ -30,10 +31,15 @@ type server struct {
 	workload *Workload
 	logger   hclog.Logger
 	grpc     *grpc.Server
-	stderr   *os.File // the real one, before go-plugin puts a pipe in its place; nil in a process that is not the worker's own
+	arena    *arena.Arena // nil if there is none
+	stderr   *os.File     // the real one, before go-plugin puts a pipe in its place; nil in a process that is not the worker's own
 
 	opened  atomic.Bool
-	leaving atomic.Bool
+	leaving atomic.Bool // nothing more is to begin
+
+	terminating atomic.Bool // the process is to end
+	orphaned    atomic.Bool // the stream broke: there is no host any more
+	leaveOnce   sync.Once   // closes left
 
 	send struct {
 		sync.Mutex
@@ -43,11 +49,12 @@ type server struct {
 		sync.Mutex
 		byID map[uint64]*work.Job
 	}
-	pending sync.WaitGroup // jobs that are not settled
+	left chan struct{} // closed when the worker is leaving and has settled all it was given
 }
 
 func newServer(w *Workload, logger hclog.Logger) *server {
 	s := &server{workload: w, logger: logger, stderr: os.Stderr}
+	s.left = make(chan struct{})
 	s.jobs.byID = map[uint64]*work.Job{}
 	return s
 }
@@ -86,10 +93,19 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	if err != nil {
 		return s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Error: wire.Bound(err.Error(), wire.MaxMessageText)}}})
 	}
-	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{}}}); err != nil {
+	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Arena: s.arena != nil}}}); err != nil {
 		return err
 	}
-	err = s.receive(stream, instance, start)
+	received := make(chan error, 1)
+	go func() { received <- s.receive(stream, instance, start) }()
+	select {
+	case err = <-received:
+	case <-s.left: // a stream that ends well tells the host that what it sent last was not begun
+	}
+	s.orphaned.Store(err != nil)
+	s.send.Lock()
+	s.send.stream = nil
+	s.send.Unlock()
 	if err := instance.Close(context.WithoutCancel(stream.Context())); err != nil {
 		s.logger.Warn("teardown", "worker", start.GetWorker(), "err", err)
 	}
@@ -98,10 +114,10 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 
 // receive hands the batches to the threads, and returns when the host has closed its side and all batches are settled.
 func (s *server) receive(stream workerpb.WorkerService_WorkServer, instance work.Instance, start *workerpb.Start) error {
-	queue := make(chan *work.Job, queueLength)
+	queue := make(chan waiting, queueLength)
 	var threads sync.WaitGroup
-	for range max(1, start.GetThreads()) {
-		threads.Go(func() { s.thread(stream.Context(), instance, queue) })
+	for n := range max(1, start.GetThreads()) {
+		threads.Go(func() { s.thread(stream.Context(), instance, queue, s.arena.Entry(int(n))) })
 	}
 	defer threads.Wait()
 	defer close(queue)
@@ -117,33 +133,47 @@ func (s *server) receive(stream workerpb.WorkerService_WorkServer, instance work
 		}
 		switch m := req.GetMessage().(type) {
 		case *workerpb.WorkRequest_Batch:
-			j := s.job(m.Batch, start, logger)
+			j, err := s.job(m.Batch, start, logger)
+			if err != nil {
+				return status.Error(codes.InvalidArgument, err.Error())
+			}
 			s.jobs.Lock()
 			s.jobs.byID[m.Batch.GetId()] = j
-			s.pending.Add(1)
 			s.jobs.Unlock()
-			queue <- j
+			queue <- waiting{m.Batch.GetId(), j}
 		case *workerpb.WorkRequest_Cancel:
 			s.cancel(m.Cancel)
 		}
 	}
 }
 
-// thread runs one batch after the other. An item that ends its goroutine ends the thread: the worker is leaving then.
-func (s *server) thread(ctx context.Context, instance work.Instance, queue <-chan *work.Job) {
-	for j := range queue {
+// waiting is a batch that waits for a thread.
+type waiting struct {
+	id  uint64
+	job *work.Job
+}
+
+// thread runs one batch after the other, and keeps its entry in the black box, if it has one. An item that ends its goroutine ends
+// the thread: the worker is leaving then.
+func (s *server) thread(ctx context.Context, instance work.Instance, queue <-chan waiting, entry *arena.Entry) {
+	for next := range queue {
 		if s.leaving.Load() {
-			j.Settle(work.Part{Last: true, Leaving: true})
+			next.job.Settle(work.Part{Last: true, Leaving: true})
 			continue
 		}
 		func() {
 			done := false
 			defer func() {
 				if !done { // runtime.Goexit goes on behind this function; the batches that wait must not be forgotten
-					s.thread(ctx, instance, queue)
+					s.thread(ctx, instance, queue, entry)
 				}
 			}()
-			instance.Run(ctx, j)
+			if entry != nil {
+				entry.Begin(next.id)
+				next.job.Show(entry.Item())
+				defer entry.End()
+			}
+			instance.Run(ctx, next.job)
 			done = true
 			runtime.Gosched() // with one CPU the results would wait in gRPC's writer until the next batch is done
 		}()
@@ -151,7 +181,7 @@ func (s *server) thread(ctx context.Context, instance work.Instance, queue <-cha
 }
 
 // job turns a batch into a job whose parts go back over the stream.
-func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logger) *work.Job {
+func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logger) (*work.Job, error) {
 	j := &work.Job{
 		First:     int(b.GetFirst()),
 		Count:     int(b.GetCount()),
@@ -177,21 +207,25 @@ func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logg
 	if b.GetFormat() == workerpb.Format_FORMAT_JSON {
 		j.Format = work.JSON
 	}
-	return j
+	var err error
+	if b.GetItemsSize() > 0 {
+		if j.Items, err = s.arena.Bytes(b.GetItemsOffset(), b.GetItemsSize()); err != nil {
+			return nil, err
+		}
+	}
+	if b.GetRoomSize() > 0 {
+		j.Room, err = s.arena.Bytes(b.GetRoomOffset(), b.GetRoomSize())
+	}
+	return j, err
 }
 
 // settle sends one part of a batch.
 func (s *server) settle(batch uint64, p work.Part) {
-	if p.Last {
-		s.jobs.Lock()
-		delete(s.jobs.byID, batch)
-		s.jobs.Unlock()
-	}
 	if p.Leaving {
 		s.leaving.Store(true)
 	}
 	r := &workerpb.Results{
-		Batch: batch, From: uint32(p.From), Count: uint32(p.Count), Values: p.Values,
+		Batch: batch, From: uint32(p.From), Count: uint32(p.Count), Values: p.Values, RoomAt: uint64(p.RoomAt), RoomUsed: uint64(p.RoomUsed),
 		ItemNs: p.ItemNS, RunNs: p.RunNS, Last: p.Last, Leaving: s.leaving.Load(),
 	}
 	for i, e := range p.Errors {
@@ -199,13 +233,19 @@ func (s *server) settle(batch uint64, p work.Part) {
 	}
 	_ = s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: r}}) // a broken stream ends receive
 	if p.Last {
-		s.pending.Done()
+		s.jobs.Lock()
+		delete(s.jobs.byID, batch)
+		s.jobs.Unlock()
+		s.mayLeave()
 	}
 }
 
 func (s *server) respond(r *workerpb.WorkResponse) error {
 	s.send.Lock()
 	defer s.send.Unlock()
+	if s.send.stream == nil {
+		return io.ErrClosedPipe
+	}
 	return s.send.stream.Send(r)
 }
 
@@ -238,8 +278,17 @@ func (s *server) leave() {
 		j.HandBack()
 	}
 	s.jobs.Unlock()
-	s.pending.Wait()
-	s.stop()
+	s.terminating.Store(true)
+	s.mayLeave()
+}
+
+// mayLeave lets Work end, if that has been asked for and nothing is left to be settled.
+func (s *server) mayLeave() {
+	s.jobs.Lock()
+	defer s.jobs.Unlock()
+	if s.terminating.Load() && len(s.jobs.byID) == 0 {
+		s.leaveOnce.Do(func() { close(s.left) })
+	}
 }
 
 // restoreOutput undoes what go-plugin did to the standard streams: it put pipes there that nobody empties, so that a workload

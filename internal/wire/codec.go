@@ -19,9 +19,10 @@ type Codec[T any] struct {
 	// Kind names the encoding, as the manifest states it: "float64", "[]int32", "string", "bytes", "proto:NAME", "json".
 	Kind string
 
-	width     int  // bytes of one value when all values take the same, else 0
-	aligned   bool // values start at multiples of 8
-	unchecked bool // AppendJSON takes the caller's word that a text is JSON
+	width     int           // bytes of one value when all values take the same, else 0
+	aligned   bool          // values start at multiples of 8
+	unchecked bool          // AppendJSON takes the caller's word that a text is JSON
+	size      func(v T) int // of the packed form, nil if only encoding tells
 	append    func(dst []byte, v T) ([]byte, error)
 	decode    func(src []byte) (T, error)
 
@@ -46,6 +47,7 @@ func CodecOf[T any]() Codec[T] {
 		protoCodec(&c, t)
 	case t == reflect.TypeFor[json.RawMessage]():
 		c.unchecked = true
+		c.size = func(v T) int { return max(len("null"), len(*(*[]byte)(unsafe.Pointer(&v)))) }
 		rawCodec(&c)
 	case hasOwnText(t):
 	case numberKind(t) != "":
@@ -53,10 +55,12 @@ func CodecOf[T any]() Codec[T] {
 		numberCodec(&c, t)
 	case t.Kind() == reflect.String:
 		c.Kind = KindString
+		c.size = func(v T) int { return len(*(*string)(unsafe.Pointer(&v))) }
 		c.append = func(dst []byte, v T) ([]byte, error) { return append(dst, *(*string)(unsafe.Pointer(&v))...), nil }
 		c.decode = func(src []byte) (T, error) { s := string(src); return *(*T)(unsafe.Pointer(&s)), nil }
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !hasOwnText(t.Elem()):
 		c.Kind = KindBytes
+		c.size = func(v T) int { return len(*(*[]byte)(unsafe.Pointer(&v))) }
 		c.append = func(dst []byte, v T) ([]byte, error) { return append(dst, *(*[]byte)(unsafe.Pointer(&v))...), nil }
 		c.decode = func(src []byte) (T, error) { return *(*T)(unsafe.Pointer(&src)), nil }
 	case t.Kind() == reflect.Slice && numberKind(t.Elem()) != "" && !hasOwnText(t.Elem()):
@@ -92,6 +96,49 @@ func (c *Codec[T]) ReadFixed(dst []T, column []byte) error {
 	swapIfBigEndian(column, c.width)
 	copy(bytesOf(dst), column)
 	return nil
+}
+
+// Width is the number of bytes of one value of a fixed kind, else 0.
+func (c *Codec[T]) Width() int { return c.width }
+
+// ViewFixed returns the n values of a column of a fixed kind: in place if they lie where the type needs them, else a copy.
+func (c *Codec[T]) ViewFixed(column []byte, n int) ([]T, error) {
+	if len(column) == n*c.width && c.fits(column) {
+		return viewOf[T](column, n), nil
+	}
+	vs := make([]T, n)
+	return vs, c.ReadFixed(vs, column)
+}
+
+// RoomFixed returns room as n values of a fixed kind to be filled in, if it is large enough and lies where the type needs it.
+func (c *Codec[T]) RoomFixed(room []byte, n int) ([]T, bool) {
+	if n == 0 || len(room) < n*c.width || !c.fits(room) {
+		return nil, false
+	}
+	return viewOf[T](room, n), true
+}
+
+// fits reports whether b may hold values of a fixed kind as memory does.
+func (c *Codec[T]) fits(b []byte) bool {
+	return !bigEndian && uintptr(unsafe.Pointer(unsafe.SliceData(b)))%uintptr(c.width) == 0
+}
+
+func viewOf[T any](b []byte, n int) []T {
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
+}
+
+// Measure returns the bytes that the values of vs take when packed, if that is known without encoding them.
+func (c *Codec[T]) Measure(vs []T) (size int, known bool) {
+	if c.width > 0 {
+		return c.width * len(vs), true
+	}
+	if c.size == nil {
+		return 0, false
+	}
+	for _, v := range vs {
+		size += c.size(v)
+	}
+	return size, true
 }
 
 // Append appends the packed form of v to dst.
@@ -171,6 +218,7 @@ func KnownKind(kind string) bool {
 
 // sliceCodec reads a slice of numbers in place when its bytes lie where the type needs them, and copies it otherwise.
 func sliceCodec[T any](c *Codec[T], width int) {
+	c.size = func(v T) int { return len(*(*[]byte)(unsafe.Pointer(&v))) * width }
 	c.append = func(dst []byte, v T) ([]byte, error) {
 		s := *(*[]byte)(unsafe.Pointer(&v)) // a slice header, whatever the element
 		if len(s) == 0 {

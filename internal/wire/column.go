@@ -18,37 +18,50 @@ func headerBytes(n int) int { return align8(4 * n) }
 
 func align8(n int) int { return (n + 7) &^ 7 }
 
+// ColumnBytes is the most that a column of n values of size bytes together can take.
+func ColumnBytes(n, size int) int { return headerBytes(n) + size + 8*n }
+
 // ColumnWriter builds a column of values of varying length. The zero value is an empty column of unaligned values.
 type ColumnWriter struct {
+	buf     []byte // room for the table, then the values
+	head    int    // bytes of that room
 	lengths []uint32
-	data    []byte
 	start   int // where the value begun last starts
 	aligned bool
+	room    []byte // where buf began, if that was not the writer's own memory
 }
 
 // Reset empties the column. aligned says that each value starts at a multiple of 8.
 func (w *ColumnWriter) Reset(aligned bool) {
 	w.lengths = w.lengths[:0]
-	w.data = w.data[:0]
-	w.aligned = aligned
+	w.buf, w.head, w.room, w.aligned = nil, 0, nil, aligned
+}
+
+// ResetIn empties the column and lets the next one, of at most so many values, be built in room, as far as it goes: values that do
+// not fit move it to memory of the writer's own.
+func (w *ColumnWriter) ResetIn(aligned bool, room []byte, most int) {
+	w.Reset(aligned)
+	if head := headerBytes(most); len(room) > head {
+		w.buf, w.head, w.room = room[:head:len(room)], head, room
+	}
 }
 
 // Begin returns the buffer to append the next value to; hand it to [ColumnWriter.End], or drop it to add no value.
 func (w *ColumnWriter) Begin() []byte {
-	data := w.data
+	buf := w.buf
 	if w.aligned {
-		for len(data)%8 != 0 {
-			data = append(data, 0)
+		for len(buf)%8 != 0 {
+			buf = append(buf, 0)
 		}
 	}
-	w.start = len(data)
-	return data
+	w.start = len(buf)
+	return buf
 }
 
 // End adds what has been appended to data since Begin as one value, and returns its size in bytes.
 func (w *ColumnWriter) End(data []byte) int {
 	size := len(data) - w.start
-	w.data = data
+	w.buf = data
 	w.lengths = append(w.lengths, uint32(size))
 	return size
 }
@@ -60,17 +73,36 @@ func (w *ColumnWriter) Empty() { w.End(w.Begin()) }
 func (w *ColumnWriter) Len() int { return len(w.lengths) }
 
 // Size is the number of bytes that the column takes.
-func (w *ColumnWriter) Size() int { return headerBytes(len(w.lengths)) + len(w.data) }
+func (w *ColumnWriter) Size() int { return headerBytes(len(w.lengths)) + len(w.buf) - w.head }
 
-// Bytes returns the column in a new buffer, because a message may outlive the writer's next batch.
+// Bytes returns the column, in memory that the writer does not use again unless it is asked to.
 func (w *ColumnWriter) Bytes() []byte {
-	head := headerBytes(len(w.lengths))
-	out := make([]byte, head+len(w.data))
+	table := headerBytes(len(w.lengths))
+	if table > w.head {
+		out := make([]byte, table, table+len(w.buf)-w.head)
+		w.putTable(out)
+		return append(out, w.buf[w.head:]...)
+	}
+	out := w.buf[w.head-table:]
+	w.putTable(out)
+	return out
+}
+
+// putTable writes the lengths, and zeros up to the values.
+func (w *ColumnWriter) putTable(out []byte) {
 	for i, n := range w.lengths {
 		binary.LittleEndian.PutUint32(out[4*i:], n)
 	}
-	copy(out[head:], w.data)
-	return out
+	clear(out[4*len(w.lengths) : headerBytes(len(w.lengths))])
+}
+
+// InRoom returns where in the room that it was given the column lies, if it lies there.
+func (w *ColumnWriter) InRoom() (at, size int, ok bool) {
+	table := headerBytes(len(w.lengths))
+	if w.room == nil || table > w.head || &w.buf[:1][0] != &w.room[0] {
+		return 0, 0, false
+	}
+	return w.head - table, len(w.buf) - w.head + table, true
 }
 
 // Column reads a column of values of varying length, one after the other.

@@ -16,6 +16,8 @@ const (
 	EnvWorkload = "PARHOST_WORKLOAD"
 	// EnvAlive is the number of a file descriptor that reads as ended when the host is gone.
 	EnvAlive = "PARHOST_ALIVE_FD"
+	// EnvArena is the number of the file descriptor of the memory that the worker shares with the host.
+	EnvArena = "PARHOST_ARENA_FD"
 	// EnvMaxItemBytes is the largest item that the host sends.
 	EnvMaxItemBytes = "PARHOST_MAX_ITEM_BYTES"
 	// EnvLogLevel is hclog's level for the workload's logger.
@@ -37,6 +39,9 @@ const (
 // MessageSlack is what one message may hold beside its column: identifiers, and errors with their stacks. Both ends bound a
 // message by the largest item or result and this.
 const MessageSlack = 8 << 20
+
+// ArenaBytes is the size of a column from which on it travels through the arena: below it the message costs no more.
+const ArenaBytes = 4 << 10
 
 // BatchBytes is the size of a column above which a batch is cut and results are sent on: large enough that a message's own
 // cost does not show, small enough that a worker's pipe holds a few.

@@ -28,6 +28,7 @@ type Job struct {
 
 	In, Out any    // Native: []In, and []Out to fill, both of Count values
 	Items   []byte // Packed, JSON: the items as one column
+	Room    []byte // Packed, JSON: where results may be put; nil for nowhere
 
 	Timeout   time.Duration // of one item; 0 means none
 	Budget    time.Duration // after this long no further item is begun; 0 means never
@@ -39,9 +40,10 @@ type Job struct {
 	OnOverdue  func(item int)                   // called once for each item that passes Timeout; may be nil
 	Settle     func(Part)                       // gets consecutive parts, the last one with Last set
 
-	current     atomic.Int64 // the place of the running item
-	interrupted atomic.Bool  // something has been canceled: look under the lock
-	handBack    atomic.Bool  // no further item is to begin
+	own         atomic.Uint64                 // the place of the running item
+	shown       atomic.Pointer[atomic.Uint64] // where it is kept instead, for others to see
+	interrupted atomic.Bool                   // something has been canceled: look under the lock
+	handBack    atomic.Bool                   // no further item is to begin
 
 	mu       sync.Mutex // guards what follows
 	all      bool       // everything is canceled
@@ -55,7 +57,9 @@ type Job struct {
 // Part is what became of consecutive items of a job.
 type Part struct {
 	From, Count int
-	Values      []byte // Packed, JSON: the results as one column
+	Values      []byte // Packed, JSON: the results as one column; nil if they lie in the job's room
+	RoomAt      int    // where they lie there
+	RoomUsed    int    // and how many bytes they are; 0 if they do not
 	Errors      []*wire.ItemError
 	Places      []int // of Errors, in the job
 	ItemNS      []uint64
@@ -65,7 +69,17 @@ type Part struct {
 }
 
 // Current is the place of the item that is running, or that ran last.
-func (j *Job) Current() int { return int(j.current.Load()) }
+func (j *Job) Current() int { return int(j.running().Load()) }
+
+// Show keeps the place of the running item where others can see it. It is called before Run.
+func (j *Job) Show(place *atomic.Uint64) { j.shown.Store(place) }
+
+func (j *Job) running() *atomic.Uint64 {
+	if place := j.shown.Load(); place != nil {
+		return place
+	}
+	return &j.own
+}
 
 // Cancel ends the item at a place: its context if it is running, itself if it has not begun.
 func (j *Job) Cancel(item int) {

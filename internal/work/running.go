@@ -23,11 +23,12 @@ const errorBytes = 32
 // running is one job under way.
 type running[In, Out any] struct {
 	*instance[In, Out]
-	job  *Job
-	call *Call
-	one  func(context.Context, In) (Out, error)
-	src  source[In]
-	dst  sink[Out]
+	job     *Job
+	call    *Call
+	one     func(context.Context, In) (Out, error)
+	running *atomic.Uint64
+	src     source[In]
+	dst     sink[Out]
 
 	k       int       // the place of the running item
 	from    int       // of the first item not yet settled
@@ -45,6 +46,7 @@ type running[In, Out any] struct {
 func (r *running[In, Out]) run() {
 	j := r.job
 	j.overdue, j.between = -1, true
+	r.running = j.running()
 	r.begun = time.Now()
 	r.flushed = r.begun
 	if err := r.open(); err != nil {
@@ -172,7 +174,7 @@ func (r *running[In, Out]) full() bool { return r.dst.size()+r.weight >= wire.Ba
 // enter makes item k the running one, and reports whether it may begin.
 func (r *running[In, Out]) enter() bool {
 	j := r.job
-	j.current.Store(int64(r.k))
+	r.running.Store(uint64(r.k))
 	if j.call == r.call && j.Timeout == 0 && !j.interrupted.Load() {
 		return true
 	}
@@ -245,9 +247,10 @@ func (r *running[In, Out]) fail(k int, e *wire.ItemError) {
 // flush hands on all that is settled.
 func (r *running[In, Out]) flush(last bool) {
 	now := time.Now()
+	values, at, used := r.dst.take(r.job.Count - r.k)
 	p := Part{
 		From: r.from, Count: r.k - r.from,
-		Values: r.dst.take(), Errors: r.errs, Places: r.places, ItemNS: r.times,
+		Values: values, RoomAt: at, RoomUsed: used, Errors: r.errs, Places: r.places, ItemNS: r.times,
 		RunNS: uint64(now.Sub(r.flushed)), Last: last, Leaving: r.leaving,
 	}
 	r.from, r.errs, r.places, r.times, r.flushed, r.weight = r.k, nil, nil, nil, now, 0

@@ -14,15 +14,14 @@ type source[In any] struct {
 	decode func([]byte) (In, error)
 }
 
-// openSource lays out the items of j. Fixed kinds are copied into a slice at once; others are decoded one by one, so that an
-// item that does not decode spoils no other.
+// openSource lays out the items of j. Fixed kinds are read in place; others are decoded one by one, so that an item that does not
+// decode spoils no other.
 func openSource[In any](c *wire.Codec[In], j *Job) (s source[In], err error) {
 	switch {
 	case j.Format == Native:
 		s.native = j.In.([]In)
 	case j.Format == Packed && c.Fixed():
-		s.native = make([]In, j.Count)
-		return s, c.ReadFixed(s.native, j.Items)
+		s.native, err = c.ViewFixed(j.Items, j.Count)
 	case j.Format == Packed:
 		s.decode = c.Decode
 		s.column, err = wire.OpenColumn(j.Items, j.Count, c.Aligned())
@@ -60,21 +59,32 @@ type sink[Out any] struct {
 	encode func([]byte, Out) ([]byte, error)
 	fill   int // results put into native
 	format Format
+	room   []byte // the job's
+	at     int    // of the room: what lies before has been taken
+	inRoom bool   // native lies in the room
 }
 
 func (s *sink[Out]) open(c *wire.Codec[Out], j *Job) {
-	s.codec, s.format = c, j.Format
+	s.codec, s.format, s.room = c, j.Format, j.Room
 	switch {
 	case j.Format == Native:
 		s.native = j.Out.([]Out)
 	case j.Format == Packed && c.Fixed():
-		s.native = make([]Out, j.Count)
+		if s.native, s.inRoom = c.RoomFixed(j.Room, j.Count); !s.inRoom {
+			s.native = make([]Out, j.Count)
+		}
 	case j.Format == Packed:
 		s.encode = c.Append
-		s.column.Reset(c.Aligned())
+		s.reset(j.Count)
 	default:
 		s.encode = c.AppendJSON
+		s.reset(j.Count)
 	}
+}
+
+// reset begins the next column, of at most so many values, in what is left of the room.
+func (s *sink[Out]) reset(most int) {
+	s.column.ResetIn(s.format == Packed && s.codec.Aligned(), s.room[min(s.at, len(s.room)):], most)
 }
 
 // put adds a result, or says why it cannot travel.
@@ -121,20 +131,29 @@ func (s *sink[Out]) size() int {
 	return s.column.Size()
 }
 
-// take returns the results since the last take as one column, nil for Go values.
-func (s *sink[Out]) take() []byte {
+// take returns the results since the last take as one column: nil for Go values, or its place in the room if it lies there. At
+// most so many results are to come.
+func (s *sink[Out]) take(most int) (column []byte, at, used int) {
 	switch {
 	case s.format == Native:
-		return nil
-	case s.encode == nil:
-		b := s.codec.AppendFixed(nil, s.native[:s.fill])
+		return nil, 0, 0
+	case s.inRoom:
+		at, used = s.at, s.fill*s.codec.Width()
+		s.at += used
 		s.native, s.fill = s.native[s.fill:], 0
-		return b
-	default:
-		b := s.column.Bytes()
-		s.column.Reset(s.format == Packed && s.codec.Aligned())
-		return b
+		return nil, at, used
+	case s.encode == nil:
+		column = s.codec.AppendFixed(nil, s.native[:s.fill])
+		s.native, s.fill = s.native[s.fill:], 0
+		return column, 0, 0
 	}
+	column = s.column.Bytes()
+	if from, size, ok := s.column.InRoom(); ok {
+		column, at, used = nil, s.at+from, size
+		s.at = (at + used + 7) &^ 7
+	}
+	s.reset(most)
+	return column, at, used
 }
 
 // recoverItem turns a panic into an item's error.

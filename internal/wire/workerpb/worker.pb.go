@@ -662,7 +662,9 @@ func (x *Start) GetMaxResultBytes() uint64 {
 type Ready struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty when the worker is ready.
-	Error         string `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	// The worker has mapped the arena: items may come, and results may go, through it.
+	Arena         bool `protobuf:"varint,2,opt,name=arena,proto3" json:"arena,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -704,6 +706,13 @@ func (x *Ready) GetError() string {
 	return ""
 }
 
+func (x *Ready) GetArena() bool {
+	if x != nil {
+		return x.Arena
+	}
+	return false
+}
+
 // Batch is consecutive items that are run one after the other.
 type Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -720,7 +729,13 @@ type Batch struct {
 	// The time of each item is wanted, not only their sum.
 	Timed bool `protobuf:"varint,7,opt,name=timed,proto3" json:"timed,omitempty"`
 	// When the batch has run this long, the worker hands the items it has not begun back to the host; 0 means never.
-	BudgetNs      uint64 `protobuf:"varint,8,opt,name=budget_ns,json=budgetNs,proto3" json:"budget_ns,omitempty"`
+	BudgetNs uint64 `protobuf:"varint,8,opt,name=budget_ns,json=budgetNs,proto3" json:"budget_ns,omitempty"`
+	// The items' column lies in the arena, not in this message; the size is 0 if it does not.
+	ItemsOffset uint64 `protobuf:"varint,9,opt,name=items_offset,json=itemsOffset,proto3" json:"items_offset,omitempty"`
+	ItemsSize   uint64 `protobuf:"varint,10,opt,name=items_size,json=itemsSize,proto3" json:"items_size,omitempty"`
+	// Room for results in the arena; the size is 0 if there is none.
+	RoomOffset    uint64 `protobuf:"varint,11,opt,name=room_offset,json=roomOffset,proto3" json:"room_offset,omitempty"`
+	RoomSize      uint64 `protobuf:"varint,12,opt,name=room_size,json=roomSize,proto3" json:"room_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -811,6 +826,34 @@ func (x *Batch) GetBudgetNs() uint64 {
 	return 0
 }
 
+func (x *Batch) GetItemsOffset() uint64 {
+	if x != nil {
+		return x.ItemsOffset
+	}
+	return 0
+}
+
+func (x *Batch) GetItemsSize() uint64 {
+	if x != nil {
+		return x.ItemsSize
+	}
+	return 0
+}
+
+func (x *Batch) GetRoomOffset() uint64 {
+	if x != nil {
+		return x.RoomOffset
+	}
+	return 0
+}
+
+func (x *Batch) GetRoomSize() uint64 {
+	if x != nil {
+		return x.RoomSize
+	}
+	return 0
+}
+
 // Cancel ends a whole batch, or one item of it.
 type Cancel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -882,7 +925,11 @@ type Results struct {
 	// No item of the batch follows. Items that were not settled have not been begun: the host runs them elsewhere.
 	Last bool `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`
 	// The worker is not to be used any more (an item panicked), and asks to be replaced.
-	Leaving       bool `protobuf:"varint,9,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	Leaving bool `protobuf:"varint,9,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	// The results' column lies in the room that the batch was given, not in this message: from this place of the room on. The size
+	// is 0 if it does not.
+	RoomAt        uint64 `protobuf:"varint,10,opt,name=room_at,json=roomAt,proto3" json:"room_at,omitempty"`
+	RoomUsed      uint64 `protobuf:"varint,11,opt,name=room_used,json=roomUsed,proto3" json:"room_used,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -978,6 +1025,20 @@ func (x *Results) GetLeaving() bool {
 		return x.Leaving
 	}
 	return false
+}
+
+func (x *Results) GetRoomAt() uint64 {
+	if x != nil {
+		return x.RoomAt
+	}
+	return 0
+}
+
+func (x *Results) GetRoomUsed() uint64 {
+	if x != nil {
+		return x.RoomUsed
+	}
+	return 0
 }
 
 type ItemError struct {
@@ -1227,9 +1288,10 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x05Start\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\rR\x06worker\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\rR\athreads\x12(\n" +
-	"\x10max_result_bytes\x18\x03 \x01(\x04R\x0emaxResultBytes\"\x1d\n" +
+	"\x10max_result_bytes\x18\x03 \x01(\x04R\x0emaxResultBytes\"3\n" +
 	"\x05Ready\x12\x14\n" +
-	"\x05error\x18\x01 \x01(\tR\x05error\"\xe0\x01\n" +
+	"\x05error\x18\x01 \x01(\tR\x05error\x12\x14\n" +
+	"\x05arena\x18\x02 \x01(\bR\x05arena\"\xe0\x02\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x14\n" +
@@ -1238,11 +1300,18 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x05items\x18\x05 \x01(\fR\x05items\x12&\n" +
 	"\x0fitem_timeout_ns\x18\x06 \x01(\x04R\ritemTimeoutNs\x12\x14\n" +
 	"\x05timed\x18\a \x01(\bR\x05timed\x12\x1b\n" +
-	"\tbudget_ns\x18\b \x01(\x04R\bbudgetNs\"@\n" +
+	"\tbudget_ns\x18\b \x01(\x04R\bbudgetNs\x12!\n" +
+	"\fitems_offset\x18\t \x01(\x04R\vitemsOffset\x12\x1d\n" +
+	"\n" +
+	"items_size\x18\n" +
+	" \x01(\x04R\titemsSize\x12\x1f\n" +
+	"\vroom_offset\x18\v \x01(\x04R\n" +
+	"roomOffset\x12\x1b\n" +
+	"\troom_size\x18\f \x01(\x04R\broomSize\"@\n" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x17\n" +
 	"\x04item\x18\x02 \x01(\rH\x00R\x04item\x88\x01\x01B\a\n" +
-	"\x05_item\"\xee\x01\n" +
+	"\x05_item\"\xa4\x02\n" +
 	"\aResults\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\rR\x04from\x12\x14\n" +
@@ -1252,7 +1321,10 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\aitem_ns\x18\x06 \x03(\x04R\x06itemNs\x12\x15\n" +
 	"\x06run_ns\x18\a \x01(\x04R\x05runNs\x12\x12\n" +
 	"\x04last\x18\b \x01(\bR\x04last\x12\x18\n" +
-	"\aleaving\x18\t \x01(\bR\aleaving\"\xa1\x01\n" +
+	"\aleaving\x18\t \x01(\bR\aleaving\x12\x17\n" +
+	"\aroom_at\x18\n" +
+	" \x01(\x04R\x06roomAt\x12\x1b\n" +
+	"\troom_used\x18\v \x01(\x04R\broomUsed\"\xa1\x01\n" +
 	"\tItemError\x12\x12\n" +
 	"\x04item\x18\x01 \x01(\rR\x04item\x12$\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x10.parhost.v1.KindR\x04kind\x12\x18\n" +

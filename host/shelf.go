@@ -1,0 +1,106 @@
+package host
+
+import (
+	"os"
+	"sync"
+
+	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// arenaBytes is the address space of one worker's arena. Memory is taken only where something has been put.
+const arenaBytes = 1 << 30
+
+// keepBytes of an arena stay in memory once everything has been taken from it; what lies behind goes back to the system.
+const keepBytes = 32 << 20
+
+// shelf is the host's side of a worker's arena: it alone says what lies where.
+type shelf struct {
+	arena *arena.Arena
+	file  *os.File // what the worker inherits
+	slots *arena.Slots
+
+	mu     sync.Mutex
+	held   int  // lendings under way
+	high   int  // the end of the furthest slot since the arena was last empty
+	closed bool // to be unmapped when nothing is held
+}
+
+// openShelf makes an arena, or returns nil where there is no means to: everything then travels in messages.
+func openShelf() *shelf {
+	a, file, err := arena.New(arenaBytes)
+	if err != nil {
+		return nil
+	}
+	return &shelf{arena: a, file: file, slots: arena.NewSlots(arenaBytes)}
+}
+
+// place is the memory of one batch: its items' column, and room for its results.
+type lending struct {
+	items, room arena.Slot
+}
+
+// lend takes slots for a column of size bytes and for results, either of which may come to nothing when there is no room.
+func (s *shelf) lend(items, results int) lending {
+	var l lending
+	if s == nil || items < wire.ArenaBytes && results < wire.ArenaBytes {
+		return l
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return l
+	}
+	if items >= wire.ArenaBytes {
+		l.items, _ = s.slots.Take(items)
+	}
+	l.room, _ = s.slots.Take(results)
+	s.held++
+	s.high = max(s.high, l.items.Offset+l.items.Size, l.room.Offset+l.room.Size)
+	return l
+}
+
+// memory returns the bytes of a slot, nil if it is none.
+func (s *shelf) memory(slot arena.Slot) []byte {
+	if s == nil || slot.Size == 0 {
+		return nil
+	}
+	return s.arena.Slot(slot)
+}
+
+// giveBack takes a lending back, when the worker has no more to do with it or is dead.
+func (s *shelf) giveBack(l lending) {
+	if l == (lending{}) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slots.Give(l.items)
+	s.slots.Give(l.room)
+	s.held--
+	switch {
+	case s.held > 0:
+	case s.closed:
+		_ = s.arena.Close()
+	case s.high > keepBytes:
+		_ = s.arena.Release(s.file, keepBytes) // costs memory alone if it fails
+		s.high = 0
+	}
+}
+
+// close unmaps the arena as soon as nobody holds a part of it. The worker must be dead.
+func (s *shelf) close() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	_ = s.file.Close()
+	if s.held == 0 {
+		_ = s.arena.Close()
+	}
+}

@@ -1,0 +1,26 @@
+//go:build !linux
+
+package arena
+
+import (
+	"errors"
+	"os"
+	"runtime"
+)
+
+// Arena is the memory, mapped. There is none here.
+type Arena struct{ mem []byte }
+
+var errNotSupported = errors.New("no sealed shared memory on " + runtime.GOOS)
+
+// New has no means here.
+func New(int) (*Arena, *os.File, error) { return nil, nil, errNotSupported }
+
+// Map has no means here.
+func Map(int) (*Arena, error) { return nil, errNotSupported }
+
+// Close unmaps the arena.
+func (a *Arena) Close() error { return nil }
+
+// Release gives memory back.
+func (a *Arena) Release(*os.File, int) error { return nil }
