@@ -98,3 +98,31 @@ func (s *sizer) timed() bool {
 	defer s.mu.Unlock()
 	return s.largest == 0 || s.item > 10*time.Microsecond
 }
+
+// pace is what a pool's runs have learnt of its items' time, so that the next run need not begin with a batch of one.
+type pace struct {
+	mu      sync.Mutex
+	item    time.Duration
+	largest int
+}
+
+// begin gives a sizer what is known. Only for short items does that matter; and should they be longer this time, their batches hand
+// the rest back.
+func (p *pace) begin(s *sizer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.item < batchTime/growth {
+		s.item, s.largest = p.item, p.largest
+	}
+}
+
+// end learns from a sizer whose run is over. Single items have nothing to teach: their time is mostly that of looking at it.
+func (p *pace) end(s *sizer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.largest > 1 {
+		p.item, p.largest = s.item, s.largest
+	}
+}

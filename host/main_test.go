@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 // modes are the modes that keep the same promises.
 var modes = []host.Mode{host.Process, host.Goroutine, host.Sequential}
 
-// pools runs a test on a pool in every mode.
+// pools runs a test on a pool in every mode, and on processes that share no memory with their host.
 func pools(t *testing.T, cfg host.Config, test func(t *testing.T, p *host.Pool)) {
 	t.Helper()
 	for _, mode := range modes {
@@ -52,6 +52,11 @@ func pools(t *testing.T, cfg host.Config, test func(t *testing.T, p *host.Pool))
 			test(t, open(t, cfg))
 		})
 	}
+	t.Run("process, inline", func(t *testing.T) {
+		cfg := cfg
+		cfg.Mode, cfg.Inline = host.Process, true
+		test(t, open(t, cfg))
+	})
 }
 
 // open opens a pool for the length of the test.

@@ -15,6 +15,7 @@ type Pool struct {
 	cfg      Config
 	launcher *launcher // nil unless mode is Process
 	lender   lender
+	pace     pace
 	lock     *sync.Mutex // shared by goroutine workers of a workload that is not concurrent
 
 	described sync.Once

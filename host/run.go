@@ -73,6 +73,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		in, out := p.cfg.Workload.Core().Types()
 		r.native = in == reflect.TypeFor[In]() && out == reflect.TypeFor[Out]()
 	}
+	p.pace.begin(&r.sizer)
 	ctx, r.end = context.WithCancelCause(ctx)
 	return r, ctx
 }
@@ -426,6 +427,7 @@ var errTaken = errors.New("no more results are wanted")
 // take yields the blocks as they become complete. It returns why the run ended early, or nil, when nothing of the run is under
 // way any more.
 func (r *run[In, Out]) take(yield func(*block[In, Out]) bool) error {
+	defer r.pool.pace.end(&r.sizer)
 	defer r.lanes.Wait()
 	defer r.fail(errTaken)
 	defer r.unheed()

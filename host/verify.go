@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -69,14 +70,14 @@ func Describe(ctx context.Context, cfg Config) (Manifest, error) {
 	return manifestOf(answer.GetManifest()), nil
 }
 
-// CheckTempDir says whether a pool can keep its sockets in a folder, "" being the system's for temporary files: it must be
-// writable, and its path short enough.
-func CheckTempDir(dir string) error {
+// CheckTempDir says whether a pool can keep its sockets in a folder, which must be writable and have a path that is short enough. It
+// returns the folder that would be used: dir itself or, for "", that which the default comes to.
+func CheckTempDir(dir string) (string, error) {
 	private, err := privateDir(dir)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return os.Remove(private)
+	return filepath.Dir(private), os.Remove(private)
 }
 
 // openProbe opens a launcher for one process at a time.

@@ -68,10 +68,10 @@ func TestVerifyOfWhatIsNoPluginIsAStartError(t *testing.T) {
 }
 
 func TestCheckTempDir(t *testing.T) {
-	if err := host.CheckTempDir(""); err != nil {
+	if _, err := host.CheckTempDir(""); err != nil {
 		t.Errorf("the system's folder: %v", err)
 	}
-	if err := host.CheckTempDir(filepath.Join(t.TempDir(), "nosuch")); err == nil {
+	if _, err := host.CheckTempDir(filepath.Join(t.TempDir(), "nosuch")); err == nil {
 		t.Error("a folder that is not there: got no error")
 	}
 	if runtime.GOOS == "windows" {
@@ -81,8 +81,12 @@ func TestCheckTempDir(t *testing.T) {
 	if err := os.Mkdir(long, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := host.CheckTempDir(long); err == nil || !strings.Contains(err.Error(), "limit") {
+	if _, err := host.CheckTempDir(long); err == nil || !strings.Contains(err.Error(), "limit") {
 		t.Errorf("a folder with a long path: got %v, want the limit", err)
+	}
+	t.Setenv("TMPDIR", long)
+	if used, err := host.CheckTempDir(""); err != nil || used != "/tmp" {
+		t.Errorf("a default with a long path: got %q, %v, want /tmp", used, err)
 	}
 	if entries, err := os.ReadDir(long); err != nil || len(entries) > 0 {
 		t.Errorf("%v was left behind (%v)", entries, err)

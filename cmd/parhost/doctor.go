@@ -138,9 +138,10 @@ func (d *diagnosis) plugins(ctx context.Context, dirs []string) {
 		}
 		d.add(f)
 	}
-	f := finding{"plugins", "temporary files", true, os.TempDir() + ": writable, short enough", "each pool keeps its sockets in a private folder there"}
-	if err := host.CheckTempDir(""); err != nil {
-		f.OK, f.Found = false, err.Error()
+	used, err := host.CheckTempDir("")
+	f := finding{"plugins", "temporary files", err == nil, used + ": writable, short enough", "each pool keeps its sockets in a private folder there"}
+	if err != nil {
+		f.Found = err.Error()
 	}
 	d.add(f)
 	f = finding{"plugins", "go command", false, "not found in PATH", "builds plugins given as a folder (--plugin ./DIR); other plugins do not need it"}

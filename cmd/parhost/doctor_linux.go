@@ -93,7 +93,7 @@ func systemFindings() []finding {
 	add("parent-death signal", "workers end with their host, whatever ends it", probeParentDeath)
 	add("pidfd", "Go's signals reach the process that was started, not another that got its number", probePidfd)
 	add("subreaper", notUsed+"collects what a worker's detached processes leave behind", probeSubreaper)
-	add("memfd", notUsed+"shares large items with a worker without copying them", probeMemfd)
+	add("memfd", "items and results of 4 KiB and more go through memory that host and worker share", probeMemfd)
 	list = append(list, cgroupFindings()...)
 	add("user namespaces", notUsed+"give a worker a root folder, processes and a network of its own without privileges", probeUserNamespace)
 	add("Landlock", notUsed+"limits the files that a worker can reach", probeLandlock)
