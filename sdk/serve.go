@@ -123,9 +123,8 @@ func mapArena() *arena.Arena {
 	if err != nil {
 		return nil
 	}
-	file := os.NewFile(uintptr(fd), "arena")
-	defer file.Close() // the mapping stays
 	a, err := arena.Map(fd)
+	_ = os.NewFile(uintptr(fd), "arena").Close() // the mapping stays
 	if err != nil {
 		return nil
 	}

@@ -47,6 +47,7 @@ const (
 // Method names a way to reduce a sequence.
 type Method string
 
+// The methods.
 const (
 	FromLeft Method = "left" // [Fold]
 	ByTree   Method = "tree" // [Tree]

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/bits"
+	"slices"
 )
 
 // Op names an associative operation on two integers.
@@ -97,9 +98,8 @@ func lcm(z, x, y *big.Int) {
 // mod returns |x| mod m. It writes no quotient, which makes it three times faster than big.Int.Rem.
 func mod(x *big.Int, m uint) uint {
 	var rest uint
-	words := x.Bits()
-	for i := len(words) - 1; i >= 0; i-- {
-		_, rest = bits.Div(rest, uint(words[i]), m)
+	for _, word := range slices.Backward(x.Bits()) {
+		_, rest = bits.Div(rest, uint(word), m)
 	}
 	return rest
 }
