@@ -195,7 +195,9 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	p.calls[c.id] = c
 	p.order = append(p.order, c)
 	p.mu.Unlock()
-	defer p.watchSend(ctx, c)()
+	if len(column) > wire.WindowBytes/8 { // the stream's window has room for smaller ones, whatever the worker does
+		defer p.watchSend(ctx, c)()
+	}
 	// An error of Send means that the stream has ended; the receiver learns why and settles the call.
 	m := &workerpb.Batch{
 		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,

@@ -257,6 +257,9 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 	t.begun = time.Now()
 	end := at.worker.run(ctx, t)
 	p.lender.release(at, end)
+	if end.err == nil && ctx.Err() != nil { // its items may have ended as canceled before anybody else noticed
+		end.err = context.Cause(ctx)
+	}
 	if end.err != nil {
 		r.fail(p.lender.reason(end.err))
 		return
@@ -269,7 +272,7 @@ func (r *run[In, Out]) put() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lent--
-	if r.err != nil && r.lent == 0 {
+	if r.lent == 0 {
 		r.ready.Broadcast()
 	}
 }
@@ -459,11 +462,8 @@ func (r *run[In, Out]) complete() (*block[In, Out], error) {
 			r.blocks = r.blocks[1:]
 			return b, nil
 		}
-		if r.err != nil && r.lent == 0 {
-			return nil, r.err
-		}
-		if r.taking == 0 && len(r.queue) == 0 && !r.open {
-			return nil, nil
+		if over := r.taking == 0 && len(r.queue) == 0 && !r.open; r.lent == 0 && (over || r.err != nil) {
+			return nil, r.err // once no lane has anything to add: the last one may say that the run has failed
 		}
 		r.ready.Wait()
 	}

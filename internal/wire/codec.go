@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -38,9 +39,21 @@ const (
 	kindProto  = "proto:"
 )
 
+// codecs keeps what CodecOf has found out, by type: looking at a type takes longer than sending one item of it.
+var codecs sync.Map
+
 // CodecOf returns the codec of T. It looks at the type only, so it always succeeds.
 func CodecOf[T any]() Codec[T] {
 	t := reflect.TypeFor[T]()
+	if known, ok := codecs.Load(t); ok {
+		return *known.(*Codec[T])
+	}
+	c := codecOf[T](t)
+	codecs.Store(t, &c)
+	return c
+}
+
+func codecOf[T any](t reflect.Type) Codec[T] {
 	c := Codec[T]{Kind: KindJSON, append: marshalJSON[T], decode: unmarshalJSON[T], appendJSON: marshalJSON[T], decodeJSON: unmarshalJSON[T]}
 	switch {
 	case t.Kind() == reflect.Pointer && t.Implements(reflect.TypeFor[proto.Message]()): // an interface says too little to decode into

@@ -73,7 +73,7 @@ func (r *running[In, Out]) run() {
 	default:
 		r.one = r.funcs.One
 	}
-	if j.Budget > 0 {
+	if j.Budget > 0 && j.Count > 1 { // one is always allowed
 		t := time.AfterFunc(j.Budget, func() { r.late.Store(true) })
 		defer t.Stop()
 	}
