@@ -12,11 +12,13 @@ TOOLS := \
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 # One empty file for each tool and version says that .bin holds it: .bin/buf@v1.75.0.
 STAMPS := $(addprefix .bin/,$(notdir $(TOOLS)))
+# Only bench-micro needs it.
+BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate fuzz picture man
+.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate fuzz bench bench-micro picture man
 
 check: check-tidy check-nolint vet check-format check-generated lint cross test
 
@@ -58,8 +60,8 @@ test:
 
 tools: $(STAMPS)
 
-$(STAMPS):
-	GOBIN="$(CURDIR)/.bin" go install $(filter %/$(@F),$(TOOLS))
+$(STAMPS) .bin/$(notdir $(BENCHSTAT)):
+	GOBIN="$(CURDIR)/.bin" go install $(filter %/$(@F),$(TOOLS) $(BENCHSTAT))
 	rm -f .bin/$(firstword $(subst @, ,$(@F)))@*
 	touch $@
 
@@ -78,6 +80,22 @@ fuzz:
 		echo "$$file $${name#func }"; \
 		go test "$$(dirname "$$file")" -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME); \
 	done
+
+# parhost against its peers, which are set up first: writes bench/RESULTS.md and bench/results.svg. BENCH takes flags, such as
+# '-rows sqrt -out ""'.
+BENCH ?=
+bench:
+	bench/peers/setup
+	go build -o .bin/bench/bench ./bench
+	.bin/bench/bench -out bench $(BENCH)
+
+# The layers one by one. BASE is the output of an earlier run, kept under another name, to compare with.
+COUNT ?= 10
+BASE ?=
+bench-micro: .bin/$(notdir $(BENCHSTAT))
+	@mkdir -p .bin/bench
+	go test -run '^$$' -bench . -count $(COUNT) ./internal/... ./sdk ./host ./plugins/sqrt ./plugins/reduce | tee .bin/bench/micro.txt
+	.bin/benchstat $(BASE) .bin/bench/micro.txt
 
 # The README's picture, of a real run.
 picture:

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/plugins/reduce"
+)
+
+// reduceRow is the notebook's: two processes draw numbers and multiply them.
+func reduceRow() row {
+	const tree, fold, processes = ours + ", tree", ours + ", left fold", "two multiprocessing.Process"
+	return row{
+		name:  "reduce",
+		title: "the product of 50 000 random numbers, twice",
+		about: "Two processes draw 50 000 numbers below 1 000 000 each and multiply them; starting and ending the processes counts. Python folds from the left, as parhost can; by default it multiplies in a tree. The seeds are given and both draw the same numbers.",
+		size:  50_000, small: 500,
+		timed: 2,
+		want: func(ctx context.Context, _ *lab, n int) (string, error) {
+			var products [2]string
+			for i := range products {
+				var err error
+				if products[i], err = reduce.Run(ctx, reduceItem(n, i, reduce.ByTree)); err != nil {
+					return "", err
+				}
+			}
+			return remainders(products[:])
+		},
+		contenders: []contender{
+			reduced(tree, reduce.ByTree),
+			reduced(fold, reduce.FromLeft),
+			peer(processes, "mp_process", "fold"),
+		},
+		goals: []goal{
+			timesFaster(tree, 20, processes),
+			timesFaster(fold, 4, processes),
+		},
+	}
+}
+
+func reduceItem(n, i int, method reduce.Method) reduce.Item {
+	return reduce.Item{Number: &n, Seed: big.NewInt(int64(i + 1)), Method: method}
+}
+
+func reduced(name string, method reduce.Method) contender {
+	return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
+		var products [2]string
+		samples, err := sample(l, func() error {
+			pool, err := host.Open(ctx, host.Config{Workload: reduce.Workload, Workers: len(products)})
+			if err != nil {
+				return err
+			}
+			defer pool.Close()
+			g, ctx := errgroup.WithContext(ctx)
+			for i := range products {
+				g.Go(func() (err error) {
+					products[i], err = host.Do[reduce.Item, string](ctx, pool, reduceItem(n, i, method))
+					return err
+				})
+			}
+			return g.Wait()
+		})
+		if err != nil {
+			return turn{}, err
+		}
+		answer, err := remainders(products[:])
+		return turn{samples: samples, answer: answer}, err
+	}}
+}
+
+// remainders makes an answer of products that Python, too, can write quickly.
+func remainders(products []string) (string, error) {
+	modulus := new(big.Int).SetUint64(1<<61 - 1)
+	var parts []string
+	for _, p := range products {
+		v, ok := new(big.Int).SetString(p, 10)
+		if !ok {
+			return "", fmt.Errorf("%.40q is no number", p)
+		}
+		parts = append(parts, v.Mod(v, modulus).String())
+	}
+	return strings.Join(parts, " "), nil
+}

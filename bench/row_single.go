@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/plugins/sqrt"
+)
+
+// singleRow is the way of one item there and back.
+func singleRow() row {
+	return row{
+		name:  "single",
+		title: "one item at a time, warm, p50",
+		about: "2000 roots, each asked for when the one before is there: the median time of one.",
+		size:  2000, small: 100,
+		timed: 1,
+		want:  wantRoots,
+		contenders: []contender{
+			{name: ours, turn: single},
+			peer(mpApply, "mp_pool", "apply"),
+			{name: goPlugin, turn: plainSingle},
+		},
+		goals: []goal{
+			atMost(50 * time.Microsecond),
+			timesFaster(ours, 1, mpApply),
+			timesFaster(ours, 1, goPlugin),
+		},
+	}
+}
+
+func single(ctx context.Context, _ *lab, n int) (turn, error) {
+	pool, err := host.Open(ctx, host.Config{Workload: sqrt.Workload, Workers: 2})
+	if err != nil {
+		return turn{}, err
+	}
+	defer pool.Close()
+	samples, results, err := each(numbers(n), func(x float64) (float64, error) { return host.Do[float64, float64](ctx, pool, x) })
+	return turn{samples: samples, answer: digest(results)}, err
+}
+
+func plainSingle(ctx context.Context, _ *lab, n int) (turn, error) {
+	call, stop, err := startPlain()
+	if err != nil {
+		return turn{}, err
+	}
+	defer stop()
+	samples, results, err := each(numbers(n), func(x float64) (float64, error) { return call(ctx, x) })
+	return turn{samples: samples, answer: digest(results)}, err
+}

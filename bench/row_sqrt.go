@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/plugins/sqrt"
+)
+
+// sqrtRow is the work that costs nothing but its dispatch.
+func sqrtRow() row {
+	return row{
+		name:  "sqrt",
+		title: "sqrt × 100 000, warm",
+		about: "The roots of 0 to 99 999 in a warm pool of 2 processes (or threads, or goroutines), as a list in, list out call of each library.",
+		size:  100_000, small: 2000,
+		want: wantRoots,
+		contenders: []contender{
+			pooled(ours, host.Config{Workload: sqrt.Workload, Workers: 2}, numberItems),
+			pooled("parhost, goroutine mode", host.Config{Workload: sqrt.Workload, Workers: 2, Mode: host.Goroutine}, numberItems),
+			grouped("errgroup, a goroutine an item", numberItems, math.Sqrt),
+			{name: "errgroup, 2 halves", turn: halves},
+			{name: goPlugin, turn: plainSqrt},
+			peer(mpMap, "mp_pool", "map"),
+			peer(mpSingly, "mp_pool", "chunksize1"),
+			peer("ProcessPoolExecutor, chunksize 1000", "futures_executor", "map"),
+			peer(loky, "joblib_parallel", "processes", "joblib"),
+			peer("joblib, threads", "joblib_parallel", "threads", "joblib"),
+			peer("pebble, chunksize 1000", "pebble_pool", "map", "pebble"),
+			peer("mpire", "mpire_pool", "map", "mpire"),
+			peer("Ray, its Pool.map", "ray_pool", "map", "ray"),
+		},
+		goals: []goal{
+			atMost(2 * time.Millisecond),
+			timesFaster(ours, 30, mpMap),
+			timesFaster(ours, 500, loky),
+		},
+	}
+}
+
+// halves is the least that two goroutines can cost.
+func halves(_ context.Context, l *lab, n int) (turn, error) {
+	xs, results := numbers(n), make([]float64, n)
+	samples, err := warm(l, func() error {
+		var g errgroup.Group
+		for _, part := range [][2]int{{0, n / 2}, {n / 2, n}} {
+			g.Go(func() error {
+				for i := part[0]; i < part[1]; i++ {
+					results[i] = math.Sqrt(xs[i])
+				}
+				return nil
+			})
+		}
+		return g.Wait()
+	})
+	return turn{samples: samples, answer: digest(results)}, err
+}
+
+// plainSqrt is the hand-made host of two plugin processes, each called for one item after the other.
+func plainSqrt(ctx context.Context, l *lab, n int) (turn, error) {
+	var calls []func(context.Context, float64) (float64, error)
+	for range 2 {
+		call, stop, err := startPlain()
+		if err != nil {
+			return turn{}, err
+		}
+		defer stop()
+		calls = append(calls, call)
+	}
+	xs, results := numbers(n), make([]float64, n)
+	samples, err := warm(l, func() error {
+		g, ctx := errgroup.WithContext(ctx)
+		for first, call := range calls {
+			g.Go(func() (err error) {
+				for i := first; i < n && err == nil; i += len(calls) {
+					results[i], err = call(ctx, xs[i])
+				}
+				return err
+			})
+		}
+		return g.Wait()
+	})
+	return turn{samples: samples, answer: digest(results)}, err
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// turnLimit ends a turn that hangs. The longest that works takes some ten seconds.
+const turnLimit = 5 * time.Minute
+
+// session is how rows are run.
+type session struct {
+	rounds   int
+	short    bool
+	progress io.Writer
+}
+
+// result is what came of one row.
+type result struct {
+	row      row
+	n        int
+	outcomes []*outcome // as row.contenders
+}
+
+// outcome is what came of one contender.
+type outcome struct {
+	contender contender
+	n         int             // items
+	turns     []time.Duration // the median of each turn
+	peakRSS   int64
+	err       error // why it has no turn, or stopped having any; a *missingError is no failure
+}
+
+// run lets the contenders of a row take turns. The error is ctx's, or says that the row's right answer cannot be had; what
+// happens to a contender stands in its outcome.
+func (s session) run(ctx context.Context, l *lab, r row) (*result, error) {
+	result := &result{row: r, n: r.size}
+	if s.short {
+		result.n = r.small
+	}
+	answers := map[int]string{}
+	for _, c := range r.contenders {
+		o := &outcome{contender: c, n: c.count(result.n)}
+		result.outcomes = append(result.outcomes, o)
+		if answers[o.n] != "" {
+			continue
+		}
+		var err error
+		if answers[o.n], err = r.want(ctx, l, o.n); err != nil {
+			return nil, fmt.Errorf("%s: the right answer: %w", r.name, err)
+		}
+	}
+	for round := range s.rounds {
+		for _, o := range result.outcomes {
+			if o.err != nil {
+				continue
+			}
+			o.err = o.take(ctx, l, answers[o.n])
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			s.say(round, r, o)
+		}
+	}
+	return result, nil
+}
+
+// take gives the contender one turn.
+func (o *outcome) take(ctx context.Context, l *lab, want string) error {
+	runtime.GC() // what others left behind is not this one's to clean up
+	ctx, cancel := context.WithTimeoutCause(ctx, turnLimit, fmt.Errorf("not done after %v", turnLimit))
+	defer cancel()
+	t, err := o.contender.turn(ctx, l, o.n)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	case err != nil:
+		return err
+	case t.answer != want:
+		return fmt.Errorf("wrong answer: got %s, want %s", t.answer, want)
+	}
+	o.turns = append(o.turns, median(t.samples))
+	o.peakRSS = max(o.peakRSS, t.peakRSS)
+	return nil
+}
+
+func (s session) say(round int, r row, o *outcome) {
+	text := "error: "
+	if o.err == nil {
+		text = showTime(o.turns[len(o.turns)-1])
+	} else {
+		text += o.err.Error()
+	}
+	// Nobody is left to be told if this fails.
+	_, _ = fmt.Fprintf(s.progress, "%s %d/%d  %-40s %s\n", r.name, round+1, s.rounds, o.contender.name, text)
+}
+
+// of returns the outcome of a contender that the row has.
+func (r *result) of(name string) *outcome {
+	for _, o := range r.outcomes {
+		if o.contender.name == name {
+			return o
+		}
+	}
+	panic(fmt.Sprintf("row %s has no contender %q", r.row.name, name))
+}
+
+// ratio is how many times as long a takes as b.
+func (r *result) ratio(a, b string) (ratio float64, ok bool) {
+	x, y := r.of(a), r.of(b)
+	if !x.measured() || !y.measured() {
+		return 0, false
+	}
+	return float64(x.median()) / float64(y.median()), true
+}
+
+// comparable reports whether o did as much as the row's first contender, in all or with each worker.
+func (r *result) comparable(o *outcome) bool { return o.n == r.outcomes[0].n || r.row.perWorker }
+
+// measured reports whether the contender has a figure.
+func (o *outcome) measured() bool { return o.err == nil && len(o.turns) > 0 }
+
+// failed reports whether the contender is here, and does not work.
+func (o *outcome) failed() bool {
+	_, missing := errors.AsType[*missingError](o.err)
+	return o.err != nil && !missing
+}
+
+func (o *outcome) median() time.Duration { return median(o.turns) }
+
+// spread is the least and the most of the turns.
+func (o *outcome) spread() (least, most time.Duration) {
+	return slices.Min(o.turns), slices.Max(o.turns)
+}
+
+// rate is the items per second.
+func (r *result) rate(o *outcome) float64 {
+	items := r.row.timed
+	if items == 0 {
+		items = o.n
+	}
+	return float64(items) / o.median().Seconds()
+}
