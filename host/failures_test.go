@@ -316,7 +316,8 @@ func TestWorkersThatDieIdleAreReplaced(t *testing.T) {
 
 func TestAPluginThatStopsStartingBreaksThePool(t *testing.T) {
 	log := t.TempDir() + "/log"
-	p := open(t, host.Config{Workload: stateful, Workers: 1, Env: []string{"STATE_LOG=" + log, "STATE_SETUP=second"}})
+	// One item at a time, so that none overtakes the one that crashes.
+	p := open(t, host.Config{Workload: stateful, Workers: 1, Batch: 1, Window: 1, Env: []string{"STATE_LOG=" + log, "STATE_SETUP=second"}})
 	within(t, "a Map that can never end", 10*time.Second, func() {
 		_, err := host.Map[string, string](t.Context(), p, []string{"a", "exit", "b", "c"})
 		broken, ok := errors.AsType[*host.BrokenError](err)

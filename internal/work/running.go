@@ -231,7 +231,7 @@ func (r *running[In, Out]) settle(out Out, e *wire.ItemError) {
 		r.fail(r.k, e)
 	}
 	if r.job.Timed {
-		r.times = append(r.times, uint64(time.Since(r.start)))
+		r.times = append(r.times, nanoseconds(time.Since(r.start)))
 	}
 	r.k++
 }
@@ -251,11 +251,14 @@ func (r *running[In, Out]) flush(last bool) {
 	p := Part{
 		From: r.from, Count: r.k - r.from,
 		Values: values, RoomAt: at, RoomUsed: used, Errors: r.errs, Places: r.places, ItemNS: r.times,
-		RunNS: uint64(now.Sub(r.flushed)), Last: last, Leaving: r.leaving,
+		RunNS: nanoseconds(now.Sub(r.flushed)), Last: last, Leaving: r.leaving,
 	}
 	r.from, r.errs, r.places, r.times, r.flushed, r.weight = r.k, nil, nil, nil, now, 0
 	r.job.Settle(p)
 }
+
+// nanoseconds is a time as it travels. Clocks of virtual machines have been seen to step back between CPUs.
+func nanoseconds(d time.Duration) uint64 { return uint64(max(0, d)) }
 
 // many hands all items that decode to a batch function at once.
 func (r *running[In, Out]) many() {
