@@ -1,0 +1,149 @@
+package host
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// receive takes what the worker says until the stream ends, and writes the obituary.
+func (p *process) receive() {
+	for {
+		r, err := p.stream.Recv()
+		if err == nil {
+			err = p.hear(r)
+		}
+		if err != nil {
+			p.obituary(err)
+			return
+		}
+	}
+}
+
+// lieError is what a worker says against the protocol.
+type lieError struct{ problem string }
+
+func (e *lieError) Error() string { return "worker broke the protocol: " + e.problem }
+
+func (p *process) hear(r *workerpb.WorkResponse) error {
+	switch m := r.GetMessage().(type) {
+	case *workerpb.WorkResponse_Results:
+		return p.results(m.Results)
+	case *workerpb.WorkResponse_Progress:
+		if c := p.find(m.Progress.GetBatch()); c != nil && int(m.Progress.GetItem()) < c.count && m.Progress.GetFraction() >= 0 && m.Progress.GetFraction() <= 1 {
+			p.cfg.Observer.Observe(ItemProgress{Worker: p.number, Item: c.b.first() + c.base + int(m.Progress.GetItem()), Fraction: m.Progress.GetFraction()})
+		}
+		return nil
+	case *workerpb.WorkResponse_Overdue:
+		return p.overdue(m.Overdue)
+	default:
+		return &lieError{fmt.Sprintf("a message of kind %T", m)}
+	}
+}
+
+func (p *process) find(id uint64) *call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls[id]
+}
+
+// results settles what a worker says it has done, once it is checked to be what it was given.
+func (p *process) results(r *workerpb.Results) error {
+	c := p.find(r.GetBatch())
+	if c == nil && r.GetCount() == 0 && r.GetLast() {
+		return nil // an end after the end
+	}
+	if c == nil {
+		return &lieError{fmt.Sprintf("results for batch %d, which it does not hold", r.GetBatch())}
+	}
+	from, n := int(r.GetFrom()), int(r.GetCount())
+	if from != c.got || n > c.count-c.got {
+		return &lieError{fmt.Sprintf("results for items %d to %d of a batch of %d whose next is %d", from, from+n-1, c.count, c.got)}
+	}
+	if n == 0 && !r.GetLast() || c.got+n == 0 && !r.GetLeaving() {
+		return &lieError{"results for no item"} // it could go on so for ever
+	}
+	if t := len(r.GetItemNs()); t != 0 && t != n {
+		return &lieError{fmt.Sprintf("%d times for %d items", t, n)}
+	}
+	for i, e := range r.GetErrors() {
+		at := int(e.GetItem())
+		if at < from || at >= from+n || i > 0 && e.GetItem() <= r.GetErrors()[i-1].GetItem() {
+			return &lieError{fmt.Sprintf("an error for item %d among the results for items %d to %d", at, from, from+n-1)}
+		}
+		c.b.fail(c.base+at, wire.FromProto(e))
+	}
+	values, err := p.values(c, r)
+	if err != nil {
+		return err
+	}
+	if err := c.b.unpack(c.base+from, n, values); err != nil {
+		return &lieError{err.Error()}
+	}
+	now := time.Now()
+	run := min(time.Duration(min(r.GetRunNs(), 1<<62)), now.Sub(c.sent))
+	p.items.Add(int64(n))
+	c.b.settle(n, p.info(), run, r.GetItemNs())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.got += n
+	c.heard = now
+	if !r.GetLast() && c.got < c.count {
+		return nil
+	}
+	c.end.leaving = r.GetLeaving()
+	p.finish(c, now)
+	return nil
+}
+
+// values returns the column of results that a worker speaks of. What lies in the arena is copied out before anybody looks at it,
+// because the worker may change it at any time; unpack copies a column of a fixed kind itself, and any bytes are numbers.
+func (p *process) values(c *call, r *workerpb.Results) ([]byte, error) {
+	at, used := r.GetRoomAt(), r.GetRoomUsed()
+	room := p.shelf.memory(c.memory.room)
+	switch size := uint64(len(room)); {
+	case used == 0:
+		return r.GetValues(), nil
+	case at < uint64(c.taken) || at > size || used > size-at:
+		return nil, &lieError{fmt.Sprintf("results of %d bytes at %d of a room of %d, of which %d have been read", used, at, size, c.taken)}
+	}
+	c.taken = int(at + used)
+	column := room[at : at+used : at+used]
+	if c.b.copies() {
+		return column, nil
+	}
+	return bytes.Clone(column), nil
+}
+
+// finish takes a call out of the books. Called with mu held.
+func (p *process) finish(c *call, now time.Time) {
+	delete(p.calls, c.id)
+	p.order = slices.DeleteFunc(p.order, func(o *call) bool { return o == c })
+	if p.threads <= len(p.order) {
+		p.order[p.threads-1].heard = now // its turn begins
+	}
+	if c.late != nil {
+		c.late.Stop()
+	}
+	close(c.done)
+}
+
+// overdue begins the grace of an item that passed its limit.
+func (p *process) overdue(o *workerpb.Overdue) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.calls[o.GetBatch()]
+	item := int(o.GetItem())
+	if c == nil || c.b.orders().timeout == 0 || item < c.got || item >= c.count {
+		return nil // settled in the meantime
+	}
+	if c.late != nil {
+		c.late.Stop()
+	}
+	c.late = time.AfterFunc(p.cfg.Grace, func() { p.tooLate(c, item) })
+	return nil
+}
