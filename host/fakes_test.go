@@ -68,6 +68,12 @@ var fakes = map[string]func(){
 	"not ready": func() {
 		fakeServe(&liar{work: func(s stream) error { return s.Send(results(&workerpb.Results{Batch: 1})) }})
 	},
+	"reads nothing": func() {
+		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "liar", ItemKind: "json", ResultKind: "json", Threads: 2}, work: func(s stream) error {
+			_ = s.Send(ready())
+			select {}
+		}})
+	},
 	"never ready":      func() { fakeServe(&liar{work: func(stream) error { select {} }}) },
 	"too many results": lie(func(b *workerpb.Batch) *workerpb.Results { return good(b, b.GetCount()+1) }),
 	"foreign batch":    lie(func(b *workerpb.Batch) *workerpb.Results { r := good(b, 1); r.Batch += 1000; return r }),
@@ -511,4 +517,21 @@ func TestEndlessProgressHoldsNothingUp(t *testing.T) {
 			}
 		})
 	})
+}
+
+// gRPC takes one message for a worker that reads nothing, and holds up the next.
+func TestAWorkerThatReadsNothingDoesNotHoldUpACancel(t *testing.T) {
+	p := open(t, fake(t, "reads nothing"))
+	first := host.Start[string, int](t.Context(), p, strings.Repeat("x", 500_000))
+	for p.Workers()[0].Batches == 0 {
+		time.Sleep(time.Millisecond) // until it is under way
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	within(t, "Do with a deadline behind a message that is not read", 5*time.Second, func() {
+		if _, err := host.Do[string, int](ctx, p, "y"); err == nil {
+			t.Error("Do: got no error, want one")
+		}
+	})
+	first.Cancel()
 }

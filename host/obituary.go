@@ -72,7 +72,10 @@ func (p *process) obituary(cause error) {
 		p.decide(&fate{kind: wire.Oversize, message: status.Convert(cause).Message(), guilty: -1})
 	}
 	orderly := errors.Is(cause, io.EOF) // the end that it was asked for, or SIGTERM: it has settled all that it began
-	if orderly || p.fate == nil {       // whether it ended by signal or exit shows in a moment
+	p.mu.Lock()
+	decided := p.fate != nil
+	p.mu.Unlock()
+	if orderly || !decided { // whether it ended by signal or exit shows in a moment
 		select {
 		case <-p.child.exited:
 		case <-time.After(p.cfg.Grace):
@@ -105,6 +108,9 @@ func (p *process) obituary(cause error) {
 		if f != nil && f.call == c {
 			own.guilty = f.guilty
 			own.alone = true
+			if f.guilty >= 0 && f.guilty < c.base+c.got { // it ended after all, before the worker did; the others are innocent
+				own.begun = false
+			}
 		}
 		if item, seen := witness[c.id]; seen && own.begun && own.guilty < 0 {
 			own.guilty = c.base + max(c.got, item)

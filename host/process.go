@@ -183,9 +183,10 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	p.lastID++
 	c.id = p.lastID
 	p.calls[c.id] = c
+	crowded := len(p.order) > 0
 	p.order = append(p.order, c)
 	p.mu.Unlock()
-	if len(column) > wire.WindowBytes/8 { // the stream's window has room for smaller ones, whatever the worker does
+	if crowded || len(column) > wire.WindowBytes/8 { // one message is taken whatever the worker does, but not another behind it
 		defer p.watchSend(ctx, c)()
 	}
 	// An error of Send means that the stream has ended; the receiver learns why and settles the call.

@@ -71,7 +71,6 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		in, out := p.cfg.Workload.Core().Types()
 		r.native = in == reflect.TypeFor[In]() && out == reflect.TypeFor[Out]()
 	}
-	p.pace.begin(&r.sizer)
 	ctx, r.end = context.WithCancelCause(ctx)
 	return r, ctx
 }
@@ -94,6 +93,7 @@ func weigher[In any]() func(In) int {
 // feedSlice makes items the whole input, and gives their results a place.
 func (r *run[In, Out]) feedSlice(items []In) {
 	r.queue, r.known, r.results = items, true, make([]Out, len(items))
+	r.pool.pace.begin(&r.sizer) // not for a stream: a first block that turns out slow would keep its results for long
 }
 
 // feed reads the input until it or the run ends. It is not waited for when the run ends early: nobody can call back an iterator

@@ -55,6 +55,9 @@ func (s *shelf) lend(items, results int) lending {
 		l.items, _ = s.slots.Take(items)
 	}
 	l.room, _ = s.slots.Take(results)
+	if l == (lending{}) { // no room at all: there is nothing to give back
+		return l
+	}
 	s.held++
 	s.high = max(s.high, l.items.Offset+l.items.Size, l.room.Offset+l.room.Size)
 	return l

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,13 @@ type Part struct {
 
 // Current is the place of the item that is running, or that ran last.
 func (j *Job) Current() int { return int(j.running().Load()) }
+
+// hide says to whoever looks that nobody knows which item runs: all of a batch function's do.
+func (j *Job) hide() {
+	if place := j.shown.Swap(nil); place != nil {
+		place.Store(math.MaxUint64)
+	}
+}
 
 // Show keeps the place of the running item where others can see it. It is called before Run.
 func (j *Job) Show(place *atomic.Uint64) { j.shown.Store(place) }

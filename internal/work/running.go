@@ -144,6 +144,7 @@ func (r *running[In, Out]) item() {
 	if j.Timed {
 		r.start = time.Now()
 	}
+	r.running.Store(uint64(r.k)) // the process may die of decoding it
 	v, e := r.src.next()
 	switch {
 	case e != nil:
@@ -174,7 +175,6 @@ func (r *running[In, Out]) full() bool { return r.dst.size()+r.weight >= wire.Ba
 // enter makes item k the running one, and reports whether it may begin.
 func (r *running[In, Out]) enter() bool {
 	j := r.job
-	r.running.Store(uint64(r.k))
 	if j.call == r.call && j.Timeout == 0 && !j.interrupted.Load() {
 		return true
 	}
@@ -263,6 +263,9 @@ func nanoseconds(d time.Duration) uint64 { return uint64(max(0, d)) }
 // many hands all items that decode to a batch function at once.
 func (r *running[In, Out]) many() {
 	j := r.job
+	if j.Count > 1 {
+		j.hide()
+	}
 	items := make([]In, 0, j.Count)
 	errs := make([]*wire.ItemError, j.Count)
 	for k := range j.Count {
