@@ -29,7 +29,6 @@ type process struct {
 	service  workerpb.WorkerServiceClient
 	manifest *workerpb.Manifest
 	threads  int
-	ready    time.Time
 	items    atomic.Int64
 	shelf    *shelf // nil where there is no arena
 	shared   bool   // the worker has mapped it
@@ -111,7 +110,6 @@ func (p *process) open(ctx context.Context) error {
 		return errors.New(wire.Bound(r.GetReady().GetError(), wire.MaxMessageText))
 	}
 	p.shared = p.shelf != nil && r.GetReady().GetArena()
-	p.ready = time.Now()
 	p.read.Go(p.receive)
 	return nil
 }

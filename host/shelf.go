@@ -35,7 +35,7 @@ func openShelf() *shelf {
 	return &shelf{arena: a, file: file, slots: arena.NewSlots(arenaBytes)}
 }
 
-// place is the memory of one batch: its items' column, and room for its results.
+// lending is the memory of one batch: its items' column, and room for its results.
 type lending struct {
 	items, room arena.Slot
 }

@@ -32,7 +32,6 @@ type running[In, Out any] struct {
 
 	k       int       // the place of the running item
 	from    int       // of the first item not yet settled
-	begun   time.Time // when the job began
 	flushed time.Time // when something was last sent on
 	start   time.Time // when the running item began, if items are timed
 	errs    []*wire.ItemError
@@ -47,8 +46,7 @@ func (r *running[In, Out]) run() {
 	j := r.job
 	j.overdue, j.between = -1, true
 	r.running = j.running()
-	r.begun = time.Now()
-	r.flushed = r.begun
+	r.flushed = time.Now()
 	if err := r.open(); err != nil {
 		for k := range j.Count {
 			r.fail(k, decodeError(err))
