@@ -30,6 +30,7 @@ type child struct {
 	network, address string // of its server, checked
 
 	arena     *os.File   // the memory that the process inherits, nil if none
+	link      *os.File   // its end of a socket pair, likewise
 	pipes     []*os.File // the host's ends
 	handshake io.ReadCloser
 	first     chan string   // the first line on stdout
@@ -65,10 +66,12 @@ func (c *child) Start(context.Context) error {
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = nil, stdoutW, stderrW
 	c.started = time.Now()
 	if err := c.spawner.start(c.cmd); err != nil {
+		c.dropLink()
 		c.closePipes()
 		return err
 	}
 	c.spawned.Store(true)
+	c.dropLink()
 	if c.doomed.Load() {
 		killGroup(c.cmd.Process)
 	}
@@ -91,6 +94,13 @@ func (c *child) Start(context.Context) error {
 	c.handshake = c.output.handshakeReader(stdout, c.first)
 	c.output.done.Go(func() { c.output.read(bufio.NewReaderSize(stderr, lineWidth)) })
 	return nil
+}
+
+// dropLink closes the process's end of the link in this one, so that it reads as ended when the process is gone.
+func (c *child) dropLink() {
+	if c.link != nil {
+		_ = c.link.Close()
+	}
 }
 
 // hush ends the reading soon: a process that left the group may hold the other ends of the pipes for as long as it likes.

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -158,6 +159,7 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 		if p.shelf = openShelf(); p.shelf != nil {
 			p.child.arena = p.shelf.file
 		}
+		p.link, p.child.link, _ = link.Pair(l.cfg.messageBytes()) // without one the stream does it all
 	}
 	stage := "exec"
 	late := fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout)
@@ -228,19 +230,16 @@ func (l *launcher) client(c *child) *plugin.Client {
 			cmd.Dir = l.cfg.Dir
 			cmd.SysProcAttr = isolate()
 			if runtime.GOOS != "windows" {
-				cmd.ExtraFiles = []*os.File{l.alive[0]}
-				cmd.Env = append(cmd.Env, wire.EnvAlive+"=3")
-				if c.arena != nil {
-					cmd.ExtraFiles = append(cmd.ExtraFiles, c.arena)
-					cmd.Env = append(cmd.Env, wire.EnvArena+"=4")
-				}
+				inherit(cmd, wire.EnvAlive, l.alive[0])
+				inherit(cmd, wire.EnvArena, c.arena)
+				inherit(cmd, wire.EnvLink, c.link)
 			}
 			c.cmd, c.sockets = cmd, sockets
 			return c, nil
 		},
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx) }),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.cfg.MaxResultBytes + wire.BatchBytes + wire.MessageSlack)),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.cfg.messageBytes())),
 			grpc.WithInitialWindowSize(wire.WindowBytes),
 			grpc.WithInitialConnWindowSize(wire.WindowBytes),
 			grpc.WithReadBufferSize(wire.BufferBytes),
@@ -249,6 +248,16 @@ func (l *launcher) client(c *child) *plugin.Client {
 			grpc.WithStreamInterceptor(workOnly),
 		},
 	})
+}
+
+// inherit passes a file on to a process, if there is one, and tells it the number in a variable.
+func inherit(cmd *exec.Cmd, variable string, file *os.File) {
+	if file == nil {
+		return
+	}
+	const standard = 3 // stdin, stdout, stderr
+	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", variable, standard+len(cmd.ExtraFiles)))
+	cmd.ExtraFiles = append(cmd.ExtraFiles, file)
 }
 
 // noShutdown keeps go-plugin's Shutdown call from being made: it has no deadline, so that a plugin which does not answer holds

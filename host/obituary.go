@@ -158,6 +158,9 @@ func (p *process) bury() {
 			p.cancel()
 		}
 		p.child.bury()
+		if p.link != nil {
+			_ = p.link.Close()
+		}
 		p.client.Kill()
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -30,10 +31,12 @@ type process struct {
 	manifest *workerpb.Manifest
 	threads  int
 	items    atomic.Int64
-	shelf    *shelf // nil where there is no arena
-	shared   bool   // the worker has mapped it
+	shelf    *shelf     // nil where there is no arena
+	shared   bool       // the worker has mapped it
+	link     *link.Link // nil where there is none
 
-	stream workerpb.WorkerService_WorkClient
+	stream conversation
+	linked *link.Client       // the same, if the worker uses the link
 	cancel context.CancelFunc // of the stream
 	send   sync.Mutex         // a stream takes one Send at a time
 	read   sync.WaitGroup     // the receiver
@@ -52,6 +55,18 @@ type process struct {
 }
 
 var _ worker = (*process)(nil)
+
+// conversation carries messages to the worker and back: gRPC's, or past it the link's.
+type conversation interface {
+	Send(*workerpb.WorkRequest) error
+	Recv() (*workerpb.WorkResponse, error)
+	CloseSend() error
+}
+
+var (
+	_ conversation = workerpb.WorkerService_WorkClient(nil)
+	_ conversation = (*link.Client)(nil)
+)
 
 // call is a batch on its way, from being sent to its last results.
 type call struct {
@@ -81,11 +96,12 @@ func (p *process) open(ctx context.Context) error {
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p.cancel = cancel
-	var err error
-	if p.stream, err = p.service.Work(life); err != nil {
+	work, err := p.service.Work(life)
+	if err != nil {
 		return err
 	}
-	err = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Start{Start: &workerpb.Start{
+	p.stream = work
+	err = work.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Start{Start: &workerpb.Start{
 		Worker: uint32(p.number), Threads: uint32(p.threads), MaxResultBytes: uint64(p.cfg.MaxResultBytes),
 	}}})
 	if err != nil && !errors.Is(err, io.EOF) { // EOF: Recv knows why
@@ -97,7 +113,7 @@ func (p *process) open(ctx context.Context) error {
 			cancel()
 		}
 	})
-	r, err := p.stream.Recv()
+	r, err := work.Recv()
 	stop()
 	switch {
 	case !limit.Stop():
@@ -110,6 +126,10 @@ func (p *process) open(ctx context.Context) error {
 		return errors.New(wire.Bound(r.GetReady().GetError(), wire.MaxMessageText))
 	}
 	p.shared = p.shelf != nil && r.GetReady().GetArena()
+	if p.link != nil && r.GetReady().GetLink() {
+		p.linked = link.NewClient(work, p.link, p.cfg.Grace, cancel)
+		p.stream = p.linked
+	}
 	p.read.Go(p.receive)
 	return nil
 }
@@ -184,10 +204,6 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	crowded := len(p.order) > 0
 	p.order = append(p.order, c)
 	p.mu.Unlock()
-	if crowded || len(column) > wire.WindowBytes/8 { // one message is taken whatever the worker does, but not another behind it
-		defer p.watchSend(ctx, c)()
-	}
-	// An error of Send means that the stream has ended; the receiver learns why and settles the call.
 	m := &workerpb.Batch{
 		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
 		ItemTimeoutNs: uint64(o.timeout), BudgetNs: uint64(o.budget), Timed: o.timed,
@@ -196,8 +212,22 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	if at, ok := inside(p.shelf.memory(memory.items), column); ok {
 		m.Items, m.ItemsOffset, m.ItemsSize = nil, uint64(memory.items.Offset+at), uint64(len(column))
 	}
-	_ = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: m}})
+	p.dispatch(ctx, c, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: m}}, crowded || len(column) > wire.WindowBytes/8)
 	return c
+}
+
+// dispatch sends a batch, and sees to it that a worker which does not read holds nobody up for ever. gRPC takes a message whatever
+// the worker does, but not if it is heavy; the link says itself when there is no room. An error means that the stream has ended; the
+// receiver learns why and settles the call.
+func (p *process) dispatch(ctx context.Context, c *call, m *workerpb.WorkRequest, heavy bool) {
+	if p.linked != nil {
+		_ = p.linked.SendOr(m, func() func() { return p.watchSend(ctx, c) })
+		return
+	}
+	if heavy { // or another lies before it
+		defer p.watchSend(ctx, c)()
+	}
+	_ = p.stream.Send(m)
 }
 
 // inside returns where in room a column lies, if it lies there: it may have outgrown it.

@@ -31,11 +31,12 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 	number := 0
 	v, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) {
 		number++
+		l.cfg.Inline = number%2 == 0 // what a worker can do past gRPC, it must also do without
 		p, err := l.connect(ctx, number)
 		if err != nil {
 			return nil, err
 		}
-		return &conform.Worker{Service: p.service, Gone: p.child.exited, Kill: p.bury, Death: p.lastWords}, nil
+		return &conform.Worker{Service: p.service, Link: p.link, Gone: p.child.exited, Kill: p.bury, Death: p.lastWords}, nil
 	}, items...)
 	var start *StartError
 	if err != nil && ctx.Err() == nil && !errors.As(err, &start) {

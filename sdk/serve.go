@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -67,7 +68,7 @@ func serve(w *Workload) {
 	s := newServer(w, hclog.New(&hclog.LoggerOptions{
 		Name: w.manifest.Name, Output: os.Stderr, JSONFormat: true, Level: hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)),
 	}))
-	s.arena = mapArena()
+	s.arena, s.link = mapArena(), openLink()
 	terminate := make(chan os.Signal, 2)
 	signal.Notify(terminate, terminateSignal)
 	go func() {
@@ -131,12 +132,34 @@ func mapArena() *arena.Arena {
 	return a
 }
 
+// openLink returns the socket on which the host takes messages past gRPC, if there is one.
+func openLink() *link.Link {
+	fd, err := strconv.Atoi(os.Getenv(wire.EnvLink))
+	if err != nil {
+		return nil
+	}
+	l, err := link.Open(fd, messageBytes())
+	if err != nil {
+		return nil
+	}
+	return l
+}
+
+// messageBytes bounds a message from the host.
+func messageBytes() int {
+	limit := wire.DefaultMaxItemBytes
+	if n, err := strconv.Atoi(os.Getenv(wire.EnvMaxItemBytes)); err == nil && n > 0 {
+		limit = n
+	}
+	return limit + wire.MessageSlack
+}
+
 // forgetLaunch takes the host's words from the environment, so that a program which the workload starts does not take itself for
 // a worker of this host.
 func forgetLaunch() {
 	for _, kv := range os.Environ() {
 		key, _, _ := strings.Cut(kv, "=")
-		if key == wire.Handshake.MagicCookieKey || strings.HasPrefix(key, "PLUGIN_") || key == wire.EnvWorkload || key == wire.EnvAlive || key == wire.EnvArena {
+		if key == wire.Handshake.MagicCookieKey || strings.HasPrefix(key, "PLUGIN_") || key == wire.EnvWorkload || key == wire.EnvAlive || key == wire.EnvArena || key == wire.EnvLink {
 			_ = os.Unsetenv(key)
 		}
 	}
@@ -144,12 +167,8 @@ func forgetLaunch() {
 
 // listen makes the gRPC server with settings of our own: go-plugin's accept 4 MiB at most, in windows of 64 KiB.
 func (s *server) listen(opts []grpc.ServerOption) *grpc.Server {
-	limit := wire.DefaultMaxItemBytes
-	if n, err := strconv.Atoi(os.Getenv(wire.EnvMaxItemBytes)); err == nil && n > 0 {
-		limit = n
-	}
 	s.grpc = grpc.NewServer(append(opts,
-		grpc.MaxRecvMsgSize(limit+wire.MessageSlack),
+		grpc.MaxRecvMsgSize(messageBytes()),
 		grpc.MaxSendMsgSize(1<<31-1), // results are bounded one by one, and batches by their bytes
 		grpc.InitialWindowSize(wire.WindowBytes),
 		grpc.InitialConnWindowSize(wire.WindowBytes),

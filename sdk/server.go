@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 	"github.com/parhost/parhost/internal/work"
@@ -32,6 +33,7 @@ type server struct {
 	logger   hclog.Logger
 	grpc     *grpc.Server
 	arena    *arena.Arena // nil if there is none
+	link     *link.Link   // likewise
 	stderr   *os.File     // the real one, before go-plugin puts a pipe in its place; nil in a process that is not the worker's own
 
 	opened  atomic.Bool
@@ -43,7 +45,7 @@ type server struct {
 
 	send struct {
 		sync.Mutex
-		stream workerpb.WorkerService_WorkServer
+		stream conversation
 	}
 	jobs struct {
 		sync.Mutex
@@ -51,6 +53,18 @@ type server struct {
 	}
 	left chan struct{} // closed when the worker is leaving and has settled all it was given
 }
+
+// conversation carries messages from the host and back: gRPC's stream, or past it the link.
+type conversation interface {
+	Send(*workerpb.WorkResponse) error
+	Recv() (*workerpb.WorkRequest, error)
+	Context() context.Context
+}
+
+var (
+	_ conversation = workerpb.WorkerService_WorkServer(nil)
+	_ conversation = (*link.Server)(nil)
+)
 
 func newServer(w *Workload, logger hclog.Logger) *server {
 	s := &server{workload: w, logger: logger, stderr: os.Stderr}
@@ -75,7 +89,7 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	}
 	defer func() { go s.stop() }()
 	s.restoreOutput()
-	s.send.stream = stream
+	s.speakOver(stream)
 
 	req, err := stream.Recv()
 	if err != nil {
@@ -93,37 +107,48 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	if err != nil {
 		return s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Error: wire.Bound(err.Error(), wire.MaxMessageText)}}})
 	}
-	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Arena: s.arena != nil}}}); err != nil {
+	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Arena: s.arena != nil, Link: s.link != nil}}}); err != nil {
 		return err
 	}
+	messages := conversation(stream)
+	if s.link != nil {
+		defer s.link.Close() // after the teardown: with it the host learns that all has been said
+		messages = link.NewServer(stream, s.link)
+		s.speakOver(messages)
+	}
 	received := make(chan error, 1)
-	go func() { received <- s.receive(stream, instance, start) }()
+	go func() { received <- s.receive(messages, instance, start) }()
 	select {
 	case err = <-received:
 	case <-s.left: // a stream that ends well tells the host that what it sent last was not begun
 	}
 	s.orphaned.Store(err != nil)
-	s.send.Lock()
-	s.send.stream = nil
-	s.send.Unlock()
+	s.speakOver(nil)
 	if err := instance.Close(context.WithoutCancel(stream.Context())); err != nil {
 		s.logger.Warn("teardown", "worker", start.GetWorker(), "err", err)
 	}
 	return err
 }
 
+// speakOver sends what is said from now on over a stream, or nothing any more.
+func (s *server) speakOver(messages conversation) {
+	s.send.Lock()
+	defer s.send.Unlock()
+	s.send.stream = messages
+}
+
 // receive hands the batches to the threads, and returns when the host has closed its side and all batches are settled.
-func (s *server) receive(stream workerpb.WorkerService_WorkServer, instance work.Instance, start *workerpb.Start) error {
+func (s *server) receive(messages conversation, instance work.Instance, start *workerpb.Start) error {
 	queue := make(chan waiting, queueLength)
 	var threads sync.WaitGroup
 	for n := range max(1, start.GetThreads()) {
-		threads.Go(func() { s.thread(stream.Context(), instance, queue, s.arena.Entry(int(n))) })
+		threads.Go(func() { s.thread(messages.Context(), instance, queue, s.arena.Entry(int(n))) })
 	}
 	defer threads.Wait()
 	defer close(queue)
 	logger := s.logger.With("worker", start.GetWorker())
 	for {
-		req, err := stream.Recv()
+		req, err := messages.Recv()
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/status"
 
+	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -17,6 +18,7 @@ import (
 // Worker is a worker that has been started and whose Work stream has not been opened.
 type Worker struct {
 	Service workerpb.WorkerServiceClient
+	Link    *link.Link      // nil if the worker has none; it need not use it
 	Gone    <-chan struct{} // closed when nothing of the worker is left
 	Kill    func()          // ends the worker and returns when nothing of it is left
 	Death   func() string   // how it ended, in words, once it is gone; nil if nothing is known
@@ -27,7 +29,7 @@ type Worker struct {
 // ends the stream.
 type Stream struct {
 	worker     *Worker
-	stream     workerpb.WorkerService_WorkClient
+	stream     conversation
 	cancel     context.CancelFunc
 	resultKind string
 
@@ -40,6 +42,18 @@ type Stream struct {
 
 	ended chan struct{} // closed when err is final: io.EOF if the worker ended the stream as it should
 }
+
+// conversation carries messages to the worker and back: gRPC's stream, or past it the link's.
+type conversation interface {
+	Send(*workerpb.WorkRequest) error
+	Recv() (*workerpb.WorkResponse, error)
+	CloseSend() error
+}
+
+var (
+	_ conversation = workerpb.WorkerService_WorkClient(nil)
+	_ conversation = (*link.Client)(nil)
+)
 
 // Order is a batch to be run.
 type Order struct {
@@ -99,16 +113,21 @@ func OpenStream(ctx context.Context, w *Worker, resultKind string, threads int, 
 }
 
 func (s *Stream) begin(ctx context.Context, threads int, maxResult uint64) (*workerpb.WorkResponse, error) {
-	var err error
-	if s.stream, err = s.worker.Service.Work(ctx); err != nil {
+	stream, err := s.worker.Service.Work(ctx)
+	if err != nil {
 		return nil, err
 	}
+	s.stream = stream
 	start := &workerpb.Start{Worker: 1, Threads: uint32(threads), MaxResultBytes: maxResult}
 	err = s.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Start{Start: start}})
 	if err != nil && !errors.Is(err, io.EOF) { // EOF: Recv knows why
 		return nil, err
 	}
-	return s.stream.Recv()
+	r, err := s.stream.Recv()
+	if s.worker.Link != nil && r.GetReady().GetLink() {
+		s.stream = link.NewClient(stream, s.worker.Link, answer, s.cancel)
+	}
+	return r, err
 }
 
 // explain adds what is known of the worker's end to an error of its stream.

@@ -664,7 +664,9 @@ type Ready struct {
 	// Empty when the worker is ready.
 	Error string `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
 	// The worker has mapped the arena: items may come, and results may go, through it.
-	Arena         bool `protobuf:"varint,2,opt,name=arena,proto3" json:"arena,omitempty"`
+	Arena bool `protobuf:"varint,2,opt,name=arena,proto3" json:"arena,omitempty"`
+	// From now on the worker reads and writes the messages of this stream on the socket that it inherited.
+	Link          bool `protobuf:"varint,3,opt,name=link,proto3" json:"link,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -709,6 +711,13 @@ func (x *Ready) GetError() string {
 func (x *Ready) GetArena() bool {
 	if x != nil {
 		return x.Arena
+	}
+	return false
+}
+
+func (x *Ready) GetLink() bool {
+	if x != nil {
+		return x.Link
 	}
 	return false
 }
@@ -1288,10 +1297,11 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x05Start\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\rR\x06worker\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\rR\athreads\x12(\n" +
-	"\x10max_result_bytes\x18\x03 \x01(\x04R\x0emaxResultBytes\"3\n" +
+	"\x10max_result_bytes\x18\x03 \x01(\x04R\x0emaxResultBytes\"G\n" +
 	"\x05Ready\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x14\n" +
-	"\x05arena\x18\x02 \x01(\bR\x05arena\"\xe0\x02\n" +
+	"\x05arena\x18\x02 \x01(\bR\x05arena\x12\x12\n" +
+	"\x04link\x18\x03 \x01(\bR\x04link\"\xe0\x02\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x14\n" +

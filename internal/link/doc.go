@@ -1,0 +1,5 @@
+// Package link carries the messages of a worker's stream over a socket pair, past HTTP/2: one write for each message, by the
+// goroutine that has it to say, and one read for as many as have come.
+//
+// A frame is the length of a message, a little-endian uint32, and the message as protobuf encodes it.
+package link
