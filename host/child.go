@@ -30,7 +30,7 @@ type child struct {
 	network, address string // of its server, checked
 
 	arena     *os.File   // the memory that the process inherits, nil if none
-	link      *os.File   // its end of a socket pair, likewise
+	link      []*os.File // its ends of the pipes for messages, likewise
 	pipes     []*os.File // the host's ends
 	handshake io.ReadCloser
 	first     chan string   // the first line on stdout
@@ -96,10 +96,10 @@ func (c *child) Start(context.Context) error {
 	return nil
 }
 
-// dropLink closes the process's end of the link in this one, so that it reads as ended when the process is gone.
+// dropLink closes the process's ends of the link in this one, so that it reads as ended when the process is gone.
 func (c *child) dropLink() {
-	if c.link != nil {
-		_ = c.link.Close()
+	for _, f := range c.link {
+		_ = f.Close()
 	}
 }
 

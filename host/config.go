@@ -56,7 +56,7 @@ type Config struct {
 	SetupTimeout time.Duration // of the workload's Setup. Default 5 min
 	Grace        time.Duration // from asking an item or a worker to end, to killing it. Default 500 ms
 
-	// Inline sends all items and results in gRPC messages, even where memory and a socket could be shared.
+	// Inline sends all items and results in gRPC messages, even where memory and pipes could be shared.
 	Inline bool
 
 	MaxItemBytes   int // one item as it travels. Default 64 MiB

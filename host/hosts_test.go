@@ -157,11 +157,20 @@ func TestAStoppedWorkerDoesNotHoldUpClose(t *testing.T) {
 	}
 }
 
-func TestAStoppedWorkerDoesNotHoldUpACancel(t *testing.T) {
-	p := open(t, host.Config{Workload: echoString, Workers: 1})
-	if err := unix.Kill(p.Workers()[0].PID, unix.SIGSTOP); err != nil {
+// suspend stops a worker, and returns when it has stopped: an item takes less time than the signal.
+func suspend(t *testing.T, pid int) {
+	t.Helper()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := unix.Wait4(pid, nil, unix.WUNTRACED, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAStoppedWorkerDoesNotHoldUpACancel(t *testing.T) {
+	p := open(t, host.Config{Workload: echoString, Workers: 1})
+	suspend(t, p.Workers()[0].PID)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	within(t, "Map with a stopped worker and an ended context", 5*time.Second, func() {
@@ -178,9 +187,7 @@ func TestAStoppedWorkerDoesNotHoldUpACancel(t *testing.T) {
 func TestAStoppedWorkerDoesNotHoldUpTheLimit(t *testing.T) {
 	p := open(t, host.Config{Workload: echoString, Workers: 1, ItemTimeout: 50 * time.Millisecond, Grace: 50 * time.Millisecond})
 	pid := p.Workers()[0].PID
-	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	suspend(t, pid)
 	within(t, "Do with a stopped worker and a limit", 5*time.Second, func() {
 		_, err := host.Do[string, string](t.Context(), p, "x")
 		_ = itemError(t, "Do with a stopped worker", err, host.Timeout)

@@ -159,7 +159,9 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 		if p.shelf = openShelf(); p.shelf != nil {
 			p.child.arena = p.shelf.file
 		}
-		p.link, p.child.link, _ = link.Pair(l.cfg.messageBytes()) // without one the stream does it all
+		if own, in, out, err := link.New(l.cfg.messageBytes()); err == nil { // without one the stream does it all
+			p.link, p.child.link = own, []*os.File{in, out}
+		}
 	}
 	stage := "exec"
 	late := fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout)
@@ -231,8 +233,12 @@ func (l *launcher) client(c *child) *plugin.Client {
 			cmd.SysProcAttr = isolate()
 			if runtime.GOOS != "windows" {
 				inherit(cmd, wire.EnvAlive, l.alive[0])
-				inherit(cmd, wire.EnvArena, c.arena)
-				inherit(cmd, wire.EnvLink, c.link)
+				if c.arena != nil {
+					inherit(cmd, wire.EnvArena, c.arena)
+				}
+				if c.link != nil {
+					inherit(cmd, wire.EnvLink, c.link...)
+				}
 			}
 			c.cmd, c.sockets = cmd, sockets
 			return c, nil
@@ -250,14 +256,15 @@ func (l *launcher) client(c *child) *plugin.Client {
 	})
 }
 
-// inherit passes a file on to a process, if there is one, and tells it the number in a variable.
-func inherit(cmd *exec.Cmd, variable string, file *os.File) {
-	if file == nil {
-		return
-	}
+// inherit passes files on to a process, and tells it their numbers in a variable.
+func inherit(cmd *exec.Cmd, variable string, files ...*os.File) {
 	const standard = 3 // stdin, stdout, stderr
-	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", variable, standard+len(cmd.ExtraFiles)))
-	cmd.ExtraFiles = append(cmd.ExtraFiles, file)
+	var numbers []string
+	for _, f := range files {
+		numbers = append(numbers, strconv.Itoa(standard+len(cmd.ExtraFiles)))
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	}
+	cmd.Env = append(cmd.Env, variable+"="+strings.Join(numbers, ","))
 }
 
 // noShutdown keeps go-plugin's Shutdown call from being made: it has no deadline, so that a plugin which does not answer holds

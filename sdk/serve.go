@@ -132,13 +132,13 @@ func mapArena() *arena.Arena {
 	return a
 }
 
-// openLink returns the socket on which the host takes messages past gRPC, if there is one.
+// openLink opens the pipes on which the host takes messages past gRPC, if there are any.
 func openLink() *link.Link {
-	fd, err := strconv.Atoi(os.Getenv(wire.EnvLink))
-	if err != nil {
+	var in, out int
+	if _, err := fmt.Sscanf(os.Getenv(wire.EnvLink), "%d,%d", &in, &out); err != nil {
 		return nil
 	}
-	l, err := link.Open(fd, messageBytes())
+	l, err := link.Open(in, out, messageBytes())
 	if err != nil {
 		return nil
 	}

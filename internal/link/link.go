@@ -22,39 +22,38 @@ const (
 	keepBytes   = 1 << 20  // a buffer that one large message has made larger is let go
 )
 
-// Link is one end of a pair. One goroutine at a time may call Send and CloseSend, one Recv; Close and HearUntil anyone.
+// Link is one end. One goroutine at a time may call Send and CloseSend, one Recv; Close anyone.
 type Link struct {
-	file *os.File
-	raw  syscall.RawConn
-	in   *bufio.Reader
-	most int // bytes of a message that is taken
-	out  []byte
+	in, out *os.File
+	writer  syscall.RawConn
+	reader  *bufio.Reader
+	most    int    // bytes of a message that is taken
+	frame   []byte // the last that was sent
 }
 
-// open makes a link of one end of a pair, which takes messages of at most so many bytes.
-func open(file *os.File, most int) (*Link, error) {
-	raw, err := file.SyscallConn()
+func newLink(in, out *os.File, most int) (*Link, error) {
+	writer, err := out.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	return &Link{file: file, raw: raw, in: bufio.NewReaderSize(file, bufferBytes), most: most}, nil
+	return &Link{in: in, out: out, writer: writer, reader: bufio.NewReaderSize(in, bufferBytes), most: most}, nil
 }
 
 // Send writes a message. If the other end does not read and there is no room for it, full is called once, unless it is nil, and
 // what it returns is called when the wait is over.
 func (l *Link) Send(m proto.Message, full func() (stop func())) error {
 	size := proto.Size(m)
-	l.out = binary.LittleEndian.AppendUint32(slices.Grow(l.out[:0], headerBytes+size), uint32(size))
+	l.frame = binary.LittleEndian.AppendUint32(slices.Grow(l.frame[:0], headerBytes+size), uint32(size))
 	var err error
-	if l.out, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(l.out, m); err != nil {
+	if l.frame, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(l.frame, m); err != nil {
 		return err
 	}
-	rest := l.out
-	if cap(l.out) > keepBytes {
-		l.out = nil
+	rest := l.frame
+	if cap(l.frame) > keepBytes {
+		l.frame = nil
 	}
 	var stop func()
-	failed := l.raw.Write(func(fd uintptr) (done bool) {
+	failed := l.writer.Write(func(fd uintptr) (done bool) {
 		var n int
 		n, err = write(fd, rest)
 		rest = rest[max(n, 0):]
@@ -76,7 +75,7 @@ func (l *Link) Send(m proto.Message, full func() (stop func())) error {
 // Recv reads the next message into m. The error is io.EOF when the other end has closed, and has the code ResourceExhausted for a
 // message larger than is taken.
 func (l *Link) Recv(m proto.Message) error {
-	header, err := l.in.Peek(headerBytes)
+	header, err := l.reader.Peek(headerBytes)
 	if err != nil {
 		return ended(err, len(header) > 0)
 	}
@@ -85,16 +84,16 @@ func (l *Link) Recv(m proto.Message) error {
 		return status.Errorf(codes.ResourceExhausted, "message is %d bytes, the limit is %d", size, l.most)
 	}
 	if headerBytes+size <= bufferBytes {
-		frame, err := l.in.Peek(headerBytes + int(size))
+		frame, err := l.reader.Peek(headerBytes + int(size))
 		if err != nil {
 			return ended(err, true)
 		}
 		err = proto.Unmarshal(frame[headerBytes:], m)
-		_, _ = l.in.Discard(len(frame))
+		_, _ = l.reader.Discard(len(frame))
 		return err
 	}
-	_, _ = l.in.Discard(headerBytes)
-	message, err := readAll(l.in, int(size))
+	_, _ = l.reader.Discard(headerBytes)
+	message, err := readAll(l.reader, int(size))
 	if err != nil {
 		return ended(err, true)
 	}
@@ -117,8 +116,7 @@ func readAll(r io.Reader, size int) ([]byte, error) {
 
 // ended returns io.EOF for an end between two frames, however the other end came to it.
 func ended(err error, within bool) error {
-	gone := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
-	switch {
+	switch gone := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); {
 	case gone && within:
 		return fmt.Errorf("in the middle of a message: %w", io.ErrUnexpectedEOF)
 	case gone:
@@ -127,14 +125,16 @@ func ended(err error, within bool) error {
 	return err
 }
 
-// HearUntil bounds the wait of Recv, now and from now on.
-func (l *Link) HearUntil(at time.Time) { _ = l.file.SetReadDeadline(at) }
-
-// CloseSend tells the other end that nothing more comes.
-func (l *Link) CloseSend() error {
-	var err error
-	return errors.Join(l.raw.Control(func(fd uintptr) { err = shutdown(fd) }), err)
+// expire bounds what waits at the link, now and from now on.
+func (l *Link) expire(at time.Time) {
+	_ = l.in.SetReadDeadline(at)
+	_ = l.out.SetWriteDeadline(at)
 }
 
+// CloseSend tells the other end that nothing more comes.
+func (l *Link) CloseSend() error { return l.out.Close() }
+
 // Close ends both directions, and whatever waits there.
-func (l *Link) Close() error { return l.file.Close() }
+func (l *Link) Close() error {
+	return errors.Join(l.in.Close(), l.out.Close())
+}

@@ -30,7 +30,7 @@ func NewClient(stream workerpb.WorkerService_WorkClient, l *Link, grace time.Dur
 			c.err = errors.New("a message on the stream, though there is a link")
 			end()
 		}
-		_ = l.file.SetDeadline(time.Now().Add(grace)) // somebody else may hold the other end
+		l.expire(time.Now().Add(grace)) // somebody else may hold the other ends
 	}()
 	return c
 }

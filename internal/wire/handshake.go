@@ -18,8 +18,9 @@ const (
 	EnvAlive = "PARHOST_ALIVE_FD"
 	// EnvArena is the number of the file descriptor of the memory that the worker shares with the host.
 	EnvArena = "PARHOST_ARENA_FD"
-	// EnvLink is the number of the file descriptor of a socket to the host, for the messages of the Work stream.
-	EnvLink = "PARHOST_LINK_FD"
+	// EnvLink is the numbers of two file descriptors, "5,6": of a pipe from the host and of one to it, for the messages of the Work
+	// stream.
+	EnvLink = "PARHOST_LINK_FDS"
 	// EnvMaxItemBytes is the largest item that the host sends.
 	EnvMaxItemBytes = "PARHOST_MAX_ITEM_BYTES"
 	// EnvLogLevel is hclog's level for the workload's logger.

@@ -665,7 +665,7 @@ type Ready struct {
 	Error string `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
 	// The worker has mapped the arena: items may come, and results may go, through it.
 	Arena bool `protobuf:"varint,2,opt,name=arena,proto3" json:"arena,omitempty"`
-	// From now on the worker reads and writes the messages of this stream on the socket that it inherited.
+	// From now on the worker reads and writes the messages of this stream on the pipes that it inherited.
 	Link          bool `protobuf:"varint,3,opt,name=link,proto3" json:"link,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
