@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -70,7 +71,8 @@ var fakes = map[string]func(){
 	},
 	"reads nothing": func() {
 		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "liar", ItemKind: "json", ResultKind: "json", Threads: 2}, work: func(s stream) error {
-			_ = s.Send(ready())
+			_, out := linkFDs()
+			_ = s.Send(ready(out > 0))
 			select {}
 		}})
 	},
@@ -143,10 +145,42 @@ var fakes = map[string]func(){
 		})})
 	},
 	"ready twice": func() {
-		fakeServe(&liar{work: dialogue(func(s stream, _ *workerpb.Batch) error { return s.Send(ready()) })})
+		fakeServe(&liar{work: dialogue(func(s stream, _ *workerpb.Batch) error { return s.Send(ready(false)) })})
 	},
 	"empty answer": func() {
 		fakeServe(&liar{work: dialogue(func(s stream, _ *workerpb.Batch) error { return s.Send(&workerpb.WorkResponse{}) })})
+	},
+	"message on the stream": func() {
+		fakeServe(&liar{work: func(s stream) error {
+			if err := s.Send(ready(true)); err != nil {
+				return err
+			}
+			if err := s.Send(&workerpb.WorkResponse{}); err != nil {
+				return err
+			}
+			select {}
+		}})
+	},
+	"rubbish on the link": func() { fakeServe(&liar{raw: write("\x05\x00\x00\x00\xff\xff\xff\xff\xff")}) },
+	"a frame of 4 GiB":    func() { fakeServe(&liar{raw: write("\xff\xff\xff\xff")}) },
+	"half a frame": func() {
+		fakeServe(&liar{raw: func(_, out *os.File) error {
+			_, _ = out.WriteString("\x40\x00\x00\x00half")
+			return out.Close()
+		}})
+	},
+	"closes the link": func() {
+		fakeServe(&liar{raw: func(in, out *os.File) error {
+			_, _ = in.Read(make([]byte, 1)) // not before there is something to lose
+			_ = out.Close()
+			select {}
+		}})
+	},
+	"ends the stream, keeps the link": func() {
+		fakeServe(&liar{raw: func(in, _ *os.File) error {
+			_, err := in.Read(make([]byte, 1))
+			return err
+		}})
 	},
 	"hangs up": func() { fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error { return errHangUp })}) },
 	"odd numbers": func() { // strange, but nothing that a host could hold against it
@@ -200,7 +234,12 @@ func shake(network, address, protocol string) {
 // errHangUp makes a dialogue end as if all were well.
 var errHangUp = errors.New("hang up")
 
-type stream = workerpb.WorkerService_WorkServer
+// stream is what a liar speaks over: gRPC's stream, or past it a link.
+type stream interface {
+	Send(*workerpb.WorkResponse) error
+	Recv() (*workerpb.WorkRequest, error)
+	Context() context.Context
+}
 
 // liar is a worker service written by hand.
 type liar struct {
@@ -208,6 +247,7 @@ type liar struct {
 	manifest *workerpb.Manifest
 	describe func()
 	work     func(stream) error
+	raw      func(in, out *os.File) error // has the pipes of the link instead, once it has said that it is ready
 }
 
 func (l *liar) Describe(context.Context, *workerpb.DescribeRequest) (*workerpb.DescribeResponse, error) {
@@ -221,21 +261,45 @@ func (l *liar) Describe(context.Context, *workerpb.DescribeRequest) (*workerpb.D
 	return &workerpb.DescribeResponse{Manifest: m}, nil
 }
 
-func (l *liar) Work(s stream) error { return l.work(s) }
+func (l *liar) Work(s workerpb.WorkerService_WorkServer) error {
+	if l.raw == nil {
+		return l.work(s)
+	}
+	in, out := linkFDs()
+	if err := s.Send(ready(true)); err != nil {
+		return err
+	}
+	return l.raw(os.NewFile(uintptr(in), "in"), os.NewFile(uintptr(out), "out"))
+}
+
+// linkFDs are the numbers of the pipes that the host gave, 0 if there are none.
+func linkFDs() (in, out int) {
+	_, _ = fmt.Sscanf(os.Getenv(wire.EnvLink), "%d,%d", &in, &out)
+	return in, out
+}
 
 func results(r *workerpb.Results) *workerpb.WorkResponse {
 	return &workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: r}}
 }
 
-func ready() *workerpb.WorkResponse {
-	return &workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{}}}
+func ready(linked bool) *workerpb.WorkResponse {
+	return &workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Link: linked}}}
 }
 
-// dialogue is a worker that gets ready and answers each batch in its way.
+// dialogue is a worker that gets ready and answers each batch in its way, over the link if the host gave it one.
 func dialogue(answer func(stream, *workerpb.Batch) error) func(stream) error {
 	return func(s stream) error {
-		if err := s.Send(ready()); err != nil {
+		in, out := linkFDs()
+		if err := s.Send(ready(out > 0)); err != nil {
 			return err
+		}
+		if out > 0 {
+			l, err := link.Open(in, out, 1<<30)
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			s = link.NewServer(s.(workerpb.WorkerService_WorkServer), l)
 		}
 		for {
 			req, err := s.Recv()
@@ -253,6 +317,14 @@ func dialogue(answer func(stream, *workerpb.Batch) error) func(stream) error {
 				}
 			}
 		}
+	}
+}
+
+// write says something on the link, and nothing else.
+func write(what string) func(in, out *os.File) error {
+	return func(_, out *os.File) error {
+		_, _ = out.WriteString(what)
+		select {}
 	}
 }
 
@@ -452,29 +524,60 @@ func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 		"ready twice":           "a message of kind",
 		"empty answer":          "a message of kind",
 		"hangs up":              "closed its stream",
-		"too much":              "larger than max",
+		"too much":              "bytes, the limit is",
+	} {
+		for way, inline := range map[string]bool{"link": false, "stream": true} {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				cfg := fake(t, name)
+				cfg.Inline = inline
+				if inline && name == "too much" {
+					lieTo(t, cfg, name, "larger than max") // gRPC's words
+					return
+				}
+				lieTo(t, cfg, name, says)
+			})
+		}
+	}
+}
+
+// What only a worker with a link can do wrong.
+func TestALieOnTheLinkCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
+	for name, says := range map[string]string{
+		"message on the stream":           "a message on the stream",
+		"rubbish on the link":             "broke the protocol: a frame that is no message",
+		"a frame of 4 GiB":                "4294967295 bytes, the limit is",
+		"half a frame":                    "closed its stream",
+		"closes the link":                 "closed its stream",
+		"ends the stream, keeps the link": "closed its stream",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := open(t, fake(t, name))
-			n := 3
-			if name == "too much" {
-				n = 1 // 200 MiB each
-			}
-			within(t, "Map over a plugin that lies", 10*time.Second, func() {
-				_, err := host.Map[int, int](t.Context(), p, make([]int, n))
-				errs := mapErrors(t, "Map over a plugin that lies", err)
-				if len(errs) != n {
-					t.Fatalf("got %v, want all %d items blamed", err, n)
-				}
-				for i, e := range errs {
-					if e.Kind != host.Crashed && (name != "too much" || e.Kind != host.Oversize) || !strings.Contains(e.Message, says) {
-						t.Errorf("item %d: got %v, want crashed with %q", i, e, says)
-					}
-				}
-			})
+			lieTo(t, fake(t, name), name, says)
 		})
 	}
+}
+
+// lieTo runs items over a plugin that lies, and wants all of them blamed with certain words.
+func lieTo(t *testing.T, cfg host.Config, name, says string) {
+	t.Helper()
+	p := open(t, cfg)
+	n := 3
+	if name == "too much" {
+		n = 1 // 200 MiB each
+	}
+	within(t, "Map over a plugin that lies", 10*time.Second, func() {
+		_, err := host.Map[int, int](t.Context(), p, make([]int, n))
+		errs := mapErrors(t, "Map over a plugin that lies", err)
+		if len(errs) != n {
+			t.Fatalf("got %v, want all %d items blamed", err, n)
+		}
+		for i, e := range errs {
+			if e.Kind != host.Crashed && (!strings.Contains(says, "limit is") && name != "too much" || e.Kind != host.Oversize) || !strings.Contains(e.Message, says) {
+				t.Errorf("item %d: got %v, want crashed with %q", i, e, says)
+			}
+		}
+	})
 }
 
 func TestAPluginThatOnlyEverLeavesBreaksThePool(t *testing.T) {
@@ -519,9 +622,20 @@ func TestEndlessProgressHoldsNothingUp(t *testing.T) {
 	})
 }
 
-// gRPC takes one message for a worker that reads nothing, and holds up the next.
+// gRPC takes one message for a worker that reads nothing, and holds up the next; a link holds up the first that it has no room for.
 func TestAWorkerThatReadsNothingDoesNotHoldUpACancel(t *testing.T) {
-	p := open(t, fake(t, "reads nothing"))
+	for way, inline := range map[string]bool{"link": false, "stream": true} {
+		t.Run(way, func(t *testing.T) {
+			cfg := fake(t, "reads nothing")
+			cfg.Inline = inline
+			readsNothing(t, cfg)
+		})
+	}
+}
+
+func readsNothing(t *testing.T, cfg host.Config) {
+	t.Helper()
+	p := open(t, cfg)
 	first := host.Start[string, int](t.Context(), p, strings.Repeat("x", 500_000))
 	for p.Workers()[0].Batches == 0 {
 		time.Sleep(time.Millisecond) // until it is under way

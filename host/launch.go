@@ -151,7 +151,7 @@ func (l *launcher) launch(ctx context.Context, number int) (*process, error) {
 // connect starts worker number and returns it described, before its set-up. On an error nothing of it is left.
 func (l *launcher) connect(ctx context.Context, number int) (_ *process, err error) {
 	p := &process{
-		number: number, cfg: l.cfg, calls: map[uint64]*call{}, dead: make(chan struct{}),
+		number: number, cfg: l.cfg, calls: map[uint64]*call{}, dead: make(chan struct{}), send: make(turn, 1),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})

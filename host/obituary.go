@@ -159,7 +159,7 @@ func (p *process) bury() {
 		}
 		p.child.bury()
 		if p.link != nil {
-			_ = p.link.Close()
+			p.link.Close()
 		}
 		p.client.Kill()
 	})

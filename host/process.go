@@ -38,7 +38,7 @@ type process struct {
 	stream conversation
 	linked *link.Client       // the same, if the worker uses the link
 	cancel context.CancelFunc // of the stream
-	send   sync.Mutex         // a stream takes one Send at a time
+	send   turn               // a stream takes one Send at a time
 	read   sync.WaitGroup     // the receiver
 
 	mu     sync.Mutex
@@ -189,8 +189,13 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 		format = workerpb.Format_FORMAT_JSON
 	}
 
-	p.send.Lock() // held across both: the order of calls is the order on the stream
-	defer p.send.Unlock()
+	// Held across both: the order of calls is the order on the stream.
+	if !p.send.take(ctx) {
+		c.end.err = context.Cause(ctx)
+		close(c.done)
+		return c
+	}
+	defer p.send.give()
 	p.mu.Lock()
 	if p.over {
 		p.mu.Unlock()
@@ -317,10 +322,30 @@ func (p *process) listen(c *call) {
 }
 
 func (p *process) cancelCall(c *call) {
-	p.send.Lock()
-	defer p.send.Unlock()
+	p.send.take(context.Background()) // whoever has it is watched
+	defer p.send.give()
 	_ = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Cancel{Cancel: &workerpb.Cancel{Batch: c.id}}})
 }
+
+// turn is a lock that one can stop waiting for. Make it with room for one.
+type turn chan struct{}
+
+// take waits for the turn, and reports whether it came before ctx ended.
+func (t turn) take(ctx context.Context) bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case t <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (t turn) give() { <-t }
 
 func (p *process) info() WorkerInfo {
 	return WorkerInfo{Worker: p.number, PID: p.child.pid(), Mode: Process, Started: p.child.started, Items: int(p.items.Load())}
@@ -343,9 +368,9 @@ func (p *process) end(ctx context.Context, reason string) {
 		p.kill(&fate{kind: wire.Crashed, message: "killed: " + reason, guilty: -1})
 	})
 	defer stop()
-	p.send.Lock()
+	p.send.take(context.Background())
 	_ = p.stream.CloseSend()
-	p.send.Unlock()
+	p.send.give()
 	<-p.dead
 	p.read.Wait()
 }

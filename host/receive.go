@@ -2,10 +2,12 @@ package host
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -14,8 +16,11 @@ import (
 func (p *process) receive() {
 	for {
 		r, err := p.stream.Recv()
-		if err == nil {
+		switch {
+		case err == nil:
 			err = p.hear(r)
+		case errors.Is(err, link.ErrFrame):
+			err = &lieError{err.Error()}
 		}
 		if err != nil {
 			p.obituary(err)

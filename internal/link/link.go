@@ -54,11 +54,13 @@ func (l *Link) Send(m proto.Message, full func() (stop func())) error {
 	}
 	var stop func()
 	failed := l.writer.Write(func(fd uintptr) (done bool) {
-		var n int
-		n, err = write(fd, rest)
-		rest = rest[max(n, 0):]
+		for err = error(nil); err == nil && len(rest) > 0; {
+			var n int
+			n, err = write(fd, rest)
+			rest = rest[max(n, 0):]
+		}
 		if !errors.Is(err, syscall.EAGAIN) {
-			return err != nil || len(rest) == 0
+			return true
 		}
 		err = nil
 		if full != nil && stop == nil {
@@ -72,32 +74,37 @@ func (l *Link) Send(m proto.Message, full func() (stop func())) error {
 	return errors.Join(failed, err)
 }
 
-// Recv reads the next message into m. The error is io.EOF when the other end has closed, and has the code ResourceExhausted for a
-// message larger than is taken.
+// ErrFrame is matched by the error of a frame that holds no message.
+var ErrFrame = errors.New("a frame that is no message")
+
+// Recv reads the next message into m. The error is io.EOF when the other end has closed, or io.ErrUnexpectedEOF in the middle of a
+// large one; it has the code ResourceExhausted for a message larger than is taken, and matches [ErrFrame] for what is none.
 func (l *Link) Recv(m proto.Message) error {
 	header, err := l.reader.Peek(headerBytes)
 	if err != nil {
-		return ended(err, len(header) > 0)
+		return err
 	}
 	size := int64(binary.LittleEndian.Uint32(header))
 	if size > int64(l.most) {
 		return status.Errorf(codes.ResourceExhausted, "message is %d bytes, the limit is %d", size, l.most)
 	}
-	if headerBytes+size <= bufferBytes {
-		frame, err := l.reader.Peek(headerBytes + int(size))
-		if err != nil {
-			return ended(err, true)
+	var message []byte
+	if frame := headerBytes + int(size); frame <= bufferBytes {
+		if message, err = l.reader.Peek(frame); err != nil {
+			return err
 		}
-		err = proto.Unmarshal(frame[headerBytes:], m)
-		_, _ = l.reader.Discard(len(frame))
-		return err
+		message = message[headerBytes:]
+		defer func() { _, _ = l.reader.Discard(frame) }()
+	} else {
+		_, _ = l.reader.Discard(headerBytes)
+		if message, err = readAll(l.reader, int(size)); err != nil {
+			return err
+		}
 	}
-	_, _ = l.reader.Discard(headerBytes)
-	message, err := readAll(l.reader, int(size))
-	if err != nil {
-		return ended(err, true)
+	if err := proto.Unmarshal(message, m); err != nil {
+		return fmt.Errorf("%w: %w", ErrFrame, err)
 	}
-	return proto.Unmarshal(message, m)
+	return nil
 }
 
 // readAll reads size bytes, and takes memory only as they come: the other end may promise what it does not send.
@@ -114,17 +121,6 @@ func readAll(r io.Reader, size int) ([]byte, error) {
 	return b, nil
 }
 
-// ended returns io.EOF for an end between two frames, however the other end came to it.
-func ended(err error, within bool) error {
-	switch gone := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); {
-	case gone && within:
-		return fmt.Errorf("in the middle of a message: %w", io.ErrUnexpectedEOF)
-	case gone:
-		return io.EOF
-	}
-	return err
-}
-
 // expire bounds what waits at the link, now and from now on.
 func (l *Link) expire(at time.Time) {
 	_ = l.in.SetReadDeadline(at)
@@ -135,6 +131,7 @@ func (l *Link) expire(at time.Time) {
 func (l *Link) CloseSend() error { return l.out.Close() }
 
 // Close ends both directions, and whatever waits there.
-func (l *Link) Close() error {
-	return errors.Join(l.in.Close(), l.out.Close())
+func (l *Link) Close() {
+	_ = l.in.Close()
+	_ = l.out.Close()
 }

@@ -50,7 +50,7 @@ func (c *Client) Recv() (*workerpb.WorkResponse, error) {
 	if err == nil {
 		return m, nil
 	}
-	if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, os.ErrClosed) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, os.ErrClosed) {
 		c.end()
 		<-c.ended
 		return nil, err
@@ -73,7 +73,7 @@ type Server struct {
 
 // NewServer begins to use the link, which it closes when the stream ends.
 func NewServer(stream workerpb.WorkerService_WorkServer, l *Link) *Server {
-	context.AfterFunc(stream.Context(), func() { _ = l.Close() })
+	context.AfterFunc(stream.Context(), l.Close)
 	return &Server{WorkerService_WorkServer: stream, link: l}
 }
 
@@ -84,7 +84,7 @@ func (s *Server) Send(m *workerpb.WorkResponse) error { return s.link.Send(m, ni
 func (s *Server) Recv() (*workerpb.WorkRequest, error) {
 	m := new(workerpb.WorkRequest)
 	err := s.link.Recv(m)
-	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) {
 		return s.WorkerService_WorkServer.Recv()
 	}
 	return m, err

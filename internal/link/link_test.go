@@ -1,0 +1,208 @@
+//go:build unix
+
+package link_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parhost/parhost/internal/link"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+const most = 32 << 20
+
+// pair is both ends of a link.
+func pair(t testing.TB) (host, worker *link.Link) {
+	t.Helper()
+	host, in, out := open(t)
+	worker, err := link.NewLink(in, out, most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host, worker
+}
+
+// open is one end of a link and the files of the other.
+func open(t testing.TB) (l *link.Link, in, out *os.File) {
+	t.Helper()
+	l, in, out, err := link.New(most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		l.Close()
+		_ = in.Close()
+		_ = out.Close()
+	})
+	return l, in, out
+}
+
+func batch(id uint64, size int) *workerpb.WorkRequest {
+	return &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: &workerpb.Batch{Id: id, Items: bytes.Repeat([]byte{byte(id)}, size)}}}
+}
+
+func TestMessagesArriveInOrderWhateverTheirSize(t *testing.T) {
+	host, worker := pair(t)
+	sizes := []int{0, 1, 100, 64<<10 - 20, 64 << 10, 64<<10 + 1, 5 << 20, 7, 20 << 20, 0}
+	sent := make(chan error, 1)
+	go func() {
+		for i, size := range sizes {
+			if err := host.Send(batch(uint64(i), size), nil); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- host.CloseSend()
+	}()
+	for i, size := range sizes {
+		var got workerpb.WorkRequest
+		if err := worker.Recv(&got); err != nil || !proto.Equal(&got, batch(uint64(i), size)) {
+			t.Fatalf("message %d of %d bytes: got batch %d of %d bytes, %v", i, size, got.GetBatch().GetId(), len(got.GetBatch().GetItems()), err)
+		}
+	}
+	if err := <-sent; err != nil {
+		t.Errorf("Send: got %v", err)
+	}
+	if err := worker.Recv(new(workerpb.WorkRequest)); !errors.Is(err, io.EOF) {
+		t.Errorf("after CloseSend: got %v, want io.EOF", err)
+	}
+}
+
+func TestAMessageBeyondTheLimitIsRefused(t *testing.T) {
+	host, worker := pair(t)
+	go func() { _ = host.Send(batch(1, most+1), nil) }()
+	err := worker.Recv(new(workerpb.WorkRequest))
+	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "the limit is 33554432") {
+		t.Errorf("got %v, want ResourceExhausted with the limit", err)
+	}
+}
+
+func TestAnEndThatDoesNotReadIsNoticed(t *testing.T) {
+	host, worker := pair(t)
+	noticed, stopped := make(chan struct{}), make(chan struct{})
+	sent := make(chan error, 1)
+	go func() {
+		sent <- host.Send(batch(1, 1<<20), func() func() {
+			close(noticed)
+			return func() { close(stopped) }
+		})
+	}()
+	<-noticed
+	if err := worker.Recv(new(workerpb.WorkRequest)); err != nil {
+		t.Fatal(err)
+	}
+	<-stopped
+	if err := <-sent; err != nil {
+		t.Errorf("Send: got %v", err)
+	}
+	if err := host.Send(batch(2, 100), func() func() { t.Error("a message that fits is said not to"); return func() {} }); err != nil {
+		t.Errorf("Send: got %v", err)
+	}
+}
+
+func TestCloseEndsWhatWaits(t *testing.T) {
+	host, worker := pair(t)
+	waiting := make(chan struct{})
+	ended := make(chan error, 2)
+	go func() { ended <- host.Send(batch(1, 1<<20), func() func() { close(waiting); return func() {} }) }()
+	go func() { ended <- host.Recv(new(workerpb.WorkResponse)) }()
+	<-waiting
+	host.Close()
+	for range 2 {
+		select {
+		case err := <-ended:
+			if err == nil {
+				t.Error("got no error, want one")
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("Send or Recv waits on after Close")
+		}
+	}
+	for {
+		if err := worker.Recv(new(workerpb.WorkRequest)); err != nil {
+			break
+		}
+	}
+}
+
+// A promise of a large message costs no memory before its bytes have come.
+func TestMemoryIsTakenAsBytesCome(t *testing.T) {
+	host, _, out := open(t)
+	if _, err := out.Write([]byte{0, 0, 0xff, 1}); err != nil { // 32 MiB less 64 KiB
+		t.Fatal(err)
+	}
+	_ = out.Close()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if err := host.Recv(new(workerpb.WorkResponse)); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want io.EOF", err)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+		t.Errorf("a message that did not come took %d bytes, want at most 1 MiB", took)
+	}
+}
+
+// FuzzRecv gives a link whatever the other end may write. It is read to its end, as messages or as an error.
+func FuzzRecv(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0})
+	f.Add([]byte{5, 0, 0, 0, 255, 255, 255, 255, 255})
+	f.Add([]byte{255, 255, 255, 255})
+	f.Add([]byte{200, 0, 0})
+	message, err := proto.Marshal(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: &workerpb.Results{Batch: 1, Count: 2, Last: true}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(append([]byte{byte(len(message)), 0, 0, 0}, message...))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		host, _, out := open(t)
+		go func() {
+			_, _ = out.Write(said)
+			_ = out.Close()
+		}()
+		for read := 0; ; read++ {
+			m := new(workerpb.WorkResponse)
+			if err := host.Recv(m); err != nil {
+				return
+			}
+			if read > len(said) {
+				t.Fatalf("%d messages of %d bytes", read, len(said))
+			}
+		}
+	})
+}
+
+func BenchmarkRoundTrip(b *testing.B) {
+	host, worker := pair(b)
+	go func() {
+		for {
+			var m workerpb.WorkRequest
+			if worker.Recv(&m) != nil {
+				return
+			}
+			if worker.Send(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: &workerpb.Results{Batch: m.GetBatch().GetId()}}}, nil) != nil {
+				return
+			}
+		}
+	}()
+	m := batch(1, 8)
+	for b.Loop() {
+		if err := host.Send(m, nil); err != nil {
+			b.Fatal(err)
+		}
+		if err := host.Recv(new(workerpb.WorkResponse)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
