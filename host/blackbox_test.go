@@ -7,8 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/sdk"
@@ -58,5 +62,47 @@ func TestOnlyTheGuiltyItemIsBlamed(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// With several threads each has an item under way when the process dies: these run again, each alone, and no other.
+func TestOnlyItemsThatRanAreSuspects(t *testing.T) {
+	events := new(recorder)
+	p := open(t, host.Config{Workload: chaos, Workers: 1, Threads: 4, Batch: 50, Observer: events})
+	got, err := host.Map[order, string](t.Context(), p, orders(400, map[int]order{60: {Do: "exit", N: 3}}))
+	if d := cmp.Diff([]int{60}, indexes(checkOthers(t, "Map", got, err))); d != "" {
+		t.Fatalf("items that failed (-want +got):\n%s", d)
+	}
+	alone := 0
+	for _, e := range ofKind[host.BatchDone](events) {
+		if e.Items == 1 {
+			alone++
+		}
+	}
+	if alone > 3+4 { // the other threads' items, and what a batch may be cut into before and behind them
+		t.Errorf("items that ran alone: got %d, want at most those of the other threads", alone)
+	}
+}
+
+func TestWorkersShowWhichItemsRun(t *testing.T) {
+	for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+		t.Run(string(mode), func(t *testing.T) {
+			begun := time.Now()
+			p := open(t, host.Config{Workload: chaos, Workers: 1, Mode: mode, Batch: 10})
+			gate := filepath.Join(t.TempDir(), "gate")
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_, _ = host.Map[order, string](ctx, p, orders(20, map[int]order{13: {Do: "hold", S: gate}}))
+			}()
+			waitFile(t, gate)
+			running := p.Workers()[0].Running
+			if len(running) != 1 || running[0].Index != 13 || running[0].Since.Before(begun) || running[0].Since.After(time.Now()) {
+				t.Errorf("got %+v, want item 13 since a moment ago", running)
+			}
+			cancel()
+			<-ended
+		})
 	}
 }

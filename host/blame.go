@@ -27,6 +27,11 @@ func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
 		r.blame(t, guilty, lost, by)
 	case t.to-from == 1 && lost.alone:
 		r.blame(t, from, lost, by)
+	case lost.suspect >= t.done: // one of those that ran on the worker's threads was it, and in this batch only this one ran
+		suspect := t.from + lost.suspect
+		r.repeat(t.block, from, suspect, false)
+		r.repeat(t.block, suspect+1, t.to, false)
+		r.repeat(t.block, suspect, suspect+1, true)
 	default: // one of several was it: each gets a worker of its own, so that the guilty one shows
 		for at := range t.to - from {
 			r.repeat(t.block, t.to-1-at, t.to-at, true)

@@ -213,6 +213,21 @@ func TestAStubbornItemLeavesItsStackBehind(t *testing.T) {
 	}
 }
 
+// A worker that is stopped notices nothing; its black box tells which item it was at.
+func TestAnItemThatStopsItsWorkerIsEndedAlone(t *testing.T) {
+	p := open(t, host.Config{Workload: chaos, ItemTimeout: 100 * time.Millisecond, Grace: 100 * time.Millisecond, Batch: 100})
+	within(t, "Map with an item that stops its worker", 5*time.Second, func() {
+		got, err := host.Map[order, string](t.Context(), p, orders(200, map[int]order{57: {Do: "stop"}}))
+		errs := checkOthers(t, "Map with an item that stops its worker", got, err)
+		if d := cmp.Diff([]int{57}, indexes(errs)); d != "" {
+			t.Fatalf("items that failed (-want +got):\n%s", d)
+		}
+		if errs[57].Kind != host.Timeout {
+			t.Errorf("item 57: got %v, want timed out", errs[57])
+		}
+	})
+}
+
 // An item that never ends holds the lock of a workload that must not run twice: the pool says so, and does not wait for ever.
 func TestAStubbornItemOfANotConcurrentWorkload(t *testing.T) {
 	cfg := host.Config{Workload: exclusive, ItemTimeout: 50 * time.Millisecond, Grace: 50 * time.Millisecond, Batch: 1}

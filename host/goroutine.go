@@ -18,6 +18,7 @@ import (
 // goroutine is a worker of this process: an instance of the workload, run by whoever holds it.
 type goroutine struct {
 	number    int
+	pid       int // the host's own
 	mode      Mode
 	cfg       *Config
 	killed    <-chan struct{} // of the pool
@@ -26,6 +27,7 @@ type goroutine struct {
 	logger    hclog.Logger
 	started   time.Time
 	items     atomic.Int64
+	job       atomic.Pointer[work.Job] // that runs
 	dead      chan struct{}
 	once      sync.Once
 	abandoned atomic.Bool    // something was left behind
@@ -43,7 +45,7 @@ func startGoroutine(ctx context.Context, number int, cfg *Config, lock *sync.Mut
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.SetupTimeout, fmt.Errorf("not done after %v (Config.SetupTimeout)", cfg.SetupTimeout))
 	defer cancel()
 	g := &goroutine{
-		number: number, mode: cfg.Mode, cfg: cfg, killed: killed, exclusive: lock != nil, started: time.Now(), dead: make(chan struct{}),
+		number: number, pid: os.Getpid(), mode: cfg.Mode, cfg: cfg, killed: killed, exclusive: lock != nil, started: time.Now(), dead: make(chan struct{}),
 		logger: cfg.Logger.Named(cfg.Workload.Manifest().Name).With("worker", number),
 	}
 	opened := make(chan error, 1)
@@ -152,9 +154,11 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 	done := make(chan struct{})
 	if !g.begin(func() {
 		defer close(done)
+		g.job.Store(j)
+		defer g.job.Store(nil)
 		g.instance.Run(ctx, j)
 	}) {
-		return ending{lost: &loss{message: "worker is gone", guilty: -1}}
+		return ending{lost: &loss{message: "worker is gone", guilty: -1, suspect: -1}}
 	}
 	item := -1
 	ended, closed := ctx.Done(), g.killed
@@ -212,13 +216,22 @@ func (g *goroutine) abandon(over error, guilty int, timeout time.Duration) endin
 		return ending{err: over, leaving: true}
 	}
 	return ending{lost: &loss{
-		kind: wire.Timeout, begun: true, alone: true, guilty: guilty,
+		kind: wire.Timeout, begun: true, alone: true, guilty: guilty, suspect: -1,
 		message: fmt.Sprintf("still running %v after its limit of %v; its goroutine is left behind", g.cfg.Grace, timeout),
 	}}
 }
 
 func (g *goroutine) info() WorkerInfo {
-	return WorkerInfo{Worker: g.number, PID: os.Getpid(), Mode: g.mode, Started: g.started, Items: int(g.items.Load())}
+	return WorkerInfo{Worker: g.number, PID: g.pid, Mode: g.mode, Started: g.started, Items: int(g.items.Load())}
+}
+
+// underWay names the first item for all of a batch function's.
+func (g *goroutine) underWay() []Running {
+	j := g.job.Load()
+	if j == nil || j.Since().UnixNano() == 0 { // it has not begun
+		return nil
+	}
+	return []Running{{Index: j.First + j.Current(), Since: j.Since()}}
 }
 
 func (g *goroutine) gone() <-chan struct{} { return g.dead }

@@ -220,6 +220,7 @@ func (l *lender) snapshot() []WorkerInfo {
 	for i, p := range l.places {
 		infos[i] = p.worker.info()
 		infos[i].Batches = p.lent
+		infos[i].Running = p.worker.underWay()
 	}
 	slices.SortFunc(infos, func(a, b WorkerInfo) int { return a.Worker - b.Worker })
 	return infos

@@ -87,7 +87,7 @@ func (p *process) obituary(cause error) {
 	p.bury()
 
 	words, code, signal := p.child.death()
-	l := loss{kind: wire.Crashed, message: words, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1}
+	l := loss{kind: wire.Crashed, message: words, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1, suspect: -1}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := p.fate
@@ -101,20 +101,8 @@ func (p *process) obituary(cause error) {
 	begun := min(p.threads, len(p.order))
 	witness := p.blackBox()
 	for i, c := range p.order {
-		own := l
-		own.begun = i < begun && (f == nil || f.call == nil || f.call == c)
+		own := p.lossOf(c, l, i < begun, witness)
 		own.orderly = orderly
-		own.alone = len(p.order) == 1 // or the results of the one before may have been lost on their way
-		if f != nil && f.call == c {
-			own.guilty = f.guilty
-			own.alone = true
-			if f.guilty >= 0 && f.guilty < c.base+c.got { // it ended after all, before the worker did; the others are innocent
-				own.begun = false
-			}
-		}
-		if item, seen := witness[c.id]; seen && own.begun && own.guilty < 0 {
-			own.guilty = c.base + max(c.got, item)
-		}
 		c.end.lost = &own
 		if p.closed {
 			c.end.err = ErrClosed
@@ -129,18 +117,30 @@ func (p *process) obituary(cause error) {
 	close(p.dead)
 }
 
-// blackBox returns which item each batch was at when the worker died, as far as the worker's entries tell: they may say anything.
-// With one thread they name the guilty item. With several, each is a suspect.
-func (p *process) blackBox() map[uint64]int {
-	if !p.shared || p.threads > 1 {
-		return nil
+// lossOf says what the worker's death, l, means for one batch: begun, by the order in which they were sent, and witness, by what the
+// worker showed, if it showed anything. Called with mu held.
+func (p *process) lossOf(c *call, l loss, begun bool, witness map[uint64]sight) loss {
+	f := p.fate
+	l.begun = begun
+	l.alone = len(p.order) == 1 // or the results of the one before may have been lost on their way
+	switch s, seen := witness[c.id]; {
+	case f != nil && f.call == c && f.guilty >= 0:
+		l.guilty, l.alone = f.guilty, true
+		l.begun = begun && f.guilty >= c.base+c.got // or it ended after all, before the worker did; the others are innocent
+	case f != nil && f.call != nil && f.call != c:
+		l.begun = false // the culprit is known
+	case seen:
+		l.begun = true
+		l.suspect = c.base + max(c.got, s.item)
+		if p.threads == 1 {
+			l.guilty = l.suspect
+		}
+	case len(witness) > 0: // the worker did not run this one
+		l.begun = false
+	case f != nil && f.call == c:
+		l.alone = true
 	}
-	batch, item := p.shelf.arena.Entry(0).Read()
-	c := p.calls[batch]
-	if c == nil || item >= uint64(c.count) {
-		return nil
-	}
-	return map[uint64]int{batch: int(item)}
+	return l
 }
 
 // outOfMemory reports whether a process's last words are those of a Go program that got no memory.

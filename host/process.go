@@ -78,6 +78,7 @@ type call struct {
 	sent  time.Time
 	heard time.Time // when it was last known that the worker is getting on with it
 	late  *time.Timer
+	seen  sight // the item that the black box named when it was last looked at, since when it has
 	end   ending
 	done  chan struct{}
 
@@ -199,7 +200,7 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	p.mu.Lock()
 	if p.over {
 		p.mu.Unlock()
-		c.end.lost = &loss{message: "worker is gone", guilty: -1}
+		c.end.lost = &loss{message: "worker is gone", guilty: -1, suspect: -1}
 		close(c.done)
 		return c
 	}
@@ -277,8 +278,8 @@ func (p *process) watchSend(ctx context.Context, c *call) (stop func()) {
 // kills the worker if that does not help.
 func (p *process) wait(ctx context.Context, c *call) {
 	var silence <-chan time.Time
-	if limit := p.silenceLimit(c); limit > 0 {
-		t := time.NewTicker(limit / 4)
+	if limit := c.b.orders().timeout; limit > 0 {
+		t := time.NewTicker((limit + p.cfg.Grace) / 4)
 		defer t.Stop()
 		silence = t.C
 	}
@@ -310,12 +311,21 @@ func (p *process) silenceLimit(c *call) time.Duration {
 	return 0
 }
 
-// listen kills the worker if it runs c and has been silent for too long: whatever hangs there, it is not our watch on items.
+// listen kills the worker if an item of c does not end though its time is over, or if the worker runs c and has been silent for too
+// long: whatever hangs there, it is not our watch on items.
 func (p *process) listen(c *call) {
 	p.mu.Lock()
 	begun := slices.Index(p.order, c) < p.threads
 	silent := time.Since(c.heard)
+	item, stuck := 0, false
+	if begun && !p.over {
+		item, stuck = p.stuck(c)
+	}
 	p.mu.Unlock()
+	if stuck {
+		p.tooLate(c, item)
+		return
+	}
 	if begun && silent > p.silenceLimit(c) {
 		p.kill(&fate{kind: wire.Timeout, message: fmt.Sprintf("worker has been silent for %v", silent.Round(time.Millisecond)), call: c, guilty: -1})
 	}

@@ -13,6 +13,8 @@ type worker interface {
 	run(ctx context.Context, b batch) ending
 	// info describes the worker for people.
 	info() WorkerInfo
+	// underWay says which items run, as far as the worker shows it.
+	underWay() []Running
 	// gone is closed when the worker will run nothing any more; obit then says why.
 	gone() <-chan struct{}
 	obit() string
@@ -76,6 +78,7 @@ type loss struct {
 	orderly bool // the worker ended its stream as one does that has settled all it began
 	alone   bool // no other batch may have been running
 	guilty  int  // the place of the item that is known to be the cause, -1 if it is not known
+	suspect int  // the place of the item that is known to have been running, beside others elsewhere; -1 if it is not known
 }
 
 // WorkerInfo is a snapshot of one worker.
@@ -84,7 +87,14 @@ type WorkerInfo struct {
 	PID     int // of its process; the host's own for goroutines
 	Mode    Mode
 	Started time.Time
-	Items   int   // items run so far
-	Batches int   // batches under way
-	RSS     int64 // resident bytes; 0 when unknown
+	Items   int       // items run so far
+	Batches int       // batches under way
+	Running []Running // items that run now, where the worker shows them
+	RSS     int64     // resident bytes; 0 when unknown
+}
+
+// Running is an item that runs now.
+type Running struct {
+	Index int       // in its run
+	Since time.Time // when it began or, if the items of its batch are not timed one by one, a little earlier: at most some dozen items
 }

@@ -108,6 +108,9 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	case "kill":
 		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 		select {}
+	case "stop": // what only another process can end
+		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
+		select {}
 	case "segfault":
 		address := uintptr(1 << 40) // not nil, which would be a panic
 		return fmt.Sprint(**(**int)(unsafe.Pointer(&address))), nil

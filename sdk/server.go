@@ -195,7 +195,7 @@ func (s *server) thread(ctx context.Context, instance work.Instance, queue <-cha
 			}()
 			if entry != nil {
 				entry.Begin(next.id)
-				next.job.Show(entry.Item())
+				next.job.Show(entry.Place())
 				defer entry.End()
 			}
 			instance.Run(ctx, next.job)

@@ -97,12 +97,13 @@ func TestBlackBoxIsSeenFromOutside(t *testing.T) {
 	defer worker.Close()
 	last := arena.MaxThreads - 1
 	worker.Entry(last).Begin(12)
-	worker.Entry(last).Item().Store(34)
-	if batch, item := host.Entry(last).Read(); batch != 12 || item != 34 {
-		t.Errorf("got batch %d and item %d, want 12 and 34", batch, item)
+	worker.Entry(last).Place().Item.Store(34)
+	worker.Entry(last).Place().Since.Store(56)
+	if batch, item, since := host.Entry(last).Read(); batch != 12 || item != 34 || since.UnixNano() != 56 {
+		t.Errorf("got batch %d and item %d since %v, want 12 and 34 since 56 ns", batch, item, since)
 	}
 	worker.Entry(last).End()
-	if batch, _ := host.Entry(last).Read(); batch != 0 {
+	if batch, _, _ := host.Entry(last).Read(); batch != 0 {
 		t.Errorf("after the end: got batch %d, want none", batch)
 	}
 	if host.Entry(arena.MaxThreads) != nil || host.Entry(-1) != nil {
@@ -150,7 +151,7 @@ func TestSlotsAreDisjoint(t *testing.T) {
 
 func BenchmarkBlackBox(b *testing.B) {
 	a, _ := newArena(b)
-	item := a.Entry(0).Item()
+	item := &a.Entry(0).Place().Item
 	for i := 0; b.Loop(); i++ {
 		item.Store(uint64(i))
 	}

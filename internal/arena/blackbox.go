@@ -2,6 +2,7 @@ package arena
 
 import (
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -10,6 +11,7 @@ import (
 //
 //	byte 0   batch   uint64  the batch that runs, 0 when none does
 //	byte 8   item    uint64  the place in the batch of the item that runs
+//	byte 16  since   uint64  when the thread last looked at the clock before it began the item, in nanoseconds since 1970
 const (
 	entryBytes = 64
 	// DataOffset is where the slots begin.
@@ -21,24 +23,36 @@ const (
 // Entry is one thread's line of the black box.
 type Entry struct {
 	batch atomic.Uint64
-	item  atomic.Uint64
-	_     [entryBytes - 16]byte
+	place Place
+	_     [entryBytes - 24]byte
+}
+
+// Place is which item of a batch runs, for others to see: one store for each item, and another when the clock has been looked at
+// anyway.
+type Place struct {
+	Item  atomic.Uint64
+	Since atomic.Uint64
 }
 
 // Begin says that the thread runs a batch, from its first item on.
 func (e *Entry) Begin(batch uint64) {
-	e.item.Store(0)
+	e.place.Item.Store(0)
 	e.batch.Store(batch)
 }
 
-// Item is where the thread keeps the place in the batch of the item that it runs: one store for each item.
-func (e *Entry) Item() *atomic.Uint64 { return &e.item }
+// Place is what the thread keeps while it runs a batch.
+func (e *Entry) Place() *Place { return &e.place }
 
 // End says that the thread runs nothing.
 func (e *Entry) End() { e.batch.Store(0) }
 
 // Read returns what the thread says of itself: any values at all, if the worker lies.
-func (e *Entry) Read() (batch, item uint64) { return e.batch.Load(), e.item.Load() }
+func (e *Entry) Read() (batch, item uint64, since time.Time) {
+	return e.batch.Load(), e.place.Item.Load(), e.place.When()
+}
+
+// When is Since as a time.
+func (p *Place) When() time.Time { return time.Unix(0, int64(p.Since.Load())) }
 
 // Entry returns the line of a thread, counted from 0, or nil if it has none.
 func (a *Arena) Entry(thread int) *Entry {

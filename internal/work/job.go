@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -41,10 +42,10 @@ type Job struct {
 	OnOverdue  func(item int)                   // called once for each item that passes Timeout; may be nil
 	Settle     func(Part)                       // gets consecutive parts, the last one with Last set
 
-	own         atomic.Uint64                 // the place of the running item
-	shown       atomic.Pointer[atomic.Uint64] // where it is kept instead, for others to see
-	interrupted atomic.Bool                   // something has been canceled: look under the lock
-	handBack    atomic.Bool                   // no further item is to begin
+	own         arena.Place                 // of the running item
+	shown       atomic.Pointer[arena.Place] // where it is kept instead, for others to see
+	interrupted atomic.Bool                 // something has been canceled: look under the lock
+	handBack    atomic.Bool                 // no further item is to begin
 
 	mu       sync.Mutex // guards what follows
 	all      bool       // everything is canceled
@@ -70,19 +71,22 @@ type Part struct {
 }
 
 // Current is the place of the item that is running, or that ran last.
-func (j *Job) Current() int { return int(j.running().Load()) }
+func (j *Job) Current() int { return int(j.running().Item.Load()) }
+
+// Since is when the clock was last looked at before that item began.
+func (j *Job) Since() time.Time { return j.running().When() }
 
 // hide says to whoever looks that nobody knows which item runs: all of a batch function's do.
 func (j *Job) hide() {
 	if place := j.shown.Swap(nil); place != nil {
-		place.Store(math.MaxUint64)
+		place.Item.Store(math.MaxUint64)
 	}
 }
 
 // Show keeps the place of the running item where others can see it. It is called before Run.
-func (j *Job) Show(place *atomic.Uint64) { j.shown.Store(place) }
+func (j *Job) Show(place *arena.Place) { j.shown.Store(place) }
 
-func (j *Job) running() *atomic.Uint64 {
+func (j *Job) running() *arena.Place {
 	if place := j.shown.Load(); place != nil {
 		return place
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -26,7 +27,7 @@ type running[In, Out any] struct {
 	job     *Job
 	call    *Call
 	one     func(context.Context, In) (Out, error)
-	running *atomic.Uint64
+	running *arena.Place
 	src     source[In]
 	dst     sink[Out]
 
@@ -47,6 +48,7 @@ func (r *running[In, Out]) run() {
 	j.overdue, j.between = -1, true
 	r.running = j.running()
 	r.flushed = time.Now()
+	r.running.Since.Store(uint64(r.flushed.UnixNano()))
 	if err := r.open(); err != nil {
 		for k := range j.Count {
 			r.fail(k, decodeError(err))
@@ -141,8 +143,9 @@ func (r *running[In, Out]) item() {
 	j := r.job
 	if j.Timed {
 		r.start = time.Now()
+		r.running.Since.Store(uint64(r.start.UnixNano()))
 	}
-	r.running.Store(uint64(r.k)) // the process may die of decoding it
+	r.running.Item.Store(uint64(r.k)) // the process may die of decoding it
 	v, e := r.src.next()
 	switch {
 	case e != nil:
@@ -161,7 +164,9 @@ func (r *running[In, Out]) item() {
 	case r.full(), e != nil && e.Kind == wire.Timeout: // the host begins to count an overdue item's grace, and must learn that it ended
 		r.flush(false)
 	case j.Timed || r.k%clockEvery == 0:
-		if time.Since(r.flushed) >= flushEvery {
+		now := time.Now()
+		r.running.Since.Store(uint64(now.UnixNano()))
+		if now.Sub(r.flushed) >= flushEvery {
 			r.flush(false)
 		}
 	}

@@ -1,0 +1,65 @@
+package host
+
+import (
+	"slices"
+	"time"
+
+	"github.com/parhost/parhost/internal/arena"
+)
+
+// sight is which item of a batch a worker says that it runs.
+type sight struct {
+	item  int
+	since time.Time
+}
+
+// blackBox returns which item each batch is at, as far as the worker's entries tell: they may say anything. Called with mu held,
+// while the arena is mapped.
+func (p *process) blackBox() map[uint64]sight {
+	if !p.shared {
+		return nil
+	}
+	seen := map[uint64]sight{}
+	for n := range min(p.threads, arena.MaxThreads) {
+		batch, item, since := p.shelf.arena.Entry(n).Read()
+		if c := p.calls[batch]; c != nil && item < uint64(c.count) {
+			seen[batch] = sight{int(item), since}
+		}
+	}
+	return seen
+}
+
+// underWay says which items run. What a worker says of times before it got the batch, or to come, is corrected.
+func (p *process) underWay() []Running {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return nil
+	}
+	now := time.Now()
+	var items []Running
+	for id, s := range p.blackBox() {
+		c := p.calls[id]
+		if s.since.Before(c.sent) {
+			s.since = c.sent
+		}
+		if s.since.After(now) {
+			s.since = now
+		}
+		items = append(items, Running{Index: c.b.first() + c.base + s.item, Since: s.since})
+	}
+	slices.SortFunc(items, func(a, b Running) int { return a.Index - b.Index })
+	return items
+}
+
+// stuck returns the item of c that has been running for longer than its limit and the grace, by the host's own clock: a worker whose
+// threads are all held up, or that is stopped, does not notice itself. Called with mu held.
+func (p *process) stuck(c *call) (item int, ok bool) {
+	s, seen := p.blackBox()[c.id]
+	now := time.Now()
+	if !seen || c.seen.since.IsZero() || c.seen.item != s.item {
+		c.seen = sight{s.item, now}
+		return 0, false
+	}
+	return s.item, now.Sub(c.seen.since) > c.b.orders().timeout+p.cfg.Grace
+}
