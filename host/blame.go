@@ -58,11 +58,17 @@ func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
 	}
 	b.spans = append(b.spans, s)
 	e := &ItemError{Kind: l.kind, Message: l.message, ExitCode: l.exitCode, Signal: l.signal, Stderr: l.stderr}
-	if !r.retry(b, at, e) {
+	if !r.retry(b, at, e, l.outside && !b.spared[at]) {
+		if l.outside && !r.mayRepeat() {
+			e.Message += "; not begun again, because the plugin does not say that it is idempotent"
+		}
 		r.finalize(b, at, e)
 		r.outcome(b, 1)
 	}
 }
+
+// mayRepeat reports whether items may be begun again.
+func (r *run[In, Out]) mayRepeat() bool { return r.pool.manifest.Idempotent || r.pool.cfg.RetryAlways }
 
 // outcome says that n more items of b have theirs. Called with mu held.
 func (r *run[In, Out]) outcome(b *block[In, Out], n int) {
@@ -76,15 +82,17 @@ func (r *run[In, Out]) outcome(b *block[In, Out], n int) {
 	r.ready.Signal()
 }
 
-// retry schedules another attempt of an item, if it is due one. Called with mu held.
-func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError) bool {
+// retry schedules another attempt of an item, if it is due one; spare gives it one more, once. Called with mu held.
+func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool) bool {
 	p := r.pool
 	switch {
 	case e.Kind != Crashed && e.Kind != Timeout && e.Kind != OutOfMemory:
 		return false
-	case !p.manifest.Idempotent && !p.cfg.RetryAlways:
+	case !r.mayRepeat():
 		return false
-	case b.blamed[at] >= p.cfg.Retries:
+	case spare:
+		b.spare(at)
+	case b.blamed[at] >= p.cfg.Retries+b.extra(at):
 		return false
 	}
 	if b.blamed == nil {
@@ -131,7 +139,7 @@ func (r *run[In, Out]) settle(b *block[In, Out], s span, failed map[int]*ItemErr
 	r.bytes += s.bytes
 	n := s.n
 	for at, e := range failed {
-		if r.retry(b, offset+at, e) {
+		if r.retry(b, offset+at, e, false) {
 			n--
 		} else {
 			r.finalize(b, offset+at, e)

@@ -21,8 +21,25 @@ type block[In, Out any] struct {
 	// Guarded by the run's mutex.
 	left   int // items without an outcome
 	errs   map[int]*ItemError
-	blamed map[int]int // how often an item was begun in vain
-	spans  []span      // who ran what
+	blamed map[int]int  // how often an item was begun in vain
+	spared map[int]bool // items that were begun once more because somebody else may have ended their worker
+	spans  []span       // who ran what
+}
+
+// spare gives an item an attempt that is not counted.
+func (b *block[In, Out]) spare(at int) {
+	if b.spared == nil {
+		b.spared = map[int]bool{}
+	}
+	b.spared[at] = true
+}
+
+// extra is how many attempts of an item are not counted.
+func (b *block[In, Out]) extra(at int) int {
+	if b.spared[at] {
+		return 1
+	}
+	return 0
 }
 
 // span is consecutive items of a block that one worker settled together.

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/sdk"
 )
 
 // orders returns n items that are echoed, but for those at the places given.
@@ -273,6 +276,49 @@ func TestOnlyItemsThatMayBeRepeatedAreRetried(t *testing.T) {
 			}
 			if n := len(ofKind[host.ItemRetried](events)); n != c.attempts-1 {
 				t.Errorf("got %d retries, want %d", n, c.attempts-1)
+			}
+		})
+	}
+}
+
+// Who kills a worker from outside does not mean the item that happens to run there.
+func TestAnItemWhoseWorkerSomebodyKilledRunsOnceMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		workload *sdk.Workload
+		inline   bool
+		kills    int
+		attempts int
+		says     string // of the error; "" for a result
+	}{
+		"killed once":         {workload: idempotent, kills: 1, attempts: 2},
+		"killed once, inline": {workload: idempotent, inline: true, kills: 1, attempts: 2},
+		"killed twice":        {workload: idempotent, kills: 2, attempts: 2, says: "SIGKILL"},
+		"not idempotent":      {workload: chaos, kills: 1, attempts: 1, says: "not begun again, because the plugin does not say that it is idempotent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := open(t, host.Config{Workload: c.workload, Workers: 1, Inline: c.inline})
+			gate := filepath.Join(t.TempDir(), "gate")
+			do := "hold once"
+			if c.kills > 1 {
+				do = "hold"
+			}
+			h := host.Start[order, string](t.Context(), p, order{Do: do, S: gate})
+			for n := range c.kills {
+				waitFile(t, gate)
+				if n < c.kills-1 {
+					_ = os.Remove(gate) // the next attempt makes it again
+				}
+				kill(t, strconv.Itoa(h.PID()))
+			}
+			got, err := h.Wait(t.Context())
+			if c.says == "" {
+				if err != nil || got != "again" {
+					t.Errorf("got %q, %v, want its result", got, err)
+				}
+				return
+			}
+			if e := itemError(t, "an item whose worker was killed", err, host.Crashed); e.Attempts != c.attempts || !strings.Contains(e.Message, c.says) {
+				t.Errorf("got %+v, want crashed after %d attempts with %q", e, c.attempts, c.says)
 			}
 		})
 	}

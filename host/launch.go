@@ -33,6 +33,7 @@ type launcher struct {
 	sockets string   // a private folder
 	lock    *os.File // says that it is in use
 	spawner *spawner
+	ooms    oomWatch
 	alive   [2]*os.File // a pipe whose writing end closes when the host is gone
 }
 
@@ -151,7 +152,7 @@ func (l *launcher) launch(ctx context.Context, number int) (*process, error) {
 // connect starts worker number and returns it described, before its set-up. On an error nothing of it is left.
 func (l *launcher) connect(ctx context.Context, number int) (_ *process, err error) {
 	p := &process{
-		number: number, cfg: l.cfg, calls: map[uint64]*call{}, dead: make(chan struct{}), send: make(turn, 1),
+		number: number, cfg: l.cfg, calls: map[uint64]*call{}, dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms,
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})
@@ -176,6 +177,7 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 		cancel()
 	}()
 	p.client = l.client(p.child)
+	l.ooms.look()
 	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
 	stop := context.AfterFunc(start, p.child.kill)
 	defer stop()

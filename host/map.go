@@ -82,12 +82,13 @@ func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo
 	defer r.end(errTaken)
 	r.onLend = lent
 	r.feedSlice([]In{item})
-	if p.cfg.Retries > 0 { // while the item waits for another attempt nobody else heeds ctx
+	r.perform(ctx, r.next())
+	if !r.ended() { // while the item waits for another attempt nobody else heeds ctx
 		r.heed(ctx)
 		defer r.unheed()
-	}
-	for t := r.next(); t != nil; t = r.next() {
-		r.perform(ctx, t)
+		for t := r.next(); t != nil; t = r.next() {
+			r.perform(ctx, t)
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

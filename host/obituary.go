@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -13,6 +12,9 @@ import (
 
 	"github.com/parhost/parhost/internal/wire"
 )
+
+// foreignSignals end processes that have done nothing wrong: a program gets them from its own faults only if it sends them itself.
+var foreignSignals = []string{"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"}
 
 // fate is why a worker is to die.
 type fate struct {
@@ -96,6 +98,11 @@ func (p *process) obituary(cause error) {
 		l.kind, l.message = f.kind, f.message
 	case outOfMemory(l.stderr):
 		l.kind = wire.OutOfMemory
+	case signal == "SIGKILL" && p.ooms.claim():
+		l.kind, l.message = wire.OutOfMemory, "process was killed by the kernel: out of memory"
+	case slices.Contains(foreignSignals, signal):
+		l.outside = true
+		l.message += ", perhaps sent by somebody else"
 	}
 	p.last = l.message
 	begun := min(p.threads, len(p.order))
@@ -141,14 +148,6 @@ func (p *process) lossOf(c *call, l loss, begun bool, witness map[uint64]sight) 
 		l.alone = true
 	}
 	return l
-}
-
-// outOfMemory reports whether a process's last words are those of a Go program that got no memory.
-func outOfMemory(stderr []string) bool {
-	return slices.ContainsFunc(stderr, func(line string) bool {
-		line = strings.TrimPrefix(strings.TrimPrefix(line, "fatal error: "), "runtime: ")
-		return strings.HasPrefix(line, "out of memory") || strings.HasPrefix(line, "cannot allocate memory")
-	})
 }
 
 // bury ends whatever is left of the process and of go-plugin's client. It returns within seconds.

@@ -31,6 +31,7 @@ type process struct {
 	manifest *workerpb.Manifest
 	threads  int
 	items    atomic.Int64
+	ooms     *oomWatch
 	shelf    *shelf     // nil where there is no arena
 	shared   bool       // the worker has mapped it
 	link     *link.Link // nil where there is none

@@ -156,6 +156,13 @@ func (r *run[In, Out]) heed(ctx context.Context) {
 	r.unheed = context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
 }
 
+// ended reports whether no task will come any more.
+func (r *run[In, Out]) ended() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.over()
+}
+
 // over reports whether no task will come any more. Called with mu held.
 func (r *run[In, Out]) over() bool {
 	return r.err != nil || !r.open && len(r.queue) == 0 && len(r.again) == 0 && r.active == 0

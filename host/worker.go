@@ -73,6 +73,7 @@ type loss struct {
 	exitCode int
 	signal   string
 	stderr   []string
+	outside  bool // somebody else may have ended it, who is no fault of its item's
 
 	begun   bool // the batch may have been running; otherwise none of its items was touched
 	orderly bool // the worker ended its stream as one does that has settled all it began

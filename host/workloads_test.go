@@ -134,6 +134,12 @@ func misbehave(ctx context.Context, o order) (string, error) {
 			return "", err
 		}
 		os.Exit(3)
+	case "hold once": // the first time, by the file that it leaves
+		if _, err := os.Stat(o.S); err == nil {
+			return "again", nil
+		}
+		touch(o.S)
+		<-ctx.Done()
 	case "sleep":
 		select {
 		case <-time.After(time.Duration(o.N) * time.Millisecond):
