@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"reflect"
 	"strconv"
 	"strings"
@@ -177,7 +178,8 @@ func TestEveryTypeHasACodec(t *testing.T) {
 
 // The texts of numbers must be those of encoding/json to the byte: the modes are compared by them.
 func TestNumbersHaveTheTextsOfEncodingJSON(t *testing.T) {
-	f64, f32, i64 := wire.CodecOf[float64](), wire.CodecOf[float32](), wire.CodecOf[int64]()
+	f64, f32 := wire.CodecOf[float64](), wire.CodecOf[float32]()
+	i64, i8, u16, u64 := wire.CodecOf[int64](), wire.CodecOf[int8](), wire.CodecOf[uint16](), wire.CodecOf[uint64]()
 	agrees := func(v any, text []byte, err error) bool {
 		want, wantErr := json.Marshal(v)
 		if (err == nil) != (wantErr == nil) || err == nil && string(text) != string(want) {
@@ -203,7 +205,10 @@ func TestNumbersHaveTheTextsOfEncodingJSON(t *testing.T) {
 			b, err := f32.AppendJSON(nil, v)
 			return agrees(v, b, err)
 		},
-		"int64": func(v int64) bool { b, err := i64.AppendJSON(nil, v); return agrees(v, b, err) },
+		"int64":  func(v int64) bool { b, err := i64.AppendJSON(nil, v); return agrees(v, b, err) },
+		"int8":   func(v int8) bool { b, err := i8.AppendJSON(nil, v); return agrees(v, b, err) },
+		"uint16": func(v uint16) bool { b, err := u16.AppendJSON(nil, v); return agrees(v, b, err) },
+		"uint64": func(v uint64) bool { b, err := u64.AppendJSON(nil, v); return agrees(v, b, err) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := quick.Check(f, &quick.Config{MaxCount: 5000}); err != nil {
@@ -380,29 +385,80 @@ func decodeText[T any](text string) (T, error) {
 	return codec.DecodeJSON([]byte(text))
 }
 
-// FuzzDecodeJSONNumber holds the shortcut for numbers against encoding/json.
+// FuzzDecodeJSONNumber holds the shortcuts for numbers against encoding/json.
 func FuzzDecodeJSONNumber(f *testing.F) {
-	for _, s := range []string{"0", "-0", "1e5", "01", "1.", ".5", "+1", "inf", "0x1p-2", "1_000", "1e999", " 7 ", "NaN", "-", "1e-400", "\"1\"", "null"} {
+	for _, s := range []string{
+		"0", "-0", "1e5", "01", "1.", ".5", "+1", "inf", "0x1p-2", "1_000", "1e999", " 7 ", "NaN", "-", "1e-400", "\"1\"", "null",
+		"0.1", "-0.30", "00.5", "1.2.3", "-.5", "123456789012345", "1234567890123456", "9007199254740993", "0.00000000000001", "1.23456789012345",
+		"127", "128", "-129", "255", "256", "65536", "4294967296", "9223372036854775808", "18446744073709551615", "18446744073709551616", "3.5e38",
+	} {
 		f.Add([]byte(s))
 	}
-	codec := wire.CodecOf[float64]()
 	f.Fuzz(func(t *testing.T, text []byte) {
-		var want float64
-		wantErr := json.Unmarshal(text, &want)
-		if string(bytes.TrimSpace(text)) == "null" {
-			wantErr = errors.New("null is no number") // encoding/json would leave a zero
-		}
-		got, err := codec.DecodeJSON(text)
-		if (err == nil) != (wantErr == nil) {
-			t.Fatalf("reading %q: got the error %v, encoding/json says %v", text, err, wantErr)
-		}
-		if err == nil && math.Float64bits(got) != math.Float64bits(want) {
-			t.Fatalf("reading %q: got %v, encoding/json says %v", text, got, want)
-		}
-		if e, ok := errors.AsType[*wire.TextError](err); err != nil && (!ok || e.Offset < 1 || e.Offset > len(text)+1) {
-			t.Fatalf("reading %q: got the error %#v, want a TextError at a byte of the text", text, err)
-		}
+		readAsEncodingJSON[float64](t, text)
+		readAsEncodingJSON[float32](t, text)
+		readAsEncodingJSON[int](t, text)
+		readAsEncodingJSON[int8](t, text)
+		readAsEncodingJSON[int16](t, text)
+		readAsEncodingJSON[int32](t, text)
+		readAsEncodingJSON[int64](t, text)
+		readAsEncodingJSON[uint8](t, text)
+		readAsEncodingJSON[uint16](t, text)
+		readAsEncodingJSON[uint32](t, text)
+		readAsEncodingJSON[uint64](t, text)
 	})
+}
+
+func readAsEncodingJSON[T any](t *testing.T, text []byte) {
+	t.Helper()
+	var want T
+	wantErr := json.Unmarshal(text, &want)
+	if string(bytes.TrimSpace(text)) == "null" {
+		wantErr = errors.New("null is no number") // encoding/json would leave a zero
+	}
+	codec := wire.CodecOf[T]()
+	got, err := codec.DecodeJSON(text)
+	if (err == nil) != (wantErr == nil) {
+		t.Fatalf("reading %q as %T: got the error %v, encoding/json says %v", text, want, err, wantErr)
+	}
+	if err == nil && fmt.Sprint(got) != fmt.Sprint(want) { // 0 and -0 are equal, and different
+		t.Fatalf("reading %q as %T: got %v, encoding/json says %v", text, want, got, want)
+	}
+	if e, ok := errors.AsType[*wire.TextError](err); err != nil && (!ok || e.Offset < 1 || e.Offset > len(text)+1) {
+		t.Fatalf("reading %q as %T: got the error %#v, want a TextError at a byte of the text", text, want, err)
+	}
+}
+
+// Most numbers that people have are of few digits, which random bits are not.
+func TestShortDecimalsAreReadAndWrittenAsByEncodingJSON(t *testing.T) {
+	codec := wire.CodecOf[float64]()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 200_000 {
+		digits := strconv.FormatUint(rng.Uint64N(1+uint64(math.Pow10(rng.IntN(17)))), 10)
+		if point := rng.IntN(2 * len(digits)); point > 0 && point < len(digits) {
+			digits = digits[:point] + "." + digits[point:]
+		} else if rng.IntN(4) == 0 {
+			digits = "0." + digits
+		}
+		if rng.IntN(2) == 0 {
+			digits = "-" + digits
+		}
+		var want float64
+		if err := json.Unmarshal([]byte(digits), &want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := codec.DecodeJSON([]byte(digits))
+		if err != nil || math.Float64bits(got) != math.Float64bits(want) {
+			t.Fatalf("reading %s: got %v, %v, encoding/json says %v", digits, got, err, want)
+		}
+		wantText, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := codec.AppendJSON(nil, want); err != nil || string(text) != string(wantText) {
+			t.Fatalf("writing %v: got %s, %v, encoding/json says %s", want, text, err, wantText)
+		}
+	}
 }
 
 func FuzzValidText(f *testing.F) {

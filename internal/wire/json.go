@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"reflect"
 	"strconv"
 	"unsafe"
@@ -120,94 +119,6 @@ func compact(dst, src []byte) ([]byte, error) {
 		return dst, err
 	}
 	return b.Bytes(), nil
-}
-
-// numberCodec gives the fixed kinds their JSON texts without encoding/json, which takes ten times as long for a number.
-func numberCodec[T any](c *Codec[T], t reflect.Type) {
-	switch t.Kind() {
-	case reflect.Float64:
-		c.appendJSON = func(dst []byte, v T) ([]byte, error) { return appendFloat(dst, *(*float64)(unsafe.Pointer(&v)), 64) }
-		c.decodeJSON = func(src []byte) (T, error) {
-			if n, ok := cutNumber(src); ok && n == len(src) {
-				if f, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(src), n), 64); err == nil {
-					return *(*T)(unsafe.Pointer(&f)), nil
-				}
-			}
-			return unmarshalJSON[T](src)
-		}
-	case reflect.Float32:
-		c.appendJSON = func(dst []byte, v T) ([]byte, error) {
-			return appendFloat(dst, float64(*(*float32)(unsafe.Pointer(&v))), 32)
-		}
-	case reflect.Int64, reflect.Int:
-		if t.Size() == 8 {
-			c.appendJSON = func(dst []byte, v T) ([]byte, error) {
-				return strconv.AppendInt(dst, *(*int64)(unsafe.Pointer(&v)), 10), nil
-			}
-		}
-	}
-	if c.width == 0 {
-		return
-	}
-	c.append = func(dst []byte, v T) ([]byte, error) { return c.AppendFixed(dst, []T{v}), nil }
-	c.decode = func(src []byte) (T, error) {
-		var v [1]T
-		err := c.ReadFixed(v[:], src)
-		return v[0], err
-	}
-}
-
-// appendFloat writes a float as encoding/json does (ECMAScript's rule for exponents), so that both ways agree.
-func appendFloat(dst []byte, f float64, bits int) ([]byte, error) {
-	if math.IsInf(f, 0) || math.IsNaN(f) {
-		return dst, fmt.Errorf("%v has no JSON form", f)
-	}
-	abs := math.Abs(f)
-	if abs != 0 && (bits == 64 && (abs < 1e-6 || abs >= 1e21) || bits == 32 && (float32(abs) < 1e-6 || float32(abs) >= 1e21)) {
-		dst = strconv.AppendFloat(dst, f, 'e', -1, bits)
-		if n := len(dst); n >= 4 && dst[n-4] == 'e' && (dst[n-3] == '-' || dst[n-3] == '+') && dst[n-2] == '0' { // e-09 → e-9
-			dst[n-2] = dst[n-1]
-			dst = dst[:n-1]
-		}
-		return dst, nil
-	}
-	return strconv.AppendFloat(dst, f, 'f', -1, bits), nil
-}
-
-// cutNumber returns the length of the JSON number (RFC 8259, section 6) that src begins with. strconv alone will not do: it
-// also takes "inf", "0x1p-2", "+1" and "1_000".
-func cutNumber(src []byte) (int, bool) {
-	i := 0
-	digits := func() int {
-		from := i
-		for i < len(src) && '0' <= src[i] && src[i] <= '9' {
-			i++
-		}
-		return i - from
-	}
-	if i < len(src) && src[i] == '-' {
-		i++
-	}
-	zero := i < len(src) && src[i] == '0'
-	if n := digits(); n == 0 || zero && n > 1 {
-		return 0, false
-	}
-	if i < len(src) && src[i] == '.' {
-		i++
-		if digits() == 0 {
-			return 0, false
-		}
-	}
-	if i < len(src) && (src[i] == 'e' || src[i] == 'E') {
-		i++
-		if i < len(src) && (src[i] == '+' || src[i] == '-') {
-			i++
-		}
-		if digits() == 0 {
-			return 0, false
-		}
-	}
-	return i, true
 }
 
 // ValidText reports whether src is one JSON text without line breaks, as a plugin must return it.
