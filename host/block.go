@@ -48,6 +48,7 @@ type span struct {
 	worker, pid int
 	bytes       int           // of the results, where they are known
 	wait, run   time.Duration // run is that of all n
+	mean        time.Duration // of one, once results are taken
 	itemNS      []uint64      // nil: only the sum is known
 }
 
@@ -65,26 +66,32 @@ type Result[Out any] struct {
 
 // results calls yield with the result of each item, in order.
 func (b *block[In, Out]) results(yield func(Result[Out]) bool) bool {
-	places := make([]*span, len(b.in)) // spans of items that were begun several times overlap, the last one holds
-	for i := range b.spans {
-		s := &b.spans[i]
-		for at := range s.n {
-			places[s.from+at] = s
-		}
-	}
+	places := b.places()
+	at := 0 // the span that item i is in, where spans lie in a row
 	for i := range b.in {
-		r := Result[Out]{Index: b.first + i, Attempts: 1 + b.blamed[i]}
-		if s := places[i]; s != nil {
-			r.Worker, r.PID, r.Wait = s.worker, s.pid, s.wait
-			if s.itemNS != nil {
-				r.Run = min(time.Duration(min(s.itemNS[i-s.from], math.MaxInt64)), s.run) // a worker may say anything
-			} else {
-				r.Run = s.run / time.Duration(s.n)
+		r := Result[Out]{Index: b.first + i, Attempts: 1}
+		var s *span
+		if places != nil {
+			s = places[i]
+		} else if at < len(b.spans) {
+			if s = &b.spans[at]; i == s.from+s.n-1 {
+				at++
 			}
 		}
-		if e := b.errs[i]; e != nil {
-			r.Err = e
-			r.Attempts = e.Attempts
+		if s != nil {
+			r.Worker, r.PID, r.Wait, r.Run = s.worker, s.pid, s.wait, s.mean
+			if s.itemNS != nil {
+				r.Run = min(time.Duration(min(s.itemNS[i-s.from], math.MaxInt64)), s.run) // a worker may say anything
+			}
+		}
+		if b.blamed != nil {
+			r.Attempts += b.blamed[i]
+		}
+		if b.errs != nil {
+			r.Err = b.errs[i]
+		}
+		if r.Err != nil {
+			r.Attempts = r.Err.Attempts
 		} else {
 			r.Value = b.out[i]
 		}
@@ -93,6 +100,32 @@ func (b *block[In, Out]) results(yield func(Result[Out]) bool) bool {
 		}
 	}
 	return true
+}
+
+// places returns the span of each item: nil if spans lie one behind the other from the first item on, as they do unless an item was
+// begun several times or a part of the block went another way.
+func (b *block[In, Out]) places() []*span {
+	next := 0
+	for i := range b.spans {
+		s := &b.spans[i]
+		s.mean = s.run / time.Duration(max(1, s.n))
+		if next >= 0 && s.from == next && s.n > 0 {
+			next += s.n
+		} else {
+			next = -1
+		}
+	}
+	if next >= 0 {
+		return nil
+	}
+	places := make([]*span, len(b.in)) // of spans that overlap the last one holds
+	for i := range b.spans {
+		s := &b.spans[i]
+		for at := range s.n {
+			places[s.from+at] = s
+		}
+	}
+	return places
 }
 
 // task is a part of a block on its way through a worker. It is used by one lane, and by the worker that the lane hands it to.
