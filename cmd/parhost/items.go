@@ -8,21 +8,79 @@ import (
 	"iter"
 	"math"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/parhost/parhost/internal/wire"
 )
 
-// source is where the items of a run come from.
+// source is where the items of a run come from. One goroutine at a time reads it.
 type source struct {
-	items iter.Seq[json.RawMessage]
-	count int // -1 if nobody knows
-	lines *lineReader
+	supply
+	count int         // -1 if nobody knows
+	lines *lineReader // nil if items have no lines
 	close func()
+
+	unread json.RawMessage // the next item, if it was given back
+	given  bool            // it was
 }
 
-// failure is why reading stopped early, once items has ended.
+// supply gives out items one by one.
+type supply interface {
+	next() (item json.RawMessage, ok bool)
+}
+
+// next returns the next item, or false when there is none any more.
+func (s *source) next() (item json.RawMessage, ok bool) {
+	if s.given {
+		s.given = false
+		return s.unread, true
+	}
+	return s.supply.next()
+}
+
+// giveBack makes item the next one.
+func (s *source) giveBack(item json.RawMessage) { s.unread, s.given = item, true }
+
+// texts yields the items as they are.
+func (s *source) texts(yield func(json.RawMessage) bool) {
+	for item, ok := s.next(); ok && yield(item); {
+		item, ok = s.next()
+	}
+}
+
+// number is what items and results of most numeric workloads are.
+type number interface{ int64 | float64 }
+
+// numbers yields the items as numbers, up to the first that is none: it stays in the source.
+func numbers[N number](s *source) iter.Seq[N] {
+	return func(yield func(N) bool) {
+		if r, ok := s.supply.(*rangeItems); ok {
+			for n, ok := r.integer(); ok && yield(N(n)); { // rounded to the nearest, as its digits would be
+				n, ok = r.integer()
+			}
+			return
+		}
+		if s.lines != nil {
+			s.lines.loose = true
+			defer func() { s.lines.loose = false }() // the one that stays is kept, and so are those behind it
+		}
+		codec := wire.CodecOf[N]()
+		for item, ok := s.next(); ok; item, ok = s.next() {
+			n, err := codec.DecodeJSON(item)
+			if err != nil {
+				s.giveBack(item)
+				return
+			}
+			if !yield(n) {
+				return
+			}
+		}
+	}
+}
+
+// failure is why reading stopped early, once there is no item any more.
 func (s *source) failure() error {
 	if s.lines == nil {
 		return nil
@@ -51,7 +109,7 @@ func openSource(s *streams, o *options, examples []json.RawMessage) (*source, er
 		if err != nil {
 			return nil, err
 		}
-		return &source{items: repeated(o.repeat, span.items()), count: o.repeat * span.count(), close: func() {}}, nil
+		return &source{supply: &rangeItems{span: span, rounds: o.repeat}, count: o.repeat * span.count(), close: func() {}}, nil
 	}
 	items := examples
 	if len(o.items) > 0 {
@@ -63,7 +121,7 @@ func openSource(s *streams, o *options, examples []json.RawMessage) (*source, er
 	if len(items) == 0 {
 		return nil, usageError("give items as arguments, with --input or with --range", "plugin %q has no example items", o.plugin)
 	}
-	return &source{items: repeated(o.repeat, slices.Values(items)), count: o.repeat * len(items), close: func() {}}, nil
+	return &source{supply: &listItems{items: items, rounds: o.repeat}, count: o.repeat * len(items), close: func() {}}, nil
 }
 
 // checkSources refuses more than one source before anything is started.
@@ -87,16 +145,23 @@ func checkSources(o *options) error {
 	return nil
 }
 
-func repeated(n int, items iter.Seq[json.RawMessage]) iter.Seq[json.RawMessage] {
-	return func(yield func(json.RawMessage) bool) {
-		for range n {
-			for item := range items {
-				if !yield(item) {
-					return
-				}
-			}
+// listItems gives out a list some number of times.
+type listItems struct {
+	items  []json.RawMessage
+	rounds int
+	left   []json.RawMessage // of this round
+}
+
+func (l *listItems) next() (item json.RawMessage, ok bool) {
+	if len(l.left) == 0 {
+		if l.rounds == 0 || len(l.items) == 0 {
+			return nil, false
 		}
+		l.rounds--
+		l.left = l.items
 	}
+	item, l.left = l.left[0], l.left[1:]
+	return item, true
 }
 
 // span is --range.
@@ -142,29 +207,48 @@ func (s span) count() int {
 	return int(min((distance-1)/step, math.MaxInt-1)) + 1
 }
 
-func (s span) items() iter.Seq[json.RawMessage] {
-	return func(yield func(json.RawMessage) bool) {
-		var block []byte // many numbers share one piece of memory
-		n := s.start
-		for range s.count() {
-			if cap(block)-len(block) < 20 {
-				block = make([]byte, 0, 16<<10)
-			}
-			at := len(block)
-			block = strconv.AppendInt(block, n, 10)
-			if !yield(block[at:len(block):len(block)]) {
-				return
-			}
-			n += s.step
+// rangeItems gives out the integers of a span some number of times.
+type rangeItems struct {
+	span
+	rounds int
+	n      int64  // the next integer
+	left   int    // of this round
+	block  []byte // many texts share one piece of memory
+}
+
+// integer returns the next one.
+func (r *rangeItems) integer() (n int64, ok bool) {
+	if r.left == 0 {
+		if r.rounds == 0 {
+			return 0, false
 		}
+		r.rounds--
+		r.n, r.left = r.start, r.count()
 	}
+	n = r.n
+	r.n += r.step
+	r.left--
+	return n, true
+}
+
+func (r *rangeItems) next() (item json.RawMessage, ok bool) {
+	n, ok := r.integer()
+	if !ok {
+		return nil, false
+	}
+	if cap(r.block)-len(r.block) < 20 {
+		r.block = make([]byte, 0, 16<<10)
+	}
+	at := len(r.block)
+	r.block = strconv.AppendInt(r.block, n, 10)
+	return r.block[at:len(r.block):len(r.block)], true
 }
 
 // openInput opens --input.
 func openInput(s *streams, o *options) (*source, error) {
 	if o.input == "-" {
-		r := &lineReader{r: s.in, name: "stdin", most: maxLine}
-		return &source{items: r.items, count: -1, lines: r, close: func() {}}, nil
+		r := &lineReader{r: s.in, name: "stdin", most: maxLine, rounds: 1}
+		return &source{supply: r, count: -1, lines: r, close: func() {}}, nil
 	}
 	f, err := os.Open(o.input)
 	if err == nil {
@@ -176,106 +260,132 @@ func openInput(s *streams, o *options) (*source, error) {
 	if err != nil {
 		return nil, usageError("--input takes a file with one JSON value a line, or - for stdin", "%v", err)
 	}
-	r := &lineReader{r: f, name: o.input, most: maxLine}
-	items := r.items
-	if o.repeat > 1 {
-		items = func(yield func(json.RawMessage) bool) {
-			for range o.repeat {
-				if _, err := f.Seek(0, io.SeekStart); err != nil {
-					r.fail(fmt.Errorf("read %s again: %w", o.input, err))
-					return
-				}
-				r.rewind()
-				wanted := true
-				r.items(func(item json.RawMessage) bool { wanted = yield(item); return wanted })
-				if !wanted || r.failure() != nil {
-					return
-				}
-			}
-		}
-	}
-	return &source{items: items, count: -1, lines: r, close: func() { _ = f.Close() }}, nil
+	r := &lineReader{r: f, name: o.input, most: maxLine, rounds: o.repeat}
+	return &source{supply: r, count: -1, lines: r, close: func() { _ = f.Close() }}, nil
 }
 
 // maxLine bounds one line of input: an item of the largest size with some white space around it.
 const maxLine = 65 << 20
 
-// lineReader cuts a stream into lines. Blank lines are no items. Lines share the blocks that they were read in, which nobody
-// writes to again.
+// lineReader cuts a stream into lines, some number of times if it can be wound back. Blank lines are no items.
+//
+// Lines lie in the blocks that they were read in, which nobody writes to again while they are kept.
 type lineReader struct {
-	r    io.Reader
-	name string
-	most int
+	r      io.Reader
+	name   string
+	most   int
+	rounds int
+
+	block []byte
+	from  int  // of the line that has not ended
+	scan  int  // up to here it holds no line break
+	ended bool // there is nothing to read any more
+	loose bool // lines are not kept
+
+	at    int // lines given out in this round
+	index int // of the next item
+	above int // by how much the last item's line is numbered higher than the item
 
 	mu    sync.Mutex
-	next  int // index of the next item
-	at    int // lines read
 	jumps []jump
 	err   error
 }
 
-// jump says that from item index on, items stand so many lines further down than they are numbered.
+// jump says that the items from index on stand on consecutive lines, from line on.
 type jump struct{ index, line int }
 
 const blockBytes = 256 << 10
 
-func (l *lineReader) items(yield func(json.RawMessage) bool) {
-	block := make([]byte, 0, blockBytes)
-	from := 0 // of the line that has not ended
+func (l *lineReader) next() (item json.RawMessage, ok bool) {
 	for {
-		if len(block) == cap(block) { // move the unfinished line to a new block, larger if it fills one
-			rest := block[from:]
-			if len(rest) > l.most {
-				l.fail(fmt.Errorf("read %s: line %d is longer than %d bytes", l.name, l.at+1, l.most))
-				return
+		line, ok := l.cut()
+		if !ok {
+			if l.rounds--; l.rounds <= 0 || l.failure() != nil || !l.rewind() {
+				return nil, false
 			}
-			block = append(make([]byte, 0, max(blockBytes, 2*len(rest))), rest...)
-			from = 0
+			continue
 		}
-		n, err := l.r.Read(block[len(block):cap(block)])
-		end := len(block) + n
-		scan := len(block)
-		block = block[:end]
-		for {
-			i := bytes.IndexByte(block[scan:], '\n')
-			if i < 0 {
-				break
-			}
-			line := block[from : scan+i : scan+i]
-			scan += i + 1
-			from = scan
-			if !l.give(line, yield) {
-				return
-			}
-		}
-		switch {
-		case err == io.EOF:
-			if from < end {
-				l.give(block[from:end:end], yield)
-			}
-			return
-		case err != nil:
-			l.fail(fmt.Errorf("read %s: %w", l.name, err))
-			return
+		l.at++
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			l.count()
+			return line, true
 		}
 	}
 }
 
-// give yields one line unless it is blank.
-func (l *lineReader) give(line []byte, yield func(json.RawMessage) bool) bool {
-	line = bytes.TrimSpace(line)
-	l.mu.Lock()
-	l.at++
-	if len(line) == 0 {
+// count gives the line just read the next item's index.
+func (l *lineReader) count() {
+	if above := l.at - l.index; above != l.above {
+		l.above = above
+		l.mu.Lock()
+		l.jumps = append(l.jumps, jump{index: l.index, line: l.at})
 		l.mu.Unlock()
-		return true
 	}
-	if last := len(l.jumps) - 1; last < 0 && l.at != l.next+1 || last >= 0 && l.at-l.next != l.jumps[last].line-l.jumps[last].index {
-		l.jumps = append(l.jumps, jump{index: l.next, line: l.at})
+	l.index++
+}
+
+// cut returns the next line.
+func (l *lineReader) cut() (line []byte, ok bool) {
+	for {
+		if i := bytes.IndexByte(l.block[l.scan:], '\n'); i >= 0 {
+			end := l.scan + i
+			line = l.block[l.from:end:end]
+			l.from, l.scan = end+1, end+1
+			return line, true
+		}
+		if l.ended {
+			line, l.block = l.block[l.from:], nil
+			l.from, l.scan = 0, 0
+			return line, len(line) > 0 && l.failure() == nil
+		}
+		l.scan = len(l.block)
+		l.read()
 	}
-	l.next++
-	l.mu.Unlock()
-	return yield(line)
+}
+
+// read adds to the block.
+func (l *lineReader) read() {
+	if len(l.block) == cap(l.block) && !l.makeRoom() {
+		l.fail(fmt.Errorf("read %s: line %d is longer than %d bytes", l.name, l.at+1, l.most))
+		return
+	}
+	n, err := l.r.Read(l.block[len(l.block):cap(l.block)])
+	l.block = l.block[:len(l.block)+n]
+	switch {
+	case err == io.EOF:
+		l.ended = true
+	case err != nil:
+		l.fail(fmt.Errorf("read %s: %w", l.name, err))
+	}
+}
+
+// makeRoom moves the line that has not ended to the front of a block, larger if it fills one, and reports whether it may be as long.
+func (l *lineReader) makeRoom() bool {
+	rest := l.block[l.from:]
+	if len(rest) > l.most {
+		return false
+	}
+	if size := max(blockBytes, 2*len(rest)); !l.loose || cap(l.block) < size {
+		l.block = append(make([]byte, 0, size), rest...)
+	} else {
+		l.block = l.block[:copy(l.block, rest)]
+	}
+	l.from, l.scan = 0, len(rest)
+	return true
+}
+
+// rewind goes back to the first line.
+func (l *lineReader) rewind() bool {
+	s, ok := l.r.(io.Seeker)
+	if !ok {
+		return false
+	}
+	if _, err := s.Seek(0, io.SeekStart); err != nil {
+		l.fail(fmt.Errorf("read %s again: %w", l.name, err))
+		return false
+	}
+	l.block, l.from, l.scan, l.ended, l.at = nil, 0, 0, false, 0
+	return true
 }
 
 // line returns the number of the line, from 1, in which item index stood.
@@ -292,13 +402,9 @@ func (l *lineReader) line(index int) int {
 	return at
 }
 
-func (l *lineReader) rewind() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.at = 0
-}
-
+// fail ends the reading; the lines that have ended are items all the same.
 func (l *lineReader) fail(err error) {
+	l.ended = true
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.err = err

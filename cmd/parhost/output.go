@@ -19,7 +19,7 @@ import (
 // result is what became of one item, its value one JSON text.
 type result = host.Result[json.RawMessage]
 
-// output shows results on stdout.
+// output shows results on stdout. What it is given to add it may not keep.
 type output interface {
 	add(r *result) error
 	end() error
@@ -123,11 +123,18 @@ func (v *valueOutput) add(r *result) error {
 
 // append appends a result, and takes the quotes from a string if they are not wanted.
 func (v *valueOutput) append(dst []byte, value json.RawMessage) []byte {
-	var plain string
-	if v.raw && value[0] == '"' && json.Unmarshal(value, &plain) == nil {
-		return append(dst, plain...)
+	if v.raw && value[0] == '"' {
+		return appendUnquoted(dst, value)
 	}
 	return append(dst, value...)
+}
+
+func appendUnquoted(dst []byte, value json.RawMessage) []byte {
+	var plain string
+	if json.Unmarshal(value, &plain) != nil {
+		return append(dst, value...)
+	}
+	return append(dst, plain...)
 }
 
 func (v *valueOutput) end() error { return v.w.close() }
@@ -206,13 +213,20 @@ type tableOutput struct {
 }
 
 func (t *tableOutput) add(r *result) error {
-	if t.n < tableHead {
-		t.head = append(t.head, *r)
-	} else if len(t.tail) < tableTail {
-		t.tail = append(t.tail, *r)
-	} else {
-		t.tail[(t.n-tableHead)%tableTail] = *r
+	var place *result
+	switch {
+	case t.n < tableHead:
+		t.head = append(t.head, result{})
+		place = &t.head[t.n]
+	case len(t.tail) < tableTail:
+		t.tail = append(t.tail, result{})
+		place = &t.tail[len(t.tail)-1]
+	default:
+		place = &t.tail[(t.n-tableHead)%tableTail]
 	}
+	value := append(place.Value[:0], r.Value...)
+	*place = *r
+	place.Value = value
 	t.n++
 	return nil
 }

@@ -1,19 +1,22 @@
 package main
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows how far a run is, on stderr.
+// progress shows how far a run is, on stderr. step is called for every item, and must cost next to nothing.
 type progress interface {
 	step(done int)
 	end()
 }
 
-// Lines of progress come at most this often, but for -v.
-const lineEvery = 2 * time.Second
+const (
+	lineEvery = 2 * time.Second // lines of progress come at most this often, but for -v
+	drawEvery = 100 * time.Millisecond
+)
 
 // newProgress returns the progress that --progress and -v ask for; total is -1 if nobody knows.
 func newProgress(s *streams, o *options, total int) (progress, error) {
@@ -28,23 +31,19 @@ func newProgress(s *streams, o *options, total int) (progress, error) {
 			kind = "lines"
 		}
 	}
-	switch kind {
-	case "none":
+	switch {
+	case kind == "none":
 		return noProgress{}, nil
-	case "lines":
-		every := lineEvery
-		if o.verbose {
-			every = 0
-		}
-		now := time.Now()
-		return &lineProgress{say: s.say, total: total, every: every, begun: now, shown: now}, nil
-	case "bar":
-		return &barProgress{bar: progressbar.NewOptions(total,
+	case kind == "lines" && o.verbose:
+		return &verboseProgress{lines: lines{say: s.say, total: total, begun: time.Now()}}, nil
+	case kind == "lines":
+		return &lineProgress{lines: lines{say: s.say, total: total, begun: time.Now()}, bell: newBell(lineEvery)}, nil
+	case kind == "bar":
+		return &barProgress{bell: newBell(drawEvery), bar: progressbar.NewOptions(total,
 			progressbar.OptionSetWriter(s.err),
 			progressbar.OptionShowCount(),
 			progressbar.OptionShowIts(),
 			progressbar.OptionSetItsString("items"),
-			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionSetWidth(30),
 			progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetRenderBlankState(false),
@@ -54,32 +53,15 @@ func newProgress(s *streams, o *options, total int) (progress, error) {
 	}
 }
 
-// lineProgress writes lines in the manner of joblib. With every 0 it writes for about each tenth of the items or, where their
-// number is not known, whenever it has doubled.
-type lineProgress struct {
+// lines writes in the manner of joblib.
+type lines struct {
 	say   func(format string, args ...any)
 	total int
-	every time.Duration
 	begun time.Time
-	shown time.Time
-	next  int // number of items at which the next line is due
 }
 
-func (p *lineProgress) step(done int) {
-	now := time.Now()
-	if p.every > 0 {
-		if now.Sub(p.shown) < p.every {
-			return
-		}
-	} else if done < p.next && done != p.total {
-		return
-	}
-	p.shown = now
-	p.next = done + max(1, p.total/10)
-	if p.total < 0 {
-		p.next = 2 * done
-	}
-	elapsed := now.Sub(p.begun).Seconds()
+func (p *lines) write(done int) {
+	elapsed := time.Since(p.begun).Seconds()
 	if p.total < 0 {
 		p.say("Done %d | elapsed %.1fs", done, elapsed)
 		return
@@ -88,12 +70,80 @@ func (p *lineProgress) step(done int) {
 	p.say("Done %d of %d | elapsed %.1fs | remaining %.1fs", done, p.total, elapsed, remaining)
 }
 
-func (p *lineProgress) end() {}
+// bell says when it is time again. To ask it costs a nanosecond; to ask the clock, as looking at a ticker does, fifty of them.
+type bell struct {
+	every time.Duration
+	rung  atomic.Bool
+	timer *time.Timer
+}
 
-type barProgress struct{ bar *progressbar.ProgressBar }
+func newBell(every time.Duration) *bell {
+	b := &bell{every: every}
+	b.timer = time.AfterFunc(every, func() { b.rung.Store(true) })
+	return b
+}
 
-func (p *barProgress) step(done int) { _ = p.bar.Set(done) } // drawing on stderr may fail; the run does not care
-func (p *barProgress) end()          { _ = p.bar.Finish() }
+// due reports whether it is time.
+func (b *bell) due() bool {
+	if !b.rung.Load() {
+		return false
+	}
+	b.rung.Store(false)
+	b.timer.Reset(b.every)
+	return true
+}
+
+func (b *bell) stop() { b.timer.Stop() }
+
+// lineProgress writes a line now and then.
+type lineProgress struct {
+	lines
+	bell *bell
+}
+
+func (p *lineProgress) step(done int) {
+	if p.bell.due() {
+		p.write(done)
+	}
+}
+
+func (p *lineProgress) end() { p.bell.stop() }
+
+// verboseProgress writes a line for about each tenth of the items or, where their number is not known, whenever it has doubled.
+type verboseProgress struct {
+	lines
+	next int // number of items at which the next line is due
+}
+
+func (p *verboseProgress) step(done int) {
+	if done < p.next && done != p.total {
+		return
+	}
+	p.next = done + max(1, p.total/10)
+	if p.total < 0 {
+		p.next = 2 * done
+	}
+	p.write(done)
+}
+
+func (p *verboseProgress) end() {}
+
+// barProgress draws a bar.
+type barProgress struct {
+	bar  *progressbar.ProgressBar
+	bell *bell
+}
+
+func (p *barProgress) step(done int) {
+	if p.bell.due() {
+		_ = p.bar.Set(done) // drawing on stderr may fail; the run does not care
+	}
+}
+
+func (p *barProgress) end() {
+	p.bell.stop()
+	_ = p.bar.Finish()
+}
 
 type noProgress struct{}
 

@@ -57,6 +57,7 @@ type itemRun struct {
 	out      output
 	progress progress
 	sum      summary
+	enough   bool  // no more results are wanted
 	lost     error // why results could not be shown
 }
 
@@ -172,34 +173,6 @@ func (r *itemRun) watch(ctx context.Context, pool *host.Pool, signals <-chan os.
 		<-done
 		return seen
 	}
-}
-
-// take runs the items and shows each result.
-func (r *itemRun) take(ctx context.Context, pool *host.Pool) error {
-	results := host.Stream[json.RawMessage, json.RawMessage]
-	if r.unordered {
-		results = host.Unordered[json.RawMessage, json.RawMessage]
-	}
-	for result, err := range results(ctx, pool, r.source.items) {
-		if err != nil {
-			return err
-		}
-		r.sum.Items++
-		if result.Err == nil {
-			r.sum.OK++
-		} else {
-			r.fault(&result)
-		}
-		if r.lost = r.out.add(&result); r.lost != nil {
-			return nil
-		}
-		r.progress.step(r.sum.Items)
-		if r.policy.reached(r.sum.Failed, r.sum.Items) {
-			r.sum.Stopped = fmt.Sprintf("%d failures (--on-error %s)", r.sum.Failed, r.onError)
-			return nil
-		}
-	}
-	return nil
 }
 
 // fault counts a failed item, and adds its place in the input to what is said of it.
