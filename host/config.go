@@ -37,6 +37,9 @@ type Config struct {
 	// Workers is their number: from 1, or by joblib's rule -1 for one per CPU and -2 for all CPUs but one. Default -1.
 	// Sequential always has one.
 	Workers int
+	// Eager lets [Open] return as soon as one worker is ready. The others join in while items run; what keeps one from starting is
+	// logged. Default: Open waits for all.
+	Eager bool
 	// Threads is how many batches one worker process runs at once. Default: what the manifest says, else 1.
 	Threads int
 

@@ -31,8 +31,8 @@ type Pool struct {
 	breaker breaker
 }
 
-// Open starts a pool's workers and returns when all of them are ready, or have failed once. It fails if none is ready. ctx
-// bounds the opening, not the life of the pool.
+// Open starts a pool's workers and returns when all of them are ready, or have failed once; with [Config.Eager] when the first is
+// ready. It fails if none is. ctx bounds the opening, not the life of the pool.
 //
 // The error is a [*ConfigError] for a config that cannot be used, matches [ErrNotFound] if there is no such plugin, and is a
 // [*StartError] if no worker could be started; then nothing is left running.
@@ -59,31 +59,52 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 			return nil, err
 		}
 	}
+	// Workers that are still to come when Open returns have nothing to do with its context any more.
+	opening, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, func() { giveUp(context.Cause(ctx)) })()
 	first := make(chan error, cfg.Workers)
 	for number := range cfg.Workers {
-		p.slots.Go(func() { (&slot{pool: p, number: number + 1}).run(life, ctx, first) })
+		p.slots.Go(func() { (&slot{pool: p, number: number + 1}).run(life, opening, first) })
+	}
+	var failures []error
+	left := cfg.Workers
+	for ; left > 0; left-- {
+		if err := <-first; err != nil {
+			failures = append(failures, err)
+		} else if cfg.Eager {
+			break
+		}
+	}
+	if left > 0 {
+		p.slots.Go(func() {
+			for range left - 1 {
+				p.complain(<-first)
+			}
+		})
 	}
 	go func() {
 		p.slots.Wait()
+		giveUp(nil)
 		if p.launcher != nil {
 			p.launcher.close()
 		}
 		close(p.ended)
 	}()
-	var failures []error
-	for range cfg.Workers {
-		if err := <-first; err != nil {
-			failures = append(failures, err)
-		}
-	}
 	if len(failures) == cfg.Workers {
 		_ = p.Close()
 		return nil, failures[0]
 	}
 	for _, err := range failures {
-		p.cfg.Logger.Warn("worker did not start", "err", err)
+		p.complain(err)
 	}
 	return p, nil
+}
+
+// complain tells of a worker that did not start, unless that is because the pool has closed.
+func (p *Pool) complain(err error) {
+	if err != nil && !isClosed(p.stop) {
+		p.cfg.Logger.Warn("worker did not start", "err", err)
+	}
 }
 
 // describe takes over the manifest of the first worker that is ready.
