@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"text/template"
 
 	"github.com/spf13/cobra"
@@ -60,7 +61,9 @@ then says where that work tree is (a replace line), and works as long as it is t
 type newOptions struct{ name, dir, module, replace string }
 
 // modules is what paths of modules look like, roughly: Go itself says more.
-var modules = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9._~-]+)*$`)
+var modules = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9._~-]+)*$`)
+})
 
 func makePlugin(ctx context.Context, s *streams, o newOptions) error {
 	if !conform.ValidName(o.name) {
@@ -76,7 +79,7 @@ func makePlugin(ctx context.Context, s *streams, o newOptions) error {
 	if o.module == "" {
 		o.module = "example.com/" + o.name
 	}
-	if !modules.MatchString(o.module) {
+	if !modules().MatchString(o.module) {
 		return usageError("write --module example.com/"+o.name, "--module %q is no path of a module", o.module)
 	}
 	entries, err := os.ReadDir(o.dir)

@@ -92,8 +92,8 @@ func repeat(ctx context.Context, t *trial) (string, error) {
 // packed checks that the two formats lead to the same results.
 func packed(ctx context.Context, t *trial) (string, error) {
 	m := t.manifest
-	in, known := codecs[m.GetItemKind()]
-	out, knownToo := codecs[m.GetResultKind()]
+	in, known := codecs()[m.GetItemKind()]
+	out, knownToo := codecs()[m.GetResultKind()]
 	switch {
 	case len(t.items) == 0:
 		return "", skip("no example ran")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -18,19 +19,21 @@ type codec struct {
 }
 
 // codecs has the kinds whose packed form follows from their JSON text. Those of proto messages do not.
-var codecs = map[string]codec{
-	wire.KindString: codecFor[string](),
-	wire.KindBytes:  codecFor[[]byte](),
-	wire.KindJSON:   codecFor[json.RawMessage](),
+var codecs = sync.OnceValue(func() map[string]codec {
+	return map[string]codec{
+		wire.KindString: codecFor[string](),
+		wire.KindBytes:  codecFor[[]byte](),
+		wire.KindJSON:   codecFor[json.RawMessage](),
 
-	"int8": codecFor[int8](), "int16": codecFor[int16](), "int32": codecFor[int32](), "int64": codecFor[int64](),
-	"uint8": codecFor[uint8](), "uint16": codecFor[uint16](), "uint32": codecFor[uint32](), "uint64": codecFor[uint64](),
-	"float32": codecFor[float32](), "float64": codecFor[float64](),
+		"int8": codecFor[int8](), "int16": codecFor[int16](), "int32": codecFor[int32](), "int64": codecFor[int64](),
+		"uint8": codecFor[uint8](), "uint16": codecFor[uint16](), "uint32": codecFor[uint32](), "uint64": codecFor[uint64](),
+		"float32": codecFor[float32](), "float64": codecFor[float64](),
 
-	"[]int8": codecFor[[]int8](), "[]int16": codecFor[[]int16](), "[]int32": codecFor[[]int32](), "[]int64": codecFor[[]int64](),
-	"[]uint16": codecFor[[]uint16](), "[]uint32": codecFor[[]uint32](), "[]uint64": codecFor[[]uint64](),
-	"[]float32": codecFor[[]float32](), "[]float64": codecFor[[]float64](),
-}
+		"[]int8": codecFor[[]int8](), "[]int16": codecFor[[]int16](), "[]int32": codecFor[[]int32](), "[]int64": codecFor[[]int64](),
+		"[]uint16": codecFor[[]uint16](), "[]uint32": codecFor[[]uint32](), "[]uint64": codecFor[[]uint64](),
+		"[]float32": codecFor[[]float32](), "[]float64": codecFor[[]float64](),
+	}
+})
 
 // codecFor is the codec of the kind that T has.
 func codecFor[T any]() codec {
@@ -101,7 +104,7 @@ func splitColumn(packed []byte, n int, aligned bool) ([][]byte, error) {
 
 // splitKind splits a packed column of any kind, of proto messages too.
 func splitKind(kind string, packed []byte, n int) ([][]byte, error) {
-	if c, ok := codecs[kind]; ok {
+	if c, ok := codecs()[kind]; ok {
 		return c.split(packed, n)
 	}
 	return splitColumn(packed, n, strings.HasPrefix(kind, "[]"))

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -15,10 +14,12 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-var names = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-
-// ValidName reports whether a workload may be called name, which is part of a file's name and of command lines.
-func ValidName(name string) bool { return names.MatchString(name) }
+// ValidName reports whether a workload may be called name, which is part of a file's name and of command lines: letters, digits,
+// "-", "_" and ".", a letter or digit first.
+func ValidName(name string) bool {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	return strings.Trim(name, letters+"._-") == "" && name != "" && strings.IndexByte(letters, name[0]) >= 0
+}
 
 // describe checks that the manifest is the same whenever it is asked for.
 func describe(ctx context.Context, t *trial) (string, error) {
