@@ -13,7 +13,7 @@ import (
 
 // The test binary is also the command, by its name, and the plugin, by the variables that a host sets for its children.
 func TestMain(m *testing.M) {
-	builtin = append(builtin, numeric...)
+	builtin = append(builtin, testWorkloads...)
 	sdk.ServeChild(builtin...)
 	testscript.Main(m, map[string]func(){"parhost": main})
 }

@@ -42,7 +42,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 			"--mode %s runs a workload inside parhost itself, and %s is an executable", cfg.Mode, cfg.Plugin)
 	}
 	r := &itemRun{streams: s, options: o, policy: policy, tally: newTally()}
-	cfg.Observer = r.tally
+	cfg.Observer, cfg.Eager = r.tally, true
 	return r.run(ctx, cfg)
 }
 
@@ -119,6 +119,9 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	r.progress.end()
 	if outErr := r.out.end(); r.lost == nil {
 		r.lost = outErr
+	}
+	if err == nil && !r.enough || errors.Is(err, host.ErrClosed) {
+		_ = pool.Shutdown(ctx) // all items are done, or those that had begun when the run was interrupted: workloads are torn down
 	}
 	_ = pool.Close()
 	return r.conclude(err, interrupted())

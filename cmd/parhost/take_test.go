@@ -8,6 +8,8 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -16,14 +18,38 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// Workloads of each pair of number types, one that gives what JSON has no number for, and one that takes numbers of another kind.
-var numeric = []*sdk.Workload{
+// testWorkloads are of each pair of number types, one that gives what JSON has no number for, one of another kind of number, and one
+// with a teardown.
+var testWorkloads = []*sdk.Workload{
 	sdk.Func("half", func(_ context.Context, x float64) (float64, error) { return x / 2, nil }),
 	sdk.Func("floor", func(_ context.Context, x float64) (int64, error) { return int64(math.Floor(x)), nil }),
 	sdk.Func("third", func(_ context.Context, n int64) (float64, error) { return float64(n) / 3, nil }),
 	sdk.Func("negative", func(_ context.Context, n int64) (int64, error) { return -n, nil }),
 	sdk.Func("inverse", func(_ context.Context, x float64) (float64, error) { return 1 / x, nil }),
+	sdk.Struct("leaving", func() sdk.Runner[float64, float64] { return leaving{} }),
 	sdk.Func("byte", func(_ context.Context, n uint8) (uint8, error) { return n / 2, nil }),
+}
+
+// leaving is a workload that leaves a word behind when it is torn down.
+type leaving struct{}
+
+func (leaving) Run(_ context.Context, x float64) (float64, error) { return x, nil }
+
+func (leaving) Teardown(context.Context) error {
+	return os.WriteFile(os.Getenv("LEAVING"), []byte("torn down"), 0o600)
+}
+
+func TestWorkloadsAreTornDownAfterTheLastItem(t *testing.T) {
+	for _, mode := range []string{"process", "goroutine"} {
+		path := filepath.Join(t.TempDir(), "word")
+		t.Setenv("LEAVING", path)
+		if code, _, stderr := call(t, strings.NewReader(""), "-p", "leaving", "--mode", mode, "--env", "LEAVING", "1"); code != exitOK {
+			t.Fatalf("got exit code %d, want %d; stderr:\n%s", code, exitOK, stderr)
+		}
+		if got, err := os.ReadFile(path); string(got) != "torn down" {
+			t.Errorf("mode %s: got %q, %v, want the teardown's word", mode, got, err)
+		}
+	}
 }
 
 func TestNumbersOfEachKindComeOutAsTheyShould(t *testing.T) {
