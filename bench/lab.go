@@ -24,6 +24,7 @@ type lab struct {
 	long    time.Duration
 	parhost string            // the command
 	echo    string            // a plugin that starts a program for each item
+	sqrt    string            // the plugin of that name
 	python  string            // "" if there is none
 	has     map[string]string // Python itself and the packages that are there, with their versions
 	spins   int64             // what takes a millisecond of CPU time
@@ -46,8 +47,9 @@ func (l *lab) set(ctx context.Context, tools string) error {
 	if err := os.CopyFS(l.dir, scripts); err != nil {
 		return err
 	}
-	for path, pkg := range map[*string]string{&l.parhost: "cmd/parhost", &l.echo: "bench/echo"} {
-		*path = filepath.Join(l.dir, filepath.Base(pkg)) + exeSuffix
+	for path, pkg := range map[*string]string{&l.parhost: "cmd/parhost", &l.echo: "bench/echo", &l.sqrt: "plugins/sqrt/parhost-plugin-sqrt"} {
+		// Each in a folder of its own: a plugin beside the command would take the place of the workload linked in.
+		*path = filepath.Join(l.dir, "bin", filepath.Base(pkg), filepath.Base(pkg)) + exeSuffix
 		if out, err := exec.CommandContext(ctx, "go", "build", "-o", *path, "github.com/parhost/parhost/"+pkg).CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 		}

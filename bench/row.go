@@ -117,6 +117,17 @@ func atMost(limit time.Duration) goal {
 	}}
 }
 
+// noLongerThan promises the same of one of several things that parhost does.
+func noLongerThan(name string, limit time.Duration) goal {
+	return goal{fmt.Sprintf("%s: ≤ %s", name, showTime(limit)), func(r *result) verdict {
+		o := r.of(name)
+		if !o.measured() {
+			return verdict{}
+		}
+		return verdict{showTime(o.median()), o.median() <= limit}
+	}}
+}
+
 // itemsPerSecond promises how many items parhost does at least.
 func itemsPerSecond(least float64) goal {
 	return goal{fmt.Sprintf("≥ %s items/s", showCount(least)), func(r *result) verdict {
