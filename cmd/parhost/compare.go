@@ -116,7 +116,7 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 			return nil, err
 		}
 		defer src.close()
-		items = slices.Collect(src.texts)
+		items = slices.Collect(src.items)
 		if err := src.failure(); err != nil {
 			return nil, usageError("", "%v", err)
 		}

@@ -43,8 +43,8 @@ func (s *source) next() (item json.RawMessage, ok bool) {
 // giveBack makes item the next one.
 func (s *source) giveBack(item json.RawMessage) { s.unread, s.given = item, true }
 
-// texts yields the items as they are.
-func (s *source) texts(yield func(json.RawMessage) bool) {
+// items yields the items as they are.
+func (s *source) items(yield func(json.RawMessage) bool) {
 	for item, ok := s.next(); ok && yield(item); {
 		item, ok = s.next()
 	}

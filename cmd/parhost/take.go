@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"iter"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/internal/wire"
@@ -36,21 +35,17 @@ func (r *itemRun) take(ctx context.Context, pool *host.Pool) error {
 	return err
 }
 
-// stream is [host.Stream], or [host.Unordered] if that is what the flags say.
-func stream[In, Out any](ctx context.Context, r *itemRun, pool *host.Pool, items iter.Seq[In]) iter.Seq2[host.Result[Out], error] {
-	if r.unordered {
-		return host.Unordered[In, Out](ctx, pool, items)
-	}
-	return host.Stream[In, Out](ctx, pool, items)
-}
-
 // takeNumbers runs the items up to the first that is no number.
 func takeNumbers[In, Out number](ctx context.Context, r *itemRun, pool *host.Pool) error {
 	codec := wire.CodecOf[Out]()
 	_, silent := r.out.(noOutput)
 	var text []byte
 	shown := new(result)
-	for got, err := range stream[In, Out](ctx, r, pool, numbers[In](r.source)) {
+	results := host.Stream[In, Out]
+	if r.unordered {
+		results = host.Unordered[In, Out]
+	}
+	for got, err := range results(ctx, pool, numbers[In](r.source)) {
 		if err != nil {
 			return err
 		}
@@ -72,7 +67,11 @@ func takeNumbers[In, Out number](ctx context.Context, r *itemRun, pool *host.Poo
 func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 	first := r.sum.Items
 	shown := new(result)
-	for got, err := range stream[json.RawMessage, json.RawMessage](ctx, r, pool, r.source.texts) {
+	results := host.Stream[json.RawMessage, json.RawMessage]
+	if r.unordered {
+		results = host.Unordered[json.RawMessage, json.RawMessage]
+	}
+	for got, err := range results(ctx, pool, r.source.items) {
 		if err != nil {
 			return err
 		}
