@@ -40,6 +40,9 @@ type Config struct {
 	// Eager lets [Open] return as soon as one worker is ready. The others join in while items run; what keeps one from starting is
 	// logged. Default: Open waits for all.
 	Eager bool
+	// Standby is how many worker processes more are started and set up, to take the place of those that end: a crash then costs no
+	// start. Default 0.
+	Standby int
 	// Threads is how many batches one worker process runs at once. Default: what the manifest says, else 1.
 	Threads int
 
@@ -103,6 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 		name  string
 		value int64
 	}{
+		{"Standby", int64(c.Standby)},
 		{"Threads", int64(c.Threads)},
 		{"Batch", int64(c.Batch)},
 		{"Window", int64(c.Window)},
@@ -120,6 +124,9 @@ func (c Config) withDefaults() (Config, error) {
 		if f.value < 0 {
 			return c, &ConfigError{f.name, fmt.Sprintf("%d is negative", f.value)}
 		}
+	}
+	if c.Standby > 0 && c.Mode != Process {
+		return c, &ConfigError{"Standby", fmt.Sprintf("only processes stand by, and the mode is %s", c.Mode)}
 	}
 	if c.MaxRSS > 0 && c.Mode == Process && !canReadRSS {
 		return c, &ConfigError{"MaxRSS", "the memory of a process cannot be read on " + runtime.GOOS}

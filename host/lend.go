@@ -14,7 +14,8 @@ import (
 // that do not.
 type lender struct {
 	mu      sync.Mutex
-	places  []*place
+	places  []*place // the first of them, up to limit, are lent; the others stand by for when one of these is gone
+	limit   int
 	waiting []*waiter
 	last    int   // the place lent last; the search begins behind it, so that all get their turn
 	err     error // set when nothing will be lent any more
@@ -91,8 +92,9 @@ func (l *lender) pick(depth int, solo bool) *place {
 		depth = 1
 	}
 	best := -1
-	for i := range l.places {
-		at := (l.last + 1 + i) % len(l.places)
+	lent := min(len(l.places), l.limit)
+	for i := range lent {
+		at := (l.last + 1 + i) % lent
 		p := l.places[at]
 		if p.solo || p.lent >= depth {
 			continue
@@ -178,6 +180,7 @@ func (l *lender) retire(p *place) <-chan struct{} {
 // drop keeps a worker from being lent again. Called with mu held.
 func (l *lender) drop(p *place) {
 	l.places = slices.DeleteFunc(l.places, func(q *place) bool { return q == p })
+	l.serve() // one that stood by may take its place
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -220,6 +223,7 @@ func (l *lender) snapshot() []WorkerInfo {
 	for i, p := range l.places {
 		infos[i] = p.worker.info()
 		infos[i].Batches = p.lent
+		infos[i].Standby = i >= l.limit
 		infos[i].Running = p.worker.underWay()
 	}
 	slices.SortFunc(infos, func(a, b WorkerInfo) int { return a.Worker - b.Worker })

@@ -5,6 +5,7 @@ package host_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -447,5 +448,36 @@ func TestAWorkerIsToldToEndByItsOwnSignalToo(t *testing.T) {
 	waitGone(t, "a worker that got SIGTERM", pid, 3*time.Second)
 	if got, err := host.Do[order, string](t.Context(), p, order{Do: "echo", S: "next"}); err != nil || got != "next" {
 		t.Errorf("the pool afterwards: got %q, %v", got, err)
+	}
+}
+
+// The one that stood by takes over at once: no start lies between a crash and the next item.
+func TestAStandbyTakesTheDeadWorkersPlace(t *testing.T) {
+	p := open(t, host.Config{Workload: chaos, Workers: 1, Standby: 1})
+	before := p.Workers()
+	if len(before) != 2 || before[0].Standby == before[1].Standby {
+		t.Fatalf("got %+v, want two workers of which one stands by", before)
+	}
+	active, spare := before[0], before[1]
+	if active.Standby {
+		active, spare = spare, active
+	}
+	for range 10 {
+		if got, err := host.Do[order, string](t.Context(), p, order{Do: "pid"}); err != nil || got != fmt.Sprint(active.PID) {
+			t.Fatalf("an item: got %q, %v, want it on worker process %d", got, err, active.PID)
+		}
+	}
+	_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 1})
+	_ = itemError(t, "an item that exits", err, host.Crashed)
+	if got, err := host.Do[order, string](t.Context(), p, order{Do: "pid"}); err != nil || got != fmt.Sprint(spare.PID) {
+		t.Errorf("the item after the crash: got %q, %v, want it on the process that stood by, %d", got, err, spare.PID)
+	}
+	for len(p.Workers()) < 2 {
+		time.Sleep(time.Millisecond) // until the next stands by
+	}
+	for _, w := range p.Workers() {
+		if w.Standby == (w.PID == spare.PID) {
+			t.Errorf("got %+v, want the new process to stand by", w)
+		}
 	}
 }

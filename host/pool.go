@@ -62,12 +62,14 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	// Workers that are still to come when Open returns have nothing to do with its context any more.
 	opening, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer context.AfterFunc(ctx, func() { giveUp(context.Cause(ctx)) })()
-	first := make(chan error, cfg.Workers)
-	for number := range cfg.Workers {
+	p.lender.limit = cfg.Workers
+	slots := cfg.Workers + cfg.Standby
+	first := make(chan error, slots)
+	for number := range slots {
 		p.slots.Go(func() { (&slot{pool: p, number: number + 1}).run(life, opening, first) })
 	}
 	var failures []error
-	left := cfg.Workers
+	left := slots
 	for ; left > 0; left-- {
 		if err := <-first; err != nil {
 			failures = append(failures, err)
@@ -90,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		}
 		close(p.ended)
 	}()
-	if len(failures) == cfg.Workers {
+	if len(failures) == slots {
 		_ = p.Close()
 		return nil, failures[0]
 	}

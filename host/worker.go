@@ -90,6 +90,7 @@ type WorkerInfo struct {
 	Started time.Time
 	Items   int       // items run so far
 	Batches int       // batches under way
+	Standby bool      // waits for another worker to end, whose place it then takes
 	Running []Running // items that run now, where the worker shows them
 	RSS     int64     // resident bytes; 0 when unknown
 }

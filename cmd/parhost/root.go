@@ -33,6 +33,7 @@ type options struct {
 	retries      int
 	retryAlways  bool
 	onError      string
+	standby      int
 	maxItems     int
 	maxAge       time.Duration
 	maxRSS       string
@@ -110,6 +111,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.IntVar(&o.retries, "retries", 0, "attempts more after a crash, a timeout or running out of memory, if the plugin is idempotent")
 	f.BoolVar(&o.retryAlways, "retry-always", false, "retry items of plugins that are not idempotent too")
 	f.StringVar(&o.onError, "on-error", "continue", "continue, stop, or the number (3) or share (5%) of failures to stop at")
+	f.IntVar(&o.standby, "standby", 0, "worker processes more, ready to take the place of one that ends")
 	f.IntVar(&o.maxItems, "worker-max-items", 0, "replace a worker process after so many items (soft: between batches)")
 	f.DurationVar(&o.maxAge, "worker-max-age", 0, "replace a worker process after this time (soft)")
 	f.StringVar(&o.maxRSS, "worker-max-rss", "", "replace a worker process that is larger, such as 512MiB (soft)")
@@ -148,6 +150,7 @@ func (o *options) config(s *streams) (host.Config, error) {
 	}{
 		{"threads", int64(o.threads)},
 		{"retries", int64(o.retries)},
+		{"standby", int64(o.standby)},
 		{"worker-max-items", int64(o.maxItems)},
 		{"window", int64(o.window)},
 		{"item-timeout", int64(o.itemTimeout)},
@@ -175,7 +178,7 @@ func (o *options) config(s *streams) (host.Config, error) {
 	cfg.Batch, cfg.Window = batch, o.window
 	cfg.ItemTimeout, cfg.StartTimeout = o.itemTimeout, o.startTimeout
 	cfg.Retries, cfg.RetryAlways = o.retries, o.retryAlways
-	cfg.MaxItems, cfg.MaxAge, cfg.MaxRSS = o.maxItems, o.maxAge, rss
+	cfg.Standby, cfg.MaxItems, cfg.MaxAge, cfg.MaxRSS = o.standby, o.maxItems, o.maxAge, rss
 	cfg.Logger = logger
 	cfg.Env, err = parseEnv(o.env)
 	return cfg, err
