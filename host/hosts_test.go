@@ -133,9 +133,7 @@ func TestAStoppedWorkerDoesNotHoldUpClose(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := open(t, host.Config{Workload: echoString, Workers: 1})
 			pid := p.Workers()[0].PID
-			if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
+			suspend(t, pid)
 			result := make(chan error, 1)
 			if n > 0 {
 				go func() {
