@@ -92,7 +92,7 @@ func TestItemsThatAreNoNumbersKeepTheirPlaces(t *testing.T) {
 	for _, first := range []int{0, 1, 37, 5000} { // lines before the first bad one
 		var in, want bytes.Buffer
 		index := 0
-		for line := range first + 3000 {
+		for line := range first + 1000 {
 			switch kind := rng.IntN(10); {
 			case kind == 0:
 				in.WriteString(" \n")
@@ -160,7 +160,7 @@ func (d *digits) Read(p []byte) (int, error) {
 // From stdin to stdout no number has memory of its own: what is allocated is for blocks of them. Worker processes are not seen here,
 // but goroutines do the same work.
 func TestNumbersAllocateNothingOneByOne(t *testing.T) {
-	const few, many = 100_000, 600_000
+	const few, many = 20_000, 100_000
 	for _, mode := range []string{"process", "goroutine"} {
 		for _, output := range []string{"values", "jsonl", "none", "table"} {
 			allocated := func(n int) uint64 {
