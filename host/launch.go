@@ -155,7 +155,7 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})
 	if !l.cfg.Inline {
-		if p.shelf = openShelf(); p.shelf != nil {
+		if p.shelf = openShelf(max(keepLeast, keepBytes/l.cfg.Workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file
 		}
 	}
