@@ -27,7 +27,8 @@ import (
 // launcher starts the worker processes of one pool.
 type launcher struct {
 	cfg     *Config
-	path    string // of the executable
+	buffers *buffers // of the pool
+	path    string   // of the executable
 	env     []string
 	sockets string   // a private folder
 	lock    *os.File // says that it is in use
@@ -36,8 +37,8 @@ type launcher struct {
 }
 
 // openLauncher finds the executable and makes what all workers share.
-func openLauncher(cfg *Config) (*launcher, error) {
-	l := &launcher{cfg: cfg}
+func openLauncher(cfg *Config, buffers *buffers) (*launcher, error) {
+	l := &launcher{cfg: cfg, buffers: buffers}
 	var err error
 	if cfg.Workload != nil {
 		l.path, err = os.Executable()
@@ -150,7 +151,7 @@ func (l *launcher) launch(ctx context.Context, number int) (*process, error) {
 // connect starts worker number and returns it described, before its set-up. On an error nothing of it is left.
 func (l *launcher) connect(ctx context.Context, number int) (_ *process, err error) {
 	p := &process{
-		number: number, cfg: l.cfg, calls: map[uint64]*call{}, dead: make(chan struct{}),
+		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, dead: make(chan struct{}),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})
@@ -228,12 +229,9 @@ func (l *launcher) client(c *child) *plugin.Client {
 			cmd.Dir = l.cfg.Dir
 			cmd.SysProcAttr = isolate()
 			if runtime.GOOS != "windows" {
-				cmd.ExtraFiles = []*os.File{l.alive[0]}
-				cmd.Env = append(cmd.Env, wire.EnvAlive+"=3")
-				if c.arena != nil {
-					cmd.ExtraFiles = append(cmd.ExtraFiles, c.arena)
-					cmd.Env = append(cmd.Env, wire.EnvArena+"=4")
-				}
+				bequeath(cmd, wire.EnvAlive, l.alive[0])
+				bequeath(cmd, wire.EnvArena, c.arena)
+				bequeath(cmd, wire.EnvBuffers, l.buffers.file)
 			}
 			c.cmd, c.sockets = cmd, sockets
 			return c, nil
@@ -249,6 +247,16 @@ func (l *launcher) client(c *child) *plugin.Client {
 			grpc.WithStreamInterceptor(workOnly),
 		},
 	})
+}
+
+// bequeath lets a process that is to be started inherit a file, and tells it the number of the descriptor.
+func bequeath(cmd *exec.Cmd, env string, file *os.File) {
+	if file == nil {
+		return
+	}
+	const first = 3 // behind the standard streams
+	cmd.Env = append(cmd.Env, env+"="+strconv.Itoa(first+len(cmd.ExtraFiles)))
+	cmd.ExtraFiles = append(cmd.ExtraFiles, file)
 }
 
 // noShutdown keeps go-plugin's Shutdown call from being made: it has no deadline, so that a plugin which does not answer holds

@@ -115,6 +115,9 @@ func (p *process) obituary(cause error) {
 		if item, seen := witness[c.id]; seen && own.begun && own.guilty < 0 {
 			own.guilty = c.base + max(c.got, item)
 		}
+		if c.spread && own.begun && f == nil && faulted(&own) {
+			own.message += "; its item lay in a buffer, which workers can only read"
+		}
 		c.end.lost = &own
 		if p.closed {
 			c.end.err = ErrClosed
@@ -141,6 +144,11 @@ func (p *process) blackBox() map[uint64]int {
 		return nil
 	}
 	return map[uint64]int{batch: int(item)}
+}
+
+// faulted reports whether a process died of memory that it must not touch.
+func faulted(l *loss) bool {
+	return l.signal == "SIGSEGV" || slices.ContainsFunc(l.stderr, func(line string) bool { return strings.HasPrefix(line, "unexpected fault address") })
 }
 
 // outOfMemory reports whether a process's last words are those of a Go program that got no memory.

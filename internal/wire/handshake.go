@@ -18,6 +18,8 @@ const (
 	EnvAlive = "PARHOST_ALIVE_FD"
 	// EnvArena is the number of the file descriptor of the memory that the worker shares with the host.
 	EnvArena = "PARHOST_ARENA_FD"
+	// EnvBuffers is the number of the file descriptor of the pool's buffers, which the worker can only read.
+	EnvBuffers = "PARHOST_BUFFERS_FD"
 	// EnvMaxItemBytes is the largest item that the host sends.
 	EnvMaxItemBytes = "PARHOST_MAX_ITEM_BYTES"
 	// EnvLogLevel is hclog's level for the workload's logger.
