@@ -3,6 +3,8 @@
 package host_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/parhost/parhost/host"
@@ -73,6 +75,34 @@ func BenchmarkStream100k(b *testing.B) {
 		}
 		b.ReportMetric(100_000*float64(b.N)/b.Elapsed().Seconds(), "items/s")
 	})
+}
+
+// What it costs to bring large items to a process, and what it does not cost to build them where it sees them.
+func BenchmarkLargeItems(b *testing.B) {
+	const all = 64 << 20
+	for _, size := range []int{64 << 10, 1 << 20, 8 << 20} {
+		for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+			p := open(b, host.Config{Workload: total, Mode: mode})
+			buffer, err := host.NewBuffer[float64](p, all/8)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i, memory := range [][]float64{buffer.Slice, make([]float64, all/8)} {
+				for i := range memory {
+					memory[i] = float64(i)
+				}
+				items := slices.Collect(slices.Chunk(memory, size/8))
+				b.Run(fmt.Sprintf("%d KiB/%s/%s", size>>10, mode, []string{"in a buffer", "the caller's"}[i]), func(b *testing.B) {
+					b.SetBytes(all)
+					for b.Loop() {
+						if _, err := host.Map[[]float64, float64](b.Context(), p, items); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			}
+		}
+	}
 }
 
 func BenchmarkOpenOneProcess(b *testing.B) {

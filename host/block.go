@@ -166,8 +166,8 @@ func (t *task[In, Out]) keep(from, n int, out any, at int) {
 // Results whose size is not known beforehand get room for so many bytes, or for twice those of the items.
 const roomBytes = 2 << 20
 
-func (t *task[In, Out]) needs(from, limit int) (items, results int) {
-	in := t.block.in[t.from+from : t.to]
+func (t *task[In, Out]) needs(from, to, limit int) (items, results int) {
+	in := t.block.in[t.from+from : t.from+to]
 	n := len(in)
 	if t.how.json && !t.run.in.Unchecked() { // the size of a text is known if it is one already
 		return 0, 0
@@ -195,8 +195,8 @@ func (t *task[In, Out]) needs(from, limit int) (items, results int) {
 	return items, results
 }
 
-func (t *task[In, Out]) pack(from, limit int, room []byte) (column []byte, n int, bad *wire.ItemError) {
-	in := t.block.in[t.from+from : t.to]
+func (t *task[In, Out]) pack(from, to, limit int, room []byte) (column []byte, n int, bad *wire.ItemError) {
+	in := t.block.in[t.from+from : t.from+to]
 	codec := &t.run.in
 	if !t.how.json && codec.Fixed() {
 		n = min(len(in), max(1, limit/8))

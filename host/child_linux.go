@@ -28,16 +28,27 @@ func awaitExit(pid int) bool {
 
 const canReadRSS = true
 
-// readRSS returns the resident bytes of a process.
+// readRSS returns the resident bytes of a process, without memory that it shares with others, as it does with its host.
 func readRSS(pid int) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(string(b))
-	if len(fields) < 2 {
-		return 0, fmt.Errorf("statm of process %d: %q", pid, b)
+	var resident, shared int64 // KiB; a process that has ended has none
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(line, ":")
+		var field *int64
+		switch key {
+		case "VmRSS":
+			field = &resident
+		case "RssShmem":
+			field = &shared
+		default:
+			continue
+		}
+		if *field, err = strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64); err != nil {
+			return 0, fmt.Errorf("status of process %d: %w", pid, err)
+		}
 	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	return pages * int64(os.Getpagesize()), err
+	return (resident - shared) << 10, nil
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"time"
 
@@ -65,6 +66,10 @@ type Config struct {
 	// Inline sends all items and results in gRPC messages, even where memory and pipes could be shared.
 	Inline bool
 
+	// BufferBytes is what the pool's buffers may take together, see [NewBuffer]. They take it where they are touched, and up to so much may
+	// stay taken until the pool has ended. Default 4 GiB, or 128 MiB where addresses have 32 bits.
+	BufferBytes int
+
 	MaxItemBytes   int // one item as it travels. Default 64 MiB
 	MaxResultBytes int // one result as it travels. Default 64 MiB
 
@@ -77,7 +82,7 @@ type Config struct {
 	// A worker process is replaced, between two batches, once it is beyond any of these. 0: never.
 	MaxItems int           // items run
 	MaxAge   time.Duration // since its start
-	MaxRSS   int64         // resident bytes, looked at once a second
+	MaxRSS   int64         // resident bytes that are its own, looked at once a second
 
 	Logger   hclog.Logger // gets the pool's own words and the workloads'. Default: discards
 	Observer Observer     // sees every event of the pool. Default: none
@@ -114,6 +119,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"StartTimeout", int64(c.StartTimeout)},
 		{"SetupTimeout", int64(c.SetupTimeout)},
 		{"Grace", int64(c.Grace)},
+		{"BufferBytes", int64(c.BufferBytes)},
 		{"MaxItemBytes", int64(c.MaxItemBytes)},
 		{"MaxResultBytes", int64(c.MaxResultBytes)},
 		{"Retries", int64(c.Retries)},
@@ -148,10 +154,14 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.StartTimeout, 10*time.Second)
 	fill(&c.SetupTimeout, 5*time.Minute)
 	fill(&c.Grace, 500*time.Millisecond)
+	fill(&c.BufferBytes, defaultBufferBytes)
 	fill(&c.MaxItemBytes, wire.DefaultMaxItemBytes)
 	fill(&c.MaxResultBytes, wire.DefaultMaxResultBytes)
 	return c, nil
 }
+
+// defaultBufferBytes is address space first of all: 128 MiB where addresses have 32 bits.
+const defaultBufferBytes = min(4<<30, math.MaxInt/16+1)
 
 func fill[T comparable](field *T, value T) {
 	if *field == *new(T) {

@@ -11,6 +11,7 @@
 //	roots, err := host.Map[float64, float64](ctx, pool, []float64{1, 4, 9})
 //
 // [Do] runs one item, [Map] a slice, [Stream] and [Unordered] as many as come, [Start] one with a handle to wait for or cancel.
+// [NewBuffer] makes memory in which large items can be built, so that they need not be brought to processes.
 //
 // The life of a worker process:
 //

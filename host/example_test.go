@@ -53,6 +53,26 @@ func ExampleDo() {
 	// item 0: failed: -1 is negative true
 }
 
+func ExampleNewBuffer() {
+	pool, err := host.Open(context.Background(), host.Config{Workload: total, Mode: host.Goroutine, Workers: 2})
+	if err != nil {
+		panic(err)
+	}
+	defer pool.Close()
+	buffer, err := host.NewBuffer[float64](pool, 6)
+	if err != nil {
+		panic(err)
+	}
+	defer buffer.Free()
+	for i := range buffer.Slice {
+		buffer.Slice[i] = float64(i)
+	}
+	items := slices.Collect(slices.Chunk(buffer.Slice, 2)) // they lie in the buffer
+	fmt.Println(host.Map[[]float64, float64](context.Background(), pool, items))
+	// Output:
+	// [1 5 9] <nil>
+}
+
 func ExampleStream() {
 	pool := openExample()
 	defer pool.Close()

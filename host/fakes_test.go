@@ -115,6 +115,9 @@ var fakes = map[string]func(){
 	"huge counts": lie(func(b *workerpb.Batch) *workerpb.Results {
 		return &workerpb.Results{Batch: b.GetId(), From: 1<<32 - 1, Count: 1<<32 - 1}
 	}),
+	"huge count": lie(func(b *workerpb.Batch) *workerpb.Results {
+		return &workerpb.Results{Batch: b.GetId(), Count: 1<<32 - 1}
+	}),
 	"nothing done": lie(func(b *workerpb.Batch) *workerpb.Results { return &workerpb.Results{Batch: b.GetId(), Last: true} }),
 	"nothing done, leaving": lie(func(b *workerpb.Batch) *workerpb.Results {
 		return &workerpb.Results{Batch: b.GetId(), Last: true, Leaving: true}
@@ -519,6 +522,7 @@ func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 		"errors out of order":   "an error for item 0",
 		"an error out of place": "an error for item",
 		"huge counts":           "results for items",
+		"huge count":            "results for items 0 to 4294967294",
 		"nothing done":          "results for no item",
 		"endless nothing":       "results for no item",
 		"ready twice":           "a message of kind",

@@ -101,7 +101,7 @@ func (g *goroutine) run(ctx context.Context, b batch) ending {
 	if native {
 		j.In, j.Out = in, out
 	} else {
-		column, packed, bad := b.pack(from, wire.BatchBytes, nil)
+		column, packed, bad := b.pack(from, b.size(), wire.BatchBytes, nil)
 		if bad != nil {
 			b.fail(from, bad)
 			b.settle(1, info, 0, nil)

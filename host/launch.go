@@ -28,7 +28,8 @@ import (
 // launcher starts the worker processes of one pool.
 type launcher struct {
 	cfg     *Config
-	path    string // of the executable
+	buffers *buffers // of the pool
+	path    string   // of the executable
 	env     []string
 	sockets string   // a private folder
 	lock    *os.File // says that it is in use
@@ -38,8 +39,8 @@ type launcher struct {
 }
 
 // openLauncher finds the executable and makes what all workers share.
-func openLauncher(cfg *Config) (*launcher, error) {
-	l := &launcher{cfg: cfg}
+func openLauncher(cfg *Config, buffers *buffers) (*launcher, error) {
+	l := &launcher{cfg: cfg, buffers: buffers}
 	var err error
 	if cfg.Workload != nil {
 		l.path, err = os.Executable()
@@ -152,12 +153,12 @@ func (l *launcher) launch(ctx context.Context, number int) (*process, error) {
 // connect starts worker number and returns it described, before its set-up. On an error nothing of it is left.
 func (l *launcher) connect(ctx context.Context, number int) (_ *process, err error) {
 	p := &process{
-		number: number, cfg: l.cfg, calls: map[uint64]*call{}, dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms,
+		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms,
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})
 	if !l.cfg.Inline {
-		if p.shelf = openShelf(); p.shelf != nil {
+		if p.shelf = openShelf(max(keepLeast, keepBytes/l.cfg.Workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file
 		}
 		if own, in, out, err := link.New(l.cfg.messageBytes()); err == nil { // without one the stream does it all
@@ -237,6 +238,9 @@ func (l *launcher) client(c *child) *plugin.Client {
 				inherit(cmd, wire.EnvAlive, l.alive[0])
 				if c.arena != nil {
 					inherit(cmd, wire.EnvArena, c.arena)
+				}
+				if l.buffers.file != nil {
+					inherit(cmd, wire.EnvBuffers, l.buffers.file)
 				}
 				if c.link != nil {
 					inherit(cmd, wire.EnvLink, c.link...)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -110,6 +111,9 @@ func (p *process) obituary(cause error) {
 	for i, c := range p.order {
 		own := p.lossOf(c, l, i < begun, witness)
 		own.orderly = orderly
+		if c.spread && own.begun && f == nil && faulted(&own) {
+			own.message += "; its item lay in a buffer, which workers can only read"
+		}
 		c.end.lost = &own
 		if p.closed {
 			c.end.err = ErrClosed
@@ -148,6 +152,11 @@ func (p *process) lossOf(c *call, l loss, begun bool, witness map[uint64]sight) 
 		l.alone = true
 	}
 	return l
+}
+
+// faulted reports whether a process died of memory that it must not touch.
+func faulted(l *loss) bool {
+	return l.signal == "SIGSEGV" || slices.ContainsFunc(l.stderr, func(line string) bool { return strings.HasPrefix(line, "unexpected fault address") })
 }
 
 // bury ends whatever is left of the process and of go-plugin's client. It returns within seconds.

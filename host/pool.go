@@ -14,6 +14,7 @@ import (
 type Pool struct {
 	cfg      Config
 	launcher *launcher // nil unless mode is Process
+	buffers  *buffers
 	lender   lender
 	pace     pace
 	lock     *sync.Mutex // shared by goroutine workers of a workload that is not concurrent
@@ -54,8 +55,12 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 			p.lock = new(sync.Mutex)
 		}
 	}
+	if p.buffers, err = openBuffers(cfg.BufferBytes, cfg.Mode == Process && !cfg.Inline); err != nil {
+		cfg.Logger.Debug("buffers are ordinary memory", "err", err)
+	}
 	if cfg.Mode == Process {
-		if p.launcher, err = openLauncher(&p.cfg); err != nil {
+		if p.launcher, err = openLauncher(&p.cfg, p.buffers); err != nil {
+			p.buffers.close()
 			return nil, err
 		}
 	}
@@ -90,6 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		if p.launcher != nil {
 			p.launcher.close()
 		}
+		p.buffers.close()
 		close(p.ended)
 	}()
 	if len(failures) == slots {
@@ -168,6 +174,7 @@ func (p *Pool) Close() error {
 // refuse takes no more work, for the reason err.
 func (p *Pool) refuse(err error) {
 	p.lender.close(err)
+	p.buffers.refuse()
 	p.once.Do(func() { close(p.stop) })
 }
 

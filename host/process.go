@@ -35,6 +35,8 @@ type process struct {
 	shelf    *shelf     // nil where there is no arena
 	shared   bool       // the worker has mapped it
 	link     *link.Link // nil where there is none
+	buffers  *buffers
+	looks    bool // the worker has mapped them
 
 	stream conversation
 	linked *link.Client       // the same, if the worker uses the link
@@ -84,6 +86,7 @@ type call struct {
 	done  chan struct{}
 
 	memory lending // where items and results lie
+	spread bool    // the items lie in the pool's buffers
 	taken  int     // bytes of the results' room that have been read
 }
 
@@ -128,6 +131,9 @@ func (p *process) open(ctx context.Context) error {
 		return errors.New(wire.Bound(r.GetReady().GetError(), wire.MaxMessageText))
 	}
 	p.shared = p.shelf != nil && r.GetReady().GetArena()
+	if p.looks = p.buffers.memory != nil && r.GetReady().GetBuffers(); p.looks {
+		p.buffers.mapped.Store(true)
+	}
 	if p.link != nil && r.GetReady().GetLink() {
 		p.linked = link.NewClient(work, p.link, p.cfg.Grace, cancel)
 		p.stream = p.linked
@@ -154,16 +160,19 @@ func (p *process) stillborn(ctx context.Context, stage string, err error) error 
 
 func (p *process) run(ctx context.Context, b batch) ending {
 	for b.settled() < b.size() {
-		memory := p.lend(b)
-		room := p.shelf.memory(memory.items)
-		column, n, bad := b.pack(b.settled(), wire.BatchBytes, room)
-		if bad != nil {
-			p.shelf.giveBack(memory)
-			b.fail(b.settled(), bad)
-			b.settle(1, WorkerInfo{}, 0, nil) // it never reached one
-			continue
+		there, to := p.spread(b)
+		memory := p.lend(b, there, to)
+		n, column := there.count(), []byte(nil)
+		if n == 0 {
+			var bad *wire.ItemError
+			if column, n, bad = b.pack(b.settled(), to, wire.BatchBytes, p.shelf.memory(memory.items)); bad != nil {
+				p.shelf.giveBack(memory)
+				b.fail(b.settled(), bad)
+				b.settle(1, WorkerInfo{}, 0, nil) // it never reached one
+				continue
+			}
 		}
-		c := p.post(ctx, b, n, column, memory)
+		c := p.post(ctx, b, n, column, memory, there)
 		p.wait(ctx, c)
 		p.shelf.giveBack(memory)
 		if handedBack := c.got < c.count; handedBack || c.end != (ending{}) {
@@ -173,18 +182,31 @@ func (p *process) run(ctx context.Context, b batch) ending {
 	return ending{}
 }
 
-// lend takes memory for the next column of b, if the worker shares any.
-func (p *process) lend(b batch) lending {
-	if !p.shared {
-		return lending{}
+// spread returns where the next items of b lie in the pool's buffers, or else the place up to which the next column may go.
+func (p *process) spread(b batch) (spread, int) {
+	if !p.looks {
+		return spread{}, b.size()
 	}
-	return p.shelf.lend(b.needs(b.settled(), wire.BatchBytes))
+	return b.spread(b.settled(), p.buffers.memory.Find)
+}
+
+// lend takes memory for the next items of b and their results, if the worker shares any.
+func (p *process) lend(b batch, there spread, to int) lending {
+	switch {
+	case !p.shared:
+		return lending{}
+	case there.count() > 0:
+		_, results := b.needs(b.settled(), to, arenaBytes/4) // more than that there is no room for
+		return p.shelf.lend(0, results)
+	default:
+		return p.shelf.lend(b.needs(b.settled(), to, wire.BatchBytes))
+	}
 }
 
 // post sends n items of b, from its first without an outcome on.
-func (p *process) post(ctx context.Context, b batch, n int, column []byte, memory lending) *call {
+func (p *process) post(ctx context.Context, b batch, n int, column []byte, memory lending, there spread) *call {
 	now := time.Now()
-	c := &call{b: b, base: b.settled(), count: n, memory: memory, sent: now, heard: now, done: make(chan struct{})}
+	c := &call{b: b, base: b.settled(), count: n, memory: memory, spread: there.count() > 0, sent: now, heard: now, done: make(chan struct{})}
 	o := b.orders()
 	format := workerpb.Format_FORMAT_PACKED
 	if o.json {
@@ -215,6 +237,7 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
 		ItemTimeoutNs: uint64(o.timeout), BudgetNs: uint64(o.budget), Timed: o.timed,
 		RoomOffset: uint64(memory.room.Offset), RoomSize: uint64(memory.room.Size),
+		BufferAt: there.at, BufferSize: there.size,
 	}
 	if at, ok := inside(p.shelf.memory(memory.items), column); ok {
 		m.Items, m.ItemsOffset, m.ItemsSize = nil, uint64(memory.items.Offset+at), uint64(len(column))

@@ -39,7 +39,7 @@ func (p *process) hear(r *workerpb.WorkResponse) error {
 	case *workerpb.WorkResponse_Results:
 		return p.results(m.Results)
 	case *workerpb.WorkResponse_Progress:
-		if c := p.find(m.Progress.GetBatch()); c != nil && int(m.Progress.GetItem()) < c.count && m.Progress.GetFraction() >= 0 && m.Progress.GetFraction() <= 1 {
+		if c := p.find(m.Progress.GetBatch()); c != nil && m.Progress.GetItem() < uint32(c.count) && m.Progress.GetFraction() >= 0 && m.Progress.GetFraction() <= 1 {
 			p.cfg.Observer.Observe(ItemProgress{Worker: p.number, Item: c.b.first() + c.base + int(m.Progress.GetItem()), Fraction: m.Progress.GetFraction()})
 		}
 		return nil
@@ -65,10 +65,12 @@ func (p *process) results(r *workerpb.Results) error {
 	if c == nil {
 		return &lieError{fmt.Sprintf("results for batch %d, which it does not hold", r.GetBatch())}
 	}
-	from, n := int(r.GetFrom()), int(r.GetCount())
-	if from != c.got || n > c.count-c.got {
-		return &lieError{fmt.Sprintf("results for items %d to %d of a batch of %d whose next is %d", from, from+n-1, c.count, c.got)}
+	// What a worker says is compared before it becomes an int, which has 32 bits on some machines.
+	if r.GetFrom() != uint32(c.got) || r.GetCount() > uint32(c.count-c.got) {
+		return &lieError{fmt.Sprintf("results for items %d to %d of a batch of %d whose next is %d",
+			r.GetFrom(), int64(r.GetFrom())+int64(r.GetCount())-1, c.count, c.got)}
 	}
+	from, n := c.got, int(r.GetCount())
 	if n == 0 && !r.GetLast() || c.got+n == 0 && !r.GetLeaving() {
 		return &lieError{"results for no item"} // it could go on so for ever
 	}
@@ -76,11 +78,11 @@ func (p *process) results(r *workerpb.Results) error {
 		return &lieError{fmt.Sprintf("%d times for %d items", t, n)}
 	}
 	for i, e := range r.GetErrors() {
-		at := int(e.GetItem())
-		if at < from || at >= from+n || i > 0 && e.GetItem() <= r.GetErrors()[i-1].GetItem() {
+		at := e.GetItem()
+		if at < uint32(from) || at >= uint32(from+n) || i > 0 && at <= r.GetErrors()[i-1].GetItem() {
 			return &lieError{fmt.Sprintf("an error for item %d among the results for items %d to %d", at, from, from+n-1)}
 		}
-		c.b.fail(c.base+at, wire.FromProto(e))
+		c.b.fail(c.base+int(at), wire.FromProto(e))
 	}
 	values, err := p.values(c, r)
 	if err != nil {
@@ -142,10 +144,10 @@ func (p *process) overdue(o *workerpb.Overdue) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.calls[o.GetBatch()]
-	item := int(o.GetItem())
-	if c == nil || c.b.orders().timeout == 0 || item < c.got || item >= c.count {
+	if c == nil || c.b.orders().timeout == 0 || o.GetItem() < uint32(c.got) || o.GetItem() >= uint32(c.count) {
 		return nil // settled in the meantime
 	}
+	item := int(o.GetItem())
 	if c.late != nil {
 		c.late.Stop()
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"math"
 	"os"
 	"sync"
 
@@ -8,17 +9,23 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// arenaBytes is the address space of one worker's arena. Memory is taken only where something has been put.
-const arenaBytes = 1 << 30
+// arenaBytes is the address space of one worker's arena: 64 MiB where addresses have 32 bits. Memory is taken only where something has
+// been put.
+const arenaBytes = min(1<<30, math.MaxInt/32+1)
 
-// keepBytes of an arena stay in memory once everything has been taken from it; what lies behind goes back to the system.
-const keepBytes = 32 << 20
+// The arenas of a pool share keepBytes, but none has less than keepLeast, which a batch or two need: so much of each stays in memory once
+// everything has been taken from it. What lies behind goes back to the system.
+const (
+	keepBytes = 64 << 20
+	keepLeast = 4 << 20
+)
 
 // shelf is the host's side of a worker's arena: it alone says what lies where.
 type shelf struct {
 	arena *arena.Arena
 	file  *os.File // what the worker inherits
 	slots *arena.Slots
+	keep  int // bytes that stay in memory
 
 	mu     sync.Mutex
 	held   int  // lendings under way
@@ -26,13 +33,14 @@ type shelf struct {
 	closed bool // to be unmapped when nothing is held
 }
 
-// openShelf makes an arena, or returns nil where there is no means to: everything then travels in messages.
-func openShelf() *shelf {
+// openShelf makes an arena of which keep bytes stay in memory, or returns nil where there is no means to: everything then travels in
+// messages.
+func openShelf(keep int) *shelf {
 	a, file, err := arena.New(arenaBytes)
 	if err != nil {
 		return nil
 	}
-	return &shelf{arena: a, file: file, slots: arena.NewSlots(arenaBytes)}
+	return &shelf{arena: a, file: file, slots: arena.NewSlots(arenaBytes), keep: keep}
 }
 
 // lending is the memory of one batch: its items' column, and room for its results.
@@ -85,8 +93,8 @@ func (s *shelf) giveBack(l lending) {
 	case s.held > 0:
 	case s.closed:
 		_ = s.arena.Close()
-	case s.high > keepBytes:
-		_ = s.arena.Release(s.file, keepBytes) // costs memory alone if it fails
+	case s.high > s.keep:
+		_ = s.arena.Release(s.file, s.keep) // costs memory alone if it fails
 		s.high = 0
 	}
 }

@@ -27,7 +27,17 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 	if err != nil {
 		return nil, err
 	}
+	defer l.buffers.close()
 	defer l.close()
+	memory, slot, err := l.buffers.take(min(verifyBytes, l.buffers.limit))
+	if err != nil {
+		return nil, err
+	}
+	defer l.buffers.give(&slot)
+	var given *conform.Buffers
+	if memory != nil {
+		given = &conform.Buffers{Memory: memory, Offset: uint64(slot.Offset)}
+	}
 	number := 0
 	v, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) {
 		number++
@@ -36,7 +46,7 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 		if err != nil {
 			return nil, err
 		}
-		return &conform.Worker{Service: p.service, Link: p.link, Gone: p.child.exited, Kill: p.bury, Death: p.lastWords}, nil
+		return &conform.Worker{Service: p.service, Link: p.link, Gone: p.child.exited, Kill: p.bury, Death: p.lastWords, Buffers: given}, nil
 	}, items...)
 	var start *StartError
 	if err != nil && ctx.Err() == nil && !errors.As(err, &start) {
@@ -44,6 +54,9 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 	}
 	return v, err
 }
+
+// verifyBytes is the size of the buffer that a plugin is tried with.
+const verifyBytes = 1 << 20
 
 // Describe returns what a plugin says of itself, with schemas: it starts a worker process, asks, and ends it without a set-up.
 //
@@ -53,6 +66,7 @@ func Describe(ctx context.Context, cfg Config) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
+	defer l.buffers.close()
 	defer l.close()
 	p, err := l.connect(ctx, 1)
 	if err != nil {
@@ -88,7 +102,16 @@ func openProbe(cfg Config) (*launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openLauncher(&cfg)
+	b, err := openBuffers(cfg.BufferBytes, !cfg.Inline)
+	if err != nil {
+		cfg.Logger.Debug("buffers are ordinary memory", "err", err)
+	}
+	l, err := openLauncher(&cfg, b)
+	if err != nil {
+		b.close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // lastWords says how the process ended and what it said last.

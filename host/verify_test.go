@@ -24,8 +24,8 @@ func TestVerifyFindsThatTheBuiltInPluginsKeepTheirPromises(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, c := range v.Checks {
-				if c.Status == "failed" {
-					t.Errorf("%s: %s", c.Name, c.Outcome)
+				if c.Status == "failed" || c.Name == "buffers" && (c.Status == "ok") != (runtime.GOOS == "linux") {
+					t.Errorf("%s: %s: %s", c.Name, c.Status, c.Outcome)
 				}
 			}
 		})

@@ -36,11 +36,14 @@ type batch interface {
 	// caller's. apart asks for room of its own, whose results keep takes over: for a worker that may write there too late.
 	native(apart bool) (in, out any, ok bool)
 	keep(from, n int, out any, at int)
+	// spread returns where the items from a place on lie in the pool's buffers, if the first ones do and bringing them would cost. Else
+	// it returns the place up to which pack should go: where such items begin.
+	spread(from int, find func(item []byte) (at uint64, ok bool)) (there spread, to int)
 	// needs returns the bytes that the column takes which pack would make, 0 if only packing tells, and about those of its results.
-	needs(from, limit int) (items, results int)
-	// pack encodes items from a place on into a column, until limit bytes are reached: in room if they fit there. A bad item ends the
-	// column before it; if it is the first, its error is returned instead.
-	pack(from, limit int, room []byte) (column []byte, n int, bad *wire.ItemError)
+	needs(from, to, limit int) (items, results int)
+	// pack encodes items from one place up to another into a column, until limit bytes are reached: in room if they fit there. A bad
+	// item ends the column before it; if it is the first, its error is returned instead.
+	pack(from, to, limit int, room []byte) (column []byte, n int, bad *wire.ItemError)
 	// unpack takes n results from a column. Items that have failed are skipped.
 	unpack(from, n int, column []byte) error
 	// copies reports whether unpack copies the column at once, without looking at it.
@@ -92,7 +95,7 @@ type WorkerInfo struct {
 	Batches int       // batches under way
 	Standby bool      // waits for another worker to end, whose place it then takes
 	Running []Running // items that run now, where the worker shows them
-	RSS     int64     // resident bytes; 0 when unknown
+	RSS     int64     // resident bytes, without those that it shares with the host; 0 when unknown
 }
 
 // Running is an item that runs now.

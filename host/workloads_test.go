@@ -78,14 +78,23 @@ var (
 	echoString = sdk.Func("echo-string", echo[string])
 	echoBytes  = sdk.Func("echo-bytes", echo[[]byte])
 	echoFloats = sdk.Func("echo-floats", echo[[]float64])
+	total      = sdk.Func("total", sum)
 	echoInt    = sdk.Func("echo-int", echo[int])
 	echoOrder  = sdk.Func("echo-order", echo[order])
 	echoJSON   = sdk.Func("echo-json", echo[json.RawMessage])
 	echoProto  = sdk.Func("echo-proto", echo[*structpb.Value])
 	echoAny    = sdk.Func("echo-any", echo[any])
-	workloads  = []*sdk.Workload{batchCrash, decodeCrash, reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, echoInt, echoOrder, echoJSON, echoProto, echoAny}
+	workloads  = []*sdk.Workload{handle, placed, batchCrash, decodeCrash, reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny}
 	running    atomic.Int32 // items of overlap under way in this process
 )
+
+func sum(_ context.Context, xs []float64) (float64, error) {
+	all := 0.0
+	for _, x := range xs {
+		all += x
+	}
+	return all, nil
+}
 
 func echo[T any](_ context.Context, v T) (T, error) { return v, nil }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,7 +69,8 @@ func serve(w *Workload) {
 	s := newServer(w, hclog.New(&hclog.LoggerOptions{
 		Name: w.manifest.Name, Output: os.Stderr, JSONFormat: true, Level: hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)),
 	}))
-	s.arena, s.link = mapArena(), openLink()
+	s.arena, s.buffers = inherit(wire.EnvArena, arena.Map), inherit(wire.EnvBuffers, arena.MapBuffers)
+	s.link = openLink()
 	terminate := make(chan os.Signal, 2)
 	signal.Notify(terminate, terminateSignal)
 	go func() {
@@ -118,18 +120,19 @@ func watchParent() {
 	}()
 }
 
-// mapArena maps the memory that the host shares with this worker, if it does. Without it everything travels in messages.
-func mapArena() *arena.Arena {
-	fd, err := strconv.Atoi(os.Getenv(wire.EnvArena))
+// inherit maps memory that the host shares with this worker, if it does: the environment has the number of its file. Without it
+// everything travels in messages.
+func inherit[M any](env string, mapping func(fd int) (*M, error)) *M {
+	fd, err := strconv.Atoi(os.Getenv(env))
 	if err != nil {
 		return nil
 	}
-	a, err := arena.Map(fd)
-	_ = os.NewFile(uintptr(fd), "arena").Close() // the mapping stays
+	m, err := mapping(fd)
+	_ = os.NewFile(uintptr(fd), env).Close() // the mapping stays
 	if err != nil {
 		return nil
 	}
-	return a
+	return m
 }
 
 // openLink opens the pipes on which the host takes messages past gRPC, if there are any.
@@ -157,9 +160,9 @@ func messageBytes() int {
 // forgetLaunch takes the host's words from the environment, so that a program which the workload starts does not take itself for
 // a worker of this host.
 func forgetLaunch() {
+	words := []string{wire.Handshake.MagicCookieKey, wire.EnvWorkload, wire.EnvAlive, wire.EnvArena, wire.EnvBuffers, wire.EnvLink}
 	for _, kv := range os.Environ() {
-		key, _, _ := strings.Cut(kv, "=")
-		if key == wire.Handshake.MagicCookieKey || strings.HasPrefix(key, "PLUGIN_") || key == wire.EnvWorkload || key == wire.EnvAlive || key == wire.EnvArena || key == wire.EnvLink {
+		if key, _, _ := strings.Cut(kv, "="); strings.HasPrefix(key, "PLUGIN_") || slices.Contains(words, key) {
 			_ = os.Unsetenv(key)
 		}
 	}

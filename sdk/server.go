@@ -3,9 +3,11 @@ package sdk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,9 +34,10 @@ type server struct {
 	workload *Workload
 	logger   hclog.Logger
 	grpc     *grpc.Server
-	arena    *arena.Arena // nil if there is none
-	link     *link.Link   // likewise
-	stderr   *os.File     // the real one, before go-plugin puts a pipe in its place; nil in a process that is not the worker's own
+	arena    *arena.Arena   // nil if there is none
+	buffers  *arena.Buffers // likewise
+	link     *link.Link     // likewise
+	stderr   *os.File       // the real one, before go-plugin puts a pipe in its place; nil in a process that is not the worker's own
 
 	opened  atomic.Bool
 	leaving atomic.Bool // nothing more is to begin
@@ -107,7 +110,7 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	if err != nil {
 		return s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Error: wire.Bound(err.Error(), wire.MaxMessageText)}}})
 	}
-	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Arena: s.arena != nil, Link: s.link != nil}}}); err != nil {
+	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Arena: s.arena != nil, Buffers: s.buffers != nil, Link: s.link != nil}}}); err != nil {
 		return err
 	}
 	messages := conversation(stream)
@@ -198,6 +201,10 @@ func (s *server) thread(ctx context.Context, instance work.Instance, queue <-cha
 				next.job.Show(entry.Place())
 				defer entry.End()
 			}
+			if next.job.Spread != nil {
+				// A workload that writes to such an item then panics, which costs no other; it is said of this goroutine alone.
+				defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+			}
 			instance.Run(ctx, next.job)
 			done = true
 			runtime.Gosched() // with one CPU the results would wait in gRPC's writer until the next batch is done
@@ -238,10 +245,35 @@ func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logg
 			return nil, err
 		}
 	}
+	if len(b.GetBufferAt()) > 0 {
+		if j.Spread, err = s.spread(b); err != nil {
+			return nil, err
+		}
+		j.ReadOnly = s.buffers.Hold
+	}
 	if b.GetRoomSize() > 0 {
 		j.Room, err = s.arena.Bytes(b.GetRoomOffset(), b.GetRoomSize())
 	}
 	return j, err
+}
+
+// spread returns the items of a batch that lie in the pool's buffers.
+func (s *server) spread(b *workerpb.Batch) ([][]byte, error) {
+	at, size := b.GetBufferAt(), b.GetBufferSize()
+	if n := int(b.GetCount()); len(at) != n || len(size) != n {
+		return nil, fmt.Errorf("%d places and %d sizes of %d items in buffers", len(at), len(size), n)
+	}
+	items := make([][]byte, len(at))
+	for i := range items {
+		if size[i] == 0 {
+			continue // it lies nowhere
+		}
+		var err error
+		if items[i], err = s.buffers.Bytes(at[i], size[i]); err != nil {
+			return nil, fmt.Errorf("item %d: %w", i, err)
+		}
+	}
+	return items, nil
 }
 
 // settle sends one part of a batch.

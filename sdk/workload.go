@@ -43,7 +43,8 @@ type Workload struct {
 // Items and results are any Go types. Numbers, slices of numbers, strings and []byte travel as they are, proto messages as
 // proto, everything else as JSON. The error fails that item alone. ctx ends when the item is cancelled or the host goes away,
 // and must not be kept beyond the call; nor must slices that are an item or part of it, which lie in memory that the next items will
-// use: copy what is to stay.
+// use: copy what is to stay. Nor must they be written to: they may be the host's own, which a process cannot write to without
+// a fault, and a goroutine not without changing them for the host.
 func Func[In, Out any](name string, run func(ctx context.Context, item In) (Out, error)) *Workload {
 	return &Workload{manifest: Manifest{Name: name}, core: work.New(func(context.Context) (work.Funcs[In, Out], func(context.Context) error, error) {
 		return work.Funcs[In, Out]{One: run}, nil, nil

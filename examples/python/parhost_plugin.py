@@ -396,6 +396,9 @@ def open_log(worker, number):
 
 def forget_launch():
     """Keeps programs that the workload starts from taking themselves for workers (§2.1)."""
+    for key in ("PARHOST_ARENA_FD", "PARHOST_BUFFERS_FD"):  # not used here (§2.2)
+        if number := os.environ.pop(key, None):
+            os.close(int(number))
     for key in list(os.environ):
         if key in ("PARHOST_PLUGIN", "PARHOST_WORKLOAD", "PARHOST_ALIVE_FD") or key.startswith("PLUGIN_"):
             del os.environ[key]

@@ -3,6 +3,7 @@ package arena
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -19,40 +20,74 @@ const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 // New makes an arena of size bytes, a multiple of the page size, and returns it with the file that a worker maps. Memory is taken
 // when it is touched, not before.
 func New(size int) (*Arena, *os.File, error) {
-	fd, err := unix.MemfdCreate("parhost-arena", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	f, err := create("parhost-arena", size)
 	if err != nil {
-		return nil, nil, fmt.Errorf("memfd_create: %w", err)
+		return nil, nil, err
 	}
-	f := os.NewFile(uintptr(fd), "arena")
-	if err := f.Truncate(int64(size)); err != nil {
+	if err := seal(f, seals); err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("seal: %w", err), f.Close())
-	}
-	a, err := Map(fd)
+	a, err := Map(int(f.Fd()))
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
 	return a, f, nil
 }
 
-// Map maps the arena behind a file descriptor, which may be closed afterwards.
-func Map(fd int) (*Arena, error) {
+// create makes a file of size bytes that is memory and nothing else.
+func create(name string, size int) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // the last flag came with Linux 6.3, which logs whoever leaves it out
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err := f.Truncate(int64(size)); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func seal(f *os.File, seals int) error {
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	return nil
+}
+
+// mostBytes is more than anybody shares.
+const mostBytes = min(1<<40, math.MaxInt)
+
+// sealedSize returns the size of the memory behind a file descriptor, or an error if it is not sealed as it should be.
+func sealedSize(fd, seals int) (int, error) {
 	got, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
-	if err != nil || got&seals != seals {
-		return nil, fmt.Errorf("file descriptor %d is no sealed memory (seals %#x, %w)", fd, got, err)
+	if err != nil {
+		return 0, fmt.Errorf("file descriptor %d is no sealed memory: %w", fd, err)
+	}
+	if got&seals != seals {
+		return 0, fmt.Errorf("file descriptor %d has the seals %#x, want %#x", fd, got, seals)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, err
+	}
+	if st.Size < DataOffset || st.Size > mostBytes {
+		return 0, fmt.Errorf("shared memory of %d bytes, want %d to %d", st.Size, DataOffset, mostBytes)
+	}
+	return int(st.Size), nil
+}
+
+// Map maps the arena behind a file descriptor, which may be closed afterwards.
+func Map(fd int) (*Arena, error) {
+	size, err := sealedSize(fd, seals)
+	if err != nil {
 		return nil, err
 	}
-	if st.Size < DataOffset || st.Size > 1<<40 {
-		return nil, fmt.Errorf("arena of %d bytes", st.Size)
-	}
-	mem, err := unix.Mmap(fd, 0, int(st.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("map %d bytes: %w", st.Size, err)
+		return nil, fmt.Errorf("map %d bytes: %w", size, err)
 	}
 	return &Arena{mem: mem}, nil
 }

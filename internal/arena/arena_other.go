@@ -11,6 +11,9 @@ import (
 // Arena is the memory, mapped. There is none here.
 type Arena struct{ mem []byte }
 
+// Buffers are the memory, mapped. There are none here.
+type Buffers struct{ mem []byte }
+
 var errNotSupported = errors.New("no sealed shared memory on " + runtime.GOOS)
 
 // New has no means here.
@@ -24,3 +27,12 @@ func (a *Arena) Close() error { return nil }
 
 // Release gives memory back.
 func (a *Arena) Release(*os.File, int) error { return nil }
+
+// NewBuffers has no means here.
+func NewBuffers(int) (*Buffers, *os.File, error) { return nil, nil, errNotSupported }
+
+// MapBuffers has no means here.
+func MapBuffers(int) (*Buffers, error) { return nil, errNotSupported }
+
+// Close lets go of the memory.
+func (b *Buffers) Close(int) error { return nil }

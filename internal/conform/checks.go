@@ -32,6 +32,7 @@ var checks = []check{
 	{"cancel", "what is canceled is settled soon, and the worker lives on", cancel},
 	{"timeout", "an item beyond its limit is a timeout, and the host is told at once", timeout},
 	{"oversize", "a result beyond the limit is refused with its size", oversize},
+	{"buffers", "items that lie in the pool's buffers are run where they lie", buffers},
 	{"start-first", "a stream begins with a Start", startFirst},
 	{"one-stream", "a worker serves one stream in its life", oneStream},
 	{"drain", "when the host closes its side, what waits is run, then the worker goes", drain},

@@ -27,7 +27,9 @@ import (
 type lies struct {
 	workerpb.WorkerServiceClient
 	manifest func(*workerpb.Manifest)
+	ready    func(*workerpb.Ready)
 	results  func(r *workerpb.Results, asJSON bool)
+	buffers  *conform.Buffers // given to it, though it maps none
 }
 
 func (l *lies) Describe(ctx context.Context, req *workerpb.DescribeRequest, opts ...grpc.CallOption) (*workerpb.DescribeResponse, error) {
@@ -40,11 +42,12 @@ func (l *lies) Describe(ctx context.Context, req *workerpb.DescribeRequest, opts
 
 func (l *lies) Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[workerpb.WorkRequest, workerpb.WorkResponse], error) {
 	s, err := l.WorkerServiceClient.Work(ctx, opts...)
-	return &liesStream{WorkerService_WorkClient: s, results: l.results}, err
+	return &liesStream{WorkerService_WorkClient: s, ready: l.ready, results: l.results}, err
 }
 
 type liesStream struct {
 	workerpb.WorkerService_WorkClient
+	ready   func(*workerpb.Ready)
 	results func(*workerpb.Results, bool)
 	json    sync.Map // batch → whether it was sent as JSON
 }
@@ -58,6 +61,9 @@ func (s *liesStream) Send(r *workerpb.WorkRequest) error {
 
 func (s *liesStream) Recv() (*workerpb.WorkResponse, error) {
 	r, err := s.WorkerService_WorkClient.Recv()
+	if ready := r.GetReady(); ready != nil && s.ready != nil {
+		s.ready(ready)
+	}
 	if results := r.GetResults(); results != nil && s.results != nil {
 		asJSON, _ := s.json.Load(results.GetBatch())
 		s.results(results, asJSON == true)
@@ -80,7 +86,7 @@ func check(t *testing.T, w *sdk.Workload, l lies, items ...json.RawMessage) (*co
 		}
 		l := l
 		l.WorkerServiceClient = workerpb.NewWorkerServiceClient(conn)
-		return &conform.Worker{Service: &l, Gone: gone, Torn: complaint.Err, Kill: func() {
+		return &conform.Worker{Service: &l, Gone: gone, Torn: complaint.Err, Buffers: l.buffers, Kill: func() {
 			_ = conn.Close()
 			stop()
 			<-gone
@@ -285,6 +291,19 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 				}
 			}},
 			check: "oversize", status: conform.Failed, want: "is said to have 0",
+		},
+		"buffers that it was not given": {
+			workload: doubles, lies: lies{ready: func(r *workerpb.Ready) { r.Buffers = true }},
+			check: "buffers", status: conform.Failed, want: "was not given any",
+		},
+		"buffers that it looks for elsewhere": {
+			workload: doubles,
+			lies:     lies{ready: func(r *workerpb.Ready) { r.Buffers = true }, buffers: &conform.Buffers{Memory: make([]byte, 1<<20)}},
+			check:    "buffers", status: conform.Failed, want: "JSON texts in buffers: ",
+		},
+		"buffers that it does not look at": {
+			workload: doubles, lies: lies{buffers: &conform.Buffers{Memory: make([]byte, 1<<20)}},
+			check: "buffers", status: conform.Skipped, want: "the worker does not look at them",
 		},
 		"a teardown that fails": {
 			workload: tornAt("teardown"), check: "drain", status: conform.Failed, want: "teardown: no disk",

@@ -93,7 +93,7 @@ func repeat(ctx context.Context, t *trial) (string, error) {
 func packed(ctx context.Context, t *trial) (string, error) {
 	m := t.manifest
 	in, known := codecs()[m.GetItemKind()]
-	out, knownToo := codecs()[m.GetResultKind()]
+	_, knownToo := codecs()[m.GetResultKind()]
 	switch {
 	case len(t.items) == 0:
 		return "", skip("no example ran")
@@ -116,23 +116,32 @@ func packed(ctx context.Context, t *trial) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if b.settled() != len(texts) {
-		return "", fmt.Errorf("%d of %d items came back without a reason", len(texts)-b.settled(), len(texts))
+	if err := t.comparePacked(b, t.items); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s → %s as JSON and packed", m.GetItemKind(), m.GetResultKind()), nil
+}
+
+// comparePacked says whether a batch, run packed, has the results that its items have had as JSON.
+func (t *trial) comparePacked(b *Batch, items []item) error {
+	itemKind, resultKind := t.manifest.GetItemKind(), t.manifest.GetResultKind()
+	if b.settled() != len(items) {
+		return fmt.Errorf("%d of %d items came back without a reason", len(items)-b.settled(), len(items))
 	}
 	for i, got := range b.Values {
 		if e := b.Errors[i]; e != nil {
-			return "", fmt.Errorf("%s, packed as %s: %s: %s", short(texts[i]), m.GetItemKind(), e.Kind, e.Message)
+			return fmt.Errorf("%s, packed as %s: %s: %s", short(items[i].text), itemKind, e.Kind, e.Message)
 		}
-		want, err := out.value(t.items[i].result)
+		want, err := codecs()[resultKind].value(items[i].result)
 		if err != nil {
-			return "", fmt.Errorf("result %s is no %s: %w", short(t.items[i].result), m.GetResultKind(), err)
+			return fmt.Errorf("result %s is no %s: %w", short(items[i].result), resultKind, err)
 		}
-		same := bytes.Equal(got, want) || m.GetResultKind() == wire.KindJSON && sameJSON(got, want)
+		same := bytes.Equal(got, want) || resultKind == wire.KindJSON && sameJSON(got, want)
 		if t.steady && !same {
-			return "", fmt.Errorf("%s gave another result packed as %s → %s than as JSON: %x, want %x", short(texts[i]), m.GetItemKind(), m.GetResultKind(), got, want)
+			return fmt.Errorf("%s gave another result packed as %s → %s than as JSON: %x, want %x", short(items[i].text), itemKind, resultKind, got, want)
 		}
 	}
-	return fmt.Sprintf("%s → %s as JSON and packed", m.GetItemKind(), m.GetResultKind()), nil
+	return nil
 }
 
 // malformed are texts that are not JSON, whatever the workload.

@@ -23,6 +23,7 @@ type Worker struct {
 	Kill    func()          // ends the worker and returns when nothing of it is left
 	Death   func() string   // how it ended, in words, once it is gone; nil if nothing is known
 	Torn    func() error    // what its teardown said, once it is gone; nil if nothing is known
+	Buffers *Buffers        // nil if it was given none
 }
 
 // Stream is the Work stream of a worker. Each answer is checked as a host checks it, and the first that breaks the protocol
@@ -32,6 +33,7 @@ type Stream struct {
 	stream     conversation
 	cancel     context.CancelFunc
 	resultKind string
+	buffers    bool // the worker says that it has mapped them
 
 	send sync.Mutex
 	mu   sync.Mutex
@@ -59,6 +61,8 @@ var (
 type Order struct {
 	Count   int
 	Items   []byte
+	At      []uint64 // where the items lie in the buffers, instead of Items
+	Size    []uint64
 	JSON    bool
 	Timeout time.Duration
 	Budget  time.Duration
@@ -108,6 +112,7 @@ func OpenStream(ctx context.Context, w *Worker, resultKind string, threads int, 
 		cancel()
 		return nil, s.explain(err)
 	}
+	s.buffers = r.GetReady().GetBuffers()
 	go s.receive()
 	return s, nil
 }
@@ -163,6 +168,7 @@ func (s *Stream) Send(o Order) *Batch {
 	_ = s.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: &workerpb.Batch{
 		Id: b.id, Count: uint32(o.Count), Format: format, Items: o.Items,
 		ItemTimeoutNs: uint64(o.Timeout), BudgetNs: uint64(o.Budget), Timed: o.Timed,
+		BufferAt: o.At, BufferSize: o.Size,
 	}}})
 	return b
 }

@@ -26,6 +26,7 @@ type Codec[T any] struct {
 	size      func(v T) int // of the packed form, nil if only encoding tells
 	append    func(dst []byte, v T) ([]byte, error)
 	decode    func(src []byte) (T, error)
+	raw       func(v T) []byte // the memory of v, if that is its packed form; else nil
 
 	appendJSON func(dst []byte, v T) ([]byte, error)
 	decodeJSON func(src []byte) (T, error)
@@ -73,6 +74,7 @@ func codecOf[T any](t reflect.Type) Codec[T] {
 		c.decode = func(src []byte) (T, error) { s := string(src); return *(*T)(unsafe.Pointer(&s)), nil }
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !hasOwnText(t.Elem()):
 		c.Kind = KindBytes
+		c.raw = func(v T) []byte { return *(*[]byte)(unsafe.Pointer(&v)) }
 		c.size = func(v T) int { return len(*(*[]byte)(unsafe.Pointer(&v))) }
 		c.append = func(dst []byte, v T) ([]byte, error) { return append(dst, *(*[]byte)(unsafe.Pointer(&v))...), nil }
 		c.decode = func(src []byte) (T, error) { return *(*T)(unsafe.Pointer(&src)), nil }
@@ -154,6 +156,12 @@ func (c *Codec[T]) Measure(vs []T) (size int, known bool) {
 	return size, true
 }
 
+// InPlace reports whether values travel as they lie in memory, so that [Codec.Raw] may be asked where that is.
+func (c *Codec[T]) InPlace() bool { return c.raw != nil }
+
+// Raw returns the memory of v, which is also its packed form.
+func (c *Codec[T]) Raw(v T) []byte { return c.raw(v) }
+
 // Append appends the packed form of v to dst.
 func (c *Codec[T]) Append(dst []byte, v T) ([]byte, error) { return c.append(dst, v) }
 
@@ -232,6 +240,12 @@ func KnownKind(kind string) bool {
 // sliceCodec reads a slice of numbers in place when its bytes lie where the type needs them, and copies it otherwise.
 func sliceCodec[T any](c *Codec[T], width int) {
 	c.size = func(v T) int { return len(*(*[]byte)(unsafe.Pointer(&v))) * width }
+	if !bigEndian {
+		c.raw = func(v T) []byte {
+			s := *(*[]byte)(unsafe.Pointer(&v)) // a slice header, whatever the element
+			return unsafe.Slice(unsafe.SliceData(s), len(s)*width)
+		}
+	}
 	c.append = func(dst []byte, v T) ([]byte, error) {
 		s := *(*[]byte)(unsafe.Pointer(&v)) // a slice header, whatever the element
 		if len(s) == 0 {

@@ -18,6 +18,8 @@ const (
 	EnvAlive = "PARHOST_ALIVE_FD"
 	// EnvArena is the number of the file descriptor of the memory that the worker shares with the host.
 	EnvArena = "PARHOST_ARENA_FD"
+	// EnvBuffers is the number of the file descriptor of the pool's buffers, which the worker can only read.
+	EnvBuffers = "PARHOST_BUFFERS_FD"
 	// EnvLink is the numbers of two file descriptors, "5,6": of a pipe from the host and of one to it, for the messages of the Work
 	// stream.
 	EnvLink = "PARHOST_LINK_FDS"

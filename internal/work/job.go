@@ -1,6 +1,7 @@
 package work
 
 import (
+	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -28,9 +29,10 @@ type Job struct {
 	Count  int
 	Format Format
 
-	In, Out any    // Native: []In, and []Out to fill, both of Count values
-	Items   []byte // Packed, JSON: the items as one column
-	Room    []byte // Packed, JSON: where results may be put; nil for nowhere
+	In, Out any      // Native: []In, and []Out to fill, both of Count values
+	Items   []byte   // Packed, JSON: the items as one column
+	Spread  [][]byte // Packed, JSON: the items one by one, instead of the column; nil if there is one
+	Room    []byte   // Packed, JSON: where results may be put; nil for nowhere
 
 	Timeout   time.Duration // of one item; 0 means none
 	Budget    time.Duration // after this long no further item is begun; 0 means never
@@ -40,6 +42,7 @@ type Job struct {
 	Logger     hclog.Logger                     // tagged with the worker
 	OnProgress func(item int, fraction float64) // may be nil
 	OnOverdue  func(item int)                   // called once for each item that passes Timeout; may be nil
+	ReadOnly   func(address uintptr) bool       // whether items lie there that can only be read; may be nil
 	Settle     func(Part)                       // gets consecutive parts, the last one with Last set
 
 	own         arena.Place                 // of the running item
@@ -120,6 +123,14 @@ func (j *Job) CancelAll() {
 
 // HandBack ends the job after the running item: the others count as not begun.
 func (j *Job) HandBack() { j.handBack.Store(true) }
+
+// describe says what a panic was about.
+func (j *Job) describe(p any) string {
+	if fault, ok := p.(interface{ Addr() uintptr }); ok && j.ReadOnly != nil && j.ReadOnly(fault.Addr()) {
+		return "the workload wrote to its item, which lies in memory that it can only read"
+	}
+	return fmt.Sprint(p)
+}
 
 // isCanceled reports whether the item at a place has been canceled.
 func (j *Job) isCanceled(item int) bool {

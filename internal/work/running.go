@@ -124,7 +124,7 @@ func (r *running[In, Out]) segment() {
 			return
 		}
 		p := recover()
-		e := &wire.ItemError{Kind: wire.Panicked, Message: fmt.Sprint(p), Stack: string(debug.Stack())}
+		e := &wire.ItemError{Kind: wire.Panicked, Message: r.job.describe(p), Stack: string(debug.Stack())}
 		if p == nil {
 			e.Message = "the item ended its goroutine (runtime.Goexit)"
 		}
@@ -314,7 +314,7 @@ func (r *running[In, Out]) callMany(items []In, errs []*wire.ItemError) (outs []
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			outs, fault = nil, &wire.ItemError{Kind: wire.Panicked, Message: fmt.Sprint(p), Stack: string(debug.Stack())}
+			outs, fault = nil, &wire.ItemError{Kind: wire.Panicked, Message: r.job.describe(p), Stack: string(debug.Stack())}
 		}
 	}()
 	j := r.job

@@ -163,6 +163,54 @@ func TestAColumnThatIsNoneFailsAllItsItems(t *testing.T) {
 	}
 }
 
+// Where every item lies is said one by one: it makes no difference to anything else.
+func TestItemsThatLieApartRunLikeAColumn(t *testing.T) {
+	for name, format := range map[string]Format{"packed": Packed, "json": JSON} {
+		t.Run(name, func(t *testing.T) {
+			items := [][]float64{{1, 2}, nil, {3}}
+			c := one(func(_ context.Context, xs []float64) (int, error) { return len(xs), nil })
+			codec := wire.CodecOf[[]float64]()
+			got := runJob[[]float64, int](t, c, format, items, func(j *Job) {
+				column, err := wire.OpenColumn(j.Items, len(items), format == Packed && codec.Aligned())
+				if err != nil {
+					t.Fatal(err)
+				}
+				j.Items = nil
+				for range items {
+					j.Spread = append(j.Spread, column.Next())
+				}
+			})
+			if !slices.Equal(got.values, []int{2, 0, 1}) || len(got.errs) > 0 {
+				t.Errorf("got %v and %v, want the lengths of the items", got.values, got.errs)
+			}
+		})
+	}
+}
+
+// fault is what the runtime panics with at an address that must not be touched.
+type fault uintptr
+
+func (f fault) Addr() uintptr { return uintptr(f) }
+
+func (f fault) Error() string { return "a fault" }
+
+func TestAnItemThatIsWrittenToSaysSo(t *testing.T) {
+	readOnly := func(j *Job) { j.ReadOnly = func(address uintptr) bool { return address == 100 } }
+	items := []int{100, 200}
+	for name, c := range map[string]Core{
+		"one":  one(func(_ context.Context, x int) (int, error) { panic(fault(x)) }),
+		"many": many(func(_ context.Context, xs []int) ([]int, error) { panic(fault(xs[0])) }),
+	} {
+		for _, item := range items {
+			e := runJob[int, int](t, c, Packed, []int{item}, readOnly).errs[0]
+			want := map[int]string{100: "wrote to its item", 200: "a fault"}[item]
+			if e == nil || e.Kind != wire.Panicked || !strings.Contains(e.Message, want) {
+				t.Errorf("%s, a fault at %d: got %v, want a panic with %q", name, item, e, want)
+			}
+		}
+	}
+}
+
 func TestResultsBeyondTheLimitFailAlone(t *testing.T) {
 	c := one(func(_ context.Context, n int) (string, error) { return strings.Repeat("x", n), nil })
 	o := runJob[int, string](t, c, Packed, []int{10, 11, 9}, func(j *Job) { j.MaxResult = 10 })

@@ -11,6 +11,7 @@ import (
 type source[In any] struct {
 	native []In // set for Go values and for fixed kinds
 	column wire.Column
+	spread [][]byte // instead of the column
 	decode func([]byte) (In, error)
 }
 
@@ -20,6 +21,11 @@ func openSource[In any](c *wire.Codec[In], j *Job) (s source[In], err error) {
 	switch {
 	case j.Format == Native:
 		s.native = j.In.([]In)
+	case j.Spread != nil:
+		s.spread, s.decode = j.Spread, c.Decode
+		if j.Format == JSON {
+			s.decode = c.DecodeJSON
+		}
 	case j.Format == Packed && c.Fixed():
 		s.native, err = c.ViewFixed(j.Items, j.Count)
 	case j.Format == Packed:
@@ -44,11 +50,21 @@ func (s *source[In]) next() (v In, e *wire.ItemError) {
 
 func (s *source[In]) decodeNext() (v In, e *wire.ItemError) {
 	defer recoverItem("decoding the item", &e) // a type's own UnmarshalJSON may panic
-	v, err := s.decode(s.column.Next())
+	v, err := s.decode(s.value())
 	if err != nil {
 		return v, decodeError(err)
 	}
 	return v, nil
+}
+
+// value returns the bytes of the next item.
+func (s *source[In]) value() []byte {
+	if s.spread == nil {
+		return s.column.Next()
+	}
+	v := s.spread[0]
+	s.spread = s.spread[1:]
+	return v
 }
 
 // sink takes the results of a job in order.

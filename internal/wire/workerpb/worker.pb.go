@@ -665,8 +665,10 @@ type Ready struct {
 	Error string `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
 	// The worker has mapped the arena: items may come, and results may go, through it.
 	Arena bool `protobuf:"varint,2,opt,name=arena,proto3" json:"arena,omitempty"`
+	// The worker has mapped the pool's buffers: items may lie there.
+	Buffers bool `protobuf:"varint,3,opt,name=buffers,proto3" json:"buffers,omitempty"`
 	// From now on the worker reads and writes the messages of this stream on the pipes that it inherited.
-	Link          bool `protobuf:"varint,3,opt,name=link,proto3" json:"link,omitempty"`
+	Link          bool `protobuf:"varint,4,opt,name=link,proto3" json:"link,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -715,6 +717,13 @@ func (x *Ready) GetArena() bool {
 	return false
 }
 
+func (x *Ready) GetBuffers() bool {
+	if x != nil {
+		return x.Buffers
+	}
+	return false
+}
+
 func (x *Ready) GetLink() bool {
 	if x != nil {
 		return x.Link
@@ -743,8 +752,11 @@ type Batch struct {
 	ItemsOffset uint64 `protobuf:"varint,9,opt,name=items_offset,json=itemsOffset,proto3" json:"items_offset,omitempty"`
 	ItemsSize   uint64 `protobuf:"varint,10,opt,name=items_size,json=itemsSize,proto3" json:"items_size,omitempty"`
 	// Room for results in the arena; the size is 0 if there is none.
-	RoomOffset    uint64 `protobuf:"varint,11,opt,name=room_offset,json=roomOffset,proto3" json:"room_offset,omitempty"`
-	RoomSize      uint64 `protobuf:"varint,12,opt,name=room_size,json=roomSize,proto3" json:"room_size,omitempty"`
+	RoomOffset uint64 `protobuf:"varint,11,opt,name=room_offset,json=roomOffset,proto3" json:"room_offset,omitempty"`
+	RoomSize   uint64 `protobuf:"varint,12,opt,name=room_size,json=roomSize,proto3" json:"room_size,omitempty"`
+	// Where each item lies in the pool's buffers: there is no column then. Empty if they do not lie there, else count numbers each.
+	BufferAt      []uint64 `protobuf:"varint,13,rep,packed,name=buffer_at,json=bufferAt,proto3" json:"buffer_at,omitempty"`
+	BufferSize    []uint64 `protobuf:"varint,14,rep,packed,name=buffer_size,json=bufferSize,proto3" json:"buffer_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -861,6 +873,20 @@ func (x *Batch) GetRoomSize() uint64 {
 		return x.RoomSize
 	}
 	return 0
+}
+
+func (x *Batch) GetBufferAt() []uint64 {
+	if x != nil {
+		return x.BufferAt
+	}
+	return nil
+}
+
+func (x *Batch) GetBufferSize() []uint64 {
+	if x != nil {
+		return x.BufferSize
+	}
+	return nil
 }
 
 // Cancel ends a whole batch, or one item of it.
@@ -1297,11 +1323,12 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x05Start\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\rR\x06worker\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\rR\athreads\x12(\n" +
-	"\x10max_result_bytes\x18\x03 \x01(\x04R\x0emaxResultBytes\"G\n" +
+	"\x10max_result_bytes\x18\x03 \x01(\x04R\x0emaxResultBytes\"a\n" +
 	"\x05Ready\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x14\n" +
-	"\x05arena\x18\x02 \x01(\bR\x05arena\x12\x12\n" +
-	"\x04link\x18\x03 \x01(\bR\x04link\"\xe0\x02\n" +
+	"\x05arena\x18\x02 \x01(\bR\x05arena\x12\x18\n" +
+	"\abuffers\x18\x03 \x01(\bR\abuffers\x12\x12\n" +
+	"\x04link\x18\x04 \x01(\bR\x04link\"\x9e\x03\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x14\n" +
@@ -1317,7 +1344,10 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	" \x01(\x04R\titemsSize\x12\x1f\n" +
 	"\vroom_offset\x18\v \x01(\x04R\n" +
 	"roomOffset\x12\x1b\n" +
-	"\troom_size\x18\f \x01(\x04R\broomSize\"@\n" +
+	"\troom_size\x18\f \x01(\x04R\broomSize\x12\x1b\n" +
+	"\tbuffer_at\x18\r \x03(\x04R\bbufferAt\x12\x1f\n" +
+	"\vbuffer_size\x18\x0e \x03(\x04R\n" +
+	"bufferSize\"@\n" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x17\n" +
 	"\x04item\x18\x02 \x01(\rH\x00R\x04item\x88\x01\x01B\a\n" +

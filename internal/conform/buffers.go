@@ -1,0 +1,116 @@
+package conform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// Buffers is memory that a host shares with a worker to put items in, as a part of its pool's buffers.
+type Buffers struct {
+	Memory []byte
+	Offset uint64 // of the memory in the file that the worker has
+}
+
+// buffers sends items that lie in the pool's buffers, and one that does not.
+func buffers(ctx context.Context, t *trial) (string, error) {
+	s, err := t.own(ctx, 1, 0)
+	if err != nil {
+		return "", err
+	}
+	switch given := s.worker.Buffers != nil; {
+	case s.buffers && !given:
+		return "", errors.New("the worker says that it has mapped the pool's buffers, and was not given any")
+	case !given:
+		return "", skip("there are none here")
+	case !s.buffers:
+		return "", skip("the worker does not look at them: its items are brought to it")
+	}
+	items, err := t.some(aim, manyMost)
+	if err != nil {
+		return "", err
+	}
+	values := make([][]byte, len(items))
+	for i := range items {
+		values[i] = items[i].text
+	}
+	o := s.worker.Buffers.lay(values, 1)
+	if o.Count == 0 {
+		return "", skip("an item of %d bytes finds no room in %d", len(values[0]), len(s.worker.Buffers.Memory))
+	}
+	o.JSON = true
+	items = items[:o.Count]
+	b, err := s.Run(o, t.limit(o.Count))
+	if err == nil {
+		err = t.complete(b, items)
+	}
+	if err != nil {
+		return "", fmt.Errorf("JSON texts in buffers: %w", err)
+	}
+	if err := packedInBuffers(t, s); err != nil {
+		return "", err
+	}
+	if err := beyondBuffers(t, s); err != nil {
+		return "", err
+	}
+	return plural(o.Count, "item") + " run where they lie; places that are none are refused", nil
+}
+
+// lay puts values into the memory, the first at its end, each at a multiple of align, and returns the batch of those that found room.
+func (m *Buffers) lay(values [][]byte, align int) Order {
+	var o Order
+	end := len(m.Memory)
+	for _, v := range values {
+		if len(v) > end {
+			break
+		}
+		at := (end - len(v)) / align * align
+		copy(m.Memory[at:], v)
+		end = at
+		o.At, o.Size = append(o.At, m.Offset+uint64(at)), append(o.Size, uint64(len(v)))
+		o.Count++
+	}
+	return o
+}
+
+// packedInBuffers sends the values that a Go program would have built there.
+func packedInBuffers(t *trial, s *Stream) error {
+	in, known := codecs()[t.manifest.GetItemKind()]
+	if _, knownToo := codecs()[t.manifest.GetResultKind()]; !known || !knownToo {
+		return nil
+	}
+	values := make([][]byte, len(t.items))
+	for i := range t.items {
+		var err error
+		if values[i], err = in.value(t.items[i].text); err != nil {
+			return err
+		}
+	}
+	o := s.worker.Buffers.lay(values, 8)
+	if o.Count == 0 {
+		return nil // packed they are larger than as texts
+	}
+	b, err := s.Run(o, t.limit(o.Count))
+	if err == nil {
+		err = t.comparePacked(b, t.items[:o.Count])
+	}
+	if err != nil {
+		return fmt.Errorf("%s in buffers: %w", t.manifest.GetItemKind(), err)
+	}
+	return nil
+}
+
+// beyondBuffers sends a place that no buffers have. It is refused by the end of the stream, or as a bad item.
+func beyondBuffers(t *trial, s *Stream) error {
+	b, err := s.Run(Order{Count: 1, JSON: true, At: []uint64{1<<64 - 8}, Size: []uint64{16}}, t.limit(1))
+	switch {
+	case err != nil && (strings.Contains(err.Error(), "SIGSEGV") || strings.Contains(err.Error(), "SIGBUS")): // it has looked
+		return fmt.Errorf("an item behind the end of the buffers: %w", err)
+	case err == nil && (b.Errors[0] == nil || b.Errors[0].Kind != wire.BadItem):
+		return errors.New("an item behind the end of the buffers is not refused")
+	}
+	return nil
+}
