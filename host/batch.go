@@ -1,39 +1,92 @@
 package host
 
 import (
+	"math"
+	"runtime"
 	"sync"
 	"time"
 )
 
-// What decides the size of a batch. A batch costs the host and the worker about 50 µs together, whatever is in it.
+// What decides the size of a batch. A batch costs the host and the worker 100 µs of CPU together and more, whatever is in it.
 const (
-	batchTime = 5 * time.Millisecond // aimed at: the cost of a batch is then one percent
-	batchMost = 16384                // items; more would only delay the first result
-	growth    = 32                   // a batch is at most this many times the largest that has been measured
-	budget    = 4 * batchTime        // a batch that runs this long hands the rest back
+	// budget is how long a batch may run before it hands the rest back.
+	budget = 20 * time.Millisecond
+	// batchTime is aimed at: as long as possible, but short enough that a batch which takes a little longer than was thought is
+	// not torn in two for that.
+	batchTime = 16 * time.Millisecond
+	// batchLeast is the time that makes the cost of a batch one percent. If one item more gets it there, that one comes along.
+	batchLeast = 10 * time.Millisecond
 
-	// A batch near the end is not made smaller than this: what its workers wait for one another then is less than more batches
-	// would cost.
+	batchMost = 16384 // items; more would only delay the first result
+	growth    = 32    // a batch is at most this many times the largest that has been measured
+
+	// tailTime is the least that a batch near the end is made: what its workers wait for one another then is less than more
+	// batches would cost. It holds for each of the workers that share a CPU, because all their batches cost that one its time.
 	tailTime = 200 * time.Microsecond
+
+	// memory is how much work an estimate is of: some batches, so that one which differs says little.
+	memory = 8 * batchTime
 )
 
-// Below this time per item a batch is made to wait in a worker behind the one that runs there; an item that takes longer
-// should rather go to the next worker that is free.
-const windowTime = 10 * time.Millisecond
+// An item that takes longer than windowTime, or a batch of a size that the user gave, should rather go to the next worker that is free
+// than wait behind another. That is why a window is not made deeper by itself either, however short batches are: what waits behind an
+// item that turns out long waits as long as that.
+const windowTime = batchTime
 
 // sizer sizes the batches of one run by the time that items have taken so far.
 //
-// The estimate is the mean of the last batches, weighted by 0.2 for the newest (as joblib's). Near the end of an input of known
-// length a batch is at most its share of half of what is left (guided self-scheduling, Polychronopoulos and Kuck 1987), so that
-// no worker is left with a large one alone.
+// The estimate is a mean in which items count the less the more work has been done since. It is of the items that fill a batch: one
+// that is so long that it uses up the budget ends its batch, however many were to come, and would only make the next ones too small.
+//
+// Near the end of an input of known length a batch is at most its share of half of what is left (guided self-scheduling,
+// Polychronopoulos and Kuck 1987), so that no worker is left with a large one alone.
 type sizer struct {
-	fixed   int // set by the user; 0 means measured
-	most    int // items that a worker may run in its life; 0 means no limit
-	workers int
+	fixed    int           // set by the user; 0 means measured
+	limit    int           // items of a batch
+	parallel int           // batches that run at once
+	tail     time.Duration // that a batch takes at least, if there is no need for a smaller one
 
-	mu      sync.Mutex
-	item    time.Duration // estimate of one item
-	largest int           // batch measured; 0 means none yet
+	mu sync.Mutex
+	pace
+}
+
+func newSizer(cfg *Config, parallel int) sizer {
+	limit := batchMost
+	if cfg.MaxItems > 0 { // that a worker may run in its life
+		limit = min(limit, cfg.MaxItems)
+	}
+	crowd := max(1, parallel/runtime.GOMAXPROCS(0))
+	return sizer{fixed: cfg.Batch, limit: limit, parallel: parallel, tail: tailTime * time.Duration(crowd)}
+}
+
+// pace is the time that items take.
+type pace struct {
+	all     mean
+	most    mean // of the items that fill a batch
+	largest int  // batch measured; 0 means none yet
+}
+
+// item is the time of most items in nanoseconds, 0 if nothing is known.
+func (p *pace) item() float64 { return p.most.item() }
+
+// mean is of items that count the less the more work has been done since.
+type mean struct{ took, items float64 }
+
+func (m *mean) add(run time.Duration, n int) {
+	fade := float64(memory) / float64(memory+run)
+	m.took = m.took*fade + float64(run)
+	m.items = m.items*fade + float64(n)
+}
+
+func (m *mean) item() float64 { return m.took / max(1, m.items) }
+
+// fit returns how many items take up to so long: one at least.
+func (m *mean) fit(d time.Duration) int {
+	item := m.item()
+	if item <= 0 {
+		return math.MaxInt32
+	}
+	return int(max(1, min(float64(d)/item, math.MaxInt32)))
 }
 
 // size returns how many items the next batch should have, given how many are left; left < 0 means that nobody knows.
@@ -46,49 +99,63 @@ func (s *sizer) size(left int) int {
 	if s.largest == 0 {
 		return 1
 	}
-	n := min(batchMost, growth*s.largest)
-	if s.most > 0 {
-		n = min(n, s.most)
+	n := s.most.fit(batchTime)
+	if n == 1 && s.item() < float64(batchLeast) {
+		n = 2 // which take less than the budget
 	}
-	if s.item > 0 {
-		n = min(n, max(1, int(batchTime/s.item)))
-	}
+	n = min(n, s.limit, growth*s.largest)
 	if left >= 0 {
-		least := 1
-		if s.item > 0 {
-			least = max(1, int(tailTime/s.item))
-		}
-		n = min(n, max(least, left/(2*s.workers)))
+		n = min(n, max(s.all.fit(s.tail), left/(2*s.parallel)))
 	}
 	return n
 }
 
-// observe learns from n items that took run together.
-func (s *sizer) observe(n int, run time.Duration) {
+// trial is what became of a batch.
+type trial struct {
+	size, done int           // items that it had, and that have their outcome
+	run        time.Duration // that these took
+	last       time.Duration // of which the last one; 0 if it is not known
+}
+
+// add tells of the n items that came next.
+func (t *trial) add(n int, run time.Duration, itemNS []uint64) {
+	t.run += run
 	if n == 0 {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	item := run / time.Duration(n)
-	if s.largest == 0 {
-		s.item = item
-	} else {
-		s.item = (4*s.item + item) / 5
+	t.done += n
+	if t.last = 0; len(itemNS) > 0 {
+		t.last = time.Duration(min(itemNS[len(itemNS)-1], math.MaxInt64))
 	}
-	s.largest = max(s.largest, n)
 }
 
-// short reports whether items take so little time that a batch may wait in a worker; unknown counts as long.
-func (s *sizer) short() bool {
-	if s.fixed > 0 {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.largest > 0 && s.item*time.Duration(s.fixed) < windowTime
+// observe learns from a batch.
+func (s *sizer) observe(t trial) {
+	if t.done == 0 {
+		return
+	}
+	n, run := t.done, t.run
+	switch before := run - t.last; {
+	case n > 1 && t.last > 0 && 0 < before && before <= budget && budget < run:
+		n, run = n-1, before // the last one used up the budget
+	case n == 1 || n < t.size: // it may have, and how far it went beyond does not matter
+		run = min(run, budget)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.largest > 0 && s.item < windowTime
+	s.all.add(t.run, t.done)
+	s.most.add(run, n)
+	s.largest = max(s.largest, t.done)
+}
+
+// window returns how many batches may be in a worker for each of its threads, given the user's wish.
+func (s *sizer) window(wish int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.largest == 0 || s.item()*float64(max(1, s.fixed)) >= float64(windowTime) { // unknown counts as long
+		return 1
+	}
+	return wish
 }
 
 // timed reports whether each item should be timed: when items are so short that looking at the clock would show, their mean
@@ -96,33 +163,32 @@ func (s *sizer) short() bool {
 func (s *sizer) timed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.largest == 0 || s.item > 10*time.Microsecond
+	return s.largest == 0 || s.item() > float64(10*time.Microsecond)
 }
 
-// pace is what a pool's runs have learnt of its items' time, so that the next run need not begin with a batch of one.
-type pace struct {
-	mu      sync.Mutex
-	item    time.Duration
-	largest int
+// lore is what a pool's runs have learnt of its items' time, so that the next run need not begin with a batch of one.
+type lore struct {
+	mu   sync.Mutex
+	pace pace
 }
 
 // begin gives a sizer what is known. Only for short items does that matter; and should they be longer this time, their batches hand
 // the rest back.
-func (p *pace) begin(s *sizer) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.item < batchTime/growth {
-		s.item, s.largest = p.item, p.largest
+func (l *lore) begin(s *sizer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pace.item() < float64(batchTime/growth) {
+		s.pace = l.pace
 	}
 }
 
 // end learns from a sizer whose run is over. Single items have nothing to teach: their time is mostly that of looking at it.
-func (p *pace) end(s *sizer) {
+func (l *lore) end(s *sizer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if s.largest > 1 {
-		p.item, p.largest = s.item, s.largest
+		l.pace = s.pace
 	}
 }

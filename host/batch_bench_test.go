@@ -8,14 +8,14 @@ import (
 // BenchmarkSizer is what deciding on one batch costs: its size, whether it may wait, whether its items are timed, and what is
 // learnt from it.
 func BenchmarkSizer(b *testing.B) {
-	s := sizer{workers: 2}
+	s := newSizer(new(Config), 2)
 	left := 1 << 30
 	b.ReportAllocs()
 	for b.Loop() {
 		n := s.size(left)
-		if s.short() && !s.timed() {
+		if s.window(2) > 1 && !s.timed() {
 			left++
 		}
-		s.observe(n, time.Duration(n)*time.Microsecond)
+		s.observe(trial{size: n, done: n, run: time.Duration(n) * time.Microsecond})
 	}
 }

@@ -11,30 +11,37 @@ func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.active--
-	defer r.tasks.Broadcast()
-	from := t.from + t.done
+	defer r.wake()
+	from := t.from + t.settled()
 	switch {
 	case from == t.to: // all settled, whatever happened then
 	case lost == nil || !lost.begun:
 		r.repeat(t.block, from, t.to, false)
 	case lost.orderly && t.bounced < mostBounces: // it crossed the worker's end on its way
-		r.repeat(t.block, from, t.to, t.solo)
-		r.again[len(r.again)-1].bounced = t.bounced + 1
-	case lost.guilty >= t.done:
+		r.repeat(t.block, from, t.to, t.solo).bounced = t.bounced + 1
+	case lost.guilty >= t.settled(): // from the end on, so that each part can leave the block
 		guilty := t.from + lost.guilty
-		r.repeat(t.block, from, guilty, false)
-		r.repeat(t.block, guilty+1, t.to, false)
+		if guilty+1 < t.to {
+			r.repeat(t.block, guilty+1, t.to, false)
+		}
 		r.blame(t, guilty, lost, by)
+		if from < guilty {
+			r.repeat(t.block, from, guilty, false)
+		}
 	case t.to-from == 1 && lost.alone:
 		r.blame(t, from, lost, by)
-	case lost.suspect >= t.done: // one of those that ran on the worker's threads was it, and in this batch only this one ran
+	case lost.suspect >= t.settled(): // one of those that ran on the worker's threads was it, and in this batch only this one ran
 		suspect := t.from + lost.suspect
-		r.repeat(t.block, from, suspect, false)
-		r.repeat(t.block, suspect+1, t.to, false)
+		if suspect+1 < t.to {
+			r.repeat(t.block, suspect+1, t.to, false)
+		}
 		r.repeat(t.block, suspect, suspect+1, true)
+		if from < suspect {
+			r.repeat(t.block, from, suspect, false)
+		}
 	default: // one of several was it: each gets a worker of its own, so that the guilty one shows
-		for at := range t.to - from {
-			r.repeat(t.block, t.to-1-at, t.to-at, true)
+		for at := t.to - 1; at >= from; at-- {
+			r.repeat(t.block, at, at+1, true)
 		}
 	}
 }
@@ -42,16 +49,9 @@ func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
 // mostBounces is how often workers may end in order on a task before it counts as what ended them.
 const mostBounces = 3
 
-// repeat puts items of a block back among the tasks. Called with mu held.
-func (r *run[In, Out]) repeat(b *block[In, Out], from, to int, solo bool) {
-	if from < to {
-		r.again = append(r.again, &task[In, Out]{run: r, block: b, from: from, to: to, solo: solo})
-	}
-}
-
 // blame gives an item the error that its worker died of, or another attempt. Called with mu held.
 func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
-	b := t.block
+	b, at := r.part(t.block, at, at+1)
 	s := span{from: at, n: 1, worker: by.Worker, pid: by.PID, wait: t.begun.Sub(b.cut)}
 	if t.size() == 1 {
 		s.run = time.Since(t.begun)
@@ -76,8 +76,13 @@ func (r *run[In, Out]) outcome(b *block[In, Out], n int) {
 	if b.left > 0 || n == 0 {
 		return
 	}
+	r.finish(b)
+}
+
+// finish says that all items of b have their outcome. Called with mu held.
+func (r *run[In, Out]) finish(b *block[In, Out]) {
 	if !r.ordered {
-		r.blocks = append(r.blocks, b)
+		r.blocks.add(b)
 	}
 	r.ready.Signal()
 }
@@ -112,7 +117,7 @@ func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool
 		defer r.mu.Unlock()
 		r.active--
 		r.repeat(b, at, at+1, true)
-		r.tasks.Broadcast()
+		r.wake()
 	})
 	p.cfg.Observer.Observe(ItemRetried{Err: e, In: delay})
 	return true
@@ -131,7 +136,6 @@ func (r *run[In, Out]) finalize(b *block[In, Out], at int, e *ItemError) {
 
 // settle writes down what a worker did. The places in failed count from offset.
 func (r *run[In, Out]) settle(b *block[In, Out], s span, failed map[int]*ItemError, offset int) {
-	r.sizer.observe(s.n, s.run)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b.spans = append(b.spans, s)

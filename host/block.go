@@ -1,25 +1,23 @@
 package host
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"time"
-
-	"github.com/parhost/parhost/internal/wire"
 )
 
-// block is consecutive items that were cut from the input together. It is the unit in which results are put in order; tasks are
-// the parts of it that are on their way.
+// block is consecutive items of the input. It is the unit in which results are put in order; tasks are the parts of it that are on
+// their way. What is put back of a block that has begun becomes a block of its own, so that nobody waits for it who wants the rest.
 type block[In, Out any] struct {
 	first int // index of the first item in the run
-	in    []In
-	out   []Out // as long as in
 	cut   time.Time
-	bytes int // of the items, and of the results so far, where they are known; guarded by the run's mutex
 
 	// Guarded by the run's mutex.
-	left   int // items without an outcome
+	in     []In
+	out    []Out           // as long as in
+	next   *block[In, Out] // in its chain
+	weight int             // bytes of the items, where they are known
+	bytes  int             // the same and those of the results so far
+	left   int             // items without an outcome
 	errs   map[int]*ItemError
 	blamed map[int]int  // how often an item was begun in vain
 	spared map[int]bool // items that were begun once more because somebody else may have ended their worker
@@ -40,6 +38,78 @@ func (b *block[In, Out]) extra(at int) int {
 		return 1
 	}
 	return 0
+}
+
+// split cuts off what begins at a place, and returns it. No item there has an outcome, and no task.
+func (b *block[In, Out]) split(at int, weigh func(In) int) *block[In, Out] {
+	rest := &block[In, Out]{first: b.first + at, cut: b.cut, in: b.in[at:], out: b.out[at:], left: len(b.in) - at}
+	rest.weight = weighRest(b.in, at, b.weight, weigh)
+	rest.bytes = rest.weight
+	b.in, b.out = b.in[:at:at], b.out[:at:at]
+	b.weight -= rest.weight
+	b.bytes -= rest.bytes
+	b.left -= rest.left
+	for place, times := range b.blamed {
+		if place >= at {
+			if rest.blamed == nil {
+				rest.blamed = map[int]int{}
+			}
+			rest.blamed[place-at] = times
+			delete(b.blamed, place)
+		}
+	}
+	for place := range b.spared {
+		if place >= at {
+			rest.spare(place - at)
+			delete(b.spared, place)
+		}
+	}
+	return rest
+}
+
+// weighRest returns the weight of items from a place on, given that of all: only the shorter part has to be looked at.
+func weighRest[In any](items []In, at, total int, weigh func(In) int) int {
+	if weigh == nil {
+		return 0
+	}
+	part, rest := items[:at], at > len(items)/2
+	if rest {
+		part = items[at:]
+	}
+	sum := 0
+	for _, v := range part {
+		sum += weigh(v)
+	}
+	if rest {
+		return sum
+	}
+	return total - sum
+}
+
+// chain is blocks in the order in which they are to be taken.
+type chain[In, Out any] struct{ head, tail *block[In, Out] }
+
+func (c *chain[In, Out]) add(b *block[In, Out]) {
+	if c.head == nil {
+		c.head, c.tail = b, b
+		return
+	}
+	c.insert(c.tail, b)
+}
+
+// insert puts b behind one that is there.
+func (c *chain[In, Out]) insert(after, b *block[In, Out]) {
+	b.next, after.next = after.next, b
+	if c.tail == after {
+		c.tail = b
+	}
+}
+
+// take removes the first block.
+func (c *chain[In, Out]) take() *block[In, Out] {
+	b := c.head
+	c.head, b.next = b.next, nil
+	return b
 }
 
 // span is consecutive items of a block that one worker settled together.
@@ -121,208 +191,9 @@ func (b *block[In, Out]) places() []*span {
 	places := make([]*span, len(b.in)) // of spans that overlap the last one holds
 	for i := range b.spans {
 		s := &b.spans[i]
-		for at := range s.n {
-			places[s.from+at] = s
+		for at := s.from; at < min(s.from+s.n, len(places)); at++ { // the block may have been split since
+			places[at] = s
 		}
 	}
 	return places
-}
-
-// task is a part of a block on its way through a worker. It is used by one lane, and by the worker that the lane hands it to.
-type task[In, Out any] struct {
-	run      *run[In, Out]
-	block    *block[In, Out]
-	from, to int  // places in the block
-	solo     bool // needs a worker of its own, so that a crash names it
-	bounced  int  // workers that ended in order and left it undone
-
-	done   int // settled, from from on
-	begun  time.Time
-	failed map[int]*ItemError // since the last settle, by place in the task
-	bytes  int                // of results, likewise
-	how    orders
-}
-
-func (t *task[In, Out]) first() int     { return t.block.first + t.from }
-func (t *task[In, Out]) size() int      { return t.to - t.from }
-func (t *task[In, Out]) settled() int   { return t.done }
-func (t *task[In, Out]) orders() orders { return t.how }
-
-func (t *task[In, Out]) native(apart bool) (in, out any, ok bool) {
-	if !t.run.native {
-		return nil, nil, false
-	}
-	from, to := t.from+t.done, t.to
-	if apart {
-		return t.block.in[from:to], make([]Out, to-from), true
-	}
-	return t.block.in[from:to], t.block.out[from:to], true
-}
-
-func (t *task[In, Out]) keep(from, n int, out any, at int) {
-	copy(t.block.out[t.from+from:][:n], out.([]Out)[at:])
-}
-
-// Results whose size is not known beforehand get room for so many bytes, or for twice those of the items.
-const roomBytes = 2 << 20
-
-func (t *task[In, Out]) needs(from, to, limit int) (items, results int) {
-	in := t.block.in[t.from+from : t.from+to]
-	n := len(in)
-	if t.how.json && !t.run.in.Unchecked() { // the size of a text is known if it is one already
-		return 0, 0
-	}
-	if t.run.in.Fixed() {
-		n = min(n, max(1, limit/8))
-		items = n * t.run.in.Width()
-	} else {
-		size := 0
-		for n = 0; n < len(in) && size < limit; n++ {
-			more, known := t.run.in.Measure(in[n : n+1])
-			if !known {
-				return 0, 0
-			}
-			size += more
-		}
-		items = wire.ColumnBytes(n, size)
-	}
-	switch {
-	case !t.how.json && t.run.out.Fixed():
-		results = n * t.run.out.Width()
-	case items >= wire.ArenaBytes:
-		results = wire.ColumnBytes(n, max(roomBytes, 2*items))
-	}
-	return items, results
-}
-
-func (t *task[In, Out]) pack(from, to, limit int, room []byte) (column []byte, n int, bad *wire.ItemError) {
-	in := t.block.in[t.from+from : t.from+to]
-	codec := &t.run.in
-	if !t.how.json && codec.Fixed() {
-		n = min(len(in), max(1, limit/8))
-		return codec.AppendFixed(room[:0], in[:n]), n, nil
-	}
-	encode, aligned := codec.Append, codec.Aligned()
-	if t.how.json {
-		encode, aligned = codec.AppendJSON, false
-	}
-	var w wire.ColumnWriter
-	w.ResetIn(aligned, room, len(in))
-	for _, v := range in {
-		var data []byte
-		if data, bad = t.encode(encode, w.Begin(), v); bad != nil {
-			break
-		}
-		w.End(data)
-		if w.Size() >= limit {
-			break
-		}
-	}
-	if w.Len() > 0 {
-		bad = nil // the next column begins with the bad item
-	}
-	return w.Bytes(), w.Len(), bad
-}
-
-// encode appends an item to dst, or says why it cannot be sent.
-func (t *task[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []byte, v In) (data []byte, bad *wire.ItemError) {
-	defer func() {
-		if p := recover(); p != nil { // the caller's own MarshalJSON may panic, which must not end the host
-			data, bad = nil, &wire.ItemError{Kind: wire.BadItem, Message: fmt.Sprintf("encoding it panicked: %v", p)}
-		}
-	}()
-	most := t.run.pool.cfg.MaxItemBytes
-	data, err := encode(dst, v)
-	switch size := len(data) - len(dst); {
-	case err != nil:
-		bad := &wire.ItemError{Kind: wire.BadItem, Message: err.Error()}
-		if text, ok := errors.AsType[*wire.TextError](err); ok {
-			bad.Offset = text.Offset
-		}
-		return nil, bad
-	case size > most:
-		return nil, &wire.ItemError{
-			Kind: wire.Oversize, Size: int64(size),
-			Message: fmt.Sprintf("item is %d bytes, the limit is %d (Config.MaxItemBytes)", size, most),
-		}
-	}
-	return data, nil
-}
-
-func (t *task[In, Out]) copies() bool { return !t.how.json && t.run.out.Fixed() }
-
-func (t *task[In, Out]) unpack(from, n int, column []byte) error {
-	out := t.block.out[t.from+from:][:n]
-	codec := &t.run.out
-	t.bytes += len(column)
-	if !t.how.json && codec.Fixed() {
-		return codec.ReadFixed(out, column)
-	}
-	decode, aligned := codec.Decode, codec.Aligned()
-	if t.how.json {
-		decode, aligned = codec.DecodeJSON, false
-	}
-	c, err := wire.OpenColumn(column, n, aligned)
-	if err != nil {
-		return err
-	}
-	most := t.run.pool.cfg.MaxResultBytes
-	for i := range out {
-		text := c.Next()
-		if t.failed[from+i] != nil {
-			continue
-		}
-		if len(text) > most {
-			t.fail(from+i, &wire.ItemError{
-				Kind: wire.Oversize, Size: int64(len(text)),
-				Message: fmt.Sprintf("result is %d bytes, the limit is %d (Config.MaxResultBytes)", len(text), most),
-			})
-			continue
-		}
-		if out[i], err = t.decode(decode, text); err == nil {
-			continue
-		}
-		if (t.how.json || codec.Kind == wire.KindJSON) && wire.ValidText(text) { // it may well be the caller's type that is wrong
-			t.fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result is no %T: %v", out[i], err)})
-			continue
-		}
-		return fmt.Errorf("result %d does not decode: %w", i, err)
-	}
-	return nil
-}
-
-// decode reads one result. The caller's own UnmarshalJSON may panic, which must not end the host.
-func (t *task[In, Out]) decode(decode func([]byte) (Out, error), text []byte) (v Out, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("decoding it panicked: %v", p)
-		}
-	}()
-	return decode(text)
-}
-
-func (t *task[In, Out]) fail(at int, e *wire.ItemError) {
-	if t.failed == nil {
-		t.failed = map[int]*ItemError{}
-	}
-	t.failed[at] = e
-}
-
-func (t *task[In, Out]) settle(n int, by WorkerInfo, ran time.Duration, itemNS []uint64) {
-	now := time.Now()
-	s := span{from: t.from + t.done, n: n, worker: by.Worker, pid: by.PID, wait: t.begun.Sub(t.block.cut), run: ran, itemNS: itemNS, bytes: t.bytes}
-	failed := t.failed
-	if weigh := t.run.weighOut; weigh != nil && t.bytes == 0 { // Go's own values
-		for _, v := range t.block.out[s.from:][:n] {
-			s.bytes += weigh(v)
-		}
-	}
-	t.done += n
-	t.failed, t.bytes = nil, 0
-	if n > 0 {
-		t.run.settle(t.block, s, failed, t.from)
-		t.run.pool.cfg.Observer.Observe(BatchDone{
-			Worker: by.Worker, PID: by.PID, First: t.block.first + s.from, Items: n, Wait: s.wait, Trip: now.Sub(t.begun), Run: ran,
-		})
-	}
 }

@@ -177,7 +177,7 @@ func (s spread) count() int { return len(s.at) }
 const mostSpread = 1 << 16
 
 func (t *task[In, Out]) spread(from int, find func(item []byte) (at uint64, ok bool)) (there spread, to int) {
-	in := t.block.in[t.from+from : t.to]
+	in := t.in[from:]
 	if t.how.json || !t.run.in.InPlace() {
 		return spread{}, t.size()
 	}

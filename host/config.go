@@ -55,8 +55,11 @@ type Config struct {
 	// TempDir is where the pool's private folder of sockets is made. Default: the system's folder for temporary files.
 	TempDir string
 
-	Batch  int // items per batch. Default 0: sized by measured time
-	Window int // batches that wait in a worker or run there, for each of its threads. Default 2
+	// Batch is the number of items in a batch. Default 0: sized by measured time.
+	Batch int
+	// Window is how many batches are in a worker, waiting or running, for each of its threads. Default 2. No batch waits behind another
+	// while items are found to take longer than 16 ms. For batches of microseconds a wide one is faster.
+	Window int
 
 	ItemTimeout  time.Duration // limit of one item. Default 0: none
 	StartTimeout time.Duration // from exec to the manifest. Default 10 s

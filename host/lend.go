@@ -17,6 +17,7 @@ type lender struct {
 	places  []*place // the first of them, up to limit, are lent; the others stand by for when one of these is gone
 	limit   int
 	waiting []*waiter
+	backs   int   // lendings that came back
 	last    int   // the place lent last; the search begins behind it, so that all get their turn
 	err     error // set when nothing will be lent any more
 }
@@ -26,6 +27,7 @@ type place struct {
 	worker  worker
 	lent    int  // batches it holds
 	solo    bool // one batch has it alone
+	back    int  // when one came back last, as the lender counts
 	retired bool // somebody waits for it to be drained
 
 	drained chan struct{} // closed when it is retired and nobody holds it
@@ -99,8 +101,8 @@ func (l *lender) pick(depth int, solo bool) *place {
 		if p.solo || p.lent >= depth {
 			continue
 		}
-		if best < 0 || p.lent < l.places[best].lent {
-			best = at
+		if best < 0 || p.lent < l.places[best].lent || p.lent == l.places[best].lent && p.back > l.places[best].back {
+			best = at // rather behind what moves than behind what may be stuck
 		}
 		if p.lent == 0 {
 			break
@@ -136,6 +138,8 @@ func (l *lender) release(p *place, end ending) {
 	defer l.mu.Unlock()
 	p.lent--
 	p.solo = false
+	l.backs++
+	p.back = l.backs
 	if end.leaving || end.lost != nil {
 		l.drop(p)
 	}

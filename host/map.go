@@ -97,7 +97,7 @@ func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo
 	if r.err != nil {
 		return *new(Out), r.err
 	}
-	if e := r.blocks[0].errs[0]; e != nil {
+	if e := r.blocks.head.errs[0]; e != nil {
 		return *new(Out), e
 	}
 	return r.results[0], nil

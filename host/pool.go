@@ -16,7 +16,7 @@ type Pool struct {
 	launcher *launcher // nil unless mode is Process
 	buffers  *buffers
 	lender   lender
-	pace     pace
+	lore     lore
 	lock     *sync.Mutex // shared by goroutine workers of a workload that is not concurrent
 
 	described sync.Once
@@ -178,20 +178,16 @@ func (p *Pool) refuse(err error) {
 	p.once.Do(func() { close(p.stop) })
 }
 
-// depth is how many batches may be lent to one worker at once, when items are short and when they are not.
-func (p *Pool) depth(short bool) int {
-	threads := 1
-	if p.cfg.Mode == Process {
-		threads = max(1, p.cfg.Threads)
-		if p.cfg.Threads == 0 {
-			threads = p.manifest.Threads
-		}
-		if p.manifest.NotConcurrent {
-			threads = 1
-		}
-		if short {
-			return threads * p.cfg.Window
-		}
+// depth is how many batches may be lent to one worker at once, given how many may be for each of its threads.
+func (p *Pool) depth(window int) int {
+	switch {
+	case p.cfg.Mode != Process:
+		return 1
+	case p.manifest.NotConcurrent:
+		return window
+	case p.cfg.Threads > 0:
+		return p.cfg.Threads * window
+	default:
+		return p.manifest.Threads * window
 	}
-	return threads
 }

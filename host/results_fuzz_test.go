@@ -42,7 +42,8 @@ func FuzzResults(f *testing.F) {
 		defer r.end(errTaken)
 		r.feedSlice([]float64{1, 2, 3})
 		b := &block[float64, float64]{in: []float64{1, 2, 3}, out: r.results, left: 3, cut: time.Now()}
-		task := &task[float64, float64]{run: r, block: b, to: 3, begun: time.Now()}
+		task := newTask(r, b, 0, 3)
+		task.begun = time.Now()
 		memory := shelf.lend(8<<10, 8<<10)
 		defer shelf.giveBack(memory)
 		c := &call{id: 1, b: task, count: 3, memory: memory, sent: time.Now(), done: make(chan struct{})}
@@ -56,8 +57,8 @@ func FuzzResults(f *testing.F) {
 				return
 			}
 		}
-		if task.done > 3 || b.left < 0 {
-			t.Fatalf("3 items have %d outcomes, %d are left", task.done, b.left)
+		if task.trial.done > 3 || b.left < 0 {
+			t.Fatalf("3 items have %d outcomes, %d are left", task.trial.done, b.left)
 		}
 	})
 }

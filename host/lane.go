@@ -1,0 +1,221 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+)
+
+// start sets the lanes going: as many as batches run at once, or as there are items if that is known to be less. When it turns out that
+// batches are so short that others may wait behind them, lanes make more lanes.
+func (r *run[In, Out]) start(ctx context.Context) {
+	n := r.sizer.parallel
+	r.mu.Lock() // the input may be under way
+	if r.known {
+		n = min(n, len(r.queue))
+	}
+	r.laid = n
+	r.mu.Unlock()
+	for range n {
+		r.lanes.Go(func() { r.lane(ctx) })
+	}
+	r.heed(ctx)
+}
+
+// lane carries one task after the other.
+func (r *run[In, Out]) lane(ctx context.Context) {
+	for t := r.next(); t != nil; t = r.next() {
+		if t.another {
+			r.lanes.Go(func() { r.lane(ctx) })
+		}
+		r.perform(ctx, t)
+	}
+}
+
+// ended reports whether no task will come any more.
+func (r *run[In, Out]) ended() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.over()
+}
+
+// over reports whether no task will come any more. Called with mu held.
+func (r *run[In, Out]) over() bool {
+	return r.err != nil || !r.open && len(r.queue) == 0 && len(r.again) == 0 && r.active == 0
+}
+
+// fresh reports whether a block may be cut from the queue: there is something, and what the run holds is within its bounds. Called
+// with mu held.
+func (r *run[In, Out]) fresh() bool {
+	return len(r.queue) > 0 && (r.results != nil || r.held == 0 || r.held < mostItems && r.bytes < mostBytes)
+}
+
+// wake lets waiting lanes know that there is something to do, or that there will be nothing any more. One is enough: it wakes the next
+// if it leaves something. Called with mu held.
+func (r *run[In, Out]) wake() {
+	switch {
+	case r.waiting == 0:
+	case r.over():
+		r.tasks.Broadcast()
+	case len(r.again) > 0 || r.fresh():
+		r.tasks.Signal()
+	}
+}
+
+// next returns the next task, waiting for one if need be, or nil when there will be none.
+func (r *run[In, Out]) next() *task[In, Out] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.over() {
+		var t *task[In, Out]
+		switch {
+		case len(r.again) > 0:
+			t = r.takeAgain()
+		case r.fresh():
+			t = r.takeNew()
+		default:
+			r.waiting++
+			r.tasks.Wait()
+			r.waiting--
+			continue
+		}
+		r.lent++
+		r.active++
+		t.depth = r.pool.depth(r.sizer.window(r.pool.cfg.Window))
+		r.wake()
+		if t.another = r.waiting == 0 && r.laid < r.pool.cfg.Workers*t.depth && (len(r.again) > 0 || r.fresh()); t.another {
+			r.laid++
+		}
+		return t
+	}
+	return nil
+}
+
+// left is how many items there are for lanes to take, -1 if nobody knows because more may come. If lanes wait all the same, what there
+// is has to do for all. Called with mu held.
+func (r *run[In, Out]) left() int {
+	if !r.known && r.waiting == 0 {
+		return -1
+	}
+	if !r.fresh() {
+		return r.returned
+	}
+	return r.returned + len(r.queue)
+}
+
+// takeAgain returns the first of the tasks that came back, cut down to the size of a batch. Called with mu held.
+func (r *run[In, Out]) takeAgain() *task[In, Out] {
+	last := len(r.again) - 1
+	t, n := r.again[last], r.sizer.size(r.left())
+	r.again = r.again[:last]
+	r.returned -= t.size()
+	if t.size() > n {
+		r.repeat(t.block, t.from+n, t.to, t.solo).bounced = t.bounced
+		t.shorten(n)
+	}
+	return t
+}
+
+// repeat puts items of a block back among the tasks, by their place in the input. Called with mu held.
+func (r *run[In, Out]) repeat(b *block[In, Out], from, to int, solo bool) *task[In, Out] {
+	n := to - from
+	b, from = r.part(b, from, to)
+	t := newTask(r, b, from, from+n)
+	t.solo = solo
+	at, _ := slices.BinarySearchFunc(r.again, t, func(a, b *task[In, Out]) int { return cmp.Compare(b.first(), a.first()) })
+	r.again = slices.Insert(r.again, at, t)
+	r.returned += n
+	return t
+}
+
+// part makes items of a block, which have no outcome, one of their own if they are its end, and returns where they are then. Called with
+// mu held.
+func (r *run[In, Out]) part(b *block[In, Out], from, to int) (*block[In, Out], int) {
+	if from == 0 || to < len(b.in) {
+		return b, from
+	}
+	rest := b.split(from, r.weigh)
+	r.taking++
+	if r.ordered {
+		r.blocks.insert(b, rest)
+	}
+	if b.left == 0 {
+		r.finish(b)
+	}
+	return rest, 0
+}
+
+// takeNew cuts a block from the queue. Called with mu held.
+func (r *run[In, Out]) takeNew() *task[In, Out] {
+	n := min(r.sizer.size(r.left()), len(r.queue))
+	bytes := 0
+	if r.weigh != nil {
+		for i, v := range r.queue[:n] {
+			if bytes += r.weigh(v); bytes >= r.heaviest {
+				n = i + 1
+				break
+			}
+		}
+	}
+	b := &block[In, Out]{first: r.cut, in: r.queue[:n:n], left: n, cut: time.Now(), weight: bytes, bytes: bytes}
+	if r.results != nil {
+		b.out = r.results[r.cut : r.cut+n : r.cut+n]
+	} else {
+		b.out = make([]Out, n)
+	}
+	r.queue = r.queue[n:]
+	if len(r.queue) == 0 && !r.known {
+		r.queue = nil // the blocks own the memory now
+	}
+	r.queued -= bytes
+	r.room.Signal()
+	r.cut += n
+	r.held += n
+	r.bytes += bytes
+	r.taking++
+	if r.ordered {
+		r.blocks.add(b)
+	}
+	return newTask(r, b, 0, n)
+}
+
+// perform takes a task through a worker.
+func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
+	p := r.pool
+	t.how = orders{json: r.json, timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), timeout: p.cfg.ItemTimeout}
+	if p.cfg.Batch == 0 {
+		t.how.budget = budget
+	}
+	defer r.put()
+	at, err := p.lender.acquire(ctx, t.depth, t.solo)
+	if err != nil {
+		r.refuse(err)
+		return
+	}
+	if r.onLend != nil {
+		r.onLend(at.worker.info())
+	}
+	t.begun = time.Now()
+	end := at.worker.run(ctx, t)
+	p.lender.release(at, end)
+	if end.err == nil && ctx.Err() != nil { // its items may have ended as canceled before anybody else noticed
+		end.err = context.Cause(ctx)
+	}
+	if end.err != nil {
+		r.fail(p.lender.reason(end.err))
+		return
+	}
+	r.sizer.observe(t.trial)
+	r.conclude(t, end.lost, at.worker.info())
+}
+
+// put says that a lane has put its task down.
+func (r *run[In, Out]) put() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lent--
+	if r.lent == 0 {
+		r.ready.Broadcast()
+	}
+}

@@ -1,0 +1,86 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/sdk"
+)
+
+// A worker has its next batches at hand when they are short, and none waits for long behind another while a worker is free.
+func TestOnlyShortBatchesWaitInAWorker(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  Config
+		item time.Duration
+		want int // batches in a worker at once, at most
+	}{
+		"sized by measure":              {Config{}, time.Microsecond, 2},
+		"sized by measure, long":        {Config{}, 2 * budget, 1},
+		"of one item":                   {Config{Batch: 1}, time.Microsecond, 2},
+		"of one item of 100 µs":         {Config{Batch: 1}, 100 * time.Microsecond, 2},
+		"of ten items of 10 µs":         {Config{Batch: 10}, 10 * time.Microsecond, 2},
+		"of one item of 5 ms":           {Config{Batch: 1}, 5 * time.Millisecond, 2},
+		"of one item, long":             {Config{Batch: 1}, 2 * budget, 1},
+		"of one item, where none waits": {Config{Batch: 1, Window: 1}, time.Microsecond, 1},
+		"of one item, a wide window":    {Config{Batch: 1, Window: 100}, time.Microsecond, 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.cfg.Workers = 2
+			_, log := simulation{cfg: c.cfg, items: slices.Repeat([]int64{int64(c.item)}, 10_000)}.run(t)
+			if log.most != c.want {
+				t.Errorf("batches in one worker: got up to %d, want %d", log.most, c.want)
+			}
+		})
+	}
+}
+
+func TestBatchesAreBoundedInBytes(t *testing.T) {
+	const size = 100 << 10
+	weighs := sdk.Func("weighs", func(_ context.Context, item []byte) (int, error) { return len(item), nil })
+	items := slices.Repeat([][]byte{bytes.Repeat([]byte{1}, size)}, 400)
+	for name, c := range map[string]struct {
+		workers int
+		stream  bool
+		want    int64 // items; the one that gets a batch to its bound is its last
+	}{
+		"of a slice":                {2, false, wire.BatchBytes/size + 1},
+		"of a stream":               {2, true, wire.BatchBytes/size + 1},
+		"of a stream, many workers": {64, true, mostBytes/(4*64)/size + 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var most largest
+			p, err := Open(t.Context(), Config{Workload: weighs, Mode: Goroutine, Workers: c.workers, Batch: 100, Observer: &most})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			if c.stream {
+				for _, err := range Stream[[]byte, int](t.Context(), p, slices.Values(items)) {
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+			} else if _, err := Map[[]byte, int](t.Context(), p, items); err != nil {
+				t.Fatal(err)
+			}
+			if got := most.Load(); got > c.want || got < c.want && !c.stream { // a stream may be cut before so many have come
+				t.Errorf("items of %d bytes in a batch: got up to %d, want %d", size, got, c.want)
+			}
+		})
+	}
+}
+
+// largest is the items of the largest batch.
+type largest struct{ atomic.Int64 }
+
+func (l *largest) Observe(e Event) {
+	if b, ok := e.(BatchDone); ok {
+		for n := l.Load(); int64(b.Items) > n && !l.CompareAndSwap(n, int64(b.Items)); n = l.Load() {
+		}
+	}
+}
