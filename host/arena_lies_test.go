@@ -67,6 +67,13 @@ var arenaFakes = map[string]func(){
 		}
 		return s.Send(results(r))
 	}),
+	"fills its arena": inArena("bytes", func(s stream, w *armed, b *workerpb.Batch) error {
+		r := w.settle(b, 0, int(b.GetCount()), 0)
+		if !w.honest() {
+			w.scratch.Do(w.fill)
+		}
+		return s.Send(results(r))
+	}),
 	"fills its room": inArena("bytes", func(s stream, w *armed, b *workerpb.Batch) error {
 		room, err := w.arena.Bytes(b.GetRoomOffset(), b.GetRoomSize())
 		if err != nil {
@@ -249,6 +256,18 @@ func scribble(s stream, w *armed, b *workerpb.Batch) error {
 		os.Exit(3)
 	}
 	return nil
+}
+
+// fill touches half a GiB, from behind where the host's slots lie.
+func (w *armed) fill() {
+	const from, size = 64 << 20, 512 << 20
+	memory, err := w.arena.Bytes(from, size)
+	if err != nil {
+		panic(err)
+	}
+	for i := 0; i < len(memory); i += os.Getpagesize() {
+		memory[i] = 1
+	}
 }
 
 func (w *armed) scratchAnywhere() {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parhost/parhost/host"
 )
@@ -19,31 +20,64 @@ func TestResultsThatFillTheirRoomDoNotPileUp(t *testing.T) {
 	cfg := fake(t, "fills its room")
 	cfg.Batch = 1 // what a block holds is there together
 	p := open(t, cfg)
-	debug.FreeOSMemory()
-	before, peak, through := resident(t), 0, 0
-	for r, err := range host.Stream[[]byte, []byte](t.Context(), p, slices.Values(numbered(n))) {
-		if err != nil || r.Err != nil {
-			t.Fatal(err, r.Err)
+	through := 0
+	more := growth(t, func() {
+		for r, err := range host.Stream[[]byte, []byte](t.Context(), p, slices.Values(numbered(n))) {
+			if err != nil || r.Err != nil {
+				t.Fatal(err, r.Err)
+			}
+			through += len(r.Value)
 		}
-		through += len(r.Value)
-		peak = max(peak, resident(t)-before)
+	})
+	if through < 2*most || more > most {
+		t.Errorf("%d bytes of results: got %d bytes more in memory, want at most %d", through, more, most)
 	}
-	if through < 2*most || peak > most {
-		t.Errorf("%d bytes of results: got %d bytes more in memory, want at most %d", through, peak, most)
-	}
-	t.Logf("%d MiB of results, at most %d MiB more in memory", through>>20, peak>>20)
 }
 
-// resident returns the bytes of this process that are in memory, those that it shares among them.
-func resident(t *testing.T) int {
+// Whatever a worker does with its arena of a GiB, and however often it is replaced: the host holds what it has lent.
+func TestAWorkerCannotFillItsHostThroughTheArena(t *testing.T) {
+	const most = 100 << 20
+	for _, name := range []string{"scribbles, bytes", "fills its arena", "never ends"} {
+		t.Run(name, func(t *testing.T) {
+			cfg := fake(t, name)
+			cfg.Workers, cfg.Batch, cfg.Window = 2, 2, 1
+			if name == "never ends" {
+				cfg.ItemTimeout = 100 * time.Millisecond
+			}
+			p := open(t, cfg)
+			more := growth(t, func() { checkHonest(t, p, numbered(60), rightBytes) })
+			if more > most {
+				t.Errorf("got %d bytes more in memory, want at most %d", more, most)
+			}
+		})
+	}
+}
+
+// growth returns how many bytes of memory this process takes more while f runs, at the most.
+func growth(t *testing.T, f func()) int {
 	t.Helper()
-	statm, err := os.ReadFile("/proc/self/statm")
+	debug.FreeOSMemory()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // the peak begins anew (proc(5))
+		t.Fatal(err)
+	}
+	before := status(t, "VmRSS")
+	f()
+	more := status(t, "VmHWM") - before
+	t.Logf("%d MiB more in memory", more>>20)
+	return more
+}
+
+// status returns a size that the kernel says of this process.
+func status(t *testing.T, key string) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := strconv.Atoi(strings.Fields(string(statm))[1])
+	_, rest, _ := strings.Cut(string(text), key+":")
+	kib, err := strconv.Atoi(strings.Fields(rest)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pages * os.Getpagesize()
+	return kib << 10
 }

@@ -326,6 +326,35 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 	}
 }
 
+func TestPlacesThatDoNotFitTheirBatchAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		order conform.Order
+		want  string
+	}{
+		"too few":    {conform.Order{Count: 2, At: []uint64{4096}, Size: []uint64{8, 8}}, "1 places and 2 sizes of 2 items"},
+		"too many":   {conform.Order{Count: 2, At: []uint64{4096, 4096}, Size: []uint64{8, 8, 8}}, "2 places and 3 sizes of 2 items"},
+		"no buffers": {conform.Order{Count: 1, At: []uint64{4096}, Size: []uint64{8}}, "item 0: 8 bytes at 4096: there are no buffers"},
+	} {
+		listener := bufconn.Listen(1 << 16)
+		gone, stop := inprocess.Serve(doubles, listener, hclog.NewNullLogger())
+		conn, err := grpc.NewClient("passthrough:///worker", grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := conform.OpenStream(t.Context(), &conform.Worker{Service: workerpb.NewWorkerServiceClient(conn), Gone: gone}, "float64", 1, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Run(c.order, time.Minute); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+		conn.Close()
+		stop()
+		<-gone
+	}
+}
+
 func TestASetUpThatFailsIsNoReport(t *testing.T) {
 	r, err := check(t, tornAt("setup"), lies{})
 	if err == nil || !strings.Contains(err.Error(), "set-up: no model") {
