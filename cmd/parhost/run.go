@@ -110,7 +110,9 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		}
 	}
 	defer r.source.close()
-	interrupted := r.watch(ctx, pool, signals)
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	interrupted := r.watch(ctx, leave, pool, signals)
 	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
 
 	err = r.take(ctx, pool)
@@ -142,8 +144,8 @@ func (r *itemRun) open(examples []json.RawMessage, known bool) (err error) {
 }
 
 // watch lets the first signal end the run softly, the second at once. The returned function reports whether there was one; it
-// ends the watching.
-func (r *itemRun) watch(ctx context.Context, pool *host.Pool, signals <-chan os.Signal) func() bool {
+// ends the watching. leave ends the run once no item is running any more: it may wait for an input that is idle.
+func (r *itemRun) watch(ctx context.Context, leave context.CancelCauseFunc, pool *host.Pool, signals <-chan os.Signal) func() bool {
 	over, done := make(chan struct{}), make(chan struct{})
 	seen := false
 	go func() {
@@ -166,6 +168,7 @@ func (r *itemRun) watch(ctx context.Context, pool *host.Pool, signals <-chan os.
 			}
 		}()
 		_ = pool.Shutdown(shutdown)
+		leave(errInterrupted)
 	}()
 	return func() bool {
 		close(over)
