@@ -40,6 +40,11 @@ type options struct {
 	window       int
 	env          []string
 
+	joblog       string
+	resume       bool
+	resumeFailed bool
+	resumeAnyway bool
+
 	progress  string
 	verbose   bool
 	report    string
@@ -116,6 +121,11 @@ func newRoot(s *streams) *cobra.Command {
 	f.StringVar(&o.batch, "batch", "auto", "items per batch; auto sizes them by measured time")
 	f.IntVar(&o.window, "window", 2, "batches that run or wait in a worker, for each of its threads")
 	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the workers, or KEY to pass on the value of this environment (may be repeated)")
+
+	f.StringVar(&o.joblog, "joblog", "", "journal of finished items: a `file` from which --resume goes on, whatever ended the run")
+	f.BoolVar(&o.resume, "resume", false, "take the results that --joblog holds from there, and run only the other items")
+	f.BoolVar(&o.resumeFailed, "resume-failed", false, "the same, but run items again that failed")
+	f.BoolVar(&o.resumeAnyway, "resume-anyway", false, "the same, even if the results are of another build of the plugin, or of other --env")
 
 	f.StringVar(&o.progress, "progress", "auto", "auto (bar on a terminal, lines elsewhere), bar, lines or none")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "a line of progress for every step, as joblib's verbose=10")

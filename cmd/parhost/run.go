@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/joblog"
 )
 
 // runItems is the root command: it runs the items and shows their results.
@@ -18,6 +19,9 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 		return err
 	}
 	if err := checkReport(o.report); err != nil {
+		return err
+	}
+	if err := checkJoblog(o); err != nil {
 		return err
 	}
 	policy, err := parseOnError(o.onError)
@@ -53,6 +57,7 @@ type itemRun struct {
 	policy haltPolicy
 	tally  *tally
 
+	journal  *joblog.Journal // nil without --joblog
 	source   *source
 	out      output
 	progress progress
@@ -76,6 +81,10 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	if err := r.open(nil, r.input != "" || r.span != "" || len(r.items) > 0); err != nil {
 		return err
 	}
+	if err := r.openJoblog(cfg); err != nil {
+		return err
+	}
+	defer func() { err = r.closeJoblog(err) }()
 	starting, stop := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, interrupts...)
@@ -122,7 +131,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		r.lost = outErr
 	}
 	_ = pool.Close()
-	return r.conclude(err, interrupted())
+	return r.conclude(r.closeJoblog(err), interrupted())
 }
 
 // open opens the items and what shows their results; without known it leaves the items for later.
@@ -180,7 +189,12 @@ func (r *itemRun) watch(ctx context.Context, leave context.CancelCauseFunc, pool
 // take runs the items and shows each result.
 func (r *itemRun) take(ctx context.Context, pool *host.Pool) error {
 	results := host.Stream[json.RawMessage, json.RawMessage]
-	if r.unordered {
+	switch {
+	case r.journal != nil && r.unordered:
+		results = r.journal.Unordered
+	case r.journal != nil:
+		results = r.journal.Stream
+	case r.unordered:
 		results = host.Unordered[json.RawMessage, json.RawMessage]
 	}
 	for result, err := range results(ctx, pool, r.source.items) {
@@ -231,7 +245,10 @@ func (r *itemRun) fault(result *result) {
 func (r *itemRun) conclude(err error, interrupted bool) error {
 	r.tally.summarize(&r.sum)
 	var fatal error
+	var journal *joblog.WriteError
 	switch {
+	case errors.As(err, &journal):
+		fatal = joblogError(err)
 	case closedPipe(r.lost):
 		return nil // whoever read the results has seen enough
 	case r.lost != nil:
@@ -250,6 +267,7 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 		fatal = &exitError{code: exitFailed, err: errSaid}
 	}
 	r.say("%s", &r.sum)
+	r.sayResume()
 	if reportErr := writeReport(r.report, &r.sum); reportErr != nil && fatal == nil {
 		fatal = &exitError{code: exitFailed, err: reportErr}
 	}
