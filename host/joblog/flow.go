@@ -41,8 +41,8 @@ type flow struct {
 	results []result      // of slots that are ready
 	free    []int32       // places in results
 	held    int           // bytes of results
-	read    int           // items
-	taken   int           // results
+	entered int           // items
+	taken   int           // results, and shown
 	blocked bool          // somebody waits for room
 	waiting bool          // somebody waits for ready
 	over    bool          // no more items are wanted
@@ -74,11 +74,10 @@ const (
 	replayed              // likewise, and was there from the beginning
 )
 
-// answer is a slot that has been taken, with its result if that is ready.
+// answer is a slot that has been taken.
 type answer struct {
 	slot
-	index  int
-	result result
+	index int
 }
 
 func newFlow(j *Journal, ordered bool) *flow {
@@ -114,15 +113,15 @@ func (f *flow) unfinished(items iter.Seq[json.RawMessage]) iter.Seq[json.RawMess
 func (f *flow) enter(key digest) (run, wanted bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.read-f.taken >= mostItems && !f.over {
+	for f.entered-f.taken >= mostItems && !f.over {
 		f.blocked = true
 		f.room.Wait()
 	}
 	if f.over {
 		return false, false
 	}
-	item := errand{key: key, index: f.read}
-	f.read++
+	item := errand{key: key, index: f.entered}
+	f.entered++
 	if f.fresh {
 		f.sent.push(item)
 		if f.sent.next-f.counted == countItems {
@@ -226,13 +225,15 @@ func (f *flow) hold(r *result) int32 {
 	return int32(len(f.results) - 1)
 }
 
-// release returns the result in a place, which is then free. Called with mu held.
-func (f *flow) release(place int32) result {
-	r := f.results[place]
-	f.results[place] = result{}
-	f.free = append(f.free, place)
-	f.held -= weight(&r)
-	return r
+// release frees the places of results that have been shown. Called with mu held.
+func (f *flow) release(group []answer) {
+	for i := range group {
+		if a := &group[i]; a.state == ready {
+			f.held -= weight(&f.results[a.held])
+			f.results[a.held] = result{}
+			f.free = append(f.free, a.held)
+		}
+	}
 }
 
 // weight is what a result holds in memory beside its own size.
@@ -277,10 +278,20 @@ func (f *flow) end(err error) {
 }
 
 // take moves what is there into group, up to its capacity, and waits for the first if need be. It returns an empty group when there
-// is no more.
-func (f *flow) take(group []answer) []answer {
+// is no more. What group held before has been shown.
+//
+// The results that are ready are in results, at their places, until the next call: more may be put into free places meanwhile, also of
+// a longer slice that takes over from this one.
+func (f *flow) take(shown []answer) (group []answer, results []result) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.release(shown)
+	f.taken += len(shown)
+	if f.blocked && len(shown) > 0 {
+		f.blocked = false
+		f.room.Broadcast()
+	}
+	group = shown[:0]
 	for {
 		for len(group) < cap(group) && f.slots.size() > 0 && f.slots.at(f.slots.first).state != pending {
 			a := answer{index: f.slots.first}
@@ -288,30 +299,36 @@ func (f *flow) take(group []answer) []answer {
 				a.index = f.indexes.pop()
 			}
 			a.slot = f.slots.pop()
-			if a.state == ready {
-				a.result = f.release(a.held)
-			}
-			f.taken++
 			group = append(group, a)
 		}
 		if len(group) > 0 || f.ended {
-			break
+			return group, f.results
 		}
 		f.waiting = true
 		f.ready.Wait()
 	}
-	if f.blocked {
-		f.blocked = false
-		f.room.Broadcast()
-	}
-	return group
 }
 
-// show returns the result of what was taken, from the file if it is there.
-func (f *flow) show(a *answer, from *window) (result, error) {
-	if a.state == ready {
-		return a.result, nil
+// show yields the results of a group, and reports whether more are wanted.
+func (f *flow) show(group []answer, results []result, from *window, yield func(result, error) bool) bool {
+	for i := range group {
+		a := &group[i]
+		if a.state == ready {
+			if !yield(results[a.held], nil) {
+				return false
+			}
+			continue
+		}
+		r, err := f.read(a, from)
+		if !yield(r, err) || err != nil {
+			return false
+		}
 	}
+	return true
+}
+
+// read returns the result of what was taken from the file.
+func (f *flow) read(a *answer, from *window) (result, error) {
 	line, err := from.line(a.at)
 	if err == nil {
 		if _, r, ok := parseRecord(line); ok {

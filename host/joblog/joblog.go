@@ -2,7 +2,6 @@ package joblog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -78,7 +77,8 @@ func Open(cfg Config) (*Journal, error) {
 		return nil, err
 	}
 	if err := j.load(); err != nil {
-		return nil, errors.Join(err, j.file.Close())
+		_ = j.file.Close()
+		return nil, err
 	}
 	j.syncing.Go(j.syncNowAndThen)
 	return j, nil
@@ -101,7 +101,8 @@ func (j *Journal) open() error {
 			return fmt.Errorf("joblog: %w", err)
 		}
 		if err := lock(f, j.config.Path); err != nil {
-			return errors.Join(err, f.Close())
+			_ = f.Close()
+			return err
 		}
 		now, err := os.Stat(path)
 		is, err2 := f.Stat()

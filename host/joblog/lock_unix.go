@@ -4,6 +4,7 @@ package joblog
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -22,10 +23,11 @@ func lock(f *os.File, path string) error {
 		}
 		return held
 	}
-	if err == nil {
-		_ = unix.FcntlFlock(f.Fd(), unix.F_SETLK, &whole)
+	if err != nil {
+		return fmt.Errorf("lock joblog %q: %w", path, err)
 	}
-	return err
+	_ = unix.FcntlFlock(f.Fd(), unix.F_SETLK, &whole)
+	return nil
 }
 
 // canReplace says that a file which is open can be replaced by another.

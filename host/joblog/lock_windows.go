@@ -2,6 +2,7 @@ package joblog
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -14,7 +15,10 @@ func lock(f *os.File, path string) error {
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return &InUseError{Path: path}
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("lock joblog %q: %w", path, err)
+	}
+	return nil
 }
 
 // canReplace says that a file which is open cannot be replaced by another, so journals are not compacted.

@@ -45,20 +45,17 @@ func (j *Journal) stream(ctx context.Context, p *host.Pool, items iter.Seq[json.
 			_ = j.flush() // what is finished is kept, even if nobody wants to see it now; Close tells of an error
 		}()
 		from := window{r: j.file}
-		for group := make([]answer, 0, groupItems); ; group = group[:0] {
-			group = f.take(group)
-			if len(group) == 0 {
+		for group := make([]answer, 0, groupItems); ; {
+			var ready []result
+			if group, ready = f.take(group); len(group) == 0 {
 				break
 			}
 			if err := j.reach(group); err != nil {
 				yield(result{}, err)
 				return
 			}
-			for i := range group {
-				r, err := f.show(&group[i], &from)
-				if !yield(r, err) || err != nil {
-					return
-				}
+			if !f.show(group, ready, &from, yield) {
+				return
 			}
 		}
 		if f.err != nil {
