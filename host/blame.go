@@ -52,7 +52,7 @@ func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
 		s.run = time.Since(t.begun)
 	}
 	b.spans = append(b.spans, s)
-	e := &ItemError{Kind: l.kind, Message: l.message, ExitCode: l.exitCode, Signal: l.signal, Stderr: l.stderr}
+	e := &ItemError{Kind: l.kind, Message: l.message, ExitCode: l.exitCode, Signal: l.signal, Stderr: l.stderr, Dump: l.dump, Usage: l.usage}
 	if !r.retry(b, at, e) {
 		r.finalize(b, at, e)
 		r.outcome(b, 1)

@@ -71,6 +71,8 @@ type loss struct {
 	exitCode int
 	signal   string
 	stderr   []string
+	dump     string
+	usage    *Usage
 
 	begun   bool // the batch may have been running; otherwise none of its items was touched
 	orderly bool // the worker ended its stream as one does that has settled all it began
