@@ -26,6 +26,9 @@ func checkJoblog(o *options) error {
 	if o.joblog != "" && o.compare {
 		return usageError("leave one of them out", "--compare runs the items anew in each mode, and --joblog is for not doing so")
 	}
+	if o.dossier != "" && o.compare {
+		return usageError("leave one of them out", "--compare shows that a failure is the same in each mode, --dossier keeps those of one run")
+	}
 	return nil
 }
 
@@ -42,7 +45,7 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 		return err
 	}
 	r.journal, err = joblog.Open(joblog.Config{
-		Path: r.joblog, Origin: origin, Program: "parhost " + thisBuild().Version,
+		Path: r.joblog, Origin: origin, Program: programVersion(),
 		Resume:      r.resume || r.resumeFailed || r.resumeAnyway,
 		RetryFailed: r.resumeFailed, Anyway: r.resumeAnyway,
 	})

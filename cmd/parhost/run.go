@@ -58,6 +58,7 @@ type itemRun struct {
 	tally  *tally
 
 	journal  *joblog.Journal // nil without --joblog
+	dossiers *dossiers       // nil without --dossier
 	source   *source
 	out      output
 	progress progress
@@ -85,6 +86,9 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		return err
 	}
 	defer func() { err = r.closeJoblog(err) }()
+	if err := r.openDossiers(cfg); err != nil {
+		return err
+	}
 	starting, stop := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, interrupts...)
@@ -197,9 +201,16 @@ func (r *itemRun) take(ctx context.Context, pool *host.Pool) error {
 	case r.unordered:
 		results = host.Unordered[json.RawMessage, json.RawMessage]
 	}
-	for result, err := range results(ctx, pool, r.source.items) {
+	items := r.source.items
+	if r.dossiers != nil {
+		items = r.dossiers.watch(items)
+	}
+	for result, err := range results(ctx, pool, items) {
 		if err != nil {
 			return err
+		}
+		if r.dossiers != nil {
+			r.dossiers.close(&result, r.journal)
 		}
 		r.sum.Items++
 		if result.Err == nil {
@@ -268,6 +279,9 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	}
 	r.say("%s", &r.sum)
 	r.sayResume()
+	if r.dossiers != nil {
+		r.dossiers.say(r.streams)
+	}
 	if reportErr := writeReport(r.report, &r.sum); reportErr != nil && fatal == nil {
 		fatal = &exitError{code: exitFailed, err: reportErr}
 	}

@@ -1,4 +1,5 @@
-// Package joblog keeps a journal of finished items, so that a run which was killed goes on where it stopped.
+// Package joblog keeps what became of items: a journal of all, so that a run which was killed goes on where it stopped, and dossiers of
+// those that failed.
 //
 //	cfg := host.Config{Plugin: "./parhost-plugin-sqrt"}
 //	origin, err := joblog.OriginOf(cfg)

@@ -240,7 +240,7 @@ func (f *flow) release(group []answer) {
 func weight(r *result) int {
 	size := len(r.Value)
 	if e := r.Err; e != nil {
-		size += len(e.Message) + len(e.Stack)
+		size += len(e.Message) + len(e.Stack) + len(e.Dump)
 		for _, line := range e.Stderr {
 			size += len(line)
 		}

@@ -44,7 +44,7 @@ func (j *Journal) load() error {
 			j.contents.Failed++
 		}
 	}
-	differences := j.config.Origin.differences(&latest.Origin)
+	differences := j.config.Origin.Differences(&latest.Origin)
 	switch {
 	case j.contents.Items > 0 && !j.config.Resume:
 		return &FinishedError{j.config.Path, j.contents.Items}

@@ -81,8 +81,8 @@ func checksum(path string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// differences says in words what was another in was.
-func (o *Origin) differences(was *Origin) []string {
+// Differences says in words what was another in was.
+func (o *Origin) Differences(was *Origin) []string {
 	var list []string
 	if o.Workload != was.Workload {
 		list = append(list, fmt.Sprintf("the workload was %q and is %q", was.Workload, o.Workload))
