@@ -18,7 +18,7 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate fuzz bench bench-micro picture man
+.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate fuzz kill-loop bench bench-micro picture man
 
 check: check-tidy check-nolint vet check-format check-generated lint cross test
 
@@ -80,6 +80,12 @@ fuzz:
 		echo "$$file $${name#func }"; \
 		go test "$$(dirname "$$file")" -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME); \
 	done
+
+# SIGKILL for the host, KILLS times in one run of KILL_ITEMS items that goes on each time; the tests do so in small.
+KILLS ?= 50
+KILL_ITEMS ?= 20000
+kill-loop:
+	go test -count=1 -v -run 'Killed' ./cmd/parhost -kills $(KILLS) -items $(KILL_ITEMS)
 
 # parhost against its peers, which are set up first: writes bench/RESULTS.md and bench/results.svg. BENCH takes flags, such as
 # '-rows sqrt -out ""'.

@@ -222,6 +222,14 @@ func (c *child) death() (words string, code int, signal string) {
 	return fmt.Sprintf("process ended with exit code %d", c.state.ExitCode()), c.state.ExitCode(), ""
 }
 
+// usage returns what the process had used when it ended, nil if that is not known.
+func (c *child) usage() *Usage {
+	if !isClosed(c.exited) || c.state == nil {
+		return nil
+	}
+	return &Usage{User: c.state.UserTime(), System: c.state.SystemTime(), MaxRSS: maxRSS(c.state)}
+}
+
 // dial connects to the address that PluginToHost has checked.
 func (c *child) dial(ctx context.Context) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, c.network, c.address)

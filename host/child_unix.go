@@ -4,6 +4,7 @@ package host
 
 import (
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,4 +28,17 @@ func signalOf(s *os.ProcessState) (name, text string) {
 		return "", ""
 	}
 	return unix.SignalName(status.Signal()), status.Signal().String()
+}
+
+// maxRSS returns the resident bytes that a process had at the most. getrusage(2) counts in KiB, that of macOS in bytes.
+func maxRSS(s *os.ProcessState) int64 {
+	usage, ok := s.SysUsage().(*syscall.Rusage)
+	switch {
+	case !ok:
+		return 0
+	case runtime.GOOS == "darwin" || runtime.GOOS == "ios":
+		return int64(usage.Maxrss)
+	default:
+		return int64(usage.Maxrss) << 10
+	}
 }

@@ -17,3 +17,5 @@ func signalOf(*os.ProcessState) (name, text string) { return "", "" }
 func isolate() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
+
+func maxRSS(*os.ProcessState) int64 { return 0 }

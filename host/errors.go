@@ -11,6 +11,9 @@ import (
 // ItemError is why an item has no result. It is the same type with the same fields in every mode.
 type ItemError = wire.ItemError
 
+// Usage is what a process had used when it ended.
+type Usage = wire.Usage
+
 // Kind says what happened to an item that has no result.
 type Kind = wire.Kind
 

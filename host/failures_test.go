@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -213,6 +214,12 @@ func TestAStubbornItemLeavesItsStackBehind(t *testing.T) {
 	e := itemError(t, "Do of a stubborn item", err, host.Timeout)
 	if !slices.ContainsFunc(e.Stderr, func(line string) bool { return strings.HasPrefix(line, "SIGQUIT") }) || len(e.Stderr) < 10 {
 		t.Errorf("the last lines: got %q, want Go's answer to SIGQUIT", e.Stderr)
+	}
+	if !strings.HasPrefix(e.Dump, "SIGQUIT") || strings.Count(e.Dump, "\ngoroutine ") < 3 || !strings.Contains(e.Dump, "host_test.") {
+		t.Errorf("the dump: got %q, want all goroutines, and that of the item", e.Dump)
+	}
+	if e.Usage == nil || e.Usage.User+e.Usage.System <= 0 || runtime.GOOS == "linux" && e.Usage.MaxRSS < 1<<20 {
+		t.Errorf("got usage %+v, want some time and memory", e.Usage)
 	}
 }
 

@@ -91,6 +91,7 @@ func (p *process) obituary(cause error) {
 
 	words, code, signal := p.child.death()
 	l := loss{kind: wire.Crashed, message: words, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1, suspect: -1}
+	l.dump, l.usage = p.child.output.lastWords(), p.child.usage()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := p.fate

@@ -18,6 +18,7 @@ const (
 	tailLines = 40       // of a process's output are kept for its obituary
 	tailWidth = 1 << 10  // bytes of each
 	lineWidth = 64 << 10 // bytes of a line, as the logger gets it
+	dumpWidth = 64 << 10 // bytes from a verdict on
 )
 
 // output reads what a process writes on stdout and stderr: it keeps the last lines and passes all on to the logger.
@@ -29,6 +30,7 @@ type output struct {
 	count    int // lines so far
 	tail     []string
 	verdicts []verdict
+	dump     []byte // what came from a verdict on
 }
 
 // verdict is a line that says why a process is about to die. A Go program, for one, shows all its goroutines after it, so that it
@@ -84,6 +86,12 @@ func (o *output) add(line string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if isVerdict(text) && len(o.dump) >= dumpWidth {
+		o.dump = o.dump[:0] // the earlier one was not the end
+	}
+	if (isVerdict(text) || len(o.dump) > 0) && len(o.dump) < dumpWidth {
+		o.dump = append(append(o.dump, text[:min(len(text), dumpWidth-len(o.dump))]...), '\n')
+	}
 	text = wire.Bound(text, tailWidth)
 	if len(o.tail) == tailLines {
 		copy(o.tail, o.tail[1:])
@@ -130,6 +138,13 @@ func (o *output) lines(patience time.Duration) []string {
 		}
 	}
 	return append(lines, o.tail...)
+}
+
+// lastWords returns what the process wrote from its last verdict on, in full as far as that is bounded. It is to be called after lines.
+func (o *output) lastWords() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return wire.Bound(string(o.dump), 3*dumpWidth) // a byte that is no UTF-8 becomes three
 }
 
 // handshakeWidth is more than a handshake line takes: with AutoMTLS it holds a certificate.

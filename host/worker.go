@@ -77,6 +77,8 @@ type loss struct {
 	signal   string
 	stderr   []string
 	outside  bool // somebody else may have ended it, who is no fault of its item's
+	dump     string
+	usage    *Usage
 
 	begun   bool // the batch may have been running; otherwise none of its items was touched
 	orderly bool // the worker ended its stream as one does that has settled all it began

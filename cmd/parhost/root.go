@@ -41,6 +41,12 @@ type options struct {
 	window       int
 	env          []string
 
+	joblog       string
+	resume       bool
+	resumeFailed bool
+	resumeAnyway bool
+	dossier      string
+
 	progress  string
 	verbose   bool
 	report    string
@@ -119,13 +125,19 @@ func newRoot(s *streams) *cobra.Command {
 	f.IntVar(&o.window, "window", 2, "batches that run or wait in a worker, for each of its threads")
 	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the workers, or KEY to pass on the value of this environment (may be repeated)")
 
+	f.StringVar(&o.joblog, "joblog", "", "journal of finished items: a `file` from which --resume goes on, whatever ended the run")
+	f.BoolVar(&o.resume, "resume", false, "take the results that --joblog holds from there, and run only the other items")
+	f.BoolVar(&o.resumeFailed, "resume-failed", false, "the same, but run items again that failed")
+	f.BoolVar(&o.resumeAnyway, "resume-anyway", false, "the same, even if the results are of another build of the plugin, or of other --env")
+	f.StringVar(&o.dossier, "dossier", "", "keep a file with all that is known of each failed item in this `folder`; parhost replay runs it again")
+
 	f.StringVar(&o.progress, "progress", "auto", "auto (bar on a terminal, lines elsewhere), bar, lines or none")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "a line of progress for every step, as joblib's verbose=10")
 	f.StringVar(&o.report, "report", "", "write a summary of the run to this .json file")
 	f.StringVar(&o.logLevel, "log-level", "warn", "trace, debug, info, warn, error or off")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 
-	cmd.AddCommand(newPlugins(s), newNew(s), newDoctor(s), newVersion(s), newMan())
+	cmd.AddCommand(newPlugins(s), newNew(s), newDoctor(s), newReplay(s), newVersion(s), newMan())
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageError("parhost --help lists the flags; items that begin with a minus come after --, as in: parhost --plugin sqrt -- -1", "%v", err)
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/joblog"
 )
 
 // runItems is the root command: it runs the items and shows their results.
@@ -18,6 +19,9 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 		return err
 	}
 	if err := checkReport(o.report); err != nil {
+		return err
+	}
+	if err := checkJoblog(o); err != nil {
 		return err
 	}
 	policy, err := parseOnError(o.onError)
@@ -53,6 +57,8 @@ type itemRun struct {
 	policy haltPolicy
 	tally  *tally
 
+	journal  *joblog.Journal // nil without --joblog
+	dossiers *dossiers       // nil without --dossier
 	source   *source
 	out      output
 	progress progress
@@ -75,6 +81,13 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	}
 	// What is wrong with the input or the output should be known before a worker is started; the examples come from a worker.
 	if err := r.open(nil, r.input != "" || r.span != "" || len(r.items) > 0); err != nil {
+		return err
+	}
+	if err := r.openJoblog(cfg); err != nil {
+		return err
+	}
+	defer func() { err = r.closeJoblog(err) }()
+	if err := r.openDossiers(cfg); err != nil {
 		return err
 	}
 	starting, stop := context.WithCancelCause(ctx)
@@ -111,7 +124,9 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		}
 	}
 	defer r.source.close()
-	interrupted := r.watch(ctx, pool, signals)
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	interrupted := r.watch(ctx, leave, pool, signals)
 	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
 
 	err = r.take(ctx, pool)
@@ -124,7 +139,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		_ = pool.Shutdown(ctx) // all items are done, or those that had begun when the run was interrupted: workloads are torn down
 	}
 	_ = pool.Close()
-	return r.conclude(err, interrupted())
+	return r.conclude(r.closeJoblog(err), interrupted())
 }
 
 // open opens the items and what shows their results; without known it leaves the items for later.
@@ -146,8 +161,8 @@ func (r *itemRun) open(examples []json.RawMessage, known bool) (err error) {
 }
 
 // watch lets the first signal end the run softly, the second at once. The returned function reports whether there was one; it
-// ends the watching.
-func (r *itemRun) watch(ctx context.Context, pool *host.Pool, signals <-chan os.Signal) func() bool {
+// ends the watching. leave ends the run once no item is running any more: it may wait for an input that is idle.
+func (r *itemRun) watch(ctx context.Context, leave context.CancelCauseFunc, pool *host.Pool, signals <-chan os.Signal) func() bool {
 	over, done := make(chan struct{}), make(chan struct{})
 	seen := false
 	go func() {
@@ -170,6 +185,7 @@ func (r *itemRun) watch(ctx context.Context, pool *host.Pool, signals <-chan os.
 			}
 		}()
 		_ = pool.Shutdown(shutdown)
+		leave(errInterrupted)
 	}()
 	return func() bool {
 		close(over)
@@ -204,7 +220,10 @@ func (r *itemRun) fault(result *result) {
 func (r *itemRun) conclude(err error, interrupted bool) error {
 	r.tally.summarize(&r.sum)
 	var fatal error
+	var journal *joblog.WriteError
 	switch {
+	case errors.As(err, &journal):
+		fatal = joblogError(err)
 	case closedPipe(r.lost):
 		return nil // whoever read the results has seen enough
 	case r.lost != nil:
@@ -223,6 +242,10 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 		fatal = &exitError{code: exitFailed, err: errSaid}
 	}
 	r.say("%s", &r.sum)
+	r.sayResume()
+	if r.dossiers != nil {
+		r.dossiers.say(r.streams)
+	}
 	if reportErr := writeReport(r.report, &r.sum); reportErr != nil && fatal == nil {
 		fatal = &exitError{code: exitFailed, err: reportErr}
 	}

@@ -76,15 +76,22 @@ func TestInputThatBreaksOffIsUnreadable(t *testing.T) {
 	}
 }
 
-// start runs the command as a process of its own, which is what signals and pipes want.
-func start(t *testing.T, args ...string) (cmd *exec.Cmd, stdout *bufio.Scanner, stderr *bytes.Buffer) {
+// command is the command as a process of its own, which is what signals and pipes want.
+func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd = exec.Command(exe)
+	cmd := exec.Command(exe)
 	cmd.Args = append([]string{"parhost"}, args...)
+	return cmd
+}
+
+// start starts the command as a process of its own.
+func start(t *testing.T, args ...string) (cmd *exec.Cmd, stdout *bufio.Scanner, stderr *bytes.Buffer) {
+	t.Helper()
+	cmd = command(t, args...)
 	stderr = new(bytes.Buffer)
 	cmd.Stderr = stderr
 	out, err := cmd.StdoutPipe()
@@ -153,13 +160,39 @@ func TestSecondInterruptKills(t *testing.T) {
 	}
 }
 
-func TestClosedPipeEndsTheRunQuietly(t *testing.T) {
-	exe, err := os.Executable()
+func TestInterruptEndsARunWhoseInputIsIdle(t *testing.T) {
+	cmd := command(t, "-p", "sqrt", "-o", "values", "-i", "-")
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe)
-	cmd.Args = []string{"parhost", "-p", "sqrt", "-o", "values", "--range", "0:1000000000"}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	if _, err := io.WriteString(stdin, "4\n"); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	if !lines.Scan() || lines.Text() != "2" {
+		t.Fatalf("got %q, want 2", lines.Text())
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Skip("signals cannot be sent here: ", err)
+	}
+	if code := exitOf(t, cmd); code != exitInterrupted {
+		t.Errorf("got exit code %d, want %d", code, exitInterrupted)
+	}
+}
+
+func TestClosedPipeEndsTheRunQuietly(t *testing.T) {
+	cmd := command(t, "-p", "sqrt", "-o", "values", "--range", "0:1000000000")
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -13,8 +13,12 @@ import (
 //
 // Numbers for a workload of numbers go as such: they are read while the ones before are at work and written while the ones behind
 // are, each with no memory of its own, and on their way between the two nobody looks at a text. From the first item on that is none
-// the texts themselves go, as for all other workloads: the worker says what is wrong with it.
+// the texts themselves go, as for all other workloads: the worker says what is wrong with it. They do from the beginning if they are to
+// be kept.
 func (r *itemRun) take(ctx context.Context, pool *host.Pool) error {
+	if r.journal != nil || r.dossiers != nil {
+		return r.takeTexts(ctx, pool)
+	}
 	m := pool.Manifest()
 	var err error
 	switch m.ItemKind + "→" + m.ResultKind {
@@ -68,14 +72,26 @@ func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 	first := r.sum.Items
 	shown := new(result)
 	results := host.Stream[json.RawMessage, json.RawMessage]
-	if r.unordered {
+	switch {
+	case r.journal != nil && r.unordered:
+		results = r.journal.Unordered
+	case r.journal != nil:
+		results = r.journal.Stream
+	case r.unordered:
 		results = host.Unordered[json.RawMessage, json.RawMessage]
 	}
-	for got, err := range results(ctx, pool, r.source.items) {
+	items := r.source.items
+	if r.dossiers != nil {
+		items = r.dossiers.watch(items)
+	}
+	for got, err := range results(ctx, pool, items) {
 		if err != nil {
 			return err
 		}
 		*shown = got
+		if r.dossiers != nil {
+			r.dossiers.close(shown, r.journal)
+		}
 		shown.Index += first
 		if shown.Err != nil {
 			shown.Err.Index += first

@@ -58,6 +58,7 @@ type summary struct {
 	Items   int               `json:"items"`
 	OK      int               `json:"ok"`
 	Failed  int               `json:"failed"`
+	Resumed int               `json:"resumed,omitempty"` // of Items, from --joblog
 	Kinds   map[host.Kind]int `json:"failed_by_kind,omitempty"`
 
 	WallSeconds      float64 `json:"wall_s"`
@@ -78,9 +79,9 @@ func (t *tally) summarize(sum *summary) {
 	defer t.mu.Unlock()
 	sum.RunSeconds = t.run.Seconds()
 	sum.Batches, sum.Retried, sum.WorkersReplaced = t.batches, t.retried, t.replaced
-	if sum.Items > 0 {
-		sum.dispatchEachItem = t.dispatch / time.Duration(sum.Items)
-		sum.DispatchMicros = float64(t.dispatch.Nanoseconds()) / 1000 / float64(sum.Items)
+	if ran := sum.Items - sum.Resumed; ran > 0 {
+		sum.dispatchEachItem = t.dispatch / time.Duration(ran)
+		sum.DispatchMicros = float64(t.dispatch.Nanoseconds()) / 1000 / float64(ran)
 	}
 	sum.WallSeconds, sum.StartSeconds = sum.wall.Seconds(), sum.start.Seconds()
 	if sum.wall > 0 {
@@ -92,6 +93,9 @@ func (t *tally) summarize(sum *summary) {
 func (s *summary) String() string {
 	line := fmt.Sprintf("%d items · %d ok · %d failed · %s · %.3f s · %s items/s · dispatch %s/item",
 		s.Items, s.OK, s.Failed, describeMode(s.Mode, s.Workers), s.WallSeconds, short(s.ItemsPerSecond), micros(s.DispatchMicros))
+	if s.Resumed > 0 {
+		line += fmt.Sprintf(" · %d from the joblog", s.Resumed)
+	}
 	if s.Stopped != "" {
 		line += " · stopped: " + s.Stopped
 	}

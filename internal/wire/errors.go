@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/parhost/parhost/internal/wire/workerpb"
@@ -66,7 +67,16 @@ type ItemError struct {
 	ExitCode int      // Crashed, Timeout: the exit code of the process, -1 if a signal ended it
 	Signal   string   // Crashed, Timeout: the signal that ended the process, such as "SIGSEGV"
 	Stderr   []string // Crashed, Timeout: the last lines that the process wrote
+	Dump     string   // Crashed, Timeout: what it wrote from its last words on, such as the stacks of all goroutines
+	Usage    *Usage   // Crashed, Timeout: what the process had used in its life; nil if that is not known
 	Attempts int      // how often the item was begun
+}
+
+// Usage is what a process has used.
+type Usage struct {
+	User   time.Duration
+	System time.Duration
+	MaxRSS int64 // resident bytes at the most; 0 if that is not known
 }
 
 func (e *ItemError) Error() string {

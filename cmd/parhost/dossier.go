@@ -1,0 +1,86 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/joblog"
+)
+
+// dossiers keeps the texts of the items that are under way, and writes the files of those that fail.
+type dossiers struct {
+	files    *joblog.Dossiers
+	dir      string
+	written  int
+	replayed int   // results so far that came from the journal
+	err      error // why no more are written
+
+	mu    sync.Mutex
+	next  int                     // index of the next item
+	items map[int]json.RawMessage // under way
+}
+
+// openDossiers opens the folder that --dossier names, if it does.
+func (r *itemRun) openDossiers(cfg host.Config) error {
+	if r.dossier == "" {
+		return nil
+	}
+	origin, err := joblog.OriginOf(cfg)
+	if err != nil {
+		return err
+	}
+	files, err := joblog.OpenDossiers(r.dossier, programVersion(), origin, cfg)
+	if err != nil {
+		return usageError("give a folder that can be written", "%v", err)
+	}
+	r.dossiers = &dossiers{files: files, dir: r.dossier, items: map[int]json.RawMessage{}}
+	return nil
+}
+
+// watch notes down the items as they are read.
+func (d *dossiers) watch(items iter.Seq[json.RawMessage]) iter.Seq[json.RawMessage] {
+	return func(yield func(json.RawMessage) bool) {
+		for item := range items {
+			d.mu.Lock()
+			d.items[d.next] = item
+			d.next++
+			d.mu.Unlock()
+			if !yield(item) {
+				return
+			}
+		}
+	}
+}
+
+// close closes the file of an item that has its result: it writes the dossier if that is an error, and was not one before this run.
+func (d *dossiers) close(r *result, journal *joblog.Journal) {
+	d.mu.Lock()
+	item := d.items[r.Index]
+	delete(d.items, r.Index)
+	d.mu.Unlock()
+	before := d.replayed
+	if journal != nil {
+		d.replayed = journal.Replayed()
+	}
+	if r.Err == nil || r.Err.Kind == host.Canceled || d.replayed > before || d.err != nil {
+		return
+	}
+	if d.err = d.files.Write(item, r); d.err == nil {
+		d.written++
+	}
+}
+
+// say says where the dossiers are. A folder that could not be written is no reason to end a run of hours, but to be named.
+func (d *dossiers) say(s *streams) {
+	if d.err != nil {
+		s.say("parhost: error: %v; no dossiers were written from there on", d.err)
+	}
+	if d.written > 0 {
+		s.say("parhost: %d dossiers are in %q; parhost replay FILE runs an item again", d.written, d.dir)
+	}
+}
+
+func programVersion() string { return fmt.Sprintf("parhost %s", thisBuild().Version) }

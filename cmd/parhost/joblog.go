@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/joblog"
+)
+
+// checkJoblog refuses flags of the journal that make no sense, before anything is opened.
+func checkJoblog(o *options) error {
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{{"resume", o.resume}, {"resume-failed", o.resumeFailed}, {"resume-anyway", o.resumeAnyway}} {
+		if f.given && o.joblog == "" {
+			return usageError(fmt.Sprintf("write --joblog FILE --%s", f.name), "--%s: there is no --joblog to resume", f.name)
+		}
+	}
+	if o.joblog != "" && o.report != "" && filepath.Clean(o.joblog) == filepath.Clean(o.report) {
+		return usageError("give --report another file", "--joblog and --report are both %q", o.joblog)
+	}
+	if o.joblog != "" && o.compare {
+		return usageError("leave one of them out", "--compare runs the items anew in each mode, and --joblog is for not doing so")
+	}
+	if o.dossier != "" && o.compare {
+		return usageError("leave one of them out", "--compare shows that a failure is the same in each mode, --dossier keeps those of one run")
+	}
+	return nil
+}
+
+// openJoblog opens the journal that --joblog names, if it does.
+func (r *itemRun) openJoblog(cfg host.Config) error {
+	if r.joblog == "" {
+		return nil
+	}
+	if r.joblogIsStdout() {
+		return usageError("send stdout to another file", "--joblog %q is also where stdout goes", r.joblog)
+	}
+	origin, err := joblog.OriginOf(cfg)
+	if err != nil {
+		return err
+	}
+	r.journal, err = joblog.Open(joblog.Config{
+		Path: r.joblog, Origin: origin, Program: programVersion(),
+		Resume:      r.resume || r.resumeFailed || r.resumeAnyway,
+		RetryFailed: r.resumeFailed, Anyway: r.resumeAnyway,
+	})
+	if err != nil {
+		return joblogError(err)
+	}
+	c := r.journal.Contents()
+	if c.TornBytes > 0 {
+		r.say("parhost: joblog %q: the last record was not written to its end; its item runs again", r.joblog)
+	}
+	if c.Damaged > 0 {
+		r.say("parhost: joblog %q: %d damaged lines are left out; their items run again", r.joblog, c.Damaged)
+	}
+	return nil
+}
+
+// joblogIsStdout reports whether results would be written into the journal.
+func (r *itemRun) joblogIsStdout() bool {
+	f, ok := r.streams.out.(*os.File)
+	if !ok {
+		return false
+	}
+	out, err1 := f.Stat()
+	journal, err2 := os.Stat(r.joblog)
+	return err1 == nil && err2 == nil && os.SameFile(journal, out)
+}
+
+// closeJoblog closes the journal. It returns err, or else the journal's own error.
+func (r *itemRun) closeJoblog(err error) error {
+	if r.journal == nil {
+		return err
+	}
+	r.sum.Resumed = r.journal.Replayed()
+	if closeErr := r.journal.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// sayResume tells how to go on with a run that stopped early.
+func (r *itemRun) sayResume() {
+	if r.journal != nil && r.sum.Stopped != "" {
+		r.say("parhost: what is finished is in %q; the same command with --resume goes on", r.joblog)
+	}
+}
+
+// joblogError gives an error of the journal its exit code, and says what to do about it.
+func joblogError(err error) error {
+	var inUse *joblog.InUseError
+	var foreign *joblog.ForeignError
+	var finished *joblog.FinishedError
+	var origin *joblog.OriginError
+	var write *joblog.WriteError
+	exit := &exitError{code: exitUsage, err: err}
+	switch {
+	case errors.As(err, &inUse):
+		exit.hint = "wait for it to end, or give this run a joblog of its own"
+	case errors.As(err, &foreign):
+		exit.hint = "give a name that is not taken; the file is as it was"
+	case errors.As(err, &finished):
+		exit.hint = "--resume goes on with them; remove the file to begin anew"
+	case errors.As(err, &origin):
+		exit.hint = "--resume-anyway keeps them; remove the file to begin anew"
+	case errors.As(err, &write):
+		exit.code = exitFailed
+		exit.hint = "the results shown so far are in the joblog; --resume goes on with them when it can be written again"
+	}
+	return exit
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/joblog"
+)
+
+// replayOptions are what the flags of replay say.
+type replayOptions struct {
+	plugin      string
+	pluginDirs  []string
+	mode        string
+	itemTimeout time.Duration
+	given       bool // itemTimeout
+	env         []string
+}
+
+// newReplay returns the command that runs a failed item again.
+func newReplay(s *streams) *cobra.Command {
+	o := &replayOptions{}
+	cmd := &cobra.Command{
+		Use:   "replay FILE",
+		Short: "run a failed item again, from its dossier",
+		Long: `Run an item again that failed in a run with --dossier, with the plugin and the time limit of that run, in one worker process. The result
+goes to stdout; what became of the item, with stacks and the last lines of a process that died, to stderr.
+
+With --mode goroutine the workload runs inside parhost itself and without a time limit, as a debugger wants it:
+dlv exec parhost -- replay FILE --mode goroutine. That takes a workload that is linked into the program.`,
+		Example: "  parhost replay dossiers/item-000017-4b227777d4dd.json\n  parhost replay FILE --plugin ./mended-plugin",
+		Args:    between(1, 1, "parhost replay dossiers/item-000017-4b227777d4dd.json"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := interruptible(cmd)
+			defer stop()
+			o.given = cmd.Flags().Changed("item-timeout")
+			return whenInterrupted(ctx, replay(ctx, s, o, args[0]))
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.plugin, "plugin", "p", "", "another plugin than that of the dossier: a name, an executable, or a Go package folder")
+	f.StringArrayVar(&o.pluginDirs, "plugin-dir", nil, "`folder` with parhost-plugin-NAME executables (may be repeated; also PARHOST_PLUGIN_PATH)")
+	f.StringVar(&o.mode, "mode", string(host.Process), "process or goroutine")
+	f.DurationVar(&o.itemTimeout, "item-timeout", 0, "limit of the item (default that of the run; on a goroutine none)")
+	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the worker, or KEY to pass on the value of this environment: dossiers hold none")
+	return withExitCodes(cmd, `  0  the item has a result now          3  the plugin does not start
+  1  it failed again                  130  interrupted
+  2  wrong usage, or no dossier
+`)
+}
+
+func replay(ctx context.Context, s *streams, o *replayOptions, path string) error {
+	d, err := joblog.ReadDossier(path)
+	if err != nil {
+		return usageError("a run with --dossier DIR writes one for each item that fails", "%v", err)
+	}
+	cfg, err := o.config(ctx, d)
+	if err != nil {
+		return err
+	}
+	origin, err := joblog.OriginOf(cfg)
+	if err != nil {
+		return err
+	}
+	for _, difference := range origin.Differences(&d.Origin) {
+		s.say("parhost: not as it was: %s", difference)
+	}
+	pool, err := host.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	value, err := host.Do[json.RawMessage, json.RawMessage](ctx, pool, d.Item)
+	failed, ok := errors.AsType[*host.ItemError](err)
+	switch {
+	case ok:
+		sayFailure(s, failed, d)
+		return &exitError{code: exitFailed, err: errSaid}
+	case err != nil:
+		return err
+	}
+	if _, err := fmt.Fprintf(s.out, "%s\n", value); err != nil {
+		return &exitError{code: exitFailed, err: fmt.Errorf("write the result: %w", err)}
+	}
+	s.say("parhost: the item has a result now; it had failed: %s: %s", d.Kind, d.Message)
+	return nil
+}
+
+// config is that of the run which the dossier comes from, with one worker and what the flags say.
+func (o *replayOptions) config(ctx context.Context, d *joblog.Dossier) (host.Config, error) {
+	var cfg host.Config
+	var err error
+	switch {
+	case o.plugin != "":
+		cfg, err = pluginConfig(ctx, o.plugin, o.pluginDirs)
+	case d.Origin.Workload == "":
+		cfg.Plugin, err = host.Find(d.Origin.Plugin)
+	default:
+		for _, w := range builtin {
+			if w.Manifest().Name == d.Origin.Workload {
+				cfg.Workload = w
+			}
+		}
+		if cfg.Workload == nil {
+			err = usageError("name a plugin that has it with --plugin", "workload %q of the dossier is not linked into this program", d.Origin.Workload)
+		}
+	}
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Mode, cfg.Workers, cfg.Batch = host.Mode(o.mode), 1, 1
+	cfg.MaxItemBytes, cfg.MaxResultBytes = d.Limits.MaxItemBytes, d.Limits.MaxResultBytes
+	switch cfg.Mode {
+	case host.Process:
+		cfg.ItemTimeout = time.Duration(d.Limits.ItemTimeoutSeconds * float64(time.Second))
+	case host.Goroutine:
+		if cfg.Workload == nil {
+			return cfg, usageError("leave --mode out, or debug the plugin's own process", "--mode goroutine runs a workload inside parhost itself, and %s is an executable", cfg.Plugin)
+		}
+	default:
+		return cfg, usageError("write --mode process or --mode goroutine", "--mode %q is neither", o.mode)
+	}
+	if o.given {
+		cfg.ItemTimeout = max(0, o.itemTimeout)
+	}
+	cfg.Env, err = parseEnv(o.env)
+	return cfg, err
+}
+
+// sayFailure says all that is known of a failure, and whether it is the one that was known.
+func sayFailure(s *streams, e *host.ItemError, d *joblog.Dossier) {
+	s.say("parhost: %s: %s", e.Kind, e.Message)
+	if e.Stack != "" {
+		s.say("%s", strings.TrimRight(e.Stack, "\n"))
+	}
+	switch {
+	case e.Dump != "":
+		s.say("%s", strings.TrimRight(e.Dump, "\n"))
+	case len(e.Stderr) > 0:
+		s.say("%s", strings.Join(e.Stderr, "\n"))
+	}
+	if e.Kind == d.Kind && e.Message == d.Message {
+		s.say("parhost: the item failed as before")
+	} else {
+		s.say("parhost: the item failed in another way; before it was: %s: %s", d.Kind, d.Message)
+	}
+}

@@ -1,0 +1,33 @@
+// Command faulty is a plugin whose items say how it is to fail.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/parhost/parhost/sdk"
+)
+
+func main() { sdk.Serve(sdk.Func("faulty", run)) }
+
+func run(_ context.Context, how string) (string, error) {
+	switch how {
+	case "fail":
+		return "", errors.New("as it was told")
+	case "panic":
+		panic("as it was told")
+	case "exit":
+		_, _ = fmt.Fprintln(os.Stderr, "these are the last words")
+		os.Exit(7)
+	case "spin":
+		for {
+		}
+	case "unmended":
+		if _, err := os.Stat("mended"); err != nil {
+			os.Exit(3)
+		}
+	}
+	return how, nil
+}

@@ -1,0 +1,109 @@
+package joblog_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/joblog"
+)
+
+func openDossiers(t *testing.T, dir string) *joblog.Dossiers {
+	t.Helper()
+	d, err := joblog.OpenDossiers(dir, "test", origin, host.Config{ItemTimeout: 1500 * time.Millisecond, Retries: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestADossierSaysAllThatIsKnown(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "for", "it")
+	files := openDossiers(t, dir)
+	r := host.Result[json.RawMessage]{Index: 17, Worker: 3, PID: 4711, Attempts: 3, Wait: 1500 * time.Microsecond, Run: time.Second}
+	r.Err = &host.ItemError{
+		Index: 17, Kind: host.Timeout, Message: "still running", Stack: "a\n\tb\n", Offset: 5, Size: 6, ExitCode: 2,
+		Stderr: []string{"last", "words"}, Dump: "SIGQUIT\n\ngoroutine 1\n", Attempts: 3,
+		Usage: &host.Usage{User: 2 * time.Second, System: time.Millisecond, MaxRSS: 1 << 20},
+	}
+	item := []byte(`{"number": 5,"a":"<&>"}`)
+	if err := files.Write(item, &r); err != nil {
+		t.Fatal(err)
+	}
+	got, err := joblog.ReadDossier(files.Path(17, item))
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := 2
+	want := &joblog.Dossier{
+		Item: item, Kind: host.Timeout, Message: "still running", Offset: 5, Size: 6, ExitCode: &two,
+		Rusage: &joblog.Rusage{UserSeconds: 2, SystemSeconds: 0.001, MaxRSSBytes: 1 << 20},
+		Index:  17, Attempts: 3, Worker: 3, PID: 4711, WaitMS: 1.5, RunMS: 1000,
+		Origin: origin, Mode: host.Process, Limits: joblog.Limits{ItemTimeoutSeconds: 1.5, Retries: 2}, Program: "test",
+		Stack: []string{"a", "\tb"}, Stderr: []string{"last", "words"}, Goroutines: []string{"SIGQUIT", "", "goroutine 1"},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(joblog.Dossier{}, "Written")); diff != "" || got.Written.IsZero() {
+		t.Errorf("dossier (-want +got):\n%s", diff)
+	}
+	if text := string(readFile(t, files.Path(17, item))); !strings.Contains(text, `"item": {"number": 5,"a":"<&>"},`) {
+		t.Errorf("the item is not there as it was given:\n%s", text)
+	}
+}
+
+func TestADossierHasTheItemToTheByte(t *testing.T) {
+	files := openDossiers(t, t.TempDir())
+	for _, item := range []string{
+		"1e400", ` {"a" : 1.0 }`, `"<\u0041>"`, "null", "0", "x", "", "{\n}", "\xff\x00", "\"\xff\"", `"item": 0`, "}\n{\n", `"\n}\n{\n"`,
+	} {
+		r := host.Result[json.RawMessage]{Err: &host.ItemError{Kind: host.BadItem}}
+		if err := files.Write([]byte(item), &r); err != nil {
+			t.Fatal(err)
+		}
+		got, err := joblog.ReadDossier(files.Path(0, []byte(item)))
+		if err != nil || string(got.Item) != item || got.Kind != host.BadItem {
+			t.Errorf("item %q: got %+v, %v", item, got, err)
+		}
+	}
+}
+
+func TestALaterDossierTakesThePlaceOfAnEarlierOne(t *testing.T) {
+	dir := t.TempDir()
+	files := openDossiers(t, dir)
+	for _, kind := range []host.Kind{host.Failed, host.Crashed} {
+		if err := files.Write([]byte("1"), &host.Result[json.RawMessage]{Err: &host.ItemError{Kind: kind}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := os.ReadDir(dir)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("got files %v, %v, want one", list, err)
+	}
+	if got, err := joblog.ReadDossier(files.Path(0, []byte("1"))); err != nil || got.Kind != host.Crashed {
+		t.Errorf("got %+v, %v, want the later one", got, err)
+	}
+}
+
+func TestWhatIsNoDossierIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	for _, text := range []string{"", "{}", "[]", `{"dossier":1}`, `{"dossier":2,"item":1}`, `{"dossier":1,"item":1,"index":"x"}`, "\xff"} {
+		path := filepath.Join(dir, "file")
+		writeFile(t, path, []byte(text))
+		if got, err := joblog.ReadDossier(path); err == nil {
+			t.Errorf("%q: got %+v, want an error", text, got)
+		}
+	}
+	if _, err := joblog.ReadDossier(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: got %v, want %v", err, os.ErrNotExist)
+	}
+	if _, err := joblog.OpenDossiers(filepath.Join(dir, "file"), "", origin, host.Config{}); err == nil {
+		t.Error("a file in the folder's place: no error")
+	}
+}

@@ -1,0 +1,64 @@
+package joblog
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrUsed is yielded by the second Stream or Unordered of a journal.
+	ErrUsed = errors.New("a journal is for one input")
+	// ErrClosed is yielded by Stream and Unordered after Close.
+	ErrClosed = errors.New("journal is closed")
+)
+
+// InUseError says that another journal has the file open.
+type InUseError struct {
+	Path string
+	PID  int // of its process; 0 if nobody can tell
+}
+
+func (e *InUseError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("joblog %q is in use", e.Path)
+	}
+	return fmt.Sprintf("joblog %q is in use by process %d", e.Path, e.PID)
+}
+
+// ForeignError says that a file is no journal, or none that this version reads. It has not been touched.
+type ForeignError struct {
+	Path    string
+	Problem string
+}
+
+func (e *ForeignError) Error() string { return fmt.Sprintf("joblog %q: %s", e.Path, e.Problem) }
+
+// FinishedError says that a journal holds results, and that nobody asked to go on with them.
+type FinishedError struct {
+	Path  string
+	Items int
+}
+
+func (e *FinishedError) Error() string {
+	return fmt.Sprintf("joblog %q holds %d finished items of an earlier run", e.Path, e.Items)
+}
+
+// OriginError says that the results in a journal come from something else than what is about to run.
+type OriginError struct {
+	Path        string
+	Differences []string // what it is, each with its old and its new value
+}
+
+func (e *OriginError) Error() string {
+	return fmt.Sprintf("joblog %q holds results of something else: %s", e.Path, strings.Join(e.Differences, "; "))
+}
+
+// WriteError says that a record could not be written or synced. What was yielded before has been written.
+type WriteError struct {
+	Path string
+	Err  error
+}
+
+func (e *WriteError) Error() string { return fmt.Sprintf("write joblog %q: %v", e.Path, e.Err) }
+func (e *WriteError) Unwrap() error { return e.Err }

@@ -1,0 +1,153 @@
+package joblog
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config says where a journal is, and what to do with what it holds.
+type Config struct {
+	Path   string // is made if it is not there
+	Origin Origin // of the results that are to come; see [OriginOf]
+
+	// Resume goes on with the results that the journal holds. Without it a journal that holds some is refused.
+	Resume bool
+	// RetryFailed runs items again that failed. By default they keep their errors, as an undisturbed run would.
+	RetryFailed bool
+	// Anyway keeps the results even if they are of another origin.
+	Anyway bool
+
+	Program string // the name and version of the program, for people who read the journal
+}
+
+// Journal is a file of finished items. One at a time has it open.
+//
+// All methods may be called from any goroutine. Make one with [Open]; the zero value is of no use.
+type Journal struct {
+	path     string // without symbolic links
+	file     *os.File
+	config   Config
+	contents Contents
+
+	index index // the stream's
+
+	mu      sync.Mutex              // guards what follows
+	number  int64                   // of the next record
+	pending []byte                  // records that are to be written
+	size    int64                   // of the file, with pending
+	written int64                   // of it
+	flushed time.Time               // when records were written last
+	synced  int64                   // of it
+	err     error                   // why nothing can be written any more
+	cancel  context.CancelCauseFunc // ends the stream; nil if there has been none
+	closed  bool
+
+	writing sync.Mutex // held by who writes, so that groups keep their order; taken before mu
+	spare   []byte     // room for the next group; guarded by writing
+
+	replayed atomic.Int64  // results
+	stop     chan struct{} // ends the syncing
+	syncing  sync.WaitGroup
+}
+
+// Contents says what a journal held when it was opened.
+type Contents struct {
+	Items     int   // that are finished
+	Failed    int   // of which have an error
+	Damaged   int   // lines that could not be read; their items run again
+	TornBytes int64 // of a last line that had not been written to its end, and was cut off
+	Compacted bool  // the file has been written anew, because most of it was out of date
+}
+
+// syncEvery is how long a record may wait for being synced.
+const syncEvery = time.Second
+
+// Open opens a journal, makes it if need be, repairs a last line that was not written to its end, and locks it.
+//
+// The error is an [*InUseError] if another has it open, a [*ForeignError] for a file that is no journal, a [*FinishedError] if there
+// are results and Resume is not set, and an [*OriginError] if they come from something else. The file is then as it was.
+func Open(cfg Config) (*Journal, error) {
+	j := &Journal{config: cfg, stop: make(chan struct{})}
+	if err := j.open(); err != nil {
+		return nil, err
+	}
+	if err := j.load(); err != nil {
+		_ = j.file.Close()
+		return nil, err
+	}
+	j.syncing.Go(j.syncNowAndThen)
+	return j, nil
+}
+
+// open opens and locks the file.
+func (j *Journal) open() error {
+	path := j.config.Path
+	if target, err := filepath.EvalSymlinks(path); err == nil { // what a symbolic link points at is what may be replaced
+		path = target
+	}
+	for {
+		// Looked at before it is opened: opening a pipe would wait for its other end.
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return &ForeignError{j.config.Path, "is no regular file"}
+		}
+		// Only its user may read it: results are nobody else's business.
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return fmt.Errorf("joblog: %w", err)
+		}
+		if err := lock(f, j.config.Path); err != nil {
+			_ = f.Close()
+			return err
+		}
+		now, err := os.Stat(path)
+		is, err2 := f.Stat()
+		if err2 == nil && err == nil && os.SameFile(now, is) {
+			j.path, j.file = path, f
+			return nil
+		}
+		// It has just been replaced by whoever had it open, or removed.
+		_ = f.Close()
+		if err2 != nil {
+			return fmt.Errorf("joblog: %w", err2)
+		}
+	}
+}
+
+// Contents says what the journal held when it was opened.
+func (j *Journal) Contents() Contents { return j.contents }
+
+// Replayed is how many of the results yielded so far were in the journal when it was opened.
+func (j *Journal) Replayed() int { return int(j.replayed.Load()) }
+
+// Close writes and syncs what is left and lets go of the file. It returns the first error of writing, a [*WriteError]. It may be called
+// twice.
+func (j *Journal) Close() error {
+	if j.shut() {
+		close(j.stop)
+		j.syncing.Wait()
+		err := j.sync()
+		if closeErr := j.file.Close(); err == nil && closeErr != nil {
+			_ = j.fail(closeErr)
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.err
+}
+
+// shut ends the stream, and reports whether the journal had been open.
+func (j *Journal) shut() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.cancel != nil {
+		j.cancel(ErrClosed)
+	}
+	was := !j.closed
+	j.closed = true
+	return was
+}

@@ -1,0 +1,127 @@
+package joblog
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+)
+
+// load reads what the file holds, refuses it if it must not go on, and makes it ready for more records.
+func (j *Journal) load() error {
+	info, err := j.file.Stat()
+	if err != nil {
+		return fmt.Errorf("joblog: %w", err)
+	}
+	began, err := j.begun(info.Size())
+	if err != nil {
+		return err
+	}
+	if !began {
+		return j.begin()
+	}
+	var latest header
+	j.index.entries = make([]entry, 0, info.Size()/160) // records of small results are about as long
+	end, err := scan(j.file, info.Size(), func(at int64, line []byte) {
+		if h, _, _, ok := parseHead(line); ok {
+			j.index.add(&h, at)
+		} else if h, ok := parseHeader(line); ok && h.Format == format {
+			latest = h
+		} else {
+			j.contents.Damaged++
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("read joblog %q: %w", j.config.Path, err)
+	}
+	j.contents.TornBytes = info.Size() - end
+	dropped := j.index.settle()
+	j.contents.Items = len(j.index.entries)
+	for i := range j.index.entries {
+		if e := &j.index.entries[i]; e.failed() {
+			j.contents.Failed++
+		}
+	}
+	differences := j.config.Origin.Differences(&latest.Origin)
+	switch {
+	case j.contents.Items > 0 && !j.config.Resume:
+		return &FinishedError{j.config.Path, j.contents.Items}
+	case j.contents.Items > 0 && len(differences) > 0 && !j.config.Anyway:
+		return &OriginError{j.config.Path, differences}
+	}
+	if n := len(j.index.entries); n > 0 {
+		j.number = j.index.entries[n-1].n + 1
+	}
+	if j.contents.TornBytes > 0 {
+		if err := j.file.Truncate(end); err != nil {
+			return &WriteError{j.config.Path, err}
+		}
+	}
+	j.size, j.written, j.synced = end, end, end
+	if canReplace && dropped+j.contents.Damaged > len(j.index.entries) {
+		j.contents.Compacted = j.compact() == nil // if there is no room for a second file the first one does as well
+	}
+	if len(differences) > 0 && !j.contents.Compacted {
+		if err := j.writeHeader(); err != nil {
+			return err
+		}
+	}
+	j.index.build()
+	return nil
+}
+
+// begun reports whether a file begins as a journal does. It does not if it is empty, or holds only the beginning of a header.
+func (j *Journal) begun(size int64) (bool, error) {
+	first := make([]byte, min(size, mostHeader))
+	if _, err := io.ReadFull(io.NewSectionReader(j.file, 0, size), first); err != nil {
+		return false, fmt.Errorf("read joblog %q: %w", j.config.Path, err)
+	}
+	line, _, whole := bytes.Cut(first, []byte("\n"))
+	if !whole && size < mostHeader && (isHeader(line) || bytes.HasPrefix([]byte(magic), line)) {
+		return false, nil
+	}
+	if h, ok := parseHeader(line); ok && h.Format == format {
+		return true, nil
+	}
+	var other struct{ Joblog *int }
+	if isHeader(line) && json.Unmarshal(line, &other) == nil && other.Joblog != nil && *other.Joblog != format {
+		return false, &ForeignError{j.config.Path, fmt.Sprintf("has format %d, this program knows format %d", *other.Joblog, format)}
+	}
+	return false, &ForeignError{j.config.Path, fmt.Sprintf("is no joblog: it begins with %.40q", line)}
+}
+
+// begin makes an empty file a journal.
+func (j *Journal) begin() error {
+	if err := j.file.Truncate(0); err != nil {
+		return &WriteError{j.config.Path, err}
+	}
+	if err := j.writeHeader(); err != nil {
+		return err
+	}
+	j.index.build()
+	if err := syncDir(filepath.Dir(j.path)); err != nil {
+		return &WriteError{j.config.Path, err}
+	}
+	return nil
+}
+
+// writeHeader writes down where results come from, and syncs it: no record may be taken for one of the origin before.
+func (j *Journal) writeHeader() error {
+	line := j.header()
+	_, err := j.file.WriteAt(line, j.size)
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		return &WriteError{j.config.Path, err}
+	}
+	j.size += int64(len(line))
+	j.written, j.synced = j.size, j.size
+	return nil
+}
+
+func (j *Journal) header() []byte {
+	return appendHeader(nil, &header{Format: format, Program: j.config.Program, Origin: j.config.Origin, Began: time.Now().UTC()})
+}

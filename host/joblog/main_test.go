@@ -1,0 +1,140 @@
+package joblog_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// origin is what the results of most tests come from.
+var origin = joblog.Origin{Workload: "test", SHA256: strings.Repeat("5a", 32), Plugin: "/plugin"}
+
+// openPool opens a pool of two goroutines that run f.
+func openPool(t *testing.T, f func(ctx context.Context, item json.RawMessage) (json.RawMessage, error)) *host.Pool {
+	t.Helper()
+	p, err := host.Open(t.Context(), host.Config{Workload: sdk.Func("test", f), Mode: host.Goroutine, Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// echo returns the item, in brackets, and fails on items that begin with an f.
+func echo(_ context.Context, item json.RawMessage) (json.RawMessage, error) {
+	if bytes.HasPrefix(item, []byte(`"f`)) {
+		return nil, fmt.Errorf("%s is refused", item)
+	}
+	return json.RawMessage("[" + string(item) + "]"), nil
+}
+
+func newPath(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "run.joblog")
+}
+
+// openJournal opens a journal that is closed at the latest when the test ends.
+func openJournal(t *testing.T, path string, change ...func(*joblog.Config)) *joblog.Journal {
+	t.Helper()
+	cfg := joblog.Config{Path: path, Origin: origin, Resume: true}
+	for _, c := range change {
+		c(&cfg)
+	}
+	j, err := joblog.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
+func closeJournal(t *testing.T, j *joblog.Journal) {
+	t.Helper()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// texts are items as the command has them.
+func texts(items ...string) iter.Seq[json.RawMessage] {
+	return func(yield func(json.RawMessage) bool) {
+		for _, item := range items {
+			if !yield(json.RawMessage(item)) {
+				return
+			}
+		}
+	}
+}
+
+// numbers are the items from 0 to n-1.
+func numbers(n int) iter.Seq[json.RawMessage] {
+	return func(yield func(json.RawMessage) bool) {
+		for i := range n {
+			if !yield(fmt.Appendf(nil, "%d", i)) {
+				return
+			}
+		}
+	}
+}
+
+type results = iter.Seq2[host.Result[json.RawMessage], error]
+
+// lines takes at most n results, each as a line; what ends the stream is the last one.
+func lines(stream results, n int) []string {
+	var out []string
+	for r, err := range stream {
+		switch {
+		case err != nil:
+			return append(out, "end: "+err.Error())
+		case r.Err != nil:
+			out = append(out, r.Err.Error())
+		default:
+			out = append(out, fmt.Sprintf("item %d: %s", r.Index, r.Value))
+		}
+		if len(out) == n {
+			break
+		}
+	}
+	return out
+}
+
+const all = -1
+
+// runAll runs items with a journal from its opening to its closing, and returns the lines of all results.
+func runAll(t *testing.T, p *host.Pool, path string, items iter.Seq[json.RawMessage], change ...func(*joblog.Config)) []string {
+	t.Helper()
+	j := openJournal(t, path, change...)
+	out := lines(j.Stream(t.Context(), p, items), all)
+	closeJournal(t, j)
+	return out
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func writeFile(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,152 @@
+package joblog
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parhost/parhost/host"
+)
+
+// Origin says what results depend on besides their items.
+type Origin struct {
+	Workload string `json:"workload,omitempty"` // of those that are linked into one program; "" for a plugin's only one
+	SHA256   string `json:"sha256"`             // of the executable, in hexadecimal
+	Plugin   string `json:"plugin"`             // its path, for people: a copy elsewhere is the same plugin
+	// Arguments are settings by name. A setting that may be a secret should stand here as a digest.
+	Arguments map[string]string `json:"arguments,omitempty"`
+}
+
+// OriginOf returns the origin of the results that a pool of cfg gives: its executable, which for a workload that is linked in is
+// this program, its working folder, and what it adds to the environment, by the first half of the SHA-256 of each entry.
+//
+// What else the plugin reads, such as the modules of a script, is not seen. The error matches [host.ErrNotFound] if there is no such
+// plugin.
+func OriginOf(cfg host.Config) (Origin, error) {
+	var o Origin
+	var err error
+	if cfg.Workload != nil {
+		o.Workload = cfg.Workload.Manifest().Name
+		o.Plugin, err = os.Executable()
+	} else {
+		o.Plugin, err = host.Find(cfg.Plugin, cfg.PluginDirs...)
+	}
+	if err != nil {
+		return o, err
+	}
+	if o.SHA256, err = checksum(o.Plugin); err != nil {
+		return o, fmt.Errorf("checksum of the plugin: %w", err)
+	}
+	for _, entry := range cfg.Env {
+		name, _, _ := strings.Cut(entry, "=")
+		sum := sha256.Sum256([]byte(entry))
+		o.set("env "+name, hex.EncodeToString(sum[:16]))
+	}
+	if cfg.Dir != "" {
+		dir, err := filepath.Abs(cfg.Dir)
+		if err != nil {
+			return o, err
+		}
+		o.set("dir", dir)
+	}
+	return o, nil
+}
+
+func (o *Origin) set(name, value string) {
+	if o.Arguments == nil {
+		o.Arguments = map[string]string{}
+	}
+	o.Arguments[name] = value
+}
+
+func checksum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// Differences says in words what was another in was.
+func (o *Origin) Differences(was *Origin) []string {
+	var list []string
+	if o.Workload != was.Workload {
+		list = append(list, fmt.Sprintf("the workload was %q and is %q", was.Workload, o.Workload))
+	}
+	if o.SHA256 != was.SHA256 {
+		list = append(list, fmt.Sprintf("the plugin was %s with SHA-256 %s and is %s with %s", was.Plugin, begin(was.SHA256), o.Plugin, begin(o.SHA256)))
+	}
+	names := slices.Collect(maps.Keys(o.Arguments))
+	for name := range was.Arguments {
+		if _, is := o.Arguments[name]; !is {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		before, had := was.Arguments[name]
+		now, has := o.Arguments[name]
+		switch {
+		case !had:
+			list = append(list, name+" was not set and is")
+		case !has:
+			list = append(list, name+" was set and is not")
+		case before != now:
+			list = append(list, name+" has another value")
+		}
+	}
+	return list
+}
+
+// begin returns enough of a checksum to tell it from another.
+func begin(sum string) string { return sum[:min(12, len(sum))] }
+
+// header is the first line of a journal, and a later one wherever the origin of the results has changed.
+type header struct {
+	Format  int    `json:"joblog"`
+	Program string `json:"program,omitempty"`
+	Origin
+	Began time.Time `json:"began"`
+}
+
+// format is the version of the form that this package writes, and the only one that it reads.
+const format = 1
+
+// magic is how every version begins.
+const magic = `{"joblog":`
+
+func isHeader(line []byte) bool { return bytes.HasPrefix(line, []byte(magic)) }
+
+// appendHeader appends the line of a header.
+func appendHeader(dst []byte, h *header) []byte {
+	from := len(dst)
+	text, err := json.Marshal(h)
+	if err != nil { // no field of these can fail
+		panic(err)
+	}
+	return seal(append(dst, text[:len(text)-1]...), from)
+}
+
+// parseHeader reads a line without its line break.
+func parseHeader(line []byte) (h header, ok bool) {
+	text, ok := unseal(line)
+	if !ok {
+		return h, false
+	}
+	err := json.Unmarshal(append(slices.Clip(text), '}'), &h)
+	return h, err == nil && isHeader(text)
+}

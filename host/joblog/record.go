@@ -1,0 +1,258 @@
+package joblog
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"hash/crc32"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/parhost/parhost/host"
+)
+
+// A record is one line:
+//
+//	{"n":17,"item":"4b227777d4dd1fc61c6f884f48641d02","index":4,"worker":1,"pid":991,"attempts":1,"wait_us":90,"run_us":8,"value":2,"crc":"6a3d0c51"}
+//
+// n is the record's number. One that comes again, for an item that failed and was run again, takes the place of the earlier one. item is
+// the beginning of the SHA-256 of the item's text; behind it stands "occurrence" for an item that had come before, and says how often.
+// index is the item's place in the input of the run that wrote it. In place of "value" stands "error", or "value_base64" if the value is no JSON
+// text on one line, as a workload of json.RawMessage may return on a goroutine. crc is CRC-32C (RFC 3720, appendix B.4) of all that
+// precedes its comma: a power cut may leave any bytes in what was not synced.
+
+// digest identifies an item's text: the first half of its SHA-256. Among 10⁹ items two share one with a probability of 10⁻²¹.
+type digest [16]byte
+
+// keyOf returns the key of an item. White space around the text does not count.
+func keyOf(item []byte) digest {
+	sum := sha256.Sum256(bytes.TrimSpace(item))
+	return digest(sum[:len(digest{})])
+}
+
+// id identifies an item of an input: its key, and how often that has come before.
+type id digest
+
+// of returns the identity of the occurrence of a key. It is spread over all bits: table slots are taken from it.
+func (k digest) of(occurrence uint32) id {
+	half := binary.LittleEndian.Uint64(k[:]) ^ uint64(occurrence)*0x9E3779B97F4A7C15 // Knuth's multiplicative hash, TAOCP 6.4
+	binary.LittleEndian.PutUint64(k[:], half)
+	return id(k)
+}
+
+type result = host.Result[json.RawMessage]
+
+// head is what the index keeps of a record.
+type head struct {
+	n          int64
+	key        digest
+	occurrence uint32
+	index      int64
+	failed     bool
+}
+
+// failure is an item's error in a record.
+type failure struct {
+	Kind     host.Kind `json:"kind"`
+	Message  string    `json:"message"`
+	Stack    string    `json:"stack,omitempty"`
+	Offset   int       `json:"offset,omitempty"`
+	Size     int64     `json:"size,omitempty"`
+	ExitCode int       `json:"exit_code,omitempty"`
+	Signal   string    `json:"signal,omitempty"`
+	Stderr   []string  `json:"stderr,omitempty"`
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+const (
+	sealBytes = len(`,"crc":"00000000"}`)
+	sealStart = `,"crc":"`
+)
+
+// seal ends the line that begins at from.
+func seal(dst []byte, from int) []byte {
+	sum := crc32.Checksum(dst[from:], castagnoli)
+	dst = append(dst, sealStart...)
+	dst = hex.AppendEncode(dst, []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
+	return append(dst, '"', '}', '\n')
+}
+
+// unseal returns what a line without its line break says before its sum, if that is right.
+func unseal(line []byte) ([]byte, bool) {
+	at := len(line) - sealBytes
+	if at < 0 || string(line[at:at+len(sealStart)]) != sealStart || string(line[len(line)-2:]) != `"}` {
+		return nil, false
+	}
+	var sum [4]byte
+	if _, err := hex.Decode(sum[:], line[at+len(sealStart):len(line)-2]); err != nil {
+		return nil, false
+	}
+	want := uint32(sum[0])<<24 | uint32(sum[1])<<16 | uint32(sum[2])<<8 | uint32(sum[3])
+	return line[:at], crc32.Checksum(line[:at], castagnoli) == want
+}
+
+// appendRecord appends the record of what became of an item; of h it takes the number, the key and the occurrence.
+func appendRecord(dst []byte, h *head, r *result) []byte {
+	from := len(dst)
+	dst = append(dst, `{"n":`...)
+	dst = strconv.AppendInt(dst, h.n, 10)
+	dst = append(dst, `,"item":"`...)
+	dst = hex.AppendEncode(dst, h.key[:])
+	if h.occurrence > 0 {
+		dst = append(dst, `","occurrence":`...)
+		dst = strconv.AppendUint(dst, uint64(h.occurrence), 10)
+		dst = append(dst, `,"index":`...)
+	} else {
+		dst = append(dst, `","index":`...)
+	}
+	dst = strconv.AppendInt(dst, int64(r.Index), 10)
+	dst = append(dst, `,"worker":`...)
+	dst = strconv.AppendInt(dst, int64(r.Worker), 10)
+	dst = append(dst, `,"pid":`...)
+	dst = strconv.AppendInt(dst, int64(r.PID), 10)
+	dst = append(dst, `,"attempts":`...)
+	dst = strconv.AppendInt(dst, int64(r.Attempts), 10)
+	dst = append(dst, `,"wait_us":`...)
+	dst = strconv.AppendInt(dst, max(0, r.Wait.Microseconds()), 10)
+	dst = append(dst, `,"run_us":`...)
+	dst = strconv.AppendInt(dst, max(0, r.Run.Microseconds()), 10)
+	switch {
+	case r.Err != nil:
+		dst = append(dst, `,"error":`...)
+		dst = appendFailure(dst, r.Err)
+	case len(r.Value) == 0 || bytes.IndexByte(r.Value, '\n') >= 0:
+		dst = append(dst, `,"value_base64":"`...)
+		dst = base64.StdEncoding.AppendEncode(dst, r.Value)
+		dst = append(dst, '"')
+	default:
+		dst = append(dst, `,"value":`...)
+		dst = append(dst, r.Value...)
+	}
+	return seal(dst, from)
+}
+
+func appendFailure(dst []byte, e *host.ItemError) []byte {
+	text, err := json.Marshal(failure{e.Kind, e.Message, e.Stack, e.Offset, e.Size, e.ExitCode, e.Signal, e.Stderr})
+	if err != nil { // no field of these can fail
+		panic(err)
+	}
+	return append(dst, text...)
+}
+
+// parser reads the fields of a record in the one order in which they are written.
+type parser struct {
+	rest []byte
+	bad  bool
+}
+
+func (p *parser) begins(s string) bool {
+	return len(p.rest) >= len(s) && string(p.rest[:len(s)]) == s
+}
+
+// word takes s from the beginning of what is left, and reports whether it was there.
+func (p *parser) word(s string) bool {
+	if !p.begins(s) {
+		return false
+	}
+	p.rest = p.rest[len(s):]
+	return true
+}
+
+// mostNumber leaves room for one more, and for a bit beside it.
+const mostNumber = math.MaxInt64 >> 2
+
+// number takes a field of digits.
+func (p *parser) number(field string) int64 {
+	if !p.word(field) {
+		p.bad = true
+		return 0
+	}
+	n, i := int64(0), 0
+	for ; i < len(p.rest) && '0' <= p.rest[i] && p.rest[i] <= '9'; i++ {
+		digit := int64(p.rest[i] - '0')
+		if n > (mostNumber-digit)/10 {
+			p.bad = true
+			return 0
+		}
+		n = 10*n + digit
+	}
+	p.bad = p.bad || i == 0
+	p.rest = p.rest[i:]
+	return n
+}
+
+func (p *parser) key() (key digest) {
+	if !p.word(`,"item":"`) || len(p.rest) < 2*len(key) {
+		p.bad = true
+		return key
+	}
+	if _, err := hex.Decode(key[:], p.rest[:2*len(key)]); err != nil {
+		p.bad = true
+	}
+	p.rest = p.rest[2*len(key):]
+	p.bad = !p.word(`"`) || p.bad
+	return key
+}
+
+// parseHead reads a line without its line break, up to what became of the item, which is left to parse.
+func parseHead(line []byte) (h head, r result, p parser, ok bool) {
+	if p.rest, ok = unseal(line); !ok {
+		return h, r, p, false
+	}
+	h.n = p.number(`{"n":`)
+	h.key = p.key()
+	if p.begins(`,"occurrence":`) {
+		n := p.number(`,"occurrence":`)
+		h.occurrence = uint32(n)
+		p.bad = p.bad || n != int64(h.occurrence) || n == 0
+	}
+	h.index = p.number(`,"index":`)
+	r.Worker = int(p.number(`,"worker":`))
+	r.PID = int(p.number(`,"pid":`))
+	r.Attempts = int(p.number(`,"attempts":`))
+	r.Wait = micros(p.number(`,"wait_us":`))
+	r.Run = micros(p.number(`,"run_us":`))
+	r.Index = int(h.index)
+	h.failed = p.word(`,"error":`)
+	return h, r, p, !p.bad
+}
+
+// parseRecord reads a line without its line break. The value shares its memory.
+func parseRecord(line []byte) (h head, r result, ok bool) {
+	h, r, p, ok := parseHead(line)
+	switch {
+	case !ok:
+		return h, r, false
+	case h.failed:
+		var f failure
+		err := json.Unmarshal(p.rest, &f)
+		r.Err = f.of(&r)
+		return h, r, err == nil
+	case p.word(`,"value":`):
+		r.Value = p.rest
+		return h, r, len(r.Value) > 0
+	case p.word(`,"value_base64":"`) && len(p.rest) > 0 && p.rest[len(p.rest)-1] == '"':
+		value, err := base64.StdEncoding.AppendDecode(nil, p.rest[:len(p.rest)-1])
+		r.Value = value
+		return h, r, err == nil
+	default:
+		return h, r, false
+	}
+}
+
+func micros(n int64) time.Duration {
+	return time.Duration(min(n, math.MaxInt64/int64(time.Microsecond))) * time.Microsecond
+}
+
+// of returns the error of an item with a result's index and attempts.
+func (f *failure) of(r *result) *host.ItemError {
+	return &host.ItemError{
+		Index: r.Index, Kind: f.Kind, Message: f.Message, Stack: f.Stack, Offset: f.Offset, Size: f.Size,
+		ExitCode: f.ExitCode, Signal: f.Signal, Stderr: f.Stderr, Attempts: r.Attempts,
+	}
+}

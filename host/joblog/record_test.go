@@ -1,0 +1,156 @@
+package joblog
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/parhost/parhost/host"
+)
+
+var sampleKey = keyOf([]byte("4"))
+
+func TestKeyIsTheFirstHalfOfTheSHA256(t *testing.T) {
+	got := appendRecord(nil, &head{key: sampleKey}, &result{Value: json.RawMessage("2")})
+	if want := []byte(`"item":"4b227777d4dd1fc61c6f884f48641d02"`); !bytes.Contains(got, want) { // printf 4 | sha256sum
+		t.Errorf("record of item 4: got %s, want %s in it", got, want)
+	}
+	if keyOf([]byte(" 4\t")) != sampleKey {
+		t.Error("white space around an item makes it another")
+	}
+}
+
+func TestRecordsAreExact(t *testing.T) {
+	for name, r := range map[string]result{
+		"number":              {Index: 7, Value: json.RawMessage("1.4142135623730951"), Worker: 3, PID: 4711, Attempts: 2, Wait: 91 * time.Microsecond, Run: 8 * time.Microsecond},
+		"number beyond any":   {Value: json.RawMessage("123456789012345678901234567890e400")},
+		"text":                {Value: json.RawMessage(`"a \u0000 \" , \"crc\":\"00000000\" <&> é 🌍"`)},
+		"text that is a tail": {Value: json.RawMessage(`"x","crc":"00000000"}`)},
+		"object":              {Value: json.RawMessage(`{"n":1,"item":"","a":[1,{}]}`)},
+		"null":                {Value: json.RawMessage(`null`)},
+		"nothing":             {},
+		"not one line":        {Value: json.RawMessage("{\n}\n")},
+		"not JSON":            {Value: json.RawMessage("\xff\x00\n\"")},
+		"large":               {Value: json.RawMessage(`"` + string(bytes.Repeat([]byte("x"), 1<<16)) + `"`)},
+		"error": {Index: 9, Attempts: 3, Err: &host.ItemError{
+			Index: 9, Kind: host.Crashed, Message: "exit status 3\n\"x\" <&>", Stack: "goroutine 1\n\tmain.go:1", Offset: 5, Size: 1 << 40,
+			ExitCode: -1, Signal: "SIGSEGV", Stderr: []string{"a", "", "\u2028"}, Attempts: 3,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := head{n: 1 << 40, key: sampleKey, occurrence: uint32(r.Index), index: int64(r.Index), failed: r.Err != nil}
+			line := appendRecord([]byte("before"), &want, &r)[len("before"):]
+			if n := bytes.IndexByte(line, '\n'); n != len(line)-1 {
+				t.Fatalf("line break at byte %d of %d", n, len(line))
+			}
+			if name != "not JSON" && name != "text that is a tail" && !json.Valid(line) {
+				t.Errorf("no JSON: %s", line)
+			}
+			h, got, ok := parseRecord(line[:len(line)-1])
+			if !ok {
+				t.Fatalf("cannot be read back: %s", line)
+			}
+			if h != want {
+				t.Errorf("head: got %+v, want %+v", h, want)
+			}
+			if diff := cmp.Diff(r, got); diff != "" {
+				t.Errorf("result (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAFlippedBitIsNoticed(t *testing.T) {
+	line := appendRecord(nil, &head{n: 17, key: sampleKey, occurrence: 3}, &result{Index: 4, Value: json.RawMessage("2")})
+	line = line[:len(line)-1]
+	for i := range line {
+		for bit := range 8 {
+			line[i] ^= 1 << bit
+			if _, r, ok := parseRecord(line); ok && line[i]|0x20 != line[i]^1<<bit|0x20 { // hexadecimal digits of either case
+				t.Errorf("bit %d of byte %d: read as %+v", bit, i, r)
+			}
+			line[i] ^= 1 << bit
+		}
+	}
+}
+
+func TestQueueKeepsItsOrderWhileItGrows(t *testing.T) {
+	var q queue[int]
+	pushed, popped := 0, 0
+	for round := range 200 {
+		for range round {
+			q.push(pushed)
+			pushed++
+		}
+		for range round / 2 {
+			if got := q.pop(); got != popped {
+				t.Fatalf("got %d, want %d", got, popped)
+			}
+			popped++
+		}
+		if q.size() != pushed-popped || q.size() > 0 && *q.at(popped) != popped {
+			t.Fatalf("got size %d and %d at the front, want %d and %d", q.size(), *q.at(popped), pushed-popped, popped)
+		}
+	}
+}
+
+// FuzzRecord feeds the parser lines with a right sum: those without one do not get far.
+func FuzzRecord(f *testing.F) {
+	for _, r := range []result{{Value: json.RawMessage("2")}, {Err: &host.ItemError{Kind: host.Failed}}, {Value: json.RawMessage("\n")}} {
+		line := appendRecord(nil, &head{key: sampleKey}, &r)
+		f.Add(line[:len(line)-sealBytes-1])
+	}
+	f.Add([]byte(`{"n":99999999999999999999999`))
+	f.Add([]byte(`{"joblog":1`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		line := seal(bytes.Clone(text), 0)
+		line = line[:len(line)-1]
+		parseHeader(line)
+		h, r, ok := parseRecord(line)
+		if !ok {
+			return
+		}
+		again := appendRecord(nil, &h, &r)
+		h2, r2, ok := parseRecord(again[:len(again)-1])
+		if diff := cmp.Diff(r, r2); !ok || h != h2 || diff != "" {
+			t.Errorf("%q: written and read again: %v, %+v, want %+v (-want +got):\n%s", line, ok, h2, h, diff)
+		}
+	})
+}
+
+func TestOccurrencesAreCounted(t *testing.T) {
+	s := newSeen()
+	key := func(i int) *digest { k := keyOf(strconv.AppendInt(nil, int64(i), 10)); return &k }
+	for i := range genItems + 10 { // 0 comes all the time, the others three times in a row
+		if got := s.count(key(0)); got != uint32(i) {
+			t.Fatalf("item 0: got %d, want %d", got, i)
+		}
+		if i > 0 {
+			if got := s.count(key((i + 2) / 3)); got != uint32((i+2)%3) {
+				t.Fatalf("item %d: got %d, want %d", (i+2)/3, got, (i+2)%3)
+			}
+		}
+	}
+}
+
+func TestOnlyWhatIsFarBackIsForgotten(t *testing.T) {
+	s := newSeen()
+	key := func(i int) *digest { k := keyOf(strconv.AppendInt(nil, int64(i), 10)); return &k }
+	for i := range 5 * genItems {
+		if got := s.count(key(i)); got != 0 {
+			t.Fatalf("item %d is new: got %d", i, got)
+		}
+		if back := i - genItems + 1000; back >= 0 && i%1000 == 0 { // of which these are some
+			if got := s.count(key(back)); got == 0 {
+				t.Fatalf("item %d came %d items before and is forgotten", back, i-back)
+			}
+		}
+	}
+	if got := s.count(key(0)); got != 0 {
+		t.Errorf("item 0 came %d items before: got %d; memory is not bounded", 5*genItems, got)
+	}
+}

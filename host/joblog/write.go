@@ -1,0 +1,98 @@
+package joblog
+
+import "time"
+
+// groupBytes of records are written at once, even if nobody waits for them yet.
+const groupBytes = 256 << 10
+
+// record notes down what became of an item, and returns where that will be. A negative number in h stands for a new one.
+func (j *Journal) record(h *head, r *result) int64 {
+	j.mu.Lock()
+	if h.n < 0 {
+		h.n = j.number
+		j.number++
+	}
+	at, before := j.size, len(j.pending)
+	j.pending = appendRecord(j.pending, h, r)
+	j.size += int64(len(j.pending) - before)
+	full := len(j.pending) >= groupBytes
+	j.mu.Unlock()
+	if full {
+		_ = j.flush() // whoever wants the results will hear of it
+	}
+	return at
+}
+
+// flush writes what has been recorded.
+func (j *Journal) flush() error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	j.mu.Lock()
+	group, at, err := j.pending, j.written, j.err
+	j.pending = j.spare[:0]
+	j.mu.Unlock()
+	if cap(group) <= 4*groupBytes { // more was for one large result
+		j.spare = group
+	} else {
+		j.spare = nil
+	}
+	if err != nil || len(group) == 0 {
+		return err
+	}
+	if _, err := j.file.WriteAt(group, at); err != nil {
+		_ = j.file.Truncate(at) // no half a record; if that fails too, the next Open does it
+		return j.fail(err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.written += int64(len(group))
+	j.flushed = time.Now()
+	return nil
+}
+
+// sync makes what has been recorded survive the end of the machine.
+func (j *Journal) sync() error {
+	if err := j.flush(); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	written, dirty := j.written, j.written != j.synced
+	j.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	if err := j.file.Sync(); err != nil {
+		return j.fail(err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.synced = written
+	return nil
+}
+
+// syncNowAndThen syncs until Close.
+func (j *Journal) syncNowAndThen() {
+	ticker := time.NewTicker(syncEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			_ = j.sync() // whoever wants results will hear of it
+		case <-j.stop:
+			return
+		}
+	}
+}
+
+// fail writes down why nothing can be written any more, and ends the stream under way. It returns the first such error.
+func (j *Journal) fail(err error) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err == nil {
+		j.err = &WriteError{j.config.Path, err}
+		if j.cancel != nil {
+			j.cancel(j.err)
+		}
+	}
+	return j.err
+}
