@@ -10,7 +10,8 @@ import (
 
 const (
 	terminateSignal = syscall.SIGTERM
-	orphanSignal    = syscall.SIGHUP // the host is gone
+	orphanSignal    = syscall.SIGHUP  // the host is gone
+	quitSignal      = syscall.SIGQUIT // all goroutines' stacks are wanted
 )
 
 func closeOnExec(fd int) { unix.CloseOnExec(fd) }

@@ -6,6 +6,7 @@ import "os"
 var (
 	terminateSignal = os.Kill
 	orphanSignal    = os.Kill
+	quitSignal      = os.Kill
 )
 
 func closeOnExec(int) {}

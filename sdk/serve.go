@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,7 @@ func serve(w *Workload) {
 	}))
 	s.arena, s.buffers = inherit(wire.EnvArena, arena.Map), inherit(wire.EnvBuffers, arena.MapBuffers)
 	s.link = openLink()
+	showStacks()
 	terminate := make(chan os.Signal, 2)
 	signal.Notify(terminate, terminateSignal)
 	go func() {
@@ -91,6 +93,20 @@ func serve(w *Workload) {
 	if s.orphaned.Load() {
 		killGroup() // a host that lives does so itself, when this process has ended
 	}
+}
+
+// showStacks makes SIGQUIT show all goroutines on stderr and end the process. So does Go itself, but it does not show one that runs
+// just then, and a host asks for just that: what an item does that does not end.
+func showStacks() {
+	quit := make(chan os.Signal, 1)
+	signal.Notify(quit, quitSignal)
+	go func() {
+		<-quit
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		fmt.Fprintf(os.Stderr, "SIGQUIT: quit\n\n%s\n", stacks)
+		os.Exit(2)
+	}()
 }
 
 // watchParent ends this process, and those that it started, when the host is gone: its end of a pipe then closes, whatever
