@@ -181,6 +181,16 @@ func (f *flow) wake() {
 
 // settle records what became of an item, and puts it in its place.
 func (f *flow) settle(r *result) {
+	full := f.place(r)
+	if full {
+		_ = f.journal.flush() // whoever wants the results will hear of it
+	}
+}
+
+// place is settle, and reports whether records should be written.
+func (f *flow) place(r *result) (full bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	h := f.back(r.Index)
 	index := int(h.index)
 	if r.Err != nil && r.Index != index {
@@ -190,11 +200,9 @@ func (f *flow) settle(r *result) {
 	r.Index = index
 	s := slot{at: -1, state: ready}
 	if r.Err == nil || r.Err.Kind != host.Canceled {
-		s.at = f.journal.record(&h, r)
+		s.at, full = f.journal.record(&h, r)
 	}
 	size := weight(r)
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	next := f.slots.size() == 0 || f.ordered && f.slots.first == index
 	if s.at >= 0 && !next && f.held+size > heldBytes {
 		s.state = filed
@@ -211,6 +219,7 @@ func (f *flow) settle(r *result) {
 			f.wake()
 		}
 	}
+	return full
 }
 
 // hold keeps a result in memory, and returns its place there. Called with mu held.
@@ -248,19 +257,19 @@ func weight(r *result) int {
 	return size
 }
 
-// back takes an item back from the workers, and returns how its record begins.
+// back takes an item back from the workers, and returns how its record begins. Called with mu held.
 func (f *flow) back(number int) head {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if number >= f.counted {
 		f.count()
 	}
 	item := f.sent.at(number)
 	item.back = true
 	h := head{n: -1, key: item.key, occurrence: item.occurrence, index: int64(item.index)}
-	if n, ok := f.again[number]; ok {
-		h.n = n
-		delete(f.again, number)
+	if len(f.again) > 0 {
+		if n, ok := f.again[number]; ok {
+			h.n = n
+			delete(f.again, number)
+		}
 	}
 	for f.sent.size() > 0 && f.sent.at(f.sent.first).back {
 		f.sent.pop()

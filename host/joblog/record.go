@@ -17,11 +17,11 @@ import (
 
 // A record is one line:
 //
-//	{"n":17,"item":"4b227777d4dd1fc61c6f884f48641d02","index":4,"worker":1,"pid":991,"attempts":1,"wait_us":90,"run_us":8,"value":2,"crc":"6a3d0c51"}
+//	{"n":17,"item":"4b227777d4dd1fc61c6f884f48641d02","index":4,"worker":1,"pid":991,"wait_us":90,"run_us":8,"value":2,"crc":"6a3d0c51"}
 //
 // n is the record's number. One that comes again, for an item that failed and was run again, takes the place of the earlier one. item is
 // the beginning of the SHA-256 of the item's text; behind it stands "occurrence" for an item that had come before, and says how often.
-// index is the item's place in the input of the run that wrote it. In place of "value" stands "error", or "value_base64" if the value is no JSON
+// index is the item's place in the input of the run that wrote it. "attempts" stands behind the pid if it was not one. In place of "value" stands "error", or "value_base64" if the value is no JSON
 // text on one line, as a workload of json.RawMessage may return on a goroutine. crc is CRC-32C (RFC 3720, appendix B.4) of all that
 // precedes its comma: a power cut may leave any bytes in what was not synced.
 
@@ -115,8 +115,10 @@ func appendRecord(dst []byte, h *head, r *result) []byte {
 	dst = strconv.AppendInt(dst, int64(r.Worker), 10)
 	dst = append(dst, `,"pid":`...)
 	dst = strconv.AppendInt(dst, int64(r.PID), 10)
-	dst = append(dst, `,"attempts":`...)
-	dst = strconv.AppendInt(dst, int64(r.Attempts), 10)
+	if r.Attempts != 1 {
+		dst = append(dst, `,"attempts":`...)
+		dst = strconv.AppendInt(dst, int64(r.Attempts), 10)
+	}
 	dst = append(dst, `,"wait_us":`...)
 	dst = strconv.AppendInt(dst, max(0, r.Wait.Microseconds()), 10)
 	dst = append(dst, `,"run_us":`...)
@@ -214,7 +216,10 @@ func parseHead(line []byte) (h head, r result, p parser, ok bool) {
 	h.index = p.number(`,"index":`)
 	r.Worker = int(p.number(`,"worker":`))
 	r.PID = int(p.number(`,"pid":`))
-	r.Attempts = int(p.number(`,"attempts":`))
+	r.Attempts = 1
+	if p.begins(`,"attempts":`) {
+		r.Attempts = int(p.number(`,"attempts":`))
+	}
 	r.Wait = micros(p.number(`,"wait_us":`))
 	r.Run = micros(p.number(`,"run_us":`))
 	r.Index = int(h.index)

@@ -57,7 +57,10 @@ func (s *seen) count(key *digest) uint32 {
 // touch brings what count will look at into the processor's caches. From several keys that takes hardly longer than from one.
 func (s *seen) touch(key *digest) {
 	at := binary.LittleEndian.Uint64(key[:]) % genSlots
-	s.touched += s.young.slots[at] + s.old.slots[at]
+	s.touched += s.young.slots[at]
+	if s.old.used > 0 {
+		s.touched += s.old.slots[at]
+	}
 }
 
 // find returns the slot of a key, or the free one where it belongs.

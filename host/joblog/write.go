@@ -5,9 +5,11 @@ import "time"
 // groupBytes of records are written at once, even if nobody waits for them yet.
 const groupBytes = 256 << 10
 
-// record notes down what became of an item, and returns where that will be. A negative number in h stands for a new one.
-func (j *Journal) record(h *head, r *result) int64 {
+// record notes down what became of an item, and returns where that will be, and whether it is time to write what has gathered. A
+// negative number in h stands for a new one.
+func (j *Journal) record(h *head, r *result) (at int64, full bool) {
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	if h.n < 0 {
 		h.n = j.number
 		j.number++
@@ -15,12 +17,7 @@ func (j *Journal) record(h *head, r *result) int64 {
 	at, before := j.size, len(j.pending)
 	j.pending = appendRecord(j.pending, h, r)
 	j.size += int64(len(j.pending) - before)
-	full := len(j.pending) >= groupBytes
-	j.mu.Unlock()
-	if full {
-		_ = j.flush() // whoever wants the results will hear of it
-	}
-	return at
+	return at, len(j.pending) >= groupBytes
 }
 
 // flush writes what has been recorded.
