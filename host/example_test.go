@@ -54,7 +54,13 @@ func ExampleDo() {
 }
 
 func ExampleNewBuffer() {
-	pool, err := host.Open(context.Background(), host.Config{Workload: total, Mode: host.Goroutine, Workers: 2})
+	add := sdk.Func("add", func(_ context.Context, numbers []float64) (sum float64, err error) {
+		for _, x := range numbers {
+			sum += x
+		}
+		return sum, nil
+	})
+	pool, err := host.Open(context.Background(), host.Config{Workload: add, Mode: host.Goroutine, Workers: 2})
 	if err != nil {
 		panic(err)
 	}
