@@ -42,10 +42,10 @@ func jump(workers int) []int64 {
 
 // inputs are item times that batches have to suit.
 //
-// Nothing can help a run whose longest item begins last. So each worker has two seconds to do, of which the longest of the items that
-// are drawn takes a fiftieth.
+// Nothing can help a run whose longest item begins last. So each worker has three seconds to do, of which the longest of the items that
+// are drawn takes less than a fiftieth.
 func inputs(workers int) map[string][]int64 {
-	const busy, most = 4 * time.Second, float64(40 * time.Millisecond)
+	const busy, most = 3 * time.Second, float64(40 * time.Millisecond)
 	unit := 50 * time.Microsecond
 	if workers > 8 {
 		unit *= 4 // or there would be too many to be simulated in a moment
