@@ -128,17 +128,26 @@ func TestAnEagerPoolTellsWhyWorkersDidNotStart(t *testing.T) {
 	}
 }
 
-func TestClosingAnEagerPoolEndsTheWorkersThatStart(t *testing.T) {
-	for _, mode := range []host.Mode{host.Process, host.Goroutine} {
-		t.Run(string(mode), func(t *testing.T) {
-			said := make(words, 100)
-			p, _ := openTurnstile(t, host.Config{Mode: mode, Logger: hclog.New(&hclog.LoggerOptions{Output: said, Level: hclog.Warn})})
-			within(t, "Close", 5*time.Second, func() { p.Close() })
-			select {
-			case line := <-said:
-				t.Errorf("got the word %q, want none: nothing has failed", line)
-			default:
-			}
-		})
+func TestWhoEndsAnEagerPoolDoesNotWaitForWorkersThatStart(t *testing.T) {
+	for how, end := range map[string]func(p *host.Pool) error{
+		"Close":    (*host.Pool).Close,
+		"Shutdown": func(p *host.Pool) error { return p.Shutdown(t.Context()) },
+	} {
+		for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+			t.Run(how+"/"+string(mode), func(t *testing.T) {
+				said := make(words, 100)
+				p, _ := openTurnstile(t, host.Config{Mode: mode, Logger: hclog.New(&hclog.LoggerOptions{Output: said, Level: hclog.Warn})})
+				within(t, how, 5*time.Second, func() {
+					if err := end(p); err != nil {
+						t.Errorf("%s: got the error %v", how, err)
+					}
+				})
+				select {
+				case line := <-said:
+					t.Errorf("got the word %q, want none: nothing has failed", line)
+				default:
+				}
+			})
+		}
 	}
 }

@@ -22,10 +22,11 @@ type Pool struct {
 	described sync.Once
 	manifest  Manifest
 
-	kill   context.CancelFunc // ends the workers at once
-	killed <-chan struct{}    // closed by kill
-	stop   chan struct{}      // closed when no more work is taken
-	once   sync.Once          // closes stop
+	giveUp context.CancelCauseFunc // ends the first starts of workers that are not ready yet
+	kill   context.CancelFunc      // ends the workers at once
+	killed <-chan struct{}         // closed by kill
+	stop   chan struct{}           // closed when no more work is taken
+	once   sync.Once               // closes stop
 	slots  sync.WaitGroup
 	ended  chan struct{} // closed when nothing of the pool is left
 
@@ -66,6 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	// Workers that are still to come when Open returns have nothing to do with its context any more.
 	opening, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	p.giveUp = giveUp
 	defer context.AfterFunc(ctx, func() { giveUp(context.Cause(ctx)) })()
 	p.lender.limit = cfg.Workers
 	slots := cfg.Workers + cfg.Standby
@@ -91,7 +93,6 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	go func() {
 		p.slots.Wait()
-		giveUp(nil)
 		if p.launcher != nil {
 			p.launcher.close()
 		}
@@ -171,11 +172,12 @@ func (p *Pool) Close() error {
 	return nil
 }
 
-// refuse takes no more work, for the reason err.
+// refuse takes no more work, for the reason err. Who has not begun to work is not waited for.
 func (p *Pool) refuse(err error) {
 	p.lender.close(err)
 	p.buffers.refuse()
 	p.once.Do(func() { close(p.stop) })
+	p.giveUp(err)
 }
 
 // depth is how many batches may be lent to one worker at once, given how many may be for each of its threads.
