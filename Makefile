@@ -92,7 +92,7 @@ kill-loop:
 BENCH ?=
 bench:
 	bench/peers/setup
-	go build -o .bin/bench/bench ./bench
+	CGO_ENABLED=0 go build -o .bin/bench/bench ./bench
 	.bin/bench/bench -out bench $(BENCH)
 
 # The layers one by one. BASE is the output of an earlier run, kept under another name, to compare with.

@@ -50,7 +50,9 @@ func (l *lab) set(ctx context.Context, tools string) error {
 	for path, pkg := range map[*string]string{&l.parhost: "cmd/parhost", &l.echo: "bench/echo", &l.sqrt: "plugins/sqrt/parhost-plugin-sqrt"} {
 		// Each in a folder of its own: a plugin beside the command would take the place of the workload linked in.
 		*path = filepath.Join(l.dir, "bin", filepath.Base(pkg), filepath.Base(pkg)) + exeSuffix
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", *path, "github.com/parhost/parhost/"+pkg).CombinedOutput(); err != nil {
+		build := exec.CommandContext(ctx, "go", "build", "-o", *path, "github.com/parhost/parhost/"+pkg)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the README says
+		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 		}
 	}
