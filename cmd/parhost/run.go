@@ -46,8 +46,17 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 			"--mode %s runs a workload inside parhost itself, and %s is an executable", cfg.Mode, cfg.Plugin)
 	}
 	r := &itemRun{streams: s, options: o, policy: policy, tally: newTally()}
-	cfg.Observer, cfg.Eager = r.tally, true
+	cfg.Observer, cfg.Eager = r.tally, o.many(poolWorkers(cfg))
 	return r.run(ctx, cfg)
+}
+
+// many reports whether there are more items than workers, as far as that can be known before the plugin is asked for its examples. A few
+// items wait until all workers are ready: who asks for eight processes for eight items wants to see eight at work.
+func (o *options) many(workers int) bool {
+	if o.input != "" || o.span != "" {
+		return true
+	}
+	return len(o.items)*max(1, o.repeat) > workers
 }
 
 // itemRun is one run of items.
