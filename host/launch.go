@@ -153,7 +153,7 @@ func (l *launcher) launch(ctx context.Context, number int) (*process, error) {
 // connect starts worker number and returns it described, before its set-up. On an error nothing of it is left.
 func (l *launcher) connect(ctx context.Context, number int) (_ *process, err error) {
 	p := &process{
-		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms,
+		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})
@@ -178,7 +178,6 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 		cancel()
 	}()
 	p.client = l.client(p.child)
-	l.ooms.look()
 	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
 	stop := context.AfterFunc(start, p.child.kill)
 	defer stop()

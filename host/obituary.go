@@ -100,7 +100,7 @@ func (p *process) obituary(cause error) {
 		l.kind, l.message = f.kind, f.message
 	case outOfMemory(l.stderr):
 		l.kind = wire.OutOfMemory
-	case signal == "SIGKILL" && p.ooms.claim():
+	case signal == "SIGKILL" && p.ooms.claim(p.oomsBefore):
 		l.kind, l.message = wire.OutOfMemory, "process was killed by the kernel: out of memory"
 	case slices.Contains(foreignSignals, signal):
 		l.outside = true

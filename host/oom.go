@@ -7,27 +7,22 @@ import (
 )
 
 // oomWatch tells whether a process that was killed was killed by the kernel, for want of memory. The kernel counts such deaths, but
-// does not say whose they were: one that happened since a worker was last started or last died is taken to be the worker's.
+// does not say whose they were: one that happened since a worker was started, and that no other worker's death accounts for, is taken to
+// be the worker's.
 type oomWatch struct {
-	mu   sync.Mutex
-	seen int64
+	mu      sync.Mutex
+	claimed int64 // deaths, as the kernel counts them, up to the last that was a worker's
 }
 
-// look forgets the deaths so far.
-func (w *oomWatch) look() {
+// claim reports whether there is a death that nobody has claimed yet, given how many there were when the worker was started.
+func (w *oomWatch) claim(before int64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.seen = oomKills()
-}
-
-// claim reports whether there is a death that nobody has claimed yet, and claims it.
-func (w *oomWatch) claim() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if oomKills() <= w.seen {
+	next := max(before, w.claimed) + 1
+	if oomKills() < next {
 		return false
 	}
-	w.seen++
+	w.claimed = next
 	return true
 }
 

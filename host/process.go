@@ -22,23 +22,24 @@ import (
 
 // process is a worker that is a plugin process, spoken to over one stream for all its life.
 type process struct {
-	number   int
-	cfg      *Config
-	logger   hclog.Logger
-	child    *child
-	client   *plugin.Client
-	service  workerpb.WorkerServiceClient
-	manifest *workerpb.Manifest
-	threads  int
-	items    atomic.Int64
-	ooms     *oomWatch
-	shelf    *shelf     // nil where there is no arena
-	shared   bool       // the worker has mapped it
-	link     *link.Link // nil where there is none
-	buffers  *buffers
-	looks    bool // the worker has mapped them
+	number     int
+	cfg        *Config
+	logger     hclog.Logger
+	child      *child
+	client     *plugin.Client
+	service    workerpb.WorkerServiceClient
+	manifest   *workerpb.Manifest
+	threads    int
+	items      atomic.Int64
+	ooms       *oomWatch
+	oomsBefore int64      // deaths for want of memory before it was started
+	shelf      *shelf     // nil where there is no arena
+	shared     bool       // the worker has mapped it
+	link       *link.Link // nil where there is none
+	buffers    *buffers
+	looks      bool // the worker has mapped them
 
-	stream conversation
+	stream link.Conversation
 	linked *link.Client       // the same, if the worker uses the link
 	cancel context.CancelFunc // of the stream
 	send   turn               // a stream takes one Send at a time
@@ -58,18 +59,6 @@ type process struct {
 }
 
 var _ worker = (*process)(nil)
-
-// conversation carries messages to the worker and back: gRPC's, or past it the link's.
-type conversation interface {
-	Send(*workerpb.WorkRequest) error
-	Recv() (*workerpb.WorkResponse, error)
-	CloseSend() error
-}
-
-var (
-	_ conversation = workerpb.WorkerService_WorkClient(nil)
-	_ conversation = (*link.Client)(nil)
-)
 
 // call is a batch on its way, from being sent to its last results.
 type call struct {

@@ -135,6 +135,11 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		for {
 			hoard = append(hoard, bytes.Repeat([]byte{byte(len(hoard))}, 64<<20))
 		}
+	case "hoard": // until somebody ends it
+		var hoard [][]byte
+		for {
+			hoard = append(hoard, bytes.Repeat([]byte{byte(len(hoard))}, 8<<20))
+		}
 	case "once": // dies the first time, by the file that it leaves
 		if _, err := os.Stat(o.S); err == nil {
 			return "again", nil

@@ -30,7 +30,7 @@ type Worker struct {
 // ends the stream.
 type Stream struct {
 	worker     *Worker
-	stream     conversation
+	stream     link.Conversation
 	cancel     context.CancelFunc
 	resultKind string
 	buffers    bool // the worker says that it has mapped them
@@ -44,18 +44,6 @@ type Stream struct {
 
 	ended chan struct{} // closed when err is final: io.EOF if the worker ended the stream as it should
 }
-
-// conversation carries messages to the worker and back: gRPC's stream, or past it the link's.
-type conversation interface {
-	Send(*workerpb.WorkRequest) error
-	Recv() (*workerpb.WorkResponse, error)
-	CloseSend() error
-}
-
-var (
-	_ conversation = workerpb.WorkerService_WorkClient(nil)
-	_ conversation = (*link.Client)(nil)
-)
 
 // Order is a batch to be run.
 type Order struct {

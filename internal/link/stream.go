@@ -10,6 +10,18 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
+// Conversation carries messages to a worker and back: gRPC's stream, or past it the link's.
+type Conversation interface {
+	Send(*workerpb.WorkRequest) error
+	Recv() (*workerpb.WorkResponse, error)
+	CloseSend() error
+}
+
+var (
+	_ Conversation = workerpb.WorkerService_WorkClient(nil)
+	_ Conversation = (*Client)(nil)
+)
+
 // Client is the host's end of a Work stream whose messages go over a link. The stream itself is left to say how it ends.
 type Client struct {
 	workerpb.WorkerService_WorkClient
