@@ -45,8 +45,10 @@ type sizer struct {
 	limit    int           // items of a batch
 	parallel int           // batches that run at once
 	tail     time.Duration // that a batch takes at least, if there is no need for a smaller one
+	cold     bool          // nothing was known of the items at the beginning
 
-	mu sync.Mutex
+	mu  sync.Mutex
+	cut int // batches sized
 	pace
 }
 
@@ -96,7 +98,8 @@ func (s *sizer) size(left int) int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.largest == 0 {
+	s.cut++
+	if s.largest == 0 || s.cold && s.cut <= s.parallel { // so that each worker has had an item before one gets several
 		return 1
 	}
 	n := s.most.fit(batchTime)
@@ -180,6 +183,7 @@ func (l *lore) begin(s *sizer) {
 	if l.pace.item() < float64(batchTime/growth) {
 		s.pace = l.pace
 	}
+	s.cold = s.largest == 0
 }
 
 // end learns from a sizer whose run is over. Single items have nothing to teach: their time is mostly that of looking at it.

@@ -371,3 +371,22 @@ func TestShortenKeepsBothEnds(t *testing.T) {
 		t.Errorf("got %q, want at most 30 runes with both ends and no escape", got)
 	}
 }
+
+// Who asks for eight processes for eight items wants to see eight at work.
+func TestFewItemsRunOnAsManyProcesses(t *testing.T) {
+	code, stdout, stderr := call(t, nil, "-p", "reduce", "--procs", "8", "-o", "jsonl")
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	pids := map[int]bool{}
+	for line := range strings.Lines(stdout) {
+		var record struct{ PID int }
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			t.Fatal(err)
+		}
+		pids[record.PID] = true
+	}
+	if len(pids) != 8 {
+		t.Errorf("the 8 examples of reduce on 8 processes: got %d different ones in\n%s", len(pids), stdout)
+	}
+}
