@@ -14,7 +14,6 @@ import (
 // they travel as JSON.
 func Map[In, Out any](ctx context.Context, p *Pool, items []In) ([]Out, error) {
 	r, ctx := newRun[In, Out](ctx, p, true)
-	r.lighten()
 	r.feedSlice(items)
 	r.start(ctx)
 	failed := &MapError{Items: len(items)}
@@ -56,7 +55,6 @@ func Unordered[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In]) it
 func stream[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In], ordered bool) iter.Seq2[Result[Out], error] {
 	return func(yield func(Result[Out], error) bool) {
 		r, ctx := newRun[In, Out](ctx, p, ordered)
-		r.lighten()
 		r.feed(items)
 		r.start(ctx)
 		wanted := true

@@ -73,6 +73,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		in, out := p.cfg.Workload.Core().Types()
 		r.native = in == reflect.TypeFor[In]() && out == reflect.TypeFor[Out]()
 	}
+	r.lighten()
 	p.lore.begin(&r.sizer)
 	ctx, r.end = context.WithCancelCause(ctx)
 	return r, ctx
