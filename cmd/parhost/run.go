@@ -102,7 +102,11 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	starting, stop := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, interrupts...)
-	defer signal.Stop(signals)
+	defer func() {
+		if code, _ := exitCode(err); code != exitInterrupted { // what was interrupted has only its exit left, which one signal more must not change
+			signal.Stop(signals)
+		}
+	}()
 	early := make(chan struct{})
 	go func() {
 		select {
