@@ -133,9 +133,44 @@ func (r *running[In, Out]) segment() {
 		r.leaving = true
 	}()
 	for r.more() {
-		r.item()
+		if r.plain() {
+			r.sprint()
+		}
+		if r.more() {
+			r.item()
+		}
 	}
 	over = true
+}
+
+// plain reports whether the items that come next lie ready as Go values, are not timed and have no limit: there is nothing to do for
+// each but to show it, call the workload, and put the result in its place.
+func (r *running[In, Out]) plain() bool {
+	j := r.job
+	return r.src.decode == nil && r.dst.encode == nil && !j.Timed && j.Timeout == 0 && j.call == r.call
+}
+
+// sprint runs plain items, until it is time to look at the clock, one fails or has looked at its context, or something has been
+// canceled. It does what item does, in a third of the time for an item that does nothing.
+func (r *running[In, Out]) sprint() {
+	j, call, one, place := r.job, r.call, r.one, r.running
+	in, out := r.src.native[r.src.at:], r.dst.native[r.dst.fill:]
+	n := min(clockEvery-1-r.k%clockEvery, j.Count-1-r.k) // the last ones of a stretch and of the job are for item
+	for i := range n {
+		place.Item.Store(uint64(r.k))
+		if j.interrupted.Load() || i > 0 && !r.more() { // in this order, see Cancel
+			return
+		}
+		r.src.at++
+		v, err := one(call, in[i])
+		if err != nil || call.used.Load() {
+			r.settle(v, r.leave(err))
+			return
+		}
+		out[i] = v
+		r.dst.fill++
+		r.k++
+	}
 }
 
 // item runs the next item.

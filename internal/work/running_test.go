@@ -75,6 +75,35 @@ func TestAnErrorFailsItsItemAlone(t *testing.T) {
 	})
 }
 
+// Items that are not timed take a shorter way, which they leave for errors and for looks at the context.
+func TestPlainItemsEndLikeTimedOnes(t *testing.T) {
+	c := one(func(ctx context.Context, x float64) (float64, error) {
+		switch int(x) % 31 {
+		case 3, 4, 30:
+			return x, fmt.Errorf("no %v", x)
+		case 5:
+			ctx.Done()
+		case 7:
+			return x, ctx.Err()
+		case 8:
+			return x, fmt.Errorf("read: %w", &BadItemError{errors.New("eight")})
+		}
+		return -x, nil
+	})
+	inFormats(t, func(t *testing.T, f Format) {
+		for _, n := range []int{2, 64, 65, 500} {
+			plain := runJob[float64, float64](t, c, f, upTo(n), nil)
+			timed := runJob[float64, float64](t, c, f, upTo(n), func(j *Job) { j.Timed = true })
+			if diff := cmp.Diff(timed.values, plain.values); diff != "" {
+				t.Errorf("results of %d items (-timed +plain):\n%s", n, diff)
+			}
+			if diff := cmp.Diff(timed.errs, plain.errs); diff != "" {
+				t.Errorf("errors of %d items (-timed +plain):\n%s", n, diff)
+			}
+		}
+	})
+}
+
 // A panic leaves the workload in a state that nobody knows: the rest of the batch goes elsewhere.
 func TestAPanicEndsTheJobAfterItsItem(t *testing.T) {
 	for name, f := range map[string]func(){

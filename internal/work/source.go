@@ -10,6 +10,7 @@ import (
 // source gives out the items of a job in order.
 type source[In any] struct {
 	native []In // set for Go values and for fixed kinds
+	at     int  // the next of them
 	column wire.Column
 	spread [][]byte // instead of the column
 	decode func([]byte) (In, error)
@@ -41,8 +42,8 @@ func openSource[In any](c *wire.Codec[In], j *Job) (s source[In], err error) {
 // next returns the next item, or why it is none.
 func (s *source[In]) next() (v In, e *wire.ItemError) {
 	if s.decode == nil {
-		v = s.native[0]
-		s.native = s.native[1:]
+		v = s.native[s.at]
+		s.at++
 		return v, nil
 	}
 	return s.decodeNext()
