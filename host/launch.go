@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -34,6 +35,7 @@ type launcher struct {
 	sockets string   // a private folder
 	lock    *os.File // says that it is in use
 	spawner *spawner
+	turns   chan struct{} // taken by processes that are starting
 	ooms    oomWatch
 	alive   [2]*os.File // a pipe whose writing end closes when the host is gone
 }
@@ -64,6 +66,7 @@ func openLauncher(cfg *Config, buffers *buffers) (*launcher, error) {
 	}
 	l.alive = [2]*os.File{r, w}
 	l.spawner = newSpawner()
+	l.turns = make(chan struct{}, runtime.GOMAXPROCS(0))
 	return l, nil
 }
 
@@ -138,6 +141,26 @@ func environment(cfg *Config) []string {
 	return append(env, cfg.Env...)
 }
 
+// Processes that start all at once are ready all at once, and late. One at a time for each CPU keeps it busy, and the first ones run
+// items while the last ones start. One that takes longer than startTurn waits for something else than the CPU.
+const startTurn = 100 * time.Millisecond
+
+// takeTurn waits for the turn to start a process, and returns what ends it.
+func (l *launcher) takeTurn(ctx context.Context) (end func(), err error) {
+	select {
+	case l.turns <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	var once sync.Once
+	give := func() { once.Do(func() { <-l.turns }) }
+	late := time.AfterFunc(startTurn, give)
+	return func() {
+		late.Stop()
+		give()
+	}, nil
+}
+
 // launch starts worker number and returns it ready for items. On an error nothing of it is left.
 func (l *launcher) launch(ctx context.Context, number int) (*process, error) {
 	p, err := l.connect(ctx, number)
@@ -166,6 +189,11 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 		}
 	}
 	stage := "exec"
+	end, err := l.takeTurn(ctx)
+	if err != nil {
+		return nil, p.stillborn(ctx, stage, err)
+	}
+	defer end()
 	late := fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout)
 	start, cancel := context.WithTimeoutCause(ctx, l.cfg.StartTimeout, late)
 	defer func() {
