@@ -57,6 +57,7 @@ cross:
 # -count=1, because go test cannot see that a program has changed which a test builds and starts, or asks go list about.
 test:
 	go test -race -count=1 ./...
+	go test -count=1 -run WithoutMemory ./host # the race detector has its own ways with memory
 
 tools: $(STAMPS)
 

@@ -41,14 +41,14 @@ const windowTime = batchTime
 // Near the end of an input of known length a batch is at most its share of half of what is left (guided self-scheduling,
 // Polychronopoulos and Kuck 1987), so that no worker is left with a large one alone.
 type sizer struct {
-	fixed    int           // set by the user; 0 means measured
-	limit    int           // items of a batch
+	fixed int  // set by the user; 0 means measured
+	limit int  // items of a batch
+	cold  bool // nothing was known of the items at the beginning
+
+	mu       sync.Mutex
 	parallel int           // batches that run at once
 	tail     time.Duration // that a batch takes at least, if there is no need for a smaller one
-	cold     bool          // nothing was known of the items at the beginning
-
-	mu  sync.Mutex
-	cut int // batches sized
+	cut      int           // batches sized
 	pace
 }
 
@@ -57,8 +57,18 @@ func newSizer(cfg *Config, parallel int) sizer {
 	if cfg.MaxItems > 0 { // that a worker may run in its life
 		limit = min(limit, cfg.MaxItems)
 	}
-	crowd := max(1, parallel/runtime.GOMAXPROCS(0))
-	return sizer{fixed: cfg.Batch, limit: limit, parallel: parallel, tail: tailTime * time.Duration(crowd)}
+	return sizer{fixed: cfg.Batch, limit: limit, parallel: parallel, tail: tailOf(parallel)}
+}
+
+// widen says how many batches run at once from now on.
+func (s *sizer) widen(parallel int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parallel, s.tail = parallel, tailOf(parallel)
+}
+
+func tailOf(parallel int) time.Duration {
+	return tailTime * time.Duration(max(1, parallel/runtime.GOMAXPROCS(0)))
 }
 
 // pace is the time that items take.

@@ -58,7 +58,7 @@ func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
 	}
 	b.spans = append(b.spans, s)
 	e := &ItemError{Kind: l.kind, Message: l.message, ExitCode: l.exitCode, Signal: l.signal, Stderr: l.stderr, Dump: l.dump, Usage: l.usage}
-	if !r.retry(b, at, e, l.outside && !b.spared[at]) {
+	if !r.retry(b, at, e, l.outside && !b.tried[at].spared) {
 		if l.outside && !r.mayRepeat() {
 			e.Message += "; not begun again, because the plugin does not say that it is idempotent"
 		}
@@ -89,26 +89,27 @@ func (r *run[In, Out]) finish(b *block[In, Out]) {
 
 // retry schedules another attempt of an item, if it is due one; spare gives it one more, once. Called with mu held.
 func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool) bool {
-	p := r.pool
+	p, t := r.pool, b.tried[at]
 	switch {
 	case e.Kind != Crashed && e.Kind != Timeout && e.Kind != OutOfMemory:
 		return false
 	case !r.mayRepeat():
 		return false
 	case spare:
-		b.spare(at)
-	case b.blamed[at] >= p.cfg.Retries+b.extra(at):
+		t.spared = true
+	case !t.due(e.Kind, &p.cfg):
 		return false
 	}
-	if b.blamed == nil {
-		b.blamed = map[int]int{}
+	t.all++
+	if e.Kind == OutOfMemory {
+		t.memory++
 	}
-	b.blamed[at]++
-	e.Index, e.Attempts = b.first+at, b.blamed[at]
+	b.again(at, t)
+	e.Index, e.Attempts = b.first+at, t.all
 	delays := backoff.NewExponentialBackOff()
 	delays.InitialInterval, delays.MaxInterval = 20*time.Millisecond, 10*time.Second
 	var delay time.Duration
-	for range b.blamed[at] {
+	for range t.all {
 		delay = delays.NextBackOff()
 	}
 	r.active++
@@ -125,7 +126,7 @@ func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool
 
 // finalize writes down an item's last error. Called with mu held.
 func (r *run[In, Out]) finalize(b *block[In, Out], at int, e *ItemError) {
-	e.Index, e.Attempts = b.first+at, 1+b.blamed[at]
+	e.Index, e.Attempts = b.first+at, 1+b.tried[at].all
 	if b.errs == nil {
 		b.errs = map[int]*ItemError{}
 	}

@@ -19,25 +19,36 @@ type block[In, Out any] struct {
 	bytes  int             // the same and those of the results so far
 	left   int             // items without an outcome
 	errs   map[int]*ItemError
-	blamed map[int]int  // how often an item was begun in vain
-	spared map[int]bool // items that were begun once more because somebody else may have ended their worker
-	spans  []span       // who ran what
+	tried  map[int]tries // items that were begun in vain
+	spans  []span        // who ran what
 }
 
-// spare gives an item an attempt that is not counted.
-func (b *block[In, Out]) spare(at int) {
-	if b.spared == nil {
-		b.spared = map[int]bool{}
-	}
-	b.spared[at] = true
+// tries is how often an item was begun in vain.
+type tries struct {
+	all    int
+	memory int  // of which it ran out of memory
+	spared bool // one is not counted, because somebody else may have ended its worker
 }
 
-// extra is how many attempts of an item are not counted.
-func (b *block[In, Out]) extra(at int) int {
-	if b.spared[at] {
-		return 1
+// due reports whether an item that has just failed is due another attempt. The two counts are apart: what needs more memory than there
+// is will need it again, while many things can end a worker.
+func (t tries) due(kind Kind, cfg *Config) bool {
+	if kind == OutOfMemory {
+		return t.memory < cfg.MemoryRetries
 	}
-	return 0
+	counted := t.all - t.memory
+	if t.spared {
+		counted--
+	}
+	return counted < cfg.Retries
+}
+
+// again writes down one attempt more of an item.
+func (b *block[In, Out]) again(at int, t tries) {
+	if b.tried == nil {
+		b.tried = map[int]tries{}
+	}
+	b.tried[at] = t
 }
 
 // split cuts off what begins at a place, and returns it. No item there has an outcome, and no task.
@@ -49,19 +60,10 @@ func (b *block[In, Out]) split(at int, weigh func(In) int) *block[In, Out] {
 	b.weight -= rest.weight
 	b.bytes -= rest.bytes
 	b.left -= rest.left
-	for place, times := range b.blamed {
+	for place, t := range b.tried {
 		if place >= at {
-			if rest.blamed == nil {
-				rest.blamed = map[int]int{}
-			}
-			rest.blamed[place-at] = times
-			delete(b.blamed, place)
-		}
-	}
-	for place := range b.spared {
-		if place >= at {
-			rest.spare(place - at)
-			delete(b.spared, place)
+			rest.again(place-at, t)
+			delete(b.tried, place)
 		}
 	}
 	return rest
@@ -154,8 +156,8 @@ func (b *block[In, Out]) results(yield func(Result[Out]) bool) bool {
 				r.Run = min(time.Duration(min(s.itemNS[i-s.from], math.MaxInt64)), s.run) // a worker may say anything
 			}
 		}
-		if b.blamed != nil {
-			r.Attempts += b.blamed[i]
+		if b.tried != nil {
+			r.Attempts += b.tried[i].all
 		}
 		if b.errs != nil {
 			r.Err = b.errs[i]

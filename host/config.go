@@ -38,6 +38,9 @@ type Config struct {
 	// Workers is their number: from 1, or by joblib's rule -1 for one per CPU and -2 for all CPUs but one. Default -1.
 	// Sequential always has one.
 	Workers int
+	// MinWorkers lets the pool size itself: it begins with so many workers, gets more, up to Workers, while batches wait for one, and lets
+	// those go that have been idle for MaxIdle, then 10 s by default. Default 0: the pool always has Workers.
+	MinWorkers int
 	// Eager lets [Open] return as soon as one worker is ready. The others join in while items run; what keeps one from starting is
 	// logged. Default: Open waits for all.
 	Eager bool
@@ -79,6 +82,9 @@ type Config struct {
 	// Retries is how often an item is begun again after a crash, a timeout or running out of memory, if the manifest says
 	// Idempotent. Default 0.
 	Retries int
+	// MemoryRetries is how often an item is begun again after it ran out of memory, which is not counted among the Retries. -1: never.
+	// Default: as Retries.
+	MemoryRetries int
 	// RetryAlways retries items of workloads that are not idempotent too.
 	RetryAlways bool
 
@@ -86,6 +92,7 @@ type Config struct {
 	MaxItems int           // items run
 	MaxAge   time.Duration // since its start
 	MaxRSS   int64         // resident bytes that are its own, looked at once a second
+	MaxIdle  time.Duration // with nothing to run, after it has run something; looked at once a second
 
 	Logger   hclog.Logger // gets the pool's own words and the workloads'. Default: discards
 	Observer Observer     // sees every event of the pool. Default: none
@@ -114,6 +121,7 @@ func (c Config) withDefaults() (Config, error) {
 		name  string
 		value int64
 	}{
+		{"MinWorkers", int64(c.MinWorkers)},
 		{"Standby", int64(c.Standby)},
 		{"Threads", int64(c.Threads)},
 		{"Batch", int64(c.Batch)},
@@ -128,11 +136,18 @@ func (c Config) withDefaults() (Config, error) {
 		{"Retries", int64(c.Retries)},
 		{"MaxItems", int64(c.MaxItems)},
 		{"MaxAge", int64(c.MaxAge)},
+		{"MaxIdle", int64(c.MaxIdle)},
 		{"MaxRSS", c.MaxRSS},
 	} {
 		if f.value < 0 {
 			return c, &ConfigError{f.name, fmt.Sprintf("%d is negative", f.value)}
 		}
+	}
+	if c.MemoryRetries < -1 {
+		return c, &ConfigError{"MemoryRetries", fmt.Sprintf("%d is less than -1, which is never", c.MemoryRetries)}
+	}
+	if c.MinWorkers > workers {
+		return c, &ConfigError{"MinWorkers", fmt.Sprintf("%d is more than the %d that Workers allows", c.MinWorkers, workers)}
 	}
 	if c.Standby > 0 && c.Mode != Process {
 		return c, &ConfigError{"Standby", fmt.Sprintf("only processes stand by, and the mode is %s", c.Mode)}
@@ -142,7 +157,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Workers = workers
 	if c.Mode == Sequential {
-		c.Workers, c.Window = 1, 1
+		c.Workers, c.Window, c.MinWorkers = 1, 1, 0
+	}
+	if c.MinWorkers > 0 {
+		fill(&c.MaxIdle, 10*time.Second)
 	}
 	if c.Plugin == "" {
 		c.Plugin = c.Workload.Manifest().Name
@@ -153,6 +171,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Observer == nil {
 		c.Observer = ignore{}
 	}
+	fill(&c.MemoryRetries, c.Retries)
 	fill(&c.Window, 2)
 	fill(&c.StartTimeout, 10*time.Second)
 	fill(&c.SetupTimeout, 5*time.Minute)

@@ -32,6 +32,13 @@ func TestHammer(t *testing.T) {
 				}
 			})
 		}
+		if p.Workers()[0].Mode != host.Sequential {
+			hands.Go(func() {
+				for tick := time.NewTicker(20 * time.Millisecond); !isClosed(stop); <-tick.C {
+					_ = p.Resize(1 + rand.IntN(4)) // it may be closed
+				}
+			})
+		}
 		if process {
 			hands.Go(func() {
 				for tick := time.NewTicker(50 * time.Millisecond); !isClosed(stop); <-tick.C {

@@ -21,6 +21,21 @@ func (r *run[In, Out]) start(ctx context.Context) {
 		r.lanes.Go(func() { r.lane(ctx) })
 	}
 	r.heed(ctx)
+	r.leave = r.pool.crew.enter(func() { r.widen(ctx) })
+}
+
+// widen makes lanes for workers that the pool has got.
+func (r *run[In, Out]) widen(ctx context.Context) {
+	n := r.pool.width() * r.pool.depth(1)
+	r.sizer.widen(n)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over() { // and nobody waits for lanes before that
+		return
+	}
+	for ; r.laid < n; r.laid++ {
+		r.lanes.Go(func() { r.lane(ctx) })
+	}
 }
 
 // lane carries one task after the other.
@@ -84,7 +99,7 @@ func (r *run[In, Out]) next() *task[In, Out] {
 		r.active++
 		t.depth = r.pool.depth(r.sizer.window(r.pool.cfg.Window))
 		r.wake()
-		if t.another = r.waiting == 0 && r.laid < r.pool.cfg.Workers*t.depth && (len(r.again) > 0 || r.fresh()); t.another {
+		if t.another = r.waiting == 0 && r.laid < r.pool.width()*t.depth && (len(r.again) > 0 || r.fresh()); t.another {
 			r.laid++
 		}
 		return t

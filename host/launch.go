@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,8 +111,19 @@ var passedOn = []string{
 	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "TEMP", "TMP", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", // Windows
 }
 
-// environment returns the environment of a worker process: explicit, so that no secret of the host gets into it by accident,
-// and with the worker's share of the CPUs for the libraries that would otherwise take them all.
+// cpuShare returns the variables that give one of so many workers its share of the CPUs, for the libraries that would otherwise take
+// them all.
+func cpuShare(cfg *Config, workers int) []string {
+	cpus := runtime.GOMAXPROCS(0)
+	share := strconv.Itoa(max(1, cpus/workers, min(cfg.Threads, cpus)))
+	var env []string
+	for _, key := range []string{"GOMAXPROCS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"} {
+		env = append(env, key+"="+share)
+	}
+	return env
+}
+
+// environment returns the environment of a worker process: explicit, so that no secret of the host gets into it by accident.
 func environment(cfg *Config) []string {
 	var env []string
 	for _, key := range passedOn {
@@ -123,11 +135,6 @@ func environment(cfg *Config) []string {
 		if strings.HasPrefix(kv, "LC_") {
 			env = append(env, kv)
 		}
-	}
-	cpus := runtime.GOMAXPROCS(0)
-	share := strconv.Itoa(max(1, cpus/cfg.Workers, min(cfg.Threads, cpus)))
-	for _, key := range []string{"GOMAXPROCS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"} {
-		env = append(env, key+"="+share)
 	}
 	env = append(env,
 		wire.EnvMaxItemBytes+"="+strconv.Itoa(cfg.MaxItemBytes),
@@ -161,9 +168,9 @@ func (l *launcher) takeTurn(ctx context.Context) (end func(), err error) {
 	}, nil
 }
 
-// launch starts worker number and returns it ready for items. On an error nothing of it is left.
-func (l *launcher) launch(ctx context.Context, number int) (*process, error) {
-	p, err := l.connect(ctx, number)
+// launch starts worker number, one of so many, and returns it ready for items. On an error nothing of it is left.
+func (l *launcher) launch(ctx context.Context, number, workers int) (*process, error) {
+	p, err := l.connect(ctx, number, workers)
 	if err != nil {
 		return nil, err
 	}
@@ -173,21 +180,22 @@ func (l *launcher) launch(ctx context.Context, number int) (*process, error) {
 	return p, nil
 }
 
-// connect starts worker number and returns it described, before its set-up. On an error nothing of it is left.
-func (l *launcher) connect(ctx context.Context, number int) (_ *process, err error) {
+// connect starts worker number, one of so many, and returns it described, before its set-up. On an error nothing of it is left.
+func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process, err error) {
 	p := &process{
 		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})
 	if !l.cfg.Inline {
-		if p.shelf = openShelf(max(keepLeast, keepBytes/l.cfg.Workers)); p.shelf != nil {
+		if p.shelf = openShelf(max(keepLeast, keepBytes/workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file
 		}
 		if own, in, out, err := link.New(l.cfg.messageBytes()); err == nil { // without one the stream does it all
 			p.link, p.child.link = own, []*os.File{in, out}
 		}
 	}
+	p.client = l.client(p.child, cpuShare(l.cfg, workers))
 	stage := "exec"
 	end, err := l.takeTurn(ctx)
 	if err != nil {
@@ -205,7 +213,6 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 		}
 		cancel()
 	}()
-	p.client = l.client(p.child)
 	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
 	stop := context.AfterFunc(start, p.child.kill)
 	defer stop()
@@ -245,8 +252,8 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 	return p, nil
 }
 
-// client returns go-plugin's client for a child that has not been started.
-func (l *launcher) client(c *child) *plugin.Client {
+// client returns go-plugin's client for a child that has not been started, and that gets its share of the CPUs.
+func (l *launcher) client(c *child, share []string) *plugin.Client {
 	return plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: servicePlugin{}}},
@@ -258,7 +265,7 @@ func (l *launcher) client(c *child) *plugin.Client {
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.sockets},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, sockets string) (runner.Runner, error) {
 			cmd := exec.Command(l.path)
-			cmd.Env = append(append(cmd.Env, l.env...), spec.Env...)
+			cmd.Env = slices.Concat(share, l.env, spec.Env)
 			cmd.Dir = l.cfg.Dir
 			cmd.SysProcAttr = isolate()
 			if runtime.GOOS != "windows" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
 // lender lends workers to batches. A worker may be lent several times over, so that the next batch waits in it while the one
@@ -17,18 +18,20 @@ type lender struct {
 	places  []*place // the first of them, up to limit, are lent; the others stand by for when one of these is gone
 	limit   int
 	waiting []*waiter
-	backs   int   // lendings that came back
-	last    int   // the place lent last; the search begins behind it, so that all get their turn
-	err     error // set when nothing will be lent any more
+	crowded chan struct{} // has room for one; told when somebody has to wait; nil if nobody wants to know
+	backs   int           // lendings that came back
+	last    int           // the place lent last; the search begins behind it, so that all get their turn
+	err     error         // set when nothing will be lent any more
 }
 
 // place is a worker in the lender's books.
 type place struct {
 	worker  worker
-	lent    int  // batches it holds
-	solo    bool // one batch has it alone
-	back    int  // when one came back last, as the lender counts
-	retired bool // somebody waits for it to be drained
+	lent    int       // batches it holds
+	solo    bool      // one batch has it alone
+	back    int       // when one came back last, as the lender counts
+	since   time.Time // when that was, or when it was put into the books
+	retired bool      // somebody waits for it to be drained
 
 	drained chan struct{} // closed when it is retired and nobody holds it
 	leaving chan struct{} // closed when the worker asked to be replaced
@@ -58,6 +61,10 @@ func (l *lender) acquire(ctx context.Context, depth int, solo bool) (*place, err
 	w := &waiter{depth: depth, solo: solo, got: make(chan *place, 1)}
 	l.waiting = append(l.waiting, w)
 	l.mu.Unlock()
+	select {
+	case l.crowded <- struct{}{}:
+	default:
+	}
 	select {
 	case p := <-w.got:
 		return l.received(p)
@@ -139,7 +146,7 @@ func (l *lender) release(p *place, end ending) {
 	p.lent--
 	p.solo = false
 	l.backs++
-	p.back = l.backs
+	p.back, p.since = l.backs, time.Now()
 	if end.leaving || end.lost != nil {
 		l.drop(p)
 	}
@@ -162,10 +169,46 @@ func (l *lender) release(p *place, end ending) {
 func (l *lender) add(w worker, most int) *place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := &place{worker: w, most: most, drained: make(chan struct{}), leaving: make(chan struct{}), full: make(chan struct{})}
+	p := &place{worker: w, most: most, since: time.Now(), drained: make(chan struct{}), leaving: make(chan struct{}), full: make(chan struct{})}
 	l.places = append(l.places, p)
 	l.serve()
 	return p
+}
+
+// resize lends so many workers at once from now on.
+func (l *lender) resize(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limit = n
+	l.serve()
+}
+
+// queue is how many wait for a worker.
+func (l *lender) queue() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting)
+}
+
+// holds returns how many batches each worker holds, by number.
+func (l *lender) holds() map[int]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := map[int]int{}
+	for _, p := range l.places {
+		n[p.worker.info().Worker] += p.lent
+	}
+	return n
+}
+
+// idle is how long a worker has held nothing; 0 for one that holds something or stands by.
+func (l *lender) idle(p *place) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.places, p); p.lent > 0 || i < 0 || i >= l.limit {
+		return 0
+	}
+	return time.Since(p.since)
 }
 
 // retire takes a worker out of the books for good. The returned channel is closed when nobody holds it any more. It is called

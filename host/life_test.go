@@ -40,9 +40,12 @@ func TestOpenNamesTheFieldThatCannotBeUsed(t *testing.T) {
 		"a negative item size":     {host.Config{Workload: half, MaxItemBytes: -1}, "MaxItemBytes"},
 		"a negative result size":   {host.Config{Workload: half, MaxResultBytes: -1}, "MaxResultBytes"},
 		"negative retries":         {host.Config{Workload: half, Retries: -1}, "Retries"},
+		"negative memory retries":  {host.Config{Workload: half, MemoryRetries: -2}, "MemoryRetries"},
 		"negative items":           {host.Config{Workload: half, MaxItems: -1}, "MaxItems"},
 		"a negative age":           {host.Config{Workload: half, MaxAge: -1}, "MaxAge"},
 		"negative memory":          {host.Config{Workload: half, MaxRSS: -1}, "MaxRSS"},
+		"a negative idle time":     {host.Config{Workload: half, MaxIdle: -1}, "MaxIdle"},
+		"a least beyond the most":  {host.Config{Workload: half, Workers: 2, MinWorkers: 3}, "MinWorkers"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := host.Open(t.Context(), c.cfg)

@@ -27,6 +27,7 @@ type Pool struct {
 	killed <-chan struct{}         // closed by kill
 	stop   chan struct{}           // closed when no more work is taken
 	once   sync.Once               // closes stop
+	crew   crew
 	slots  sync.WaitGroup
 	ended  chan struct{} // closed when nothing of the pool is left
 
@@ -69,12 +70,23 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	opening, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	p.giveUp = giveUp
 	defer context.AfterFunc(ctx, func() { giveUp(context.Cause(ctx)) })()
-	p.lender.limit = cfg.Workers
-	slots := cfg.Workers + cfg.Standby
-	first := make(chan error, slots)
-	for number := range slots {
-		p.slots.Go(func() { (&slot{pool: p, number: number + 1}).run(life, opening, first) })
+	lent := cfg.Workers
+	if cfg.MinWorkers > 0 {
+		lent = cfg.MinWorkers
+		p.lender.crowded = make(chan struct{}, 1)
+		p.slots.Go(p.grow)
 	}
+	p.crew.begin = func(s *slot) { s.run(life, life, p.complain) }
+	slots := lent + cfg.Standby
+	first := make(chan error, slots)
+	p.crew.mu.Lock()
+	p.crew.size.Store(int64(lent))
+	p.crew.width.Store(int64(cfg.Workers))
+	p.lender.resize(lent)
+	for range slots {
+		p.hire(func(s *slot) { s.run(life, opening, func(err error) { first <- err }) })
+	}
+	p.crew.mu.Unlock()
 	var failures []error
 	left := slots
 	for ; left > 0; left-- {
@@ -126,7 +138,7 @@ func (p *Pool) start(ctx context.Context, number int) (worker, error) {
 	if p.cfg.Mode != Process {
 		return startGoroutine(ctx, number, &p.cfg, p.lock, p.killed)
 	}
-	w, err := p.launcher.launch(ctx, number)
+	w, err := p.launcher.launch(ctx, number, int(p.crew.width.Load()))
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +188,11 @@ func (p *Pool) Close() error {
 func (p *Pool) refuse(err error) {
 	p.lender.close(err)
 	p.buffers.refuse()
-	p.once.Do(func() { close(p.stop) })
+	p.once.Do(func() {
+		p.crew.mu.Lock()
+		defer p.crew.mu.Unlock()
+		close(p.stop)
+	})
 	p.giveUp(err)
 }
 

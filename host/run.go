@@ -33,6 +33,7 @@ type run[In, Out any] struct {
 	heaviest int                     // bytes of a batch, where they are known: the item that gets there is its last
 	end      context.CancelCauseFunc // of the run's context
 	unheed   func() bool             // ends the watch on it
+	leave    func()                  // ends the watch on the number of workers
 	onLend   func(WorkerInfo)        // told of each worker that gets a task; may be nil
 
 	mu       sync.Mutex
@@ -64,7 +65,7 @@ type run[In, Out any] struct {
 func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, Out], context.Context) {
 	r := &run[In, Out]{
 		pool: p, ordered: ordered, in: wire.CodecOf[In](), out: wire.CodecOf[Out](),
-		sizer: newSizer(&p.cfg, p.cfg.Workers*p.depth(1)), heaviest: wire.BatchBytes,
+		sizer: newSizer(&p.cfg, p.width()*p.depth(1)), heaviest: wire.BatchBytes,
 	}
 	r.tasks.L, r.ready.L, r.room.L = &r.mu, &r.mu, &r.mu
 	r.weigh, r.weighOut = weigher[In](), weigher[Out]()
@@ -171,6 +172,7 @@ func (r *run[In, Out]) take(yield func(*block[In, Out]) bool) error {
 	defer r.lanes.Wait()
 	defer r.fail(errTaken)
 	defer r.unheed()
+	defer r.leave()
 	for {
 		b, err := r.complete()
 		if b == nil {

@@ -160,6 +160,7 @@ func (s simulation) open(t *testing.T, log *batchLog) *Pool {
 		t.Fatal(err)
 	}
 	p := &Pool{cfg: cfg, lender: lender{limit: cfg.Workers}}
+	p.crew.width.Store(int64(cfg.Workers))
 	p.describe(manifest)
 	for number := range cfg.Workers {
 		g, err := startGoroutine(t.Context(), number+1, &p.cfg, nil, nil)

@@ -62,13 +62,14 @@ func (b *breaker) count(well bool) (failures int, broken bool) {
 type slot struct {
 	pool   *Pool
 	number int
+	quit   chan struct{} // closed when the pool is to do without it
 	delay  *backoff.ExponentialBackOff
 	leave  sync.WaitGroup // workers on their way out
 }
 
-// run returns when the pool has ended and nothing of the slot's workers is left. life ends when the pool is to end at once; first
-// gets the outcome of the first start, which opening bounds.
-func (s *slot) run(life, opening context.Context, first chan<- error) {
+// run returns when the pool has ended, or does without the slot, and nothing of the slot's workers is left. life ends when the pool is to
+// end at once; first gets the outcome of the first start, which opening bounds.
+func (s *slot) run(life, opening context.Context, first func(error)) {
 	p := s.pool
 	defer s.leave.Wait()
 	s.delay = backoff.NewExponentialBackOff()
@@ -86,7 +87,7 @@ func (s *slot) run(life, opening context.Context, first chan<- error) {
 	if err != nil {
 		p.breaker.failed()
 	}
-	first <- err // Open reports or logs it
+	first(err)
 	for {
 		if place == nil {
 			if place = s.restart(life); place == nil {
@@ -126,6 +127,8 @@ func (s *slot) restart(life context.Context) *place {
 			case <-time.After(s.delay.NextBackOff()):
 			case <-p.stop:
 				return nil
+			case <-s.quit:
+				return nil
 			}
 		}
 		w, err := p.start(life, s.number)
@@ -144,14 +147,7 @@ func (s *slot) restart(life context.Context) *place {
 	return nil
 }
 
-func (s *slot) stopped() bool {
-	select {
-	case <-s.pool.stop:
-		return true
-	default:
-		return false
-	}
-}
+func (s *slot) stopped() bool { return isClosed(s.pool.stop) || isClosed(s.quit) }
 
 // watch returns when the worker is no longer the slot's: nil if it is gone, or the place of its replacement.
 func (s *slot) watch(life context.Context, at *place) *place {
@@ -159,7 +155,7 @@ func (s *slot) watch(life context.Context, at *place) *place {
 	full := at.full
 	var again <-chan time.Time // when to look at full again, after a replacement that did not start
 	var check <-chan time.Time
-	if p.cfg.MaxAge > 0 || p.cfg.MaxRSS > 0 {
+	if p.cfg.MaxAge > 0 || p.cfg.MaxRSS > 0 || p.cfg.MaxIdle > 0 {
 		t := time.NewTicker(checkEvery)
 		defer t.Stop()
 		check = t.C
@@ -180,11 +176,17 @@ func (s *slot) watch(life context.Context, at *place) *place {
 		case <-again:
 			full, again = at.full, nil
 		case <-check:
-			if reason := s.outlived(at.worker); reason != "" {
+			if p.idle(at) && p.shrink(s) {
+				continue // to quit
+			}
+			if reason := s.outlived(at); reason != "" {
 				if next := s.replace(life, at, reason); next != at {
 					return next
 				}
 			}
+		case <-s.quit:
+			s.retire(life, at, "retired: the pool needs fewer workers")
+			return nil
 		case <-p.stop:
 			s.retire(life, at, "closed")
 			return nil
@@ -193,11 +195,14 @@ func (s *slot) watch(life context.Context, at *place) *place {
 }
 
 // outlived says why a worker is to be replaced, if it is.
-func (s *slot) outlived(w worker) string {
+func (s *slot) outlived(at *place) string {
 	cfg := &s.pool.cfg
-	info := w.info()
+	info := at.worker.info()
 	if age := time.Since(info.Started); cfg.MaxAge > 0 && age > cfg.MaxAge {
 		return fmt.Sprintf("retired: %v old, the limit is %v (Config.MaxAge)", age.Round(time.Second), cfg.MaxAge)
+	}
+	if info.Items > 0 && s.pool.idle(at) { // one that has run nothing has nothing to let go of
+		return fmt.Sprintf("retired: idle for %v (Config.MaxIdle)", cfg.MaxIdle)
 	}
 	if rss, err := readRSS(info.PID); cfg.MaxRSS > 0 && info.Mode == Process && err == nil && rss > cfg.MaxRSS {
 		return fmt.Sprintf("retired: %d bytes resident, the limit is %d (Config.MaxRSS)", rss, cfg.MaxRSS)

@@ -42,7 +42,7 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 	v, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) {
 		number++
 		l.cfg.Inline = number%2 == 0 // what a worker can do past gRPC, it must also do without
-		p, err := l.connect(ctx, number)
+		p, err := l.connect(ctx, number, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func Describe(ctx context.Context, cfg Config) (Manifest, error) {
 	}
 	defer l.buffers.close()
 	defer l.close()
-	p, err := l.connect(ctx, 1)
+	p, err := l.connect(ctx, 1, 1)
 	if err != nil {
 		return Manifest{}, err
 	}

@@ -27,19 +27,22 @@ type options struct {
 	raw       bool
 	unordered bool
 
-	itemTimeout  time.Duration
-	runDeadline  time.Duration
-	startTimeout time.Duration
-	retries      int
-	retryAlways  bool
-	onError      string
-	standby      int
-	maxItems     int
-	maxAge       time.Duration
-	maxRSS       string
-	batch        string
-	window       int
-	env          []string
+	itemTimeout   time.Duration
+	runDeadline   time.Duration
+	startTimeout  time.Duration
+	retries       int
+	retryAlways   bool
+	onError       string
+	standby       int
+	memoryRetries int
+	minProcs      int
+	maxIdle       time.Duration
+	maxItems      int
+	maxAge        time.Duration
+	maxRSS        string
+	batch         string
+	window        int
+	env           []string
 
 	joblog       string
 	resume       bool
@@ -115,11 +118,14 @@ func newRoot(s *streams) *cobra.Command {
 	f.DurationVar(&o.runDeadline, "run-deadline", 0, "limit of the whole run (default none)")
 	f.DurationVar(&o.startTimeout, "start-timeout", 10*time.Second, "limit of a worker's start, without the workload's own set-up")
 	f.IntVar(&o.retries, "retries", 0, "attempts more after a crash, a timeout or running out of memory, if the plugin is idempotent")
+	f.IntVar(&o.memoryRetries, "memory-retries", 0, "of these, how many after running out of memory, counted apart; -1 = none (default as --retries)")
 	f.BoolVar(&o.retryAlways, "retry-always", false, "retry items of plugins that are not idempotent too")
 	f.StringVar(&o.onError, "on-error", "continue", "continue, stop, or the number (3) or share (5%) of failures to stop at")
+	f.IntVar(&o.minProcs, "min-procs", 0, "begin with so many workers, have more up to --procs while items wait, and fewer when they are idle (default --procs)")
 	f.IntVar(&o.standby, "standby", 0, "worker processes more, ready to take the place of one that ends")
 	f.IntVar(&o.maxItems, "worker-max-items", 0, "replace a worker process after so many items (soft: between batches)")
 	f.DurationVar(&o.maxAge, "worker-max-age", 0, "replace a worker process after this time (soft)")
+	f.DurationVar(&o.maxIdle, "worker-max-idle", 0, "replace a worker that has had nothing to run for so long, or let it go beyond --min-procs (then 10s by default)")
 	f.StringVar(&o.maxRSS, "worker-max-rss", "", "replace a worker process that is larger, such as 512MiB (soft)")
 	f.StringVar(&o.batch, "batch", "auto", "items per batch; auto sizes them by measured time")
 	f.IntVar(&o.window, "window", 2, "batches that run or wait in a worker, for each of its threads")
@@ -169,10 +175,18 @@ func (o *options) config(s *streams) (host.Config, error) {
 		{"run-deadline", int64(o.runDeadline)},
 		{"start-timeout", int64(o.startTimeout)},
 		{"worker-max-age", int64(o.maxAge)},
+		{"worker-max-idle", int64(o.maxIdle)},
+		{"min-procs", int64(o.minProcs)},
 	} {
 		if f.n < 0 {
 			return cfg, usageError("write a number from 0", "--%s is negative", f.name)
 		}
+	}
+	if o.memoryRetries < -1 {
+		return cfg, usageError("write a number from 0, or -1 for none", "--memory-retries %d is no number of attempts", o.memoryRetries)
+	}
+	if n, err := host.CountWorkers(o.procs); err == nil && o.minProcs > n {
+		return cfg, usageError("write a number up to that of --procs", "--min-procs %d is more than the %d that --procs allows", o.minProcs, n)
 	}
 	batch, err := parseBatch(o.batch)
 	if err != nil {
@@ -189,8 +203,9 @@ func (o *options) config(s *streams) (host.Config, error) {
 	cfg.Workers, cfg.Threads = o.procs, o.threads
 	cfg.Batch, cfg.Window = batch, o.window
 	cfg.ItemTimeout, cfg.StartTimeout = o.itemTimeout, o.startTimeout
-	cfg.Retries, cfg.RetryAlways = o.retries, o.retryAlways
-	cfg.Standby, cfg.MaxItems, cfg.MaxAge, cfg.MaxRSS = o.standby, o.maxItems, o.maxAge, rss
+	cfg.Retries, cfg.MemoryRetries, cfg.RetryAlways = o.retries, o.memoryRetries, o.retryAlways
+	cfg.MinWorkers, cfg.Standby = o.minProcs, o.standby
+	cfg.MaxItems, cfg.MaxAge, cfg.MaxIdle, cfg.MaxRSS = o.maxItems, o.maxAge, o.maxIdle, rss
 	cfg.Logger = logger
 	cfg.Env, err = parseEnv(o.env)
 	return cfg, err

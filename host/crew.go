@@ -1,0 +1,156 @@
+package host
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// crew is the slots of a pool: one for each worker that it lends, and for each that stands by.
+type crew struct {
+	begin func(*slot)  // runs a slot that was not there from the beginning
+	size  atomic.Int64 // workers to be lent; changed with mu held, like width
+	width atomic.Int64 // workers that runs reckon with: the size, or the most that a pool may have which sizes itself
+
+	mu    sync.Mutex
+	slots map[int]*slot
+	runs  map[*func()]struct{} // each is called when there may be more to lend
+}
+
+// Resize changes the number of workers while items run, by the rule of [Config.Workers]; of a pool with [Config.MinWorkers] it changes
+// the most that it may have. New workers join in when they are ready. If there are too many, those that hold the fewest batches go, once
+// they have ended what they hold.
+//
+// It does not wait for either. The error is a [*ConfigError] for a number that cannot be, and [ErrClosed] after Shutdown or Close.
+func (p *Pool) Resize(workers int) error {
+	n, err := CountWorkers(workers)
+	switch {
+	case err != nil:
+		return &ConfigError{"Workers", err.Error()}
+	case p.cfg.Mode == Sequential && n > 1:
+		return &ConfigError{"Workers", "mode sequential has one"}
+	}
+	c := &p.crew
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.width.Store(int64(n))
+	if p.cfg.MinWorkers > 0 {
+		n = min(int(c.size.Load()), n)
+	}
+	return p.resize(n)
+}
+
+// resize lends so many workers from now on. Called with the crew's mu held.
+func (p *Pool) resize(n int) error {
+	if isClosed(p.stop) { // with mu held by whoever closes it, so that no slot begins after the last one has ended
+		return ErrClosed
+	}
+	c := &p.crew
+	c.size.Store(int64(n))
+	p.lender.resize(n)
+	for len(c.slots) < n+p.cfg.Standby {
+		p.hire(c.begin)
+	}
+	if extra := len(c.slots) - n - p.cfg.Standby; extra > 0 {
+		holds := p.lender.holds()
+		slots := slices.SortedFunc(maps.Values(c.slots), func(a, b *slot) int {
+			return cmp.Or(cmp.Compare(holds[a.number], holds[b.number]), cmp.Compare(b.number, a.number))
+		})
+		for _, s := range slots[:extra] {
+			c.dismiss(s)
+		}
+	}
+	for wake := range c.runs {
+		(*wake)()
+	}
+	return nil
+}
+
+// hire makes a slot with the first number that is free, and runs it. Called with the crew's mu held, or before anybody else knows of it.
+func (p *Pool) hire(run func(*slot)) {
+	c := &p.crew
+	number := 1
+	for c.slots[number] != nil {
+		number++
+	}
+	s := &slot{pool: p, number: number, quit: make(chan struct{})}
+	if c.slots == nil {
+		c.slots = map[int]*slot{}
+	}
+	c.slots[number] = s
+	p.slots.Go(func() { run(s) })
+}
+
+// dismiss lets a slot end when its worker has ended what it holds. Called with mu held.
+func (c *crew) dismiss(s *slot) {
+	delete(c.slots, s.number)
+	close(s.quit)
+}
+
+// enter says that a run would like to know when there may be more workers. The returned function ends that.
+func (c *crew) enter(wake func()) (leave func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.runs == nil {
+		c.runs = map[*func()]struct{}{}
+	}
+	c.runs[&wake] = struct{}{}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.runs, &wake)
+	}
+}
+
+// shrink lets a slot go whose worker has been idle, if that leaves the pool as many as it keeps, and reports whether.
+func (p *Pool) shrink(s *slot) bool {
+	c := &p.crew
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := int(c.size.Load())
+	if p.cfg.MinWorkers == 0 || n <= p.cfg.MinWorkers || c.slots[s.number] != s {
+		return false
+	}
+	c.size.Store(int64(n - 1))
+	p.lender.resize(n - 1)
+	c.dismiss(s)
+	return true
+}
+
+// crowdedFor is how long batches have to find no free worker before there is another one: longer than it takes to start one, so that
+// short runs do not start what they will not need.
+const crowdedFor = 50 * time.Millisecond
+
+// grow makes the pool larger, up to its most and to twice what it was, as long as batches wait for workers.
+func (p *Pool) grow() {
+	c := &p.crew
+	for {
+		select {
+		case <-p.lender.crowded:
+		case <-p.stop:
+			return
+		}
+		select {
+		case <-time.After(crowdedFor):
+		case <-p.stop:
+			return
+		}
+		if waiting := p.lender.queue(); waiting > 0 {
+			c.mu.Lock()
+			n := int(c.size.Load())
+			if next := min(n+min(waiting, n), int(c.width.Load())); next > n {
+				_ = p.resize(next) // the pool is closed: the next look at stop ends this
+			}
+			c.mu.Unlock()
+		}
+	}
+}
+
+// width is how many workers runs reckon with.
+func (p *Pool) width() int { return int(p.crew.width.Load()) }
+
+// idle reports whether a worker has been idle for as long as it may.
+func (p *Pool) idle(at *place) bool { return p.cfg.MaxIdle > 0 && p.lender.idle(at) > p.cfg.MaxIdle }
