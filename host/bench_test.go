@@ -4,8 +4,11 @@ package host_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/plugins/sqrt"
@@ -112,5 +115,34 @@ func BenchmarkOpenOneProcess(b *testing.B) {
 			b.Fatal(err)
 		}
 		p.Close()
+	}
+}
+
+// BenchmarkCrash is how long an item that waits for the only worker is held up by that one's death, with and without one on standby.
+func BenchmarkCrash(b *testing.B) {
+	for _, standby := range []int{0, 1} {
+		b.Run(fmt.Sprintf("standby=%d", standby), func(b *testing.B) {
+			p := open(b, host.Config{Workload: chaos, Workers: 1, Standby: standby})
+			var absent time.Duration
+			for b.Loop() {
+				for len(p.Workers()) <= standby { // its successor stands by in its turn
+					time.Sleep(time.Millisecond)
+				}
+				gate := filepath.Join(b.TempDir(), "gate")
+				h := host.Start[order, string](b.Context(), p, order{Do: "hold", S: gate})
+				waitFile(b, gate)
+				waiting := host.Start[order, string](b.Context(), p, order{Do: "echo"})
+				killed := time.Now()
+				if err := syscall.Kill(h.PID(), syscall.SIGKILL); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := waiting.Wait(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				absent += time.Since(killed)
+				_, _ = h.Wait(b.Context())
+			}
+			b.ReportMetric(float64(absent.Microseconds())/float64(b.N)/1000, "ms-absent")
+		})
 	}
 }

@@ -234,7 +234,8 @@ func (g *goroutine) underWay() []Running {
 	return []Running{{Index: j.First + j.Current(), Since: j.Since()}}
 }
 
-func (g *goroutine) gone() <-chan struct{} { return g.dead }
+func (g *goroutine) failing() <-chan struct{} { return g.dead }
+func (g *goroutine) gone() <-chan struct{}    { return g.dead }
 
 func (g *goroutine) obit() string { return "an item that does not end was left behind" }
 

@@ -183,7 +183,7 @@ func (l *launcher) launch(ctx context.Context, number, workers int) (*process, e
 // connect starts worker number, one of so many, and returns it described, before its set-up. On an error nothing of it is left.
 func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process, err error) {
 	p := &process{
-		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
+		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, ending: make(chan struct{}), dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, &output{logger: p.logger})

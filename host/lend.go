@@ -224,6 +224,13 @@ func (l *lender) retire(p *place) <-chan struct{} {
 	return p.drained
 }
 
+// forsake lends a worker no more.
+func (l *lender) forsake(p *place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop(p)
+}
+
 // drop keeps a worker from being lent again. Called with mu held.
 func (l *lender) drop(p *place) {
 	l.places = slices.DeleteFunc(l.places, func(q *place) bool { return q == p })

@@ -64,6 +64,7 @@ func (p *process) kill(f *fate) {
 
 // obituary settles all calls with what is known of the worker's death.
 func (p *process) obituary(cause error) {
+	p.fail()
 	p.mu.Lock()
 	p.over = true
 	p.mu.Unlock()

@@ -54,7 +54,9 @@ type process struct {
 	over   bool   // no call is taken any more
 	last   string // the obituary, in short
 
+	ending chan struct{} // closed at the first sign of the end
 	dead   chan struct{} // closed when the obituary is written
+	failed sync.Once     // closes ending
 	buried sync.Once
 }
 
@@ -124,7 +126,7 @@ func (p *process) open(ctx context.Context) error {
 		p.buffers.mapped.Store(true)
 	}
 	if p.link != nil && r.GetReady().GetLink() {
-		p.linked = link.NewClient(work, p.link, p.cfg.Grace, cancel)
+		p.linked = link.NewClient(work, p.link, p.cfg.Grace, p.fail, cancel)
 		p.stream = p.linked
 	}
 	p.read.Go(p.receive)
@@ -374,7 +376,11 @@ func (p *process) info() WorkerInfo {
 	return WorkerInfo{Worker: p.number, PID: p.child.pid(), Mode: Process, Started: p.child.started, Items: int(p.items.Load())}
 }
 
-func (p *process) gone() <-chan struct{} { return p.dead }
+func (p *process) failing() <-chan struct{} { return p.ending }
+func (p *process) gone() <-chan struct{}    { return p.dead }
+
+// fail tells of the first sign of the end.
+func (p *process) fail() { p.failed.Do(func() { close(p.ending) }) }
 
 func (p *process) obit() string {
 	p.mu.Lock()

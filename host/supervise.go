@@ -152,7 +152,7 @@ func (s *slot) stopped() bool { return isClosed(s.pool.stop) || isClosed(s.quit)
 // watch returns when the worker is no longer the slot's: nil if it is gone, or the place of its replacement.
 func (s *slot) watch(life context.Context, at *place) *place {
 	p := s.pool
-	full := at.full
+	full, failing := at.full, at.worker.failing()
 	var again <-chan time.Time // when to look at full again, after a replacement that did not start
 	var check <-chan time.Time
 	if p.cfg.MaxAge > 0 || p.cfg.MaxRSS > 0 || p.cfg.MaxIdle > 0 {
@@ -165,6 +165,9 @@ func (s *slot) watch(life context.Context, at *place) *place {
 		case <-at.worker.gone():
 			s.bury(at)
 			return nil
+		case <-failing: // long before it is known what it died of
+			p.lender.forsake(at)
+			failing = nil
 		case <-at.leaving: // not to be used any more; there is nothing to wait with
 			s.retire(life, at, askedToLeave)
 			return nil

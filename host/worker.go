@@ -15,6 +15,8 @@ type worker interface {
 	info() WorkerInfo
 	// underWay says which items run, as far as the worker shows it.
 	underWay() []Running
+	// failing is closed at the first sign of the worker's end: what it was given may still come back, but it should get nothing more.
+	failing() <-chan struct{}
 	// gone is closed when the worker will run nothing any more; obit then says why.
 	gone() <-chan struct{}
 	obit() string

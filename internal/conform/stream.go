@@ -118,7 +118,7 @@ func (s *Stream) begin(ctx context.Context, threads int, maxResult uint64) (*wor
 	}
 	r, err := s.stream.Recv()
 	if s.worker.Link != nil && r.GetReady().GetLink() {
-		s.stream = link.NewClient(stream, s.worker.Link, answer, s.cancel)
+		s.stream = link.NewClient(stream, s.worker.Link, answer, func() {}, s.cancel)
 	}
 	return r, err
 }

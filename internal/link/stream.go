@@ -27,15 +27,16 @@ type Client struct {
 	workerpb.WorkerService_WorkClient
 	link  *Link
 	grace time.Duration
+	first func()
 	end   func()
 	ended chan struct{} // closed when the stream has ended
 	err   error         // with which it did
 }
 
 // NewClient begins to use the link. Whichever of link and stream ends first, the other has the grace to do so too: end breaks the
-// stream.
-func NewClient(stream workerpb.WorkerService_WorkClient, l *Link, grace time.Duration, end func()) *Client {
-	c := &Client{WorkerService_WorkClient: stream, link: l, grace: grace, end: end, ended: make(chan struct{})}
+// stream. first is called once when the link has ended, which is some time before Recv says so.
+func NewClient(stream workerpb.WorkerService_WorkClient, l *Link, grace time.Duration, first, end func()) *Client {
+	c := &Client{WorkerService_WorkClient: stream, link: l, grace: grace, first: first, end: end, ended: make(chan struct{})}
 	go func() {
 		defer close(c.ended)
 		if _, c.err = stream.Recv(); c.err == nil {
@@ -62,6 +63,7 @@ func (c *Client) Recv() (*workerpb.WorkResponse, error) {
 	if err == nil {
 		return m, nil
 	}
+	c.first()
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, os.ErrClosed) {
 		c.end()
 		<-c.ended
