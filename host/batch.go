@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // What decides the size of a batch. A batch costs the host and the worker 100 µs of CPU together and more, whatever is in it.
@@ -41,14 +43,16 @@ const windowTime = batchTime
 // Near the end of an input of known length a batch is at most its share of half of what is left (guided self-scheduling,
 // Polychronopoulos and Kuck 1987), so that no worker is left with a large one alone.
 type sizer struct {
-	fixed int  // set by the user; 0 means measured
-	limit int  // items of a batch
-	cold  bool // nothing was known of the items at the beginning
+	fixed    int  // set by the user; 0 means measured
+	limit    int  // items of a batch
+	heaviest int  // bytes of a batch's items, or of its results, where they are known
+	cold     bool // nothing was known of the items at the beginning
 
 	mu       sync.Mutex
 	parallel int           // batches that run at once
 	tail     time.Duration // that a batch takes at least, if there is no need for a smaller one
 	cut      int           // batches sized
+	weight   float64       // bytes of a result, about: those of heavy ones are forgotten slowly
 	pace
 }
 
@@ -57,7 +61,7 @@ func newSizer(cfg *Config, parallel int) sizer {
 	if cfg.MaxItems > 0 { // that a worker may run in its life
 		limit = min(limit, cfg.MaxItems)
 	}
-	return sizer{fixed: cfg.Batch, limit: limit, parallel: parallel, tail: tailOf(parallel)}
+	return sizer{fixed: cfg.Batch, limit: limit, heaviest: wire.BatchBytes, parallel: parallel, tail: tailOf(parallel)}
 }
 
 // widen says how many batches run at once from now on.
@@ -117,6 +121,9 @@ func (s *sizer) size(left int) int {
 		n = 2 // which take less than the budget
 	}
 	n = min(n, s.limit, growth*s.largest)
+	if s.weight > 1 { // results are kept until all of a batch are there
+		n = min(n, max(1, int(float64(s.heaviest)/s.weight)))
+	}
 	if left >= 0 {
 		n = min(n, max(s.all.fit(s.tail), left/(2*s.parallel)))
 	}
@@ -128,6 +135,7 @@ type trial struct {
 	size, done int           // items that it had, and that have their outcome
 	run        time.Duration // that these took
 	last       time.Duration // of which the last one; 0 if it is not known
+	bytes      int           // of their results
 }
 
 // add tells of the n items that came next.
@@ -159,7 +167,11 @@ func (s *sizer) observe(t trial) {
 	s.all.add(t.run, t.done)
 	s.most.add(run, n)
 	s.largest = max(s.largest, t.done)
+	s.weight = max(float64(t.bytes)/float64(t.done), s.weight*weightFade)
 }
+
+// weightFade is what a batch leaves of the weight of those before.
+const weightFade = 0.9
 
 // window returns how many batches may be in a worker for each of its threads, given the user's wish.
 func (s *sizer) window(wish int) int {

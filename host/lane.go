@@ -167,7 +167,7 @@ func (r *run[In, Out]) takeNew() *task[In, Out] {
 	bytes := 0
 	if r.weigh != nil {
 		for i, v := range r.queue[:n] {
-			if bytes += r.weigh(v); bytes >= r.heaviest {
+			if bytes += r.weigh(v); bytes >= r.sizer.heaviest {
 				n = i + 1
 				break
 			}

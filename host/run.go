@@ -30,7 +30,6 @@ type run[In, Out any] struct {
 	weigh    func(In) int
 	weighOut func(Out) int // the same of results, when nobody packs them
 	sizer    sizer
-	heaviest int                     // bytes of a batch, where they are known: the item that gets there is its last
 	end      context.CancelCauseFunc // of the run's context
 	unheed   func() bool             // ends the watch on it
 	leave    func()                  // ends the watch on the number of workers
@@ -65,7 +64,7 @@ type run[In, Out any] struct {
 func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, Out], context.Context) {
 	r := &run[In, Out]{
 		pool: p, ordered: ordered, in: wire.CodecOf[In](), out: wire.CodecOf[Out](),
-		sizer: newSizer(&p.cfg, p.width()*p.depth(1)), heaviest: wire.BatchBytes,
+		sizer: newSizer(&p.cfg, p.width()*p.depth(1)),
 	}
 	r.tasks.L, r.ready.L, r.room.L = &r.mu, &r.mu, &r.mu
 	r.weigh, r.weighOut = weigher[In](), weigher[Out]()
@@ -107,7 +106,7 @@ func (r *run[In, Out]) feed(items iter.Seq[In]) {
 	// What the run may hold has to do for two batches in each worker, and for as many whose results have not been taken.
 	share := 4 * r.sizer.parallel
 	r.sizer.limit = max(1, min(r.sizer.limit, mostItems/share))
-	r.heaviest = min(r.heaviest, mostBytes/share)
+	r.sizer.heaviest = min(r.sizer.heaviest, mostBytes/share)
 	go func() {
 		for item := range items {
 			if !r.push(item) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // sample draws as many items as keep so many workers busy for so long, given their mean.
@@ -119,4 +121,19 @@ func TestBatchesSuitTheTimesOfItems(t *testing.T) {
 		t.Parallel()
 		simulation{cfg: Config{Workers: 2}, items: alike(2, 600*time.Millisecond, time.Microsecond)}.check(t)
 	})
+}
+
+// Results are kept until all of their batch are there, so that short items with long results need small batches.
+func TestBatchesAreBoundedByTheirResults(t *testing.T) {
+	s := newSizer(&Config{Workers: 2}, 2)
+	s.observe(trial{size: 64, done: 64, run: time.Millisecond, bytes: 64 * wire.BatchBytes / 4})
+	if n := s.size(-1); n != 4 {
+		t.Errorf("after results of a quarter of the bound: got a batch of %d items, want 4", n)
+	}
+	for range 100 {
+		s.observe(trial{size: 64, done: 64, run: time.Millisecond, bytes: 64 * 8})
+	}
+	if n := s.size(-1); n < 500 {
+		t.Errorf("after many of a few bytes: got a batch of %d items, want as many as fill it", n)
+	}
 }

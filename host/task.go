@@ -215,6 +215,7 @@ func (t *task[In, Out]) settle(n int, by WorkerInfo, ran time.Duration, itemNS [
 		}
 	}
 	t.trial.add(n, ran, itemNS)
+	t.trial.bytes += s.bytes
 	t.failed, t.bytes = nil, 0
 	if n > 0 {
 		t.run.settle(t.block, s, failed, t.from)
