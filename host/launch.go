@@ -34,6 +34,7 @@ type launcher struct {
 	sockets string   // a private folder
 	lock    *os.File // says that it is in use
 	spawner *spawner
+	kin     *kin
 	ooms    oomWatch
 	alive   [2]*os.File // a pipe whose writing end closes when the host is gone
 }
@@ -64,11 +65,13 @@ func openLauncher(cfg *Config, buffers *buffers) (*launcher, error) {
 	}
 	l.alive = [2]*os.File{r, w}
 	l.spawner = newSpawner()
+	l.kin = openKin(l.sockets, cfg.Logger)
 	return l, nil
 }
 
 // close lets go of everything. All workers must be gone.
 func (l *launcher) close() {
+	l.kin.close()
 	l.spawner.close()
 	_ = l.alive[0].Close()
 	_ = l.alive[1].Close()
@@ -156,7 +159,7 @@ func (l *launcher) connect(ctx context.Context, number int) (_ *process, err err
 		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
-	p.child = newChild(l.spawner, &output{logger: p.logger})
+	p.child = newChild(l.spawner, l.kin.expect(), &output{logger: p.logger})
 	if !l.cfg.Inline {
 		if p.shelf = openShelf(max(keepLeast, keepBytes/l.cfg.Workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file
@@ -230,7 +233,7 @@ func (l *launcher) client(c *child) *plugin.Client {
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.sockets},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, sockets string) (runner.Runner, error) {
 			cmd := exec.Command(l.path)
-			cmd.Env = append(append(cmd.Env, l.env...), spec.Env...)
+			cmd.Env = append(append(append(cmd.Env, l.env...), spec.Env...), c.family.variable())
 			cmd.Dir = l.cfg.Dir
 			cmd.SysProcAttr = isolate()
 			if runtime.GOOS != "windows" {
