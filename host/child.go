@@ -24,6 +24,7 @@ import (
 type child struct {
 	cmd     *exec.Cmd
 	spawner *spawner
+	family  relative
 	sockets string // the folder in which the process has to listen
 	output  *output
 
@@ -46,8 +47,8 @@ type child struct {
 var _ runner.Runner = (*child)(nil)
 
 // newChild returns a child that go-plugin is going to start.
-func newChild(spawner *spawner, output *output) *child {
-	return &child{spawner: spawner, output: output, exited: make(chan struct{})}
+func newChild(spawner *spawner, family relative, output *output) *child {
+	return &child{spawner: spawner, family: family, output: output, exited: make(chan struct{})}
 }
 
 // Start starts the process. Its stdin is empty: the host's is not shared.
@@ -65,7 +66,7 @@ func (c *child) Start(context.Context) error {
 	c.pipes = []*os.File{stdout, stderr}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = nil, stdoutW, stderrW
 	c.started = time.Now()
-	if err := c.spawner.start(c.cmd); err != nil {
+	if err := c.spawner.start(c.cmd, c.family.born); err != nil {
 		c.dropLink()
 		c.closePipes()
 		return err
@@ -78,6 +79,7 @@ func (c *child) Start(context.Context) error {
 	go func() {
 		defer c.hush()
 		defer close(c.exited)
+		defer c.family.leave()
 		if awaitExit(c.pid()) {
 			killGroup(c.cmd.Process) // what it leaves behind; before it is reaped its number can be nobody else's
 			c.reap.Lock()
@@ -164,6 +166,7 @@ func (c *child) kill() {
 // bury kills what is left, waits for it and lets go of the pipes. It is done within a few seconds whatever the process does.
 func (c *child) bury() {
 	if !c.spawned.Load() {
+		c.family.leave()
 		_ = os.RemoveAll(c.sockets) // empty when there is none
 		return
 	}

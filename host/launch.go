@@ -37,6 +37,7 @@ type launcher struct {
 	lock    *os.File // says that it is in use
 	spawner *spawner
 	turns   chan struct{} // taken by processes that are starting
+	kin     *kin
 	ooms    oomWatch
 	alive   [2]*os.File // a pipe whose writing end closes when the host is gone
 }
@@ -68,11 +69,13 @@ func openLauncher(cfg *Config, buffers *buffers) (*launcher, error) {
 	l.alive = [2]*os.File{r, w}
 	l.spawner = newSpawner()
 	l.turns = make(chan struct{}, runtime.GOMAXPROCS(0))
+	l.kin = openKin(l.sockets, cfg.Logger)
 	return l, nil
 }
 
 // close lets go of everything. All workers must be gone.
 func (l *launcher) close() {
+	l.kin.close()
 	l.spawner.close()
 	_ = l.alive[0].Close()
 	_ = l.alive[1].Close()
@@ -186,7 +189,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, ending: make(chan struct{}), dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
-	p.child = newChild(l.spawner, &output{logger: p.logger})
+	p.child = newChild(l.spawner, l.kin.expect(), &output{logger: p.logger})
 	if !l.cfg.Inline {
 		if p.shelf = openShelf(max(keepLeast, keepBytes/workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file
@@ -265,7 +268,7 @@ func (l *launcher) client(c *child, share []string) *plugin.Client {
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.sockets},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, sockets string) (runner.Runner, error) {
 			cmd := exec.Command(l.path)
-			cmd.Env = slices.Concat(share, l.env, spec.Env)
+			cmd.Env = slices.Concat(share, l.env, spec.Env, []string{c.family.variable()})
 			cmd.Dir = l.cfg.Dir
 			cmd.SysProcAttr = isolate()
 			if runtime.GOOS != "windows" {

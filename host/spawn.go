@@ -24,10 +24,16 @@ func newSpawner() *spawner {
 	return s
 }
 
-// start starts cmd.
-func (s *spawner) start(cmd *exec.Cmd) error {
+// start starts cmd, and calls born with its process id at once.
+func (s *spawner) start(cmd *exec.Cmd, born func(pid int)) error {
 	started := make(chan error, 1)
-	s.jobs <- func() { started <- cmd.Start() }
+	s.jobs <- func() {
+		err := cmd.Start()
+		if err == nil {
+			born(cmd.Process.Pid)
+		}
+		started <- err
+	}
 	return <-started
 }
 

@@ -221,6 +221,8 @@ func misbehave(ctx context.Context, o order) (string, error) {
 			return "", err
 		}
 		return strconv.Itoa(cmd.Process.Pid), nil
+	case "daemon": // leaves a process behind that is in no group and no session of the worker's, and nobody's child
+		return daemon(o.S)
 	default:
 		return "", fmt.Errorf("unheard of: %q", o.Do)
 	}

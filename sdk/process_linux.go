@@ -1,6 +1,10 @@
 package sdk
 
-import "golang.org/x/sys/unix"
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
 
 // A host asks the kernel to kill a worker when it dies itself. That ends the worker before its own watch on the host can end the
 // processes that the worker started, so a worker asks for a signal that it can still act on. The request belongs to a thread:
@@ -9,4 +13,11 @@ func init() {
 	if launched() {
 		_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(orphanSignal), 0, 0, 0)
 	}
+}
+
+// wakeAsOrphan keeps the calling goroutine's thread for itself, and lets the kernel continue this process when the host dies: one that
+// is stopped would not get to act on the other signal. Each thread can ask for one.
+func wakeAsOrphan() {
+	runtime.LockOSThread()
+	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGCONT), 0, 0, 0)
 }

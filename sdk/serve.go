@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/family"
 	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -26,6 +28,7 @@ import (
 //
 // A person who starts the program by hand gets told what it is, and exit code 2.
 func Serve(workloads ...*Workload) {
+	mayGuard()
 	if !launched() {
 		fmt.Fprintf(os.Stderr, "%s is a parhost plugin. Run it with: parhost --plugin %s\n", os.Args[0], os.Args[0])
 		os.Exit(2)
@@ -41,10 +44,23 @@ func Serve(workloads ...*Workload) {
 
 // ServeChild is for programs that are a host and its own plugin: called first thing in main, it serves and does not return if
 // this process was started as a worker of one of the workloads, and returns at once otherwise.
+//
+// On Linux it also lets the pools of this program have guards: processes of this program which, if it is killed, end what the workers of
+// any plugin have started. So a host may call it without workloads of its own.
 func ServeChild(workloads ...*Workload) {
+	mayGuard()
 	if launched() && os.Getenv(wire.EnvWorkload) != "" {
 		Serve(workloads...)
 	}
+}
+
+// mayGuard makes this process a guard, if that is what it was started for, and tells hosts in it that they may start some. A guard is no
+// worker: it ends what the workers of a host have started when that host is killed.
+func mayGuard() {
+	if family.RunGuard() {
+		os.Exit(0)
+	}
+	family.Served.Store(true)
 }
 
 // launched reports whether a host started this process.
@@ -66,7 +82,8 @@ func pick(workloads []*Workload, name string) (*Workload, error) {
 
 // serve returns when the work is over.
 func serve(w *Workload) {
-	watchParent()
+	endKin := sync.OnceFunc(kinEnder())
+	watchParent(endKin)
 	s := newServer(w, hclog.New(&hclog.LoggerOptions{
 		Name: w.manifest.Name, Output: os.Stderr, JSONFormat: true, Level: hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)),
 	}))
@@ -91,7 +108,22 @@ func serve(w *Workload) {
 		Logger:           hclog.NewNullLogger(),
 	})
 	if s.orphaned.Load() {
-		killGroup() // a host that lives does so itself, when this process has ended
+		endKin() // a host that lives does so itself, when this process has ended
+	}
+}
+
+// kinLimit is what a worker without a host takes for the end of what it has started, before it ends itself.
+const kinLimit = 800 * time.Millisecond
+
+// kinEnder returns what ends the processes that this worker has started, and the worker itself if it leads a group. It reads the
+// environment now, before the workload may change it.
+func kinEnder() func() {
+	name, own, ok := family.Own()
+	return func() {
+		if ok {
+			_, _ = family.Search{Name: name, Of: func(number uint32) bool { return number == own }, Limit: kinLimit}.End()
+		}
+		killGroup()
 	}
 }
 
@@ -111,12 +143,12 @@ func showStacks() {
 
 // watchParent ends this process, and those that it started, when the host is gone: its end of a pipe then closes, whatever
 // ended it. Where the kernel tells of it, that is heeded too.
-func watchParent() {
+func watchParent(endKin func()) {
 	orphan := make(chan os.Signal, 1)
 	signal.Notify(orphan, orphanSignal)
 	go func() {
 		<-orphan
-		killGroup()
+		endKin()
 		os.Exit(1)
 	}()
 	fd, err := strconv.Atoi(os.Getenv(wire.EnvAlive))
@@ -126,10 +158,11 @@ func watchParent() {
 	closeOnExec(fd)
 	alive := os.NewFile(uintptr(fd), "alive")
 	go func() {
+		wakeAsOrphan()
 		var b [1]byte
 		for {
 			if _, err := alive.Read(b[:]); err != nil {
-				killGroup()
+				endKin()
 				os.Exit(1)
 			}
 		}

@@ -91,7 +91,7 @@ func systemFindings() []finding {
 		list = append(list, finding{"system", name, err == nil, found, use})
 	}
 	add("parent-death signal", "workers end with their host, whatever ends it", probeParentDeath)
-	add("pidfd", "Go's signals reach the process that was started, not another that got its number", probePidfd)
+	add("pidfd", "signals reach the process that they are for, not another that got its number; without it what workers leave behind lives on", probePidfd)
 	add("subreaper", notUsed+"collects what a worker's detached processes leave behind", probeSubreaper)
 	add("memfd", "items and results of 4 KiB and more go through memory that host and worker share", probeMemfd)
 	list = append(list, cgroupFindings()...)

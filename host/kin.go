@@ -1,0 +1,178 @@
+package host
+
+import (
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/parhost/parhost/internal/family"
+)
+
+const (
+	// A worker's death is followed by a search for what it left behind, but not at once: the one that takes its place starts first, and
+	// when several die, as at a pool's end, one search does for all.
+	searchDelay = 100 * time.Millisecond
+	// Searches take a tenth of one CPU at the most, unless that makes them later than this.
+	longestSearchDelay = 500 * time.Millisecond
+	// A search that has not ended all by then gives up.
+	searchLimit = time.Second
+	// A pool that is older than this has a guard; younger ones are not worth its start.
+	guardDelay = 100 * time.Millisecond
+	// A guard that is ended again and again is started ever later, up to this.
+	longestGuardDelay = time.Minute
+	// A pool that is younger than this searches only among the processes that were started since. The kernel does not come round to the
+	// same numbers so soon.
+	youth = 250 * time.Millisecond
+)
+
+// kin keeps account of a pool's workers, and ends what those have started that are gone.
+type kin struct {
+	name   family.Name
+	folder string // which a guard removes too
+	logger hclog.Logger
+	opened time.Time
+
+	mu     sync.Mutex
+	living map[uint32]struct{}
+	next   uint32
+	first  int // process id of the first worker
+
+	died chan struct{} // has a word when a worker has ended since the last search
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+func openKin(folder string, logger hclog.Logger) *kin {
+	folder, _ = filepath.Abs(folder) // the guard is in another; without one it removes nothing
+	k := &kin{
+		name: family.New(), folder: folder, logger: logger, opened: time.Now(),
+		living: map[uint32]struct{}{}, died: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
+	if family.Supported {
+		k.done.Go(k.watch)
+	}
+	return k
+}
+
+// close ends all that workers have left behind. They must be gone themselves.
+func (k *kin) close() {
+	close(k.stop)
+	k.done.Wait()
+}
+
+// relative is a worker as one of the kin.
+type relative struct {
+	kin    *kin
+	number uint32
+}
+
+// expect returns a number for a worker that is going to be started, which must leave in the end.
+func (k *kin) expect() relative {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for {
+		k.next = (k.next + 1) % family.Numbers
+		if _, taken := k.living[k.next]; !taken {
+			k.living[k.next] = struct{}{}
+			return relative{k, k.next}
+		}
+	}
+}
+
+// variable is the worker's mark in its environment.
+func (r relative) variable() string { return r.kin.name.Variable(r.number) }
+
+// born is called when the worker's process has just been started.
+func (r relative) born(pid int) {
+	r.kin.name.Mark(pid, r.number)
+	r.kin.mu.Lock()
+	defer r.kin.mu.Unlock()
+	if r.kin.first == 0 {
+		r.kin.first = pid
+	}
+}
+
+// leave is called when the worker is gone.
+func (r relative) leave() {
+	r.kin.mu.Lock()
+	defer r.kin.mu.Unlock()
+	delete(r.kin.living, r.number)
+	select {
+	case r.kin.died <- struct{}{}:
+	default:
+	}
+}
+
+// left reports whether a worker is gone.
+func (k *kin) left(number uint32) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, living := k.living[number]
+	return !living
+}
+
+// watch looks for what workers leave behind, and keeps the guard, until close.
+func (k *kin) watch() {
+	var (
+		search, guardDue <-chan time.Time
+		guard            *family.Guard
+		guardGone        <-chan struct{}
+		again            = guardDelay
+		pause            = searchDelay
+	)
+	if family.Served.Load() {
+		guardDue = time.After(guardDelay)
+	}
+	for {
+		select {
+		case <-k.died:
+			if search == nil {
+				search = time.After(pause)
+			}
+		case <-search:
+			search = nil
+			begun := time.Now()
+			k.end(family.Search{Of: k.left})
+			pause = min(max(searchDelay, 9*time.Since(begun)), longestSearchDelay)
+		case <-guardDue:
+			var err error
+			if guard, err = family.OpenGuard(k.name, k.folder); err != nil {
+				k.logger.Warn("no guard: what workers start may outlive a host that is killed", "err", err)
+				continue
+			}
+			guardGone = guard.Gone()
+			k.logger.Debug("guard started", "pid", guard.PID())
+		case <-guardGone:
+			again = min(2*again, longestGuardDelay)
+			k.logger.Warn("the guard was ended by somebody; another follows", "pid", guard.PID(), "in", again)
+			guard.Close()
+			guard, guardGone, guardDue = nil, nil, time.After(again)
+		case <-k.stop:
+			s := family.Search{}
+			if time.Since(k.opened) < youth {
+				k.mu.Lock()
+				s.After = k.first
+				k.mu.Unlock()
+			}
+			k.end(s)
+			if guard != nil {
+				guard.Close()
+			}
+			return
+		}
+	}
+}
+
+// end ends those who are meant.
+func (k *kin) end(s family.Search) {
+	s.Name, s.Limit = k.name, searchLimit
+	ended, err := s.End()
+	if ended > 0 {
+		k.logger.Info("ended what workers had left behind", "processes", ended)
+	}
+	if err != nil {
+		k.logger.Warn("what workers left behind may live", "err", err)
+	}
+}

@@ -1,0 +1,77 @@
+//go:build unix
+
+package host_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host"
+)
+
+// daemons are the ways in which a process leaves its worker.
+var daemons = []string{"with its environment", "bare"}
+
+// daemon starts a process in a session of its own whose parent ends at once, as daemons do, and returns its number
+// and this one's. If how says "bare", it gets nothing of this process's environment.
+func daemon(how string) (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = []string{daemonEnv + "=fork", raceEnv}
+	if how != "bare" {
+		cmd.Env = append(os.Environ(), cmd.Env...)
+	}
+	cmd.Stderr = os.Stderr
+	pid, err := cmd.Output()
+	return fmt.Sprintf("%s %d", pid, os.Getpid()), err
+}
+
+// beDaemon is a part in the life of a daemon: the parent of one, or itself.
+func beDaemon(part string) {
+	switch part {
+	case "fork":
+		exe, err := os.Executable()
+		if err != nil {
+			panic(err)
+		}
+		cmd := exec.Command(exe)
+		cmd.Env = append(os.Environ(), daemonEnv+"=sleep")
+		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			panic(err)
+		}
+		_, _ = fmt.Fprint(os.Stdout, cmd.Process.Pid)
+	case "sleep":
+		time.Sleep(10 * time.Minute) // far longer than any test
+	}
+}
+
+// hostsWithoutGuard are hosts that begin before sdk.ServeChild is called.
+var hostsWithoutGuard = map[string]func(){"unguarded": haveOrphans}
+
+// haveOrphans is a host whose workers have daemons: it says who they all are, and waits for its end.
+func haveOrphans() {
+	p := mustOpen(host.Config{Workload: chaos, Workers: 2})
+	for _, how := range daemons {
+		pids, err := host.Do[order, string](context.Background(), p, order{Do: "daemon", S: how})
+		if err != nil {
+			panic(err)
+		}
+		pid, _, _ := strings.Cut(pids, " ")
+		say("daemon", pid)
+	}
+	for _, w := range p.Workers() {
+		say("worker", w.PID)
+	}
+	say("ready")
+	_, _ = host.Do[order, string](context.Background(), p, order{Do: "sleep", N: 600_000})
+}

@@ -1,0 +1,139 @@
+package family_test
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/family"
+)
+
+// sleeper starts a process with the given environment, which ends with the test.
+func sleeper(t *testing.T, env ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(env, sleeperEnv+"=1")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+// alive reports whether a child has not ended.
+func alive(t *testing.T, cmd *exec.Cmd) bool {
+	t.Helper()
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	return info.Signo == 0
+}
+
+// end ends who is meant, and fails the test if it was not so many.
+func end(t *testing.T, s family.Search, want int) {
+	t.Helper()
+	s.Limit = 10 * time.Second
+	if ended, err := s.End(); err != nil || ended != want {
+		t.Errorf("End: got %d, %v, want %d", ended, err, want)
+	}
+}
+
+func TestOneMarkIsEnough(t *testing.T) {
+	for name, start := range map[string]func(t *testing.T, n family.Name) *exec.Cmd{
+		"variable": func(t *testing.T, n family.Name) *exec.Cmd { return sleeper(t, n.Variable(1)) },
+		"limit": func(t *testing.T, n family.Name) *exec.Cmd {
+			cmd := sleeper(t)
+			n.Mark(cmd.Process.Pid, 1)
+			return cmd
+		},
+	} {
+		for _, after := range []string{"among all", "among the young"} {
+			t.Run(name+", "+after, func(t *testing.T) {
+				n := family.New()
+				before := sleeper(t)
+				member := start(t, n)
+				s := family.Search{Name: n}
+				if after == "among the young" {
+					s.After = before.Process.Pid
+				}
+				end(t, s, 1)
+				if alive(t, member) {
+					t.Error("the member lives")
+				}
+				end(t, s, 0) // it has not been reaped, but there is nothing left to end
+			})
+		}
+	}
+}
+
+func TestOthersAreLeftAlone(t *testing.T) {
+	n, other := family.New(), family.New()
+	first, second := sleeper(t, n.Variable(1)), sleeper(t, n.Variable(2))
+	n.Mark(first.Process.Pid, 1)
+	n.Mark(second.Process.Pid, 2)
+	stranger, cousin := sleeper(t), sleeper(t, other.Variable(1))
+	other.Mark(cousin.Process.Pid, 1)
+	end(t, family.Search{Name: n, Of: number(1)}, 1)
+	if alive(t, first) {
+		t.Error("the worker who is meant lives")
+	}
+	for name, cmd := range map[string]*exec.Cmd{"another worker of the pool": second, "a stranger": stranger, "another pool's worker": cousin} {
+		if !alive(t, cmd) {
+			t.Errorf("%s is dead", name)
+		}
+	}
+	t.Setenv(family.Env, n.Variable(2)[len(family.Env)+1:]) // who looks is no victim
+	end(t, family.Search{Name: n}, 1)
+}
+
+// A worker of a host that is a worker itself belongs to both.
+func TestTheFirstLimitStays(t *testing.T) {
+	outer, inner := family.New(), family.New()
+	cmd := sleeper(t)
+	outer.Mark(cmd.Process.Pid, 1)
+	inner.Mark(cmd.Process.Pid, 1)
+	end(t, family.Search{Name: inner}, 0)
+	end(t, family.Search{Name: outer}, 1)
+}
+
+func TestAStoppedMemberEndsToo(t *testing.T) {
+	n := family.New()
+	cmd := sleeper(t, n.Variable(1))
+	if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	end(t, family.Search{Name: n}, 1)
+}
+
+// What a search costs in a machine that has other processes, of which none is a member.
+func BenchmarkSearch(b *testing.B) {
+	for name, after := range map[string]int{"all": 0, "young": os.Getpid()} {
+		b.Run(name, func(b *testing.B) {
+			s := family.Search{Name: family.New(), After: after, Limit: time.Second}
+			for b.Loop() {
+				if _, err := s.End(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

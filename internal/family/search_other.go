@@ -1,0 +1,12 @@
+//go:build !linux
+
+package family
+
+// Supported says that families can be found here.
+const Supported = false
+
+// Mark does nothing here.
+func (Name) Mark(int, uint32) {}
+
+// End finds nobody here.
+func (Search) End() (ended int, err error) { return 0, nil }

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package sdk
+
+// wakeAsOrphan has no counterpart here.
+func wakeAsOrphan() {}
