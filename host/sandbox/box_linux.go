@@ -28,7 +28,7 @@ type Box struct {
 	folder  string // of sockets at level basic
 	lock    *os.File
 	name    string
-	number  atomic.Uint64 // of launches
+	number  atomic.Uint32 // of launches
 	seams   seams
 
 	closing sync.Once
@@ -226,7 +226,7 @@ func (b *Box) openFolder() error {
 
 // A socket's path below the box's folder, and what sockaddr_un has room for.
 const (
-	socketBytes   = len("/18446744073709551615/plugin4294967295")
+	socketBytes   = len("/4294967295/plugin4294967295")
 	longestSocket = 107
 )
 
@@ -345,7 +345,7 @@ func hint(stage string, err error, errno unix.Errno) string {
 		return "it takes Linux 5.13 with landlock in the kernel's lsm= list, or a host that is root"
 	case stage == "seccomp" && (is(unix.ENOSYS) || is(unix.EINVAL)):
 		return "it takes a kernel with CONFIG_SECCOMP_FILTER"
-	case stage == "cgroup":
+	case stage == "cgroup", stage == "limits":
 		return "run the host as root or with: systemd-run --user --scope -p Delegate=yes"
 	case stage == "plugin" && is(unix.EACCES):
 		return "vm.memfd_noexec must not be 2, and the plugin must be readable"

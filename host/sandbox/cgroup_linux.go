@@ -355,7 +355,7 @@ func boxName(number uint64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s%d-%d-%d-%d", boxPrefix, space, os.Getpid(), start, number), nil
+	return fmt.Sprintf("%s%x-%x-%x-%x", boxPrefix, space, os.Getpid(), start, number), nil
 }
 
 // pidSpace is the number of this process's namespace of process ids.
@@ -402,7 +402,7 @@ func sweepCgroups(parent string) {
 func orphaned(name string) bool {
 	var space, start, number uint64
 	var pid int
-	if n, err := fmt.Sscanf(name, boxPrefix+"%d-%d-%d-%d", &space, &pid, &start, &number); n != 4 || err != nil {
+	if n, err := fmt.Sscanf(name, boxPrefix+"%x-%x-%x-%x", &space, &pid, &start, &number); n != 4 || err != nil {
 		return false
 	}
 	if ours, err := pidSpace(); err != nil || ours != space {

@@ -99,7 +99,7 @@ func (l *Launch) prepare(slot int) error {
 	attr.Pdeathsig = syscall.SIGKILL
 	var err error
 	if b.cgroups != nil {
-		if l.group, err = b.cgroups.open(strconv.FormatUint(b.number.Add(1), 10), &b.policy); err != nil {
+		if l.group, err = b.cgroups.open(strconv.FormatUint(uint64(b.number.Add(1)), 10), &b.policy); err != nil {
 			return b.failed("cgroup", err, 0)
 		}
 	}
@@ -216,7 +216,7 @@ func (l *Launch) prepareBasic(slot int) error {
 	if folder == "" { // strict without namespaces, as tests have it
 		folder = os.TempDir()
 	}
-	l.sockets = filepath.Join(folder, strconv.FormatUint(b.number.Add(1), 10))
+	l.sockets = filepath.Join(folder, strconv.FormatUint(uint64(b.number.Add(1)), 10))
 	if err := os.Mkdir(l.sockets, 0o700); err != nil {
 		l.sockets = ""
 		return err

@@ -445,6 +445,8 @@ func main() {
 				os.Exit(1)
 			}
 			if pid == 0 {
+				_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, 1, 0, 0) // whoever reads the other end waits for the parent alone
+				_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, 2, 0, 0)
 				for {
 					_, _, _ = syscall.RawSyscall6(unix.SYS_PAUSE, 0, 0, 0, 0, 0, 0)
 				}
@@ -462,11 +464,18 @@ func main() {
 		var used unix.Rusage
 		_ = unix.Getrusage(unix.RUSAGE_SELF, &used)
 		fmt.Println(used.Utime.Nano() + used.Stime.Nano())
-	case "escape": // leaves its group of processes, with a child
-		pid, err := syscall.ForkExec("/proc/self/exe", []string{"hostile", "wait"}, &syscall.ProcAttr{
-			Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
-		})
-		fmt.Println(pid, err)
+	case "escape": // leaves a child in a session of its own, which holds on to stdout
+		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		if errno != 0 {
+			fmt.Println(unix.ErrnoName(errno))
+			os.Exit(1)
+		}
+		if pid == 0 {
+			_, _, _ = syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
+			for {
+				_, _, _ = syscall.RawSyscall6(unix.SYS_PAUSE, 0, 0, 0, 0, 0, 0)
+			}
+		}
 		wait()
 	case "exit":
 		code, _ := strconv.Atoi(os.Args[2])
@@ -479,7 +488,25 @@ func main() {
 	case "group":
 		_ = unix.Kill(0, unix.SIGKILL)
 		select {}
-	case "bigfile":
-		fill(os.Args[2])
+	case "files":
+		for _, arg := range os.Args[2:] {
+			what, path, _ := strings.Cut(arg, ":")
+			switch what {
+			case "read":
+				attempt(arg, reads(path))
+			case "write":
+				attempt(arg, func() error {
+					f, err := os.OpenFile(path, os.O_WRONLY, 0)
+					if err == nil {
+						_ = f.Close()
+					}
+					return err
+				})
+			case "create":
+				attempt(arg, creates(path))
+			case "connect":
+				attempt(arg, connects("tcp", path))
+			}
+		}
 	}
 }
