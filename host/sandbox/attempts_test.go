@@ -35,7 +35,7 @@ var expectations = map[string]expectation{
 	"read the host's environment":         {ok, "EACCES", "ENOENT", "ln"},
 	"read the machine's processes":        {ok, "EACCES", "ENOENT", "ln"},
 	"write a file of the host":            {ok, "EACCES", "ENOENT", "ln"},
-	"write beside the socket":             {anyway, "EACCES", "EACCES", "l"},
+	"write beside the socket":             {anyway, "EFBIG", ok, ""}, // a strict worker's folder is its own
 	"write in /dev":                       {anyway, "EACCES", "", "ln"},
 	"chmod a file of the host":            {anyway, "EPERM", "ENOENT", "n"},
 	"truncate a file of the host":         {anyway, "EPERM", "ENOENT", "n"},

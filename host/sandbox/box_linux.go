@@ -175,7 +175,11 @@ func (b *Box) openLimits(worker bool) error {
 			return b.failed("cgroup", fmt.Errorf("limit of %d processes: %w", p.PIDs, refused[pids]), 0)
 		}
 	}
-	if p.FileBytes > 0 {
+	switch {
+	case p.Level > Off && !b.spaces() && len(p.ReadWrite) == 0:
+		// The folder of its socket is all that it can make files in, and lies on the host's disk: they stay empty.
+		b.limits = append(b.limits, limit{unix.RLIMIT_FSIZE, 0})
+	case p.FileBytes > 0:
 		b.limits = append(b.limits, limit{unix.RLIMIT_FSIZE, uint64(p.FileBytes)})
 	}
 	if p.Level > Off {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -130,6 +131,7 @@ func forks(flags uintptr) func() error {
 }
 
 func attempts() {
+	signal.Ignore(unix.SIGXFSZ) // files that are too long are errors then
 	host := number("PID")
 	folder := env("FOLDER") // that everybody can write to, with a file "secret" that everybody can read, and a socket "open"
 
