@@ -41,7 +41,7 @@ func serving(ctx context.Context, t *testing.T, b *sandbox.Box, path string, spa
 	cmd := exec.Command(path)
 	cmd.Env = []string{
 		wire.Handshake.MagicCookieKey + "=" + wire.Handshake.MagicCookieValue, "PLUGIN_PROTOCOL_VERSIONS=1",
-		"PATH=" + os.Getenv("PATH"), wire.EnvWorkload + "=", wire.EnvAlive + "=3", wire.EnvArena + "=4", wire.EnvLink + "=5,6",
+		"PATH=" + os.Getenv("PATH"), "PYTHONPATH=" + os.Getenv("PYTHONPATH"), wire.EnvWorkload + "=", wire.EnvAlive + "=3", wire.EnvArena + "=4", wire.EnvLink + "=5,6",
 		"PLUGIN_UNIX_SOCKET_DIR=" + t.TempDir(),
 	}
 	cmd.ExtraFiles = []*os.File{shared, in, out}
@@ -169,10 +169,16 @@ func TestPluginsInPython(t *testing.T) {
 	if info, err := os.Stat("/root"); err == nil && strings.HasPrefix(prefix, "/root/") && info.Mode()&1 == 0 {
 		t.Skipf("%v: only root finds python3 in %s", sandbox.ErrNotSupported, prefix)
 	}
+	needed := append(libraries(), sandbox.Bind{Source: copied})
+	for _, dir := range append(filepath.SplitList(os.Getenv("PYTHONPATH")), prefix) {
+		if !strings.HasPrefix(dir, "/usr") { // which is there
+			needed = append(needed, sandbox.Bind{Source: dir})
+		}
+	}
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		policy := sandbox.Policy{Level: level}
 		if level > sandbox.Off {
-			policy.ReadOnly = append(libraries(), sandbox.Bind{Source: prefix}, sandbox.Bind{Source: copied}, sandbox.Bind{Source: "/etc/ld.so.cache"})
+			policy.ReadOnly = needed
 		}
 		conforms(t, policy, script)
 	})
