@@ -5,6 +5,7 @@ package sandbox_test
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -96,13 +97,22 @@ var expectations = map[string]expectation{
 	"modify_ldt":                          {anyway, "EPERM", "EPERM", "s"},
 }
 
-// target is what a host has that its workers should not get at.
-func target(t *testing.T) []string {
+// openDir returns a folder that every user can find.
+func openDir(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
 	for dir := folder; dir != os.TempDir() && len(dir) > 1; dir = filepath.Dir(dir) {
-		_ = os.Chmod(dir, 0o755) // everybody may pass
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
+	return folder
+}
+
+// target is what a host has that its workers should not get at.
+func target(t *testing.T) []string {
+	t.Helper()
+	folder := openDir(t)
 	if err := os.Chmod(folder, 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -179,15 +189,18 @@ func by(e expectation) string {
 
 func show(t *testing.T, outcomes map[string]map[string]string) {
 	columns := []string{"off", "basic", "strict", "seccomp alone", "landlock alone", "namespaces alone"}
+	rows := []string{"attempt\t" + strings.Join(columns, "\t")}
+	for _, name := range sorted(expectations) {
+		row := name
+		for _, c := range columns {
+			row += "\t" + outcomes[c][name]
+		}
+		rows = append(rows, row)
+	}
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "attempt\t"+strings.Join(columns, "\t"))
-	for _, name := range sorted(expectations) {
-		fmt.Fprint(w, name)
-		for _, c := range columns {
-			fmt.Fprint(w, "\t"+outcomes[c][name])
-		}
-		fmt.Fprintln(w)
+	if _, err := io.WriteString(w, strings.Join(rows, "\n")+"\n"); err != nil {
+		t.Fatal(err)
 	}
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)

@@ -103,7 +103,7 @@ func addRule(ruleset int, g grant, known uint64) error {
 	if err != nil {
 		return &os.PathError{Op: "open", Path: g.path, Err: err}
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
@@ -126,3 +126,5 @@ func restrict(ruleset int) error {
 	}
 	return nil
 }
+
+func closeFD(fd int) { _ = unix.Close(fd) }

@@ -388,7 +388,7 @@ func (l *Launch) Dial(ctx context.Context, name string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(socket) // a descriptor of our own, so that Close may come meanwhile
+	defer closeFD(socket) // a descriptor of our own, so that Close may come meanwhile
 	return (&net.Dialer{}).DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(socket))
 }
 

@@ -34,7 +34,7 @@ func holdings(t *testing.T) map[string]int {
 	for _, folder := range boxFolders(t, os.TempDir()) {
 		boxes, _ := filepath.Glob(filepath.Join(folder, fmt.Sprintf("%s*-%x-*-*", sandbox.BoxPrefix, os.Getpid())))
 		for _, box := range boxes {
-			_ = filepath.WalkDir(box, func(path string, d os.DirEntry, err error) error {
+			_ = filepath.WalkDir(box, func(_ string, d os.DirEntry, err error) error {
 				if err == nil && d.IsDir() {
 					counts["folders in "+folder]++
 				}

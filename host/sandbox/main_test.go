@@ -32,10 +32,17 @@ const (
 func TestMain(m *testing.M) {
 	sandbox.Init()
 	if os.Getenv(roleEnv) == "host" {
-		doomedHost()
+		fmt.Fprintln(os.Stderr, doomedHost())
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if os.Getenv(hostileEnv) == "" {
+			if path, err := hostile(); err == nil {
+				_ = os.RemoveAll(filepath.Dir(path))
+			}
+		}
+		os.Exit(code)
+	}))
 }
 
 // hostile is the path of the hostile plugin.
@@ -63,7 +70,7 @@ func build(path, pkg string, env ...string) error {
 	return nil
 }
 
-// spawn runs f on a thread that lives as long as the test.
+// spawner runs functions on a thread that lives as long as the test.
 func spawner(t testing.TB) func(f func() error) error {
 	jobs, done := make(chan func()), make(chan struct{})
 	go func() {

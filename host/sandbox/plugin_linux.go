@@ -119,8 +119,8 @@ func (p *program) check(policy *Policy) error {
 // opens reports whether a policy lets a plugin find and run a file of the host: at basic by where it really lies, at strict by its name.
 func opens(policy *Policy, file string) bool {
 	really := func(name string) string {
-		if real, err := filepath.EvalSymlinks(name); policy.Level == Basic && err == nil {
-			return real
+		if target, err := filepath.EvalSymlinks(name); policy.Level == Basic && err == nil {
+			return target
 		}
 		return name
 	}

@@ -156,13 +156,8 @@ func TestBinds(t *testing.T) {
 		if level == sandbox.Off {
 			return
 		}
-		target(t) // opens the way to temporary files
-		read, write := filepath.Join(t.TempDir(), "r"), filepath.Join(t.TempDir(), "w")
+		read, write := openDir(t), openDir(t)
 		for _, dir := range []string{read, write} {
-			for d := dir; d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
-				_ = os.Mkdir(d, 0o755)
-				_ = os.Chmod(d, 0o755)
-			}
 			if err := errors.Join(os.Chmod(dir, 0o777), os.WriteFile(dir+"/file", []byte("x"), 0o666), os.Chmod(dir+"/file", 0o666)); err != nil {
 				t.Fatal(err)
 			}
@@ -360,42 +355,42 @@ func TestConfirmOfALauncherThatIsKilled(t *testing.T) {
 	}
 }
 
-// doomedHost is a host that starts a worker at each level, prints their numbers, and waits to be killed.
-func doomedHost() {
+// doomedHost starts a worker at each level, says their numbers, and waits to be killed.
+func doomedHost() error {
 	plugin, err := hostile()
 	if err != nil {
-		fmt.Println(err)
-		return
+		return err
 	}
+	var pids []string
 	for _, level := range []sandbox.Level{sandbox.Off, sandbox.Basic, sandbox.Strict} {
 		b, err := sandbox.OpenWithout(sandbox.Policy{Level: level, OpenFiles: 100}, plugin)
 		if err != nil {
-			fmt.Println(err)
-			return
+			return err
 		}
 		r, _, err := os.Pipe()
 		if err != nil {
-			fmt.Println(err)
-			return
+			return err
 		}
 		cmd := exec.Command(plugin, "wait")
 		cmd.ExtraFiles = []*os.File{r}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		l, err := b.Wrap(cmd, 0)
-		if err == nil {
-			err = cmd.Start()
-		}
-		if err == nil {
-			err = l.Confirm(context.Background())
-		}
 		if err != nil {
-			fmt.Println(err)
-			return
+			return err
 		}
-		fmt.Println(cmd.Process.Pid)
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		if err := l.Confirm(context.Background()); err != nil {
+			return err
+		}
+		pids = append(pids, strconv.Itoa(cmd.Process.Pid))
 	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	if _, err := os.Stdout.WriteString(strings.Join(append(pids, "ready\n"), "\n")); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // Nothing outlives a host that is killed, and the next one removes what it left in file systems.
@@ -404,15 +399,9 @@ func TestHostIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	temp, err := os.MkdirTemp(os.TempDir(), "t") // a socket's path is short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(temp) })
-	if err := os.Chmod(temp, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	temp := openDir(t)
 	host := exec.Command("/proc/self/exe")
+	host.Stderr = os.Stderr
 	host.Env = append(os.Environ(), roleEnv+"=host", hostileEnv+"="+plugin, "TMPDIR="+temp)
 	stdin, err := host.StdinPipe()
 	if err != nil {

@@ -81,7 +81,7 @@ func attach(b mount) error {
 			return fmt.Errorf("open_tree: %w", err)
 		}
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
@@ -139,6 +139,6 @@ func (l *launcher) moveIn() error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(folder)
+	defer closeFD(folder)
 	return l.say(sayFolder, nil, folder)
 }

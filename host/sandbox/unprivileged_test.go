@@ -26,11 +26,7 @@ func TestAsAnotherUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "parhost-nobody-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := openDir(t)
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +40,7 @@ func TestAsAnotherUser(t *testing.T) {
 	}
 	cmd := exec.Command(copied, "-test.v", "-test.short", "-test.timeout=60s", "-test.skip=^TestAsAnotherUser$|Plugins")
 	cmd.Dir = dir
-	cmd.Env = []string{hostileEnv + "=" + plugin, "TMPDIR=" + dir, "PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+	cmd.Env = []string{hostileEnv + "=" + plugin, "TMPDIR=" + os.TempDir(), "PATH=" + os.Getenv("PATH"), "HOME=" + dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
