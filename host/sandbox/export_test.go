@@ -15,21 +15,12 @@ func OpenWithout(policy Policy, plugin string, without ...string) (*Box, error) 
 	})
 }
 
-// RehearseWithout rehearses a level without layers.
-func RehearseWithout(level Level, without ...string) error {
-	return rehearse(level, seams{noSeccomp: slices.Contains(without, "seccomp"), noLandlock: slices.Contains(without, "landlock")})
-}
-
 // What tests look at.
 var (
-	LandlockABI    = landlockABI
-	SweepCgroups   = sweepCgroups
-	PIDSpace       = pidSpace
-	StartTime      = startTime
-	BoxPrefix      = boxPrefix
-	CgroupFolders  = func() ([]string, error) { return folders("") }
-	ErrorOf        = func(b *Box) error { return b.check() }
-	CompletePolicy = Policy.complete
+	LandlockABI   = landlockABI
+	BoxPrefix     = boxPrefix
+	CgroupFolders = func() ([]string, error) { return folders("") }
+	Rehearsed     = rehearsed
 )
 
 // folders are those in which boxes have theirs.

@@ -252,6 +252,11 @@ func (l *launcher) limit() error {
 		if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &most, nil); err != nil {
 			return err
 		}
+		// A table of descriptors that threads share grows only when all CPUs have taken note, which is milliseconds (fs/file.c,
+		// expand_fdtable). This thread is all that goes on.
+		if err := unix.Unshare(unix.CLONE_FILES); err != nil {
+			return fmt.Errorf("unshare descriptors: %w", err)
+		}
 		if err := unix.Dup3(l.spec.Exec, l.spec.Place, unix.O_CLOEXEC); err != nil {
 			return fmt.Errorf("descriptor %d as %d: %w", l.spec.Exec, l.spec.Place, err)
 		}

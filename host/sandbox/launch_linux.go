@@ -276,6 +276,7 @@ func (l *Launch) confirm(ctx context.Context) (*trial, error) {
 		}
 	}
 	t, err := l.converse()
+	_ = l.ctl.Close() // nothing more is said
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

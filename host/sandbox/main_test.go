@@ -110,7 +110,11 @@ func policyBox(t testing.TB, policy sandbox.Policy, without ...string) *sandbox.
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := sandbox.OpenWithout(policy, plugin, without...)
+	err = sandbox.Rehearsed(t.Context(), policy.Level)
+	var b *sandbox.Box
+	if err == nil {
+		b, err = sandbox.OpenWithout(policy, plugin, without...)
+	}
 	if errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
 		t.Skip(err)
 	}
