@@ -73,6 +73,11 @@ var homes = []home{
 		why:      "only host/cluster knows the engine",
 	},
 	{
+		of:       []string{"github.com/elastic/..."},
+		packages: []string{"host/sandbox/..."},
+		why:      "only host/sandbox makes filters of system calls",
+	},
+	{
 		of:       []string{"go.opentelemetry.io/...", "github.com/prometheus/..."},
 		packages: []string{"host/telemetry/..."},
 		why:      "only host/telemetry exports numbers",

@@ -1,0 +1,360 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Box is the sandbox of one pool's workers: what they share. Its methods may be called from any goroutine.
+type Box struct {
+	policy  Policy
+	machine machine
+	program *program // nil at level off
+	filter  []byte
+	place   int // the number as which the program is executed, -1 if it is by its name
+	limits  []limit
+	cgroups *cgroups // nil if there is nothing to count
+	layers  []string
+	folder  string // of sockets at level basic
+	lock    *os.File
+	name    string
+	number  atomic.Uint32 // of launches
+	seams   seams
+
+	closing sync.Once
+}
+
+// seams take single layers away, so that tests see each of the others work.
+type seams struct {
+	noSeccomp, noLandlock, noNamespaces bool
+}
+
+// boxes numbers the boxes of this process.
+var boxes atomic.Uint64
+
+// Open makes a sandbox for workers that run plugin, an executable or script. It has seen a process run at the policy's level, and has
+// read the plugin: later changes of the file do not matter, unless it is a script.
+//
+// The error matches [ErrNotSupported] if this machine cannot give the level, or cannot hold a limit, and [ErrNeedsFiles] if the
+// plugin could not run for want of files.
+func Open(ctx context.Context, policy Policy, plugin string) (*Box, error) {
+	policy, err := policy.complete()
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	if policy.Level > Off {
+		if err := rehearsed(ctx, policy.Level); err != nil {
+			return nil, err
+		}
+	}
+	return openBox(policy, plugin, seams{})
+}
+
+// openBox opens a box for a complete policy. Without a plugin it is good for a rehearsal.
+func openBox(policy Policy, plugin string, s seams) (_ *Box, err error) {
+	b := &Box{policy: policy, machine: look(), seams: s, place: -1}
+	if policy.Level == Off && !policy.limited() {
+		return b, nil
+	}
+	if !hooked.Load() {
+		return nil, errors.New("sandbox: this program does not call sandbox.Init first thing in main")
+	}
+	defer func() {
+		if err != nil {
+			b.Close()
+		}
+	}()
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	if b.name, err = boxName(boxes.Add(1)); err != nil {
+		return nil, err
+	}
+	if policy.Level > Off && plugin != "" {
+		if b.program, err = openProgram(plugin); err != nil {
+			return nil, b.failed("plugin", err, 0)
+		}
+		if err := b.program.check(&b.policy); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.openLimits(plugin != ""); err != nil {
+		return nil, err
+	}
+	if policy.Level == Basic {
+		if err := b.openFolder(); err != nil {
+			return nil, err
+		}
+	}
+	if policy.Level > Off && !s.noSeccomp {
+		if b.filter, err = b.needs().filter(); err != nil {
+			return nil, b.failed("seccomp", err, 0)
+		}
+	}
+	b.describe()
+	return b, nil
+}
+
+// check refuses a level that would not hold.
+func (b *Box) check() error {
+	m := &b.machine
+	if b.policy.Level == Off {
+		return nil
+	}
+	if b.policy.Level == Basic && m.landlock == 0 && !m.ownUsers {
+		return b.failed("landlock", errors.New("the kernel has none, and a process of the host's own user would read the host's memory and files"), unix.ENOSYS)
+	}
+	if b.policy.AllowFork && !b.signalsStay() {
+		return b.failed("landlock", fmt.Errorf("ABI is %d, and a process that may start others of the host's own user could signal it: that needs ABI 6", m.landlock), unix.ENOSYS)
+	}
+	return nil
+}
+
+// signalsStay reports whether something else than seccomp keeps a worker's signals from the host and its other processes.
+func (b *Box) signalsStay() bool {
+	return b.spaces() || b.machine.ownUsers || b.landlock() >= 6
+}
+
+func (b *Box) spaces() bool { return b.policy.Level == Strict && !b.seams.noNamespaces }
+
+func (b *Box) landlock() int {
+	if b.policy.Level == Off || b.seams.noLandlock {
+		return 0
+	}
+	return b.machine.landlock
+}
+
+func (b *Box) needs() needs {
+	return needs{level: b.policy.Level, exec: b.place, fork: b.policy.AllowFork, net: b.policy.AllowNet, kill: b.policy.AllowFork && b.signalsStay()}
+}
+
+// openLimits finds out what holds each limit: a cgroup, or one of setrlimit(2). With worker there is going to be one.
+func (b *Box) openLimits(worker bool) error {
+	p := &b.policy
+	var wanted []string
+	if worker && p.MemoryBytes > 0 {
+		wanted = append(wanted, memory)
+	}
+	if worker && p.PIDs > 0 {
+		wanted = append(wanted, pids)
+	}
+	if worker && p.CPUs > 0 {
+		wanted = append(wanted, cpu)
+	}
+	refused := map[string]error{}
+	if worker {
+		var err error
+		if b.cgroups, refused, err = openCgroups(b.name, p.CgroupParent, wanted); err != nil {
+			return b.failed("cgroup", err, 0)
+		}
+	}
+	if err := refused[cpu]; err != nil {
+		return b.failed("cgroup", fmt.Errorf("limit of %v CPUs: %w", p.CPUs, err), 0)
+	}
+	if p.MemoryBytes > 0 && refused[memory] != nil {
+		if p.MemoryBytes < leastData {
+			return b.failed("limits", fmt.Errorf("MemoryBytes is %d, the least without a cgroup is %d: %w", p.MemoryBytes, leastData, refused[memory]), 0)
+		}
+		b.limits = append(b.limits, limit{unix.RLIMIT_DATA, uint64(p.MemoryBytes)})
+	}
+	if p.PIDs > 0 && refused[pids] != nil {
+		// The number is that of all the user's processes, so the user must be the worker's own.
+		if p.Level > Off && (b.machine.ownUsers || b.spaces()) {
+			b.limits = append(b.limits, limit{unix.RLIMIT_NPROC, uint64(p.PIDs)})
+		} else if p.PIDs != defaultPIDs {
+			return b.failed("cgroup", fmt.Errorf("limit of %d processes: %w", p.PIDs, refused[pids]), 0)
+		}
+	}
+	switch {
+	case p.Level > Off && !b.spaces() && len(p.ReadWrite) == 0:
+		// The folder of its socket is all that it can make files in, and lies on the host's disk: they stay empty.
+		b.limits = append(b.limits, limit{unix.RLIMIT_FSIZE, 0})
+	case p.FileBytes > 0:
+		b.limits = append(b.limits, limit{unix.RLIMIT_FSIZE, uint64(p.FileBytes)})
+	}
+	if p.Level > Off {
+		b.limits = append(b.limits, limit{unix.RLIMIT_CORE, 0}, limit{unix.RLIMIT_MEMLOCK, 0}, limit{unix.RLIMIT_MSGQUEUE, 0})
+	}
+	if p.OpenFiles > 0 {
+		var most unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &most); err != nil {
+			return err
+		}
+		files := min(uint64(p.OpenFiles), most.Max-1) // one is left for the program itself
+		b.limits = append(b.limits, limit{unix.RLIMIT_NOFILE, files})
+		if b.program != nil && b.program.file != nil {
+			b.place = int(files)
+		}
+	}
+	return nil
+}
+
+// openFolder makes the folder below which basic workers have their sockets, and removes those of hosts that are gone.
+func (b *Box) openFolder() error {
+	base := b.policy.TempDir
+	if base == "" {
+		base = os.TempDir()
+		if len(base)+len(b.name)+socketBytes > longestSocket {
+			base = "/tmp"
+		}
+	}
+	sweepFolders(base)
+	b.folder = filepath.Join(base, b.name)
+	if longest := len(b.folder) + socketBytes; longest > longestSocket {
+		return fmt.Errorf("sandbox: a socket in %q would have a path of %d bytes, the limit is %d (Policy.TempDir)", base, longest, longestSocket)
+	}
+	mode := os.FileMode(0o700)
+	if b.machine.ownUsers {
+		mode = 0o711 // they find their own, and see no others
+	}
+	if err := os.Mkdir(b.folder, 0o700); err != nil {
+		b.folder = ""
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	var err error
+	if b.lock, err = lockFolder(b.folder); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	return os.Chmod(b.folder, mode)
+}
+
+// A socket's path below the box's folder, and what sockaddr_un has room for.
+const (
+	socketBytes   = len("/4294967295/plugin4294967295")
+	longestSocket = 107
+)
+
+// lockName is a file that its host keeps locked: a lock ends with its process, and holds across containers.
+const lockName = "lock"
+
+func lockFolder(folder string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(folder, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// sweepFolders removes the folders of hosts that were killed.
+func sweepFolders(base string) {
+	folders, _ := filepath.Glob(filepath.Join(base, boxPrefix+"*")) // the pattern is well formed
+	for _, folder := range folders {
+		if info, err := os.Lstat(folder); err != nil || !info.IsDir() {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(folder, lockName), os.O_RDWR|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			continue // just being made, or somebody else's
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = os.RemoveAll(folder)
+		}
+		_ = f.Close()
+	}
+}
+
+// describe lists what stands around a worker.
+func (b *Box) describe() {
+	if b.policy.Level > Off {
+		b.layers = append(b.layers, "no_new_privs", "no capabilities")
+		if b.machine.ownUsers {
+			b.layers = append(b.layers, "own user")
+		}
+		if len(b.filter) > 0 {
+			b.layers = append(b.layers, "seccomp")
+		}
+		if abi := b.landlock(); abi > 0 {
+			b.layers = append(b.layers, "landlock "+strconv.Itoa(abi))
+		}
+	}
+	if b.spaces() {
+		b.layers = append(b.layers, "user, mount, pid, ipc, uts and cgroup namespaces", "private root")
+		if !b.policy.AllowNet {
+			b.layers = append(b.layers, "net namespace")
+		}
+	}
+	if b.cgroups != nil {
+		for _, h := range b.cgroups.used {
+			if len(h.controllers) > 0 {
+				b.layers = append(b.layers, fmt.Sprintf("cgroup v%d %s", h.version, strings.Join(h.controllers, " ")))
+			}
+		}
+	}
+	if len(b.limits) > 0 {
+		b.layers = append(b.layers, "rlimits")
+	}
+}
+
+// Level returns the level of the box.
+func (b *Box) Level() Level { return b.policy.Level }
+
+// Layers says in words what stands around each worker.
+func (b *Box) Layers() []string { return slices.Clone(b.layers) }
+
+// Checksum returns the SHA-256 of the plugin as it runs, in hexadecimal; of a script as it was at [Open]. It is empty at level off.
+func (b *Box) Checksum() string {
+	if b.program == nil {
+		return ""
+	}
+	return b.program.checksum
+}
+
+// Close lets go of everything. All launches must be closed. It may be called twice.
+func (b *Box) Close() {
+	b.closing.Do(func() {
+		if b.cgroups != nil {
+			b.cgroups.close()
+		}
+		if b.folder != "" {
+			_ = os.RemoveAll(b.folder)
+		}
+		if b.lock != nil {
+			_ = b.lock.Close()
+		}
+		if b.program != nil {
+			_ = b.program.close()
+		}
+	})
+}
+
+// failed makes an error of a stage, with what is known about it.
+func (b *Box) failed(stage string, err error, errno unix.Errno) error {
+	return &StageError{Level: b.policy.Level, Stage: stage, Err: err, Hint: hint(stage, err, errno)}
+}
+
+// hint says what to change.
+func hint(stage string, err error, errno unix.Errno) string {
+	is := func(e unix.Errno) bool { return errno == e || errors.Is(err, e) }
+	switch {
+	case stage == "clone" && is(unix.ENOSPC):
+		return "user namespaces are used up: raise /proc/sys/user/max_user_namespaces"
+	case stage == "clone" && is(unix.EACCES):
+		return "the program must be executable by others: chmod o+x"
+	case stage == "clone" && is(unix.EPERM), stage == "mounts" && (is(unix.EPERM) || is(unix.EACCES)):
+		return "user namespaces are forbidden here: in a container allow them by its seccomp profile; on Ubuntu set kernel.apparmor_restrict_unprivileged_userns=0; or use level basic"
+	case stage == "landlock" && is(unix.ENOSYS):
+		return "it takes Linux 5.13 with landlock in the kernel's lsm= list, or a host that is root"
+	case stage == "seccomp" && (is(unix.ENOSYS) || is(unix.EINVAL)):
+		return "it takes a kernel with CONFIG_SECCOMP_FILTER"
+	case stage == "cgroup", stage == "limits":
+		return "run the host as root or with: systemd-run --user --scope -p Delegate=yes"
+	case stage == "plugin" && is(unix.EACCES):
+		return "vm.memfd_noexec must not be 2, and the plugin must be readable"
+	case stage == "descriptors" && is(unix.ENOSYS), stage == "descriptors" && is(unix.EINVAL):
+		return "it takes Linux 5.11"
+	}
+	return ""
+}

@@ -1,0 +1,493 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// envSockets tells a plugin the folder for its socket. The name is go-plugin's.
+const envSockets = "PLUGIN_UNIX_SOCKET_DIR"
+
+// strictID is the number of a strict worker's user and group, as it sees them itself.
+const strictID = 1000
+
+// strictCapabilities are what a launcher needs to build a root and to lock itself in (linux/capability.h).
+var strictCapabilities = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_RESOURCE}
+
+// Launch is the way of one process into its box, and then what is known of it. Its methods may be called from any goroutine, those
+// before Confirm has returned from one at a time.
+type Launch struct {
+	box     *Box
+	cmd     *exec.Cmd
+	wrapped bool // a launcher comes first
+	spec    spec
+	ctl     *net.UnixConn
+	theirs  []*os.File // the launcher's, which this process closes when it is there
+	group   *group
+
+	mu      sync.Mutex
+	sockets string // the folder of the socket as the plugin sees it
+	shut    bool
+	folder  *os.File // the same, opened; nil until it is known
+}
+
+// Wrap turns a command that would start the plugin into one that starts it in the box, as worker slot. What the command says of
+// arguments, environment, folder and descriptors holds for the plugin; its descriptors keep their numbers.
+//
+// The command is then started on a thread that lives as long as the process may ([syscall.SysProcAttr.Pdeathsig]), and the
+// launch is confirmed. It is to be closed whatever happens.
+func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
+	l := &Launch{box: b, cmd: cmd}
+	if b.name == "" {
+		l.sockets = variable(cmd.Env, envSockets)
+		return l, l.openSockets()
+	}
+	l.wrapped = true
+	if err := l.prepare(slot); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func variable(env []string, key string) string {
+	for _, kv := range slices.Backward(env) {
+		if k, v, _ := strings.Cut(kv, "="); k == key {
+			return v
+		}
+	}
+	return ""
+}
+
+func setVariable(env []string, key, value string) []string {
+	env = slices.DeleteFunc(env, func(kv string) bool { return strings.HasPrefix(kv, key+"=") })
+	return append(env, key+"="+value)
+}
+
+func (l *Launch) prepare(slot int) error {
+	b, cmd := l.box, l.cmd
+	env := cmd.Env
+	if env == nil {
+		env = os.Environ()
+	}
+	l.spec = spec{
+		Level: b.policy.Level, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: l.environment(slices.Clone(env)),
+		Keep: len(cmd.ExtraFiles), UID: -1, Spaces: b.spaces(), TmpBytes: b.policy.TmpBytes, Limits: b.limits,
+		Landlock: b.landlock(), Net: b.policy.AllowNet, Filter: b.filter,
+	}
+	attr := &syscall.SysProcAttr{}
+	if cmd.SysProcAttr != nil {
+		*attr = *cmd.SysProcAttr
+	}
+	attr.Pdeathsig = syscall.SIGKILL
+	var err error
+	if b.cgroups != nil {
+		if l.group, err = b.cgroups.open(strconv.FormatUint(uint64(b.number.Add(1)), 10), &b.policy); err != nil {
+			return b.failed("cgroup", err, 0)
+		}
+	}
+	switch {
+	case b.spaces():
+		err = l.prepareStrict(attr, slot)
+	case b.policy.Level > Off:
+		err = l.prepareBasic(slot)
+	default:
+		l.sockets = variable(env, envSockets)
+		err = l.openSockets()
+	}
+	if err != nil {
+		return err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "control"), os.NewFile(uintptr(pair[1]), "control")
+	l.theirs = append(l.theirs, theirs)
+	conn, err := net.FileConn(ours)
+	if err = errors.Join(err, ours.Close()); err != nil {
+		return err
+	}
+	l.ctl = conn.(*net.UnixConn)
+	files := slices.Clone(cmd.ExtraFiles)
+	if b.program != nil && b.program.file != nil {
+		l.spec.Exec = 3 + len(files)
+		files = append(files, b.program.file)
+	}
+	for i := range l.spec.Binds {
+		if l.spec.Binds[i].FD >= 0 {
+			l.spec.Binds[i].FD += 3 + len(files)
+		}
+	}
+	files = append(files, l.theirs...) // the copies of binds first, the control socket last
+	cmd.Path, cmd.Args = "/proc/self/exe", []string{initName, strconv.Itoa(3 + len(files) - 1)}
+	cmd.Env = []string{"GOGC=off", "GOMAXPROCS=1"} // the launcher's own; it lives for milliseconds
+	cmd.ExtraFiles, cmd.SysProcAttr = files, attr
+	cmd.Err = nil
+	return nil
+}
+
+// environment tells the plugin's libraries what its limits are: without /proc and /sys they cannot find out.
+func (l *Launch) environment(env []string) []string {
+	p := &l.box.policy
+	if p.MemoryBytes > 0 && variable(env, "GOMEMLIMIT") == "" {
+		env = append(env, "GOMEMLIMIT="+strconv.FormatInt(p.MemoryBytes/10*9, 10))
+	}
+	if p.CPUs > 0 {
+		most := int(math.Ceil(p.CPUs))
+		if n, err := strconv.Atoi(variable(env, "GOMAXPROCS")); err != nil || n > most {
+			env = setVariable(env, "GOMAXPROCS", strconv.Itoa(most))
+		}
+	}
+	if p.Level == Strict {
+		env = setVariable(setVariable(env, "HOME", "/tmp"), "TMPDIR", "/tmp")
+	}
+	return env
+}
+
+func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {
+	b := l.box
+	attr.Cloneflags |= unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+	if !b.policy.AllowNet {
+		attr.Cloneflags |= unix.CLONE_NEWNET
+	}
+	uid, gid := os.Geteuid(), os.Getegid()
+	if b.machine.ownUsers {
+		uid = b.machine.user(b.policy.UIDBase, slot)
+		gid = uid
+		attr.GidMappingsEnableSetgroups = true
+		attr.Credential = &syscall.Credential{Uid: strictID, Gid: strictID}
+	}
+	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: strictID, HostID: uid, Size: 1}}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: strictID, HostID: gid, Size: 1}}
+	attr.AmbientCaps = strictCapabilities
+	l.addBinds()
+	for i := range l.spec.Binds {
+		m := &l.spec.Binds[i]
+		if !b.machine.ownUsers {
+			continue // the launcher finds what its host finds
+		}
+		fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		if err != nil {
+			return b.failed("mounts", &os.PathError{Op: "open_tree", Path: m.Source, Err: err}, 0)
+		}
+		m.FD = len(l.theirs)
+		l.theirs = append(l.theirs, os.NewFile(uintptr(fd), m.Source))
+	}
+	l.spec.Dir = "/tmp"
+	if l.cmd.Dir != "" {
+		l.spec.Dir, l.cmd.Dir = l.cmd.Dir, ""
+	}
+	l.sockets = strictSockets
+	l.spec.Sockets, l.spec.Env = strictSockets, setVariable(l.spec.Env, envSockets, strictSockets)
+	return nil
+}
+
+// addBinds lists what the policy opens.
+func (l *Launch) addBinds() {
+	for _, b := range l.box.policy.ReadOnly {
+		l.spec.Binds = append(l.spec.Binds, mount{Source: b.Source, Target: b.Target, FD: -1})
+	}
+	for _, b := range l.box.policy.ReadWrite {
+		l.spec.Binds = append(l.spec.Binds, mount{Source: b.Source, Target: b.Target, FD: -1, Write: true})
+	}
+}
+
+func (l *Launch) prepareBasic(slot int) error {
+	b := l.box
+	folder := b.folder
+	if folder == "" { // strict without namespaces, as tests have it
+		folder = os.TempDir()
+	}
+	l.sockets = filepath.Join(folder, strconv.FormatUint(uint64(b.number.Add(1)), 10))
+	if err := os.Mkdir(l.sockets, 0o700); err != nil {
+		l.sockets = ""
+		return err
+	}
+	if b.machine.ownUsers {
+		l.spec.UID = b.machine.user(b.policy.UIDBase, slot)
+		if err := os.Chown(l.sockets, l.spec.UID, l.spec.UID); err != nil {
+			return err
+		}
+	}
+	l.addBinds()
+	l.spec.Sockets, l.spec.Env = l.sockets, setVariable(l.spec.Env, envSockets, l.sockets)
+	return l.openSockets()
+}
+
+// openSockets opens the folder of the socket, where the host sees it.
+func (l *Launch) openSockets() error {
+	if l.sockets == "" {
+		return nil
+	}
+	fd, err := unix.Open(l.sockets, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: l.sockets, Err: err}
+	}
+	l.folder = os.NewFile(uintptr(fd), l.sockets)
+	return nil
+}
+
+// StartError says what the error of starting the command means; nil stays nil.
+func (l *Launch) StartError(err error) error {
+	if err == nil || !l.wrapped {
+		return err
+	}
+	return l.box.failed("clone", err, 0)
+}
+
+// Sockets is the folder of the plugin's socket, as the plugin sees it.
+func (l *Launch) Sockets() string { return l.sockets }
+
+// Confirm sees a process that has been started through to where the plugin runs. The error says which stage failed; the process is
+// then about to end.
+func (l *Launch) Confirm(ctx context.Context) error {
+	if !l.wrapped {
+		return nil
+	}
+	_, err := l.confirm(ctx)
+	return err
+}
+
+func (l *Launch) confirm(ctx context.Context) (*trial, error) {
+	l.dropTheirs()
+	stop := context.AfterFunc(ctx, func() { _ = l.ctl.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if l.group != nil {
+		if err := l.group.add(l.cmd.Process.Pid); err != nil && !errors.Is(err, unix.ESRCH) {
+			return nil, l.box.failed("cgroup", err, 0)
+		}
+	}
+	t, err := l.converse()
+	_ = l.ctl.Close() // nothing more is said
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return t, err
+}
+
+// converse tells the launcher what to do, and hears how it went. Its silence is success: the socket closed when it became the plugin.
+func (l *Launch) converse() (*trial, error) {
+	body, err := json.Marshal(&l.spec)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > messageBytes {
+		return nil, fmt.Errorf("arguments and environment of %d bytes, the limit is %d", len(body), messageBytes)
+	}
+	if _, err := l.ctl.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(body))), body...)); err != nil {
+		return nil, l.box.failed("control socket", err, 0)
+	}
+	var tried *trial
+	ready := false
+	for {
+		what, body, err := l.hear()
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
+			if !ready { // one that was killed falls silent too
+				return nil, l.box.failed("launcher", errors.New("it ended before the plugin was started"), 0)
+			}
+			return tried, nil
+		case err != nil:
+			return nil, l.box.failed("control socket", err, 0)
+		}
+		switch what {
+		case sayFolder: // which hear has taken
+		case sayReady:
+			ready = true
+		case sayTried:
+			ready = true
+			tried = &trial{}
+			if err := json.Unmarshal(body, tried); err != nil {
+				return nil, l.box.failed("control socket", err, 0)
+			}
+		case sayError:
+			var f failure
+			if err := json.Unmarshal(body, &f); err != nil {
+				return nil, l.box.failed("control socket", err, 0)
+			}
+			return nil, l.box.failed(f.Stage, errors.New(f.Message), unix.Errno(f.Errno))
+		}
+	}
+}
+
+// hear reads one message, with the folder if it carries one.
+func (l *Launch) hear() (what byte, body []byte, err error) {
+	var head [5]byte
+	rights := make([]byte, unix.CmsgSpace(4))
+	n, m, _, _, err := l.ctl.ReadMsgUnix(head[:], rights)
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := l.take(rights[:m]); err != nil {
+		return 0, nil, err
+	}
+	if _, err := io.ReadFull(l.ctl, head[n:]); err != nil {
+		return 0, nil, err
+	}
+	size := binary.LittleEndian.Uint32(head[1:])
+	if size > messageBytes {
+		return 0, nil, fmt.Errorf("a message of %d bytes, the limit is %d", size, messageBytes)
+	}
+	body = make([]byte, size)
+	_, err = io.ReadFull(l.ctl, body)
+	return head[0], body, err
+}
+
+// take keeps the descriptor that came with a message.
+func (l *Launch) take(rights []byte) error {
+	if len(rights) == 0 {
+		return nil
+	}
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil {
+		return err
+	}
+	for _, m := range messages {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			return err
+		}
+		for _, fd := range fds {
+			f := os.NewFile(uintptr(fd), strictSockets)
+			l.mu.Lock()
+			if l.shut || l.folder != nil {
+				_ = f.Close()
+			} else {
+				l.folder = f
+			}
+			l.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// Dial connects to the socket of this name in the plugin's folder. Whatever the plugin put there, nothing but a socket in that folder
+// is called.
+func (l *Launch) Dial(ctx context.Context, name string) (net.Conn, error) {
+	socket, err := l.openSocket(name)
+	if err != nil {
+		return nil, err
+	}
+	defer closeFD(socket) // a descriptor of our own, so that Close may come meanwhile
+	return (&net.Dialer{}).DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(socket))
+}
+
+func (l *Launch) openSocket(name string) (int, error) {
+	if name == "" || strings.ContainsRune(name, '/') {
+		return -1, fmt.Errorf("socket %q is not a name in the plugin's folder", name)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shut || l.folder == nil {
+		return -1, fmt.Errorf("socket %q: the plugin is gone", name)
+	}
+	fd, err := unix.Openat(int(l.folder.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open socket", Path: name, Err: err}
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return -1, errors.Join(fmt.Errorf("%q in the plugin's folder is no socket but has mode %#o", name, st.Mode), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// Kill kills all that the plugin started, also what left its group of processes, as far as a cgroup or a namespace knows of it. The
+// process itself is the caller's to kill as well: only who reaps it knows that its number is still its own.
+func (l *Launch) Kill() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.group != nil && !l.shut {
+		l.group.kill()
+	}
+}
+
+// Death says why the process ended. It is asked before Close. hostKilled says that the host sent the last signal.
+func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
+	d := Death{Cause: CauseExit, Code: state.ExitCode()}
+	used := l.Usage()
+	status, ok := state.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() {
+		if d.Code != 0 && used.RefusedPIDs > 0 {
+			d.Cause = CausePIDs
+		}
+		return d
+	}
+	d.Signal, d.Cause = unix.SignalName(status.Signal()), CauseSignal
+	switch {
+	case status.Signal() == unix.SIGKILL && !hostKilled && used.OutOfMemory > 0:
+		d.Cause = CauseOutOfMemory
+	case status.Signal() == unix.SIGSYS:
+		d.Cause = CauseSyscall
+	case status.Signal() == unix.SIGXFSZ:
+		d.Cause = CauseFileSize
+	case status.Signal() == unix.SIGABRT && used.RefusedPIDs > 0: // how C libraries give up
+		d.Cause = CausePIDs
+	}
+	return d
+}
+
+// Usage returns what has been counted so far. It is asked before Close.
+func (l *Launch) Usage() Usage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.group == nil || l.shut {
+		return Usage{}
+	}
+	return l.group.usage()
+}
+
+func (l *Launch) dropTheirs() {
+	for _, f := range l.theirs {
+		_ = f.Close()
+	}
+	l.theirs = nil
+}
+
+// Close lets go of everything once the process has been reaped, or if it never was there. It may be called twice.
+func (l *Launch) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shut {
+		return
+	}
+	l.shut = true
+	l.dropTheirs()
+	if l.ctl != nil {
+		_ = l.ctl.Close()
+	}
+	if l.folder != nil {
+		_ = l.folder.Close()
+	}
+	if l.group != nil {
+		l.group.kill()
+		l.group.close()
+	}
+	if l.spec.Level > Off && !l.spec.Spaces && l.sockets != "" {
+		_ = os.RemoveAll(l.sockets)
+	}
+}

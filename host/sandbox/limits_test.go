@@ -1,0 +1,131 @@
+//go:build linux
+
+package sandbox_test
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// nowhere is a place for cgroups that is not there.
+const nowhere = "parhost-nowhere"
+
+// Who takes more memory than the limit is killed for it, and that is what is told.
+func TestMemoryLimit(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		b := policyBox(t, sandbox.Policy{Level: level, MemoryBytes: 64 << 20})
+		if text, d := start(t, b, nil, "memory", "16").rest(); strings.TrimSpace(text) != "16" {
+			t.Errorf("16 MiB of 64: got %q and %v, want 16", text, d)
+		}
+		w := start(t, b, []string{"GOMEMLIMIT=off"}, "memory", "200")
+		text, d := w.rest()
+		if d.Cause != sandbox.CauseOutOfMemory {
+			t.Errorf("200 MiB of 64: got %q and %v, want out_of_memory", text, d)
+		}
+		if u := w.launch.Usage(); u.OutOfMemory == 0 || u.MemoryPeak < 60<<20 || u.MemoryPeak > 65<<20 {
+			t.Errorf("got %+v, want a kill for want of memory at 64 MiB", u)
+		}
+		// One that the host has killed itself is no such death.
+		if d := w.launch.Death(w.cmd.ProcessState, true); d.Cause != sandbox.CauseSignal {
+			t.Errorf("killed by the host: got %v, want signal", d)
+		}
+	})
+}
+
+// Where no cgroup counts, what a process asks for is what is bounded.
+func TestMemoryLimitWithoutCgroup(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		b := policyBox(t, sandbox.Policy{Level: level, MemoryBytes: 256 << 20, CgroupParent: nowhere})
+		if text, d := start(t, b, nil, "memory", "100").rest(); strings.TrimSpace(text) != "100" {
+			t.Errorf("100 MiB of 256: got %q and %v, want 100", text, d)
+		}
+		w := start(t, b, []string{"GOMEMLIMIT=off"}, "memory", "400")
+		if text, d := w.rest(); d.Code != 2 || !strings.Contains(w.stderr.String(), "memory") {
+			t.Errorf("400 MiB of 256: got %q, %v and %q, want an end for want of memory", text, d, w.stderr)
+		}
+	})
+}
+
+// A limit that nothing can hold is an error, not a hope.
+func TestLimitsThatCannotBeHeld(t *testing.T) {
+	plugin, err := hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, policy := range map[string]sandbox.Policy{
+		"CPUs":          {CPUs: 1},
+		"CPUs, strict":  {Level: sandbox.Strict, CPUs: 1},
+		"PIDs":          {PIDs: 100},
+		"little memory": {MemoryBytes: 64 << 20},
+	} {
+		policy.CgroupParent = nowhere
+		b, err := sandbox.OpenWithout(policy, plugin)
+		if err == nil {
+			b.Close()
+		}
+		notSupported(t, name, err)
+	}
+}
+
+// Threads and processes end at the limit, and the cause is told.
+func TestPIDsLimit(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		for command, policy := range map[string]sandbox.Policy{
+			"threads": {Level: level, PIDs: 40},
+			"forks":   {Level: level, PIDs: 40, AllowFork: level > sandbox.Off},
+		} {
+			w := start(t, policyBox(t, policy), nil, command)
+			text, d := w.rest()
+			want := sandbox.CausePIDs
+			if os.Geteuid() != 0 {
+				want = sandbox.CauseExit // setrlimit bounds, but does not count
+			}
+			if d.Cause != want || d.Code == 0 {
+				t.Errorf("%s: got %q and %v, want %s", command, text, d, want)
+			}
+			if command == "forks" {
+				count, outcome, _ := strings.Cut(strings.TrimSpace(text), "\t")
+				if n, err := strconv.Atoi(count); err != nil || n >= 40 || n < 20 || outcome != "EAGAIN" {
+					t.Errorf("forks: got %q, want EAGAIN before 40", text)
+				}
+			}
+		}
+	})
+}
+
+// A worker gets its share of the CPUs and no more.
+func TestCPULimit(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		w := start(t, policyBox(t, sandbox.Policy{Level: level, CPUs: 0.25}), nil, "spin")
+		begun := time.Now()
+		text, d := w.rest()
+		used, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		if most := time.Since(begun)/4 + 200*time.Millisecond; err != nil || time.Duration(used) > most {
+			t.Errorf("four threads that spin: got %q and %v, want at most %v", text, d, most)
+		}
+		if u := w.launch.Usage(); u.Throttled == 0 {
+			t.Errorf("got %+v, want periods in which it was throttled", u)
+		}
+	})
+}
+
+// What a plugin's libraries cannot find out for themselves is told to them.
+func TestLimitsAreTold(t *testing.T) {
+	policy := sandbox.Policy{Level: sandbox.Off, MemoryBytes: 1 << 30}
+	want := map[string]string{"env GOMEMLIMIT": strconv.Itoa(1 << 30 / 10 * 9), "env GOMAXPROCS": "4"}
+	if os.Geteuid() == 0 {
+		policy.CPUs = 1.5
+		want["env GOMAXPROCS"] = "2"
+	}
+	got := start(t, policyBox(t, policy), []string{"GOMAXPROCS=4"}, "status").table()
+	for name, value := range want {
+		if got[name] != value {
+			t.Errorf("got %s %q, want %q", name, got[name], value)
+		}
+	}
+}

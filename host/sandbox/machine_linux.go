@@ -1,0 +1,90 @@
+package sandbox
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// machine is what a box needs to know before it starts anything.
+type machine struct {
+	landlock int  // ABI
+	ownUsers bool // workers can be users of their own
+	users    idRange
+}
+
+// idRange is user ids from first on.
+type idRange struct {
+	first, count int
+}
+
+// unusedUsers are ids that systemd's registry (UIDS-GIDS.md, "Summary") gives to nobody.
+var unusedUsers = idRange{first: 0x7000_0000, count: 0x1000_0000}
+
+// look is called for each box; what can change while a process runs is what it may do.
+func look() machine {
+	m := machine{landlock: kernelLandlock()}
+	if os.Geteuid() == 0 && capable(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_CHOWN, unix.CAP_SYS_ADMIN) {
+		m.users, m.ownUsers = spareUsers()
+	}
+	return m
+}
+
+var kernelLandlock = sync.OnceValue(landlockABI)
+
+// capable reports whether this thread has all of some capabilities.
+func capable(wanted ...int) bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var have [2]unix.CapUserData
+	if unix.Capget(&head, &have[0]) != nil {
+		return false
+	}
+	for _, c := range wanted {
+		if have[c/32].Effective&(1<<(c%32)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// spareUsers finds ids for workers among those that this process's user namespace has (user_namespaces(7), uid_map).
+func spareUsers() (idRange, bool) {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return idRange{}, false
+	}
+	var best idRange
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) != 3 {
+			continue
+		}
+		first, err1 := strconv.Atoi(f[0])
+		count, err2 := strconv.Atoi(f[2])
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		if first <= unusedUsers.first && first+count >= unusedUsers.first+unusedUsers.count {
+			return unusedUsers, true
+		}
+		if count > best.count {
+			best = idRange{first, count}
+		}
+	}
+	half := best.count / 2
+	return idRange{best.first + best.count - half, half}, half > 0
+}
+
+// perHost is how many ids a host has before those of the host with the next process id begin.
+const perHost = 64
+
+// user returns the id of the worker in a slot.
+func (m *machine) user(base, slot int) int {
+	if base > 0 {
+		return base + slot
+	}
+	return m.users.first + (os.Getpid()*perHost+slot)%m.users.count
+}

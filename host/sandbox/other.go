@@ -1,0 +1,100 @@
+//go:build !linux
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+)
+
+// Init has nothing to do on this system.
+func Init() {}
+
+// Box is the sandbox of one pool's workers. On this system it is none: its processes are plain ones.
+type Box struct{}
+
+// Launch is one process in its box.
+type Launch struct{}
+
+var errNoWalls = errors.New("package sandbox builds walls on Linux alone; in a Linux container or virtual machine it works")
+
+// Open refuses everything but plain processes without limits.
+func Open(_ context.Context, policy Policy, _ string) (*Box, error) {
+	policy, err := policy.complete()
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	switch {
+	case policy.Level > Off:
+		return nil, notHere(policy.Level, "walls")
+	case policy.limited():
+		return nil, notHere(policy.Level, "limits")
+	}
+	return &Box{}, nil
+}
+
+func notHere(level Level, stage string) error {
+	return &StageError{Level: level, Stage: stage, Err: errors.New(runtime.GOOS + " has other means, which are not used yet"), Hint: errNoWalls.Error()}
+}
+
+// Level returns the level of the box.
+func (*Box) Level() Level { return Off }
+
+// Layers says in words what stands around each worker: nothing.
+func (*Box) Layers() []string { return nil }
+
+// Checksum is empty at level off.
+func (*Box) Checksum() string { return "" }
+
+// Close has nothing to let go of.
+func (*Box) Close() {}
+
+// Wrap leaves the command as it is.
+func (*Box) Wrap(*exec.Cmd, int) (*Launch, error) { return &Launch{}, nil }
+
+// StartError returns err.
+func (*Launch) StartError(err error) error { return err }
+
+// Sockets is empty: the folder is the caller's.
+func (*Launch) Sockets() string { return "" }
+
+// Confirm has nothing to wait for.
+func (*Launch) Confirm(context.Context) error { return nil }
+
+// Dial is for folders of the sandbox, which has none here.
+func (*Launch) Dial(context.Context, string) (net.Conn, error) { return nil, errNoWalls }
+
+// Kill knows of no process that the caller does not know of.
+func (*Launch) Kill() {}
+
+// Death says what the process's state says.
+func (*Launch) Death(state *os.ProcessState, _ bool) Death {
+	d := Death{Cause: CauseExit, Code: state.ExitCode()}
+	if d.Code < 0 {
+		d.Cause = CauseSignal
+	}
+	return d
+}
+
+// Usage is not counted here.
+func (*Launch) Usage() Usage { return Usage{} }
+
+// Close has nothing to let go of.
+func (*Launch) Close() {}
+
+// Best returns [Off].
+func Best(context.Context) (Level, error) { return Off, nil }
+
+// Probe says that there is nothing.
+func Probe(context.Context) (*Report, error) {
+	r := &Report{}
+	for _, level := range []Level{Basic, Strict} {
+		r.Levels = append(r.Levels, Layer{Name: "level " + level.String(), Fact: "not on " + runtime.GOOS, Hint: errNoWalls.Error()})
+	}
+	return r, nil
+}

@@ -1,0 +1,181 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// rehearsalTime is how long a rehearsal may take, on a machine that swaps.
+const rehearsalTime = 20 * time.Second
+
+// rehearsals are made once in the life of a process, and each level's by itself.
+var rehearsals = [...]func() error{
+	Off:    func() error { return nil },
+	Basic:  sync.OnceValue(func() error { return rehearse(Basic, seams{}) }),
+	Strict: sync.OnceValue(func() error { return rehearse(Strict, seams{}) }),
+}
+
+// rehearsed returns what became of a process that was really started at this level.
+func rehearsed(ctx context.Context, level Level) error {
+	done := make(chan error, 1)
+	go func() { done <- rehearsals[level]() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// rehearse starts a process at a level, which builds all its walls, tries them and tells. Asking for features one by one would not
+// do: where user namespaces are restricted, clone often succeeds and what follows does not.
+func rehearse(level Level, s seams) error {
+	policy, err := Policy{Level: level}.complete()
+	if err != nil {
+		return err
+	}
+	b, err := openBox(policy, "", s)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	runtime.LockOSThread() // the process ends with this thread
+	defer runtime.UnlockOSThread()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = []string{}
+	l, err := b.Wrap(cmd, 0)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	l.spec.Rehearse = true
+	if err := l.StartError(cmd.Start()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), rehearsalTime, fmt.Errorf("no end of the rehearsal after %v", rehearsalTime))
+	defer cancel()
+	t, err := l.confirm(ctx)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err != nil {
+		return err
+	}
+	return b.judge(t)
+}
+
+// judge says which wall did not hold.
+func (b *Box) judge(t *trial) error {
+	switch {
+	case t == nil:
+		return b.failed("rehearsal", errors.New("the launcher ended without a word"), 0)
+	case t.File == 0 && (b.spaces() || b.landlock() > 0):
+		return b.failed("rehearsal", errors.New("the process could read /proc"), 0)
+	case t.Socket == 0 && len(b.filter) > 0:
+		return b.failed("rehearsal", errors.New("the process could make an internet socket"), 0)
+	case t.Signal == 0:
+		return b.failed("rehearsal", errors.New("the process could signal its host"), 0)
+	case b.spaces() && (t.PID != 1 || t.UID != strictID):
+		return b.failed("rehearsal", fmt.Errorf("the process is user %d with id %d, want user %d with id 1", t.UID, t.PID, strictID), 0)
+	case !b.spaces() && b.machine.ownUsers && t.UID == os.Geteuid():
+		return b.failed("rehearsal", errors.New("the process has the host's user"), 0)
+	}
+	return nil
+}
+
+// Best returns the best level at which a process could really be started here.
+func Best(ctx context.Context) (Level, error) {
+	for _, level := range []Level{Strict, Basic} {
+		err := rehearsed(ctx, level)
+		if err == nil {
+			return level, nil
+		}
+		if !errors.Is(err, ErrNotSupported) {
+			return Off, err
+		}
+	}
+	return Off, nil
+}
+
+// Probe says what this machine has for sandboxes. It starts a process at each level, once in the life of this one.
+func Probe(ctx context.Context) (*Report, error) {
+	r := &Report{}
+	add := func(name string, ok bool, fact, hint string) {
+		if ok {
+			hint = ""
+		}
+		r.Layers = append(r.Layers, Layer{Name: name, OK: ok, Fact: fact, Hint: hint})
+	}
+	m := look()
+	fact := fmt.Sprintf("ABI %d", m.landlock)
+	if m.landlock == 0 {
+		fact = "the kernel has none"
+	}
+	add("landlock", m.landlock > 0, fact, "Linux 5.13 or newer, with landlock in the kernel's lsm= list")
+	_, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
+	add("seccomp", err == nil, okOr(err, "filters"), "a kernel with CONFIG_SECCOMP_FILTER")
+	most, err := os.ReadFile("/proc/sys/user/max_user_namespaces")
+	spaces := strings.TrimSpace(string(most))
+	add("user namespaces", err == nil && spaces != "0", okOr(err, "at most "+spaces), "raise /proc/sys/user/max_user_namespaces")
+	if m.ownUsers {
+		add("own users", true, fmt.Sprintf("%d from %d on", m.users.count, m.users.first), "")
+	} else {
+		add("own users", false, "workers are of the host's user", "a host that is root with CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_SYS_ADMIN; not needed for basic or strict")
+	}
+	for _, c := range []string{memory, pids, cpu} {
+		ok, fact := controller(c)
+		add("cgroup "+c, ok, fact, "run the host as root, or with: systemd-run --user --scope -p Delegate=yes")
+	}
+	for _, level := range []Level{Basic, Strict} {
+		l := Layer{Name: "level " + level.String(), OK: true, Fact: "a process was started at it"}
+		switch err := rehearsed(ctx, level); {
+		case errors.Is(err, ErrNotSupported):
+			l.OK, l.Fact = false, err.Error()
+			if e, ok := errors.AsType[*StageError](err); ok {
+				l.Fact, l.Hint = fmt.Sprintf("%s: %v", e.Stage, e.Err), e.Hint
+			}
+		case err != nil:
+			return nil, err
+		default:
+			r.Best = level
+		}
+		r.Levels = append(r.Levels, l)
+	}
+	return r, nil
+}
+
+func okOr(err error, fact string) string {
+	if err != nil {
+		return err.Error()
+	}
+	return fact
+}
+
+// controller finds out whether limits of a kind can be set here, and where.
+func controller(name string) (ok bool, fact string) {
+	all, err := hierarchies("")
+	if err != nil {
+		return false, err.Error()
+	}
+	fact = "no hierarchy has it"
+	for _, h := range all {
+		for _, c := range h.controllers {
+			if c != name {
+				continue
+			}
+			if h.err == nil {
+				return true, fmt.Sprintf("v%d in %s", h.version, h.parent)
+			}
+			fact = h.err.Error()
+		}
+	}
+	return false, fact
+}

@@ -1,0 +1,477 @@
+//go:build linux
+
+package sandbox_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// A plugin has the descriptors that it was given, by the numbers that it was told, and no others.
+func TestDescriptors(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		for name, policy := range map[string]sandbox.Policy{"plain": {Level: level}, "limited": {Level: level, OpenFiles: 64}} {
+			t.Run(name, func(t *testing.T) {
+				got := start(t, policyBox(t, policy), nil, "descriptors").table()
+				// /dev/null, stdout and stderr, the pipe that the command was given
+				want := map[string]string{"0": "020000", "1": "010000", "2": "010000", "3": "010000"}
+				if level == sandbox.Off { // what the host itself inherited, and what Go's runtime opens where it can
+					maps.DeleteFunc(got, func(fd, _ string) bool { return want[fd] == "" })
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("descriptors (-want +got):\n%s", diff)
+				}
+			})
+		}
+	})
+}
+
+// A plugin has no privileges, no groups, and of the environment what it was given.
+func TestStatus(t *testing.T) {
+	t.Setenv("PARHOST_TEST_SECRET", "of the host")
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		got := start(t, policyBox(t, sandbox.Policy{Level: level}), []string{"A=1", "HOME=/home/of/the/host"}, "status").table()
+		var env []string
+		for name := range got {
+			if key, ok := strings.CutPrefix(name, "env "); ok {
+				env = append(env, key)
+			}
+		}
+		if got["env A"] != "1" || got["env PARHOST_TEST_SECRET"] != "" || len(env) > 6 {
+			t.Errorf("got the environment %v, want what was given", env)
+		}
+		if want := `"status"]`; !strings.HasSuffix(got["arguments"], want) {
+			t.Errorf("got the arguments %s, want them to end with %s", got["arguments"], want)
+		}
+		if level == sandbox.Off {
+			return
+		}
+		for name, want := range map[string]string{"no_new_privs": "1", "capabilities": "[{0 0 0} {0 0 0}]"} {
+			if got[name] != want {
+				t.Errorf("got %s %s, want %s", name, got[name], want)
+			}
+		}
+		host := strconv.Itoa(os.Geteuid())
+		if os.Geteuid() == 0 && (got["uid"] == host || got["groups"] != "[]") {
+			t.Errorf("got the user %s with the groups %s, want one of its own with none", got["uid"], got["groups"])
+		}
+		if level == sandbox.Strict && (got["uid"] != "1000" || got["pid"] != "1" || got["folder"] != "/tmp <nil>" || got["env HOME"] != "/tmp") {
+			t.Errorf("got uid %s, pid %s, folder %s, HOME %s; want 1000, 1, /tmp, /tmp", got["uid"], got["pid"], got["folder"], got["env HOME"])
+		}
+	})
+}
+
+// The host calls the plugin's socket, and nothing else, whatever lies in the folder or is said to.
+func TestDial(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		env := []string{"PLUGIN_UNIX_SOCKET_DIR=" + t.TempDir()}
+		w := start(t, policyBox(t, sandbox.Policy{Level: level}), env, "serve")
+		address := w.line()
+		if filepath.Dir(address) != w.launch.Sockets() {
+			t.Errorf("plugin listens at %q, want a socket in %q", address, w.launch.Sockets())
+		}
+		c, err := w.launch.Dial(t.Context(), filepath.Base(address))
+		if err != nil {
+			t.Fatalf("Dial: got the error %v", err)
+		}
+		defer c.Close()
+		if b, err := io.ReadAll(c); string(b) != "!" || err != nil {
+			t.Errorf("read: got %q and %v, want !", b, err)
+		}
+		for _, name := range []string{"", ".", "..", "../x", "/etc/passwd", "nothing"} {
+			if c, err := w.launch.Dial(t.Context(), name); err == nil {
+				c.Close()
+				t.Errorf("Dial(%q): got a connection, want an error", name)
+			}
+		}
+		w.bury()
+		if _, err := w.launch.Dial(t.Context(), filepath.Base(address)); err == nil {
+			t.Error("Dial after Close: got a connection, want an error")
+		}
+	})
+}
+
+func TestDialDoesNotFollowLures(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		env := append(target(t), "PLUGIN_UNIX_SOCKET_DIR="+t.TempDir())
+		w := start(t, policyBox(t, sandbox.Policy{Level: level}), env, "lure")
+		for line := w.line(); line != "ready"; line = w.line() {
+			name, outcome, _ := strings.Cut(line, "\t")
+			if level == sandbox.Off && outcome != ok {
+				t.Errorf("%s at off: got %s, want ok", name, outcome)
+			}
+		}
+		for _, name := range []string{"link", "file", "folder"} {
+			if c, err := w.launch.Dial(t.Context(), name); err == nil {
+				c.Close()
+				t.Errorf("Dial(%q): got a connection, want an error", name)
+			}
+		}
+	})
+}
+
+// What a strict plugin writes is bounded, in bytes and in names, and never on a disk of the host.
+func TestTmpIsBounded(t *testing.T) {
+	for name, c := range map[string]struct {
+		command, folder string
+		most            int
+	}{
+		"tmp, bytes":     {"fill", "/tmp", 1 << 20},
+		"tmp, names":     {"fillnames", "/tmp", 4096},
+		"sockets, bytes": {"fill", "/run/plugin", 16 << 10},
+		"sockets, names": {"fillnames", "/run/plugin", 32},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := policyBox(t, sandbox.Policy{Level: sandbox.Strict, TmpBytes: 1 << 20})
+			text, _ := start(t, b, nil, c.command, c.folder).rest()
+			count, outcome, _ := strings.Cut(strings.TrimSpace(text), "\t")
+			n, err := strconv.Atoi(count)
+			if err != nil || n > c.most || n < c.most/2 || outcome == ok {
+				t.Errorf("got %q, want an error after at most %d", text, c.most)
+			}
+		})
+	}
+}
+
+// A policy's files can be used as it says, and others cannot.
+func TestBinds(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		if level == sandbox.Off {
+			return
+		}
+		read, write := openDir(t), openDir(t)
+		for _, dir := range []string{read, write} {
+			if err := errors.Join(os.Chmod(dir, 0o777), os.WriteFile(dir+"/file", []byte("x"), 0o666), os.Chmod(dir+"/file", 0o666)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		policy := sandbox.Policy{Level: level, ReadOnly: []sandbox.Bind{{Source: read}}, ReadWrite: []sandbox.Bind{{Source: write}}}
+		seenRead, seenWrite := read, write
+		if level == sandbox.Strict {
+			policy.ReadOnly[0].Target, policy.ReadWrite[0].Target = "/data/in", "/data/out"
+			seenRead, seenWrite = "/data/in", "/data/out"
+		}
+		got := start(t, policyBox(t, policy), nil, "files", "read:"+seenRead+"/file", "write:"+seenRead+"/file", "create:"+seenRead+"/new",
+			"read:"+seenWrite+"/file", "write:"+seenWrite+"/file", "create:"+seenWrite+"/new", "read:/etc/hosts").table()
+		for attempt, want := range map[string]bool{
+			"read:" + seenRead + "/file": true, "write:" + seenRead + "/file": false, "create:" + seenRead + "/new": false,
+			"read:" + seenWrite + "/file": true, "write:" + seenWrite + "/file": true, "create:" + seenWrite + "/new": true, "read:/etc/hosts": false,
+		} {
+			if (got[attempt] == ok) != want {
+				t.Errorf("%s: got %s, want ok %v", attempt, got[attempt], want)
+			}
+		}
+	})
+}
+
+func TestAllowNet(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		if level == sandbox.Off {
+			return
+		}
+		address := strings.TrimPrefix(target(t)[0], "HOSTILE_TCP=")
+		for _, allow := range []bool{true, false} {
+			b := policyBox(t, sandbox.Policy{Level: level, AllowNet: allow})
+			if got := start(t, b, nil, "files", "connect:"+address).table()["connect:"+address]; (got == ok) != allow {
+				t.Errorf("connect with AllowNet %v: got %s", allow, got)
+			}
+		}
+	})
+}
+
+// Who may start processes may not start more than the limit, and none of them is left in the end.
+func TestAllowFork(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		if level == sandbox.Off {
+			return
+		}
+		if level == sandbox.Basic && os.Geteuid() != 0 {
+			t.Skipf("what leaves its group is out of reach without a cgroup or a namespace: %v", sandbox.ErrNotSupported)
+		}
+		b := policyBox(t, sandbox.Policy{Level: level, AllowFork: true})
+		w := start(t, b, nil, "escape")
+		if line := w.line(); line != "ready" {
+			t.Fatalf("got %q, want ready", line)
+		}
+		w.bury()
+		// The child holds the other end of stdout: it ends when the child does.
+		if _, err := io.Copy(io.Discard, w.out); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// How a process ended is told as it was.
+func TestDeath(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		b := policyBox(t, sandbox.Policy{Level: level})
+		for args, want := range map[string]sandbox.Death{
+			"exit 0": {Cause: sandbox.CauseExit},
+			"exit 7": {Cause: sandbox.CauseExit, Code: 7},
+			"panic":  {Cause: sandbox.CauseExit, Code: 2},
+			"group":  {Cause: sandbox.CauseSignal, Code: -1, Signal: "SIGKILL"},
+		} {
+			if level == sandbox.Strict && args == "group" {
+				continue // the first process of a namespace cannot kill itself
+			}
+			if _, got := start(t, b, nil, strings.Fields(args)...).rest(); got != want {
+				t.Errorf("%s: got %+v, want %+v", args, got, want)
+			}
+		}
+	})
+}
+
+// What runs is what was there when the box was opened.
+func TestProgramIsRead(t *testing.T) {
+	plugin, err := hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(plugin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "plugin")
+	if err := os.WriteFile(path, program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b, err := sandbox.Open(t.Context(), sandbox.Policy{Level: sandbox.Basic}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := os.WriteFile(path, []byte("#!/bin/false"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w, err := startCmd(t, b, exec.Command(path, "exit", "7"), spawner(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, d := w.rest(); d.Code != 7 {
+		t.Errorf("got %v, want exit code 7", d)
+	}
+	if len(b.Checksum()) != 64 {
+		t.Errorf("got the checksum %q, want 64 digits", b.Checksum())
+	}
+}
+
+// A plugin that could not run is refused at once, with what it needs.
+func TestNeedsFiles(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"script": script, "dynamic": "/bin/sh"} {
+		for _, level := range []sandbox.Level{sandbox.Basic, sandbox.Strict} {
+			b, err := sandbox.OpenWithout(sandbox.Policy{Level: level}, path)
+			if !errors.Is(err, sandbox.ErrNeedsFiles) || !strings.Contains(err.Error(), "--ro") {
+				t.Errorf("Open of a %s at %v: got %v, want an error that matches ErrNeedsFiles and names --ro", name, level, err)
+			}
+			if err == nil {
+				b.Close()
+			}
+		}
+	}
+}
+
+// A failure of the launcher reaches the host with its stage, and a launcher that is killed is no success.
+func TestConfirmNamesTheStage(t *testing.T) {
+	b := policyBox(t, sandbox.Policy{Level: sandbox.Strict})
+	plugin, err := hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(plugin, "exit", "0")
+	cmd.Dir = "/nowhere"
+	_, err = startCmd(t, b, cmd, spawner(t))
+	e, isStage := errors.AsType[*sandbox.StageError](err)
+	if !isStage || e.Stage != "folder" || !errors.Is(err, sandbox.ErrNotSupported) {
+		t.Errorf("got %v, want the stage folder", err)
+	}
+}
+
+func TestConfirmEndsWithItsContext(t *testing.T) {
+	b := policyBox(t, sandbox.Policy{Level: sandbox.Basic})
+	plugin, err := hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(plugin, "wait")
+	l, err := b.Wrap(cmd, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	spawn := spawner(t)
+	if err := spawn(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Process.Signal(syscall.SIGSTOP)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := l.Confirm(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Confirm of a process that is stopped: got %v, want a deadline error", err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+}
+
+func TestConfirmOfALauncherThatIsKilled(t *testing.T) {
+	b := policyBox(t, sandbox.Policy{Level: sandbox.Basic})
+	plugin, err := hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(plugin, "wait")
+	l, err := b.Wrap(cmd, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := spawner(t)(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err := l.Confirm(t.Context()); err == nil {
+		t.Error("Confirm of a process that was killed: got no error")
+	}
+}
+
+// doomedHost starts a worker at each level, says their numbers, and waits to be killed.
+func doomedHost() error {
+	plugin, err := hostile()
+	if err != nil {
+		return err
+	}
+	var pids []string
+	for _, level := range []sandbox.Level{sandbox.Off, sandbox.Basic, sandbox.Strict} {
+		if err := sandbox.Rehearsed(context.Background(), level); errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
+			continue
+		}
+		b, err := sandbox.OpenWithout(sandbox.Policy{Level: level, OpenFiles: 100}, plugin)
+		if err != nil {
+			return err
+		}
+		r, _, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		cmd := exec.Command(plugin, "wait")
+		cmd.ExtraFiles = []*os.File{r}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		l, err := b.Wrap(cmd, 0)
+		if err != nil {
+			return err
+		}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		if err := l.Confirm(context.Background()); err != nil {
+			return err
+		}
+		pids = append(pids, strconv.Itoa(cmd.Process.Pid))
+	}
+	if _, err := os.Stdout.WriteString(strings.Join(append(pids, "ready\n"), "\n")); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// Nothing outlives a host that is killed, and the next one removes what it left in file systems.
+func TestHostIsKilled(t *testing.T) {
+	plugin, err := hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	temp := openDir(t)
+	host := exec.Command("/proc/self/exe")
+	host.Stderr = os.Stderr
+	host.Env = append(os.Environ(), roleEnv+"=host", hostileEnv+"="+plugin, "TMPDIR="+temp)
+	stdin, err := host.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	out, err := host.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w := &worker{t: t, cmd: host, stderr: &strings.Builder{}, out: bufio.NewReader(out)}
+	var pids []int
+	for line := w.line(); line != "ready"; line = w.line() {
+		pid, err := strconv.Atoi(line)
+		if err != nil {
+			_ = host.Process.Kill()
+			t.Fatalf("the host says %q", line)
+		}
+		pids = append(pids, pid)
+	}
+	if err := host.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = host.Wait()
+	for _, pid := range pids {
+		awaitEnd(t, pid)
+	}
+	left, _ := filepath.Glob(filepath.Join(temp, sandbox.BoxPrefix+"*"))
+	if len(left) != 1 {
+		t.Errorf("got the folders %v of a host that was killed, want that of level basic", left)
+	}
+	policyBox(t, sandbox.Policy{Level: sandbox.Basic, TempDir: temp})
+	for _, pattern := range boxFolders(t, temp) {
+		left, _ := filepath.Glob(filepath.Join(pattern, fmt.Sprintf("%s*-%x-*-*", sandbox.BoxPrefix, host.Process.Pid)))
+		if len(left) > 0 {
+			t.Errorf("%v is left of a host that was killed", left)
+		}
+	}
+}
+
+// boxFolders are those in which boxes have folders.
+func boxFolders(t *testing.T, more ...string) []string {
+	t.Helper()
+	folders, err := sandbox.CgroupFolders()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(folders, more...)
+}
+
+// awaitEnd waits until a process that is not a child is gone.
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 2000)
+	if n != 1 || err != nil {
+		t.Errorf("process %d lives 2 s after its host was killed (%v)", pid, err)
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+}
