@@ -10,7 +10,7 @@ import (
 
 // rows is the table.
 func rows() []row {
-	return []row{sqrtRow(), commandRow(), startRow(), singleRow(), eachRow(), sumsRow(), spinRow(), reduceRow(), sleepRow(), filterRow(), wakeRow(), shellRow()}
+	return []row{sqrtRow(), commandRow(), startRow(), singleRow(), eachRow(), sumsRow(), spinRow(), reduceRow(), sleepRow(), filterRow(), wakeRow(), confineRow(), wallsRow(), shellRow()}
 }
 
 // The names of contenders that goals speak of.

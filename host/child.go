@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 // child is the operating system's side of a worker process: it starts it in a group of its own, keeps its exit status, and
@@ -27,6 +29,10 @@ type child struct {
 	family  relative
 	sockets string // the folder in which the process has to listen
 	output  *output
+
+	launch  *sandbox.Launch // its way into the sandbox; nil before there is a command
+	refused error           // why that came to no good end
+	death   sandbox.Death   // what the sandbox knows of the process's end
 
 	network, address string // of its server, checked
 
@@ -52,7 +58,7 @@ func newChild(spawner *spawner, family relative, output *output) *child {
 }
 
 // Start starts the process. Its stdin is empty: the host's is not shared.
-func (c *child) Start(context.Context) error {
+func (c *child) Start(ctx context.Context) error {
 	stdout, stdoutW, err := os.Pipe()
 	if err != nil {
 		return err
@@ -69,6 +75,9 @@ func (c *child) Start(context.Context) error {
 	if err := c.spawner.start(c.cmd, c.family.born); err != nil {
 		c.dropLink()
 		c.closePipes()
+		if err = c.launch.StartError(err); errors.Is(err, sandbox.ErrNotSupported) {
+			c.refused = err
+		}
 		return err
 	}
 	c.spawned.Store(true)
@@ -92,9 +101,12 @@ func (c *child) Start(context.Context) error {
 		c.reaped.Store(true)
 		killGroup(c.cmd.Process) // the number of a group is not given away while it has members
 	}()
+	c.output.done.Go(func() { c.output.read(bufio.NewReaderSize(stderr, lineWidth)) })
+	if c.refused = c.launch.Confirm(ctx); c.refused != nil {
+		return c.refused // nobody is going to read a handshake
+	}
 	c.first = make(chan string, 1)
 	c.handshake = c.output.handshakeReader(stdout, c.first)
-	c.output.done.Go(func() { c.output.read(bufio.NewReaderSize(stderr, lineWidth)) })
 	return nil
 }
 
@@ -161,19 +173,27 @@ func (c *child) kill() {
 	if !c.reaped.Load() { // afterwards its number may be somebody else's
 		killGroup(c.cmd.Process)
 	}
+	c.launch.Kill()
 }
 
 // bury kills what is left, waits for it and lets go of the pipes. It is done within a few seconds whatever the process does.
 func (c *child) bury() {
+	if c.launch != nil {
+		defer c.launch.Close()
+	}
 	if !c.spawned.Load() {
 		c.family.leave()
 		_ = os.RemoveAll(c.sockets) // empty when there is none
 		return
 	}
+	byHost := c.doomed.Load()
 	c.kill()
 	select {
 	case <-c.exited:
 	case <-time.After(3 * time.Second): // in the kernel's hands, as on a dead network disk
+	}
+	if isClosed(c.exited) && c.state != nil {
+		c.death = c.launch.Death(c.state, byHost)
 	}
 	c.output.lines(100 * time.Millisecond)
 	c.closePipes() // ends the readers even if a process that left the group holds the other ends
@@ -190,18 +210,38 @@ func (c *child) PluginToHost(network, address string) (string, string, error) {
 		c.network, c.address = network, address
 		return network, address, nil
 	}
-	if network != "unix" || filepath.Dir(address) != filepath.Clean(c.sockets) {
-		return "", "", fmt.Errorf("plugin listens at %s %q, want a unix socket in %q", network, address, c.sockets)
+	folder := c.folder()
+	if network != "unix" || filepath.Dir(address) != folder {
+		return "", "", fmt.Errorf("plugin listens at %s %q, want a unix socket in %q", network, address, folder)
 	}
-	info, err := os.Lstat(address)
-	if err != nil {
+	if err := c.checkSocket(address); err != nil {
 		return "", "", err
-	}
-	if info.Mode().Type() != os.ModeSocket {
-		return "", "", fmt.Errorf("plugin listens at %q, which is no socket but %s", address, info.Mode())
 	}
 	c.network, c.address = network, address
 	return network, address, nil
+}
+
+// folder is where the process has to listen, as it sees it.
+func (c *child) folder() string {
+	if folder := c.launch.Sockets(); folder != "" {
+		return filepath.Clean(folder)
+	}
+	return filepath.Clean(c.sockets)
+}
+
+// checkSocket checks that there is a socket in the process's folder.
+func (c *child) checkSocket(address string) error {
+	if c.launch.Sockets() != "" {
+		return c.launch.Check(filepath.Base(address))
+	}
+	info, err := os.Lstat(address)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("plugin listens at %q, which is no socket but %s", address, info.Mode())
+	}
+	return nil
 }
 
 // HostToPlugin is part of [runner.Runner].
@@ -209,8 +249,8 @@ func (c *child) HostToPlugin(network, address string) (string, string, error) {
 	return network, address, nil
 }
 
-// death says in words how the process ended, with its exit code (-1 for a signal) and the name of the signal.
-func (c *child) death() (words string, code int, signal string) {
+// lastState says in words how the process ended, with its exit code (-1 for a signal) and the name of the signal.
+func (c *child) lastState() (words string, code int, signal string) {
 	select {
 	case <-c.exited:
 	default:
@@ -235,5 +275,8 @@ func (c *child) usage() *Usage {
 
 // dial connects to the address that PluginToHost has checked.
 func (c *child) dial(ctx context.Context) (net.Conn, error) {
+	if c.network == "unix" && c.launch.Sockets() != "" {
+		return c.launch.Dial(ctx, filepath.Base(c.address))
+	}
 	return (&net.Dialer{}).DialContext(ctx, c.network, c.address)
 }

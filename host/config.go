@@ -3,11 +3,13 @@ package host
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"runtime"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/sdk"
 )
@@ -57,6 +59,11 @@ type Config struct {
 	Dir string
 	// TempDir is where the pool's private folder of sockets is made. Default: the system's folder for temporary files.
 	TempDir string
+
+	// Sandbox confines worker processes and limits what they take. The zero value does neither. With any other, workers begin as
+	// this program, which builds the walls from inside before its main. [Open] fails with an error that matches [sandbox.ErrNotSupported] if
+	// the machine cannot give what is asked for.
+	Sandbox sandbox.Policy
 
 	// Batch is the number of items in a batch. Default 0: sized by measured time.
 	Batch int
@@ -145,6 +152,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MemoryRetries < -1 {
 		return c, &ConfigError{"MemoryRetries", fmt.Sprintf("%d is less than -1, which is never", c.MemoryRetries)}
+	}
+	if c.Mode != Process && !reflect.ValueOf(c.Sandbox).IsZero() {
+		return c, &ConfigError{"Sandbox", fmt.Sprintf("only processes can be confined, and the mode is %s", c.Mode)}
 	}
 	if c.MinWorkers > workers {
 		return c, &ConfigError{"MinWorkers", fmt.Sprintf("%d is more than the %d that Workers allows", c.MinWorkers, workers)}

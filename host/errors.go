@@ -60,7 +60,7 @@ func (e *ConfigError) Error() string { return "Config." + e.Field + ": " + e.Pro
 type StartError struct {
 	Worker int    // its number in the pool, from 1
 	Plugin string // as Config named it
-	Stage  string // "exec", "handshake", "dial", "describe" or "set-up"
+	Stage  string // "exec", "sandbox", "handshake", "dial", "describe" or "set-up"
 	Err    error
 	Stderr []string // the last lines
 }

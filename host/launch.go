@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
@@ -31,7 +32,8 @@ import (
 type launcher struct {
 	cfg     *Config
 	buffers *buffers // of the pool
-	path    string   // of the executable
+	box     *sandbox.Box
+	path    string // of the executable
 	env     []string
 	sockets string   // a private folder
 	lock    *os.File // says that it is in use
@@ -43,9 +45,8 @@ type launcher struct {
 }
 
 // openLauncher finds the executable and makes what all workers share.
-func openLauncher(cfg *Config, buffers *buffers) (*launcher, error) {
+func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launcher, err error) {
 	l := &launcher{cfg: cfg, buffers: buffers}
-	var err error
 	if cfg.Workload != nil {
 		l.path, err = os.Executable()
 	} else {
@@ -54,6 +55,18 @@ func openLauncher(cfg *Config, buffers *buffers) (*launcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	policy := cfg.Sandbox
+	if policy.TempDir == "" {
+		policy.TempDir = cfg.TempDir
+	}
+	if l.box, err = sandbox.Open(ctx, policy, l.path); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			l.box.Close()
+		}
+	}()
 	l.env = environment(cfg)
 	if l.sockets, err = privateDir(cfg.TempDir); err != nil {
 		return nil, err
@@ -77,6 +90,7 @@ func openLauncher(cfg *Config, buffers *buffers) (*launcher, error) {
 func (l *launcher) close() {
 	l.kin.close()
 	l.spawner.close()
+	l.box.Close()
 	_ = l.alive[0].Close()
 	_ = l.alive[1].Close()
 	_ = os.RemoveAll(l.sockets)
@@ -198,7 +212,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 			p.link, p.child.link = own, []*os.File{in, out}
 		}
 	}
-	p.client = l.client(p.child, cpuShare(l.cfg, workers))
+	p.client = l.client(p.child, number, cpuShare(l.cfg, workers))
 	stage := "exec"
 	end, err := l.takeTurn(ctx)
 	if err != nil {
@@ -220,7 +234,9 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 	stop := context.AfterFunc(start, p.child.kill)
 	defer stop()
 	if _, err = p.client.Start(); err != nil {
-		if p.child.spawned.Load() {
+		if p.child.refused != nil {
+			stage, err = "sandbox", p.child.refused
+		} else if p.child.spawned.Load() {
 			stage = "handshake"
 			err = l.handshakeError(start, p.child, err)
 		}
@@ -255,8 +271,8 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 	return p, nil
 }
 
-// client returns go-plugin's client for a child that has not been started, and that gets its share of the CPUs.
-func (l *launcher) client(c *child, share []string) *plugin.Client {
+// client returns go-plugin's client for child number, which has not been started, and that gets its share of the CPUs.
+func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 	return plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: servicePlugin{}}},
@@ -284,7 +300,8 @@ func (l *launcher) client(c *child, share []string) *plugin.Client {
 				}
 			}
 			c.cmd, c.sockets = cmd, sockets
-			return c, nil
+			c.launch, c.refused = l.box.Wrap(cmd, number)
+			return c, c.refused
 		},
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx) }),
@@ -341,7 +358,7 @@ func (l *launcher) handshakeError(start context.Context, c *child, cause error) 
 	if line == "" && start.Err() != nil {
 		return fmt.Errorf("no handshake line on stdout after %v (Config.StartTimeout)", l.cfg.StartTimeout)
 	}
-	words, _, _ := c.death()
+	words, _, _ := c.lastState()
 	switch {
 	case strings.Count(line, "|") >= 3:
 		return fmt.Errorf("%.200q: %w", line, errors.New(strings.Join(strings.Fields(cause.Error()), " ")))

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -90,7 +91,7 @@ func (p *process) obituary(cause error) {
 	}
 	p.bury()
 
-	words, code, signal := p.child.death()
+	words, code, signal := p.child.lastState()
 	l := loss{kind: wire.Crashed, message: words, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1, suspect: -1}
 	l.dump, l.usage = p.child.output.lastWords(), p.child.usage()
 	p.mu.Lock()
@@ -101,12 +102,15 @@ func (p *process) obituary(cause error) {
 		l.kind, l.message = f.kind, f.message
 	case outOfMemory(l.stderr):
 		l.kind = wire.OutOfMemory
+	case p.child.death.Cause == sandbox.CauseOutOfMemory:
+		l.kind, l.message = wire.OutOfMemory, fmt.Sprintf("process was killed by the kernel: out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", p.cfg.Sandbox.MemoryBytes)
 	case signal == "SIGKILL" && p.ooms.claim(p.oomsBefore):
 		l.kind, l.message = wire.OutOfMemory, "process was killed by the kernel: out of memory"
 	case slices.Contains(foreignSignals, signal):
 		l.outside = true
 		l.message += ", perhaps sent by somebody else"
 	}
+	l.message += p.limitsMet()
 	p.last = l.message
 	begun := min(p.threads, len(p.order))
 	witness := p.blackBox()
@@ -128,6 +132,21 @@ func (p *process) obituary(cause error) {
 	p.calls, p.order = nil, nil
 	p.shelf.close()
 	close(p.dead)
+}
+
+// limitsMet says in words which limit of its sandbox the process died of, if that is known and not said yet.
+func (p *process) limitsMet() string {
+	policy := &p.cfg.Sandbox
+	switch p.child.death.Cause {
+	case sandbox.CausePIDs:
+		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", policy.PIDs)
+	case sandbox.CauseSyscall:
+		return "; its sandbox forbids the system call that it made"
+	case sandbox.CauseFileSize:
+		return fmt.Sprintf("; a file grew too large: the limit is %d bytes (Config.Sandbox.FileBytes)", policy.FileBytes)
+	default:
+		return ""
+	}
 }
 
 // lossOf says what the worker's death, l, means for one batch: begun, by the order in which they were sent, and witness, by what the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
@@ -61,7 +62,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		cfg.Logger.Debug("buffers are ordinary memory", "err", err)
 	}
 	if cfg.Mode == Process {
-		if p.launcher, err = openLauncher(&p.cfg, p.buffers); err != nil {
+		if p.launcher, err = openLauncher(ctx, &p.cfg, p.buffers); err != nil {
 			p.buffers.close()
 			return nil, err
 		}
@@ -151,6 +152,15 @@ func (p *Pool) start(ctx context.Context, number int) (worker, error) {
 		return nil, &StartError{Worker: number, Plugin: p.cfg.Plugin, Stage: "describe", Err: err}
 	}
 	return w, nil
+}
+
+// Sandbox says at which level worker processes are confined, and what stands around each: walls and limits, in words. There are none
+// around plain processes and goroutines.
+func (p *Pool) Sandbox() (level sandbox.Level, layers []string) {
+	if p.launcher == nil {
+		return sandbox.Off, nil
+	}
+	return p.launcher.box.Level(), p.launcher.box.Layers()
 }
 
 // Workers describes the workers that are ready now, by number.

@@ -139,7 +139,7 @@ func (p *process) stillborn(ctx context.Context, stage string, err error) error 
 	p.shelf.close()
 	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
 		err = errors.New(s.Message())
-		if words, _, _ := p.child.death(); s.Code() == codes.Unavailable && p.child.spawned.Load() {
+		if words, _, _ := p.child.lastState(); s.Code() == codes.Unavailable && p.child.spawned.Load() {
 			err = errors.New(words)
 		}
 	}

@@ -23,7 +23,7 @@ type Verification = conform.Report
 // The error is that of [Open] if no worker could be started, and ctx's cause if ctx ends first. A promise that is not kept is no
 // error: it stands in the Verification.
 func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verification, error) {
-	l, err := openProbe(cfg)
+	l, err := openProbe(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ const verifyBytes = 1 << 20
 //
 // The error is that of [Open].
 func Describe(ctx context.Context, cfg Config) (Manifest, error) {
-	l, err := openProbe(cfg)
+	l, err := openProbe(ctx, cfg)
 	if err != nil {
 		return Manifest{}, err
 	}
@@ -96,7 +96,7 @@ func CheckTempDir(dir string) (string, error) {
 }
 
 // openProbe opens a launcher for one process at a time.
-func openProbe(cfg Config) (*launcher, error) {
+func openProbe(ctx context.Context, cfg Config) (*launcher, error) {
 	cfg.Mode, cfg.Workers = Process, 1
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -106,7 +106,7 @@ func openProbe(cfg Config) (*launcher, error) {
 	if err != nil {
 		cfg.Logger.Debug("buffers are ordinary memory", "err", err)
 	}
-	l, err := openLauncher(&cfg, b)
+	l, err := openLauncher(ctx, &cfg, b)
 	if err != nil {
 		b.close()
 		return nil, err
@@ -116,7 +116,7 @@ func openProbe(cfg Config) (*launcher, error) {
 
 // lastWords says how the process ended and what it said last.
 func (p *process) lastWords() string {
-	words, _, _ := p.child.death()
+	words, _, _ := p.child.lastState()
 	if lines := p.child.output.lines(100 * time.Millisecond); len(lines) > 0 {
 		words += fmt.Sprintf("; stderr: %q", strings.Join(lines, "\n"))
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -130,54 +129,4 @@ func memoryLimit() int64 {
 		}
 	}
 	return least
-}
-
-// cgroupFindings says which versions there are, and in which groups this process may make groups for its workers: it tries.
-func cgroupFindings() []finding {
-	const use = "parhost reads the CPU quota; " + notUsed + "limits for each worker, which take a writable group"
-	var writable, fixed []string
-	two := finding{"system", "cgroup v2", false, "not mounted", use}
-	for _, g := range ownCgroups() {
-		child := filepath.Join(g.dir, fmt.Sprintf("parhost-doctor-%d", os.Getpid()))
-		err := os.Mkdir(child, 0o755)
-		var enabled []byte
-		if err == nil {
-			enabled, _ = os.ReadFile(filepath.Join(child, "cgroup.controllers"))
-			_ = os.Remove(child)
-		}
-		name := strings.Join(g.controllers, ",")
-		switch {
-		case g.controllers == nil:
-			two.OK, two.Found = err == nil, g.dir
-			if err != nil {
-				two.Found += ", not writable"
-			} else if len(strings.TrimSpace(string(enabled))) > 0 {
-				two.Found += ", writable, with " + strings.TrimSpace(string(enabled))
-			} else {
-				two.Found += ", writable, but no controller is handed on to groups made there (cgroup.subtree_control)"
-			}
-		case strings.HasPrefix(name, "name="): // a tree without a controller
-		case err == nil:
-			writable = append(writable, name)
-		default:
-			fixed = append(fixed, name)
-		}
-	}
-	list := []finding{two}
-	if len(writable)+len(fixed) > 0 {
-		one := finding{"system", "cgroup v1", len(writable) > 0, "writable: " + orNone(writable), use}
-		if len(fixed) > 0 {
-			one.Found += "; not writable: " + orNone(fixed)
-		}
-		list = append(list, one)
-	}
-	return list
-}
-
-func orNone(names []string) string {
-	if len(names) == 0 {
-		return "none"
-	}
-	slices.Sort(names)
-	return strings.Join(names, " ")
 }

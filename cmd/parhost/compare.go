@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 // rung is one way to run the items, with what it took.
@@ -31,11 +33,28 @@ func compareModes(ctx context.Context, s *streams, o *options, cfg host.Config) 
 	if cfg.Workload == nil {
 		return compareExecutable(ctx, s, o, cfg)
 	}
-	return compareRungs(ctx, s, o, []labelled{
+	return compareRungs(ctx, s, o, ladder(cfg, []labelled{
 		{"sequential", "the whole program", true, withMode(cfg, host.Sequential)},
 		{"goroutine", "the whole program", true, withMode(cfg, host.Goroutine)},
 		{"process", "one item", false, withMode(cfg, host.Process)},
-	})
+	}))
+}
+
+// ladder takes the sandbox out of the modes, and adds the rungs that it makes: processes with limits, and confined ones.
+func ladder(cfg host.Config, modes []labelled) []labelled {
+	for i := range modes {
+		modes[i].cfg.Sandbox = sandbox.Policy{}
+	}
+	p := cfg.Sandbox
+	if limits := (sandbox.Policy{MemoryBytes: p.MemoryBytes, CPUs: p.CPUs, PIDs: p.PIDs}); !reflect.ValueOf(limits).IsZero() {
+		cfg.Sandbox = limits
+		modes = append(modes, labelled{"limited process", "one item", false, withMode(cfg, host.Process)})
+	}
+	if p.Level > sandbox.Off {
+		cfg.Sandbox = p
+		modes = append(modes, labelled{p.Level.String() + " sandbox", "one item", false, withMode(cfg, host.Process)})
+	}
+	return modes
 }
 
 // compareExecutable compares the modes that an executable has: it cannot run inside this program, but one process of it stands
@@ -44,11 +63,11 @@ func compareExecutable(ctx context.Context, s *streams, o *options, cfg host.Con
 	one, threads := cfg, cfg
 	one.Workers, one.Threads = 1, 1
 	threads.Workers, threads.Threads = 1, poolWorkers(cfg)
-	return compareRungs(ctx, s, o, []labelled{
+	return compareRungs(ctx, s, o, ladder(cfg, []labelled{
 		{"1 process", "one item", false, one},
 		{fmt.Sprintf("1 process, %d threads", threads.Threads), "the items that run", true, threads},
 		{"process", "one item", false, cfg},
-	})
+	}))
 }
 
 type labelled struct {
@@ -232,6 +251,10 @@ func verdict(rungs []*rung) string {
 		fmt.Fprintf(&b, " Against %s they cost %.0f %% more time, and buy that a crash takes %s.", shared.Label, 100*(ratio-1), process.Takes)
 	} else {
 		fmt.Fprintf(&b, " They are no slower than %s, and a crash takes %s.", shared.Label, process.Takes)
+	}
+	for _, confined := range rungs[3:] {
+		fmt.Fprintf(&b, " A %s starts in %s instead of %s, and an item costs %+.1f %% time.", confined.Label, micros(float64(confined.start.Nanoseconds())/1000),
+			micros(float64(process.start.Nanoseconds())/1000), 100*(confined.wall.Seconds()/max(process.wall.Seconds(), 1e-9)-1))
 	}
 	return b.String()
 }

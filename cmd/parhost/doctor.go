@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/plugins/sqrt"
 )
 
@@ -97,6 +99,7 @@ func examine(ctx context.Context, dirs []string) *diagnosis {
 	d.machine()
 	d.plugins(ctx, dirs)
 	d.Findings = append(d.Findings, systemFindings()...)
+	d.sandbox(ctx)
 	d.worker(ctx)
 	return d
 }
@@ -149,6 +152,34 @@ func (d *diagnosis) plugins(ctx context.Context, dirs []string) {
 		f.OK, f.Found = true, strings.TrimPrefix(strings.TrimSpace(string(out)), "go version ")
 	}
 	d.add(f)
+}
+
+// sandbox asks for each layer of sandboxes, and really starts a process at each level.
+func (d *diagnosis) sandbox(ctx context.Context) {
+	report, err := sandbox.Probe(ctx)
+	if err != nil {
+		d.add(finding{"sandbox", "levels", false, err.Error(), "--sandbox"})
+		return
+	}
+	uses := map[string]string{
+		"landlock":        "keeps workers from files",
+		"seccomp":         "keeps workers from system calls",
+		"user namespaces": "--sandbox strict gives a worker processes, a network and a root of its own",
+		"own users":       "a host that is root runs each worker as a user of its own",
+		"cgroup memory":   "--memory, and to tell why a worker died",
+		"cgroup pids":     "--pids",
+		"cgroup cpu":      "--cpus",
+		"level basic":     "--sandbox basic",
+		"level strict":    "--sandbox strict",
+	}
+	for _, l := range slices.Concat(report.Layers, report.Levels) {
+		use := uses[l.Name]
+		if l.Hint != "" {
+			use += "; it would take: " + l.Hint
+		}
+		d.add(finding{"sandbox", l.Name, l.OK, l.Fact, use})
+	}
+	d.Findings[len(d.Findings)-1].Use += fmt.Sprintf("; auto takes %s", report.Best)
 }
 
 // worker starts one and runs an item on it.

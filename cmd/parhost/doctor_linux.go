@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -78,8 +75,6 @@ func readMemory() memory {
 	return m
 }
 
-const notUsed = "not used by this version: "
-
 // systemFindings asks the kernel for each feature, as a program that needs it would.
 func systemFindings() []finding {
 	var list []finding
@@ -92,12 +87,7 @@ func systemFindings() []finding {
 	}
 	add("parent-death signal", "workers end with their host, whatever ends it", probeParentDeath)
 	add("pidfd", "signals reach the process that they are for, not another that got its number; without it what workers leave behind lives on", probePidfd)
-	add("subreaper", notUsed+"collects what a worker's detached processes leave behind", probeSubreaper)
 	add("memfd", "items and results of 4 KiB and more go through memory that host and worker share", probeMemfd)
-	list = append(list, cgroupFindings()...)
-	add("user namespaces", notUsed+"give a worker a root folder, processes and a network of its own without privileges", probeUserNamespace)
-	add("Landlock", notUsed+"limits the files that a worker can reach", probeLandlock)
-	add("seccomp filters", notUsed+"limit the system calls that a worker can make", probeSeccomp)
 	return list
 }
 
@@ -117,63 +107,12 @@ func probePidfd() (string, error) {
 	return "there", unix.Close(fd)
 }
 
-func probeSubreaper() (string, error) {
-	var is int32
-	if err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&is)), 0, 0, 0); err != nil {
-		return "", missing(err, "3.4")
-	}
-	return "there", nil
-}
-
 func probeMemfd() (string, error) {
 	fd, err := unix.MemfdCreate("parhost-doctor", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return "", missing(err, "3.17")
 	}
 	return "there, with seals", unix.Close(fd)
-}
-
-// probeUserNamespace starts a program that is not there in a user namespace of its own: which error comes back tells whether
-// the namespace was the trouble. There is no gentler way to ask a process with several threads (clone(2), EINVAL of unshare(2)).
-func probeUserNamespace() (string, error) {
-	cmd := exec.Command(filepath.Join(os.DevNull, "none"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	err := cmd.Start()
-	switch {
-	case errors.Is(err, unix.ENOTDIR):
-		return "allowed", nil
-	case errors.Is(err, unix.ENOSPC):
-		return "", errors.New("none allowed (user.max_user_namespaces)")
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return "", errors.New("not permitted here (container policy, kernel.unprivileged_userns_clone or AppArmor)")
-	}
-	return "", err
-}
-
-// probeLandlock asks for the version of the interface (landlock_create_ruleset(2)).
-func probeLandlock() (string, error) {
-	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	switch {
-	case errno == unix.EOPNOTSUPP:
-		return "", errors.New("in the kernel, but not switched on (boot parameter lsm=)")
-	case errno != 0:
-		return "", missing(errno, "5.13")
-	}
-	return fmt.Sprintf("ABI %d", abi), nil
-}
-
-// probeSeccomp asks whether a filter may end a process (seccomp(2), SECCOMP_GET_ACTION_AVAIL).
-func probeSeccomp() (string, error) {
-	action := uint32(unix.SECCOMP_RET_KILL_PROCESS)
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action)))
-	if errno != 0 {
-		return "", missing(errno, "4.14")
-	}
-	return "there", nil
 }
 
 // missing says since when the kernel has a system call that it does not know.

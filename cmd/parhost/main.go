@@ -30,6 +30,7 @@ const (
 	exitFailed      = 1 // some items failed, or modes disagree
 	exitUsage       = 2 // wrong flags, unreadable input
 	exitNoWorker    = 3 // no worker could be started
+	exitNoSandbox   = 4 // the sandbox that was asked for cannot be given
 	exitInterrupted = 130
 )
 
@@ -76,11 +77,14 @@ func exitCode(err error) (code int, hint string) {
 	var config *host.ConfigError
 	var start *host.StartError
 	var broken *host.BrokenError
+	confineHint, notConfined := notConfined(err)
 	switch {
 	case err == nil:
 		return exitOK, ""
 	case errors.As(err, &exit):
 		return exit.code, exit.hint
+	case notConfined:
+		return exitNoSandbox, confineHint
 	case errors.As(err, &config):
 		return exitUsage, ""
 	case errors.Is(err, host.ErrNotFound):

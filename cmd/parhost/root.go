@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -44,6 +46,8 @@ type options struct {
 	window        int
 	env           []string
 
+	confinement confinement
+
 	joblog       string
 	resume       bool
 	resumeFailed bool
@@ -72,7 +76,7 @@ const exitCodes = `
 Exit codes:
   0  every item has a result          2  wrong usage or unreadable input
   1  some items failed                3  no worker could be started
-                                    130  interrupted
+130  interrupted                      4  the sandbox cannot be given here
 `
 
 // newRoot returns the command with all its sub-commands.
@@ -131,6 +135,8 @@ func newRoot(s *streams) *cobra.Command {
 	f.IntVar(&o.window, "window", 2, "batches that run or wait in a worker, for each of its threads")
 	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the workers, or KEY to pass on the value of this environment (may be repeated)")
 
+	o.confinement.flags(f)
+
 	f.StringVar(&o.joblog, "joblog", "", "journal of finished items: a `file` from which --resume goes on, whatever ended the run")
 	f.BoolVar(&o.resume, "resume", false, "take the results that --joblog holds from there, and run only the other items")
 	f.BoolVar(&o.resumeFailed, "resume-failed", false, "the same, but run items again that failed")
@@ -151,7 +157,7 @@ func newRoot(s *streams) *cobra.Command {
 }
 
 // config turns the flags into a pool's config. The workload is still to be added.
-func (o *options) config(s *streams) (host.Config, error) {
+func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	var cfg host.Config
 	switch mode := host.Mode(o.mode); mode {
 	case host.Process, host.Goroutine, host.Sequential:
@@ -207,6 +213,12 @@ func (o *options) config(s *streams) (host.Config, error) {
 	cfg.MinWorkers, cfg.Standby = o.minProcs, o.standby
 	cfg.MaxItems, cfg.MaxAge, cfg.MaxIdle, cfg.MaxRSS = o.maxItems, o.maxAge, o.maxIdle, rss
 	cfg.Logger = logger
+	if cfg.Sandbox, err = o.confinement.policy(ctx); err != nil {
+		return cfg, err
+	}
+	if cfg.Mode != host.Process && !reflect.ValueOf(cfg.Sandbox).IsZero() {
+		return cfg, usageError("leave --mode out; --compare runs the same items in all modes", "--mode %s runs items inside parhost itself, which no sandbox and no limit can confine", cfg.Mode)
+	}
 	cfg.Env, err = parseEnv(o.env)
 	return cfg, err
 }

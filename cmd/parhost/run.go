@@ -28,7 +28,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := o.config(s)
+	cfg, err := o.config(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -140,6 +140,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	interrupted := r.watch(ctx, leave, pool, signals)
+	r.sum.Sandbox = sandboxOf(pool)
 	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
 
 	err = r.take(ctx, pool)

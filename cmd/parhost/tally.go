@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 // tally adds up the events of a pool.
@@ -54,6 +56,7 @@ func (t *tally) Observe(event host.Event) {
 type summary struct {
 	Plugin  string            `json:"plugin"`
 	Mode    host.Mode         `json:"mode"`
+	Sandbox *sandboxFacts     `json:"sandbox,omitempty"` // of processes that are confined or limited
 	Workers int               `json:"workers"`
 	Items   int               `json:"items"`
 	OK      int               `json:"ok"`
@@ -74,6 +77,33 @@ type summary struct {
 	dispatchEachItem time.Duration
 }
 
+// sandboxFacts are the walls around each worker.
+type sandboxFacts struct {
+	Level  sandbox.Level `json:"level"`
+	Layers []string      `json:"layers"`
+}
+
+// sandboxOf returns the facts of a pool, nil if its workers are plain processes.
+func sandboxOf(p *host.Pool) *sandboxFacts {
+	level, layers := p.Sandbox()
+	if len(layers) == 0 {
+		return nil
+	}
+	return &sandboxFacts{level, layers}
+}
+
+// words follow the mode in a summary.
+func (f *sandboxFacts) words() string {
+	switch {
+	case f == nil:
+		return ""
+	case f.Level == sandbox.Off:
+		return " limited by " + strings.Join(f.Layers, ", ")
+	default:
+		return " in sandbox " + f.Level.String()
+	}
+}
+
 func (t *tally) summarize(sum *summary) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,7 +122,7 @@ func (t *tally) summarize(sum *summary) {
 // String is the one line for people.
 func (s *summary) String() string {
 	line := fmt.Sprintf("%d items · %d ok · %d failed · %s · %.3f s · %s items/s · dispatch %s/item",
-		s.Items, s.OK, s.Failed, describeMode(s.Mode, s.Workers), s.WallSeconds, short(s.ItemsPerSecond), micros(s.DispatchMicros))
+		s.Items, s.OK, s.Failed, describeMode(s.Mode, s.Workers)+s.Sandbox.words(), s.WallSeconds, short(s.ItemsPerSecond), micros(s.DispatchMicros))
 	if s.Resumed > 0 {
 		line += fmt.Sprintf(" · %d from the joblog", s.Resumed)
 	}

@@ -66,9 +66,6 @@ func openBox(policy Policy, plugin string, s seams) (_ *Box, err error) {
 	if policy.Level == Off && !policy.limited() {
 		return b, nil
 	}
-	if !hooked.Load() {
-		return nil, errors.New("sandbox: this program does not call sandbox.Init first thing in main")
-	}
 	defer func() {
 		if err != nil {
 			b.Close()

@@ -1,6 +1,6 @@
 // Package sandbox confines one plugin process: what it can reach, and how much of the machine it can take.
 //
-// A program that uses it calls [Init] first thing in main. Then, for each pool of workers and for each worker:
+// For each pool of workers, and for each worker:
 //
 //	box, err := sandbox.Open(ctx, sandbox.Policy{Level: sandbox.Strict, MemoryBytes: 1 << 30}, plugin)
 //	launch, err := box.Wrap(cmd, slot)       // cmd is what would have been started without a sandbox
@@ -11,7 +11,7 @@
 //	death := launch.Death(cmd.ProcessState)  // why it ended, as far as the kernel tells
 //	launch.Close()
 //
-// What is started first is the program itself: its [Init] builds the walls from inside, and becomes the plugin with its last call.
+// What is started first is the program itself: before its main it builds the walls from inside, and becomes the plugin with its last call.
 //
 // It confines a process that is hostile. It is no answer to bugs of the kernel, to side channels, or to wrong results.
 // docs/SANDBOX.md says what each level stops, and which test shows it.

@@ -9,20 +9,19 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// hooked says that this program calls [Init]. One that does not would run all of itself where the launcher should.
-var hooked atomic.Bool
-
-// Init makes a program its own launcher. It is called first thing in main. It returns at once, unless this process was started to
-// become a plugin: then it builds the walls around itself, becomes the plugin, and does not return.
-func Init() {
-	hooked.Store(true)
+// init makes every program that links this package its own launcher: a process that was started to become a plugin builds the walls around
+// itself, becomes the plugin, and does not return from here.
+//
+// It is no call in main, because nobody could forget it, and because packages are initialized in the order of their paths (Go
+// specification, "Package initialization"): the larger part of what a host links, gRPC and protobuf above all, comes later, and a launcher
+// needs nothing of it.
+func init() {
 	if len(os.Args) != 2 || os.Args[0] != initName {
 		return
 	}

@@ -393,6 +393,15 @@ func (l *Launch) Dial(ctx context.Context, name string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(socket))
 }
 
+// Check reports whether there is a socket of this name in the plugin's folder.
+func (l *Launch) Check(name string) error {
+	socket, err := l.openSocket(name)
+	if err != nil {
+		return err
+	}
+	return unix.Close(socket)
+}
+
 func (l *Launch) openSocket(name string) (int, error) {
 	if name == "" || strings.ContainsRune(name, '/') {
 		return -1, fmt.Errorf("socket %q is not a name in the plugin's folder", name)

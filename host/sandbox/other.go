@@ -12,9 +12,6 @@ import (
 	"runtime"
 )
 
-// Init has nothing to do on this system.
-func Init() {}
-
 // Box is the sandbox of one pool's workers. On this system it is none: its processes are plain ones.
 type Box struct{}
 
@@ -68,6 +65,9 @@ func (*Launch) Confirm(context.Context) error { return nil }
 
 // Dial is for folders of the sandbox, which has none here.
 func (*Launch) Dial(context.Context, string) (net.Conn, error) { return nil, errNoWalls }
+
+// Check is for folders of the sandbox, which has none here.
+func (*Launch) Check(string) error { return errNoWalls }
 
 // Kill knows of no process that the caller does not know of.
 func (*Launch) Kill() {}

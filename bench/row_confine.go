@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/plugins/sqrt"
+)
+
+const (
+	plain  = "a plain process"
+	basic  = "basic sandbox"
+	strict = "strict sandbox"
+)
+
+// confineRow is what walls cost at a worker's start.
+func confineRow() row {
+	return row{
+		name:  "confine",
+		title: "the start of a worker in a sandbox",
+		about: "From exec until `parhost-plugin-sqrt` is ready for items, one after the other in an open pool. What a pool does once, such as reading the plugin and trying the level, is not in it.",
+		size:  1, small: 1,
+		want: func(context.Context, *lab, int) (string, error) { return started, nil },
+		contenders: []contender{
+			startedIn(plain, sandbox.Off),
+			startedIn(basic, sandbox.Basic),
+			startedIn(strict, sandbox.Strict),
+		},
+		goals: []goal{timesAsLong(strict, 2.5, plain)},
+	}
+}
+
+// wallsRow is what walls cost while items run.
+func wallsRow() row {
+	in := func(name string, level sandbox.Level) contender {
+		c := pooled(name, host.Config{Workload: sqrt.Workload, Workers: 2, Sandbox: sandbox.Policy{Level: level}}, numberItems)
+		return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
+			t, err := c.turn(ctx, l, n)
+			return t, notHere(err, name)
+		}}
+	}
+	return row{
+		name:  "walls",
+		title: "sqrt × 100 000, warm, in a sandbox",
+		about: "The work of the first row: the walls have nothing to say while items run, but system calls pass a filter.",
+		size:  100_000, small: 2000,
+		want:       wantRoots,
+		contenders: []contender{in(plain, sandbox.Off), in(basic, sandbox.Basic), in(strict, sandbox.Strict)},
+		goals:      []goal{timesAsLong(strict, 1.05, plain)},
+	}
+}
+
+// notHere says that a level is missing, if that is the error.
+func notHere(err error, level string) error {
+	if errors.Is(err, sandbox.ErrNotSupported) {
+		return &missingError{level}
+	}
+	return err
+}
+
+// starts keeps how long workers took to start.
+type starts chan time.Duration
+
+func (s starts) Observe(e host.Event) {
+	if w, ok := e.(host.WorkerStarted); ok {
+		s <- w.Took
+	}
+}
+
+// startedIn makes a pool larger and smaller by one worker, again and again.
+func startedIn(name string, level sandbox.Level) contender {
+	return contender{name: name, items: func(int) int { return 1 }, turn: func(ctx context.Context, l *lab, _ int) (turn, error) {
+		took := make(starts, 8)
+		pool, err := host.Open(ctx, host.Config{Plugin: l.sqrt, Workers: 1, Observer: took, Sandbox: sandbox.Policy{Level: level}})
+		if err != nil {
+			return turn{}, notHere(err, name)
+		}
+		defer pool.Close()
+		t := turn{answer: started}
+		<-took // the first one
+		for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < mostSamples; total += t.samples[len(t.samples)-1] {
+			if err := pool.Resize(2); err != nil {
+				return t, err
+			}
+			t.samples = append(t.samples, <-took)
+			if err := pool.Resize(1); err != nil {
+				return t, err
+			}
+		}
+		return t, nil
+	}}
+}

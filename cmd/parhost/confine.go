@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// confinement is what the flags say of sandboxes and limits.
+type confinement struct {
+	level     string
+	memory    string
+	cpus      float64
+	pids      int
+	tmpSize   string
+	readOnly  []string
+	readWrite []string
+	allowNet  bool
+	allowFork bool
+}
+
+func (c *confinement) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.level, "sandbox", "off", "off, basic (no privileges, files, sockets), strict (that, in namespaces of its own), or auto for the best that works here")
+	f.StringVar(&c.memory, "memory", "", "the most memory of a worker, such as 512MiB; also without --sandbox")
+	f.Float64Var(&c.cpus, "cpus", 0, "the most CPUs of a worker, such as 0.5; also without --sandbox")
+	f.IntVar(&c.pids, "pids", 0, "the most processes and threads of a worker; also without --sandbox")
+	f.StringVar(&c.tmpSize, "tmp-size", "", "the size of /tmp in a strict sandbox (default 16MiB)")
+	f.StringArrayVar(&c.readOnly, "ro", nil, "`SRC[:DST]`: a file or folder that sandboxed workers may read (may be repeated)")
+	f.StringArrayVar(&c.readWrite, "rw", nil, "`SRC[:DST]`: one that they may change too (may be repeated)")
+	f.BoolVar(&c.allowNet, "allow-net", false, "let sandboxed workers use the network")
+	f.BoolVar(&c.allowFork, "allow-fork", false, "let sandboxed workers start processes")
+}
+
+// policy turns the flags into a policy. For auto it tries what this machine can do.
+func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) {
+	if c.level == "auto" {
+		if p.Level, err = sandbox.Best(ctx); err != nil {
+			return p, err
+		}
+	} else if err := p.Level.UnmarshalText([]byte(c.level)); err != nil {
+		return p, usageError("write --sandbox auto, off, basic or strict", "--sandbox %q is no level", c.level)
+	}
+	for _, size := range []struct {
+		flag, text string
+		to         *int64
+	}{{"memory", c.memory, &p.MemoryBytes}, {"tmp-size", c.tmpSize, &p.TmpBytes}} {
+		if *size.to, err = parseBytes(size.text); err != nil {
+			return p, usageError("write a size such as 512MiB", "--%s %q: %v", size.flag, size.text, err)
+		}
+	}
+	p.CPUs, p.PIDs = c.cpus, c.pids
+	p.AllowNet, p.AllowFork = c.allowNet, c.allowFork
+	if p.ReadOnly, err = parseBinds("ro", c.readOnly); err != nil {
+		return p, err
+	}
+	if p.ReadWrite, err = parseBinds("rw", c.readWrite); err != nil {
+		return p, err
+	}
+	if p.Level == sandbox.Off && (c.allowNet || c.allowFork || len(c.readOnly)+len(c.readWrite) > 0 || c.tmpSize != "") {
+		if c.level == "auto" { // there is nothing that would have to be opened
+			p.AllowNet, p.AllowFork, p.ReadOnly, p.ReadWrite, p.TmpBytes = false, false, nil, nil, 0
+			return p, nil
+		}
+		return p, usageError("add --sandbox basic, strict or auto", "--ro, --rw, --tmp-size, --allow-net and --allow-fork open a sandbox, and there is none")
+	}
+	return p, nil
+}
+
+// parseBinds reads --ro and --rw: SRC, or SRC:DST.
+func parseBinds(flag string, entries []string) ([]sandbox.Bind, error) {
+	var binds []sandbox.Bind
+	for _, entry := range entries {
+		source, target, _ := strings.Cut(entry, ":")
+		if source == "" {
+			return nil, usageError(fmt.Sprintf("write --%s SRC or --%s SRC:DST", flag, flag), "--%s %q names no file", flag, entry)
+		}
+		absolute, err := filepath.Abs(source)
+		if err != nil {
+			return nil, usageError("", "--%s %s: %v", flag, entry, err)
+		}
+		binds = append(binds, sandbox.Bind{Source: absolute, Target: target})
+	}
+	return binds, nil
+}
+
+// notConfined reports whether err says that a sandbox cannot be given, and what to do about it.
+func notConfined(err error) (hint string, ok bool) {
+	switch {
+	case errors.Is(err, sandbox.ErrNeedsFiles):
+		return "", true // it says so itself
+	case errors.Is(err, sandbox.ErrNotSupported):
+		return "parhost doctor lists what this machine has for sandboxes; --sandbox auto takes the best that works", true
+	default:
+		return "", false
+	}
+}
