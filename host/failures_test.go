@@ -225,17 +225,23 @@ func TestAStubbornItemLeavesItsStackBehind(t *testing.T) {
 
 // A worker that is stopped notices nothing; its black box tells which item it was at.
 func TestAnItemThatStopsItsWorkerIsEndedAlone(t *testing.T) {
-	p := open(t, host.Config{Workload: chaos, ItemTimeout: 100 * time.Millisecond, Grace: 100 * time.Millisecond, Batch: 100})
-	within(t, "Map with an item that stops its worker", 5*time.Second, func() {
-		got, err := host.Map[order, string](t.Context(), p, orders(200, map[int]order{57: {Do: "stop"}}))
-		errs := checkOthers(t, "Map with an item that stops its worker", got, err)
-		if d := cmp.Diff([]int{57}, indexes(errs)); d != "" {
-			t.Fatalf("items that failed (-want +got):\n%s", d)
-		}
-		if errs[57].Kind != host.Timeout {
-			t.Errorf("item 57: got %v, want timed out", errs[57])
-		}
-	})
+	for _, threads := range []int{1, 4} {
+		t.Run(fmt.Sprintf("%d threads", threads), func(t *testing.T) {
+			p := open(t, host.Config{Workload: chaos, Threads: threads, ItemTimeout: 100 * time.Millisecond, Grace: 100 * time.Millisecond, Batch: 5})
+			within(t, "Map with an item that stops its worker", 5*time.Second, func() {
+				// Those that sleep are stopped with it, on its other threads.
+				short := order{Do: "sleep", N: 5}
+				got, err := host.Map[order, string](t.Context(), p, slices.Concat(slices.Repeat([]order{short}, 57), []order{{Do: "stop"}}, slices.Repeat([]order{short}, 142)))
+				errs := mapErrors(t, "Map with an item that stops its worker", err)
+				if d := cmp.Diff([]int{57}, indexes(errs)); d != "" {
+					t.Fatalf("items that failed (-want +got):\n%s", d)
+				}
+				if errs[57].Kind != host.Timeout || errs[57].Attempts != 1 || got[199] != "slept" {
+					t.Errorf("item 57: got %v, want timed out after one attempt, and the others' results", errs[57])
+				}
+			})
+		})
+	}
 }
 
 // An item that never ends holds the lock of a workload that must not run twice: the pool says so, and does not wait for ever.

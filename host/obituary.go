@@ -37,6 +37,17 @@ func (p *process) tooLate(c *call, item int) {
 		kind: wire.Timeout, call: c, guilty: c.base + item,
 		message: fmt.Sprintf("still running %v after its limit of %v", p.cfg.Grace, c.b.orders().timeout),
 	}
+	p.killShown(f)
+}
+
+// hung kills a worker that runs several items and has not said of one that its time is over. Its watch on items hangs with them, so that any
+// of them may have stopped the whole process: none is guilty yet, and each runs again alone.
+func (p *process) hung() {
+	p.killShown(&fate{kind: wire.Timeout, message: "the process hung, with several items running", guilty: -1})
+}
+
+// killShown kills the worker once it has had the time to show its stacks.
+func (p *process) killShown(f *fate) {
 	p.decide(f)
 	dumpGoroutines(p.child.cmd.Process)
 	select {

@@ -330,12 +330,17 @@ func (p *process) listen(c *call) {
 	p.mu.Lock()
 	begun := slices.Index(p.order, c) < p.threads
 	silent := time.Since(c.heard)
-	item, stuck := 0, false
+	item, stuck, hung := 0, false, false
 	if begun && !p.over {
 		item, stuck = p.stuck(c)
+		hung = stuck && c.late == nil && len(p.blackBox()) > 1
 	}
 	p.mu.Unlock()
-	if stuck {
+	switch {
+	case hung:
+		p.hung()
+		return
+	case stuck:
 		p.tooLate(c, item)
 		return
 	}
