@@ -155,6 +155,21 @@ func TestAStoppedWorkerDoesNotHoldUpClose(t *testing.T) {
 	}
 }
 
+// The worker died with an item that was on its way to it, and nobody else is to blame.
+func TestAnItemThatDidNotBeginIsNotWhatItsWorkerDiedOf(t *testing.T) {
+	p := open(t, host.Config{Workload: chaos, Workers: 1}) // which is not idempotent
+	pid := p.Workers()[0].PID
+	suspend(t, pid)
+	h := host.Start[order, string](t.Context(), p, order{Do: "echo", S: "here"})
+	for ws := p.Workers(); len(ws) == 0 || ws[0].Batches == 0; ws = p.Workers() {
+		time.Sleep(time.Millisecond) // until it is on its way
+	}
+	kill(t, strconv.Itoa(pid))
+	if got, err := h.Wait(t.Context()); err != nil || got != "here" {
+		t.Errorf("an item that had not begun: got %q, %v, want its result", got, err)
+	}
+}
+
 // suspend stops a worker, and returns when it has stopped: an item takes less time than the signal.
 func suspend(t *testing.T, pid int) {
 	t.Helper()

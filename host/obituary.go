@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -95,7 +96,7 @@ func (p *process) obituary(cause error) {
 		case <-time.After(p.cfg.Grace):
 		}
 	}
-	if orderly && len(p.order) > 0 || !orderly && !isClosed(p.child.exited) {
+	if orderly && len(p.order) > 0 || !isClosed(p.child.exited) { // who does not end by itself is killed here, and by nobody else
 		p.decide(&fate{kind: wire.Crashed, message: "worker closed its stream: " + cause.Error(), guilty: -1})
 	}
 	p.bury()
@@ -162,6 +163,8 @@ func (p *process) lossOf(c *call, l loss, begun bool, witness map[uint64]sight) 
 		l.begun = false
 	case f != nil && f.call == c:
 		l.alone = true
+	default:
+		l.unseen = f == nil && p.shared && p.threads <= arena.MaxThreads
 	}
 	return l
 }
