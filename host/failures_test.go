@@ -144,10 +144,14 @@ func TestMemoryRunningOutIsToldFromACrash(t *testing.T) {
 		"fatal error: runtime: cannot allocate memory":                           host.OutOfMemory,
 		"fatal error: all goroutines are asleep - deadlock!":                     host.Crashed,
 		"we ran out of memory once":                                              host.Crashed,
+		"runtime/cgo: pthread_create failed: Resource temporarily unavailable":   host.Crashed, // for want of memory, or of threads
 	} {
 		dump := words + strings.Repeat("\ngoroutine 1 [running]:", 100) // Go shows them all, behind the reason
 		_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 2, S: dump})
-		_ = itemError(t, "Do of an item that ends with "+words, err, kind)
+		e := itemError(t, "Do of an item that ends with "+words, err, kind)
+		if strings.HasPrefix(words, "runtime") && !slices.Contains(e.Stderr, words) {
+			t.Errorf("the last lines: got %q, want %q before them", e.Stderr, words)
+		}
 	}
 }
 
