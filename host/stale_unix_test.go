@@ -3,6 +3,7 @@
 package host
 
 import (
+	"fmt"
 	"os"
 	"sync"
 	"testing"
@@ -19,9 +20,9 @@ func TestAFolderThatIsBeingMadeIsNotSweptAway(t *testing.T) {
 			sweep(base)
 		}
 	})
-	for range 500 {
-		dir, err := os.MkdirTemp(base, "parhost-1-")
-		if err != nil {
+	for n := range 500 {
+		dir := fmt.Sprintf("%s/parhost-1-%d", base, n)
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		lock, err := lockDir(dir)
@@ -45,8 +46,8 @@ func TestAFolderThatIsBeingMadeIsNotSweptAway(t *testing.T) {
 func TestAFolderWithoutALockGoesWhenItIsOld(t *testing.T) {
 	base := t.TempDir()
 	for name, left := range map[string]string{"nothing": "", "a lock that was not finished": lockName + ".new"} {
-		dir, err := os.MkdirTemp(base, "parhost-1-")
-		if err != nil {
+		dir := fmt.Sprintf("%s/parhost-1-%d", base, len(left))
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if left != "" {
