@@ -5,6 +5,7 @@ package host_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +34,13 @@ var hosts = map[string]func(){
 		}
 		rest, _ := io.ReadAll(os.Stdin)
 		say(fmt.Sprintf("worker %q host %q", got, rest))
+	},
+	// fragile runs items in its own process, one of which does what the environment says.
+	"fragile": func() {
+		p := mustOpen(host.Config{Workload: chaos, Mode: host.Mode(os.Getenv("FRAGILE_MODE"))})
+		defer p.Close()
+		_, err := host.Map[order, string](context.Background(), p, orders(100, map[int]order{50: {Do: os.Getenv("FRAGILE_ITEM"), N: 3}}))
+		say("alive", err)
 	},
 	// parent has workers with children, says who they are, and waits for its end.
 	"parent": func() {
@@ -93,6 +101,23 @@ func TestTheHostsStdinStaysItsOwn(t *testing.T) {
 	out, err := cmd.Output()
 	if want := "worker \"\" host \"first line\\nsecond line\\n\"\n"; err != nil || string(out) != want {
 		t.Errorf("a worker that reads stdin: got %q, %v, want %q", out, err, want)
+	}
+}
+
+// The other side of the contrast: what a worker process is there for.
+func TestACrashOutsideAWorkerProcessTakesTheHostAlong(t *testing.T) {
+	for _, mode := range []host.Mode{host.Goroutine, host.Sequential} {
+		for _, do := range []string{"exit", "kill", "panic elsewhere", "throw", "overflow"} {
+			t.Run(fmt.Sprintf("%s, %s", mode, do), func(t *testing.T) {
+				cmd := hostCommand(t, "fragile")
+				cmd.Env = append(cmd.Env, "FRAGILE_MODE="+string(mode), "FRAGILE_ITEM="+do)
+				cmd.Stderr = nil
+				out, err := cmd.Output()
+				if _, ended := errors.AsType[*exec.ExitError](err); !ended || len(out) > 0 {
+					t.Errorf("a host whose item does that: got %q, %v, want it dead", out, err)
+				}
+			})
+		}
 	}
 }
 
