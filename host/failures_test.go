@@ -229,10 +229,11 @@ func TestAStubbornItemLeavesItsStackBehind(t *testing.T) {
 
 // A worker that is stopped notices nothing; its black box tells which item it was at.
 func TestAnItemThatStopsItsWorkerIsEndedAlone(t *testing.T) {
-	for _, threads := range []int{1, 4} {
-		t.Run(fmt.Sprintf("%d threads", threads), func(t *testing.T) {
-			p := open(t, host.Config{Workload: chaos, Threads: threads, ItemTimeout: 100 * time.Millisecond, Grace: 100 * time.Millisecond, Batch: 5})
-			within(t, "Map with an item that stops its worker", 5*time.Second, func() {
+	for name, cfg := range map[string]host.Config{"1 thread": {Threads: 1}, "4 threads": {Threads: 4}, "1 thread, inline": {Threads: 1, Inline: true}} {
+		t.Run(name, func(t *testing.T) {
+			cfg.Workload, cfg.ItemTimeout, cfg.Grace, cfg.Batch = chaos, 100*time.Millisecond, 100*time.Millisecond, 5
+			p := open(t, cfg)
+			within(t, "Map with an item that stops its worker", 20*time.Second, func() {
 				// Those that sleep are stopped with it, on its other threads.
 				short := order{Do: "sleep", N: 5}
 				got, err := host.Map[order, string](t.Context(), p, slices.Concat(slices.Repeat([]order{short}, 57), []order{{Do: "stop"}}, slices.Repeat([]order{short}, 142)))
