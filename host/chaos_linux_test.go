@@ -180,7 +180,7 @@ func rampage(t *testing.T, cfg host.Config, plan *plan, kill bool) map[host.Kind
 	stop, kills := make(chan struct{}), 0
 	var killer sync.WaitGroup
 	if kill {
-		killer.Go(func() { kills = killSome(t, p, plan, stop) })
+		killer.Go(func() { kills = killSome(p, plan, stop) })
 	}
 	run := host.Stream[trouble, outcome]
 	if plan.seed%2 == 1 {
@@ -251,7 +251,7 @@ func failures(ends map[host.Kind]int) map[host.Kind]int {
 
 // killSome kills a worker now and then until stop is closed, and returns how many. It spares those that are about an item which is no good
 // one: what is killed twice from outside is rightly told as crashed, whatever it was about to do.
-func killSome(t *testing.T, p *host.Pool, plan *plan, stop <-chan struct{}) (kills int) {
+func killSome(p *host.Pool, plan *plan, stop <-chan struct{}) (kills int) {
 	dice := rand.New(rand.NewPCG(plan.seed, 1<<63))
 	for {
 		select {
@@ -260,7 +260,7 @@ func killSome(t *testing.T, p *host.Pool, plan *plan, stop <-chan struct{}) (kil
 		case <-time.After(time.Duration(dice.IntN(200)) * time.Millisecond):
 		}
 		ws := slices.DeleteFunc(p.Workers(), func(w host.WorkerInfo) bool { return busyWithTrouble(w, plan) })
-		if len(ws) > 0 && killWorker(t, p, ws[dice.IntN(len(ws))].PID) {
+		if len(ws) > 0 && killWorker(p, ws[dice.IntN(len(ws))].PID) {
 			kills++
 		}
 	}
@@ -271,7 +271,7 @@ func busyWithTrouble(w host.WorkerInfo, plan *plan) bool {
 }
 
 // killWorker kills a process if it is a worker of the pool, and nobody else who was given its number.
-func killWorker(t *testing.T, p *host.Pool, pid int) bool {
+func killWorker(p *host.Pool, pid int) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return false // gone already
@@ -280,11 +280,7 @@ func killWorker(t *testing.T, p *host.Pool, pid int) bool {
 	if !slices.ContainsFunc(p.Workers(), func(w host.WorkerInfo) bool { return w.PID == pid }) {
 		return false
 	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
-		t.Logf("kill %d: %v", pid, err)
-		return false
-	}
-	return true
+	return unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil
 }
 
 // tallyer counts the workers of a pool.
