@@ -18,7 +18,7 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate fuzz kill-loop bench bench-micro picture man
+.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate fuzz kill-loop chaos soak bench bench-micro picture man
 
 check: check-tidy check-nolint vet check-format check-generated lint cross test
 
@@ -57,7 +57,7 @@ cross:
 # -count=1, because go test cannot see that a program has changed which a test builds and starts, or asks go list about.
 test:
 	go test -race -count=1 ./...
-	go test -count=1 -run WithoutMemory ./host # the race detector has its own ways with memory
+	go test -count=1 -run 'WithoutMemory|GiB' ./host # the race detector has its own ways with memory
 
 tools: $(STAMPS)
 
@@ -88,6 +88,18 @@ KILLS ?= 50
 KILL_ITEMS ?= 20000
 kill-loop:
 	go test -count=1 -v -run 'Killed' ./cmd/parhost -kills $(KILLS) -items $(KILL_ITEMS)
+
+# Items that come to every bad end among CHAOS_ITEMS, workers that are killed and lie, a host that is killed; the tests do so in small.
+# Linux. CHAOS_SEED repeats a run: each prints its own.
+CHAOS_ITEMS ?= 100000
+CHAOS_SEED ?= 0
+chaos: kill-loop
+	go test -count=1 -v -timeout 1h -run 'Chaos|OneCrash|NowAndThen|OfAGiB' ./host -items $(CHAOS_ITEMS) -seed $(CHAOS_SEED)
+
+# A host that does everything for the length of SOAK, and must gather nothing. Linux.
+SOAK ?= 20m
+soak:
+	go test -count=1 -v -timeout 0 -run 'Soak' ./host -soak $(SOAK)
 
 # parhost against its peers, which are set up first: writes bench/RESULTS.md and bench/results.svg. BENCH takes flags, such as
 # '-rows sqrt -out ""'.

@@ -17,7 +17,7 @@ func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
 	case from == t.to: // all settled, whatever happened then
 	case lost == nil || !lost.begun:
 		r.repeat(t.block, from, t.to, false)
-	case lost.orderly && t.bounced < mostBounces: // it crossed the worker's end on its way
+	case (lost.orderly || lost.unseen) && t.bounced < mostBounces: // it crossed the worker's end on its way
 		r.repeat(t.block, from, t.to, t.solo).bounced = t.bounced + 1
 	case lost.guilty >= t.settled(): // from the end on, so that each part can leave the block
 		guilty := t.from + lost.guilty
@@ -46,7 +46,7 @@ func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
 	}
 }
 
-// mostBounces is how often workers may end in order on a task before it counts as what ended them.
+// mostBounces is how often workers may end on a task that they have not begun, by their own account, before it counts as what ended them.
 const mostBounces = 3
 
 // blame gives an item the error that its worker died of, or another attempt. Called with mu held.

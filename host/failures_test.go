@@ -144,10 +144,14 @@ func TestMemoryRunningOutIsToldFromACrash(t *testing.T) {
 		"fatal error: runtime: cannot allocate memory":                           host.OutOfMemory,
 		"fatal error: all goroutines are asleep - deadlock!":                     host.Crashed,
 		"we ran out of memory once":                                              host.Crashed,
+		"runtime/cgo: pthread_create failed: Resource temporarily unavailable":   host.Crashed, // for want of memory, or of threads
 	} {
 		dump := words + strings.Repeat("\ngoroutine 1 [running]:", 100) // Go shows them all, behind the reason
 		_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 2, S: dump})
-		_ = itemError(t, "Do of an item that ends with "+words, err, kind)
+		e := itemError(t, "Do of an item that ends with "+words, err, kind)
+		if strings.HasPrefix(words, "runtime") && !slices.Contains(e.Stderr, words) {
+			t.Errorf("the last lines: got %q, want %q before them", e.Stderr, words)
+		}
 	}
 }
 
@@ -225,17 +229,24 @@ func TestAStubbornItemLeavesItsStackBehind(t *testing.T) {
 
 // A worker that is stopped notices nothing; its black box tells which item it was at.
 func TestAnItemThatStopsItsWorkerIsEndedAlone(t *testing.T) {
-	p := open(t, host.Config{Workload: chaos, ItemTimeout: 100 * time.Millisecond, Grace: 100 * time.Millisecond, Batch: 100})
-	within(t, "Map with an item that stops its worker", 5*time.Second, func() {
-		got, err := host.Map[order, string](t.Context(), p, orders(200, map[int]order{57: {Do: "stop"}}))
-		errs := checkOthers(t, "Map with an item that stops its worker", got, err)
-		if d := cmp.Diff([]int{57}, indexes(errs)); d != "" {
-			t.Fatalf("items that failed (-want +got):\n%s", d)
-		}
-		if errs[57].Kind != host.Timeout {
-			t.Errorf("item 57: got %v, want timed out", errs[57])
-		}
-	})
+	for name, cfg := range map[string]host.Config{"1 thread": {Threads: 1}, "4 threads": {Threads: 4}, "1 thread, inline": {Threads: 1, Inline: true}} {
+		t.Run(name, func(t *testing.T) {
+			cfg.Workload, cfg.ItemTimeout, cfg.Grace, cfg.Batch = chaos, 100*time.Millisecond, 100*time.Millisecond, 5
+			p := open(t, cfg)
+			within(t, "Map with an item that stops its worker", 20*time.Second, func() {
+				// Those that sleep are stopped with it, on its other threads.
+				short := order{Do: "sleep", N: 5}
+				got, err := host.Map[order, string](t.Context(), p, slices.Concat(slices.Repeat([]order{short}, 57), []order{{Do: "stop"}}, slices.Repeat([]order{short}, 142)))
+				errs := mapErrors(t, "Map with an item that stops its worker", err)
+				if d := cmp.Diff([]int{57}, indexes(errs)); d != "" {
+					t.Fatalf("items that failed (-want +got):\n%s", d)
+				}
+				if errs[57].Kind != host.Timeout || errs[57].Attempts != 1 || got[199] != "slept" {
+					t.Errorf("item 57: got %v, want timed out after one attempt, and the others' results", errs[57])
+				}
+			})
+		})
+	}
 }
 
 // An item that never ends holds the lock of a workload that must not run twice: the pool says so, and does not wait for ever.

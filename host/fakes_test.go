@@ -360,6 +360,45 @@ func lie(answer func(*workerpb.Batch) *workerpb.Results) func() {
 	}
 }
 
+// lieNowAndThen makes each start of a pool's workers the next of the given fakes; "" is an honest worker, and so are all that come later.
+// The returned function tells how many starts there have been.
+func lieNowAndThen(t *testing.T, cfg *host.Config, fakes []string) (starts func() int) {
+	t.Helper()
+	count := filepath.Join(t.TempDir(), "starts")
+	cfg.Env = append(cfg.Env, liesEnv+"="+strings.Join(append([]string{count}, fakes...), "|"))
+	return func() int {
+		b, err := os.ReadFile(count)
+		if err != nil {
+			t.Error(err)
+		}
+		return len(b)
+	}
+}
+
+// nextLie returns the fake that this process is to be by liesEnv, and counts it.
+func nextLie() string {
+	words := strings.Split(os.Getenv(liesEnv), "|")
+	if len(words) < 2 {
+		return ""
+	}
+	f, err := os.OpenFile(words[0], os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("."); err != nil {
+		panic(err)
+	}
+	n, err := f.Seek(0, io.SeekCurrent) // behind what this process wrote, whoever else did
+	if err != nil {
+		panic(err)
+	}
+	if n < int64(len(words)) {
+		return words[n]
+	}
+	return ""
+}
+
 type fakePlugin struct {
 	plugin.NetRPCUnsupportedPlugin
 	service *liar

@@ -5,6 +5,7 @@ package host_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,6 +37,13 @@ var hosts = map[string]func(){
 		say(fmt.Sprintf("worker %q host %q", got, rest))
 	},
 	"guarded": haveOrphans,
+	// fragile runs items in its own process, one of which does what the environment says.
+	"fragile": func() {
+		p := mustOpen(host.Config{Workload: chaos, Mode: host.Mode(os.Getenv("FRAGILE_MODE"))})
+		defer p.Close()
+		_, err := host.Map[order, string](context.Background(), p, orders(100, map[int]order{50: {Do: os.Getenv("FRAGILE_ITEM"), N: 3}}))
+		say("alive", err)
+	},
 	// parent has workers with children, says who they are, and waits for its end.
 	"parent": func() {
 		p := mustOpen(host.Config{Workload: chaos, Workers: 2, Threads: 2})
@@ -98,6 +106,23 @@ func TestTheHostsStdinStaysItsOwn(t *testing.T) {
 	}
 }
 
+// The other side of the contrast: what a worker process is there for.
+func TestACrashOutsideAWorkerProcessTakesTheHostAlong(t *testing.T) {
+	for _, mode := range []host.Mode{host.Goroutine, host.Sequential} {
+		for _, do := range []string{"exit", "kill", "panic elsewhere", "throw", "overflow"} {
+			t.Run(fmt.Sprintf("%s, %s", mode, do), func(t *testing.T) {
+				cmd := hostCommand(t, "fragile")
+				cmd.Env = append(cmd.Env, "FRAGILE_MODE="+string(mode), "FRAGILE_ITEM="+do)
+				cmd.Stderr = nil
+				out, err := cmd.Output()
+				if _, ended := errors.AsType[*exec.ExitError](err); !ended || len(out) > 0 {
+					t.Errorf("a host whose item does that: got %q, %v, want it dead", out, err)
+				}
+			})
+		}
+	}
+}
+
 func TestNothingOutlivesAHostThatIsKilled(t *testing.T) {
 	cmd := hostCommand(t, "parent")
 	stdout, err := cmd.StdoutPipe()
@@ -154,6 +179,21 @@ func TestAStoppedWorkerDoesNotHoldUpClose(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The worker died with an item that was on its way to it, and nobody else is to blame.
+func TestAnItemThatDidNotBeginIsNotWhatItsWorkerDiedOf(t *testing.T) {
+	p := open(t, host.Config{Workload: chaos, Workers: 1}) // which is not idempotent
+	pid := p.Workers()[0].PID
+	suspend(t, pid)
+	h := host.Start[order, string](t.Context(), p, order{Do: "echo", S: "here"})
+	for ws := p.Workers(); len(ws) == 0 || ws[0].Batches == 0; ws = p.Workers() {
+		time.Sleep(time.Millisecond) // until it is on its way
+	}
+	kill(t, strconv.Itoa(pid))
+	if got, err := h.Wait(t.Context()); err != nil || got != "here" {
+		t.Errorf("an item that had not begun: got %q, %v, want its result", got, err)
 	}
 }
 

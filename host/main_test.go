@@ -19,6 +19,7 @@ import (
 // Variables that give a child of the tests another part to play.
 const (
 	fakeEnv = "PARHOST_TEST_FAKE" // a plugin that breaks its promises: a name in fakes
+	liesEnv = "PARHOST_TEST_LIES" // a plugin that does so at some starts, see nextLie
 	hostEnv = "PARHOST_TEST_HOST" // a host of its own: a name in hosts
 	// a process that somebody leaves behind, see daemon
 	daemonEnv = "PARHOST_TEST_DAEMON"
@@ -29,7 +30,11 @@ const raceEnv = "GORACE=atexit_sleep_ms=0"
 
 // The test binary is also the plugin, the plugins that lie, and the hosts that come to harm.
 func TestMain(m *testing.M) {
-	if fake, ok := fakes[os.Getenv(fakeEnv)]; ok {
+	fake, ok := fakes[os.Getenv(fakeEnv)]
+	if !ok {
+		fake, ok = fakes[nextLie()]
+	}
+	if ok {
 		fake()
 		os.Exit(0)
 	}

@@ -4,9 +4,17 @@ package host_test
 
 import (
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host"
 )
+
+// The race detector has its own words for this too.
+func init() {
+	deeds = append(deeds, deed{name: "no memory left", do: order{Do: "memory"}, kind: host.OutOfMemory})
+}
 
 // The race detector has its own words for this, and its own ways with memory.
 func TestAProcessWithoutMemoryIsOutOfMemory(t *testing.T) {
@@ -35,5 +43,29 @@ func TestRetriesWithoutMemoryAreCountedApart(t *testing.T) {
 				t.Errorf("got %d attempts, want %d", e.Attempts, c.attempts)
 			}
 		})
+	}
+}
+
+func TestAResultOfAGiBIsRefusedAndLeavesTheHostSmall(t *testing.T) {
+	const size, most = 1 << 30, 64 << 20
+	var system unix.Sysinfo_t
+	if err := unix.Sysinfo(&system); err != nil {
+		t.Fatal(err)
+	}
+	if free := int64(system.Freeram+system.Bufferram) * int64(system.Unit); free < 6*size {
+		t.Skipf("the worker takes a few GiB, and the machine has %d MiB left", free>>20)
+	}
+	p := open(t, host.Config{Workload: chaos, Workers: 1})
+	more := growth(t, func() {
+		within(t, "Map with a result of a GiB", 60*time.Second, func() {
+			got, err := host.Map[order, string](t.Context(), p, orders(30, map[int]order{10: {Do: "huge", N: size}}))
+			errs := checkOthers(t, "Map with a result of a GiB", got, err)
+			if len(errs) != 1 || errs[10] == nil || errs[10].Kind != host.Oversize || errs[10].Size != size {
+				t.Errorf("got %v, want item 10 oversize, with its size", errs)
+			}
+		})
+	})
+	if more > most {
+		t.Errorf("the host: got %d MiB more in memory, want at most %d", more>>20, most>>20)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -38,6 +39,17 @@ func (p *process) tooLate(c *call, item int) {
 		kind: wire.Timeout, call: c, guilty: c.base + item,
 		message: fmt.Sprintf("still running %v after its limit of %v", p.cfg.Grace, c.b.orders().timeout),
 	}
+	p.killShown(f)
+}
+
+// hung kills a worker that runs several items and has not said of one that its time is over. Its watch on items hangs with them, so that any
+// of them may have stopped the whole process: none is guilty yet, and each runs again alone.
+func (p *process) hung() {
+	p.killShown(&fate{kind: wire.Timeout, message: "the process hung, with several items running", guilty: -1})
+}
+
+// killShown kills the worker once it has had the time to show its stacks.
+func (p *process) killShown(f *fate) {
 	p.decide(f)
 	dumpGoroutines(p.child.cmd.Process)
 	select {
@@ -86,7 +98,7 @@ func (p *process) obituary(cause error) {
 		case <-time.After(p.cfg.Grace):
 		}
 	}
-	if orderly && len(p.order) > 0 || !orderly && !isClosed(p.child.exited) {
+	if orderly && len(p.order) > 0 || !isClosed(p.child.exited) { // who does not end by itself is killed here, and by nobody else
 		p.decide(&fate{kind: wire.Crashed, message: "worker closed its stream: " + cause.Error(), guilty: -1})
 	}
 	p.bury()
@@ -171,6 +183,8 @@ func (p *process) lossOf(c *call, l loss, begun bool, witness map[uint64]sight) 
 		l.begun = false
 	case f != nil && f.call == c:
 		l.alone = true
+	default:
+		l.unseen = f == nil && p.shared && p.threads <= arena.MaxThreads
 	}
 	return l
 }

@@ -44,7 +44,7 @@ type verdict struct {
 const mostVerdicts = 4
 
 func isVerdict(line string) bool {
-	for _, prefix := range []string{"fatal error: ", "panic: ", "runtime: ", "unexpected fault address", "SIG", "Fatal Python error: "} {
+	for _, prefix := range []string{"fatal error: ", "panic: ", "runtime: ", "runtime/cgo: ", "unexpected fault address", "SIG", "Fatal Python error: "} {
 		if strings.HasPrefix(line, prefix) {
 			return true
 		}

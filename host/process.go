@@ -331,18 +331,28 @@ func (p *process) silenceLimit(c *call) time.Duration {
 func (p *process) listen(c *call) {
 	p.mu.Lock()
 	begun := slices.Index(p.order, c) < p.threads
+	followed := len(p.order) > 1
 	silent := time.Since(c.heard)
-	item, stuck := 0, false
+	item, stuck, hung := 0, false, false
 	if begun && !p.over {
 		item, stuck = p.stuck(c)
+		hung = stuck && c.late == nil && len(p.blackBox()) > 1
 	}
 	p.mu.Unlock()
-	if stuck {
+	switch {
+	case hung:
+		p.hung()
+		return
+	case stuck:
 		p.tooLate(c, item)
 		return
 	}
 	if begun && silent > p.silenceLimit(c) {
-		p.kill(&fate{kind: wire.Timeout, message: fmt.Sprintf("worker has been silent for %v", silent.Round(time.Millisecond)), call: c, guilty: -1})
+		f := &fate{kind: wire.Timeout, message: fmt.Sprintf("worker has been silent for %v", silent.Round(time.Millisecond)), guilty: -1}
+		if !followed { // else c may be over, and its results lost on their way, and it is the next one that hangs
+			f.call = c
+		}
+		p.kill(f)
 	}
 }
 

@@ -16,7 +16,7 @@ type task[In, Out any] struct {
 	in       []In
 	out      []Out
 	solo     bool // needs a worker of its own, so that a crash names it
-	bounced  int  // workers that ended in order and left it undone
+	bounced  int  // workers that ended and had not begun it, by their own account
 	depth    int  // batches that a worker may hold, this one among them
 	another  bool // the lane that carries it should make another
 

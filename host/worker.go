@@ -83,6 +83,7 @@ type loss struct {
 	usage    *Usage
 
 	begun   bool // the batch may have been running; otherwise none of its items was touched
+	unseen  bool // the worker shows what it runs, and has not shown the batch
 	orderly bool // the worker ended its stream as one does that has settled all it began
 	alone   bool // no other batch may have been running
 	guilty  int  // the place of the item that is known to be the cause, -1 if it is not known

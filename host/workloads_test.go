@@ -11,10 +11,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -84,7 +86,8 @@ var (
 	echoJSON   = sdk.Func("echo-json", echo[json.RawMessage])
 	echoProto  = sdk.Func("echo-proto", echo[*structpb.Value])
 	echoAny    = sdk.Func("echo-any", echo[any])
-	workloads  = []*sdk.Workload{handle, placed, batchCrash, decodeCrash, reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny}
+	mayhem     = sdk.Func("mayhem", bringTrouble).With(sdk.Manifest{Idempotent: true})
+	workloads  = []*sdk.Workload{mayhem, handle, placed, batchCrash, decodeCrash, reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny}
 	running    atomic.Int32 // items of overlap under way in this process
 )
 
@@ -120,6 +123,22 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	case "stop": // what only another process can end
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
 		select {}
+	case "panic elsewhere": // on a goroutine that nobody guards
+		go func() {
+			nowhere := map[bool]map[string]int{}[true]
+			nowhere[o.S] = o.N // a map that is nil
+		}()
+		select {}
+	case "throw": // what no recover catches
+		new(sync.Mutex).Unlock()
+	case "close": // all files, whosoever they are
+		for fd := range 1 << 10 {
+			_ = unix.Close(fd)
+		}
+		select {}
+	case "ignore": // whatever signal can be ignored
+		signal.Ignore()
+		select {}
 	case "segfault":
 		address := uintptr(1 << 40) // not nil, which would be a panic
 		return fmt.Sprint(**(**int)(unsafe.Pointer(&address))), nil
@@ -127,6 +146,7 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		debug.SetMaxStack(1 << 20)
 		return fmt.Sprint(overflow(1)), nil
 	case "memory":
+		debug.SetGCPercent(-1) // it starts threads, and what cannot start a thread for want of memory has other words for that
 		limit := unix.Rlimit{Cur: 1 << 30, Max: 1 << 30}
 		if err := unix.Setrlimit(unix.RLIMIT_AS, &limit); err != nil {
 			return "", err

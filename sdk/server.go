@@ -140,6 +140,14 @@ func (s *server) speakOver(messages conversation) {
 	s.send.stream = messages
 }
 
+// hangUp ends what is said: a host that still listens learns that this worker is lost.
+func (s *server) hangUp() {
+	s.speakOver(nil)
+	if s.link != nil {
+		s.link.Close()
+	}
+}
+
 // receive hands the batches to the threads, and returns when the host has closed its side and all batches are settled.
 func (s *server) receive(messages conversation, instance work.Instance, start *workerpb.Start) error {
 	queue := make(chan waiting, queueLength)
@@ -156,6 +164,7 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
+			s.hangUp() // nobody has called for the end of these items, and nobody is to hear that they were canceled
 			s.cancelAll()
 			return err
 		}
