@@ -7,7 +7,6 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
-	"github.com/parhost/parhost/plugins/sqrt"
 )
 
 const (
@@ -36,9 +35,8 @@ func confineRow() row {
 // wallsRow is what walls cost while items run.
 func wallsRow() row {
 	in := func(name string, level sandbox.Level) contender {
-		c := pooled(name, host.Config{Workload: sqrt.Workload, Workers: 2, Sandbox: sandbox.Policy{Level: level}}, numberItems)
 		return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
-			t, err := c.turn(ctx, l, n)
+			t, err := pooled(name, host.Config{Plugin: l.sqrt, Workers: 2, Sandbox: sandbox.Policy{Level: level}}, numberItems).turn(ctx, l, n)
 			return t, notHere(err, name)
 		}}
 	}

@@ -96,15 +96,7 @@ var deeds = []deed{
 	{name: "an endless loop", do: order{Do: "spin"}, kind: host.Timeout},
 	{name: "deaf to signals", do: order{Do: "ignore"}, kind: host.Timeout},
 	{name: "stopped", do: order{Do: "stop"}, kind: host.Timeout},
-}
-
-// leaversAreKilled says that processes which left their worker's session are killed with it.
-const leaversAreKilled = false
-
-func init() {
-	if leaversAreKilled {
-		deeds = append(deeds, deed{name: "a process in another session", do: order{Do: "child", S: "session"}})
-	}
+	{name: "a process in another session", do: order{Do: "child", S: "session"}},
 }
 
 // plan says what the item at each place does. One in every so many is of the deeds, at a random place among them; each deed has its turn
