@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/sdk"
 )
 
 // What make chaos sets.
@@ -48,6 +49,11 @@ type outcome struct {
 	Value uint64 `json:"value"`
 	Said  string `json:"said"`
 }
+
+// mayhem is the workload of it all.
+var mayhem = sdk.Func("mayhem", bringTrouble).With(sdk.Manifest{Idempotent: true})
+
+func init() { workloads = append(workloads, mayhem) }
 
 func bringTrouble(ctx context.Context, t trouble) (outcome, error) {
 	said, err := misbehave(ctx, t.order)
