@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parhost/parhost/internal/family"
 )
 
 // What make kill-loop sets higher.
@@ -27,6 +29,8 @@ var (
 func killed(t *testing.T, most time.Duration, args ...string) (stdout []byte, over bool) {
 	t.Helper()
 	cmd := command(t, args...)
+	mark := fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
+	cmd.Env = append(os.Environ(), family.Env+"="+mark+".1") // which all that it starts inherits
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +55,28 @@ func killed(t *testing.T, most time.Duration, args ...string) (stdout []byte, ov
 	if code > exitFailed {
 		t.Fatalf("exit code %d: %s", code, &stderr)
 	}
+	waitUnmarked(t, mark, time.Now().Add(time.Second))
 	return stdout, code >= 0
+}
+
+// waitUnmarked waits until no process has the mark in its environment. Where there is no /proc to see that it does nothing.
+func waitUnmarked(t *testing.T, mark string, deadline time.Time) {
+	t.Helper()
+	for tick := time.NewTicker(10 * time.Millisecond); ; <-tick.C {
+		environs, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is well formed
+		var alive []string
+		for _, path := range environs {
+			if text, err := os.ReadFile(path); err == nil && bytes.Contains(text, []byte(mark)) {
+				alive = append(alive, path)
+			}
+		}
+		if len(alive) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("a second after the end of the host: %v are alive", alive)
+		}
+	}
 }
 
 // wholeLines cuts off what a killed writer had not written to its end.
