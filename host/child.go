@@ -183,6 +183,7 @@ func (c *child) bury() {
 	}
 	if !c.spawned.Load() {
 		c.family.leave()
+		c.dropLink()
 		_ = os.RemoveAll(c.sockets) // empty when there is none
 		return
 	}

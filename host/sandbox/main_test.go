@@ -201,6 +201,7 @@ func (w *worker) line() string {
 	w.t.Helper()
 	s, err := w.out.ReadString('\n')
 	if err != nil {
+		w.bury() // nobody writes to stderr any more
 		w.t.Fatalf("%q: got %v, want a line; stderr: %s", w.cmd.Args, err, w.stderr)
 	}
 	return strings.TrimSuffix(s, "\n")

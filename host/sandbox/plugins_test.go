@@ -140,11 +140,17 @@ func TestPluginsThatAreDynamic(t *testing.T) {
 
 // A plugin in Python runs where it finds its interpreter, its modules, and itself.
 func TestPluginsInPython(t *testing.T) {
-	out, err := exec.Command("python3", "-c", "import grpc, google.protobuf, sys, os; print(os.path.realpath(sys.prefix)); print(os.path.realpath(sys.executable))").CombinedOutput()
-	if err != nil {
+	// Of a virtual environment the modules: its interpreter is a link to another's.
+	out, err := exec.Command("python3", "-c", `import grpc, google.protobuf, sys, os
+print(os.path.realpath(sys.base_prefix))
+print(os.path.realpath(sys.executable))
+print(os.pathsep.join(os.path.realpath(p) for p in sys.path if p.endswith("-packages")))`).CombinedOutput()
+	facts := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if err != nil || len(facts) != 3 {
 		t.Skipf("%v: python3 with grpcio: %s", sandbox.ErrNotSupported, out)
 	}
-	prefix, python, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	prefix, python := facts[0], facts[1]
+	t.Setenv("PYTHONPATH", strings.Trim(os.Getenv("PYTHONPATH")+string(filepath.ListSeparator)+facts[2], string(filepath.ListSeparator)))
 	dir, err := filepath.Abs("../../examples/python")
 	if err != nil {
 		t.Fatal(err)
