@@ -48,13 +48,16 @@ func (p *process) hung() {
 	p.killShown(&fate{kind: wire.Timeout, message: "the process hung, with several items running", guilty: -1})
 }
 
+// dumpTime is how long a process has to show its stacks. One that does takes some milliseconds, on a machine that has time for it.
+const dumpTime = 500 * time.Millisecond
+
 // killShown kills the worker once it has had the time to show its stacks.
 func (p *process) killShown(f *fate) {
 	p.decide(f)
 	dumpGoroutines(p.child.cmd.Process)
 	select {
 	case <-p.child.exited:
-	case <-time.After(200 * time.Millisecond):
+	case <-time.After(dumpTime):
 	}
 	p.kill(f)
 }
