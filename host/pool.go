@@ -188,8 +188,8 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 // Close ends the pool now: what runs is killed, and its callers get [ErrClosed] or their items' errors. It returns when nothing
 // of the pool is left. It may be called twice, and after Shutdown.
 func (p *Pool) Close() error {
+	p.refuse(ErrClosed) // first, or workers that the kill keeps from starting look as if they had failed
 	p.kill()
-	p.refuse(ErrClosed)
 	<-p.ended
 	return nil
 }
