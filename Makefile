@@ -54,9 +54,10 @@ cross:
 		go vet ./...; \
 	done
 
+# -p 1, because some packages start processes by the hundred, and take it for a fault of theirs if another one keeps them waiting.
 # -count=1, because go test cannot see that a program has changed which a test builds and starts, or asks go list about.
 test:
-	go test -race -count=1 ./...
+	go test -race -p 1 -count=1 ./...
 	go test -count=1 -run 'WithoutMemory|GiB' ./host # the race detector has its own ways with memory
 
 tools: $(STAMPS)
