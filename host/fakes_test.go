@@ -609,7 +609,7 @@ func lieTo(t *testing.T, cfg host.Config, name, says string) {
 	if name == "too much" {
 		n = 1 // 200 MiB each
 	}
-	within(t, "Map over a plugin that lies", 30*time.Second, func() {
+	within(t, "Map over a plugin that lies", 10*time.Second, func() {
 		_, err := host.Map[int, int](t.Context(), p, make([]int, n))
 		errs := mapErrors(t, "Map over a plugin that lies", err)
 		if len(errs) != n {

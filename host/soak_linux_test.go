@@ -192,9 +192,9 @@ func (s *soak) watch() []sample {
 	tick := time.NewTicker(min(time.Second, *soakTime/60))
 	defer tick.Stop()
 	var samples []sample
-	for now := range tick.C {
-		samples = append(samples, takeSample(s.t, now.Sub(begun), s.items.Load()))
-		if now.Sub(begun) >= *soakTime || s.t.Failed() {
+	for at := range tick.C {
+		samples = append(samples, takeSample(s.t, at.Sub(begun), s.items.Load()))
+		if at.Sub(begun) >= *soakTime || s.t.Failed() {
 			break
 		}
 	}
