@@ -45,7 +45,7 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 		return err
 	}
 	r.journal, err = joblog.Open(joblog.Config{
-		Path: r.joblog, Origin: origin, Program: programVersion(),
+		Path: r.joblog, Origin: origin, Program: programVersion(), Run: asTexts,
 		Resume:      r.resume || r.resumeFailed || r.resumeAnyway,
 		RetryFailed: r.resumeFailed, Anyway: r.resumeAnyway,
 	})

@@ -19,7 +19,7 @@ const (
 
 // flow brings the results of the workers and those of the journal together, in the order of the input if that is wanted.
 //
-//	items ─ enter ┬─ no record ─ host.Unordered ─ settle ─ record ─┐
+//	items ─ enter ┬─ no record ─ Config.Run ───── settle ─ record ─┐
 //	              └─ a record ──────────────────────────────────── slots ─ take ─ show
 //
 // The items are read by host's goroutine, the results by one of the stream, and they are yielded by a third: a reader of results who is
@@ -88,7 +88,7 @@ func newFlow(j *Journal, ordered bool) *flow {
 
 // run runs what has no result, and returns why that ended early.
 func (f *flow) run(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) error {
-	for r, err := range host.Unordered[json.RawMessage, json.RawMessage](ctx, p, f.unfinished(items)) {
+	for r, err := range f.journal.config.Run(ctx, p, f.unfinished(items)) {
 		if err != nil {
 			return err
 		}

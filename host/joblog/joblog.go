@@ -2,12 +2,16 @@ package joblog
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/parhost/parhost/host"
 )
 
 // Config says where a journal is, and what to do with what it holds.
@@ -23,6 +27,11 @@ type Config struct {
 	Anyway bool
 
 	Program string // the name and version of the program, for people who read the journal
+
+	// Run runs the items that have no result and yields what became of each, with the item's place among them as its Index, in whatever
+	// order; nil is [host.Unordered]. Another one may let items travel as something else than texts. If it ranges over the items again, it
+	// gets those behind the last one, provided that ranging over the journal's own items again does so.
+	Run func(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[host.Result[json.RawMessage], error]
 }
 
 // Journal is a file of finished items. One at a time has it open.
@@ -72,6 +81,9 @@ const syncEvery = time.Second
 // The error is an [*InUseError] if another has it open, a [*ForeignError] for a file that is no journal, a [*FinishedError] if there
 // are results and Resume is not set, and an [*OriginError] if they come from something else. The file is then as it was.
 func Open(cfg Config) (*Journal, error) {
+	if cfg.Run == nil {
+		cfg.Run = host.Unordered[json.RawMessage, json.RawMessage]
+	}
 	j := &Journal{config: cfg, stop: make(chan struct{})}
 	if err := j.open(); err != nil {
 		return nil, err
