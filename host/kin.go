@@ -168,6 +168,7 @@ func (k *kin) watch() {
 // end ends those who are meant.
 func (k *kin) end(s family.Search) {
 	s.Name, s.Limit = k.name, searchLimit
+	s.Reap = true // a worker that is meant has been waited for
 	ended, err := s.End()
 	if ended > 0 {
 		k.logger.Info("ended what workers had left behind", "processes", ended)

@@ -84,6 +84,9 @@ type Search struct {
 	// looks at their numbers alone, which takes 50 µs instead of some 5 µs for each process of the machine. It must not be so old that
 	// the kernel may have given all numbers away since and begun again: there are at least 32768.
 	After int
+	// Reap says that members which are dead, and children of this process, need nobody else to wait for them: they are orphans, which the
+	// kernel gives to pid 1 and to whoever has made itself a subreaper.
+	Reap bool
 	// Limit is how long this may take.
 	Limit time.Duration
 }

@@ -31,7 +31,7 @@ func (s Search) End() (ended int, err error) {
 	deadline := time.Now().Add(s.Limit)
 	for {
 		killed, err := s.pass()
-		ended += awaitAll(killed, deadline)
+		ended += s.awaitAll(killed, deadline)
 		if err != nil || len(killed) == 0 {
 			return ended, err
 		}
@@ -58,9 +58,12 @@ func (s *Search) pass() (killed []int, err error) {
 		}
 		// A process has its number for as long as it is there. If it was another that had the mark, this one is gone, and the signal
 		// reaches nobody.
-		if look.member(s, pid) && !isDead(fd, 0) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
-			killed = append(killed, fd)
-			return nil
+		if look.member(s, pid) {
+			if !isDead(fd, 0) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
+				killed = append(killed, fd)
+				return nil
+			}
+			s.reap(fd)
 		}
 		return unix.Close(fd)
 	}
@@ -112,17 +115,25 @@ func lastPID() int {
 }
 
 // awaitAll waits for processes to be dead, but not for long: while one takes its time, its children may have some. It returns how many are.
-func awaitAll(pidfds []int, deadline time.Time) (dead int) {
+func (s *Search) awaitAll(pidfds []int, deadline time.Time) (dead int) {
 	if soon := time.Now().Add(50 * time.Millisecond); soon.Before(deadline) {
 		deadline = soon
 	}
 	for _, fd := range pidfds {
 		if isDead(fd, time.Until(deadline)) {
 			dead++
+			s.reap(fd)
 		}
 		_ = unix.Close(fd)
 	}
 	return dead
+}
+
+// reap takes a dead member out of the kernel's table if that is this process's business.
+func (s *Search) reap(pidfd int) {
+	if s.Reap {
+		_ = unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED|unix.WNOHANG, nil) // mostly it is no child
+	}
 }
 
 // isDead waits for a process to end. One that has not been reaped is dead too: its parent may never do that.

@@ -2,6 +2,8 @@ package family_test
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -82,6 +84,57 @@ func TestOneMarkIsEnough(t *testing.T) {
 				end(t, s, 0) // it has not been reaped, but there is nothing left to end
 			})
 		}
+	}
+}
+
+// A host that is pid 1, as in a container, gets all orphans; so does a subreaper.
+func TestOrphansAreReaped(t *testing.T) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) })
+	for name, orphan := range map[string]struct {
+		script string
+		ended  int
+	}{
+		"alive": {"sleep 600", 1},
+		"dead":  {"true", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := family.New()
+			cmd := exec.Command("sh", "-c", "read go; "+orphan.script+" >/dev/null & echo $!")
+			stdin, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			n.Mark(cmd.Process.Pid, 1)
+			_ = stdin.Close()
+			var pid int
+			if _, err := fmt.Fscan(stdout, &pid); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			var info unix.Siginfo
+			if orphan.ended == 0 {
+				if err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := family.Search{Name: n, Reap: true}
+			end(t, s, orphan.ended)
+			if err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
+				t.Errorf("the orphan is still in the kernel's table: got %v, want no child of that number", err)
+			}
+		})
 	}
 }
 
