@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
 // Box is the sandbox of one pool's workers: what they share. Its methods may be called from any goroutine.
@@ -22,7 +24,7 @@ type Box struct {
 	program *program // nil at level off
 	filter  []byte
 	place   int // the number as which the program is executed, -1 if it is by its name
-	limits  []limit
+	limits  []launcher.Limit
 	cgroups *cgroups // nil if there is nothing to count
 	layers  []string
 	folder  string // of sockets at level basic
@@ -162,12 +164,12 @@ func (b *Box) openLimits(worker bool) error {
 		if p.MemoryBytes < leastData {
 			return b.failed("limits", fmt.Errorf("MemoryBytes is %d, the least without a cgroup is %d: %w", p.MemoryBytes, leastData, refused[memory]), 0)
 		}
-		b.limits = append(b.limits, limit{unix.RLIMIT_DATA, uint64(p.MemoryBytes)})
+		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_DATA, Value: uint64(p.MemoryBytes)})
 	}
 	if p.PIDs > 0 && refused[pids] != nil {
 		// The number is that of all the user's processes, so the user must be the worker's own.
 		if p.Level > Off && (b.machine.ownUsers || b.spaces()) {
-			b.limits = append(b.limits, limit{unix.RLIMIT_NPROC, uint64(p.PIDs)})
+			b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_NPROC, Value: uint64(p.PIDs)})
 		} else if p.PIDs != defaultPIDs {
 			return b.failed("cgroup", fmt.Errorf("limit of %d processes: %w", p.PIDs, refused[pids]), 0)
 		}
@@ -175,12 +177,12 @@ func (b *Box) openLimits(worker bool) error {
 	switch {
 	case p.Level > Off && !b.spaces() && len(p.ReadWrite) == 0:
 		// The folder of its socket is all that it can make files in, and lies on the host's disk: they stay empty.
-		b.limits = append(b.limits, limit{unix.RLIMIT_FSIZE, 0})
+		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_FSIZE, Value: 0})
 	case p.FileBytes > 0:
-		b.limits = append(b.limits, limit{unix.RLIMIT_FSIZE, uint64(p.FileBytes)})
+		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_FSIZE, Value: uint64(p.FileBytes)})
 	}
 	if p.Level > Off {
-		b.limits = append(b.limits, limit{unix.RLIMIT_CORE, 0}, limit{unix.RLIMIT_MEMLOCK, 0}, limit{unix.RLIMIT_MSGQUEUE, 0})
+		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_CORE, Value: 0}, launcher.Limit{Resource: unix.RLIMIT_MEMLOCK, Value: 0}, launcher.Limit{Resource: unix.RLIMIT_MSGQUEUE, Value: 0})
 	}
 	if p.OpenFiles > 0 {
 		var most unix.Rlimit
@@ -188,7 +190,7 @@ func (b *Box) openLimits(worker bool) error {
 			return err
 		}
 		files := min(uint64(p.OpenFiles), most.Max-1) // one is left for the program itself
-		b.limits = append(b.limits, limit{unix.RLIMIT_NOFILE, files})
+		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_NOFILE, Value: files})
 		if b.program != nil && b.program.file != nil {
 			b.place = int(files)
 		}
