@@ -56,7 +56,13 @@ type Launch struct {
 // launch is confirmed. It is to be closed whatever happens.
 func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 	l := &Launch{box: b, cmd: cmd}
+	if b.program != nil {
+		if err := b.program.recheck(); err != nil {
+			return nil, err
+		}
+	}
 	if b.name == "" {
+		l.fromMemory()
 		l.sockets = variable(cmd.Env, envSockets)
 		return l, l.openSockets()
 	}
@@ -66,6 +72,17 @@ func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// fromMemory has a process without a launcher execute what has been read. It inherits the descriptor, which is of no use to it: nobody can
+// change what that refers to.
+func (l *Launch) fromMemory() {
+	p := l.box.program
+	if p == nil || p.file == nil {
+		return
+	}
+	l.cmd.ExtraFiles = append(slices.Clone(l.cmd.ExtraFiles), p.file)
+	l.cmd.Path, l.cmd.Err = "/proc/self/fd/"+strconv.Itoa(2+len(l.cmd.ExtraFiles)), nil
 }
 
 func variable(env []string, key string) string {
@@ -131,6 +148,9 @@ func (l *Launch) prepare(slot int) error {
 	if b.program != nil && b.program.file != nil {
 		l.spec.Exec = 3 + len(files)
 		files = append(files, b.program.file)
+		if b.place < 0 {
+			l.spec.Place = l.spec.Exec
+		}
 	}
 	for i := range l.spec.Mounts {
 		if l.spec.Mounts[i].FD >= 0 {

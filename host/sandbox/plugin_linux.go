@@ -2,9 +2,7 @@ package sandbox
 
 import (
 	"bufio"
-	"crypto/sha256"
 	"debug/elf"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -21,11 +19,12 @@ type program struct {
 	path     string
 	file     *os.File // a copy in memory that nobody can change, nil for a script
 	checksum string
+	wanted   string // that checksum, if somebody has said what it is to be
 	linker   string // the program that loads it, empty for a static executable
 }
 
 // openProgram reads an executable once: what is hashed is what runs, in all workers, whatever becomes of the file.
-func openProgram(path string) (*program, error) {
+func openProgram(path, wanted string) (*program, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -35,7 +34,7 @@ func openProgram(path string) (*program, error) {
 		return nil, err
 	}
 	defer f.Close()
-	p := &program{path: path}
+	p := &program{path: path, wanted: wanted}
 	head := bufio.NewReader(f)
 	if start, _ := head.Peek(2); string(start) == "#!" {
 		line, err := head.ReadString('\n')
@@ -65,12 +64,12 @@ func (p *program) hash(f io.ReadSeeker, w io.Writer) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	sum := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(w, sum), f); err != nil {
+	got, err := checksum(f, w)
+	if err != nil {
 		return fmt.Errorf("read %s: %w", p.path, err)
 	}
-	p.checksum = hex.EncodeToString(sum.Sum(nil))
-	return nil
+	p.checksum = got
+	return compare(p.path, p.wanted, got)
 }
 
 // load copies the file, and looks what it needs in order to run.
@@ -129,6 +128,14 @@ func opens(policy *Policy, file string) bool {
 		folder := really(b.Target)
 		return file == folder || strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
 	})
+}
+
+// recheck compares the checksum of a script once more, which its interpreter reads at each start. Other programs cannot change.
+func (p *program) recheck() error {
+	if p.file != nil {
+		return nil
+	}
+	return compareAgain(p.path, p.wanted)
 }
 
 func (p *program) close() error {

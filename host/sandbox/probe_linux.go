@@ -45,7 +45,7 @@ func rehearse(level Level, s seams) error {
 	if err != nil {
 		return err
 	}
-	b, err := openBox(policy, "", s)
+	b, err := openBox(policy, "", "", s)
 	if err != nil {
 		return err
 	}

@@ -252,7 +252,7 @@ func TestProgramIsRead(t *testing.T) {
 	if err := os.WriteFile(path, program, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	b, err := sandbox.Open(t.Context(), sandbox.Policy{Level: sandbox.Basic}, path)
+	b, err := sandbox.Open(t.Context(), sandbox.Policy{Level: sandbox.Basic}, path, "")
 	if err != nil {
 		t.Fatal(err)
 	}

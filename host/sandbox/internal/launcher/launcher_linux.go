@@ -189,7 +189,7 @@ func (l *launcher) closeRest() error {
 
 // limit sets the limits late: some of them would hold for what has yet to be done.
 func (l *launcher) limit() error {
-	if l.spec.Exec >= 0 {
+	if l.spec.Exec >= 0 && l.spec.Place != l.spec.Exec {
 		var most syscall.Rlimit
 		if err := call("prlimit", syscall.SYS_PRLIMIT64, 0, syscall.RLIMIT_NOFILE, 0, uintptr(unsafe.Pointer(&most))); err != nil {
 			return err

@@ -32,7 +32,7 @@ type Spec struct {
 	Dir  string // to start in, empty to stay
 
 	Keep    int    // so many descriptors from 3 on stay open
-	Place   int    // where the descriptor to execute is put: above the limit of descriptors
+	Place   int    // where the descriptor to execute is put: above the limit of descriptors, if there is one
 	UID     int    // the user and group to become, -1 to stay
 	Sockets string // the plugin's folder for its socket
 	Spaces  bool   // namespaces are there, to be furnished
