@@ -102,17 +102,50 @@ func (p *program) load(f io.ReadSeeker) error {
 
 // check reports what the program needs that a policy does not open to it.
 func (p *program) check(policy *Policy) error {
-	if p.file == nil && !opens(policy, p.path) && policy.Level == Strict {
-		return fmt.Errorf("%w: %s is a script, which has to be where its interpreter finds it: add --ro %s (Policy.ReadOnly)", ErrNeedsFiles, p.path, filepath.Dir(p.path))
+	script := p.file == nil
+	e := &NeedsFilesError{Path: p.path, Reason: "is linked dynamically, by " + p.linker, Static: !script}
+	if script {
+		e.Reason = "is a script for " + p.linker
+		if policy.Level == Strict && !opens(policy, p.path) { // its interpreter has to find it
+			e.Folders = append(e.Folders, filepath.Dir(p.path))
+		}
 	}
-	switch {
-	case p.linker == "" || opens(policy, p.linker):
+	if p.linker != "" && !opens(policy, p.linker) {
+		e.Folders = append(e.Folders, p.libraries(policy)...)
+	}
+	if len(e.Folders) == 0 {
 		return nil
-	case p.file == nil:
-		return fmt.Errorf("%w: %s is a script for %s: add --ro for the folders of that and of its libraries, such as --ro /usr --ro /lib --ro /lib64 (Policy.ReadOnly)", ErrNeedsFiles, p.path, p.linker)
-	default:
-		return fmt.Errorf("%w: %s is linked dynamically, by %s: build it with CGO_ENABLED=0, or add --ro for the folders of that and of its libraries, such as --ro /lib --ro /lib64 --ro /usr/lib (Policy.ReadOnly)", ErrNeedsFiles, p.path, p.linker)
 	}
+	return e
+}
+
+// libraries are the folders of this machine that the loader or interpreter needs, but for those that are open already.
+func (p *program) libraries(policy *Policy) []string {
+	usual := []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"}
+	if p.file == nil {
+		usual = []string{"/bin", "/lib", "/lib64", "/usr"}
+	}
+	var folders []string
+	covered := *policy
+	covered.ReadOnly = slices.Clone(policy.ReadOnly)
+	add := func(folder string) {
+		if _, err := os.Stat(folder); err != nil || opens(&covered, folder) {
+			return
+		}
+		folders = append(folders, folder)
+		covered.ReadOnly = append(covered.ReadOnly, Bind{Source: folder, Target: folder})
+	}
+	for _, folder := range usual {
+		add(folder)
+	}
+	if !opens(&covered, p.linker) { // it lies elsewhere: in bin or lib, beside what belongs to it
+		folder := filepath.Dir(p.linker)
+		if above := filepath.Dir(folder); above != "/" {
+			folder = above
+		}
+		add(folder)
+	}
+	return folders
 }
 
 // opens reports whether a policy lets a plugin find and run a file of the host: at basic by where it really lies, at strict by its name.
