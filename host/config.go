@@ -1,6 +1,8 @@
 package host
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"reflect"
@@ -34,6 +36,11 @@ type Config struct {
 	// Workload is linked into this program. Goroutine and Sequential run it directly. Process starts this program again as
 	// the worker: its main must begin with [sdk.ServeChild].
 	Workload *sdk.Workload
+
+	// Checksum is the SHA-256 of the plugin's executable in hexadecimal, or that of this program for a Workload. [Open] fails with a
+	// [*sandbox.ChecksumError] for another one. On Linux what has been hashed is what runs, in all workers, whatever becomes of the file; on
+	// other systems, and for a script everywhere, the file is hashed before each start, and read once more for that. Default: any.
+	Checksum string
 
 	Mode Mode // default Process
 
@@ -155,6 +162,14 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Mode != Process && !reflect.ValueOf(c.Sandbox).IsZero() {
 		return c, &ConfigError{"Sandbox", fmt.Sprintf("only processes can be confined, and the mode is %s", c.Mode)}
+	}
+	if c.Checksum != "" {
+		if sum, err := hex.DecodeString(c.Checksum); err != nil || len(sum) != sha256.Size {
+			return c, &ConfigError{"Checksum", fmt.Sprintf("%q is no SHA-256 in hexadecimal, which has %d digits", c.Checksum, 2*sha256.Size)}
+		}
+		if c.Mode != Process {
+			return c, &ConfigError{"Checksum", fmt.Sprintf("only processes begin with their executable, and the mode is %s", c.Mode)}
+		}
 	}
 	if c.MinWorkers > workers {
 		return c, &ConfigError{"MinWorkers", fmt.Sprintf("%d is more than the %d that Workers allows", c.MinWorkers, workers)}

@@ -35,7 +35,7 @@ func Find(name string, dirs ...string) (string, error) {
 	return "", fmt.Errorf("%w: %q: no %s%s in %s", ErrNotFound, name, executablePrefix, name, strings.Join(dirs, ", "))
 }
 
-// Installed returns the plugins in the folders that [Find] looks in, by name; the first folder wins.
+// Installed returns the paths of the plugins in the folders that [Find] looks in, by name; the first folder wins.
 func Installed(dirs ...string) map[string]string {
 	found := map[string]string{}
 	for _, dir := range slices.Backward(SearchDirs(dirs...)) {
@@ -45,8 +45,7 @@ func Installed(dirs ...string) map[string]string {
 		}
 		for _, e := range entries {
 			name, ok := strings.CutPrefix(strings.TrimSuffix(e.Name(), exeSuffix()), executablePrefix)
-			path := filepath.Join(dir, e.Name())
-			if _, err := executable(path); ok && err == nil {
+			if path, err := executable(filepath.Join(dir, e.Name())); ok && err == nil {
 				found[name] = path
 			}
 		}

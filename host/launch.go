@@ -59,7 +59,7 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	if policy.TempDir == "" {
 		policy.TempDir = cfg.TempDir
 	}
-	if l.box, err = sandbox.Open(ctx, policy, l.path); err != nil {
+	if l.box, err = sandbox.Open(ctx, policy, l.path, cfg.Checksum); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -163,6 +163,15 @@ func (p *Pool) Sandbox() (level sandbox.Level, layers []string) {
 	return p.launcher.box.Level(), p.launcher.box.Layers()
 }
 
+// Checksum returns the SHA-256 of what worker processes execute, in hexadecimal: known if [Config.Checksum] says so, or a sandbox has read
+// it. Else it is empty.
+func (p *Pool) Checksum() string {
+	if p.launcher == nil {
+		return ""
+	}
+	return p.launcher.box.Checksum()
+}
+
 // Workers describes the workers that are ready now, by number.
 func (p *Pool) Workers() []WorkerInfo {
 	infos := p.lender.snapshot()

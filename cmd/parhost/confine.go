@@ -91,9 +91,14 @@ func parseBinds(flag string, entries []string) ([]sandbox.Bind, error) {
 
 // notConfined reports whether err says that a sandbox cannot be given, and what to do about it.
 func notConfined(err error) (hint string, ok bool) {
+	var files *sandbox.NeedsFilesError
 	switch {
-	case errors.Is(err, sandbox.ErrNeedsFiles):
-		return "", true // it says so itself
+	case errors.As(err, &files):
+		hint := "add --ro " + strings.Join(files.Folders, " --ro ")
+		if files.Static {
+			hint += ", or build it with CGO_ENABLED=0, so that it needs none"
+		}
+		return hint, true
 	case errors.Is(err, sandbox.ErrNotSupported):
 		return "parhost doctor lists what this machine has for sandboxes; --sandbox auto takes the best that works", true
 	default:

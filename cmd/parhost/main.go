@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/plugins/reduce"
 	"github.com/parhost/parhost/plugins/sleep"
 	"github.com/parhost/parhost/plugins/sqrt"
@@ -77,6 +78,7 @@ func exitCode(err error) (code int, hint string) {
 	var config *host.ConfigError
 	var start *host.StartError
 	var broken *host.BrokenError
+	var checksum *sandbox.ChecksumError
 	confineHint, notConfined := notConfined(err)
 	switch {
 	case err == nil:
@@ -85,6 +87,8 @@ func exitCode(err error) (code int, hint string) {
 		return exit.code, exit.hint
 	case notConfined:
 		return exitNoSandbox, confineHint
+	case errors.As(err, &checksum):
+		return exitNoWorker, anotherPlugin(checksum)
 	case errors.As(err, &config):
 		return exitUsage, ""
 	case errors.Is(err, host.ErrNotFound):

@@ -43,7 +43,7 @@ func isPath(name string) bool {
 }
 
 // buildPlugin builds the Go package in a folder into the user's cache, where Go's own cache makes it a matter of a moment the
-// next time, and returns the executable's path.
+// next time, and returns the executable's path. A package that has no C in it is linked statically: in a sandbox it then needs no files.
 func buildPlugin(ctx context.Context, dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -60,6 +60,9 @@ func buildPlugin(ctx context.Context, dir string) (string, error) {
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-o", path, ".")
 	build.Dir = abs
+	if !wantsC(ctx, abs) {
+		build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	}
 	out, err := build.CombinedOutput()
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
@@ -68,4 +71,17 @@ func buildPlugin(ctx context.Context, dir string) (string, error) {
 		return "", &exitError{code: exitNoWorker, err: fmt.Errorf("build %q: %w\n%s", dir, err, strings.TrimSpace(string(out)))}
 	}
 	return path, nil
+}
+
+// wantsC reports whether the package in a folder is to be built as the go command would by itself: the user's environment says something of C,
+// or a package that it links has C in it. Those of the standard library have too, but do without; others may build without and not run,
+// as some databases do.
+func wantsC(ctx context.Context, dir string) bool {
+	if _, set := os.LookupEnv("CGO_ENABLED"); set {
+		return true
+	}
+	list := exec.CommandContext(ctx, "go", "list", "-deps", "-f", "{{if not .Standard}}{{range .CgoFiles}}{{.}} {{end}}{{range .SwigFiles}}{{.}} {{end}}{{range .SwigCXXFiles}}{{.}} {{end}}{{end}}", ".")
+	list.Dir = dir
+	out, err := list.Output()
+	return err != nil || strings.TrimSpace(string(out)) != "" // what is wrong with the package is for go build to say
 }

@@ -24,31 +24,34 @@ import (
 func newPlugins(s *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "plugins",
-		Short:   "list, describe and verify plugins",
+		Short:   "list, describe, verify and lock plugins",
 		Example: "  parhost plugins list",
 		Args:    cobra.ArbitraryArgs,
 		RunE:    groupOnly("parhost plugins list"),
 	}
 	var dirs []string
 	cmd.PersistentFlags().StringArrayVar(&dirs, "plugin-dir", nil, "`folder` with parhost-plugin-NAME executables (may be repeated; also PARHOST_PLUGIN_PATH)")
-	cmd.AddCommand(newPluginsList(s, &dirs), newPluginsDescribe(s, &dirs), newPluginsVerify(s, &dirs))
+	p := &pins{}
+	p.lockFlag(cmd.PersistentFlags())
+	cmd.AddCommand(newPluginsList(s, &dirs, p), newPluginsDescribe(s, &dirs, p), newPluginsVerify(s, &dirs, p), newPluginsLock(s, &dirs, p))
 	return withExitCodes(cmd, "  0  done    2  wrong usage\n")
 }
 
-func newPluginsList(s *streams, dirs *[]string) *cobra.Command {
+func newPluginsList(s *streams, dirs *[]string, p *pins) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list the plugins that --plugin finds by name",
 		Long: `List the plugins that --plugin finds by name: those linked into parhost, and the executables parhost-plugin-NAME in --plugin-dir,
 in the folders of PARHOST_PLUGIN_PATH, beside the parhost program and in the user's data folder. An executable wins over a
-plugin of the same name that is linked in. Each executable is started once and asked what it is.`,
+plugin of the same name that is linked in. Each executable is started once and asked what it is, unless a lock
+file forbids it.`,
 		Example: "  parhost plugins list\n  parhost plugins list --plugin-dir ./build --json",
 		Args:    between(0, 0, "parhost plugins list"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(cmd)
 			defer stop()
-			list := findPlugins(ctx, *dirs)
+			list := findPlugins(ctx, *dirs, p)
 			switch {
 			case ctx.Err() != nil:
 				return whenInterrupted(ctx, ctx.Err())
@@ -89,7 +92,7 @@ func (p *listed) where() string {
 }
 
 // findPlugins returns all plugins that have a name, by name.
-func findPlugins(ctx context.Context, dirs []string) []*listed {
+func findPlugins(ctx context.Context, dirs []string, held *pins) []*listed {
 	found := map[string]*listed{}
 	for _, w := range builtin {
 		m := w.Manifest()
@@ -103,7 +106,12 @@ func findPlugins(ctx context.Context, dirs []string) []*listed {
 		asking.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			m, err := host.Describe(ctx, host.Config{Plugin: path})
+			cfg := host.Config{Plugin: path}
+			var m host.Manifest
+			err := held.hold(&cfg)
+			if err == nil {
+				m, err = host.Describe(ctx, cfg)
+			}
 			if err != nil {
 				p.Error = err.Error()
 				return
@@ -119,7 +127,7 @@ const pluginExitCodes = `  0  done             3  the plugin does not start
   2  wrong usage    130  interrupted
 `
 
-func newPluginsDescribe(s *streams, dirs *[]string) *cobra.Command {
+func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "describe NAME|PATH",
@@ -132,6 +140,9 @@ func newPluginsDescribe(s *streams, dirs *[]string) *cobra.Command {
 			ctx, stop := interruptible(cmd)
 			defer stop()
 			cfg, err := pluginConfig(ctx, args[0], *dirs)
+			if err == nil {
+				err = p.hold(&cfg)
+			}
 			if err != nil {
 				return whenInterrupted(ctx, err)
 			}
@@ -151,6 +162,7 @@ func newPluginsDescribe(s *streams, dirs *[]string) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the manifest for programs")
+	p.checksumFlag(cmd.Flags())
 	return withExitCodes(cmd, pluginExitCodes)
 }
 
@@ -209,7 +221,7 @@ func indent(text json.RawMessage) string {
 	return "  " + b.String()
 }
 
-func newPluginsVerify(s *streams, dirs *[]string) *cobra.Command {
+func newPluginsVerify(s *streams, dirs *[]string, p *pins) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "verify NAME|PATH [ITEM...]",
@@ -231,6 +243,9 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 			ctx, stop := interruptible(cmd)
 			defer stop()
 			cfg, err := pluginConfig(ctx, args[0], *dirs)
+			if err == nil {
+				err = p.hold(&cfg)
+			}
 			if err != nil {
 				return whenInterrupted(ctx, err)
 			}
@@ -253,6 +268,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the checks for programs")
+	p.checksumFlag(cmd.Flags())
 	return withExitCodes(cmd, `  0  every promise is kept, or does not apply      3  the plugin does not start
   1  a promise is broken                         130  interrupted
   2  wrong usage

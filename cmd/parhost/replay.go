@@ -22,6 +22,7 @@ type replayOptions struct {
 	itemTimeout time.Duration
 	given       bool // itemTimeout
 	env         []string
+	pins        pins
 }
 
 // newReplay returns the command that runs a failed item again.
@@ -50,6 +51,7 @@ dlv exec parhost -- replay FILE --mode goroutine. That takes a workload that is 
 	f.StringVar(&o.mode, "mode", string(host.Process), "process or goroutine")
 	f.DurationVar(&o.itemTimeout, "item-timeout", 0, "limit of the item (default that of the run; on a goroutine none)")
 	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the worker, or KEY to pass on the value of this environment: dossiers hold none")
+	o.pins.flags(f)
 	return withExitCodes(cmd, `  0  the item has a result now          3  the plugin does not start
   1  it failed again                  130  interrupted
   2  wrong usage, or no dossier
@@ -111,6 +113,9 @@ func (o *replayOptions) config(ctx context.Context, d *joblog.Dossier) (host.Con
 		if cfg.Workload == nil {
 			err = usageError("name a plugin that has it with --plugin", "workload %q of the dossier is not linked into this program", d.Origin.Workload)
 		}
+	}
+	if err == nil {
+		err = o.pins.hold(&cfg)
 	}
 	if err != nil {
 		return cfg, err

@@ -47,6 +47,7 @@ type options struct {
 	env           []string
 
 	confinement confinement
+	pins        pins
 
 	joblog       string
 	resume       bool
@@ -136,6 +137,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the workers, or KEY to pass on the value of this environment (may be repeated)")
 
 	o.confinement.flags(f)
+	o.pins.flags(f)
 
 	f.StringVar(&o.joblog, "joblog", "", "journal of finished items: a `file` from which --resume goes on, whatever ended the run")
 	f.BoolVar(&o.resume, "resume", false, "take the results that --joblog holds from there, and run only the other items")

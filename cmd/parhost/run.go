@@ -37,6 +37,9 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 		return err
 	}
 	cfg.Plugin, cfg.Workload = found.Plugin, found.Workload
+	if err := o.pins.hold(&cfg); err != nil {
+		return err
+	}
 	if o.compare {
 		return compareModes(ctx, s, o, cfg)
 	}
@@ -140,7 +143,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	interrupted := r.watch(ctx, leave, pool, signals)
-	r.sum.Sandbox = sandboxOf(pool)
+	r.sum.Sandbox, r.sum.SHA256 = sandboxOf(pool), pool.Checksum()
 	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
 
 	err = r.take(ctx, pool)

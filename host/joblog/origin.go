@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 // Origin says what results depend on besides their items.
@@ -43,8 +43,10 @@ func OriginOf(cfg host.Config) (Origin, error) {
 	if err != nil {
 		return o, err
 	}
-	if o.SHA256, err = checksum(o.Plugin); err != nil {
-		return o, fmt.Errorf("checksum of the plugin: %w", err)
+	if o.SHA256 = strings.ToLower(cfg.Checksum); o.SHA256 == "" { // with one, no other plugin runs
+		if o.SHA256, err = sandbox.Checksum(o.Plugin); err != nil {
+			return o, fmt.Errorf("checksum of the plugin: %w", err)
+		}
 	}
 	for _, entry := range cfg.Env {
 		name, _, _ := strings.Cut(entry, "=")
@@ -66,19 +68,6 @@ func (o *Origin) set(name, value string) {
 		o.Arguments = map[string]string{}
 	}
 	o.Arguments[name] = value
-}
-
-func checksum(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // Differences says in words what was another in was.

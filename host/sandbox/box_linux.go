@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
 // Box is the sandbox of one pool's workers: what they share. Its methods may be called from any goroutine.
@@ -22,7 +24,7 @@ type Box struct {
 	program *program // nil at level off
 	filter  []byte
 	place   int // the number as which the program is executed, -1 if it is by its name
-	limits  []limit
+	limits  []launcher.Limit
 	cgroups *cgroups // nil if there is nothing to count
 	layers  []string
 	folder  string // of sockets at level basic
@@ -45,9 +47,13 @@ var boxes atomic.Uint64
 // Open makes a sandbox for workers that run plugin, an executable or script. It has seen a process run at the policy's level, and has
 // read the plugin: later changes of the file do not matter, unless it is a script.
 //
+// With a checksum, the plugin's SHA-256 in hexadecimal, no other bytes are executed, at no level. At [Off] too they are then read once,
+// and run from memory: a program that looks for files beside its own does not find them there. A script is hashed before each start, and
+// read by its interpreter after that: who can change it in between is not kept from it.
+//
 // The error matches [ErrNotSupported] if this machine cannot give the level, or cannot hold a limit, and [ErrNeedsFiles] if the
-// plugin could not run for want of files.
-func Open(ctx context.Context, policy Policy, plugin string) (*Box, error) {
+// plugin could not run for want of files. It is a [*ChecksumError] if the plugin is another one.
+func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
@@ -57,15 +63,12 @@ func Open(ctx context.Context, policy Policy, plugin string) (*Box, error) {
 			return nil, err
 		}
 	}
-	return openBox(policy, plugin, seams{})
+	return openBox(policy, plugin, checksum, seams{})
 }
 
 // openBox opens a box for a complete policy. Without a plugin it is good for a rehearsal.
-func openBox(policy Policy, plugin string, s seams) (_ *Box, err error) {
+func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error) {
 	b := &Box{policy: policy, machine: look(), seams: s, place: -1}
-	if policy.Level == Off && !policy.limited() {
-		return b, nil
-	}
 	defer func() {
 		if err != nil {
 			b.Close()
@@ -74,16 +77,16 @@ func openBox(policy Policy, plugin string, s seams) (_ *Box, err error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	if b.name, err = boxName(boxes.Add(1)); err != nil {
-		return nil, err
-	}
-	if policy.Level > Off && plugin != "" {
-		if b.program, err = openProgram(plugin); err != nil {
-			return nil, b.failed("plugin", err, 0)
-		}
-		if err := b.program.check(&b.policy); err != nil {
+	if plugin != "" && (policy.Level > Off || checksum != "") {
+		if err := b.read(plugin, checksum); err != nil {
 			return nil, err
 		}
+	}
+	if policy.Level == Off && !policy.limited() {
+		return b, nil
+	}
+	if b.name, err = boxName(boxes.Add(1)); err != nil {
+		return nil, err
 	}
 	if err := b.openLimits(plugin != ""); err != nil {
 		return nil, err
@@ -100,6 +103,20 @@ func openBox(policy Policy, plugin string, s seams) (_ *Box, err error) {
 	}
 	b.describe()
 	return b, nil
+}
+
+// read opens the plugin, and refuses one that is not what was wanted or could not run.
+func (b *Box) read(plugin, checksum string) (err error) {
+	if b.program, err = openProgram(plugin, checksum); err != nil {
+		if _, other := errors.AsType[*ChecksumError](err); other || b.policy.Level == Off {
+			return err
+		}
+		return b.failed("plugin", err, 0)
+	}
+	if b.policy.Level == Off {
+		return nil
+	}
+	return b.program.check(&b.policy)
 }
 
 // check refuses a level that would not hold.
@@ -162,12 +179,12 @@ func (b *Box) openLimits(worker bool) error {
 		if p.MemoryBytes < leastData {
 			return b.failed("limits", fmt.Errorf("MemoryBytes is %d, the least without a cgroup is %d: %w", p.MemoryBytes, leastData, refused[memory]), 0)
 		}
-		b.limits = append(b.limits, limit{unix.RLIMIT_DATA, uint64(p.MemoryBytes)})
+		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_DATA, Value: uint64(p.MemoryBytes)})
 	}
 	if p.PIDs > 0 && refused[pids] != nil {
 		// The number is that of all the user's processes, so the user must be the worker's own.
 		if p.Level > Off && (b.machine.ownUsers || b.spaces()) {
-			b.limits = append(b.limits, limit{unix.RLIMIT_NPROC, uint64(p.PIDs)})
+			b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_NPROC, Value: uint64(p.PIDs)})
 		} else if p.PIDs != defaultPIDs {
 			return b.failed("cgroup", fmt.Errorf("limit of %d processes: %w", p.PIDs, refused[pids]), 0)
 		}
@@ -175,12 +192,12 @@ func (b *Box) openLimits(worker bool) error {
 	switch {
 	case p.Level > Off && !b.spaces() && len(p.ReadWrite) == 0:
 		// The folder of its socket is all that it can make files in, and lies on the host's disk: they stay empty.
-		b.limits = append(b.limits, limit{unix.RLIMIT_FSIZE, 0})
+		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_FSIZE, Value: 0})
 	case p.FileBytes > 0:
-		b.limits = append(b.limits, limit{unix.RLIMIT_FSIZE, uint64(p.FileBytes)})
+		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_FSIZE, Value: uint64(p.FileBytes)})
 	}
 	if p.Level > Off {
-		b.limits = append(b.limits, limit{unix.RLIMIT_CORE, 0}, limit{unix.RLIMIT_MEMLOCK, 0}, limit{unix.RLIMIT_MSGQUEUE, 0})
+		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_CORE, Value: 0}, launcher.Limit{Resource: unix.RLIMIT_MEMLOCK, Value: 0}, launcher.Limit{Resource: unix.RLIMIT_MSGQUEUE, Value: 0})
 	}
 	if p.OpenFiles > 0 {
 		var most unix.Rlimit
@@ -188,7 +205,7 @@ func (b *Box) openLimits(worker bool) error {
 			return err
 		}
 		files := min(uint64(p.OpenFiles), most.Max-1) // one is left for the program itself
-		b.limits = append(b.limits, limit{unix.RLIMIT_NOFILE, files})
+		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_NOFILE, Value: files})
 		if b.program != nil && b.program.file != nil {
 			b.place = int(files)
 		}
@@ -301,7 +318,8 @@ func (b *Box) Level() Level { return b.policy.Level }
 // Layers says in words what stands around each worker.
 func (b *Box) Layers() []string { return slices.Clone(b.layers) }
 
-// Checksum returns the SHA-256 of the plugin as it runs, in hexadecimal; of a script as it was at [Open]. It is empty at level off.
+// Checksum returns the SHA-256 of the plugin as it runs, in hexadecimal; of a script as it was at [Open]. It is empty at level off if
+// [Open] was given none.
 func (b *Box) Checksum() string {
 	if b.program == nil {
 		return ""

@@ -2,7 +2,7 @@
 //
 // For each pool of workers, and for each worker:
 //
-//	box, err := sandbox.Open(ctx, sandbox.Policy{Level: sandbox.Strict, MemoryBytes: 1 << 30}, plugin)
+//	box, err := sandbox.Open(ctx, sandbox.Policy{Level: sandbox.Strict, MemoryBytes: 1 << 30}, plugin, "")
 //	launch, err := box.Wrap(cmd, slot)       // cmd is what would have been started without a sandbox
 //	err = launch.StartError(cmd.Start())     // on a thread that lives as long as the worker may
 //	err = launch.Confirm(ctx)                // the plugin runs, or the error names the stage that failed

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrNotSupported is matched by errors that say that this machine cannot give what was asked for.
@@ -10,6 +11,27 @@ var ErrNotSupported = errors.New("not supported here")
 
 // ErrNeedsFiles is matched by errors that say that a plugin cannot run without files which its policy does not open to it.
 var ErrNeedsFiles = errors.New("the plugin needs more files")
+
+// A NeedsFilesError says what to open to a plugin. It matches [ErrNeedsFiles].
+type NeedsFilesError struct {
+	Path   string // of the plugin
+	Reason string
+	// Folders are to be added to [Policy.ReadOnly]: those of this machine in which the loader or interpreter, and mostly all that it
+	// loads, lie.
+	Folders []string
+	Static  bool // it needs none if it is linked statically
+}
+
+func (e *NeedsFilesError) Error() string {
+	s := fmt.Sprintf("%v: %s %s: open %s to it (Policy.ReadOnly)", ErrNeedsFiles, e.Path, e.Reason, strings.Join(e.Folders, ", "))
+	if e.Static {
+		s += ", or link it statically, as Go does with CGO_ENABLED=0"
+	}
+	return s
+}
+
+// Is reports whether target is [ErrNeedsFiles].
+func (e *NeedsFilesError) Is(target error) bool { return target == ErrNeedsFiles }
 
 // A StageError says where the way into the sandbox ended. It matches [ErrNotSupported].
 type StageError struct {

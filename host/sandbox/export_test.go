@@ -10,7 +10,7 @@ func OpenWithout(policy Policy, plugin string, without ...string) (*Box, error) 
 	if err != nil {
 		return nil, err
 	}
-	return openBox(policy, plugin, seams{
+	return openBox(policy, plugin, "", seams{
 		noSeccomp: slices.Contains(without, "seccomp"), noLandlock: slices.Contains(without, "landlock"), noNamespaces: slices.Contains(without, "namespaces"),
 	})
 }

@@ -4,19 +4,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
-	"unsafe"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
-)
 
-// A filter is made once for many processes, but a process may signal only itself. So it is made for these ids, which no process has,
-// and the launcher puts its own in their place.
-const (
-	somePID      = 0x5a17_b0d1
-	someNegative = 0xa5e8_4f2f // -somePID in 32 bits
+	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
 // needs is what decides which system calls a filter allows.
@@ -123,12 +117,12 @@ func (n *needs) rules() []seccomp.NameWithConditions {
 		}
 	}
 	if !n.kill {
-		allow("tgkill", is(0, somePID))
-		allow("rt_tgsigqueueinfo", is(0, somePID))
-		allow("kill", is(0, somePID))
+		allow("tgkill", is(0, launcher.SomePID))
+		allow("rt_tgsigqueueinfo", is(0, launcher.SomePID))
+		allow("kill", is(0, launcher.SomePID))
 		allow("kill", is(0, 0))
-		allow("kill", is(0, someNegative))                 // as C passes an int
-		allow("kill", is(0, 0xffff_ffff<<32|someNegative)) // as Go does
+		allow("kill", is(0, launcher.SomeNegative))                 // as C passes an int
+		allow("kill", is(0, 0xffff_ffff<<32|launcher.SomeNegative)) // as Go does
 	}
 	for _, option := range []uint64{
 		unix.PR_SET_NAME, unix.PR_GET_NAME, unix.PR_GET_DUMPABLE, unix.PR_CAPBSET_READ, unix.PR_GET_NO_NEW_PRIVS,
@@ -199,27 +193,4 @@ func (n needs) filter() ([]byte, error) {
 		b = binary.NativeEndian.AppendUint32(b, r.K)
 	}
 	return b, nil
-}
-
-// applyFilter puts this thread, and what it becomes, under a filter of [needs.filter].
-func applyFilter(b []byte) error {
-	program := make([]unix.SockFilter, len(b)/8)
-	pid := uint32(unix.Getpid())
-	for i := range program {
-		f := b[8*i:]
-		program[i] = unix.SockFilter{Code: binary.NativeEndian.Uint16(f), Jt: f[2], Jf: f[3], K: binary.NativeEndian.Uint32(f[4:])}
-		switch program[i].K {
-		case somePID:
-			program[i].K = pid
-		case someNegative:
-			program[i].K = -pid
-		}
-	}
-	head := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&head)))
-	runtime.KeepAlive(program)
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }

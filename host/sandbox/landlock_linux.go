@@ -1,23 +1,17 @@
 package sandbox
 
 import (
-	"errors"
-	"fmt"
-	"os"
+	"encoding/binary"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
 // rulesetAttr is struct landlock_ruleset_attr as of ABI 6. A kernel takes what of it is zero, however new the caller.
 type rulesetAttr struct {
 	fs, net, scoped uint64
-}
-
-// pathRule is struct landlock_path_beneath_attr, which is packed.
-type pathRule struct {
-	access uint64
-	parent int32
 }
 
 // What a rule grants.
@@ -73,58 +67,37 @@ func handled(abi int, net bool) (attr rulesetAttr, size uintptr) {
 	return attr, size
 }
 
-// grant is a file or folder, with what is allowed below it.
-type grant struct {
-	path     string
-	access   uint64
-	optional bool // it need not be there
-}
+// devices are the files of /dev that a plugin gets.
+var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 
-// openRuleset makes a ruleset that forbids all that this version can forbid, but for what is granted.
-func openRuleset(abi int, net bool, grants []grant) (ruleset int, err error) {
+// restrict tells a launcher to forbid all that this version of Landlock can forbid, but for what the plugin needs.
+func restrict(s *launcher.Spec, abi int, net bool) {
+	if abi == 0 {
+		return
+	}
 	attr, size := handled(abi, net)
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
-	if errno != 0 {
-		return -1, fmt.Errorf("landlock_create_ruleset: %w", errno)
+	for _, word := range []uint64{attr.fs, attr.net, attr.scoped} {
+		s.Ruleset = binary.NativeEndian.AppendUint64(s.Ruleset, word)
 	}
-	for _, g := range grants {
-		if err := addRule(int(fd), g, attr.fs); err != nil {
-			return -1, errors.Join(err, unix.Close(int(fd)))
+	s.Ruleset, s.OfFiles = s.Ruleset[:size], landOfFiles
+	grant := func(path string, access uint64, optional bool) {
+		s.Grants = append(s.Grants, launcher.Grant{Path: path, Access: access & attr.fs, Optional: optional})
+	}
+	grant(s.Sockets, landSocket, false)
+	for _, d := range devices {
+		grant(d, landDevice, true)
+	}
+	if s.Spaces {
+		grant("/tmp", landChange, false)
+	}
+	for _, m := range s.Mounts {
+		access := uint64(landRun)
+		if m.Write {
+			access = landChange
 		}
+		grant(m.Target, access, false)
 	}
-	return int(fd), nil
+	if s.Exec < 0 && !s.Rehearse {
+		grant(s.Path, landRun, false)
+	}
 }
-
-func addRule(ruleset int, g grant, known uint64) error {
-	fd, err := unix.Open(g.path, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) && g.optional {
-		return nil
-	}
-	if err != nil {
-		return &os.PathError{Op: "open", Path: g.path, Err: err}
-	}
-	defer closeFD(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	access := g.access & known
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		access &= landOfFiles // others are refused
-	}
-	rule := pathRule{access: access, parent: int32(fd)}
-	if _, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0); errno != 0 {
-		return &os.PathError{Op: "landlock_add_rule", Path: g.path, Err: errno}
-	}
-	return nil
-}
-
-// restrict puts this thread, and what it becomes, under a ruleset.
-func restrict(ruleset int) error {
-	if _, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), 0, 0); errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-func closeFD(fd int) { _ = unix.Close(fd) }

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
 // envSockets tells a plugin the folder for its socket. The name is go-plugin's.
@@ -37,7 +38,7 @@ type Launch struct {
 	box     *Box
 	cmd     *exec.Cmd
 	wrapped bool // a launcher comes first
-	spec    spec
+	spec    launcher.Spec
 	ctl     *net.UnixConn
 	theirs  []*os.File // the launcher's, which this process closes when it is there
 	group   *group
@@ -55,7 +56,13 @@ type Launch struct {
 // launch is confirmed. It is to be closed whatever happens.
 func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 	l := &Launch{box: b, cmd: cmd}
+	if b.program != nil {
+		if err := b.program.recheck(); err != nil {
+			return nil, err
+		}
+	}
 	if b.name == "" {
+		l.fromMemory()
 		l.sockets = variable(cmd.Env, envSockets)
 		return l, l.openSockets()
 	}
@@ -65,6 +72,17 @@ func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// fromMemory has a process without a launcher execute what has been read. It inherits the descriptor, which is of no use to it: nobody can
+// change what that refers to.
+func (l *Launch) fromMemory() {
+	p := l.box.program
+	if p == nil || p.file == nil {
+		return
+	}
+	l.cmd.ExtraFiles = append(slices.Clone(l.cmd.ExtraFiles), p.file)
+	l.cmd.Path, l.cmd.Err = "/proc/self/fd/"+strconv.Itoa(2+len(l.cmd.ExtraFiles)), nil
 }
 
 func variable(env []string, key string) string {
@@ -87,10 +105,10 @@ func (l *Launch) prepare(slot int) error {
 	if env == nil {
 		env = os.Environ()
 	}
-	l.spec = spec{
-		Level: b.policy.Level, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: l.environment(slices.Clone(env)),
+	l.spec = launcher.Spec{
+		Walls: b.policy.Level > Off, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: l.environment(slices.Clone(env)),
 		Keep: len(cmd.ExtraFiles), UID: -1, Spaces: b.spaces(), TmpBytes: b.policy.TmpBytes, Limits: b.limits,
-		Landlock: b.landlock(), Net: b.policy.AllowNet, Filter: b.filter,
+		Filter: b.filter, Seccomp: unix.SYS_SECCOMP, ExecveAt: unix.SYS_EXECVEAT,
 	}
 	attr := &syscall.SysProcAttr{}
 	if cmd.SysProcAttr != nil {
@@ -130,15 +148,19 @@ func (l *Launch) prepare(slot int) error {
 	if b.program != nil && b.program.file != nil {
 		l.spec.Exec = 3 + len(files)
 		files = append(files, b.program.file)
+		if b.place < 0 {
+			l.spec.Place = l.spec.Exec
+		}
 	}
-	for i := range l.spec.Binds {
-		if l.spec.Binds[i].FD >= 0 {
-			l.spec.Binds[i].FD += 3 + len(files)
+	for i := range l.spec.Mounts {
+		if l.spec.Mounts[i].FD >= 0 {
+			l.spec.Mounts[i].FD += 3 + len(files)
 		}
 	}
 	files = append(files, l.theirs...) // the copies of binds first, the control socket last
-	cmd.Path, cmd.Args = "/proc/self/exe", []string{initName, strconv.Itoa(3 + len(files) - 1)}
-	cmd.Env = []string{"GOGC=off", "GOMAXPROCS=1"} // the launcher's own; it lives for milliseconds
+	cmd.Path, cmd.Args = "/proc/self/exe", []string{launcher.Name}
+	// The launcher's own; it lives for milliseconds.
+	cmd.Env = []string{"GOGC=off", "GOMAXPROCS=1", launcher.Variable + "=" + strconv.Itoa(3+len(files)-1)}
 	cmd.ExtraFiles, cmd.SysProcAttr = files, attr
 	cmd.Err = nil
 	return nil
@@ -179,8 +201,9 @@ func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: strictID, HostID: gid, Size: 1}}
 	attr.AmbientCaps = strictCapabilities
 	l.addBinds()
-	for i := range l.spec.Binds {
-		m := &l.spec.Binds[i]
+	slices.SortStableFunc(l.spec.Mounts, func(a, b launcher.Mount) int { return len(a.Target) - len(b.Target) }) // what holds others comes first
+	for i := range l.spec.Mounts {
+		m := &l.spec.Mounts[i]
 		if !b.machine.ownUsers {
 			continue // the launcher finds what its host finds
 		}
@@ -191,22 +214,27 @@ func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {
 		m.FD = len(l.theirs)
 		l.theirs = append(l.theirs, os.NewFile(uintptr(fd), m.Source))
 	}
+	for _, d := range devices {
+		if _, err := os.Stat(d); err == nil {
+			l.spec.Devices = append(l.spec.Devices, d)
+		}
+	}
 	l.spec.Dir = "/tmp"
 	if l.cmd.Dir != "" {
 		l.spec.Dir, l.cmd.Dir = l.cmd.Dir, ""
 	}
-	l.sockets = strictSockets
-	l.spec.Sockets, l.spec.Env = strictSockets, setVariable(l.spec.Env, envSockets, strictSockets)
+	l.sockets = launcher.Sockets
+	l.spec.Sockets, l.spec.Env = launcher.Sockets, setVariable(l.spec.Env, envSockets, launcher.Sockets)
 	return nil
 }
 
 // addBinds lists what the policy opens.
 func (l *Launch) addBinds() {
 	for _, b := range l.box.policy.ReadOnly {
-		l.spec.Binds = append(l.spec.Binds, mount{Source: b.Source, Target: b.Target, FD: -1})
+		l.spec.Mounts = append(l.spec.Mounts, launcher.Mount{Source: b.Source, Target: b.Target, FD: -1})
 	}
 	for _, b := range l.box.policy.ReadWrite {
-		l.spec.Binds = append(l.spec.Binds, mount{Source: b.Source, Target: b.Target, FD: -1, Write: true})
+		l.spec.Mounts = append(l.spec.Mounts, launcher.Mount{Source: b.Source, Target: b.Target, FD: -1, Write: true})
 	}
 }
 
@@ -266,7 +294,7 @@ func (l *Launch) Confirm(ctx context.Context) error {
 	return err
 }
 
-func (l *Launch) confirm(ctx context.Context) (*trial, error) {
+func (l *Launch) confirm(ctx context.Context) (*launcher.Trial, error) {
 	l.dropTheirs()
 	stop := context.AfterFunc(ctx, func() { _ = l.ctl.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -284,18 +312,16 @@ func (l *Launch) confirm(ctx context.Context) (*trial, error) {
 }
 
 // converse tells the launcher what to do, and hears how it went. Its silence is success: the socket closed when it became the plugin.
-func (l *Launch) converse() (*trial, error) {
-	body, err := json.Marshal(&l.spec)
-	if err != nil {
-		return nil, err
-	}
-	if len(body) > messageBytes {
-		return nil, fmt.Errorf("arguments and environment of %d bytes, the limit is %d", len(body), messageBytes)
+func (l *Launch) converse() (*launcher.Trial, error) {
+	restrict(&l.spec, l.box.landlock(), l.box.policy.AllowNet)
+	body := launcher.Bytes(&l.spec)
+	if len(body) > launcher.MessageBytes {
+		return nil, fmt.Errorf("arguments and environment of %d bytes, the limit is %d", len(body), launcher.MessageBytes)
 	}
 	if _, err := l.ctl.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(body))), body...)); err != nil {
 		return nil, l.box.failed("control socket", err, 0)
 	}
-	var tried *trial
+	var tried *launcher.Trial
 	ready := false
 	for {
 		what, body, err := l.hear()
@@ -309,18 +335,18 @@ func (l *Launch) converse() (*trial, error) {
 			return nil, l.box.failed("control socket", err, 0)
 		}
 		switch what {
-		case sayFolder: // which hear has taken
-		case sayReady:
+		case launcher.SayFolder: // which hear has taken
+		case launcher.SayReady:
 			ready = true
-		case sayTried:
+		case launcher.SayTried:
 			ready = true
-			tried = &trial{}
-			if err := json.Unmarshal(body, tried); err != nil {
+			tried = &launcher.Trial{}
+			if err := launcher.Parse(body, tried); err != nil {
 				return nil, l.box.failed("control socket", err, 0)
 			}
-		case sayError:
-			var f failure
-			if err := json.Unmarshal(body, &f); err != nil {
+		case launcher.SayError:
+			var f launcher.Failure
+			if err := launcher.Parse(body, &f); err != nil {
 				return nil, l.box.failed("control socket", err, 0)
 			}
 			return nil, l.box.failed(f.Stage, errors.New(f.Message), unix.Errno(f.Errno))
@@ -346,8 +372,8 @@ func (l *Launch) hear() (what byte, body []byte, err error) {
 		return 0, nil, err
 	}
 	size := binary.LittleEndian.Uint32(head[1:])
-	if size > messageBytes {
-		return 0, nil, fmt.Errorf("a message of %d bytes, the limit is %d", size, messageBytes)
+	if size > launcher.MessageBytes {
+		return 0, nil, fmt.Errorf("a message of %d bytes, the limit is %d", size, launcher.MessageBytes)
 	}
 	body = make([]byte, size)
 	_, err = io.ReadFull(l.ctl, body)
@@ -369,7 +395,7 @@ func (l *Launch) take(rights []byte) error {
 			return err
 		}
 		for _, fd := range fds {
-			f := os.NewFile(uintptr(fd), strictSockets)
+			f := os.NewFile(uintptr(fd), launcher.Sockets)
 			l.mu.Lock()
 			if l.shut || l.folder != nil {
 				_ = f.Close()
@@ -389,7 +415,7 @@ func (l *Launch) Dial(ctx context.Context, name string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeFD(socket) // a descriptor of our own, so that Close may come meanwhile
+	defer func() { _ = unix.Close(socket) }() // a descriptor of our own, so that Close may come meanwhile
 	return (&net.Dialer{}).DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(socket))
 }
 
@@ -496,7 +522,7 @@ func (l *Launch) Close() {
 		l.group.kill()
 		l.group.close()
 	}
-	if l.spec.Level > Off && !l.spec.Spaces && l.sockets != "" {
+	if l.spec.Walls && !l.spec.Spaces && l.sockets != "" {
 		_ = os.RemoveAll(l.sockets)
 	}
 }

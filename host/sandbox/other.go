@@ -13,7 +13,9 @@ import (
 )
 
 // Box is the sandbox of one pool's workers. On this system it is none: its processes are plain ones.
-type Box struct{}
+type Box struct {
+	plugin, checksum string // that is to be compared before each start, if there is one
+}
 
 // Launch is one process in its box.
 type Launch struct{}
@@ -21,7 +23,11 @@ type Launch struct{}
 var errNoWalls = errors.New("package sandbox builds walls on Linux alone; in a Linux container or virtual machine it works")
 
 // Open refuses everything but plain processes without limits.
-func Open(_ context.Context, policy Policy, _ string) (*Box, error) {
+//
+// With a checksum, the plugin's SHA-256 in hexadecimal, the plugin is hashed here and before each start, and the error is a
+// [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it: that takes Linux,
+// where the bytes that were hashed are those that run.
+func Open(_ context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
@@ -32,7 +38,7 @@ func Open(_ context.Context, policy Policy, _ string) (*Box, error) {
 	case policy.limited():
 		return nil, notHere(policy.Level, "limits")
 	}
-	return &Box{}, nil
+	return &Box{plugin, checksum}, compareAgain(plugin, checksum)
 }
 
 func notHere(level Level, stage string) error {
@@ -45,14 +51,16 @@ func (*Box) Level() Level { return Off }
 // Layers says in words what stands around each worker: nothing.
 func (*Box) Layers() []string { return nil }
 
-// Checksum is empty at level off.
-func (*Box) Checksum() string { return "" }
+// Checksum is that which [Open] was given.
+func (b *Box) Checksum() string { return b.checksum }
 
 // Close has nothing to let go of.
 func (*Box) Close() {}
 
-// Wrap leaves the command as it is.
-func (*Box) Wrap(*exec.Cmd, int) (*Launch, error) { return &Launch{}, nil }
+// Wrap leaves the command as it is, if the plugin is.
+func (b *Box) Wrap(*exec.Cmd, int) (*Launch, error) {
+	return &Launch{}, compareAgain(b.plugin, b.checksum)
+}
 
 // StartError returns err.
 func (*Launch) StartError(err error) error { return err }

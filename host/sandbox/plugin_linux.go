@@ -2,9 +2,7 @@ package sandbox
 
 import (
 	"bufio"
-	"crypto/sha256"
 	"debug/elf"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -21,11 +19,12 @@ type program struct {
 	path     string
 	file     *os.File // a copy in memory that nobody can change, nil for a script
 	checksum string
+	wanted   string // that checksum, if somebody has said what it is to be
 	linker   string // the program that loads it, empty for a static executable
 }
 
 // openProgram reads an executable once: what is hashed is what runs, in all workers, whatever becomes of the file.
-func openProgram(path string) (*program, error) {
+func openProgram(path, wanted string) (*program, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -35,7 +34,7 @@ func openProgram(path string) (*program, error) {
 		return nil, err
 	}
 	defer f.Close()
-	p := &program{path: path}
+	p := &program{path: path, wanted: wanted}
 	head := bufio.NewReader(f)
 	if start, _ := head.Peek(2); string(start) == "#!" {
 		line, err := head.ReadString('\n')
@@ -65,12 +64,12 @@ func (p *program) hash(f io.ReadSeeker, w io.Writer) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	sum := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(w, sum), f); err != nil {
+	got, err := checksum(f, w)
+	if err != nil {
 		return fmt.Errorf("read %s: %w", p.path, err)
 	}
-	p.checksum = hex.EncodeToString(sum.Sum(nil))
-	return nil
+	p.checksum = got
+	return compare(p.path, p.wanted, got)
 }
 
 // load copies the file, and looks what it needs in order to run.
@@ -103,17 +102,50 @@ func (p *program) load(f io.ReadSeeker) error {
 
 // check reports what the program needs that a policy does not open to it.
 func (p *program) check(policy *Policy) error {
-	if p.file == nil && !opens(policy, p.path) && policy.Level == Strict {
-		return fmt.Errorf("%w: %s is a script, which has to be where its interpreter finds it: add --ro %s (Policy.ReadOnly)", ErrNeedsFiles, p.path, filepath.Dir(p.path))
+	script := p.file == nil
+	e := &NeedsFilesError{Path: p.path, Reason: "is linked dynamically, by " + p.linker, Static: !script}
+	if script {
+		e.Reason = "is a script for " + p.linker
+		if policy.Level == Strict && !opens(policy, p.path) { // its interpreter has to find it
+			e.Folders = append(e.Folders, filepath.Dir(p.path))
+		}
 	}
-	switch {
-	case p.linker == "" || opens(policy, p.linker):
+	if p.linker != "" && !opens(policy, p.linker) {
+		e.Folders = append(e.Folders, p.libraries(policy)...)
+	}
+	if len(e.Folders) == 0 {
 		return nil
-	case p.file == nil:
-		return fmt.Errorf("%w: %s is a script for %s: add --ro for the folders of that and of its libraries, such as --ro /usr --ro /lib --ro /lib64 (Policy.ReadOnly)", ErrNeedsFiles, p.path, p.linker)
-	default:
-		return fmt.Errorf("%w: %s is linked dynamically, by %s: build it with CGO_ENABLED=0, or add --ro for the folders of that and of its libraries, such as --ro /lib --ro /lib64 --ro /usr/lib (Policy.ReadOnly)", ErrNeedsFiles, p.path, p.linker)
 	}
+	return e
+}
+
+// libraries are the folders of this machine that the loader or interpreter needs, but for those that are open already.
+func (p *program) libraries(policy *Policy) []string {
+	usual := []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"}
+	if p.file == nil {
+		usual = []string{"/bin", "/lib", "/lib64", "/usr"}
+	}
+	var folders []string
+	covered := *policy
+	covered.ReadOnly = slices.Clone(policy.ReadOnly)
+	add := func(folder string) {
+		if _, err := os.Stat(folder); err != nil || opens(&covered, folder) {
+			return
+		}
+		folders = append(folders, folder)
+		covered.ReadOnly = append(covered.ReadOnly, Bind{Source: folder, Target: folder})
+	}
+	for _, folder := range usual {
+		add(folder)
+	}
+	if !opens(&covered, p.linker) { // it lies elsewhere: in bin or lib, beside what belongs to it
+		folder := filepath.Dir(p.linker)
+		if above := filepath.Dir(folder); above != "/" {
+			folder = above
+		}
+		add(folder)
+	}
+	return folders
 }
 
 // opens reports whether a policy lets a plugin find and run a file of the host: at basic by where it really lies, at strict by its name.
@@ -129,6 +161,14 @@ func opens(policy *Policy, file string) bool {
 		folder := really(b.Target)
 		return file == folder || strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
 	})
+}
+
+// recheck compares the checksum of a script once more, which its interpreter reads at each start. Other programs cannot change.
+func (p *program) recheck() error {
+	if p.file != nil {
+		return nil
+	}
+	return compareAgain(p.path, p.wanted)
 }
 
 func (p *program) close() error {

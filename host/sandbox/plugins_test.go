@@ -71,7 +71,7 @@ func serving(ctx context.Context, t *testing.T, b *sandbox.Box, path string, spa
 // conforms holds a plugin in a box to all promises of the protocol.
 func conforms(t *testing.T, policy sandbox.Policy, path string) {
 	t.Helper()
-	b, err := sandbox.Open(t.Context(), policy, path)
+	b, err := sandbox.Open(t.Context(), policy, path, "")
 	if err != nil {
 		t.Fatalf("Open: got the error %v", err)
 	}

@@ -36,7 +36,7 @@ func TestPolicyNamesTheBadField(t *testing.T) {
 		"Policy.ReadWrite[0]": {Level: sandbox.Strict, ReadWrite: []sandbox.Bind{{Source: "/proc/1"}}},
 		"Policy.ReadWrite[1]": {Level: sandbox.Strict, ReadWrite: []sandbox.Bind{{Source: "/usr"}, {Source: "/usr", Target: "/dev/"}}},
 	} {
-		_, err := sandbox.Open(t.Context(), policy, "plugin")
+		_, err := sandbox.Open(t.Context(), policy, "plugin", "")
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Open %+v: got %v, want an error that names %s", policy, err, want)
 		}
@@ -80,7 +80,7 @@ func TestProbeAgreesWithBestAndOpen(t *testing.T) {
 		if !strings.Contains(text.String(), l.Name) || !l.OK && l.Fact == "" {
 			t.Errorf("got %+v in\n%s\nwant the level with a reason", l, text.String())
 		}
-		_, err := sandbox.Open(t.Context(), sandbox.Policy{Level: level}, "/nowhere/plugin")
+		_, err := sandbox.Open(t.Context(), sandbox.Policy{Level: level}, "/nowhere/plugin", "")
 		if !l.OK {
 			notSupported(t, l.Name, err)
 		} else if err == nil || !strings.Contains(err.Error(), "/nowhere/plugin") {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
 // rehearsalTime is how long a rehearsal may take, on a machine that swaps.
@@ -43,7 +45,7 @@ func rehearse(level Level, s seams) error {
 	if err != nil {
 		return err
 	}
-	b, err := openBox(policy, "", s)
+	b, err := openBox(policy, "", "", s)
 	if err != nil {
 		return err
 	}
@@ -73,7 +75,7 @@ func rehearse(level Level, s seams) error {
 }
 
 // judge says which wall did not hold.
-func (b *Box) judge(t *trial) error {
+func (b *Box) judge(t *launcher.Trial) error {
 	switch {
 	case t == nil:
 		return b.failed("rehearsal", errors.New("the launcher ended without a word"), 0)

@@ -252,7 +252,7 @@ func TestProgramIsRead(t *testing.T) {
 	if err := os.WriteFile(path, program, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	b, err := sandbox.Open(t.Context(), sandbox.Policy{Level: sandbox.Basic}, path)
+	b, err := sandbox.Open(t.Context(), sandbox.Policy{Level: sandbox.Basic}, path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,23 +272,50 @@ func TestProgramIsRead(t *testing.T) {
 	}
 }
 
-// A plugin that could not run is refused at once, with what it needs.
+// A plugin that could not run is refused at once, with what it needs; with that it runs.
 func TestNeedsFiles(t *testing.T) {
-	script := filepath.Join(t.TempDir(), "script")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o700); err != nil {
+	script := filepath.Join(openDir(t), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexit 7\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, path := range map[string]string{"script": script, "dynamic": "/bin/sh"} {
+	for name, args := range map[string][]string{"script": {script}, "dynamic": {"/bin/sh", "-c", "exit 7"}} {
 		for _, level := range []sandbox.Level{sandbox.Basic, sandbox.Strict} {
-			b, err := sandbox.OpenWithout(sandbox.Policy{Level: level}, path)
-			if !errors.Is(err, sandbox.ErrNeedsFiles) || !strings.Contains(err.Error(), "--ro") {
-				t.Errorf("Open of a %s at %v: got %v, want an error that matches ErrNeedsFiles and names --ro", name, level, err)
-			}
-			if err == nil {
-				b.Close()
-			}
+			t.Run(name+", "+level.String(), func(t *testing.T) {
+				if err := sandbox.Rehearsed(t.Context(), level); errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
+					t.Skip(err)
+				}
+				policy := sandbox.Policy{Level: level}
+				b, err := sandbox.OpenWithout(policy, args[0])
+				if err == nil {
+					b.Close()
+				}
+				needs, ok := errors.AsType[*sandbox.NeedsFilesError](err)
+				if !ok || !errors.Is(err, sandbox.ErrNeedsFiles) || len(needs.Folders) == 0 || needs.Static != (name == "dynamic") {
+					t.Fatalf("Open: got %v, want a NeedsFilesError with folders", err)
+				}
+				for _, folder := range needs.Folders {
+					policy.ReadOnly = append(policy.ReadOnly, sandbox.Bind{Source: folder})
+				}
+				w, err := startCmd(t, mustOpen(t, policy, args[0]), exec.Command(args[0], args[1:]...), spawner(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, d := w.rest(); d.Code != 7 {
+					t.Errorf("with %v: got %v, want exit code 7; stderr: %s", needs.Folders, d, w.stderr)
+				}
+			})
 		}
 	}
+}
+
+func mustOpen(t *testing.T, policy sandbox.Policy, plugin string) *sandbox.Box {
+	t.Helper()
+	b, err := sandbox.Open(t.Context(), policy, plugin, "")
+	if err != nil {
+		t.Fatalf("Open: got the error %v", err)
+	}
+	t.Cleanup(b.Close)
+	return b
 }
 
 // A failure of the launcher reaches the host with its stage, and a launcher that is killed is no success.

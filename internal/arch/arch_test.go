@@ -28,6 +28,11 @@ type home struct {
 
 var layers = []layer{
 	{
+		packages: []string{"host/sandbox/internal/launcher"},
+		theirs:   []string{},
+		why:      "a launcher begins when all that it links has been initialized",
+	},
+	{
 		packages: []string{"internal/...", "host/sandbox/..."},
 		ours:     []string{"internal/..."},
 		why:      "it lies below everything else",

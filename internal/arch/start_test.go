@@ -37,36 +37,51 @@ func TestAPluginsStartDoesLittle(t *testing.T) {
 	}
 	for _, path := range plugins {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			start := exec.Command(path) // it says that it is a plugin, and ends
-			start.Env = append(os.Environ(), "GODEBUG=inittrace=1")
-			var stderr bytes.Buffer
-			start.Stderr = &stderr
-			_ = start.Run()
-			packages, allocations, size := 0, 0, 0
-			for lines := bufio.NewScanner(&stderr); lines.Scan(); {
-				m := initLine.FindStringSubmatch(lines.Text())
-				if m == nil {
-					continue
-				}
-				bytes, errBytes := strconv.Atoi(m[2])
-				allocs, errAllocs := strconv.Atoi(m[3])
-				if errBytes != nil || errAllocs != nil {
-					t.Fatalf("got %q, want numbers", lines.Text())
-				}
-				packages++
-				allocations += allocs
-				size += bytes
-				if strings.HasPrefix(m[1], module) && allocs > ownAllocations {
-					t.Errorf("package %s makes %d allocations before main, want at most %d", m[1], allocs, ownAllocations)
+			allocations, size := 0, 0
+			packages := initialized(t, exec.Command(path)) // it says that it is a plugin, and ends
+			for _, p := range packages {
+				allocations += p.allocations
+				size += p.bytes
+				if strings.HasPrefix(p.path, module) && p.allocations > ownAllocations {
+					t.Errorf("package %s makes %d allocations before main, want at most %d", p.path, p.allocations, ownAllocations)
 				}
 			}
-			t.Logf("%d packages make %d allocations of %d bytes before main", packages, allocations, size)
-			if packages < 10 {
-				t.Fatalf("got words of %d packages, want those of all: %s", packages, stderr.String())
+			t.Logf("%d packages make %d allocations of %d bytes before main", len(packages), allocations, size)
+			if len(packages) < 10 {
+				t.Fatalf("got words of the packages %v, want those of all", packages)
 			}
 			if allocations > startAllocations || size > startBytes {
 				t.Errorf("got %d allocations of %d bytes before main, want at most %d of %d", allocations, size, startAllocations, startBytes)
 			}
 		})
 	}
+}
+
+// start is what one package did when it was initialized.
+type start struct {
+	path               string
+	bytes, allocations int
+}
+
+// initialized runs a program to its end, and returns the packages that it initialized, in this order.
+func initialized(t *testing.T, cmd *exec.Cmd) []start {
+	t.Helper()
+	cmd.Env = append(os.Environ(), append(cmd.Env, "GODEBUG=inittrace=1")...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	_ = cmd.Run()
+	var starts []start
+	for lines := bufio.NewScanner(&stderr); lines.Scan(); {
+		m := initLine.FindStringSubmatch(lines.Text())
+		if m == nil {
+			continue
+		}
+		bytes, errBytes := strconv.Atoi(m[2])
+		allocs, errAllocs := strconv.Atoi(m[3])
+		if errBytes != nil || errAllocs != nil {
+			t.Fatalf("got %q, want numbers", lines.Text())
+		}
+		starts = append(starts, start{m[1], bytes, allocs})
+	}
+	return starts
 }

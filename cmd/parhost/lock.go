@@ -1,0 +1,263 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// lockName is the lock file that is looked for in the working folder. It is heeded without being asked for, as go.sum is: it can only keep
+// a plugin from running, and one that has to be named each time is forgotten once.
+const lockName = "parhost.lock"
+
+// noLock is what --lock says to run whatever is there.
+const noLock = "none"
+
+// pins are what the flags say of the bytes that may run.
+type pins struct {
+	checksum string
+	lock     string
+}
+
+func (p *pins) flags(f *pflag.FlagSet) {
+	p.checksumFlag(f)
+	p.lockFlag(f)
+}
+
+func (p *pins) checksumFlag(f *pflag.FlagSet) {
+	f.StringVar(&p.checksum, "checksum", "", "run the plugin only if the SHA-256 of its executable is this: `sha256:HEX`")
+}
+
+func (p *pins) lockFlag(f *pflag.FlagSet) {
+	f.StringVar(&p.lock, "lock", "", "run only what this lock `file` holds, with the checksum that it has there; none = whatever is there (default "+lockName+" if it is there)")
+}
+
+var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// hold makes a config that pluginConfig has found one of the bytes that the flags and the lock file allow, and of no others.
+func (p *pins) hold(cfg *host.Config) error {
+	want := strings.ToLower(strings.TrimPrefix(p.checksum, "sha256:"))
+	if p.checksum != "" && !sha256Form.MatchString(want) {
+		return usageError("write sha256: and 64 digits, as in sha256sum's output", "--checksum %q is no SHA-256", p.checksum)
+	}
+	if cfg.Workload != nil { // it is this program, which runs already
+		if want != "" {
+			return usageError("leave --checksum out; how parhost itself came here is for who installed it to check", "--checksum: %s is linked into parhost", cfg.Workload.Manifest().Name)
+		}
+		return nil
+	}
+	l, err := p.read()
+	if err != nil {
+		return err
+	}
+	if l != nil {
+		i := slices.IndexFunc(l.Plugins, func(e locked) bool { return e.is(nameOf(cfg.Plugin)) })
+		switch {
+		case i < 0:
+			return &exitError{
+				code: exitNoWorker, err: fmt.Errorf("plugin %q: %s has none of this name for %s/%s", nameOf(cfg.Plugin), l.path, runtime.GOOS, runtime.GOARCH),
+				hint: fmt.Sprintf("parhost plugins lock %s adds it as it is now; --lock %s runs it all the same", cfg.Plugin, noLock),
+			}
+		case want != "" && want != l.Plugins[i].SHA256:
+			return usageError("leave one of them out", "--checksum is %s, and %s has %s", want, l.path, l.Plugins[i].SHA256)
+		}
+		want = l.Plugins[i].SHA256
+	}
+	cfg.Checksum = want
+	return nil
+}
+
+// anotherPlugin is what to do about an executable that is not the one that was meant.
+func anotherPlugin(e *sandbox.ChecksumError) string {
+	return fmt.Sprintf("get the executable that was meant, or, if this one is: parhost plugins lock %s, or --checksum sha256:%s", e.Path, e.Got)
+}
+
+// lockFile is what a lock file holds.
+type lockFile struct {
+	Format  int      `json:"lock"`
+	Plugins []locked `json:"plugins"`
+
+	path string
+}
+
+// lockFormat is the version of the form that is written, and the only one that is read.
+const lockFormat = 1
+
+// locked is one plugin on one kind of machine.
+type locked struct {
+	Name    string `json:"name"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+	SHA256  string `json:"sha256"`
+	Version string `json:"version,omitempty"` // of the manifest, for people
+}
+
+// is reports whether this is the plugin of a name for this machine.
+func (e *locked) is(name string) bool {
+	return e.Name == name && e.OS == runtime.GOOS && e.Arch == runtime.GOARCH
+}
+
+// nameOf is the name of a plugin by its file, because it is needed before the plugin may run and say its own.
+func nameOf(path string) string {
+	base := filepath.Base(path)
+	if runtime.GOOS == "windows" {
+		base = strings.TrimSuffix(base, ".exe")
+	}
+	return strings.TrimPrefix(base, "parhost-plugin-")
+}
+
+// read returns the lock file that holds, nil if none does.
+func (p *pins) read() (*lockFile, error) {
+	switch p.lock {
+	case noLock:
+		return nil, nil
+	case "":
+		l, err := readLock(lockName)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return l, err
+	default:
+		return readLock(p.lock)
+	}
+}
+
+func readLock(path string) (*lockFile, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &exitError{code: exitUsage, err: fmt.Errorf("lock file: %w", err), hint: "parhost plugins lock writes one"}
+	}
+	l := &lockFile{path: path}
+	if err := json.Unmarshal(text, l); err != nil {
+		return nil, usageError("parhost plugins lock writes one", "lock file %q: %v", path, err)
+	}
+	if l.Format != lockFormat {
+		return nil, usageError("it may be of another version of parhost", "lock file %q has the form %d, this parhost reads %d", path, l.Format, lockFormat)
+	}
+	seen := map[locked]bool{}
+	for _, e := range l.Plugins {
+		key := locked{Name: e.Name, OS: e.OS, Arch: e.Arch}
+		switch {
+		case e.Name == "" || !sha256Form.MatchString(e.SHA256):
+			return nil, usageError("parhost plugins lock writes them", "lock file %q: plugin %q has the checksum %q, want 64 digits", path, e.Name, e.SHA256)
+		case seen[key]:
+			return nil, usageError("take out the one that is not meant", "lock file %q: plugin %q is there twice for %s/%s", path, e.Name, e.OS, e.Arch)
+		}
+		seen[key] = true
+	}
+	return l, nil
+}
+
+// write replaces the file as a whole.
+func (l *lockFile) write() error {
+	slices.SortFunc(l.Plugins, func(a, b locked) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.OS, b.OS), strings.Compare(a.Arch, b.Arch))
+	})
+	text, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(l.path), filepath.Base(l.path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(text, '\n'))
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), l.path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+func newPluginsLock(s *streams, dirs *[]string, p *pins) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "lock [NAME|PATH...]",
+		Short: "write down which bytes each plugin is, so that no others run",
+		Long: `Write the SHA-256 of each plugin's executable into ` + lockName + `, or into --lock FILE: of those that are named, or of all that parhost plugins list
+finds as executables. What the file holds of others stays. Each is started once and asked for its version, as the bytes that were hashed.
+
+Where such a file is in the working folder, or is named with --lock, parhost runs what it holds with these bytes, and nothing else.
+Plugins are known by the names of their files, without parhost-plugin-, and one entry holds for one system and architecture. A Go package
+folder is built, and what came of it is locked: another version of Go, or other sources, make other bytes. Workloads that are linked
+into parhost need no entry: they are parhost itself.`,
+		Example: "  parhost plugins lock\n  parhost plugins lock ./parhost-plugin-mine && git add " + lockName,
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := interruptible(cmd)
+			defer stop()
+			return whenInterrupted(ctx, lockPlugins(ctx, s, args, *dirs, p.lock))
+		},
+	}
+	return withExitCodes(cmd, pluginExitCodes)
+}
+
+func lockPlugins(ctx context.Context, s *streams, names, dirs []string, path string) error {
+	if path == noLock {
+		return usageError("write --lock FILE, or leave it out for "+lockName, "--lock %s: there is nothing to write to", noLock)
+	}
+	l, err := readLock(cmp.Or(path, lockName))
+	if errors.Is(err, fs.ErrNotExist) {
+		l, err = &lockFile{Format: lockFormat, path: cmp.Or(path, lockName)}, nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		for _, path := range host.Installed(dirs...) {
+			names = append(names, path)
+		}
+		slices.Sort(names)
+	}
+	if len(names) == 0 {
+		return usageError("parhost plugins lock ./my-plugin", "there are no executables parhost-plugin-NAME in %s", strings.Join(host.SearchDirs(dirs...), ", "))
+	}
+	w := newTable("name", "version", "sha256", "where")
+	for _, name := range names {
+		e, where, err := lockPlugin(ctx, name, dirs)
+		if err != nil {
+			return err
+		}
+		l.Plugins = append(slices.DeleteFunc(l.Plugins, func(old locked) bool { return old.is(e.Name) }), e)
+		w.AppendRow(table.Row{e.Name, shorten(e.Version, cellWidth), e.SHA256, where})
+	}
+	if err := l.write(); err != nil {
+		return &exitError{code: exitUsage, err: fmt.Errorf("write the lock file: %w", err)}
+	}
+	s.say("parhost: wrote %q", l.path)
+	_, err = fmt.Fprintln(s.out, w.Render())
+	return err
+}
+
+// lockPlugin hashes a plugin, and asks these very bytes for their version.
+func lockPlugin(ctx context.Context, name string, dirs []string) (e locked, where string, err error) {
+	cfg, err := pluginConfig(ctx, name, dirs)
+	if err != nil {
+		return e, "", err
+	}
+	if cfg.Workload != nil {
+		return e, "", usageError("a workload of parhost's own needs no entry", "%s is linked into parhost", name)
+	}
+	if cfg.Checksum, err = sandbox.Checksum(cfg.Plugin); err != nil {
+		return e, "", &exitError{code: exitNoWorker, err: fmt.Errorf("checksum of the plugin: %w", err)}
+	}
+	m, err := host.Describe(ctx, cfg)
+	return locked{nameOf(cfg.Plugin), runtime.GOOS, runtime.GOARCH, cfg.Checksum, m.Version}, cfg.Plugin, err
+}

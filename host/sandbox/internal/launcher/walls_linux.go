@@ -1,0 +1,123 @@
+package launcher
+
+import (
+	"errors"
+	"syscall"
+	"unsafe"
+)
+
+// openRuleset is called before the user changes, who may not be able to find what is granted.
+func (l *launcher) openRuleset() error {
+	if len(l.spec.Ruleset) == 0 {
+		return nil
+	}
+	fd, _, errno := syscall.RawSyscall(sysLandlockCreate, uintptr(unsafe.Pointer(&l.spec.Ruleset[0])), uintptr(len(l.spec.Ruleset)), 0)
+	if errno != 0 {
+		return failed("landlock_create_ruleset", errno)
+	}
+	l.ruleset = int(fd)
+	for _, g := range l.spec.Grants {
+		if err := l.grant(g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *launcher) grant(g Grant) error {
+	fd, err := syscall.Open(g.Path, oPath|syscall.O_CLOEXEC, 0)
+	if errors.Is(err, syscall.ENOENT) && g.Optional {
+		return nil
+	}
+	if err != nil {
+		return failed("open "+g.Path, err)
+	}
+	defer closeFD(fd)
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil {
+		return failed("stat "+g.Path, err)
+	}
+	access := g.Access
+	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
+		access &= l.spec.OfFiles // others are refused
+	}
+	rule := pathRule{access: access, parent: int32(fd)}
+	return call("landlock_add_rule "+g.Path, sysLandlockAddRule, uintptr(l.ruleset), landlockPathBeneath, uintptr(unsafe.Pointer(&rule)))
+}
+
+// The bits of securebits(7) that keep privileges from coming back, each with its lock.
+const secureBits = 1<<0 | 1<<1 | // NOROOT
+	1<<2 | 1<<3 | // NO_SETUID_FIXUP
+	1<<6 | 1<<7 // NO_CAP_AMBIENT_RAISE
+
+// dropPrivileges leaves this thread without privileges, and without a way to get any.
+func (l *launcher) dropPrivileges() error {
+	if !l.spec.Walls {
+		return nil
+	}
+	if err := call("clear ambient capabilities", syscall.SYS_PRCTL, prCapAmbient, prCapAmbientClearAll); err != nil {
+		return err
+	}
+	// Only who has CAP_SETPCAP may do this; without, no_new_privs has to do.
+	for c := uintptr(0); c <= 63; c++ {
+		_, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_CAPBSET_DROP, c, 0)
+		if errno == syscall.EPERM || errno == syscall.EINVAL {
+			break // or there are no more
+		}
+	}
+	if uid := uintptr(l.spec.UID); l.spec.UID >= 0 {
+		// Not by package syscall's functions, which change all threads.
+		if err := call("setgroups", syscall.SYS_SETGROUPS); err != nil {
+			return err
+		}
+		if err := call("setresgid "+decimal(uint64(uid)), syscall.SYS_SETRESGID, uid, uid, uid); err != nil {
+			return err
+		}
+		if err := call("securebits", syscall.SYS_PRCTL, syscall.PR_SET_SECUREBITS, 0); err != nil {
+			return err
+		}
+		if err := call("setresuid "+decimal(uint64(uid)), syscall.SYS_SETRESUID, uid, uid, uid); err != nil {
+			return err
+		}
+	}
+	if err := call("securebits", syscall.SYS_PRCTL, syscall.PR_SET_SECUREBITS, secureBits); err != nil && !errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	head := capHeader{version: capabilityVersion}
+	var none [2]capData
+	return call("drop capabilities", syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&none[0])))
+}
+
+// restrict puts this thread, and what it becomes, under the ruleset.
+func (l *launcher) restrict() error {
+	if !l.spec.Walls {
+		return nil
+	}
+	if err := call("no_new_privs", syscall.SYS_PRCTL, prSetNoNewPrivs, 1); err != nil {
+		return err
+	}
+	if l.ruleset < 0 {
+		return nil
+	}
+	return call("landlock_restrict_self", sysLandlockRestrict, uintptr(l.ruleset))
+}
+
+// filter puts this thread, and what it becomes, under the filter.
+func (l *launcher) filter() error {
+	if len(l.spec.Filter) == 0 {
+		return nil
+	}
+	pid := uint32(syscall.Getpid())
+	program := make([]sockFilter, len(l.spec.Filter)/filterBytes)
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&program[0])), len(program)*filterBytes), l.spec.Filter)
+	for i := range program {
+		switch program[i].k {
+		case SomePID:
+			program[i].k = pid
+		case SomeNegative:
+			program[i].k = -pid
+		}
+	}
+	head := &sockFprog{length: uint16(len(program)), filter: &program[0]}
+	return call("seccomp", l.spec.Seccomp, seccompFilter, 0, uintptr(unsafe.Pointer(head)))
+}
