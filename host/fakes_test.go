@@ -64,6 +64,9 @@ var fakes = map[string]func(){
 	"too many threads": func() {
 		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "json", ResultKind: "json", Threads: 1 << 30}})
 	},
+	"needs a terminal": func() {
+		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "json", ResultKind: "json", Needs: &workerpb.Needs{Read: []string{"/\x1b[2J"}}}})
+	},
 	"describe hangs": func() { fakeServe(&liar{describe: func() { select {} }}) },
 	"describe exits": func() { fakeServe(&liar{describe: func() { os.Exit(6) }}) },
 	"not ready": func() {
@@ -464,6 +467,7 @@ func TestAPluginThatDoesNotStartSaysWhereAndWhy(t *testing.T) {
 		"no manifest":      {stage: "describe", says: "the name is empty"},
 		"unknown kind":     {stage: "describe", says: `item kind "float640"`},
 		"too many threads": {stage: "describe", says: "1073741824 threads"},
+		"needs a terminal": {stage: "describe", says: `path "/\x1b[2J" has characters that cannot be shown`},
 		"describe hangs":   {stage: "describe", says: "not done after 2s (Config.StartTimeout)"},
 		"describe exits":   {stage: "describe", says: "exit code 6"},
 		"not ready":        {stage: "set-up", says: "want Ready"},

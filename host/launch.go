@@ -383,6 +383,9 @@ func checkManifest(m *workerpb.Manifest) error {
 	case m.GetThreads() > 1<<16:
 		return fmt.Errorf("manifest: %d threads, the limit is %d", m.GetThreads(), 1<<16)
 	}
+	if err := wire.CheckNeeds(m.GetNeeds()); err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
 	return nil
 }
 

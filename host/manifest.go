@@ -24,6 +24,16 @@ type Manifest struct {
 	Threads       int               `json:"threads"`
 	ItemTime      time.Duration     `json:"item_time_ns,omitempty"`
 	SDK           string            `json:"sdk,omitempty"`
+	Needs         Needs             `json:"needs,omitzero"` // what it asks its user to open in a sandbox; no host grants it by itself
+}
+
+// Needs is what a workload says that it cannot do without in a sandbox.
+type Needs struct {
+	Network     bool     `json:"network,omitempty"`
+	Processes   bool     `json:"processes,omitempty"` // it starts some of its own
+	Read        []string `json:"read,omitempty"`      // absolute paths
+	Write       []string `json:"write,omitempty"`     // of what it changes too
+	MemoryBytes int64    `json:"memory_bytes,omitempty"`
 }
 
 // manifestOf takes over a checked manifest. Texts that have to be JSON and are not are left out.
@@ -33,6 +43,9 @@ func manifestOf(pb *workerpb.Manifest) Manifest {
 		ItemKind: pb.GetItemKind(), ResultKind: pb.GetResultKind(),
 		Idempotent: pb.GetIdempotent(), NotConcurrent: pb.GetNotConcurrent(), Prefer: Mode(pb.GetPrefer()),
 		Threads: int(max(1, pb.GetThreads())), ItemTime: time.Duration(min(pb.GetItemTimeNs(), 1<<62)), SDK: pb.GetSdk(),
+	}
+	if n := pb.GetNeeds(); n != nil {
+		m.Needs = Needs{n.GetNetwork(), n.GetProcesses(), n.GetRead(), n.GetWrite(), int64(n.GetMemoryBytes())}
 	}
 	for _, example := range pb.GetExamples() {
 		if json.Valid(example) {

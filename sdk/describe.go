@@ -3,6 +3,7 @@ package sdk
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -24,6 +25,11 @@ func (w *Workload) Describe(schemas bool) (*workerpb.Manifest, error) {
 		Idempotent: m.Idempotent, NotConcurrent: m.NotConcurrent, Prefer: m.Prefer,
 		Threads: uint32(max(0, m.Threads)), ItemTimeNs: uint64(max(0, m.ItemTime)),
 		Sdk: sdkVersion,
+	}
+	if n := m.Needs; !reflect.ValueOf(n).IsZero() {
+		pb.Needs = &workerpb.Needs{
+			Network: n.Network, Processes: n.Processes, Read: n.Read, Write: n.Write, MemoryBytes: uint64(max(0, n.MemoryBytes)),
+		}
 	}
 	for i, example := range m.Examples {
 		text, err := exampleText(example)

@@ -29,6 +29,19 @@ type Manifest struct {
 	Threads int
 	// ItemTime is what one item usually takes. 0 means unknown.
 	ItemTime time.Duration
+
+	// Needs is what a sandbox has to open to the workload. It is a word to the host's user, who alone grants anything.
+	Needs Needs
+}
+
+// Needs is what a workload cannot do without in a sandbox. The zero value is nothing.
+type Needs struct {
+	Network   bool // TCP, UDP
+	Processes bool // it starts some of its own
+	// Read are absolute paths of files and folders that it reads, Write of those that it changes too: 16 together, of 256 bytes at most.
+	Read, Write []string
+	// MemoryBytes is what one worker takes. 0 means unknown.
+	MemoryBytes int64
 }
 
 // Workload is the function that does the work, with its manifest. Make one with [Func], [Struct] or [Batch]; the zero value

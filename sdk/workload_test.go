@@ -56,6 +56,7 @@ func TestManifest(t *testing.T) {
 	want := sdk.Manifest{
 		Name: "upper", Version: "1.2", Description: "makes letters large", Examples: []any{"abc", "<&>"}, Idempotent: true,
 		NotConcurrent: true, Prefer: "goroutine", Threads: 3, ItemTime: time.Millisecond,
+		Needs: sdk.Needs{Network: true, Processes: true, Read: []string{"/etc/ssl"}, Write: []string{"/srv/out"}, MemoryBytes: 1 << 30},
 	}
 	given := want
 	given.Name = "" // the workload has one
@@ -74,6 +75,7 @@ func TestManifest(t *testing.T) {
 	if d := cmp.Diff(&workerpb.Manifest{
 		Name: "upper", Version: "1.2", Description: "makes letters large", Idempotent: true, NotConcurrent: true, Prefer: "goroutine",
 		Threads: 3, ItemTimeNs: 1e6, ItemKind: "string", ResultKind: "string", Examples: got.GetExamples(),
+		Needs: &workerpb.Needs{Network: true, Processes: true, Read: []string{"/etc/ssl"}, Write: []string{"/srv/out"}, MemoryBytes: 1 << 30},
 	}, got, protocmp.Transform()); d != "" {
 		t.Errorf("as it travels (-want +got):\n%s", d)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 // newPlugins returns the commands that look at plugins without running anybody's items.
@@ -193,6 +194,9 @@ func printManifest(out io.Writer, m host.Manifest, where string) error {
 	row("threads", fmt.Sprint(m.Threads))
 	if m.ItemTime > 0 {
 		row("time of an item", "about "+m.ItemTime.Round(time.Nanosecond).String())
+	}
+	for i, flag := range lacking(m.Needs, sandbox.Policy{Level: sandbox.Basic, MemoryBytes: 1}) {
+		row(yesNo(i == 0, "asks in a sandbox for", ""), flag)
 	}
 	for i, example := range m.Examples {
 		row(yesNo(i == 0, "examples", ""), string(example))

@@ -130,10 +130,12 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		return &exitError{code: exitFailed, err: fmt.Errorf("the run passed --run-deadline %v while its workers started", r.runDeadline)}
 	}
 	if err != nil {
+		r.sayNeedsOf(ctx, cfg, err)
 		return err
 	}
 	defer pool.Close()
 	r.sum.start = time.Since(begun)
+	r.sayNeeds(pool.Manifest(), cfg.Sandbox)
 	if r.source == nil {
 		if err := r.open(pool.Manifest().Examples, true); err != nil {
 			return err

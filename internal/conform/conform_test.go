@@ -174,6 +174,9 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 		"an unknown mode": {
 			workload: doubles.With(sdk.Manifest{Prefer: "thread"}), check: "manifest", status: conform.Failed, want: `prefer is "thread"`,
 		},
+		"a need without a root": {
+			workload: doubles.With(sdk.Manifest{Needs: sdk.Needs{Read: []string{"models"}}}), check: "manifest", status: conform.Failed, want: `path "models"`,
+		},
 		"another manifest each time": {
 			workload: doubles,
 			lies: lies{manifest: func() func(*workerpb.Manifest) {

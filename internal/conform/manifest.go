@@ -68,6 +68,9 @@ func manifest(_ context.Context, t *trial) (string, error) {
 	case m.GetThreads() > 1<<16:
 		return "", fmt.Errorf("%d threads, the limit is %d", m.GetThreads(), 1<<16)
 	}
+	if err := wire.CheckNeeds(m.GetNeeds()); err != nil {
+		return "", err
+	}
 	switch p := m.GetPrefer(); p {
 	case "", "process", "goroutine", "sequential":
 	default:

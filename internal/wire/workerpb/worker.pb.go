@@ -249,7 +249,9 @@ type Manifest struct {
 	// What one item usually takes; 0 means unknown.
 	ItemTimeNs uint64 `protobuf:"varint,13,opt,name=item_time_ns,json=itemTimeNs,proto3" json:"item_time_ns,omitempty"`
 	// What made the plugin, for people: "parhost-go/0.1.0".
-	Sdk           string `protobuf:"bytes,14,opt,name=sdk,proto3" json:"sdk,omitempty"`
+	Sdk string `protobuf:"bytes,14,opt,name=sdk,proto3" json:"sdk,omitempty"`
+	// What the workload cannot do without in a sandbox. It is for people: no host grants it by itself.
+	Needs         *Needs `protobuf:"bytes,15,opt,name=needs,proto3" json:"needs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -382,6 +384,93 @@ func (x *Manifest) GetSdk() string {
 	return ""
 }
 
+func (x *Manifest) GetNeeds() *Needs {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+// Needs is what a workload asks a sandbox to open.
+type Needs struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Network bool                   `protobuf:"varint,1,opt,name=network,proto3" json:"network,omitempty"`
+	// It starts processes of its own.
+	Processes bool `protobuf:"varint,2,opt,name=processes,proto3" json:"processes,omitempty"`
+	// Absolute paths of files and folders that it reads, and of those that it changes too.
+	Read  []string `protobuf:"bytes,3,rep,name=read,proto3" json:"read,omitempty"`
+	Write []string `protobuf:"bytes,4,rep,name=write,proto3" json:"write,omitempty"`
+	// Memory of one worker; 0 means unknown.
+	MemoryBytes   uint64 `protobuf:"varint,5,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Needs) Reset() {
+	*x = Needs{}
+	mi := &file_parhost_v1_worker_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Needs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Needs) ProtoMessage() {}
+
+func (x *Needs) ProtoReflect() protoreflect.Message {
+	mi := &file_parhost_v1_worker_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Needs.ProtoReflect.Descriptor instead.
+func (*Needs) Descriptor() ([]byte, []int) {
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Needs) GetNetwork() bool {
+	if x != nil {
+		return x.Network
+	}
+	return false
+}
+
+func (x *Needs) GetProcesses() bool {
+	if x != nil {
+		return x.Processes
+	}
+	return false
+}
+
+func (x *Needs) GetRead() []string {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+func (x *Needs) GetWrite() []string {
+	if x != nil {
+		return x.Write
+	}
+	return nil
+}
+
+func (x *Needs) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
 type WorkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -396,7 +485,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[3]
+	mi := &file_parhost_v1_worker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +497,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[3]
+	mi := &file_parhost_v1_worker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +510,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{3}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WorkRequest) GetMessage() isWorkRequest_Message {
@@ -495,7 +584,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[4]
+	mi := &file_parhost_v1_worker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +596,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[4]
+	mi := &file_parhost_v1_worker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +609,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{4}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WorkResponse) GetMessage() isWorkResponse_Message {
@@ -609,7 +698,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[5]
+	mi := &file_parhost_v1_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +710,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[5]
+	mi := &file_parhost_v1_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +723,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{5}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Start) GetWorker() uint32 {
@@ -675,7 +764,7 @@ type Ready struct {
 
 func (x *Ready) Reset() {
 	*x = Ready{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[6]
+	mi := &file_parhost_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +776,7 @@ func (x *Ready) String() string {
 func (*Ready) ProtoMessage() {}
 
 func (x *Ready) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[6]
+	mi := &file_parhost_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +789,7 @@ func (x *Ready) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ready.ProtoReflect.Descriptor instead.
 func (*Ready) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Ready) GetError() string {
@@ -763,7 +852,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[7]
+	mi := &file_parhost_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +864,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[7]
+	mi := &file_parhost_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +877,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Batch) GetId() uint64 {
@@ -901,7 +990,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[8]
+	mi := &file_parhost_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1002,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[8]
+	mi := &file_parhost_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1015,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Cancel) GetBatch() uint64 {
@@ -971,7 +1060,7 @@ type Results struct {
 
 func (x *Results) Reset() {
 	*x = Results{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[9]
+	mi := &file_parhost_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +1072,7 @@ func (x *Results) String() string {
 func (*Results) ProtoMessage() {}
 
 func (x *Results) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[9]
+	mi := &file_parhost_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +1085,7 @@ func (x *Results) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Results.ProtoReflect.Descriptor instead.
 func (*Results) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Results) GetBatch() uint64 {
@@ -1094,7 +1183,7 @@ type ItemError struct {
 
 func (x *ItemError) Reset() {
 	*x = ItemError{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[10]
+	mi := &file_parhost_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1195,7 @@ func (x *ItemError) String() string {
 func (*ItemError) ProtoMessage() {}
 
 func (x *ItemError) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[10]
+	mi := &file_parhost_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1208,7 @@ func (x *ItemError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemError.ProtoReflect.Descriptor instead.
 func (*ItemError) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ItemError) GetItem() uint32 {
@@ -1176,7 +1265,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[11]
+	mi := &file_parhost_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1277,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[11]
+	mi := &file_parhost_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1290,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Progress) GetBatch() uint64 {
@@ -1236,7 +1325,7 @@ type Overdue struct {
 
 func (x *Overdue) Reset() {
 	*x = Overdue{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[12]
+	mi := &file_parhost_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1337,7 @@ func (x *Overdue) String() string {
 func (*Overdue) ProtoMessage() {}
 
 func (x *Overdue) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[12]
+	mi := &file_parhost_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1350,7 @@ func (x *Overdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Overdue.ProtoReflect.Descriptor instead.
 func (*Overdue) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Overdue) GetBatch() uint64 {
@@ -1287,7 +1376,7 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x0fDescribeRequest\x12\x18\n" +
 	"\aschemas\x18\x01 \x01(\bR\aschemas\"D\n" +
 	"\x10DescribeResponse\x120\n" +
-	"\bmanifest\x18\x01 \x01(\v2\x14.parhost.v1.ManifestR\bmanifest\"\xa7\x03\n" +
+	"\bmanifest\x18\x01 \x01(\v2\x14.parhost.v1.ManifestR\bmanifest\"\xd0\x03\n" +
 	"\bManifest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -1308,7 +1397,14 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\athreads\x18\f \x01(\rR\athreads\x12 \n" +
 	"\fitem_time_ns\x18\r \x01(\x04R\n" +
 	"itemTimeNs\x12\x10\n" +
-	"\x03sdk\x18\x0e \x01(\tR\x03sdk\"\x9c\x01\n" +
+	"\x03sdk\x18\x0e \x01(\tR\x03sdk\x12'\n" +
+	"\x05needs\x18\x0f \x01(\v2\x11.parhost.v1.NeedsR\x05needs\"\x8c\x01\n" +
+	"\x05Needs\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\bR\anetwork\x12\x1c\n" +
+	"\tprocesses\x18\x02 \x01(\bR\tprocesses\x12\x12\n" +
+	"\x04read\x18\x03 \x03(\tR\x04read\x12\x14\n" +
+	"\x05write\x18\x04 \x03(\tR\x05write\x12!\n" +
+	"\fmemory_bytes\x18\x05 \x01(\x04R\vmemoryBytes\"\x9c\x01\n" +
 	"\vWorkRequest\x12)\n" +
 	"\x05start\x18\x01 \x01(\v2\x11.parhost.v1.StartH\x00R\x05start\x12)\n" +
 	"\x05batch\x18\x02 \x01(\v2\x11.parhost.v1.BatchH\x00R\x05batch\x12,\n" +
@@ -1409,45 +1505,47 @@ func file_parhost_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_parhost_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_parhost_v1_worker_proto_goTypes = []any{
 	(Format)(0),              // 0: parhost.v1.Format
 	(Kind)(0),                // 1: parhost.v1.Kind
 	(*DescribeRequest)(nil),  // 2: parhost.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 3: parhost.v1.DescribeResponse
 	(*Manifest)(nil),         // 4: parhost.v1.Manifest
-	(*WorkRequest)(nil),      // 5: parhost.v1.WorkRequest
-	(*WorkResponse)(nil),     // 6: parhost.v1.WorkResponse
-	(*Start)(nil),            // 7: parhost.v1.Start
-	(*Ready)(nil),            // 8: parhost.v1.Ready
-	(*Batch)(nil),            // 9: parhost.v1.Batch
-	(*Cancel)(nil),           // 10: parhost.v1.Cancel
-	(*Results)(nil),          // 11: parhost.v1.Results
-	(*ItemError)(nil),        // 12: parhost.v1.ItemError
-	(*Progress)(nil),         // 13: parhost.v1.Progress
-	(*Overdue)(nil),          // 14: parhost.v1.Overdue
+	(*Needs)(nil),            // 5: parhost.v1.Needs
+	(*WorkRequest)(nil),      // 6: parhost.v1.WorkRequest
+	(*WorkResponse)(nil),     // 7: parhost.v1.WorkResponse
+	(*Start)(nil),            // 8: parhost.v1.Start
+	(*Ready)(nil),            // 9: parhost.v1.Ready
+	(*Batch)(nil),            // 10: parhost.v1.Batch
+	(*Cancel)(nil),           // 11: parhost.v1.Cancel
+	(*Results)(nil),          // 12: parhost.v1.Results
+	(*ItemError)(nil),        // 13: parhost.v1.ItemError
+	(*Progress)(nil),         // 14: parhost.v1.Progress
+	(*Overdue)(nil),          // 15: parhost.v1.Overdue
 }
 var file_parhost_v1_worker_proto_depIdxs = []int32{
 	4,  // 0: parhost.v1.DescribeResponse.manifest:type_name -> parhost.v1.Manifest
-	7,  // 1: parhost.v1.WorkRequest.start:type_name -> parhost.v1.Start
-	9,  // 2: parhost.v1.WorkRequest.batch:type_name -> parhost.v1.Batch
-	10, // 3: parhost.v1.WorkRequest.cancel:type_name -> parhost.v1.Cancel
-	8,  // 4: parhost.v1.WorkResponse.ready:type_name -> parhost.v1.Ready
-	11, // 5: parhost.v1.WorkResponse.results:type_name -> parhost.v1.Results
-	13, // 6: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
-	14, // 7: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
-	0,  // 8: parhost.v1.Batch.format:type_name -> parhost.v1.Format
-	12, // 9: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
-	1,  // 10: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
-	2,  // 11: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
-	5,  // 12: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
-	3,  // 13: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
-	6,  // 14: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
-	13, // [13:15] is the sub-list for method output_type
-	11, // [11:13] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	5,  // 1: parhost.v1.Manifest.needs:type_name -> parhost.v1.Needs
+	8,  // 2: parhost.v1.WorkRequest.start:type_name -> parhost.v1.Start
+	10, // 3: parhost.v1.WorkRequest.batch:type_name -> parhost.v1.Batch
+	11, // 4: parhost.v1.WorkRequest.cancel:type_name -> parhost.v1.Cancel
+	9,  // 5: parhost.v1.WorkResponse.ready:type_name -> parhost.v1.Ready
+	12, // 6: parhost.v1.WorkResponse.results:type_name -> parhost.v1.Results
+	14, // 7: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
+	15, // 8: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
+	0,  // 9: parhost.v1.Batch.format:type_name -> parhost.v1.Format
+	13, // 10: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
+	1,  // 11: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
+	2,  // 12: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
+	6,  // 13: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
+	3,  // 14: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
+	7,  // 15: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
+	14, // [14:16] is the sub-list for method output_type
+	12, // [12:14] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_parhost_v1_worker_proto_init() }
@@ -1455,25 +1553,25 @@ func file_parhost_v1_worker_proto_init() {
 	if File_parhost_v1_worker_proto != nil {
 		return
 	}
-	file_parhost_v1_worker_proto_msgTypes[3].OneofWrappers = []any{
+	file_parhost_v1_worker_proto_msgTypes[4].OneofWrappers = []any{
 		(*WorkRequest_Start)(nil),
 		(*WorkRequest_Batch)(nil),
 		(*WorkRequest_Cancel)(nil),
 	}
-	file_parhost_v1_worker_proto_msgTypes[4].OneofWrappers = []any{
+	file_parhost_v1_worker_proto_msgTypes[5].OneofWrappers = []any{
 		(*WorkResponse_Ready)(nil),
 		(*WorkResponse_Results)(nil),
 		(*WorkResponse_Progress)(nil),
 		(*WorkResponse_Overdue)(nil),
 	}
-	file_parhost_v1_worker_proto_msgTypes[8].OneofWrappers = []any{}
+	file_parhost_v1_worker_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parhost_v1_worker_proto_rawDesc), len(file_parhost_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

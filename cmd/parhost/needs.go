@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// lacking returns, as flags, what a plugin says that it needs and a policy does not give it. They are for people to add: the plugin may
+// ask for anything.
+func lacking(n host.Needs, p sandbox.Policy) []string {
+	var flags []string
+	if p.Level > sandbox.Off {
+		if n.Network && !p.AllowNet {
+			flags = append(flags, "--allow-net")
+		}
+		if n.Processes && !p.AllowFork {
+			flags = append(flags, "--allow-fork")
+		}
+		for _, path := range n.Read {
+			if !opened(path, p.ReadOnly) && !opened(path, p.ReadWrite) {
+				flags = append(flags, "--ro "+quote(path))
+			}
+		}
+		for _, path := range n.Write {
+			if !opened(path, p.ReadWrite) {
+				flags = append(flags, "--rw "+quote(path))
+			}
+		}
+	}
+	if p.MemoryBytes > 0 && n.MemoryBytes > p.MemoryBytes {
+		flags = append(flags, fmt.Sprintf("--memory %dMiB", (n.MemoryBytes-1)>>20+1))
+	}
+	return flags
+}
+
+// opened reports whether one of the binds shows a plugin this path.
+func opened(path string, binds []sandbox.Bind) bool {
+	for _, b := range binds {
+		folder := b.Target
+		if folder == "" {
+			folder = b.Source
+		}
+		if path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, "/")+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// quote writes a word for a shell, in which it stays one word and nothing else whatever it holds.
+func quote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,@%", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// sayNeeds tells what a plugin asks for and does not have, in one line.
+func (s *streams) sayNeeds(m host.Manifest, p sandbox.Policy) {
+	if flags := lacking(m.Needs, p); len(flags) > 0 {
+		s.say("parhost: hint: %s says that it needs what it is not given; if you trust it with that, add: %s", shorten(m.Name, cellWidth), strings.Join(flags, " "))
+	}
+}
+
+// sayNeedsOf does so for a plugin whose set-up failed, perhaps for want of them.
+func (s *streams) sayNeedsOf(ctx context.Context, cfg host.Config, err error) {
+	if _, started := errors.AsType[*host.StartError](err); !started || cfg.Sandbox.Level == sandbox.Off {
+		return
+	}
+	if m, err := host.Describe(ctx, cfg); err == nil {
+		s.sayNeeds(m, cfg.Sandbox)
+	}
+}

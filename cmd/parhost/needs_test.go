@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// needy is a workload that cannot be set up without a file.
+type needy struct{}
+
+const needyFile = "/etc/passwd" // which everybody may read where there is no sandbox
+
+func (needy) Setup(context.Context) error {
+	_, err := os.ReadFile(needyFile)
+	return err
+}
+
+func (needy) Run(_ context.Context, x float64) (float64, error) { return x, nil }
+
+func TestLacking(t *testing.T) {
+	needs := host.Needs{Network: true, Processes: true, Read: []string{"/etc/ssl", "/srv/our models"}, Write: []string{"/srv/out"}, MemoryBytes: 1<<30 + 1}
+	bind := func(paths ...string) (binds []sandbox.Bind) {
+		for _, p := range paths {
+			binds = append(binds, sandbox.Bind{Source: p})
+		}
+		return binds
+	}
+	for name, c := range map[string]struct {
+		policy sandbox.Policy
+		want   []string
+	}{
+		"off":             {sandbox.Policy{}, nil},
+		"off, small":      {sandbox.Policy{MemoryBytes: 1 << 30}, []string{"--memory 1025MiB"}},
+		"nothing granted": {sandbox.Policy{Level: sandbox.Basic}, []string{"--allow-net", "--allow-fork", "--ro /etc/ssl", "--ro '/srv/our models'", "--rw /srv/out"}},
+		"some granted": {
+			sandbox.Policy{Level: sandbox.Strict, AllowNet: true, ReadOnly: bind("/etc", "/srv/out"), MemoryBytes: 2 << 30},
+			[]string{"--allow-fork", "--ro '/srv/our models'", "--rw /srv/out"},
+		},
+		"a name that begins the same": {
+			sandbox.Policy{Level: sandbox.Strict, AllowNet: true, AllowFork: true, ReadOnly: bind("/etc/ss"), ReadWrite: bind("/srv")},
+			[]string{"--ro /etc/ssl"},
+		},
+		"shown elsewhere": {
+			sandbox.Policy{Level: sandbox.Strict, AllowNet: true, AllowFork: true, ReadWrite: []sandbox.Bind{{Source: "/", Target: "/srv"}, {Source: "/etc/ssl", Target: "/ssl"}}},
+			[]string{"--ro /etc/ssl"},
+		},
+		"all granted": {sandbox.Policy{Level: sandbox.Basic, AllowNet: true, AllowFork: true, ReadOnly: bind("/etc"), ReadWrite: bind("/srv")}, nil},
+	} {
+		if diff := cmp.Diff(c.want, lacking(needs, c.policy)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// What a plugin says is copied into a shell, and must be one word there.
+func TestQuote(t *testing.T) {
+	words := []string{"", "/etc/ssl", "/a b", "/a'b", `/a"b`, "/$HOME", "/`id`", "/a;id", `/a\b`, "/~", "/*", "/ä", "/#x", "/a&", "''", "'; id '"}
+	if runtime.GOOS == "windows" {
+		t.Logf("%q are for a shell that is not here", words)
+		return
+	}
+	var line []string
+	for _, w := range words {
+		line = append(line, quote(w))
+	}
+	out, err := exec.Command("/bin/sh", "-c", `printf '%s\n' `+strings.Join(line, " ")).Output()
+	if err != nil {
+		t.Fatalf("%s: got the error %v", line, err)
+	}
+	if diff := cmp.Diff(words, strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")); diff != "" {
+		t.Errorf("words behind a shell (-want +got):\n%s", diff)
+	}
+}
+
+// A confined plugin that is not given what it needs is said to lack it, whether or not it can do without. Nothing is granted by itself.
+func TestARunSaysWhatItsPluginNeeds(t *testing.T) {
+	for name, flags := range map[string][]string{"lacks it": nil, "is given it": {"--ro", needyFile}} {
+		t.Run(name, func(t *testing.T) {
+			cmd := command(t, slices.Concat([]string{"-p", "needy", "-o", "values", "--procs", "1", "--sandbox", "basic", "1"}, libraries(), flags)...)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			if cmd.ProcessState.ExitCode() == exitNoSandbox && (runtime.GOOS != "linux" || os.Geteuid() != 0) {
+				t.Skipf("no sandbox here: %s", &stderr)
+			}
+			if flags == nil {
+				if want := "hint: needy says that it needs what it is not given; if you trust it with that, add: --ro " + needyFile + "\n"; cmd.ProcessState.ExitCode() != exitNoWorker || !strings.Contains(stderr.String(), want) {
+					t.Errorf("got %v and stderr %s, want exit code %d and %q", err, &stderr, exitNoWorker, want)
+				}
+				return
+			}
+			if err != nil || stdout.String() != "1\n" || strings.Contains(stderr.String(), "hint") {
+				t.Errorf("got %v, stdout %q, stderr %s; want 1 and no hint", err, &stdout, &stderr)
+			}
+		})
+	}
+}
