@@ -332,6 +332,9 @@ func (b *Box) failed(stage string, err error, errno unix.Errno) error {
 	return &StageError{Level: b.policy.Level, Stage: stage, Err: err, Hint: hint(stage, err, errno)}
 }
 
+// aloneHint is what to do for cgroups. A scope is for root too where the host is one of many in its cgroup, as in a session's shell.
+const aloneHint = "run the host as root, in a scope of its own: systemd-run --scope -p Delegate=yes; or with systemd-run --user if it is not root"
+
 // hint says what to change.
 func hint(stage string, err error, errno unix.Errno) string {
 	is := func(e unix.Errno) bool { return errno == e || errors.Is(err, e) }
@@ -347,7 +350,7 @@ func hint(stage string, err error, errno unix.Errno) string {
 	case stage == "seccomp" && (is(unix.ENOSYS) || is(unix.EINVAL)):
 		return "it takes a kernel with CONFIG_SECCOMP_FILTER"
 	case stage == "cgroup", stage == "limits":
-		return "run the host as root or with: systemd-run --user --scope -p Delegate=yes"
+		return aloneHint
 	case stage == "plugin" && is(unix.EACCES):
 		return "vm.memfd_noexec must not be 2, and the plugin must be readable"
 	case stage == "descriptors" && is(unix.ENOSYS), stage == "descriptors" && is(unix.EINVAL):

@@ -132,7 +132,7 @@ func Probe(ctx context.Context) (*Report, error) {
 	}
 	for _, c := range []string{memory, pids, cpu} {
 		ok, fact := controller(c)
-		add("cgroup "+c, ok, fact, "run the host as root, or with: systemd-run --user --scope -p Delegate=yes")
+		add("cgroup "+c, ok, fact, aloneHint)
 	}
 	for _, level := range []Level{Basic, Strict} {
 		l := Layer{Name: "level " + level.String(), OK: true, Fact: "a process was started at it"}
@@ -170,6 +170,9 @@ func controller(name string) (ok bool, fact string) {
 		for _, c := range h.controllers {
 			if c != name {
 				continue
+			}
+			if h.err == nil && h.version == 2 {
+				h.err = passable(h.parent, c)
 			}
 			if h.err == nil {
 				return true, fmt.Sprintf("v%d in %s", h.version, h.parent)

@@ -1,0 +1,316 @@
+//go:build linux
+
+package vm_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/parhost/parhost/internal/vm"
+)
+
+// kernelsEnv names a folder with the kernels: files vmlinuz-VERSION anywhere below it. Without it there is nothing to boot.
+const kernelsEnv = "PARHOST_VM_KERNELS"
+
+// bootTime is how long a machine may take in all. One takes a minute where nobody else computes.
+const bootTime = 8 * time.Minute
+
+const nobody = 65534
+
+// programs are what runs inside, by their names in /bin, built with what follows.
+var programs = map[string][]string{
+	"init":                  {"build", "-o", "./internal/vm/init"},
+	"hostile":               {"build", "-o", "./host/sandbox/testdata/hostile"},
+	"parhost-plugin-sqrt":   {"build", "-o", "./plugins/sqrt/parhost-plugin-sqrt"},
+	"parhost-plugin-reduce": {"build", "-o", "./plugins/reduce/parhost-plugin-reduce"},
+	"parhost-plugin-greedy": {"build", "-o", "./internal/vm/testdata/greedy"},
+	"parhost":               {"build", "-o", "./cmd/parhost"},
+	"sandbox.test":          {"test", "-c", "-o", "./host/sandbox"},
+	"host.test":             {"test", "-c", "-o", "./host"},
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The sandbox keeps its promises on other kernels than this machine's.
+func TestKernels(t *testing.T) {
+	folder := os.Getenv(kernelsEnv)
+	if folder == "" {
+		t.Skipf("no kernels to boot: %s is not set; make vmtest fetches them", kernelsEnv)
+	}
+	if _, err := exec.LookPath(vm.QEMU); err != nil {
+		t.Fatal(err)
+	}
+	bin := buildPrograms(t)
+	table := [][]string{{"kernel", "suite", "passed", "failed", "skipped", "seconds"}}
+	for _, m := range machines {
+		t.Run(m.name, func(t *testing.T) {
+			table = append(table, m.test(t, folder, bin)...)
+		})
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0) // t.Log would be heard with -v alone
+	for _, row := range table {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func buildPrograms(t *testing.T) map[string]string {
+	t.Helper()
+	bin := t.TempDir()
+	files := map[string]string{}
+	for name, args := range programs {
+		files["/bin/"+name] = filepath.Join(bin, name)
+		cmd := exec.Command("go", append(slices.Clone(args[:len(args)-1]), filepath.Join(bin, name), "-ldflags=-s -w", args[len(args)-1])...)
+		cmd.Dir = "../.."
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+		}
+	}
+	return files
+}
+
+// A machine is a kernel with its options, and what is known of it.
+type machine struct {
+	name, kernel, options string
+	landlock              bool
+}
+
+var machines = []machine{
+	{name: "6.1", kernel: "6.1", landlock: true},
+	{name: "6.12", kernel: "6.12", landlock: true},
+	{name: "6.12 without Landlock", kernel: "6.12", options: "lsm=yama"},
+}
+
+// test boots the machine, judges what it did, and returns the rows of the table.
+func (m *machine) test(t *testing.T, folder string, bin map[string]string) [][]string {
+	t.Helper()
+	files := maps.Clone(bin)
+	files["/bin/sh"] = "/bin/sh" // a program that is linked dynamically, to be looked at
+	v := vm.Machine{Kernel: findKernel(t, folder, m.kernel), Init: files["/bin/init"], Options: m.options, MemoryMiB: 1024, CPUs: 2, Files: files}
+	trials := m.trials()
+	for _, tr := range trials {
+		v.Commands = append(v.Commands, tr.command)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), bootTime)
+	defer cancel()
+	results, err := v.Run(ctx, t.TempDir())
+	if err != nil {
+		t.Errorf("%s: %v", filepath.Base(v.Kernel), err)
+	}
+	var rows [][]string
+	for i, tr := range trials {
+		t.Run(tr.command.Name, func(t *testing.T) {
+			if !results[i].Ran {
+				t.Fatalf("it did not come to its end; it said:\n%s", results[i].Output)
+			}
+			row := tr.judge(t, results[i])
+			rows = append(rows, append([]string{filepath.Base(v.Kernel) + " " + m.options, tr.command.Name}, append(row, fmt.Sprintf("%.1f", results[i].Took.Seconds()))...))
+		})
+	}
+	return rows
+}
+
+// findKernel finds the newest kernel of a version.
+func findKernel(t *testing.T, folder, version string) string {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(folder, func(path string, _ os.DirEntry, err error) error {
+		if strings.HasPrefix(filepath.Base(path), "vmlinuz-"+version+".") {
+			found = append(found, path)
+		}
+		return err
+	})
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no vmlinuz-%s.* in %s (%v)", version, folder, err)
+	}
+	return slices.Max(found)
+}
+
+// A trial is a command with what is expected of it: tests, or a certain end.
+type trial struct {
+	command vm.Command
+	suite   bool              // it prints what test2json reads
+	skips   map[string]string // tests that are skipped here, with the reason
+	code    int
+	says    string // a regular expression for what it prints
+}
+
+// trials are what is tried on a kernel: the tests of the sandbox as root and as nobody, and what the command makes of it.
+func (m *machine) trials() []trial {
+	all := []trial{
+		suite("sandbox, as root", "sandbox.test", 0, "."),
+		suite("sandbox, as nobody", "sandbox.test", nobody, "."),
+		suite("sandbox, as nobody with cgroups of its own", "sandbox.test", nobody, "Limit|MakesWay|MoveOthers|Fork|Killed"),
+		suite("host, as root", "host.test", 0, hostTests),
+		suite("host, as nobody", "host.test", nobody, hostTests),
+	}
+	all[2].command.Cgroup = "user"
+	m.expectSkips(all)
+	run := func(name string, uid int, code int, says string, args ...string) {
+		all = append(all, trial{command: vm.Command{Name: name, UID: uid, Args: append([]string{"/bin/parhost"}, args...), Seconds: 60}, code: code, says: says})
+	}
+	for _, level := range []string{"off", "basic", "strict"} {
+		greedy := func(name, says string, code int, limit, value, item string) {
+			args := []string{"--sandbox", level, "-p", "/bin/parhost-plugin-greedy", "--procs", "1", "-o", "jsonl", item}
+			if limit != "" {
+				args = append(args, limit, value)
+			}
+			if limit == "--pids" && level != "off" {
+				args = append(args, "--allow-fork")
+			}
+			run(name+", "+level, 0, code, says, args...)
+		}
+		greedy("--memory", `out_of_memory.*the limit is 67108864 bytes`, 1, "--memory", "64MiB", `{"take":"memory","n":200}`)
+		greedy("within --memory", `"8 MiB"`, 0, "--memory", "64MiB", `{"take":"memory","n":8}`)
+		greedy("--cpus", `"0\.[0-5]\d of a CPU"`, 0, "--cpus", "0.5", `{"take":"cpu","n":2000}`)
+		greedy("--pids", `"[23]\d processes, then EAGAIN"`, 0, "--pids", "40", `{"take":"processes","n":100}`)
+	}
+	run("no --cpus", 0, 0, `"[12]\.\d\d of a CPU"`, "-p", "/bin/parhost-plugin-greedy", "--procs", "1", "-o", "jsonl", `{"take":"cpu","n":2000}`)
+	for _, plugin := range []string{"sqrt", "reduce"} {
+		run(plugin+", strict", nobody, 0, `100 ok · 0 failed .* in sandbox strict`, "-p", plugin, "--sandbox", "strict", "--range", "1:101")
+	}
+
+	// Without user namespaces strict is refused, and auto takes the next that holds.
+	forbid := func(file string) {
+		all[len(all)-1].command.Settings = map[string]string{file: "0"}
+	}
+	refused := `(?s)level strict: clone: .*parhost: hint: .*parhost doctor.*--sandbox auto`
+	run("strict without user namespaces for users", nobody, 4, refused, "-p", "sqrt", "--sandbox", "strict", "1")
+	forbid("/proc/sys/kernel/unprivileged_userns_clone")
+	run("strict without user namespaces", 0, 4, `max_user_namespaces(?s).*`+"parhost: hint: ", "-p", "sqrt", "--sandbox", "strict", "1")
+	forbid("/proc/sys/user/max_user_namespaces")
+	run("auto without user namespaces, root", 0, 0, ` in sandbox basic`, "-p", "sqrt", "--sandbox", "auto", "1")
+	if m.landlock {
+		run("auto without user namespaces, nobody", nobody, 0, ` in sandbox basic`, "-p", "sqrt", "--sandbox", "auto", "1")
+	} else {
+		run("auto without user namespaces, nobody", nobody, 0, ` process × 1 · `, "-p", "sqrt", "--sandbox", "auto", "1")
+		run("basic without Landlock, nobody", nobody, 4, `level basic: landlock: .*lsm=(?s).*parhost: hint: `, "-p", "sqrt", "--sandbox", "basic", "1")
+	}
+	run("doctor", nobody, 0, `(?s)level strict +– .*max_user_namespaces`, "doctor")
+	return all
+}
+
+// hostTests are those of package host that put workers into a sandbox.
+const hostTests = "Confined|InASandbox|AMemoryLimit"
+
+// suite makes a trial of tests: all but those of plugins, which must end in time and are of no kernel, and the one that runs the others.
+func suite(name, binary string, uid int, run string) trial {
+	return trial{suite: true, command: vm.Command{
+		Name: name, UID: uid, Seconds: 300,
+		Args: []string{"/bin/" + binary, "-test.v=test2json", "-test.short", "-test.timeout=280s", "-test.run=" + run, "-test.skip=^TestAsAnotherUser$|^TestPlugins"},
+		Env:  []string{"SANDBOX_TEST_HOSTILE=/bin/hostile"},
+	}}
+}
+
+func (m *machine) expectSkips(all []trial) {
+}
+
+// judge compares what came of a trial with what is expected, and returns the numbers of tests that passed, failed and were skipped.
+func (tr *trial) judge(t *testing.T, r vm.Result) []string {
+	t.Helper()
+	if tr.suite {
+		return tr.judgeTests(t, r)
+	}
+	matched, err := regexp.MatchString(tr.says, r.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Code != tr.code || !matched {
+		t.Errorf("%q: got exit code %d, want %d, and output that matches %q:\n%s", tr.command.Args, r.Code, tr.code, tr.says, r.Output)
+		return []string{"0", "1", "0"}
+	}
+	return []string{"1", "0", "0"}
+}
+
+func (tr *trial) judgeTests(t *testing.T, r vm.Result) []string {
+	t.Helper()
+	tests := readTests(t, r.Output)
+	var text strings.Builder
+	counts := map[string]int{}
+	for _, name := range slices.Sorted(maps.Keys(tests)) {
+		got := tests[name]
+		counts[got.action]++
+		reason, expected := tr.skips[name]
+		switch {
+		case name == "":
+		case got.action == "skip" && !expected:
+			t.Errorf("%s is skipped: %s", name, got.output)
+		case got.action == "skip":
+			fmt.Fprintf(&text, "%s is skipped: %s\n", name, reason)
+		case got.action != "pass":
+			t.Errorf("%s: %s\n%s", name, cmp.Or(got.action, "no end"), got.output)
+		case expected:
+			t.Errorf("%s is not skipped any more: %s", name, reason)
+		}
+		if name == "TestAttempts" {
+			text.WriteString(got.output)
+		}
+	}
+	if len(tests) == 0 || r.Code != 0 && !t.Failed() {
+		t.Errorf("got exit code %d after %d tests:\n%s", r.Code, len(tests), r.Output)
+	}
+	t.Log("\n" + text.String())
+	failed := len(tests) - counts["pass"] - counts["skip"]
+	return []string{fmt.Sprint(counts["pass"]), fmt.Sprint(failed), fmt.Sprint(counts["skip"])}
+}
+
+// outcome is what came of one test.
+type outcome struct {
+	action string // pass, fail, skip, or nothing if it did not end
+	output string
+}
+
+// readTests reads the outcomes of tests, by their names.
+func readTests(t *testing.T, output string) map[string]outcome {
+	t.Helper()
+	cmd := exec.Command("go", "tool", "test2json")
+	cmd.Stdin = strings.NewReader(output)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("test2json: %v", err)
+	}
+	tests := map[string]outcome{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var e struct{ Action, Test, Output string }
+		err := d.Decode(&e)
+		if errors.Is(err, io.EOF) {
+			return tests
+		}
+		if err != nil {
+			t.Fatalf("test2json: %v", err)
+		}
+		if e.Test == "" {
+			continue
+		}
+		o := tests[e.Test]
+		switch e.Action {
+		case "pass", "fail", "skip":
+			o.action = e.Action
+		case "output":
+			if !strings.HasPrefix(e.Output, "===") {
+				o.output += e.Output
+			}
+		}
+		tests[e.Test] = o
+	}
+}
