@@ -161,7 +161,7 @@ func inhabitants(folder string) ([]int, error) {
 		return nil, err
 	}
 	var all []int
-	for _, word := range strings.Fields(string(b)) {
+	for word := range strings.FieldsSeq(string(b)) {
 		pid, err := strconv.Atoi(word)
 		if err != nil {
 			return nil, err
@@ -211,6 +211,14 @@ func vacate(folder string) error {
 		}
 	}
 	return nil // and the kernel says what it thinks of it
+}
+
+// cgroupHint says what to change for a limit to be held.
+func cgroupHint(err error) string {
+	if errors.Is(err, unix.EBUSY) { // as in a session's shell
+		return "start the host in a cgroup of its own: systemd-run --scope -p Delegate=yes, with --user if it is not root"
+	}
+	return "run the host as root, or with: systemd-run --user --scope -p Delegate=yes"
 }
 
 // cgroups are the folders of one box, with one below for each worker.

@@ -32,8 +32,8 @@ func cgroup2(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	folder, err := os.MkdirTemp(parent, "parhost-test-")
-	if err != nil {
+	folder := filepath.Join(parent, fmt.Sprintf("parhost-test-%d", os.Getpid()))
+	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -41,8 +41,9 @@ func cgroup2(t *testing.T) string {
 			t.Errorf("%v is left", left)
 		}
 		for _, f := range []string{filepath.Join(folder, "parhost-host"), folder} {
-			if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
-				t.Error(err)
+			sandbox.RemoveCgroup(f) // which waits for those on their way out
+			if _, err := os.Stat(f); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s cannot be removed (%v)", f, err)
 			}
 		}
 	})
@@ -114,7 +115,9 @@ func settledHost() error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprint(os.Stdout, string(place))
+		if _, err := os.Stdout.Write(place); err != nil {
+			return err
+		}
 	}
 	return errors.Join(earlier.Process.Kill(), w.Close())
 }

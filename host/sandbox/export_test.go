@@ -25,6 +25,7 @@ var (
 	CgroupFolders = func() ([]string, error) { return folders("") }
 	Rehearsed     = rehearsed
 	Controller    = controller
+	RemoveCgroup  = removeCgroup
 )
 
 // CgroupVersion2 is the folder of version 2 in which boxes have theirs, which pass on the controller from then on.

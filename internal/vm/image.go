@@ -2,6 +2,7 @@ package vm
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -60,11 +61,10 @@ func (i *image) fill(m *Machine) error {
 	if err := i.add(strings.TrimPrefix(CommandsFile, "/"), int64(len(commands)), strings.NewReader(string(commands))); err != nil {
 		return err
 	}
-	files := map[string]string{"/init": m.Init}
-	for inside, outside := range m.Files {
-		files[inside] = outside
+	if err := i.copy("init", m.Init); err != nil {
+		return err
 	}
-	for inside, outside := range files {
+	for inside, outside := range m.Files {
 		if err := i.copy(strings.TrimPrefix(path.Clean(inside), "/"), outside); err != nil {
 			return err
 		}
@@ -112,11 +112,11 @@ func (i *image) folder(name string) error {
 // entry writes the head of an entry, its name and its bytes. Name and bytes are filled up to a multiple of four.
 func (i *image) entry(name string, mode, size, major, minor int64, r io.Reader) error {
 	i.number++
-	head := "070701"
+	head := []byte("070701")
 	for _, field := range []int64{int64(i.number), mode, 0, 0, 1, 0, size, 0, 0, major, minor, int64(len(name)) + 1, 0} {
-		head += fmt.Sprintf("%08X", field)
+		head = fmt.Appendf(head, "%08X", field)
 	}
-	if err := i.write(strings.NewReader(head+name+"\x00"), -1); err != nil || r == nil {
+	if err := i.write(bytes.NewReader(append(head, name+"\x00"...)), -1); err != nil || r == nil {
 		return err
 	}
 	return i.write(r, size)

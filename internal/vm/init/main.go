@@ -204,7 +204,7 @@ func delegate(folder string, uid int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range strings.Fields(string(all)) {
+	for c := range strings.FieldsSeq(string(all)) {
 		if err := os.WriteFile(filepath.Join(cgroups, "cgroup.subtree_control"), []byte("+"+c), 0); err != nil {
 			return nil, err
 		}
