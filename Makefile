@@ -89,7 +89,7 @@ fuzz:
 VMTEST ?=
 vmtest:
 	.ci/kernels
-	cd internal/vm && PARHOST_VM_KERNELS="$(CURDIR)/.bin/kernels" go test -count=1 -timeout 40m -run Kernels $(VMTEST)
+	cd internal/vm && PARHOST_VM_KERNELS="$(CURDIR)/.bin/kernels" go test -count=1 -timeout 40m $(VMTEST)
 
 # SIGKILL for the host, KILLS times in one run of KILL_ITEMS items that goes on each time; the tests do so in small.
 KILLS ?= 50

@@ -48,8 +48,9 @@ var programs = map[string][]string{
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The sandbox keeps its promises on other kernels than this machine's.
-func TestKernels(t *testing.T) {
+// kernels is the folder of kernels. Without it the test is skipped.
+func kernels(t *testing.T) string {
+	t.Helper()
 	folder := os.Getenv(kernelsEnv)
 	if folder == "" {
 		t.Skipf("no kernels to boot: %s is not set; make vmtest fetches them", kernelsEnv)
@@ -57,7 +58,37 @@ func TestKernels(t *testing.T) {
 	if _, err := exec.LookPath(vm.QEMU); err != nil {
 		t.Fatal(err)
 	}
-	bin := buildPrograms(t)
+	return folder
+}
+
+// A machine that comes to harm is no machine without results: it is told what its console said last.
+func TestACrashIsTold(t *testing.T) {
+	folder := kernels(t)
+	program := buildPrograms(t, "hostile")["/bin/hostile"] // which ends at once: there is nothing that it is told to do
+	m := vm.Machine{Kernel: findKernel(t, folder, machines[0].kernel), Init: program, MemoryMiB: 512, CPUs: 1, Commands: []vm.Command{{Name: "never"}}}
+	for name, c := range map[string]struct {
+		within    time.Duration
+		why, last string
+	}{
+		"panic": {bootTime, "went down before", "Kernel panic - not syncing: Attempted to kill init"},
+		"hang":  {100 * time.Millisecond, "was not off at the deadline", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), c.within)
+			defer cancel()
+			results, err := m.Run(ctx, t.TempDir())
+			e, ok := errors.AsType[*vm.CrashError](err)
+			if !ok || !strings.Contains(e.Why, c.why) || !strings.Contains(e.Console, c.last) || results[0].Ran {
+				t.Errorf("got %v and %+v, want a machine that %s, with %q on its console", err, results, c.why, c.last)
+			}
+		})
+	}
+}
+
+// The sandbox keeps its promises on other kernels than this machine's.
+func TestKernels(t *testing.T) {
+	folder := kernels(t)
+	bin := buildPrograms(t, slices.Collect(maps.Keys(programs))...)
 	rows := make([][][]string, len(machines))
 	t.Cleanup(func() { // when all have ended
 		show(t, append([][]string{{"kernel", "what", "passed", "failed", "skipped", "seconds"}}, slices.Concat(rows...)...))
@@ -84,11 +115,13 @@ func show(t *testing.T, table [][]string) {
 	}
 }
 
-func buildPrograms(t *testing.T) map[string]string {
+// buildPrograms builds programs, and returns where they are, by their paths inside.
+func buildPrograms(t *testing.T, names ...string) map[string]string {
 	t.Helper()
 	bin := t.TempDir()
 	files := map[string]string{}
-	for name, args := range programs {
+	for _, name := range names {
+		args := programs[name]
 		files["/bin/"+name] = filepath.Join(bin, name)
 		cmd := exec.Command("go", append(slices.Clone(args[:len(args)-1]), filepath.Join(bin, name), "-ldflags=-s -w", args[len(args)-1])...)
 		cmd.Dir = "../.."
