@@ -18,7 +18,7 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate fuzz kill-loop chaos soak bench bench-micro picture man
+.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test tools fmt generate fuzz vmtest kill-loop chaos soak bench bench-micro picture man
 
 check: check-tidy check-nolint vet check-format check-generated lint cross test
 
@@ -83,6 +83,13 @@ fuzz:
 		echo "$$file $${name#func }"; \
 		go test "$$(dirname "$$file")" -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; \
 	done
+
+# The sandbox on other kernels than this machine's, in virtual machines; docs/SANDBOX.md says which. VMTEST=-v shows all that was tried.
+# In the package's folder, where go test shows the table that a test prints which passes.
+VMTEST ?=
+vmtest:
+	.ci/kernels
+	cd internal/vm && PARHOST_VM_KERNELS="$(CURDIR)/.bin/kernels" go test -count=1 -timeout 40m $(VMTEST)
 
 # SIGKILL for the host, KILLS times in one run of KILL_ITEMS items that goes on each time; the tests do so in small.
 KILLS ?= 50

@@ -359,13 +359,13 @@ func hint(stage string, err error, errno unix.Errno) string {
 	case stage == "clone" && is(unix.EACCES):
 		return "the program must be executable by others: chmod o+x"
 	case stage == "clone" && is(unix.EPERM), stage == "mounts" && (is(unix.EPERM) || is(unix.EACCES)):
-		return "user namespaces are forbidden here: in a container allow them by its seccomp profile; on Ubuntu set kernel.apparmor_restrict_unprivileged_userns=0; or use level basic"
+		return "user namespaces are forbidden here: in a container allow them by its seccomp profile; on Ubuntu set kernel.apparmor_restrict_unprivileged_userns=0; on Debian set kernel.unprivileged_userns_clone=1; or use level basic"
 	case stage == "landlock" && is(unix.ENOSYS):
 		return "it takes Linux 5.13 with landlock in the kernel's lsm= list, or a host that is root"
 	case stage == "seccomp" && (is(unix.ENOSYS) || is(unix.EINVAL)):
 		return "it takes a kernel with CONFIG_SECCOMP_FILTER"
 	case stage == "cgroup", stage == "limits":
-		return "run the host as root or with: systemd-run --user --scope -p Delegate=yes"
+		return cgroupHint(err)
 	case stage == "plugin" && is(unix.EACCES):
 		return "vm.memfd_noexec must not be 2, and the plugin must be readable"
 	case stage == "descriptors" && is(unix.ENOSYS), stage == "descriptors" && is(unix.EINVAL):

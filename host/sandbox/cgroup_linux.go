@@ -73,7 +73,7 @@ func hierarchies(below string) ([]hierarchy, error) {
 		place := below
 		if place == "" {
 			place = h.ownPlace(string(own))
-			if rest, ok := strings.CutPrefix(place, root); ok && root != "/" { // a mount of a part
+			if rest, ok := strings.CutPrefix(place, root); ok && (rest == "" || rest[0] == '/') { // a mount of a part
 				place = rest
 			}
 		}
@@ -96,7 +96,10 @@ func (h *hierarchy) ownPlace(own string) string {
 		if len(f) < 3 {
 			continue
 		}
-		if h.version == 2 && f[0] == "0" || h.version == 1 && slices.Contains(strings.Split(f[1], ","), h.controllers[0]) {
+		switch {
+		case h.version == 2 && f[0] == "0":
+			return strings.TrimSuffix(f[2], "/"+hostFolder) // where the workers of its other boxes are
+		case h.version == 1 && slices.Contains(strings.Split(f[1], ","), h.controllers[0]):
 			return f[2]
 		}
 	}
@@ -112,40 +115,110 @@ func delegated(folder string) []string {
 	return slices.DeleteFunc(strings.Fields(string(b)), func(c string) bool { return c != memory && c != pids && c != cpu })
 }
 
-// passOn lets the children of a version 2 folder use controllers. A folder that does so must not hold processes itself, so a host that
-// is alone there moves to a folder of its own.
+// hostFolder is where a host moves that is in the way of its own workers.
+const hostFolder = "parhost-host"
+
+// passOn lets the children of a version 2 folder use controllers. A folder that does so must not hold processes itself (cgroups(7), "no
+// internal processes" rule), so a host that is alone there moves to a folder of its own.
 func passOn(folder string, controllers []string) error {
-	control := filepath.Join(folder, "cgroup.subtree_control")
-	on, err := os.ReadFile(control)
-	if err != nil {
-		return err
-	}
-	var missing []string
-	for _, c := range controllers {
-		if !slices.Contains(strings.Fields(string(on)), c) {
-			missing = append(missing, "+"+c)
-		}
-	}
+	missing := slices.DeleteFunc(slices.Clone(controllers), func(c string) bool { return passes(folder, c) })
 	if len(missing) == 0 {
 		return nil
 	}
-	order := []byte(strings.Join(missing, " "))
-	err = os.WriteFile(control, order, 0)
+	control, order := filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+strings.Join(missing, " +"))
+	err := os.WriteFile(control, order, 0)
 	if !errors.Is(err, unix.EBUSY) {
 		return err
 	}
-	procs := filepath.Join(folder, "cgroup.procs")
-	if b, readErr := os.ReadFile(procs); readErr != nil || strings.TrimSpace(string(b)) != strconv.Itoa(os.Getpid()) {
-		return fmt.Errorf("%s holds other processes than this one: %w", folder, err)
-	}
-	leaf := filepath.Join(folder, "parhost-host")
-	if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(leaf, "cgroup.procs"), []byte("0"), 0); err != nil {
+	if err := vacate(folder); err != nil {
 		return err
 	}
 	return os.WriteFile(control, order, 0)
+}
+
+// passes reports whether a version 2 folder passes on a controller.
+func passes(folder, controller string) bool {
+	b, err := os.ReadFile(filepath.Join(folder, "cgroup.subtree_control"))
+	return err == nil && slices.Contains(strings.Fields(string(b)), controller)
+}
+
+// passable says why passOn could not do its work, without doing anything.
+func passable(folder, controller string) error {
+	if passes(folder, controller) {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(folder, "cgroup.type")); errors.Is(err, fs.ErrNotExist) {
+		return nil // the root of all, which may hold processes
+	}
+	_, err := inhabitants(folder)
+	return err
+}
+
+// inhabitants are the processes of a folder, if they are this one and those that descend from it. Others are not its to move.
+func inhabitants(folder string) ([]int, error) {
+	b, err := os.ReadFile(filepath.Join(folder, "cgroup.procs"))
+	if err != nil {
+		return nil, err
+	}
+	var all []int
+	for word := range strings.FieldsSeq(string(b)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, err
+		}
+		if !descends(pid) {
+			return nil, fmt.Errorf("%s holds a process that is not of this host, %d: %w", folder, pid, unix.EBUSY)
+		}
+		all = append(all, pid)
+	}
+	return all, nil
+}
+
+// descends reports whether a process is this one, or comes from it, or is gone.
+func descends(pid int) bool {
+	for pid > 1 {
+		if pid == os.Getpid() {
+			return true
+		}
+		parent, err := stat(pid, parentField)
+		if err != nil {
+			return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+		}
+		pid = int(parent)
+	}
+	return pid == os.Getpid() // 0 is one of another namespace
+}
+
+// vacateRounds bounds how often vacate looks whether somebody is left: who was just being started.
+const vacateRounds = 10
+
+// vacate moves all processes of a folder to a folder of their own below it. They do not notice.
+func vacate(folder string) error {
+	leaf := filepath.Join(folder, hostFolder)
+	for range vacateRounds {
+		all, err := inhabitants(folder)
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		for _, pid := range all {
+			err := os.WriteFile(filepath.Join(leaf, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+		}
+	}
+	return nil // and the kernel says what it thinks of it
+}
+
+// cgroupHint says what to change for a limit to be held.
+func cgroupHint(err error) string {
+	if errors.Is(err, unix.EBUSY) { // as in a session's shell
+		return "start the host in a cgroup of its own: systemd-run --scope -p Delegate=yes, with --user if it is not root"
+	}
+	return "run the host as root, or with: systemd-run --user --scope -p Delegate=yes"
 }
 
 // cgroups are the folders of one box, with one below for each worker.
@@ -347,7 +420,7 @@ const boxPrefix = "parhost-box-"
 
 // boxName names a box after this process: after what it is not to be taken for another, in no other container either.
 func boxName(number uint64) (string, error) {
-	start, err := startTime(os.Getpid())
+	start, err := stat(os.Getpid(), startField)
 	if err != nil {
 		return "", err
 	}
@@ -367,17 +440,23 @@ func pidSpace() (uint64, error) {
 	return st.Ino, nil
 }
 
-// startTime is when a process was started, in ticks since the machine was (proc_pid_stat(5), field 22).
-func startTime(pid int) (uint64, error) {
+// Fields of proc_pid_stat(5), by their numbers there.
+const (
+	parentField = 4
+	startField  = 22 // in ticks since the machine was started
+)
+
+// stat reads one number of what the kernel says about a process.
+func stat(pid, field int) (uint64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 20 {
-		return 0, fmt.Errorf("/proc/%d/stat: %d fields after the name, want 20", pid, len(fields))
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name, which is the second, may hold anything
+	if len(fields) < field-2 {
+		return 0, fmt.Errorf("/proc/%d/stat: %d fields after the name, want %d", pid, len(fields), field-2)
 	}
-	return strconv.ParseUint(fields[19], 10, 64)
+	return strconv.ParseUint(fields[field-3], 10, 64)
 }
 
 // sweepCgroups removes what hosts left behind that were killed, with the processes in it.
@@ -408,6 +487,6 @@ func orphaned(name string) bool {
 	if ours, err := pidSpace(); err != nil || ours != space {
 		return false
 	}
-	now, err := startTime(pid)
+	now, err := stat(pid, startField)
 	return errors.Is(err, fs.ErrNotExist) || err == nil && now != start
 }

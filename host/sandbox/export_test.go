@@ -2,7 +2,10 @@
 
 package sandbox
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // OpenWithout opens a box that lacks layers: seccomp, landlock, namespaces.
 func OpenWithout(policy Policy, plugin string, without ...string) (*Box, error) {
@@ -21,7 +24,23 @@ var (
 	BoxPrefix     = boxPrefix
 	CgroupFolders = func() ([]string, error) { return folders("") }
 	Rehearsed     = rehearsed
+	Controller    = controller
+	RemoveCgroup  = removeCgroup
 )
+
+// CgroupVersion2 is the folder of version 2 in which boxes have theirs, which pass on the controller from then on.
+func CgroupVersion2(controller string) (folder string, err error) {
+	all, err := hierarchies("")
+	if err != nil {
+		return "", err
+	}
+	for _, h := range all {
+		if h.version == 2 && h.err == nil && slices.Contains(h.controllers, controller) {
+			return h.parent, passOn(h.parent, []string{controller})
+		}
+	}
+	return "", fmt.Errorf("no cgroups of version 2 that can be written to have %s: %w", controller, ErrNotSupported)
+}
 
 // folders are those in which boxes have theirs.
 func folders(below string) ([]string, error) {

@@ -26,13 +26,19 @@ import (
 // Variables that a test gives to a copy of the test binary which runs as another user.
 const (
 	hostileEnv = "SANDBOX_TEST_HOSTILE" // the hostile plugin, built already
-	roleEnv    = "SANDBOX_TEST_ROLE"    // a host that is going to be killed
+	roleEnv    = "SANDBOX_TEST_ROLE"    // a host in a process of its own: a name in roles
 )
 
+// roles are hosts that tests need in a process of their own.
+var roles = map[string]func() error{"doomed": doomedHost, "settled": settledHost}
+
 func TestMain(m *testing.M) {
-	if os.Getenv(roleEnv) == "host" {
-		fmt.Fprintln(os.Stderr, doomedHost())
-		os.Exit(1)
+	if role, ok := roles[os.Getenv(roleEnv)]; ok {
+		if err := role(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if os.Getenv(hostileEnv) == "" {

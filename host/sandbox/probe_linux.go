@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -133,8 +134,8 @@ func Probe(ctx context.Context) (*Report, error) {
 		add("own users", false, "workers are of the host's user", "a host that is root with CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_SYS_ADMIN; not needed for basic or strict")
 	}
 	for _, c := range []string{memory, pids, cpu} {
-		ok, fact := controller(c)
-		add("cgroup "+c, ok, fact, "run the host as root, or with: systemd-run --user --scope -p Delegate=yes")
+		fact, err := controller(c)
+		add("cgroup "+c, err == nil, okOr(err, fact), cgroupHint(err))
 	}
 	for _, level := range []Level{Basic, Strict} {
 		l := Layer{Name: "level " + level.String(), OK: true, Fact: "a process was started at it"}
@@ -162,22 +163,23 @@ func okOr(err error, fact string) string {
 }
 
 // controller finds out whether limits of a kind can be set here, and where.
-func controller(name string) (ok bool, fact string) {
+func controller(name string) (fact string, err error) {
 	all, err := hierarchies("")
 	if err != nil {
-		return false, err.Error()
+		return "", err
 	}
-	fact = "no hierarchy has it"
+	err = errors.New("no hierarchy has it")
 	for _, h := range all {
-		for _, c := range h.controllers {
-			if c != name {
-				continue
-			}
-			if h.err == nil {
-				return true, fmt.Sprintf("v%d in %s", h.version, h.parent)
-			}
-			fact = h.err.Error()
+		if !slices.Contains(h.controllers, name) {
+			continue
+		}
+		err = h.err
+		if err == nil && h.version == 2 {
+			err = passable(h.parent, name)
+		}
+		if err == nil {
+			return fmt.Sprintf("v%d in %s", h.version, h.parent), nil
 		}
 	}
-	return false, fact
+	return "", err
 }
