@@ -72,8 +72,8 @@ func (s *streams) sayNeeds(m host.Manifest, p sandbox.Policy) {
 
 // sayNeedsOf does so for a plugin whose set-up failed, perhaps for want of them.
 func (s *streams) sayNeedsOf(ctx context.Context, cfg host.Config, err error) {
-	if _, started := errors.AsType[*host.StartError](err); !started || cfg.Sandbox.Level == sandbox.Off {
-		return
+	if e, ok := errors.AsType[*host.StartError](err); !ok || e.Stage != "set-up" || cfg.Sandbox.Level == sandbox.Off {
+		return // one that did not come as far as its manifest need not be waited for again
 	}
 	if m, err := host.Describe(ctx, cfg); err == nil {
 		s.sayNeeds(m, cfg.Sandbox)
