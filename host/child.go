@@ -266,6 +266,19 @@ func (c *child) lastState() (words string, code int, signal string) {
 	return fmt.Sprintf("process ended with exit code %d", c.state.ExitCode()), c.state.ExitCode(), ""
 }
 
+// endsItself reports whether the process ends in this moment, without being killed.
+func (c *child) endsItself() bool {
+	if !c.spawned.Load() || c.doomed.Load() {
+		return false
+	}
+	select {
+	case <-c.exited:
+		return true
+	case <-time.After(50 * time.Millisecond): // a connection is closed a little earlier than its process is gone
+		return false
+	}
+}
+
 // usage returns what the process had used when it ended, nil if that is not known.
 func (c *child) usage() *Usage {
 	if !isClosed(c.exited) || c.state == nil {

@@ -346,10 +346,7 @@ func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 
 // handshakeError says in people's words what go-plugin found wrong with the first line on stdout.
 func (l *launcher) handshakeError(start context.Context, c *child, cause error) error {
-	select {
-	case <-c.exited:
-	case <-time.After(50 * time.Millisecond): // a program that is no plugin is on its way out
-	}
+	c.endsItself() // a program that is no plugin is on its way out
 	var line string
 	select {
 	case line = <-c.first:

@@ -135,13 +135,16 @@ func (p *process) open(ctx context.Context) error {
 
 // stillborn ends a worker whose start failed, and says why.
 func (p *process) stillborn(ctx context.Context, stage string, err error) error {
+	s, isStatus := status.FromError(err)
+	isStatus = isStatus && s.Code() != codes.OK
+	itself := isStatus && s.Code() == codes.Unavailable && p.child.endsItself()
 	p.bury()
 	p.shelf.close()
-	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
-		err = errors.New(s.Message())
-		if words, _, _ := p.child.lastState(); s.Code() == codes.Unavailable && p.child.spawned.Load() {
-			err = errors.New(words)
-		}
+	switch words, _, _ := p.child.lastState(); {
+	case itself:
+		err = errors.New(words)
+	case isStatus:
+		err = errors.New(wire.Bound(s.Message(), wire.MaxMessageText))
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
