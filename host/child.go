@@ -54,7 +54,9 @@ var _ runner.Runner = (*child)(nil)
 
 // newChild returns a child that go-plugin is going to start.
 func newChild(spawner *spawner, family relative, output *output) *child {
-	return &child{spawner: spawner, family: family, output: output, exited: make(chan struct{})}
+	c := &child{spawner: spawner, family: family, output: output, exited: make(chan struct{})}
+	output.valve.exited = c.exited
+	return c
 }
 
 // Start starts the process. Its stdin is empty: the host's is not shared.
@@ -101,7 +103,7 @@ func (c *child) Start(ctx context.Context) error {
 		c.reaped.Store(true)
 		killGroup(c.cmd.Process) // the number of a group is not given away while it has members
 	}()
-	c.output.done.Go(func() { c.output.read(bufio.NewReaderSize(stderr, lineWidth)) })
+	c.output.done.Go(func() { c.output.read(bufio.NewReaderSize(c.output.valve.reader(stderr), lineWidth)) })
 	if c.refused = c.launch.Confirm(ctx); c.refused != nil {
 		return c.refused // nobody is going to read a handshake
 	}

@@ -45,8 +45,10 @@ var http2Fakes = map[string]func(){
 			}
 		}
 	})),
-	"http2: pings":    speaks(frames(func(f *http2.Framer, _ uint32) error { return f.WritePing(false, [8]byte{}) })),
-	"http2: settings": speaks(frames(func(f *http2.Framer, _ uint32) error { return f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1}) })),
+	"http2: pings": speaks(frames(func(f *http2.Framer, _ uint32) error { return f.WritePing(false, [8]byte{}) })),
+	"http2: settings": speaks(frames(func(f *http2.Framer, _ uint32) error {
+		return f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
+	})),
 	"http2: pushes": speaks(frames(func(f *http2.Framer, stream uint32) error {
 		return f.WritePushPromise(http2.PushPromiseParam{StreamID: stream, PromiseID: 2, EndHeaders: true})
 	})),

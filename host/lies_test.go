@@ -52,7 +52,7 @@ func TestAPluginThatDoesNotStartSaysWhereAndWhy(t *testing.T) {
 	foreign := lures(t)
 	for name, c := range map[string]struct {
 		stage, says, stderr string
-		off string // what it says at level off, if that is something else
+		off                 string // what it says at level off, if that is something else
 	}{
 		"rubbish":          {stage: "handshake", says: `"Hello, I am a program.", which is no handshake`},
 		"rubbish, ends":    {stage: "handshake", says: `"usage: program FILE", which is no handshake`},

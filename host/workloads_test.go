@@ -209,6 +209,12 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	case "flood":
 		n, err := io.WriteString(os.Stderr, strings.Repeat("x", o.N))
 		return strconv.Itoa(n), err
+	case "pour": // without end
+		return "", pour(os.Stderr, strings.Repeat("x", 100)+"\n")
+	case "pour out": // past os.Stdout, as a C library would
+		return "", pour(os.NewFile(1, "stdout"), strings.Repeat("x", 100)+"\n")
+	case "babble":
+		return "", pour(os.Stderr, "y\n")
 	case "huge":
 		return strings.Repeat("x", o.N), nil
 	case "pid":
@@ -246,6 +252,15 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		return "", fmt.Errorf("unheard of: %q", o.Do)
 	}
 	return "", nil
+}
+
+// pour writes lines until that is no longer possible.
+func pour(to io.Writer, line string) error {
+	for lines := strings.Repeat(line, 1<<15/len(line)); ; {
+		if _, err := io.WriteString(to, lines); err != nil {
+			return err
+		}
+	}
 }
 
 func touch(path string) {
