@@ -4,10 +4,12 @@ package host_test
 
 import (
 	"context"
+	"io"
 	"os"
 	"sync"
 	"testing"
 
+	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
 )
 
@@ -82,5 +84,41 @@ func atLevelsTogether(t *testing.T, test func(t *testing.T, policy sandbox.Polic
 				test(t, policyAt(level))
 			})
 		})
+	}
+}
+
+// letFork lets the workers of a pool start this program, at every level.
+func letFork(t *testing.T, cfg *host.Config) {
+	t.Helper()
+	if cfg.Sandbox.Level == sandbox.Off {
+		return
+	}
+	path := shortDir(t) + "/self" // where others find it too
+	copySelf(t, path)
+	cfg.Sandbox.AllowFork = true
+	cfg.Sandbox.ReadOnly = append(cfg.Sandbox.ReadOnly, sandbox.Bind{Source: path})
+	cfg.Env = append(cfg.Env, selfEnv+"="+path)
+}
+
+func copySelf(t *testing.T, path string) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := os.Open(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	to, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(to, from); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

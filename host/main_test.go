@@ -26,6 +26,8 @@ const (
 	hostEnv = "PARHOST_TEST_HOST" // a host of its own: a name in hosts
 	// a process that somebody leaves behind, see daemon
 	daemonEnv = "PARHOST_TEST_DAEMON"
+	// where a worker finds this program that cannot see which one it is itself
+	selfEnv = "PARHOST_TEST_SELF"
 	// in the environment of all processes of a test, and of what they start: by it they are found, wherever they have gone
 	markEnv = "PARHOST_TEST_MARK"
 )

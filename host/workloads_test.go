@@ -237,8 +237,13 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		}
 		return "", nil
 	case "child": // leaves a process behind that holds stderr
-		cmd := exec.Command("sleep", "600")
-		cmd.Stderr = os.Stderr
+		exe, err := self()
+		if err != nil {
+			return "", err
+		}
+		cmd := exec.Command(exe)
+		cmd.Env = append(os.Environ(), daemonEnv+"=sleep")
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		if o.S == "session" {
 			cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 		}
