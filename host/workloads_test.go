@@ -254,10 +254,16 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	case "daemon": // leaves a process behind that is in no group and no session of the worker's, and nobody's child
 		return daemon(o.S)
 	default:
+		if do, ok := linuxOrders[o.Do]; ok {
+			return do(o)
+		}
 		return "", fmt.Errorf("unheard of: %q", o.Do)
 	}
 	return "", nil
 }
+
+// linuxOrders are those that only Linux knows.
+var linuxOrders = map[string]func(o order) (string, error){}
 
 // pour writes lines until that is no longer possible.
 func pour(to io.Writer, line string) error {

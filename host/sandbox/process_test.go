@@ -110,7 +110,7 @@ func TestDial(t *testing.T) {
 
 func TestDialDoesNotFollowLures(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
-		env := append(target(t), "PLUGIN_UNIX_SOCKET_DIR="+t.TempDir())
+		env := append(target(t).Env(), "PLUGIN_UNIX_SOCKET_DIR="+t.TempDir())
 		w := start(t, policyBox(t, sandbox.Policy{Level: level}), env, "lure")
 		for line := w.line(); line != "ready"; line = w.line() {
 			name, outcome, _ := strings.Cut(line, "\t")
@@ -186,7 +186,7 @@ func TestAllowNet(t *testing.T) {
 		if level == sandbox.Off {
 			return
 		}
-		address := strings.TrimPrefix(target(t)[0], "HOSTILE_TCP=")
+		address := target(t).TCP
 		for _, allow := range []bool{true, false} {
 			b := policyBox(t, sandbox.Policy{Level: level, AllowNet: allow})
 			if got := start(t, b, nil, "files", "connect:"+address).table()["connect:"+address]; (got == ok) != allow {
