@@ -102,7 +102,7 @@ kill-loop:
 CHAOS_ITEMS ?= 100000
 CHAOS_SEED ?= 0
 chaos: kill-loop
-	go test -count=1 -v -timeout 1h -run 'Chaos|OneCrash|NowAndThen|OfAGiB' ./host -items $(CHAOS_ITEMS) -seed $(CHAOS_SEED)
+	go test -count=1 -v -timeout 1h -run 'Chaos|OneCrash|NowAndThen|OfAGiB|ConfinedPools' ./host -items $(CHAOS_ITEMS) -seed $(CHAOS_SEED) -pools 200
 
 # A host that does everything for the length of SOAK, and must gather nothing. Linux.
 SOAK ?= 20m

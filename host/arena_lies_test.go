@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
@@ -326,24 +327,26 @@ func TestALieAboutTheRoomCostsTheWorker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := fake(t, name)
-			cfg.Batch, cfg.Window = 2, 1
-			p := open(t, cfg)
-			got, err := host.Map[[]byte, []byte](t.Context(), p, numbered(4))
-			errs := mapErrors(t, "Map", err)
-			if !slices.Equal(indexes(errs), c.blamed) {
-				t.Fatalf("blamed items: got %v, want %v", errs, c.blamed)
-			}
-			for i, e := range errs {
-				if e.Kind != host.Crashed || !strings.Contains(e.Message, "broke the protocol") || !strings.Contains(e.Message, c.says) {
-					t.Errorf("item %d: got %v, want crashed with %q", i, e, c.says)
+			atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
+				cfg := fake(t, name)
+				cfg.Batch, cfg.Window, cfg.Sandbox = 2, 1, policy
+				p := open(t, cfg)
+				got, err := host.Map[[]byte, []byte](t.Context(), p, numbered(4))
+				errs := mapErrors(t, "Map", err)
+				if !slices.Equal(indexes(errs), c.blamed) {
+					t.Fatalf("blamed items: got %v, want %v", errs, c.blamed)
 				}
-			}
-			for i, r := range got {
-				if errs[i] == nil && len(r) != 8 { // which it may have written over
-					t.Errorf("item %d: got %x", i, r)
+				for i, e := range errs {
+					if e.Kind != host.Crashed || !strings.Contains(e.Message, "broke the protocol") || !strings.Contains(e.Message, c.says) {
+						t.Errorf("item %d: got %v, want crashed with %q", i, e, c.says)
+					}
 				}
-			}
+				for i, r := range got {
+					if errs[i] == nil && len(r) != 8 { // which it may have written over
+						t.Errorf("item %d: got %x", i, r)
+					}
+				}
+			})
 		})
 	}
 }
@@ -388,42 +391,44 @@ func rightBytes(i int, v []byte) bool {
 func TestAWorkerThatScribblesSpoilsItsOwnItemsAlone(t *testing.T) {
 	for _, kind := range []string{"bytes", "float64"} {
 		t.Run(kind, func(t *testing.T) {
-			cfg := fake(t, "scribbles, "+kind)
-			events := new(recorder)
-			cfg.Workers, cfg.Batch, cfg.Observer = 2, 4, events
-			p := open(t, cfg)
-			within(t, "a run", 60*time.Second, func() {
-				var errs map[int]*host.ItemError
-				if kind == "bytes" {
-					errs = checkHonest(t, p, numbered(600), rightBytes)
-				} else {
-					errs = checkHonest(t, p, numbered(600), func(i int, v float64) bool { return v == float64(i) })
+			atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
+				cfg := fake(t, "scribbles, "+kind)
+				events := new(recorder)
+				cfg.Workers, cfg.Batch, cfg.Observer, cfg.Sandbox = 2, 4, events, policy
+				p := open(t, cfg)
+				within(t, "a run", 60*time.Second, func() {
+					var errs map[int]*host.ItemError
+					if kind == "bytes" {
+						errs = checkHonest(t, p, numbered(600), rightBytes)
+					} else {
+						errs = checkHonest(t, p, numbered(600), func(i int, v float64) bool { return v == float64(i) })
+					}
+					for i, e := range errs {
+						if e.Kind != host.Crashed {
+							t.Errorf("item %d: got %v, want crashed", i, e)
+						}
+					}
+				})
+				if n := mappings(t, "parhost-arena"); n > 2 {
+					t.Errorf("got %d arenas, want those of 2 workers", n)
 				}
-				for i, e := range errs {
-					if e.Kind != host.Crashed {
-						t.Errorf("item %d: got %v, want crashed", i, e)
+				within(t, "Close", 5*time.Second, func() { p.Close() })
+				if n := mappings(t, "parhost-arena"); n > 0 {
+					t.Errorf("after Close: got %d arenas, want none", n)
+				}
+				deaths := map[string]int{}
+				for _, e := range ofKind[host.WorkerEnded](events) {
+					if e.Worker == 1 {
+						deaths[e.Reason]++
+					} else if e.Reason != "closed" {
+						t.Errorf("worker %d ended: %s", e.Worker, e.Reason)
 					}
 				}
-			})
-			if n := mappings(t, "parhost-arena"); n > 2 {
-				t.Errorf("got %d arenas, want those of 2 workers", n)
-			}
-			within(t, "Close", 5*time.Second, func() { p.Close() })
-			if n := mappings(t, "parhost-arena"); n > 0 {
-				t.Errorf("after Close: got %d arenas, want none", n)
-			}
-			deaths := map[string]int{}
-			for _, e := range ofKind[host.WorkerEnded](events) {
-				if e.Worker == 1 {
-					deaths[e.Reason]++
-				} else if e.Reason != "closed" {
-					t.Errorf("worker %d ended: %s", e.Worker, e.Reason)
+				if deaths["process ended with exit code 3"] == 0 {
+					t.Error("the liar has come through")
 				}
-			}
-			if deaths["process ended with exit code 3"] == 0 {
-				t.Error("the liar has come through")
-			}
-			t.Logf("how it ended: %v", deaths)
+				t.Logf("how it ended: %v", deaths)
+			})
 		})
 	}
 }
@@ -442,46 +447,56 @@ func TestAWorkerThatNeverAnswersHoldsItsOwnItemsAlone(t *testing.T) {
 	for _, name := range []string{"never answers", "never ends"} {
 		t.Run(name+", with a limit", func(t *testing.T) {
 			t.Parallel()
-			cfg := fake(t, name)
-			cfg.Workers, cfg.Batch, cfg.Window, cfg.ItemTimeout = 2, 1, 1, 200*time.Millisecond
-			if name == "never ends" {
-				cfg.Batch = 2 // one is settled, and one is left
-			}
-			p := open(t, cfg)
-			within(t, "a run", 30*time.Second, func() {
-				errs := checkHonest(t, p, numbered(40), rightBytes)
-				if len(errs) == 0 {
-					t.Error("nobody was blamed")
+			atLevelsTogether(t, func(t *testing.T, policy sandbox.Policy) {
+				cfg := fake(t, name)
+				cfg.Workers, cfg.Batch, cfg.Window, cfg.ItemTimeout, cfg.Sandbox = 2, 1, 1, 200*time.Millisecond, policy
+				if name == "never ends" {
+					cfg.Batch = 2 // one is settled, and one is left
 				}
-				for i, e := range errs {
-					if e.Kind != host.Timeout || !strings.Contains(e.Message, "worker has been silent for") {
-						t.Errorf("item %d: got %v, want a timeout for silence", i, e)
+				p := open(t, cfg)
+				within(t, "a run", 30*time.Second, func() {
+					errs := checkHonest(t, p, numbered(40), rightBytes)
+					if len(errs) == 0 {
+						t.Error("nobody was blamed")
 					}
-				}
+					for i, e := range errs {
+						if e.Kind != host.Timeout || !strings.Contains(e.Message, "worker has been silent for") {
+							t.Errorf("item %d: got %v, want a timeout for silence", i, e)
+						}
+					}
+				})
 			})
 		})
 		t.Run(name+", without one", func(t *testing.T) {
 			t.Parallel()
-			cfg := fake(t, name)
-			cfg.Workers, cfg.Batch = 2, 2
-			p := open(t, cfg)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			within(t, "Map with a deadline", 5*time.Second, func() {
-				if _, err := host.Map[[]byte, []byte](ctx, p, numbered(100)); !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("Map: got %v, want a deadline error", err)
-				}
+			atLevelsTogether(t, func(t *testing.T, policy sandbox.Policy) {
+				cfg := fake(t, name)
+				cfg.Workers, cfg.Batch, cfg.Sandbox = 2, 2, policy
+				p := open(t, cfg)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				within(t, "Map with a deadline", 5*time.Second, func() {
+					if _, err := host.Map[[]byte, []byte](ctx, p, numbered(100)); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("Map: got %v, want a deadline error", err)
+					}
+				})
+				h := host.Start[[]byte, []byte](t.Context(), p, numbered(1)[0]) // perhaps on the one that never answers
+				within(t, "Close", 5*time.Second, func() { p.Close() })
+				<-h.Done()
 			})
-			h := host.Start[[]byte, []byte](t.Context(), p, numbered(1)[0]) // perhaps on the one that never answers
-			within(t, "Close", 5*time.Second, func() { p.Close() })
-			<-h.Done()
 		})
 	}
 }
 
 // A plugin that is not made with the SDK may try what it likes.
 func TestWorkersCannotWriteToBuffers(t *testing.T) {
-	p := open(t, fake(t, "attacks the buffers"))
+	atLevels(t, allLevels, cannotWriteToBuffers)
+}
+
+func cannotWriteToBuffers(t *testing.T, policy sandbox.Policy) {
+	cfg := fake(t, "attacks the buffers")
+	cfg.Sandbox = policy
+	p := open(t, cfg)
 	b := newBuffer[byte](t, p, 1<<20)
 	for i := range b.Slice {
 		b.Slice[i] = byte(i)
@@ -520,9 +535,13 @@ func attack(at []uint64) string {
 		files = append(files, again)
 	}
 	source, err := os.Open("/proc/self/exe")
+	if err != nil { // a strict worker has no /proc, and its own /tmp
+		source, err = os.CreateTemp("", "")
+	}
 	if err != nil {
 		return err.Error()
 	}
+	_, _ = source.WriteString(strings.Repeat("x", 100))
 	for i, fd := range files {
 		name := []string{"inherited", "opened again"}[i]
 		offset := int64(at[0])

@@ -53,6 +53,41 @@ func TestAWorkerCannotFillItsHostThroughTheArena(t *testing.T) {
 	}
 }
 
+// A plugin that says too much to its host does not fill it.
+func TestLiesLeaveTheHostSmall(t *testing.T) {
+	const most = 100 << 20
+	for _, name := range []string{"binary", "endless line", "http2: garbage", "http2: huge headers", "http2: pings", "http2: settings"} {
+		t.Run(name, func(t *testing.T) {
+			cfg := fake(t, name)
+			cfg.StartTimeout = time.Second
+			more := growth(t, func() {
+				if p, err := host.Open(t.Context(), cfg); err == nil {
+					p.Close()
+					t.Error("Open: got no error, want one")
+				}
+			})
+			if more > most {
+				t.Errorf("got %d bytes more in memory, want at most %d", more, most)
+			}
+		})
+	}
+	for _, name := range []string{"too much", "endless nothing", "endless progress"} {
+		t.Run(name, func(t *testing.T) {
+			cfg := fake(t, name)
+			cfg.MaxResultBytes, cfg.ItemTimeout = 1<<20, 500*time.Millisecond
+			p := open(t, cfg)
+			more := growth(t, func() {
+				if _, err := host.Do[int, int](t.Context(), p, 1); err == nil {
+					t.Error("Do: got no error, want one")
+				}
+			})
+			if more > most {
+				t.Errorf("got %d bytes more in memory, want at most %d", more, most)
+			}
+		})
+	}
+}
+
 // growth returns how many bytes of memory this process takes more while f runs, at the most.
 func growth(t *testing.T, f func()) int {
 	t.Helper()

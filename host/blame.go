@@ -57,7 +57,7 @@ func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
 		s.run = time.Since(t.begun)
 	}
 	b.spans = append(b.spans, s)
-	e := &ItemError{Kind: l.kind, Message: l.message, ExitCode: l.exitCode, Signal: l.signal, Stderr: l.stderr, Dump: l.dump, Usage: l.usage}
+	e := &ItemError{Kind: l.kind, Message: l.message, Cause: l.cause, ExitCode: l.exitCode, Signal: l.signal, Stderr: l.stderr, Dump: l.dump, Usage: l.usage}
 	if !r.retry(b, at, e, l.outside && !b.tried[at].spared) {
 		if l.outside && !r.mayRepeat() {
 			e.Message += "; not begun again, because the plugin does not say that it is idempotent"

@@ -54,7 +54,9 @@ var _ runner.Runner = (*child)(nil)
 
 // newChild returns a child that go-plugin is going to start.
 func newChild(spawner *spawner, family relative, output *output) *child {
-	return &child{spawner: spawner, family: family, output: output, exited: make(chan struct{})}
+	c := &child{spawner: spawner, family: family, output: output, exited: make(chan struct{})}
+	output.valve.exited = c.exited
+	return c
 }
 
 // Start starts the process. Its stdin is empty: the host's is not shared.
@@ -101,7 +103,7 @@ func (c *child) Start(ctx context.Context) error {
 		c.reaped.Store(true)
 		killGroup(c.cmd.Process) // the number of a group is not given away while it has members
 	}()
-	c.output.done.Go(func() { c.output.read(bufio.NewReaderSize(stderr, lineWidth)) })
+	c.output.done.Go(func() { c.output.read(bufio.NewReaderSize(c.output.valve.reader(stderr), lineWidth)) })
 	if c.refused = c.launch.Confirm(ctx); c.refused != nil {
 		return c.refused // nobody is going to read a handshake
 	}
@@ -264,6 +266,19 @@ func (c *child) lastState() (words string, code int, signal string) {
 		return fmt.Sprintf("process ended by %s (%s)", name, text), -1, name
 	}
 	return fmt.Sprintf("process ended with exit code %d", c.state.ExitCode()), c.state.ExitCode(), ""
+}
+
+// endsItself reports whether the process ends in this moment, without being killed.
+func (c *child) endsItself() bool {
+	if !c.spawned.Load() || c.doomed.Load() {
+		return false
+	}
+	select {
+	case <-c.exited:
+		return true
+	case <-time.After(50 * time.Millisecond): // a connection is closed a little earlier than its process is gone
+		return false
+	}
 }
 
 // usage returns what the process had used when it ended, nil if that is not known.

@@ -93,6 +93,10 @@ type Config struct {
 	MaxItemBytes   int // one item as it travels. Default 64 MiB
 	MaxResultBytes int // one result as it travels. Default 64 MiB
 
+	// MaxOutputBytes is how much a worker process may write on stdout and stderr beyond 4 MiB a second; one that writes more is killed. Default
+	// 256 MiB. No more than 32 MiB a second are read.
+	MaxOutputBytes int
+
 	// Retries is how often an item is begun again after a crash, a timeout or running out of memory, if the manifest says
 	// Idempotent. Default 0.
 	Retries int
@@ -147,6 +151,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"BufferBytes", int64(c.BufferBytes)},
 		{"MaxItemBytes", int64(c.MaxItemBytes)},
 		{"MaxResultBytes", int64(c.MaxResultBytes)},
+		{"MaxOutputBytes", int64(c.MaxOutputBytes)},
 		{"Retries", int64(c.Retries)},
 		{"MaxItems", int64(c.MaxItems)},
 		{"MaxAge", int64(c.MaxAge)},
@@ -204,6 +209,7 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.BufferBytes, defaultBufferBytes)
 	fill(&c.MaxItemBytes, wire.DefaultMaxItemBytes)
 	fill(&c.MaxResultBytes, wire.DefaultMaxResultBytes)
+	fill(&c.MaxOutputBytes, 256<<20)
 	return c, nil
 }
 

@@ -3,7 +3,6 @@ package host_test
 import (
 	"bytes"
 	"errors"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -12,44 +11,10 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// confined runs a test at each level that there is. The test binary may be linked dynamically, so its libraries are opened to it.
-func confined(t *testing.T, test func(t *testing.T, p sandbox.Policy)) {
-	t.Helper()
-	for _, level := range []sandbox.Level{sandbox.Basic, sandbox.Strict} {
-		t.Run(level.String(), func(t *testing.T) {
-			p := sandbox.Policy{Level: level}
-			for _, folder := range []string{"/lib", "/lib64", "/usr/lib"} {
-				if _, err := os.Stat(folder); err == nil {
-					p.ReadOnly = append(p.ReadOnly, sandbox.Bind{Source: folder})
-				}
-			}
-			test(t, p)
-		})
-	}
-}
-
-// openConfined opens a pool in a sandbox, and skips the test where there is none.
-func openConfined(t *testing.T, cfg host.Config) *host.Pool {
-	t.Helper()
-	if cfg.Workers == 0 {
-		cfg.Workers = 2
-	}
-	cfg.Env = append(cfg.Env, raceEnv)
-	p, err := host.Open(t.Context(), cfg)
-	if errors.Is(err, sandbox.ErrNotSupported) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatalf("Open: got the error %v", err)
-	}
-	t.Cleanup(func() { p.Close() })
-	return p
-}
-
 // What host and worker share past gRPC must come through the walls: the arena, the buffers, the link.
 func TestConfinedWorkersShareMemoryWithTheirHost(t *testing.T) {
-	confined(t, func(t *testing.T, policy sandbox.Policy) {
-		p := openConfined(t, host.Config{Workload: echoBytes, Sandbox: policy})
+	atLevels(t, walled, func(t *testing.T, policy sandbox.Policy) {
+		p := open(t, host.Config{Workload: echoBytes, Sandbox: policy})
 		items := make([][]byte, 64)
 		for i := range items {
 			items[i] = bytes.Repeat([]byte{byte(i)}, 100_000)
@@ -66,7 +31,7 @@ func TestConfinedWorkersShareMemoryWithTheirHost(t *testing.T) {
 		if level, layers := p.Sandbox(); level != policy.Level || len(layers) == 0 {
 			t.Errorf("Sandbox: got %v of %v, want %v of some layers", level, layers, policy.Level)
 		}
-		busy := openConfined(t, host.Config{Workload: chaos, Sandbox: policy, Workers: 1})
+		busy := open(t, host.Config{Workload: chaos, Sandbox: policy, Workers: 1})
 		h := host.Start[order, string](t.Context(), busy, order{Do: "sleep", N: 60_000})
 		for tick := time.NewTicker(time.Millisecond); len(busy.Workers()[0].Running) == 0; <-tick.C { // by the black box alone
 			if h.PID() != 0 && time.Since(busy.Workers()[0].Started) > 20*time.Second {
@@ -74,7 +39,7 @@ func TestConfinedWorkersShareMemoryWithTheirHost(t *testing.T) {
 			}
 		}
 		h.Cancel()
-		adds := openConfined(t, host.Config{Workload: total, Sandbox: policy})
+		adds := open(t, host.Config{Workload: total, Sandbox: policy})
 		large := newBuffer[float64](t, adds, 1<<17)
 		for i := range large.Slice {
 			large.Slice[i] = 1
@@ -86,8 +51,8 @@ func TestConfinedWorkersShareMemoryWithTheirHost(t *testing.T) {
 }
 
 func TestACrashInASandboxCostsOneItem(t *testing.T) {
-	confined(t, func(t *testing.T, policy sandbox.Policy) {
-		p := openConfined(t, host.Config{Workload: chaos, Sandbox: policy, ItemTimeout: 2 * time.Second, Grace: 200 * time.Millisecond})
+	atLevels(t, walled, func(t *testing.T, policy sandbox.Policy) {
+		p := open(t, host.Config{Workload: chaos, Sandbox: policy, ItemTimeout: 2 * time.Second, Grace: 200 * time.Millisecond})
 		got, err := host.Map[order, string](t.Context(), p, orders(200, map[int]order{
 			20: {Do: "exit", N: 7, S: "last words"}, 60: {Do: "panic", S: "ouch"}, 100: {Do: "segfault"}, 140: {Do: "overflow"}, 180: {Do: "spin"},
 		}))
@@ -107,21 +72,15 @@ func TestACrashInASandboxCostsOneItem(t *testing.T) {
 }
 
 func TestAMemoryLimitCostsTheItemThatPassesIt(t *testing.T) {
-	for _, level := range []sandbox.Level{sandbox.Off, sandbox.Basic, sandbox.Strict} {
-		t.Run(level.String(), func(t *testing.T) {
-			policy := sandbox.Policy{}
-			if level > sandbox.Off {
-				confined(t, func(_ *testing.T, p sandbox.Policy) { policy = p })
-			}
-			policy.Level, policy.MemoryBytes = level, 256<<20
-			p := openConfined(t, host.Config{Workload: chaos, Sandbox: policy})
-			got, err := host.Map[order, string](t.Context(), p, orders(100, map[int]order{50: {Do: "hoard"}}))
-			errs := checkOthers(t, "Map", got, err)
-			if len(errs) != 1 || errs[50] == nil || errs[50].Kind != host.OutOfMemory {
-				t.Errorf("got %v, want item 50 out of memory", errs)
-			}
-		})
-	}
+	atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
+		policy.MemoryBytes = 256 << 20
+		p := open(t, host.Config{Workload: chaos, Sandbox: policy})
+		got, err := host.Map[order, string](t.Context(), p, orders(100, map[int]order{50: {Do: "hoard"}}))
+		errs := checkOthers(t, "Map", got, err)
+		if len(errs) != 1 || errs[50] == nil || errs[50].Kind != host.OutOfMemory {
+			t.Errorf("got %v, want item 50 out of memory", errs)
+		}
+	})
 }
 
 func TestOnlyProcessesAreConfined(t *testing.T) {

@@ -14,6 +14,23 @@ type ItemError = wire.ItemError
 // Usage is what a process had used when it ended.
 type Usage = wire.Usage
 
+// Cause says in a word why a process died.
+type Cause = wire.Cause
+
+// The causes, as they stand in [ItemError] and in records. Of limits the kernel tells only where a cgroup counts; elsewhere a process that ran into
+// one looks like any other.
+const (
+	CauseExit        = wire.CauseExit
+	CauseSignal      = wire.CauseSignal
+	CauseOutOfMemory = wire.CauseOutOfMemory
+	CausePIDs        = wire.CausePIDs
+	CauseSeccomp     = wire.CauseSeccomp
+	CauseFileSize    = wire.CauseFileSize
+	CauseTimeout     = wire.CauseTimeout
+	CauseFlood       = wire.CauseFlood
+	CauseProtocol    = wire.CauseProtocol
+)
+
 // Kind says what happened to an item that has no result.
 type Kind = wire.Kind
 

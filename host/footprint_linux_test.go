@@ -18,9 +18,6 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// markEnv is in the environment of all processes of a test, and of what they start: by it they are found, wherever they have gone.
-const markEnv = "PARHOST_TEST_MARK"
-
 // footprint is what this process holds of the system.
 type footprint struct {
 	files    map[string]string // descriptors, and what each is
@@ -72,6 +69,15 @@ func checkLeft(t *testing.T, before footprint, mark string) {
 			}
 			return
 		}
+	}
+}
+
+// checkGone fails the test if a process that bears the mark is left.
+func checkGone(t *testing.T, mark string) {
+	t.Helper()
+	for pid, line := range marked(t, mark) {
+		t.Errorf("process %d of this test is left: %s", pid, line)
+		_ = unix.Kill(pid, unix.SIGKILL)
 	}
 }
 

@@ -20,3 +20,6 @@ func waitGone(t *testing.T, what string, pid int, limit time.Duration) {
 		}
 	}
 }
+
+// checkGone has no way here to find processes by their environment.
+func checkGone(*testing.T, string) {}

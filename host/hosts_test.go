@@ -90,7 +90,7 @@ var shortDirs atomic.Int64
 func shortDir(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("ph%d-%d", os.Getpid(), shortDirs.Add(1)))
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.Mkdir(dir, 0o711); err != nil { // workers of another user find their own there
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

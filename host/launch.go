@@ -203,7 +203,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, ending: make(chan struct{}), dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
-	p.child = newChild(l.spawner, l.kin.expect(), &output{logger: p.logger})
+	p.child = newChild(l.spawner, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}})
 	if !l.cfg.Inline {
 		if p.shelf = openShelf(max(keepLeast, keepBytes/workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file
@@ -346,10 +346,7 @@ func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 
 // handshakeError says in people's words what go-plugin found wrong with the first line on stdout.
 func (l *launcher) handshakeError(start context.Context, c *child, cause error) error {
-	select {
-	case <-c.exited:
-	case <-time.After(50 * time.Millisecond): // a program that is no plugin is on its way out
-	}
+	c.endsItself() // a program that is no plugin is on its way out
 	var line string
 	select {
 	case line = <-c.first:

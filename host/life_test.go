@@ -39,6 +39,7 @@ func TestOpenNamesTheFieldThatCannotBeUsed(t *testing.T) {
 		"a negative grace":         {host.Config{Workload: half, Grace: -1}, "Grace"},
 		"a negative item size":     {host.Config{Workload: half, MaxItemBytes: -1}, "MaxItemBytes"},
 		"a negative result size":   {host.Config{Workload: half, MaxResultBytes: -1}, "MaxResultBytes"},
+		"a negative output size":   {host.Config{Workload: half, MaxOutputBytes: -1}, "MaxOutputBytes"},
 		"negative retries":         {host.Config{Workload: half, Retries: -1}, "Retries"},
 		"negative memory retries":  {host.Config{Workload: half, MemoryRetries: -2}, "MemoryRetries"},
 		"negative items":           {host.Config{Workload: half, MaxItems: -1}, "MaxItems"},

@@ -4,15 +4,18 @@ package host_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/sdk"
 )
 
@@ -23,7 +26,19 @@ const (
 	hostEnv = "PARHOST_TEST_HOST" // a host of its own: a name in hosts
 	// a process that somebody leaves behind, see daemon
 	daemonEnv = "PARHOST_TEST_DAEMON"
+	// where a worker finds this program that cannot see which one it is itself
+	selfEnv = "PARHOST_TEST_SELF"
+	// in the environment of all processes of a test, and of what they start: by it they are found, wherever they have gone
+	markEnv = "PARHOST_TEST_MARK"
 )
+
+var marks atomic.Int64
+
+// newMark returns a mark for the processes of a test, and the variable that gives it to them.
+func newMark() (mark, env string) {
+	mark = fmt.Sprintf("%d-%d", os.Getpid(), marks.Add(1))
+	return mark, markEnv + "=" + mark
+}
 
 // raceEnv keeps a worker that is built with the race detector from waiting for a second before it exits.
 const raceEnv = "GORACE=atexit_sleep_ms=0"
@@ -74,7 +89,7 @@ func pools(t *testing.T, cfg host.Config, test func(t *testing.T, p *host.Pool))
 	})
 }
 
-// open opens a pool for the length of the test.
+// open opens a pool for the length of the test. It skips a test whose sandbox this machine cannot give.
 func open(t testing.TB, cfg host.Config) *host.Pool {
 	t.Helper()
 	if cfg.Workers == 0 {
@@ -82,6 +97,9 @@ func open(t testing.TB, cfg host.Config) *host.Pool {
 	}
 	cfg.Env = append(cfg.Env, raceEnv)
 	p, err := host.Open(t.Context(), cfg)
+	if errors.Is(err, sandbox.ErrNotSupported) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatalf("Open: got the error %v", err)
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ var foreignSignals = []string{"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT
 // fate is why a worker is to die.
 type fate struct {
 	kind    Kind
+	cause   Cause
 	message string
 	call    *call // whose item is the cause; nil when nobody knows
 	guilty  int   // its place in the batch
@@ -36,7 +38,7 @@ func (p *process) tooLate(c *call, item int) {
 		return
 	}
 	f := &fate{
-		kind: wire.Timeout, call: c, guilty: c.base + item,
+		kind: wire.Timeout, cause: CauseTimeout, call: c, guilty: c.base + item,
 		message: fmt.Sprintf("still running %v after its limit of %v", p.cfg.Grace, c.b.orders().timeout),
 	}
 	p.killShown(f)
@@ -45,7 +47,7 @@ func (p *process) tooLate(c *call, item int) {
 // hung kills a worker that runs several items and has not said of one that its time is over. Its watch on items hangs with them, so that any
 // of them may have stopped the whole process: none is guilty yet, and each runs again alone.
 func (p *process) hung() {
-	p.killShown(&fate{kind: wire.Timeout, message: "the process hung, with several items running", guilty: -1})
+	p.killShown(&fate{kind: wire.Timeout, cause: CauseTimeout, message: "the process hung, with several items running", guilty: -1})
 }
 
 // dumpTime is how long a process has to show its stacks. One that does takes some milliseconds, on a machine that has time for it.
@@ -87,9 +89,9 @@ func (p *process) obituary(cause error) {
 	var lie *lieError
 	switch {
 	case errors.As(cause, &lie):
-		p.decide(&fate{kind: wire.Crashed, message: lie.Error(), guilty: -1})
+		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: lie.Error(), guilty: -1})
 	case status.Code(cause) == codes.ResourceExhausted:
-		p.decide(&fate{kind: wire.Oversize, message: status.Convert(cause).Message(), guilty: -1})
+		p.decide(&fate{kind: wire.Oversize, cause: CauseProtocol, message: status.Convert(cause).Message(), guilty: -1})
 	}
 	orderly := errors.Is(cause, io.EOF) // the end that it was asked for, or SIGTERM: it has settled all that it began
 	p.mu.Lock()
@@ -102,25 +104,30 @@ func (p *process) obituary(cause error) {
 		}
 	}
 	if orderly && len(p.order) > 0 || !isClosed(p.child.exited) { // who does not end by itself is killed here, and by nobody else
-		p.decide(&fate{kind: wire.Crashed, message: "worker closed its stream: " + cause.Error(), guilty: -1})
+		var why Cause // its end's own, if it has come to one
+		if !isClosed(p.child.exited) {
+			why = CauseProtocol
+		}
+		p.decide(&fate{kind: wire.Crashed, cause: why, message: "worker closed its stream: " + cause.Error(), guilty: -1})
 	}
 	p.bury()
 
 	words, code, signal := p.child.lastState()
 	l := loss{kind: wire.Crashed, message: words, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1, suspect: -1}
+	l.cause = Cause(p.child.death.Cause)
 	l.dump, l.usage = p.child.output.lastWords(), p.child.usage()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := p.fate
 	switch {
 	case f != nil:
-		l.kind, l.message = f.kind, f.message
+		l.kind, l.message, l.cause = f.kind, f.message, cmp.Or(f.cause, l.cause)
 	case outOfMemory(l.stderr):
-		l.kind = wire.OutOfMemory
+		l.kind, l.cause = wire.OutOfMemory, CauseOutOfMemory
 	case p.child.death.Cause == sandbox.CauseOutOfMemory:
 		l.kind, l.message = wire.OutOfMemory, fmt.Sprintf("process was killed by the kernel: out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", p.cfg.Sandbox.MemoryBytes)
 	case signal == "SIGKILL" && p.ooms.claim(p.oomsBefore):
-		l.kind, l.message = wire.OutOfMemory, "process was killed by the kernel: out of memory"
+		l.kind, l.cause, l.message = wire.OutOfMemory, CauseOutOfMemory, "process was killed by the kernel: out of memory"
 	case slices.Contains(foreignSignals, signal):
 		l.outside = true
 		l.message += ", perhaps sent by somebody else"
@@ -155,7 +162,7 @@ func (p *process) limitsMet() string {
 	switch p.child.death.Cause {
 	case sandbox.CausePIDs:
 		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", policy.PIDs)
-	case sandbox.CauseSyscall:
+	case sandbox.CauseSeccomp:
 		return "; its sandbox forbids the system call that it made"
 	case sandbox.CauseFileSize:
 		return fmt.Sprintf("; a file grew too large: the limit is %d bytes (Config.Sandbox.FileBytes)", policy.FileBytes)

@@ -21,12 +21,12 @@ var daemons = []string{"with its environment", "bare"}
 // daemon starts a process in a session of its own whose parent ends at once, as daemons do, and returns its number
 // and this one's. If how says "bare", it gets nothing of this process's environment.
 func daemon(how string) (string, error) {
-	exe, err := os.Executable()
+	exe, err := self()
 	if err != nil {
 		return "", err
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = []string{daemonEnv + "=fork", raceEnv}
+	cmd.Env = []string{daemonEnv + "=fork", raceEnv, selfEnv + "=" + exe}
 	if how != "bare" {
 		cmd.Env = append(os.Environ(), cmd.Env...)
 	}
@@ -35,11 +35,19 @@ func daemon(how string) (string, error) {
 	return fmt.Sprintf("%s %d", pid, os.Getpid()), err
 }
 
+// self is the program that a worker may start: this one.
+func self() (string, error) {
+	if path := os.Getenv(selfEnv); path != "" {
+		return path, nil
+	}
+	return os.Executable()
+}
+
 // beDaemon is a part in the life of a daemon: the parent of one, or itself.
 func beDaemon(part string) {
 	switch part {
 	case "fork":
-		exe, err := os.Executable()
+		exe, err := self()
 		if err != nil {
 			panic(err)
 		}

@@ -24,6 +24,7 @@ const (
 // output reads what a process writes on stdout and stderr: it keeps the last lines and passes all on to the logger.
 type output struct {
 	logger hclog.Logger
+	valve  valve
 	done   sync.WaitGroup // readers
 
 	mu       sync.Mutex
@@ -155,7 +156,7 @@ const handshakeWidth = 8 << 10
 func (o *output) handshakeReader(r io.Reader, first chan<- string) io.ReadCloser {
 	pr, pw := io.Pipe()
 	o.done.Go(func() {
-		b := bufio.NewReaderSize(r, lineWidth)
+		b := bufio.NewReaderSize(o.valve.reader(r), lineWidth)
 		line, err := readLine(b, handshakeWidth)
 		first <- line
 		_, _ = io.WriteString(pw, line+"\n")

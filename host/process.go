@@ -135,13 +135,21 @@ func (p *process) open(ctx context.Context) error {
 
 // stillborn ends a worker whose start failed, and says why.
 func (p *process) stillborn(ctx context.Context, stage string, err error) error {
+	s, isStatus := status.FromError(err)
+	isStatus = isStatus && s.Code() != codes.OK
+	itself := isStatus && s.Code() == codes.Unavailable && p.child.endsItself()
 	p.bury()
 	p.shelf.close()
-	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
-		err = errors.New(s.Message())
-		if words, _, _ := p.child.lastState(); s.Code() == codes.Unavailable && p.child.spawned.Load() {
-			err = errors.New(words)
-		}
+	p.mu.Lock()
+	f := p.fate
+	p.mu.Unlock()
+	switch words, _, _ := p.child.lastState(); {
+	case f != nil:
+		err = errors.New(f.message)
+	case itself:
+		err = errors.New(words)
+	case isStatus:
+		err = errors.New(wire.Bound(s.Message(), wire.MaxMessageText))
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -267,7 +275,7 @@ const sendLimit = 30 * time.Second
 // function ends the watch.
 func (p *process) watchSend(ctx context.Context, c *call) (stop func()) {
 	stuck := func() {
-		p.kill(&fate{kind: wire.Crashed, message: "worker does not read what it is sent", call: c, guilty: -1})
+		p.kill(&fate{kind: wire.Crashed, cause: CauseProtocol, message: "worker does not read what it is sent", call: c, guilty: -1})
 	}
 	limit := sendLimit
 	if silence := p.silenceLimit(c); silence > 0 {
@@ -348,7 +356,7 @@ func (p *process) listen(c *call) {
 		return
 	}
 	if begun && silent > p.silenceLimit(c) {
-		f := &fate{kind: wire.Timeout, message: fmt.Sprintf("worker has been silent for %v", silent.Round(time.Millisecond)), guilty: -1}
+		f := &fate{kind: wire.Timeout, cause: CauseTimeout, message: fmt.Sprintf("worker has been silent for %v", silent.Round(time.Millisecond)), guilty: -1}
 		if !followed { // else c may be over, and its results lost on their way, and it is the next one that hangs
 			f.call = c
 		}

@@ -75,6 +75,7 @@ type ending struct {
 type loss struct {
 	kind     Kind // Crashed, Timeout, OutOfMemory, Oversize: what a guilty item is blamed for
 	message  string
+	cause    Cause
 	exitCode int
 	signal   string
 	stderr   []string

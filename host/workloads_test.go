@@ -209,6 +209,12 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	case "flood":
 		n, err := io.WriteString(os.Stderr, strings.Repeat("x", o.N))
 		return strconv.Itoa(n), err
+	case "pour": // without end
+		return "", pour(os.Stderr, strings.Repeat("x", 100)+"\n")
+	case "pour out": // past os.Stdout, as a C library would
+		return "", pour(os.NewFile(1, "stdout"), strings.Repeat("x", 100)+"\n")
+	case "babble":
+		return "", pour(os.Stderr, "y\n")
 	case "huge":
 		return strings.Repeat("x", o.N), nil
 	case "pid":
@@ -231,8 +237,13 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		}
 		return "", nil
 	case "child": // leaves a process behind that holds stderr
-		cmd := exec.Command("sleep", "600")
-		cmd.Stderr = os.Stderr
+		exe, err := self()
+		if err != nil {
+			return "", err
+		}
+		cmd := exec.Command(exe)
+		cmd.Env = append(os.Environ(), daemonEnv+"=sleep")
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		if o.S == "session" {
 			cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 		}
@@ -243,9 +254,24 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	case "daemon": // leaves a process behind that is in no group and no session of the worker's, and nobody's child
 		return daemon(o.S)
 	default:
+		if do, ok := linuxOrders[o.Do]; ok {
+			return do(o)
+		}
 		return "", fmt.Errorf("unheard of: %q", o.Do)
 	}
 	return "", nil
+}
+
+// linuxOrders are those that only Linux knows.
+var linuxOrders = map[string]func(o order) (string, error){}
+
+// pour writes lines until that is no longer possible.
+func pour(to io.Writer, line string) error {
+	for lines := strings.Repeat(line, 1<<15/len(line)); ; {
+		if _, err := io.WriteString(to, lines); err != nil {
+			return err
+		}
+	}
 }
 
 func touch(path string) {

@@ -2,12 +2,18 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 // libraries opens what a test binary needs that is linked dynamically.
@@ -54,4 +60,85 @@ func TestASandboxThatCannotBeGivenIsExitCode4(t *testing.T) {
 func runFor(cmd *exec.Cmd) int {
 	_ = cmd.Run() // the code says it all
 	return cmd.ProcessState.ExitCode()
+}
+
+// record is what a line of --output jsonl says of a run.
+type record struct {
+	Index   int
+	Value   any
+	Sandbox *string
+	Layers  []string
+	Error   *struct {
+		Kind     host.Kind
+		Cause    host.Cause
+		ExitCode int `json:"exit_code"`
+	}
+}
+
+// Each record names the level, that of a failure the layers and the cause; its dossier does too, and so its item runs again behind the same walls.
+func TestRecordsSayWhatStandsAroundTheirWorkers(t *testing.T) {
+	plugin := buildFaulty(t)
+	if err := os.Chmod(filepath.Dir(plugin), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, level := range []string{"off", "basic", "strict"} {
+		t.Run(level, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "dossiers")
+			args := []string{"-p", plugin, "-o", "jsonl", "--procs", "2", "--item-timeout", "200ms", "--log-level", "off", "--dossier", dir}
+			if level != "off" {
+				args = append(append(args, "--sandbox", level), libraries()...)
+			}
+			code, stdout, stderr := call(t, nil, append(args, "--", `"ok"`, `"fail"`, `"exit"`, `"spin"`, `"peek"`)...)
+			if code == exitNoSandbox {
+				t.Skipf("%v: %s", sandbox.ErrNotSupported, stderr)
+			}
+			causes := map[int]host.Cause{2: host.CauseExit, 3: host.CauseTimeout}
+			if level != "off" {
+				causes[4] = host.CauseExit
+			}
+			n := 0
+			for line := range strings.Lines(stdout) {
+				var r record
+				if err := json.Unmarshal([]byte(line), &r); err != nil {
+					t.Fatalf("%q: %v", line, err)
+				}
+				switch {
+				case level == "off" && (r.Sandbox != nil || r.Layers != nil):
+					t.Errorf("got %s, want nothing said of walls", line)
+				case level != "off" && (r.Sandbox == nil || *r.Sandbox != level):
+					t.Errorf("got %s, want the level %s", line, level)
+				case level != "off" && (r.Error != nil) != slices.Contains(r.Layers, "seccomp"):
+					t.Errorf("got %s, want the layers if it failed", line)
+				case r.Error == nil && causes[r.Index] != "", r.Error != nil && r.Error.Cause != causes[r.Index]:
+					t.Errorf("got %s, want the cause %q", line, causes[r.Index])
+				}
+				n++
+			}
+			if n != 5 {
+				t.Errorf("got %d records, want 5; stderr: %s", n, stderr)
+			}
+			if level != "off" {
+				checkConfinedDossier(t, dir, level)
+			}
+		})
+	}
+}
+
+func checkConfinedDossier(t *testing.T, dir, level string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "item-000004-*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("got the files %q, %v, want one", files, err)
+	}
+	d, err := joblog.ReadDossier(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Sandbox == nil || d.Sandbox.Level.String() != level || !slices.Contains(d.Layers, "seccomp") || d.Cause != host.CauseExit {
+		t.Errorf("got the dossier %+v, want the policy, the layers and the cause", d)
+	}
+	code, _, stderr := call(t, nil, "replay", files[0])
+	if code != exitFailed || !strings.Contains(stderr, "failed as before") {
+		t.Errorf("replay: got exit code %d and %q, want it to fail as before", code, stderr)
+	}
 }

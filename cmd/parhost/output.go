@@ -14,6 +14,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 // result is what became of one item, its value one JSON text.
@@ -140,7 +141,27 @@ func appendUnquoted(dst []byte, value json.RawMessage) []byte {
 func (v *valueOutput) end() error { return v.w.close() }
 
 // recordOutput prints one JSON object for each item.
-type recordOutput struct{ w *writer }
+type recordOutput struct {
+	w      *writer
+	level  string // as each record shows it, empty for plain processes
+	layers string // as records of failures show them, likewise
+}
+
+// confine lets records say what stands around the workers.
+func (o *recordOutput) confine(f *sandboxFacts) error {
+	if f == nil {
+		return nil
+	}
+	layers, err := json.Marshal(f.Layers)
+	if err != nil {
+		return err
+	}
+	o.layers = `,"layers":` + string(layers)
+	if f.Level > sandbox.Off {
+		o.level = `,"sandbox":"` + f.Level.String() + `"`
+	}
+	return nil
+}
 
 func (o *recordOutput) add(r *result) error {
 	return o.w.write(func(dst []byte) []byte {
@@ -163,6 +184,10 @@ func (o *recordOutput) add(r *result) error {
 		dst = appendMillis(dst, r.Wait)
 		dst = append(dst, `,"run_ms":`...)
 		dst = appendMillis(dst, r.Run)
+		dst = append(dst, o.level...)
+		if r.Err != nil {
+			dst = append(dst, o.layers...)
+		}
 		return append(dst, '}', '\n')
 	})
 }
@@ -172,13 +197,14 @@ func (o *recordOutput) end() error { return o.w.close() }
 // appendError appends an item's error as records show it.
 func appendError(dst []byte, e *host.ItemError) []byte {
 	text, err := json.Marshal(struct {
-		Kind     host.Kind `json:"kind"`
-		Message  string    `json:"message"`
-		ExitCode *int      `json:"exit_code,omitempty"`
-		Signal   string    `json:"signal,omitempty"`
-		Stderr   []string  `json:"stderr,omitempty"`
-		Stack    string    `json:"stack,omitempty"`
-	}{e.Kind, e.Message, exitCodeOf(e), e.Signal, e.Stderr, e.Stack})
+		Kind     host.Kind  `json:"kind"`
+		Message  string     `json:"message"`
+		Cause    host.Cause `json:"cause,omitempty"`
+		ExitCode *int       `json:"exit_code,omitempty"`
+		Signal   string     `json:"signal,omitempty"`
+		Stderr   []string   `json:"stderr,omitempty"`
+		Stack    string     `json:"stack,omitempty"`
+	}{e.Kind, e.Message, e.Cause, exitCodeOf(e), e.Signal, e.Stderr, e.Stack})
 	if err != nil { // no field of these can fail
 		panic(err)
 	}

@@ -125,6 +125,9 @@ func (o *replayOptions) config(ctx context.Context, d *joblog.Dossier) (host.Con
 	switch cfg.Mode {
 	case host.Process:
 		cfg.ItemTimeout = time.Duration(d.Limits.ItemTimeoutSeconds * float64(time.Second))
+		if d.Sandbox != nil { // who was not trusted then is not now
+			cfg.Sandbox = *d.Sandbox
+		}
 	case host.Goroutine:
 		if cfg.Workload == nil {
 			return cfg, usageError("leave --mode out, or debug the plugin's own process", "--mode goroutine runs a workload inside parhost itself, and %s is an executable", cfg.Plugin)

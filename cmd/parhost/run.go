@@ -146,6 +146,9 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	defer leave(nil)
 	interrupted := r.watch(ctx, leave, pool, signals)
 	r.sum.Sandbox, r.sum.SHA256 = sandboxOf(pool), pool.Checksum()
+	if err := r.confine(pool); err != nil {
+		return err
+	}
 	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
 
 	err = r.take(ctx, pool)
@@ -177,6 +180,18 @@ func (r *itemRun) open(examples []json.RawMessage, known bool) (err error) {
 	}
 	r.progress, err = newProgress(r.streams, r.options, total)
 	return err
+}
+
+// confine lets records and dossiers say what stands around the workers.
+func (r *itemRun) confine(pool *host.Pool) error {
+	if r.dossiers != nil {
+		_, layers := pool.Sandbox()
+		r.dossiers.files.Confined(layers)
+	}
+	if records, ok := r.out.(*recordOutput); ok {
+		return records.confine(r.sum.Sandbox)
+	}
+	return nil
 }
 
 // watch lets the first signal end the run softly, the second at once. The returned function reports whether there was one; it
@@ -220,6 +235,12 @@ func (r *itemRun) fault(result *result) {
 		r.sum.Kinds = map[host.Kind]int{}
 	}
 	r.sum.Kinds[result.Err.Kind]++
+	if cause := result.Err.Cause; cause != "" {
+		if r.sum.Causes == nil {
+			r.sum.Causes = map[host.Cause]int{}
+		}
+		r.sum.Causes[cause]++
+	}
 	if result.Err.Kind != host.BadItem {
 		return
 	}

@@ -54,16 +54,17 @@ func (t *tally) Observe(event host.Event) {
 
 // summary is a whole run in numbers.
 type summary struct {
-	Plugin  string            `json:"plugin"`
-	SHA256  string            `json:"sha256,omitempty"` // of what ran, where it was checked or read for a sandbox
-	Mode    host.Mode         `json:"mode"`
-	Sandbox *sandboxFacts     `json:"sandbox,omitempty"` // of processes that are confined or limited
-	Workers int               `json:"workers"`
-	Items   int               `json:"items"`
-	OK      int               `json:"ok"`
-	Failed  int               `json:"failed"`
-	Resumed int               `json:"resumed,omitempty"` // of Items, from --joblog
-	Kinds   map[host.Kind]int `json:"failed_by_kind,omitempty"`
+	Plugin  string             `json:"plugin"`
+	SHA256  string             `json:"sha256,omitempty"` // of what ran, where it was checked or read for a sandbox
+	Mode    host.Mode          `json:"mode"`
+	Sandbox *sandboxFacts      `json:"sandbox,omitempty"` // of processes that are confined or limited
+	Workers int                `json:"workers"`
+	Items   int                `json:"items"`
+	OK      int                `json:"ok"`
+	Failed  int                `json:"failed"`
+	Resumed int                `json:"resumed,omitempty"` // of Items, from --joblog
+	Kinds   map[host.Kind]int  `json:"failed_by_kind,omitempty"`
+	Causes  map[host.Cause]int `json:"failed_by_cause,omitempty"` // of the deaths that items are blamed for
 
 	WallSeconds      float64 `json:"wall_s"`
 	StartSeconds     float64 `json:"start_s"`

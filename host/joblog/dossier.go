@@ -7,24 +7,27 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 // Dossier is all that is known of an item that failed.
 type Dossier struct {
 	Item []byte `json:"-"` // its text, exactly as it was given; "item", "item_text" or "item_base64" in the file
 
-	Kind     host.Kind `json:"kind"`
-	Message  string    `json:"message"`
-	Offset   int       `json:"offset,omitempty"`
-	Size     int64     `json:"size,omitempty"`
-	ExitCode *int      `json:"exit_code,omitempty"` // of the process that died; nil if none did, or a signal ended it
-	Signal   string    `json:"signal,omitempty"`
-	Rusage   *Rusage   `json:"rusage,omitempty"` // of the process that died
+	Kind     host.Kind  `json:"kind"`
+	Message  string     `json:"message"`
+	Offset   int        `json:"offset,omitempty"`
+	Size     int64      `json:"size,omitempty"`
+	ExitCode *int       `json:"exit_code,omitempty"` // of the process that died; nil if none did, or a signal ended it
+	Signal   string     `json:"signal,omitempty"`
+	Cause    host.Cause `json:"cause,omitempty"`  // why the process died, if one did
+	Rusage   *Rusage    `json:"rusage,omitempty"` // of the process that died
 
 	Index    int     `json:"index"`
 	Attempts int     `json:"attempts"`
@@ -33,11 +36,13 @@ type Dossier struct {
 	WaitMS   float64 `json:"wait_ms"`
 	RunMS    float64 `json:"run_ms"`
 
-	Origin  Origin    `json:"origin"`
-	Mode    host.Mode `json:"mode"`
-	Limits  Limits    `json:"limits"`
-	Program string    `json:"program,omitempty"`
-	Written time.Time `json:"written"`
+	Origin  Origin          `json:"origin"`
+	Mode    host.Mode       `json:"mode"`
+	Limits  Limits          `json:"limits"`
+	Sandbox *sandbox.Policy `json:"sandbox,omitempty"` // nil for plain processes
+	Layers  []string        `json:"layers,omitempty"`  // what stood around them, in words
+	Program string          `json:"program,omitempty"`
+	Written time.Time       `json:"written"`
 
 	Stack      []string `json:"stack,omitempty"`      // of a panic
 	Stderr     []string `json:"stderr,omitempty"`     // the last lines of the process that died
@@ -94,11 +99,19 @@ func OpenDossiers(dir, program string, origin Origin, cfg host.Config) (*Dossier
 	if mode == "" {
 		mode = host.Process
 	}
+	var policy *sandbox.Policy
+	if !reflect.ValueOf(cfg.Sandbox).IsZero() {
+		policy = &cfg.Sandbox
+	}
 	return &Dossiers{dir, Dossier{
-		Origin: origin, Mode: mode, Program: program,
+		Sandbox: policy,
+		Origin:  origin, Mode: mode, Program: program,
 		Limits: Limits{cfg.ItemTimeout.Seconds(), cfg.Retries, cfg.Threads, cfg.MaxItemBytes, cfg.MaxResultBytes},
 	}}, nil
 }
+
+// Confined lets dossiers say what stands around the workers, in the words of [host.Pool.Sandbox].
+func (d *Dossiers) Confined(layers []string) { d.template.Layers = layers }
 
 // Path returns the file of the dossier of an item.
 func (d *Dossiers) Path(index int, item []byte) string {
@@ -113,6 +126,7 @@ func (d *Dossiers) Write(item []byte, r *host.Result[json.RawMessage]) error {
 	dossier.Item, dossier.Index, dossier.Attempts, dossier.Worker, dossier.PID = item, r.Index, r.Attempts, r.Worker, r.PID
 	dossier.WaitMS, dossier.RunMS = milliseconds(r.Wait), milliseconds(r.Run)
 	dossier.Kind, dossier.Message, dossier.Offset, dossier.Size, dossier.Signal = e.Kind, e.Message, e.Offset, e.Size, e.Signal
+	dossier.Cause = e.Cause
 	if died := e.Kind == host.Crashed || e.Kind == host.OutOfMemory || e.Kind == host.Timeout; died && e.Signal == "" {
 		dossier.ExitCode = &e.ExitCode
 	}

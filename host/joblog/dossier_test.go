@@ -14,14 +14,18 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 func openDossiers(t *testing.T, dir string) *joblog.Dossiers {
 	t.Helper()
-	d, err := joblog.OpenDossiers(dir, "test", origin, host.Config{ItemTimeout: 1500 * time.Millisecond, Retries: 2})
+	d, err := joblog.OpenDossiers(dir, "test", origin, host.Config{
+		ItemTimeout: 1500 * time.Millisecond, Retries: 2, Sandbox: sandbox.Policy{Level: sandbox.Strict, PIDs: 40},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.Confined([]string{"seccomp"})
 	return d
 }
 
@@ -31,7 +35,7 @@ func TestADossierSaysAllThatIsKnown(t *testing.T) {
 	r := host.Result[json.RawMessage]{Index: 17, Worker: 3, PID: 4711, Attempts: 3, Wait: 1500 * time.Microsecond, Run: time.Second}
 	r.Err = &host.ItemError{
 		Index: 17, Kind: host.Timeout, Message: "still running", Stack: "a\n\tb\n", Offset: 5, Size: 6, ExitCode: 2,
-		Stderr: []string{"last", "words"}, Dump: "SIGQUIT\n\ngoroutine 1\n", Attempts: 3,
+		Cause: host.CauseTimeout, Stderr: []string{"last", "words"}, Dump: "SIGQUIT\n\ngoroutine 1\n", Attempts: 3,
 		Usage: &host.Usage{User: 2 * time.Second, System: time.Millisecond, MaxRSS: 1 << 20},
 	}
 	item := []byte(`{"number": 5,"a":"<&>"}`)
@@ -44,10 +48,11 @@ func TestADossierSaysAllThatIsKnown(t *testing.T) {
 	}
 	two := 2
 	want := &joblog.Dossier{
-		Item: item, Kind: host.Timeout, Message: "still running", Offset: 5, Size: 6, ExitCode: &two,
+		Item: item, Kind: host.Timeout, Message: "still running", Offset: 5, Size: 6, ExitCode: &two, Cause: host.CauseTimeout,
 		Rusage: &joblog.Rusage{UserSeconds: 2, SystemSeconds: 0.001, MaxRSSBytes: 1 << 20},
 		Index:  17, Attempts: 3, Worker: 3, PID: 4711, WaitMS: 1.5, RunMS: 1000,
 		Origin: origin, Mode: host.Process, Limits: joblog.Limits{ItemTimeoutSeconds: 1.5, Retries: 2}, Program: "test",
+		Sandbox: &sandbox.Policy{Level: sandbox.Strict, PIDs: 40}, Layers: []string{"seccomp"},
 		Stack: []string{"a", "\tb"}, Stderr: []string{"last", "words"}, Goroutines: []string{"SIGQUIT", "", "goroutine 1"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(joblog.Dossier{}, "Written")); diff != "" || got.Written.IsZero() {

@@ -57,14 +57,15 @@ type head struct {
 
 // failure is an item's error in a record.
 type failure struct {
-	Kind     host.Kind `json:"kind"`
-	Message  string    `json:"message"`
-	Stack    string    `json:"stack,omitempty"`
-	Offset   int       `json:"offset,omitempty"`
-	Size     int64     `json:"size,omitempty"`
-	ExitCode int       `json:"exit_code,omitempty"`
-	Signal   string    `json:"signal,omitempty"`
-	Stderr   []string  `json:"stderr,omitempty"`
+	Kind     host.Kind  `json:"kind"`
+	Message  string     `json:"message"`
+	Stack    string     `json:"stack,omitempty"`
+	Offset   int        `json:"offset,omitempty"`
+	Size     int64      `json:"size,omitempty"`
+	ExitCode int        `json:"exit_code,omitempty"`
+	Signal   string     `json:"signal,omitempty"`
+	Stderr   []string   `json:"stderr,omitempty"`
+	Cause    host.Cause `json:"cause,omitempty"`
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -139,7 +140,7 @@ func appendRecord(dst []byte, h *head, r *result) []byte {
 }
 
 func appendFailure(dst []byte, e *host.ItemError) []byte {
-	text, err := json.Marshal(failure{e.Kind, e.Message, e.Stack, e.Offset, e.Size, e.ExitCode, e.Signal, e.Stderr})
+	text, err := json.Marshal(failure{e.Kind, e.Message, e.Stack, e.Offset, e.Size, e.ExitCode, e.Signal, e.Stderr, e.Cause})
 	if err != nil { // no field of these can fail
 		panic(err)
 	}
@@ -258,6 +259,6 @@ func micros(n int64) time.Duration {
 func (f *failure) of(r *result) *host.ItemError {
 	return &host.ItemError{
 		Index: r.Index, Kind: f.Kind, Message: f.Message, Stack: f.Stack, Offset: f.Offset, Size: f.Size,
-		ExitCode: f.ExitCode, Signal: f.Signal, Stderr: f.Stderr, Attempts: r.Attempts,
+		ExitCode: f.ExitCode, Signal: f.Signal, Stderr: f.Stderr, Cause: f.Cause, Attempts: r.Attempts,
 	}
 }

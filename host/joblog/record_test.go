@@ -37,6 +37,7 @@ func TestRecordsAreExact(t *testing.T) {
 		"not JSON":            {Value: json.RawMessage("\xff\x00\n\"")},
 		"large":               {Value: json.RawMessage(`"` + string(bytes.Repeat([]byte("x"), 1<<16)) + `"`)},
 		"error": {Index: 9, Attempts: 3, Err: &host.ItemError{
+			Cause: host.CauseExit,
 			Index: 9, Kind: host.Crashed, Message: "exit status 3\n\"x\" <&>", Stack: "goroutine 1\n\tmain.go:1", Offset: 5, Size: 1 << 40,
 			ExitCode: -1, Signal: "SIGSEGV", Stderr: []string{"a", "", "\u2028"}, Attempts: 3,
 		}},

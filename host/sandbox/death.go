@@ -14,7 +14,7 @@ const (
 	CauseSignal      Cause = "signal"        // by a signal that nothing below explains
 	CauseOutOfMemory Cause = "out_of_memory" // by the kernel, at its limit of memory
 	CausePIDs        Cause = "pids"          // unsuccessfully, after a process or thread was refused to it
-	CauseSyscall     Cause = "syscall"       // by SIGSYS
+	CauseSeccomp     Cause = "seccomp"       // by SIGSYS
 	CauseFileSize    Cause = "file_size"     // by SIGXFSZ
 )
 

@@ -20,7 +20,6 @@ func OpenWithout(policy Policy, plugin string, without ...string) (*Box, error) 
 
 // What tests look at.
 var (
-	LandlockABI   = landlockABI
 	BoxPrefix     = boxPrefix
 	CgroupFolders = func() ([]string, error) { return folders("") }
 	Rehearsed     = rehearsed

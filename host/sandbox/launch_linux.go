@@ -477,7 +477,7 @@ func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
 	case status.Signal() == unix.SIGKILL && !hostKilled && used.OutOfMemory > 0:
 		d.Cause = CauseOutOfMemory
 	case status.Signal() == unix.SIGSYS:
-		d.Cause = CauseSyscall
+		d.Cause = CauseSeccomp
 	case status.Signal() == unix.SIGXFSZ:
 		d.Cause = CauseFileSize
 	case status.Signal() == unix.SIGABRT && used.RefusedPIDs > 0: // how C libraries give up

@@ -51,50 +51,50 @@ func (l *Level) UnmarshalText(text []byte) error {
 // Bind is a file or folder of the host that a plugin may use.
 type Bind struct {
 	// Source is its absolute path on the host. What cannot be read by the plugin's user stays unreadable.
-	Source string
+	Source string `json:"source,omitempty"`
 	// Target is its absolute path for the plugin; empty is Source. Only [Strict] can show it elsewhere.
-	Target string
+	Target string `json:"target,omitempty"`
 }
 
 // Policy says what a plugin may do. The zero Policy is a plain process without limits.
 type Policy struct {
-	Level Level
+	Level Level `json:"level,omitempty"`
 
 	// Limits of one worker; 0 is none, if nothing else is said. One that is asked for and cannot be enforced is an error of [Open].
 
 	// MemoryBytes is held by a cgroup where there is one; else by RLIMIT_DATA, which counts private memory alone, of each process by
 	// itself. At least 16 MiB, and for RLIMIT_DATA 128 MiB: a Go program does not start with less.
-	MemoryBytes int64
+	MemoryBytes int64 `json:"memory_bytes,omitempty"`
 	// CPUs is how many CPUs' time it gets, 0.01 or more; it needs a cgroup.
-	CPUs float64
+	CPUs float64 `json:"cpus,omitempty"`
 	// PIDs is how many processes and threads it may have. 0 is 1024 at basic and strict where the machine can count them.
-	PIDs int
+	PIDs int `json:"pids,omitempty"`
 	// TmpBytes is the size of /tmp at [Strict]; 0 is 16 MiB. It is memory, and counted as the worker's. There is no /tmp at basic.
-	TmpBytes int64
+	TmpBytes int64 `json:"tmp_bytes,omitempty"`
 	// OpenFiles is how many descriptors it may have; 0 is 1024 at basic and strict.
-	OpenFiles int
+	OpenFiles int `json:"open_files,omitempty"`
 	// FileBytes is how long a file may grow that it writes.
-	FileBytes int64
+	FileBytes int64 `json:"file_bytes,omitempty"`
 
 	// What it may reach, at basic and strict.
 
 	// ReadOnly are files and folders that it may read, and run programs of.
-	ReadOnly []Bind
+	ReadOnly []Bind `json:"read_only,omitempty"`
 	// ReadWrite are files and folders that it may read and change. Programs there do not run.
-	ReadWrite []Bind
+	ReadWrite []Bind `json:"read_write,omitempty"`
 	// AllowNet gives it the host's network: TCP, UDP, and unix sockets that it can reach.
-	AllowNet bool
+	AllowNet bool `json:"allow_net,omitempty"`
 	// AllowFork lets it start processes.
-	AllowFork bool
+	AllowFork bool `json:"allow_fork,omitempty"`
 
 	// UIDBase is the first of the user ids that a root host gives its workers: worker n gets UIDBase+n. 0 is a number from a range
 	// that nobody else uses, or from the upper half of what the host's own user namespace has.
-	UIDBase int
+	UIDBase int `json:"uid_base,omitempty"`
 	// CgroupParent is the folder, below the mount of a cgroup hierarchy, in which the workers' cgroups are made; empty is the host's
 	// own cgroup.
-	CgroupParent string
+	CgroupParent string `json:"cgroup_parent,omitempty"`
 	// TempDir is where sockets of basic workers lie; empty is the system's folder for temporary files.
-	TempDir string
+	TempDir string `json:"temp_dir,omitempty"`
 }
 
 // Defaults and bounds of a [Policy].

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/attempt"
 )
 
 // A plugin has the descriptors that it was given, by the numbers that it was told, and no others.
@@ -110,7 +111,7 @@ func TestDial(t *testing.T) {
 
 func TestDialDoesNotFollowLures(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
-		env := append(target(t), "PLUGIN_UNIX_SOCKET_DIR="+t.TempDir())
+		env := append(target(t).Env(), "PLUGIN_UNIX_SOCKET_DIR="+t.TempDir())
 		w := start(t, policyBox(t, sandbox.Policy{Level: level}), env, "lure")
 		for line := w.line(); line != "ready"; line = w.line() {
 			name, outcome, _ := strings.Cut(line, "\t")
@@ -156,7 +157,7 @@ func TestBinds(t *testing.T) {
 		if level == sandbox.Off {
 			return
 		}
-		if level == sandbox.Basic && sandbox.LandlockABI() == 0 {
+		if level == sandbox.Basic && attempt.LandlockABI() == 0 {
 			t.Skipf("files are guarded by their permissions alone, because the kernel has no Landlock: %v", sandbox.ErrNotSupported)
 		}
 		read, write := openDir(t), openDir(t)
@@ -189,7 +190,7 @@ func TestAllowNet(t *testing.T) {
 		if level == sandbox.Off {
 			return
 		}
-		address := strings.TrimPrefix(target(t)[0], "HOSTILE_TCP=")
+		address := target(t).TCP
 		for _, allow := range []bool{true, false} {
 			b := policyBox(t, sandbox.Policy{Level: level, AllowNet: allow})
 			if got := start(t, b, nil, "files", "connect:"+address).table()["connect:"+address]; (got == ok) != allow {

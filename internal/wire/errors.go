@@ -69,8 +69,25 @@ type ItemError struct {
 	Stderr   []string // Crashed, Timeout: the last lines that the process wrote
 	Dump     string   // Crashed, Timeout: what it wrote from its last words on, such as the stacks of all goroutines
 	Usage    *Usage   // Crashed, Timeout: what the process had used in its life; nil if that is not known
+	Cause    Cause    // why the process died that the item is blamed for; empty if none did
 	Attempts int      // how often the item was begun
 }
+
+// Cause says in a word why a process died.
+type Cause string
+
+// The causes.
+const (
+	CauseExit        Cause = "exit"          // it ended by itself
+	CauseSignal      Cause = "signal"        // a signal that nothing below explains
+	CauseOutOfMemory Cause = "out_of_memory" // for want of memory: the kernel killed it, or it gave up
+	CausePIDs        Cause = "pids"          // it gave up after a process or thread was refused to it, at the limit
+	CauseSeccomp     Cause = "seccomp"       // SIGSYS, for a system call that its sandbox forbids
+	CauseFileSize    Cause = "file_size"     // SIGXFSZ, for a file that is too long
+	CauseTimeout     Cause = "timeout"       // killed by its host: an item did not end in time
+	CauseFlood       Cause = "flood"         // killed by its host: it wrote without end
+	CauseProtocol    Cause = "protocol"      // killed by its host: it broke the protocol
+)
 
 // Usage is what a process has used.
 type Usage struct {

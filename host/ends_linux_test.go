@@ -1,0 +1,98 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// Whatever a worker does, its pool ends in three seconds, and nothing of it is left.
+func TestAPoolEndsSoonWhateverItsWorkersDo(t *testing.T) {
+	const limit = 3 * time.Second
+	for name, o := range map[string]order{
+		"stops itself":                     {Do: "stop"},
+		"ignores signals":                  {Do: "ignore"},
+		"spins":                            {Do: "spin"},
+		"has a child that holds its pipes": {Do: "child"},
+		"has one in another session":       {Do: "child", S: "session"},
+		"has a daemon":                     {Do: "daemon"},
+	} {
+		for how, end := range map[string]func(p *host.Pool){
+			"Close": func(p *host.Pool) { p.Close() },
+			"Shutdown": func(p *host.Pool) {
+				ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+				defer cancel()
+				_ = p.Shutdown(ctx)
+			},
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				t.Parallel()
+				atLevelsTogether(t, func(t *testing.T, policy sandbox.Policy) {
+					mark, env := newMark()
+					cfg := host.Config{Workload: chaos, Workers: 1, Sandbox: policy, Env: []string{env}}
+					if o.Do == "child" || o.Do == "daemon" {
+						letFork(t, &cfg)
+					}
+					p := open(t, cfg)
+					h := host.Start[order, string](t.Context(), p, o)
+					if cfg.Sandbox.AllowFork || o.Do == "child" || o.Do == "daemon" {
+						if said, err := h.Wait(t.Context()); err != nil {
+							t.Fatalf("got %q, %v, want what it has started", said, err)
+						}
+						if n := len(marked(t, mark)); n < 2 {
+							t.Fatalf("got %d processes, want the worker and what it has started", n)
+						}
+					} else {
+						poll(t, "the item", func() bool {
+							ws := p.Workers()
+							return len(ws) > 0 && len(ws[0].Running) > 0
+						})
+					}
+					within(t, how, limit, func() { end(p) })
+					<-h.Done()
+					checkGone(t, mark)
+				})
+			})
+		}
+	}
+}
+
+// A worker that reads nothing does not hear that it is to end.
+func TestAPoolEndsSoonThatIsNotHeard(t *testing.T) {
+	atLevelsTogether(t, func(t *testing.T, policy sandbox.Policy) {
+		cfg := fake(t, "reads nothing")
+		mark, env := newMark()
+		cfg.Sandbox, cfg.Env = policy, append(cfg.Env, env)
+		p := open(t, cfg)
+		h := host.Start[string, int](t.Context(), p, "x")
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		within(t, "Shutdown", 3*time.Second, func() { _ = p.Shutdown(ctx) })
+		<-h.Done()
+		checkGone(t, mark)
+	})
+}
+
+// A process that holds stdout, and that the plugin leaves behind before it has said anything, holds nobody up.
+func TestAStartThatLeavesAProcessBehindFailsAtOnce(t *testing.T) {
+	atLevelsTogether(t, func(t *testing.T, policy sandbox.Policy) {
+		cfg := fake(t, "detached")
+		mark, env := newMark()
+		cfg.Sandbox, cfg.Env = policy, append(cfg.Env, env)
+		letFork(t, &cfg)
+		within(t, "Open", 3*time.Second, func() {
+			_, err := host.Open(t.Context(), cfg)
+			if errors.Is(err, sandbox.ErrNotSupported) {
+				t.Skip(err)
+			}
+			if e, ok := errors.AsType[*host.StartError](err); !ok || e.Stage != "handshake" || len(e.Stderr) == 0 || e.Stderr[0] != "left behind" {
+				t.Errorf("Open: got %v, want a StartError", err)
+			}
+		})
+		checkGone(t, mark)
+	})
+}

@@ -1,0 +1,400 @@
+//go:build linux
+
+package attempt
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Target is what a host has that its workers should not get at.
+type Target struct {
+	PID      int    // of the host
+	Place    int    // the number as which a sandbox executes a program
+	Folder   string // everybody can write to it; with a file "secret" that everybody can read, and a socket "open"
+	TCP      string // the address of a server
+	Abstract string // the name of an abstract socket
+	Sockets  string // the folder of the plugin's own socket, which only the plugin knows
+}
+
+// OpenTarget makes a target of a folder that everybody can write to. The returned function ends what listens there.
+func OpenTarget(folder string) (t Target, stop func(), err error) {
+	t = Target{PID: os.Getpid(), Place: 1024, Folder: folder, Abstract: "parhost-test-" + strconv.Itoa(os.Getpid())}
+	if err := os.WriteFile(folder+"/secret", []byte("secret"), 0o644); err != nil {
+		return t, nil, err
+	}
+	var open []net.Listener
+	stop = func() {
+		for _, l := range open {
+			_ = l.Close()
+		}
+	}
+	for _, at := range []struct{ network, address string }{{"tcp", "127.0.0.1:0"}, {"unix", "@" + t.Abstract}, {"unix", folder + "/open"}} {
+		l, err := net.Listen(at.network, at.address)
+		if err != nil {
+			stop()
+			return t, nil, err
+		}
+		open = append(open, l)
+	}
+	if err := os.Chmod(folder+"/open", 0o777); err != nil {
+		stop()
+		return t, nil, err
+	}
+	t.TCP = open[0].Addr().String()
+	return t, stop, nil
+}
+
+// Env returns the variables that tell a worker of its target.
+func (t Target) Env() []string {
+	return []string{
+		"HOSTILE_PID=" + strconv.Itoa(t.PID), "HOSTILE_PLACE=" + strconv.Itoa(t.Place), "HOSTILE_FOLDER=" + t.Folder,
+		"HOSTILE_TCP=" + t.TCP, "HOSTILE_ABSTRACT=" + t.Abstract,
+	}
+}
+
+// TargetOfEnv is the target that Env has told of.
+func TargetOfEnv() (t Target, err error) {
+	t.Folder, t.TCP, t.Abstract = os.Getenv("HOSTILE_FOLDER"), os.Getenv("HOSTILE_TCP"), os.Getenv("HOSTILE_ABSTRACT")
+	t.Sockets = os.Getenv("PLUGIN_UNIX_SOCKET_DIR")
+	if t.PID, err = strconv.Atoi(os.Getenv("HOSTILE_PID")); err != nil {
+		return t, err
+	}
+	t.Place, err = strconv.Atoi(os.Getenv("HOSTILE_PLACE"))
+	return t, err
+}
+
+// Attempt is something that a plugin tries. Errors in tolerated mean that the kernel looked at the call.
+type Attempt struct {
+	Name      string
+	try       func() error
+	tolerated []unix.Errno
+}
+
+// Outcome tries it, and says what came of it: ok, or the error's name.
+func (a *Attempt) Outcome() string { return Outcome(a.try(), a.tolerated...) }
+
+// Outcome says what came of something: ok, or the error's name, unless it is tolerated.
+func Outcome(err error, tolerated ...unix.Errno) string {
+	for _, t := range tolerated {
+		if errors.Is(err, t) {
+			err = nil
+		}
+	}
+	if err == nil {
+		return "ok"
+	}
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		return unix.ErrnoName(errno)
+	}
+	return err.Error()
+}
+
+// Forks makes processes that wait to be killed until it cannot any more, or has made most.
+func Forks(most int) (n int, err error) {
+	for ; n < most; n++ {
+		if errno := forkIdle(); errno != 0 {
+			return n, errno
+		}
+	}
+	return n, nil
+}
+
+// Threads makes threads that wait for ever.
+func Threads(n int) {
+	started := make(chan struct{})
+	for range n {
+		go func() {
+			runtime.LockOSThread()
+			started <- struct{}{}
+			select {}
+		}()
+		<-started
+	}
+}
+
+// forkIdle makes a process that waits to be killed. The race detector must not look at what has no threads but its own.
+//
+//go:norace
+func forkIdle() syscall.Errno {
+	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno == 0 && pid == 0 {
+		_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, 1, 0, 0) // whoever reads the other end waits for the parent alone
+		_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, 2, 0, 0)
+		for {
+			_, _, _ = syscall.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+		}
+	}
+	return errno
+}
+
+var scratch [4096]byte
+
+func address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
+
+func call(number uintptr, args ...uintptr) error {
+	var a [6]uintptr
+	copy(a[:], args)
+	if _, _, errno := unix.Syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// Reads opens a file and reads of it.
+func Reads(path string) func() error {
+	return func() error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = f.Read(scratch[:])
+		if err == io.EOF {
+			err = nil
+		}
+		return err
+	}
+}
+
+// Creates makes a file, writes to it and removes it.
+func Creates(path string) func() error {
+	return func() error {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		defer os.Remove(path)
+		defer f.Close()
+		_, err = f.Write([]byte("x"))
+		return err
+	}
+}
+
+func makesSocket(domain, kind, protocol int) func() error {
+	return func() error {
+		fd, err := unix.Socket(domain, kind|unix.SOCK_CLOEXEC, protocol)
+		if err == nil {
+			_ = unix.Close(fd)
+		}
+		return err
+	}
+}
+
+// Connects calls a server.
+func Connects(network, address string) func() error {
+	return func() error {
+		c, err := net.DialTimeout(network, address, time.Second)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	}
+}
+
+// forks makes a process that ends at once.
+func forks(flags uintptr) func() error {
+	return func() error {
+		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, flags|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		if errno != 0 {
+			return errno
+		}
+		if pid == 0 {
+			for {
+				_, _, _ = syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 0, 0, 0, 0, 0, 0)
+			}
+		}
+		_, err := unix.Wait4(int(pid), nil, 0, nil)
+		return err
+	}
+}
+
+// All are the attempts on a target.
+func All(t Target) []Attempt {
+	signal.Ignore(unix.SIGXFSZ) // files that are too long are errors then
+	host, folder := t.PID, t.Folder
+	var all []Attempt
+	attempt := func(name string, try func() error, tolerated ...unix.Errno) {
+		all = append(all, Attempt{name, try, tolerated})
+	}
+
+	attempt("read a file of the host", Reads(folder+"/secret"))
+	attempt("read /etc/passwd", Reads("/etc/passwd"))
+	attempt("list /", func() error { _, err := os.ReadDir("/"); return err })
+	attempt("read the host's environment", Reads(fmt.Sprintf("/proc/%d/environ", host)))
+	attempt("read the machine's processes", Reads("/proc/1/stat"))
+	attempt("write a file of the host", Creates(folder+"/written"))
+	attempt("write beside the socket", Creates(filepath.Join(t.Sockets, "written")))
+	attempt("write in /dev", Creates("/dev/shm/parhost-hostile"))
+	attempt("chmod a file of the host", func() error { return os.Chmod(folder+"/secret", 0o604) })
+	attempt("truncate a file of the host", func() error { return unix.Truncate(folder+"/secret", 6) })
+	attempt("replace its own program", func() error {
+		f, err := os.OpenFile("/proc/self/exe", os.O_WRONLY, 0)
+		if err == nil {
+			_ = f.Close()
+		}
+		return err
+	}, unix.ETXTBSY)
+
+	attempt("connect to tcp of the host", Connects("tcp", t.TCP))
+	attempt("tcp socket", makesSocket(unix.AF_INET, unix.SOCK_STREAM, 0))
+	attempt("listen on tcp", func() error {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err == nil {
+			_ = l.Close()
+		}
+		return err
+	})
+	attempt("udp socket", makesSocket(unix.AF_INET, unix.SOCK_DGRAM, 0))
+	attempt("netlink socket", makesSocket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE))
+	attempt("packet socket", makesSocket(unix.AF_PACKET, unix.SOCK_RAW, 0))
+	attempt("vsock socket", makesSocket(unix.AF_VSOCK, unix.SOCK_STREAM, 0))
+	attempt("mptcp socket", makesSocket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP))
+	attempt("crypto socket", makesSocket(unix.AF_ALG, unix.SOCK_SEQPACKET, 0))
+	attempt("connect to an abstract socket", Connects("unix", "@"+t.Abstract))
+	attempt("connect to a socket in a folder", Connects("unix", folder+"/open"))
+	attempt("datagram pair", func() error {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+		if err == nil {
+			_, _ = unix.Close(pair[0]), unix.Close(pair[1])
+		}
+		return err
+	})
+
+	attempt("signal the host", func() error { return unix.Kill(host, 0) })
+	attempt("signal everybody", func() error { return unix.Kill(-1, 0) })
+	attempt("signal a thread of the host", func() error { return unix.Tgkill(host, host, 0) })
+	attempt("pidfd of the host", func() error {
+		fd, err := unix.PidfdOpen(host, 0)
+		if err == nil {
+			_ = unix.Close(fd)
+		}
+		return err
+	})
+	attempt("read the host's memory", func() error {
+		local := []unix.Iovec{{Base: &scratch[0], Len: 8}}
+		_, err := unix.ProcessVMReadv(host, local, []unix.RemoteIovec{{Base: 8, Len: 8}}, 0)
+		return err
+	}, unix.EFAULT)
+	attempt("trace the host", func() error {
+		const seize = 0x4206
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		return call(unix.SYS_PTRACE, seize, uintptr(host), 0, 0)
+	})
+
+	attempt("fork", forks(0))
+	attempt("new user namespace", forks(unix.CLONE_NEWUSER))
+	attempt("clone3", func() error { return call(unix.SYS_CLONE3, 0, 0) }, unix.EINVAL, unix.EFAULT)
+	name := []byte("/nothing\x00")
+	attempt("execve", func() error { return call(unix.SYS_EXECVE, address(&name[0]), 0, 0) }, unix.ENOENT)
+	attempt("execveat", func() error { return call(unix.SYS_EXECVEAT, ^uintptr(99), address(&name[0]), 0, 0, 0) }, unix.ENOENT)
+	attempt("a descriptor where its program was", func() error {
+		err := unix.Dup3(0, t.Place, unix.O_CLOEXEC)
+		_ = unix.Close(t.Place)
+		return err
+	})
+	attempt("memory that can be executed by name", func() error {
+		fd, err := unix.MemfdCreate("x", 0)
+		if err == nil {
+			_ = unix.Close(fd)
+		}
+		return err
+	})
+
+	attempt("mount", func() error {
+		err := unix.Mount("x", folder, "tmpfs", 0, "")
+		if err == nil {
+			_ = unix.Unmount(folder, unix.MNT_DETACH)
+		}
+		return err
+	})
+	attempt("open_tree", func() error {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLOEXEC)
+		if err == nil {
+			_ = unix.Close(fd)
+		}
+		return err
+	})
+	attempt("chroot", func() error { return unix.Chroot("/") })
+	attempt("unshare", func() error { // of file descriptors: everybody may
+		runtime.LockOSThread() // never unlocked
+		return unix.Unshare(unix.CLONE_SYSVSEM)
+	})
+	attempt("setns", func() error { return unix.Setns(0, 0) }, unix.EINVAL)
+	attempt("fifo", func() error {
+		path := folder + "/fifo"
+		err := unix.Mkfifo(path, 0o600)
+		_ = os.Remove(path)
+		return err
+	})
+	attempt("sethostname", func() error {
+		h, err := os.Hostname()
+		if err != nil {
+			return err
+		}
+		return unix.Sethostname([]byte(h))
+	})
+	attempt("become another user", func() error {
+		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), 65533, ^uintptr(0)) // this thread alone
+		if errno != 0 {
+			return errno
+		}
+		_, _, errno = unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), 0, ^uintptr(0))
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	})
+	attempt("raise a limit", func() error {
+		var r unix.Rlimit
+		if err := unix.Prlimit(0, unix.RLIMIT_CORE, nil, &r); err != nil {
+			return err
+		}
+		return unix.Prlimit(0, unix.RLIMIT_CORE, &r, nil)
+	})
+	attempt("priority", func() error { return unix.Setpriority(unix.PRIO_PROCESS, 0, 1) })
+	attempt("affinity of the host", func() error {
+		var set unix.CPUSet
+		if err := unix.SchedGetaffinity(host, &set); err != nil {
+			return err
+		}
+		return unix.SchedSetaffinity(host, &set)
+	})
+	attempt("survive the host", func() error {
+		var was int
+		if err := unix.Prctl(unix.PR_GET_PDEATHSIG, address(&was), 0, 0, 0); err != nil {
+			return err
+		}
+		return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(was), 0, 0, 0)
+	})
+	attempt("dumpable", func() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) })
+
+	attempt("bpf", func() error { return call(unix.SYS_BPF, 0, 0, 0) }, unix.EINVAL, unix.EFAULT)
+	attempt("keyctl", func() error { return call(unix.SYS_KEYCTL, 0, ^uintptr(2), 0) })
+	attempt("add_key", func() error { return call(unix.SYS_ADD_KEY, 0, 0, 0, 0, 0) }, unix.EFAULT)
+	attempt("perf_event_open", func() error { return call(unix.SYS_PERF_EVENT_OPEN, 0, 0, 0, 0, 0) }, unix.EFAULT, unix.EINVAL)
+	attempt("io_uring_setup", func() error { return call(unix.SYS_IO_URING_SETUP, 0, 0) }, unix.EFAULT, unix.EINVAL)
+	attempt("userfaultfd", func() error { return call(unix.SYS_USERFAULTFD, ^uintptr(0)) }, unix.EINVAL)
+	attempt("open_by_handle_at", func() error { return call(unix.SYS_OPEN_BY_HANDLE_AT, 0, 0, 0) }, unix.EFAULT)
+	attempt("kexec_load", func() error { return call(unix.SYS_KEXEC_LOAD, 0, 1000, 0, 0) }, unix.EINVAL)
+	attempt("reboot", func() error { return call(unix.SYS_REBOOT, 1, 2, 3, 0) }, unix.EINVAL)
+	attempt("seccomp", func() error { return call(unix.SYS_SECCOMP, 99, 0, 0) }, unix.EINVAL)
+	attempt("vmsplice", func() error { return call(unix.SYS_VMSPLICE, 99, 0, 0, 0) }, unix.EBADF)
+	attempt("shared memory", func() error { return call(unix.SYS_SHMGET, 0, 0, 0) }, unix.EINVAL)
+	attempt("TIOCSTI", func() error { return call(unix.SYS_IOCTL, 0, unix.TIOCSTI, address(&scratch)) }, unix.ENOTTY)
+	foreign(attempt)
+	return all
+}

@@ -1,0 +1,130 @@
+//go:build linux
+
+package attempt
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Anyway marks what some kernels and users cannot do even without a sandbox: there it proves nothing.
+const Anyway = "?"
+
+// An Expectation is what comes of an attempt at each level: ok, or an error's name; empty is any error.
+type Expectation struct {
+	Off, Basic, Strict string
+	// By are the layers each of which stops it alone: s seccomp, l Landlock, n namespaces, with all others but no_new_privs and the user.
+	By string
+}
+
+// expected is what is expected of all attempts, by name, on a kernel with all of Landlock. In By, t is Landlock since ABI 4, and L since ABI 6.
+var expected = map[string]Expectation{
+	"read a file of the host":             {"ok", "EACCES", "ENOENT", "ln"},
+	"read /etc/passwd":                    {"ok", "EACCES", "ENOENT", "ln"},
+	"list /":                              {"ok", "EACCES", "EACCES", "l"}, // a strict worker's root is its own
+	"read the host's environment":         {"ok", "EACCES", "ENOENT", "ln"},
+	"read the machine's processes":        {"ok", "EACCES", "ENOENT", "ln"},
+	"write a file of the host":            {"ok", "EACCES", "ENOENT", "ln"},
+	"write beside the socket":             {Anyway, "EFBIG", "ok", ""}, // a strict worker's folder is its own
+	"write in /dev":                       {Anyway, "EACCES", "", "ln"},
+	"chmod a file of the host":            {Anyway, "EPERM", "ENOENT", "n"},
+	"truncate a file of the host":         {Anyway, "EPERM", "ENOENT", "n"},
+	"replace its own program":             {Anyway, "EACCES", "ENOENT", "ln"},
+	"connect to tcp of the host":          {"ok", "EPERM", "EPERM", "stn"},
+	"tcp socket":                          {"ok", "EPERM", "EPERM", "s"},
+	"listen on tcp":                       {"ok", "EPERM", "EPERM", "s"},
+	"udp socket":                          {"ok", "EPERM", "EPERM", "s"},
+	"netlink socket":                      {"ok", "EPERM", "EPERM", "s"},
+	"packet socket":                       {Anyway, "EPERM", "EPERM", "s"},
+	"vsock socket":                        {Anyway, "EPERM", "EPERM", "s"},
+	"mptcp socket":                        {Anyway, "EPERM", "EPERM", "s"},
+	"crypto socket":                       {Anyway, "EPERM", "EPERM", "s"},
+	"connect to an abstract socket":       {"ok", "EPERM", "EPERM", "sLn"},
+	"connect to a socket in a folder":     {"ok", "EPERM", "EPERM", "sn"}, // Landlock since ABI 9
+	"datagram pair":                       {"ok", "EPERM", "EPERM", "s"},
+	"signal the host":                     {"ok", "EPERM", "EPERM", "sLn"},
+	"signal everybody":                    {"ok", "EPERM", "ESRCH", "sn"},
+	"signal a thread of the host":         {"ok", "EPERM", "EPERM", "sLn"},
+	"pidfd of the host":                   {"ok", "EPERM", "EPERM", "sn"},
+	"read the host's memory":              {Anyway, "EPERM", "EPERM", "sln"},
+	"trace the host":                      {Anyway, "EPERM", "EPERM", "sln"},
+	"fork":                                {"ok", "EPERM", "EPERM", "s"},
+	"new user namespace":                  {Anyway, "EPERM", "EPERM", "s"},
+	"clone3":                              {"ok", "ENOSYS", "ENOSYS", "s"},
+	"execve":                              {"ok", "EPERM", "EPERM", "s"},
+	"execveat":                            {"ok", "EPERM", "EPERM", "s"},
+	"a descriptor where its program was":  {"ok", "EBADF", "EBADF", "sln"},
+	"memory that can be executed by name": {"ok", "EPERM", "EPERM", "s"},
+	"mount":                               {Anyway, "EPERM", "EPERM", "sln"},
+	"open_tree":                           {"ok", "EPERM", "EPERM", "s"},
+	"chroot":                              {Anyway, "EPERM", "EPERM", "sln"},
+	"unshare":                             {"ok", "EPERM", "EPERM", "s"},
+	"setns":                               {"ok", "EPERM", "EPERM", "s"},
+	"fifo":                                {"ok", "EPERM", "EPERM", "sln"},
+	"sethostname":                         {Anyway, "EPERM", "EPERM", "sln"},
+	"become another user":                 {Anyway, "EPERM", "EPERM", "sln"},
+	"raise a limit":                       {"ok", "EPERM", "EPERM", "s"},
+	"priority":                            {"ok", "EPERM", "EPERM", "s"},
+	"affinity of the host":                {"ok", "EPERM", "ESRCH", "sn"},
+	"survive the host":                    {"ok", "EPERM", "EPERM", "s"},
+	"dumpable":                            {"ok", "EPERM", "EPERM", "s"},
+	"bpf":                                 {Anyway, "EPERM", "EPERM", "s"},
+	"keyctl":                              {Anyway, "EPERM", "EPERM", "s"},
+	"add_key":                             {Anyway, "EPERM", "EPERM", "s"},
+	"perf_event_open":                     {Anyway, "EPERM", "EPERM", "s"},
+	"io_uring_setup":                      {Anyway, "EPERM", "EPERM", "s"},
+	"userfaultfd":                         {Anyway, "EPERM", "EPERM", "s"},
+	"open_by_handle_at":                   {Anyway, "EPERM", "EPERM", "s"},
+	"kexec_load":                          {Anyway, "EPERM", "EPERM", "sln"},
+	"reboot":                              {Anyway, "EPERM", "EPERM", "sln"},
+	"seccomp":                             {"ok", "EPERM", "EPERM", "s"},
+	"vmsplice":                            {"ok", "EPERM", "EPERM", "s"},
+	"shared memory":                       {"ok", "EPERM", "EPERM", "s"},
+	"TIOCSTI":                             {"ok", "EPERM", "EPERM", "s"},
+	"int80 getpid":                        {Anyway, "EPERM", "EPERM", "s"},
+	"x32 getpid":                          {Anyway, "ENOSYS", "ENOSYS", "s"},
+	"modify_ldt":                          {Anyway, "EPERM", "EPERM", "s"},
+}
+
+// withoutLandlock is what comes of attempts that nothing else stops. A worker at basic is then a user of its own, to whom the machine's
+// files are what they are to every other user.
+var withoutLandlock = map[string]Expectation{
+	"read a file of the host":      {Basic: "ok", Strict: "ENOENT"},
+	"read /etc/passwd":             {Basic: "ok", Strict: "ENOENT"},
+	"list /":                       {Basic: "ok", Strict: "ok"}, // a strict worker's own
+	"read the machine's processes": {Basic: "ok", Strict: "ENOENT"},
+	"write a file of the host":     {Basic: "EFBIG", Strict: "ENOENT"},
+	"write in /dev":                {Basic: "EFBIG"},
+}
+
+// Names are those of all attempts, in order.
+func Names() []string { return slices.Sorted(maps.Keys(expected)) }
+
+// Expect returns what is expected of an attempt on this kernel.
+func Expect(name string) (e Expectation, known bool) {
+	e, known = expected[name]
+	abi := LandlockABI()
+	if less, ok := withoutLandlock[name]; ok && abi == 0 {
+		e.Basic, e.Strict = less.Basic, less.Strict
+	}
+	if abi >= 4 {
+		e.By = strings.ReplaceAll(e.By, "t", "l")
+	}
+	if abi >= 6 {
+		e.By = strings.ReplaceAll(e.By, "L", "l")
+	}
+	return e, known
+}
+
+// LandlockABI is the version of Landlock that the kernel has, 0 for none (landlock_create_ruleset(2)).
+var LandlockABI = sync.OnceValue(func() int {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0
+	}
+	return int(abi)
+})
