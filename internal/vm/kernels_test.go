@@ -29,8 +29,12 @@ import (
 // kernelsEnv names a folder with the kernels: files vmlinuz-VERSION anywhere below it. Without it there is nothing to boot.
 const kernelsEnv = "PARHOST_VM_KERNELS"
 
-// bootTime is how long a machine may take in all. One takes a minute where nobody else computes.
-const bootTime = 10 * time.Minute
+// bootTime is how long a machine may take in all, and suiteTime each suite of tests in it: three times what they took on two CPUs that
+// had ten others to serve.
+const (
+	bootTime  = 15 * time.Minute
+	suiteTime = 8 * time.Minute
+)
 
 const nobody = 65534
 
@@ -273,8 +277,8 @@ const hostTests = "Confined|InASandbox|AMemoryLimit"
 // that runs the others as another user, which is done here.
 func suite(name, binary string, uid int, run string, skips ...skip) trial {
 	return trial{suite: true, skips: skips, command: vm.Command{
-		Name: name, UID: uid, Seconds: 300,
-		Args: []string{"/bin/" + binary, "-test.v=test2json", "-test.short", "-test.timeout=280s", "-test.run=" + run, "-test.skip=^TestAsAnotherUser$|^TestPlugins"},
+		Name: name, UID: uid, Seconds: int(suiteTime.Seconds()),
+		Args: []string{"/bin/" + binary, "-test.v=test2json", "-test.short", "-test.timeout=" + (suiteTime - 10*time.Second).String(), "-test.run=" + run, "-test.skip=^TestAsAnotherUser$|^TestPlugins"},
 		Env:  []string{"SANDBOX_TEST_HOSTILE=/bin/hostile"},
 	}}
 }
