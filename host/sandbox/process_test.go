@@ -23,6 +23,7 @@ import (
 
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/attempt"
+	"github.com/parhost/parhost/internal/gone"
 )
 
 // A plugin has the descriptors that it was given, by the numbers that it was told, and no others.
@@ -341,7 +342,9 @@ func TestConfirmNamesTheStage(t *testing.T) {
 	}
 }
 
-func TestConfirmEndsWithItsContext(t *testing.T) {
+// unconfirmed starts the plugin, on its way into a sandbox that nobody has asked about yet.
+func unconfirmed(t *testing.T) (*sandbox.Launch, *exec.Cmd) {
+	t.Helper()
 	b := policyBox(t, sandbox.Policy{Level: sandbox.Basic})
 	plugin, err := hostile()
 	if err != nil {
@@ -352,11 +355,15 @@ func TestConfirmEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	spawn := spawner(t)
-	if err := spawn(cmd.Start); err != nil {
+	t.Cleanup(l.Close)
+	if err := spawner(t)(cmd.Start); err != nil {
 		t.Fatal(err)
 	}
+	return l, cmd
+}
+
+func TestConfirmEndsWithItsContext(t *testing.T) {
+	l, cmd := unconfirmed(t)
 	_ = cmd.Process.Signal(syscall.SIGSTOP)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -368,20 +375,7 @@ func TestConfirmEndsWithItsContext(t *testing.T) {
 }
 
 func TestConfirmOfALauncherThatIsKilled(t *testing.T) {
-	b := policyBox(t, sandbox.Policy{Level: sandbox.Basic})
-	plugin, err := hostile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(plugin, "wait")
-	l, err := b.Wrap(cmd, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if err := spawner(t)(cmd.Start); err != nil {
-		t.Fatal(err)
-	}
+	l, cmd := unconfirmed(t)
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	if err := l.Confirm(t.Context()); err == nil {
@@ -467,7 +461,10 @@ func TestHostIsKilled(t *testing.T) {
 	}
 	_ = host.Wait()
 	for _, pid := range pids {
-		awaitEnd(t, pid)
+		if ended, err := gone.Within(pid, 2*time.Second); !ended {
+			t.Errorf("process %d lives 2 s after its host was killed (%v)", pid, err)
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
 	}
 	if err := sandbox.Rehearsed(t.Context(), sandbox.Basic); errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
 		t.Skip(err) // it is the level that has something in file systems
@@ -493,22 +490,4 @@ func boxFolders(t *testing.T, more ...string) []string {
 		t.Fatal(err)
 	}
 	return append(folders, more...)
-}
-
-// awaitEnd waits until a process that is not a child is gone.
-func awaitEnd(t *testing.T, pid int) {
-	t.Helper()
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 2000)
-	if n != 1 || err != nil {
-		t.Errorf("process %d lives 2 s after its host was killed (%v)", pid, err)
-		_ = unix.Kill(pid, unix.SIGKILL)
-	}
 }
