@@ -134,7 +134,7 @@ func Reads(path string) func() error {
 		}
 		defer f.Close()
 		_, err = f.Read(scratch[:])
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = nil
 		}
 		return err
@@ -148,7 +148,7 @@ func Creates(path string) func() error {
 		if err != nil {
 			return err
 		}
-		defer os.Remove(path)
+		defer func() { _ = os.Remove(path) }()
 		defer f.Close()
 		_, err = f.Write([]byte("x"))
 		return err
