@@ -268,15 +268,18 @@ func (c *child) lastState() (words string, code int, signal string) {
 	return fmt.Sprintf("process ended with exit code %d", c.state.ExitCode()), c.state.ExitCode(), ""
 }
 
-// endsItself reports whether the process ends in this moment, without being killed.
-func (c *child) endsItself() bool {
-	if !c.spawned.Load() || c.doomed.Load() {
+// A connection and a pipe are closed a little earlier than their process is gone.
+const endTime = 50 * time.Millisecond
+
+// ends reports whether the process ends within a moment.
+func (c *child) ends(moment time.Duration) bool {
+	if !c.spawned.Load() {
 		return false
 	}
 	select {
 	case <-c.exited:
 		return true
-	case <-time.After(50 * time.Millisecond): // a connection is closed a little earlier than its process is gone
+	case <-time.After(moment):
 		return false
 	}
 }

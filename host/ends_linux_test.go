@@ -47,10 +47,7 @@ func TestAPoolEndsSoonWhateverItsWorkersDo(t *testing.T) {
 							t.Fatalf("got %d processes, want the worker and what it has started", n)
 						}
 					} else {
-						poll(t, "the item", func() bool {
-							ws := p.Workers()
-							return len(ws) > 0 && len(ws[0].Running) > 0
-						})
+						waitRunning(t, p)
 					}
 					within(t, how, limit, func() { end(p) })
 					<-h.Done()
@@ -59,6 +56,15 @@ func TestAPoolEndsSoonWhateverItsWorkersDo(t *testing.T) {
 			})
 		}
 	}
+}
+
+// waitRunning waits for the first worker to show that it runs an item.
+func waitRunning(t *testing.T, p *host.Pool) {
+	t.Helper()
+	poll(t, "the item", func() bool {
+		ws := p.Workers()
+		return len(ws) > 0 && len(ws[0].Running) > 0
+	})
 }
 
 // A worker that reads nothing does not hear that it is to end.

@@ -27,7 +27,7 @@ func TestAFloodEndsTheWorkerAndItsItemAlone(t *testing.T) {
 	for name, do := range map[string]string{"stderr": "pour", "stdout": "pour out"} {
 		t.Run(name, func(t *testing.T) {
 			atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
-				const most = 8 << 20
+				const most = 4 << 20
 				mark, env := newMark()
 				p := open(t, host.Config{Workload: chaos, Sandbox: policy, MaxOutputBytes: most, Env: []string{env}})
 				used, begun := cpuTime(t), time.Now()
@@ -37,7 +37,7 @@ func TestAFloodEndsTheWorkerAndItsItemAlone(t *testing.T) {
 					if len(errs) != 1 || errs[100] == nil {
 						t.Fatalf("got %v, want item 100 alone failed", errs)
 					}
-					if e := errs[100]; e.Kind != host.Crashed || e.Cause != host.CauseFlood || !strings.Contains(e.Message, "flooded its output: more than 8388608 bytes (Config.MaxOutputBytes)") {
+					if e := errs[100]; e.Kind != host.Crashed || e.Cause != host.CauseFlood || !strings.Contains(e.Message, "flooded its output: more than 4194304 bytes (Config.MaxOutputBytes)") {
 						t.Errorf("got %+v, want crashed by its flood", e)
 					}
 				})

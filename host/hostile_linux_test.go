@@ -138,7 +138,15 @@ func TestTheCauseOfADeathIsTold(t *testing.T) {
 		p := open(t, host.Config{Workload: chaos, Sandbox: policy, Env: []string{env}, MaxOutputBytes: 4 << 20, ItemTimeout: 3 * time.Second})
 		got, err := host.Map[order, string](t.Context(), p, orders(200, special))
 		errs := checkOthers(t, "Map with all kinds of deaths", got, err)
+		_, layers := p.Sandbox()
+		counted := strings.Contains(strings.Join(layers, ";"), "cgroup v")
 		for i, want := range places {
+			if !counted && want.cause == host.CausePIDs { // setrlimit bounds, but does not count
+				want.cause, want.says = host.CauseExit, ""
+			}
+			if !counted && want.cause == host.CauseOutOfMemory {
+				want.says = ""
+			}
 			if e := errs[i]; e == nil || e.Kind != want.kind || e.Cause != want.cause || !strings.Contains(e.Message, want.says) {
 				t.Errorf("%s: got %+v, want %s by %s with %q", want.do.Do, e, want.kind, want.cause, want.says)
 			}
@@ -156,7 +164,7 @@ func TestTheCauseOfADeathByOthersIsTold(t *testing.T) {
 	atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
 		p := open(t, host.Config{Workload: chaos, Sandbox: policy, Workers: 1})
 		h := host.Start[order, string](t.Context(), p, order{Do: "sleep", N: 60_000})
-		poll(t, "the item", func() bool { return h.PID() != 0 })
+		waitRunning(t, p)
 		kill(t, strconv.Itoa(h.PID()))
 		_, err := h.Wait(t.Context())
 		if e := itemError(t, "an item whose worker was killed", err, host.Crashed); e.Cause != host.CauseSignal || e.Signal != "SIGKILL" {

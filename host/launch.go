@@ -346,11 +346,14 @@ func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 
 // handshakeError says in people's words what go-plugin found wrong with the first line on stdout.
 func (l *launcher) handshakeError(start context.Context, c *child, cause error) error {
-	c.endsItself() // a program that is no plugin is on its way out
+	c.ends(endTime) // a program that is no plugin is on its way out
 	var line string
 	select {
 	case line = <-c.first:
 	default:
+	}
+	if line == "" && start.Err() == nil {
+		c.ends(10 * endTime) // it has closed stdout, so that it mostly is
 	}
 	if line == "" && start.Err() != nil {
 		return fmt.Errorf("no handshake line on stdout after %v (Config.StartTimeout)", l.cfg.StartTimeout)

@@ -137,7 +137,7 @@ func (p *process) open(ctx context.Context) error {
 func (p *process) stillborn(ctx context.Context, stage string, err error) error {
 	s, isStatus := status.FromError(err)
 	isStatus = isStatus && s.Code() != codes.OK
-	itself := isStatus && s.Code() == codes.Unavailable && p.child.endsItself()
+	itself := isStatus && s.Code() == codes.Unavailable && !p.child.doomed.Load() && p.child.ends(endTime)
 	p.bury()
 	p.shelf.close()
 	p.mu.Lock()

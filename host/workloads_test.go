@@ -210,9 +210,9 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		n, err := io.WriteString(os.Stderr, strings.Repeat("x", o.N))
 		return strconv.Itoa(n), err
 	case "pour": // without end
-		return "", pour(os.Stderr, strings.Repeat("x", 100)+"\n")
+		return "", pour(os.Stderr, strings.Repeat("x", 1000)+"\n")
 	case "pour out": // past os.Stdout, as a C library would
-		return "", pour(os.NewFile(1, "stdout"), strings.Repeat("x", 100)+"\n")
+		return "", pour(os.NewFile(1, "stdout"), strings.Repeat("x", 1000)+"\n")
 	case "babble":
 		return "", pour(os.Stderr, "y\n")
 	case "huge":

@@ -162,7 +162,7 @@ func Reads(path string) func() error {
 		}
 		defer f.Close()
 		_, err = f.Read(scratch[:])
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = nil
 		}
 		return err
@@ -176,7 +176,7 @@ func Creates(path string) func() error {
 		if err != nil {
 			return err
 		}
-		defer os.Remove(path)
+		defer func() { _ = os.Remove(path) }()
 		defer f.Close()
 		_, err = f.Write([]byte("x"))
 		return err
