@@ -219,7 +219,7 @@ func TestAPluginThatAbusesHTTP2DoesNotStart(t *testing.T) {
 		"http2: garbage":       "frame too large",
 		"http2: hangs up":      "",
 		"http2: goes away":     "not done after 2s (Config.StartTimeout)",
-		"http2: huge headers":  "PROTOCOL_ERROR",
+		"http2: huge headers":  "", // a protocol error, or, where it takes long to read them, the limit
 		"http2: pings":         "not done after 2s (Config.StartTimeout)",
 		"http2: settings":      "not done after 2s (Config.StartTimeout)",
 		"http2: pushes":        "not done after 2s (Config.StartTimeout)",
@@ -229,10 +229,7 @@ func TestAPluginThatAbusesHTTP2DoesNotStart(t *testing.T) {
 			t.Parallel()
 			atLevelsTogether(t, func(t *testing.T, policy sandbox.Policy) {
 				cfg := fake(t, name)
-				cfg.Sandbox = policy
-				if strings.Contains(says, "StartTimeout") {
-					cfg.StartTimeout = 2 * time.Second
-				}
+				cfg.Sandbox, cfg.StartTimeout = policy, 2*time.Second
 				failsToStart(t, cfg, "describe", says, "")
 			})
 		})
