@@ -105,7 +105,7 @@ func failsToStart(t *testing.T, cfg host.Config, stage, says, stderr string) {
 	t.Helper()
 	mark, env := newMark()
 	cfg.Env = append(cfg.Env, env)
-	within(t, "Open", 6*time.Second, func() {
+	within(t, "Open", 4*time.Second, func() {
 		p, err := host.Open(t.Context(), cfg)
 		if err == nil {
 			p.Close()
@@ -200,7 +200,7 @@ func lieTo(t *testing.T, cfg host.Config, name, says string) {
 		n, cfg.MaxResultBytes = 1, 1<<20 // the message is of 32 MiB
 	}
 	p := open(t, cfg)
-	within(t, "Map over a plugin that lies", 20*time.Second, func() {
+	within(t, "Map over a plugin that lies", 10*time.Second, func() {
 		_, err := host.Map[int, int](t.Context(), p, make([]int, n))
 		errs := mapErrors(t, "Map over a plugin that lies", err)
 		if len(errs) != n {
