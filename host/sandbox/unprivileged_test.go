@@ -3,18 +3,14 @@
 package sandbox_test
 
 import (
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
-
-func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // All that holds for a host which is root holds for one that is not: the tests run once more, as nobody.
 func TestAsAnotherUser(t *testing.T) {
