@@ -93,7 +93,8 @@ fuzz:
 		go test "$$(dirname "$$file")" -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; \
 	done
 
-# The sandbox on other kernels than this machine's, in virtual machines; docs/SANDBOX.md says which. VMTEST=-v shows all that was tried.
+# The sandbox on other kernels than this machine's, in virtual machines; docs/SANDBOX.md says which. VMTEST=-v shows all that was tried,
+# -short is what CI has time for.
 # In the package's folder, where go test shows the table that a test prints which passes.
 VMTEST ?=
 vmtest:
