@@ -31,10 +31,11 @@ type running[In, Out any] struct {
 	src     source[In]
 	dst     sink[Out]
 
-	k       int       // the place of the running item
-	from    int       // of the first item not yet settled
-	flushed time.Time // when something was last sent on
-	start   time.Time // when the running item began, if items are timed
+	k       int           // the place of the running item
+	from    int           // of the first item not yet settled
+	flushed time.Time     // when something was last sent on
+	start   time.Time     // when the running item began, if items are timed; zero for those of a batch function
+	share   time.Duration // of each item in the time of its batch function
 	errs    []*wire.ItemError
 	places  []int
 	times   []uint64
@@ -268,7 +269,11 @@ func (r *running[In, Out]) settle(out Out, e *wire.ItemError) {
 		r.dst.zero()
 		r.fail(r.k, e)
 	}
-	if r.job.Timed {
+	switch {
+	case !r.job.Timed:
+	case r.start.IsZero():
+		r.times = append(r.times, nanoseconds(r.share))
+	default:
 		r.times = append(r.times, nanoseconds(time.Since(r.start)))
 	}
 	r.k++
@@ -320,7 +325,9 @@ func (r *running[In, Out]) many() {
 	var outs []Out
 	fault := &wire.ItemError{Kind: wire.Panicked, Message: "the batch function ended its goroutine (runtime.Goexit)"}
 	r.leaving = true
+	begun := time.Now()
 	defer func() { // deferred, because runtime.Goexit comes by no other way
+		r.share = time.Since(begun) / time.Duration(max(1, len(items)))
 		for n := 0; r.k < j.Count; {
 			switch e := errs[r.k]; {
 			case e != nil:
