@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -133,7 +134,8 @@ func (p Policy) complete() (Policy, error) {
 		{"UIDBase", float64(p.UIDBase), 1},
 	} {
 		if f.value != 0 && !(f.value >= f.low) { // not a number is refused too
-			return p, fmt.Errorf("limit is %v, the least is %v (Policy.%s)", f.value, f.low, f.name)
+			digits := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+			return p, fmt.Errorf("limit is %s, the least is %s (Policy.%s)", digits(f.value), digits(f.low), f.name)
 		}
 	}
 	if strings.Contains("/"+p.CgroupParent+"/", "/../") {
