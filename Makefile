@@ -54,6 +54,9 @@ cross:
 		go vet ./...; \
 	done
 
+# A process under the race detector waits for a second before it ends, unless it is told not to. Thousands end in the tests.
+export GORACE ?= atexit_sleep_ms=0
+
 # Packages that start processes by the hundred, and take it for a fault of theirs if others keep them waiting: one after the other.
 CROWDED := ./host ./host/sandbox ./cmd/parhost
 # -count=1, because go test cannot see that a program has changed which a test builds and starts, or asks go list about.

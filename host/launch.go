@@ -125,6 +125,7 @@ func privateDir(base string) (string, error) {
 // passedOn are the variables of the host's environment that a worker gets, besides those of Config.Env.
 var passedOn = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM",
+	"GORACE", // settings of Go's race detector, which holds up each process for a second at its end if they do not say otherwise
 	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "TEMP", "TMP", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", // Windows
 }
 
