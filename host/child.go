@@ -46,6 +46,7 @@ type child struct {
 	doomed    atomic.Bool   // it was to be killed, perhaps before there was one
 	reap      sync.Mutex    // held while the process is killed, and while it is reaped if the moment of its end is known
 	reaped    atomic.Bool
+	itself    bool // it ended before the host meant it to, see endedItself
 	state     *os.ProcessState
 	started   time.Time
 }
@@ -92,6 +93,7 @@ func (c *child) Start(ctx context.Context) error {
 		defer close(c.exited)
 		defer c.family.leave()
 		if awaitExit(c.pid()) {
+			c.itself = !c.doomed.Load()
 			killGroup(c.cmd.Process) // what it leaves behind; before it is reaped its number can be nobody else's
 			c.reap.Lock()
 			defer c.reap.Unlock()
@@ -100,6 +102,7 @@ func (c *child) Start(ctx context.Context) error {
 			return
 		}
 		c.state, _ = c.cmd.Process.Wait()
+		c.itself = !c.doomed.Load()
 		c.reaped.Store(true)
 		killGroup(c.cmd.Process) // the number of a group is not given away while it has members
 	}()
@@ -158,8 +161,10 @@ func (c *child) Wait(context.Context) error {
 	return nil
 }
 
-// Kill is part of [runner.Runner].
+// Kill is part of [runner.Runner]. go-plugin calls it when there is no handshake, which mostly is so because the process is about to
+// end: whether it does so by itself would not be known if it were killed at once.
 func (c *child) Kill(context.Context) error {
+	c.awaitEnd(endTime)
 	c.kill()
 	return nil
 }
@@ -189,14 +194,13 @@ func (c *child) bury() {
 		_ = os.RemoveAll(c.sockets) // empty when there is none
 		return
 	}
-	byHost := c.doomed.Load()
 	c.kill()
 	select {
 	case <-c.exited:
 	case <-time.After(3 * time.Second): // in the kernel's hands, as on a dead network disk
 	}
 	if isClosed(c.exited) && c.state != nil {
-		c.death = c.launch.Death(c.state, byHost)
+		c.death = c.launch.Death(c.state, !c.endedItself())
 	}
 	c.output.lines(100 * time.Millisecond)
 	c.closePipes() // ends the readers even if a process that left the group holds the other ends
@@ -271,18 +275,19 @@ func (c *child) lastState() (words string, code int, signal string) {
 // A connection and a pipe are closed a little earlier than their process is gone.
 const endTime = 50 * time.Millisecond
 
-// ends reports whether the process ends within a moment.
-func (c *child) ends(moment time.Duration) bool {
+// awaitEnd gives the process a moment to end.
+func (c *child) awaitEnd(moment time.Duration) {
 	if !c.spawned.Load() {
-		return false
+		return
 	}
 	select {
 	case <-c.exited:
-		return true
 	case <-time.After(moment):
-		return false
 	}
 }
+
+// endedItself reports whether the process has ended, and not because the host had killed it.
+func (c *child) endedItself() bool { return isClosed(c.exited) && c.itself }
 
 // usage returns what the process had used when it ended, nil if that is not known.
 func (c *child) usage() *Usage {

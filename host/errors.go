@@ -80,6 +80,7 @@ type StartError struct {
 	Stage  string // "exec", "sandbox", "handshake", "dial", "describe" or "set-up"
 	Err    error
 	Stderr []string // the last lines
+	Cause  Cause    // of the process's death, empty if it did not come to one by itself
 }
 
 func (e *StartError) Error() string {

@@ -37,6 +37,7 @@ var fakes = map[string]func(){
 		}
 	},
 	"exits":   func() { fmt.Fprintln(os.Stderr, "license expired"); os.Exit(5) },
+	"hoards":  func() { _, _ = misbehave(context.Background(), order{Do: "hoard"}) },
 	"hangs":   func() { fmt.Fprintln(os.Stderr, "thinking"); select {} },
 	"closes":  func() { os.Stdout.Close(); select {} },
 	"version": func() { say("1|99|unix|/nowhere|grpc|"); select {} },

@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -157,6 +158,38 @@ func TestTheCauseOfADeathIsTold(t *testing.T) {
 		within(t, "Close", 3*time.Second, func() { p.Close() })
 		checkGone(t, mark)
 	})
+}
+
+// A plugin that meets a limit before it has an item says which, and not only that it was killed.
+func TestTheCauseOfAFailedStartIsTold(t *testing.T) {
+	stateful := func(how string) host.Config {
+		return host.Config{Workload: stateful, Workers: 1, Env: []string{"STATE_SETUP=" + how}}
+	}
+	const memory = "out of memory, the limit is 134217728 bytes (Config.Sandbox.MemoryBytes)"
+	for name, c := range map[string]struct {
+		cfg   host.Config
+		stage string
+		cause host.Cause
+		says  string
+	}{
+		"memory, at the handshake": {fake(t, "hoards"), "handshake", host.CauseOutOfMemory, memory},
+		"memory, at the set-up":    {stateful("hoard"), "set-up", host.CauseOutOfMemory, memory},
+		"threads, at the set-up":   {stateful("threads"), "set-up", host.CausePIDs, "the limit is 40 (Config.Sandbox.PIDs)"},
+		"nothing, at the set-up":   {stateful("exit"), "set-up", host.CauseExit, "exit code 9"},
+		"none that it died of":     {stateful("fail"), "set-up", "", "no model"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.cfg.Sandbox.MemoryBytes, c.cfg.Sandbox.PIDs = 128<<20, 40
+			_, err := host.Open(t.Context(), c.cfg)
+			if errors.Is(err, sandbox.ErrNotSupported) {
+				t.Skip(err)
+			}
+			e, ok := errors.AsType[*host.StartError](err)
+			if !ok || e.Stage != c.stage || e.Cause != c.cause || !strings.Contains(e.Err.Error(), c.says) {
+				t.Errorf("Open: got %+v, want a StartError at stage %q by %q with %q", err, c.stage, c.cause, c.says)
+			}
+		})
+	}
 }
 
 // What somebody else does to a worker is told as a signal, and a lie as one, at every level.

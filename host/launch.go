@@ -122,10 +122,10 @@ func privateDir(base string) (string, error) {
 	return dir, nil
 }
 
-// passedOn are the variables of the host's environment that a worker gets, besides those of Config.Env.
+// passedOn are the variables of the host's environment that a worker gets, besides those of Config.Env. GORACE is for the race detector,
+// under which a process waits for a second before it ends, if that does not say otherwise.
 var passedOn = []string{
-	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM",
-	"GORACE", // settings of Go's race detector, which holds up each process for a second at its end if they do not say otherwise
+	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM", "GORACE",
 	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "TEMP", "TMP", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", // Windows
 }
 
@@ -347,14 +347,14 @@ func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 
 // handshakeError says in people's words what go-plugin found wrong with the first line on stdout.
 func (l *launcher) handshakeError(start context.Context, c *child, cause error) error {
-	c.ends(endTime) // a program that is no plugin is on its way out
+	c.awaitEnd(endTime) // a program that is no plugin is on its way out
 	var line string
 	select {
 	case line = <-c.first:
 	default:
 	}
 	if line == "" && start.Err() == nil {
-		c.ends(10 * endTime) // it has closed stdout, so that it mostly is
+		c.awaitEnd(10 * endTime) // it has closed stdout, so that it mostly is
 	}
 	if line == "" && start.Err() != nil {
 		return fmt.Errorf("no handshake line on stdout after %v (Config.StartTimeout)", l.cfg.StartTimeout)

@@ -112,27 +112,20 @@ func (p *process) obituary(cause error) {
 	}
 	p.bury()
 
-	words, code, signal := p.child.lastState()
-	l := loss{kind: wire.Crashed, message: words, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1, suspect: -1}
-	l.cause = Cause(p.child.death.Cause)
+	_, code, signal := p.child.lastState()
+	l := loss{kind: wire.Crashed, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1, suspect: -1}
 	l.dump, l.usage = p.child.output.lastWords(), p.child.usage()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := p.fate
-	switch {
-	case f != nil:
-		l.kind, l.message, l.cause = f.kind, f.message, cmp.Or(f.cause, l.cause)
-	case outOfMemory(l.stderr):
-		l.kind, l.cause = wire.OutOfMemory, CauseOutOfMemory
-	case p.child.death.Cause == sandbox.CauseOutOfMemory:
-		l.kind, l.message = wire.OutOfMemory, fmt.Sprintf("process was killed by the kernel: out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", p.cfg.Sandbox.MemoryBytes)
-	case signal == "SIGKILL" && p.ooms.claim(p.oomsBefore):
-		l.kind, l.cause, l.message = wire.OutOfMemory, CauseOutOfMemory, "process was killed by the kernel: out of memory"
-	case slices.Contains(foreignSignals, signal):
+	if f != nil {
+		l.kind, l.message, l.cause = f.kind, f.message+p.limitMet(), cmp.Or(f.cause, Cause(p.child.death.Cause))
+	} else if l.cause, l.message = p.diagnosis(l.stderr); l.cause == CauseOutOfMemory {
+		l.kind = wire.OutOfMemory
+	} else if slices.Contains(foreignSignals, signal) {
 		l.outside = true
 		l.message += ", perhaps sent by somebody else"
 	}
-	l.message += p.limitsMet()
 	p.last = l.message
 	begun := min(p.threads, len(p.order))
 	witness := p.blackBox()
@@ -156,8 +149,23 @@ func (p *process) obituary(cause error) {
 	close(p.dead)
 }
 
-// limitsMet says in words which limit of its sandbox the process died of, if that is known and not said yet.
-func (p *process) limitsMet() string {
+// diagnosis says what the process died of, if nobody decided that it had to: as a cause, and in words, with the limit that it met.
+func (p *process) diagnosis(stderr []string) (cause Cause, words string) {
+	words, _, signal := p.child.lastState()
+	cause = Cause(p.child.death.Cause)
+	switch {
+	case outOfMemory(stderr):
+		cause = CauseOutOfMemory
+	case cause == CauseOutOfMemory:
+		words = fmt.Sprintf("process was killed by the kernel: out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", p.cfg.Sandbox.MemoryBytes)
+	case signal == "SIGKILL" && p.child.endedItself() && p.ooms.claim(p.oomsBefore):
+		cause, words = CauseOutOfMemory, "process was killed by the kernel: out of memory"
+	}
+	return cause, words + p.limitMet()
+}
+
+// limitMet says in words which limit of its sandbox the process died of, if that is known and the kernel did not do it.
+func (p *process) limitMet() string {
 	policy := &p.cfg.Sandbox
 	switch p.child.death.Cause {
 	case sandbox.CausePIDs:

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,24 +138,31 @@ func (p *process) open(ctx context.Context) error {
 func (p *process) stillborn(ctx context.Context, stage string, err error) error {
 	s, isStatus := status.FromError(err)
 	isStatus = isStatus && s.Code() != codes.OK
-	itself := isStatus && s.Code() == codes.Unavailable && !p.child.doomed.Load() && p.child.ends(endTime)
+	unheard := isStatus && s.Code() == codes.Unavailable
+	if unheard {
+		p.child.awaitEnd(endTime) // by itself, if it does; it is killed otherwise
+	}
 	p.bury()
 	p.shelf.close()
 	p.mu.Lock()
 	f := p.fate
 	p.mu.Unlock()
-	switch words, _, _ := p.child.lastState(); {
+	e := &StartError{Worker: p.number, Plugin: p.cfg.Plugin, Stage: stage, Err: err, Stderr: p.child.output.lines(0)}
+	var words string
+	if p.child.endedItself() {
+		e.Cause, words = p.diagnosis(e.Stderr)
+	}
+	switch {
+	case ctx.Err() != nil:
+		e.Err = context.Cause(ctx)
 	case f != nil:
-		err = errors.New(f.message)
-	case itself:
-		err = errors.New(words)
+		e.Err, e.Cause = errors.New(f.message), cmp.Or(f.cause, e.Cause)
+	case words != "" && (unheard || e.Cause != CauseExit && e.Cause != CauseSignal):
+		e.Err = errors.New(words)
 	case isStatus:
-		err = errors.New(wire.Bound(s.Message(), wire.MaxMessageText))
+		e.Err = errors.New(wire.Bound(s.Message(), wire.MaxMessageText))
 	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return &StartError{Worker: p.number, Plugin: p.cfg.Plugin, Stage: stage, Err: err, Stderr: p.child.output.lines(0)}
+	return e
 }
 
 func (p *process) run(ctx context.Context, b batch) ending {

@@ -315,7 +315,10 @@ type state struct {
 
 func (s *state) Setup(ctx context.Context) error {
 	s.log = os.Getenv("STATE_LOG")
-	switch os.Getenv("STATE_SETUP") {
+	switch how := os.Getenv("STATE_SETUP"); how {
+	case "hoard", "threads":
+		_, err := misbehave(ctx, order{Do: how})
+		return err
 	case "fail":
 		return errors.New("no model")
 	case "panic":

@@ -94,11 +94,25 @@ func exitCode(err error) (code int, hint string) {
 	case errors.Is(err, host.ErrNotFound):
 		return exitNoWorker, "parhost plugins list shows what there is"
 	case errors.As(err, &start):
-		return exitNoWorker, "--start-timeout gives a slow start more time; parhost plugins verify looks closer"
+		return exitNoWorker, startHint(start)
 	case errors.As(err, &broken):
 		return exitNoWorker, ""
 	default:
 		return exitUsage, "" // cobra's own errors: unknown flags and commands
+	}
+}
+
+// startHint says what to do about a worker that did not start.
+func startHint(e *host.StartError) string {
+	switch e.Cause {
+	case host.CauseOutOfMemory:
+		return "--memory is the limit of each worker, if there is one; else this machine has too little"
+	case host.CausePIDs:
+		return "--pids is the limit of each worker"
+	case host.CauseSeccomp:
+		return "--allow-net and --allow-fork permit more system calls; --sandbox off permits all"
+	default:
+		return "--start-timeout gives a slow start more time; parhost plugins verify looks closer"
 	}
 }
 
