@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -83,7 +84,7 @@ func (o *output) add(line string) {
 		text, _ = entry["@message"].(string)
 		o.log(entry)
 	} else {
-		o.logger.Info(line)
+		o.logger.Info(wire.Plain(line))
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -106,6 +107,18 @@ func (o *output) add(line string) {
 	}
 }
 
+// plainValue returns a value out of a JSON text as a logger may have it.
+func plainValue(v any) any {
+	switch v := v.(type) {
+	case nil, bool, float64:
+		return v
+	case string:
+		return wire.Plain(v)
+	default:
+		return wire.Plain(fmt.Sprint(v))
+	}
+}
+
 // log passes on a line that the workload's own hclog wrote.
 func (o *output) log(entry map[string]any) {
 	level, _ := entry["@level"].(string)
@@ -113,10 +126,10 @@ func (o *output) log(entry map[string]any) {
 	var pairs []any
 	for key, value := range entry {
 		if !strings.HasPrefix(key, "@") && key != "worker" { // the host's logger has said which worker it is
-			pairs = append(pairs, key, value)
+			pairs = append(pairs, wire.Plain(key), plainValue(value))
 		}
 	}
-	o.logger.Log(max(hclog.Trace, hclog.LevelFromString(level)), message, pairs...)
+	o.logger.Log(max(hclog.Trace, hclog.LevelFromString(level)), wire.Plain(message), pairs...)
 }
 
 // lines returns the last lines, and before them the verdicts that are not among them, once the readers are done or a moment has passed: a grandchild may hold the pipe open.

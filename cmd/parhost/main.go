@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/plugins/reduce"
 	"github.com/parhost/parhost/plugins/sleep"
 	"github.com/parhost/parhost/plugins/sqrt"
@@ -123,5 +125,17 @@ type streams struct {
 	err io.Writer
 }
 
-// say writes a line for people to stderr. If that fails there is nobody left to tell.
-func (s *streams) say(format string, args ...any) { _, _ = fmt.Fprintf(s.err, format+"\n", args...) }
+// say writes a line for people to stderr. If that fails there is nobody left to tell. Much of it is what plugins say, which is kept from
+// moving the terminal's cursor, and, by a margin, from looking like a line of ours.
+func (s *streams) say(format string, args ...any) {
+	_, _ = fmt.Fprintln(s.err, strings.Join(plainLines(fmt.Sprintf(format, args...)), "\n  "))
+}
+
+// plainLines returns the lines of a text as a terminal may have them.
+func plainLines(text string) []string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = wire.Plain(line)
+	}
+	return lines
+}

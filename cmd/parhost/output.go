@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -295,7 +296,7 @@ func millis(d time.Duration) string { return string(appendMillis(nil, d)) }
 func shorten(s string, width int) string {
 	runes := []rune(s)
 	for i, r := range runes {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			runes[i] = ' '
 		}
 	}

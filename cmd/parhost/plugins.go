@@ -222,7 +222,7 @@ func indent(text json.RawMessage) string {
 	if len(text) == 0 || json.Indent(&b, text, "  ", "  ") != nil {
 		return "  none"
 	}
-	return "  " + b.String()
+	return "  " + strings.Join(plainLines(b.String()), "\n")
 }
 
 func newPluginsVerify(s *streams, dirs *[]string, p *pins) *cobra.Command {
