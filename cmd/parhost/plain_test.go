@@ -17,7 +17,8 @@ const rude = "rude \x1b[31m\x1b]0;title\x07 over\r \u009b2J \u202e\nparhost: hin
 
 func talk(ctx context.Context, item string) (string, error) {
 	fmt.Fprintln(os.Stderr, rude)
-	sdk.Logger(ctx).Warn(rude, rude, rude, "nested", map[string]string{"k": rude})
+	pairs := []any{rude, rude, "nested", map[string]string{"k": rude}}
+	sdk.Logger(ctx).Warn(rude, pairs...)
 	switch item {
 	case "fail":
 		return "", errors.New(rude)
