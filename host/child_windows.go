@@ -7,6 +7,7 @@ import (
 
 const usesTCP = true // go-plugin listens on loopback here, so its AutoMTLS is on
 
+// killGroup kills the process. What it has started is in its job object, which the sandbox ends with it at every level.
 func killGroup(p *os.Process) { _ = p.Kill() }
 
 func dumpGoroutines(*os.Process) {}

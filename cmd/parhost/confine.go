@@ -39,13 +39,6 @@ func (c *confinement) flags(f *pflag.FlagSet) {
 
 // policy turns the flags into a policy. For auto it tries what this machine can do.
 func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) {
-	if c.level == "auto" {
-		if p.Level, err = sandbox.Best(ctx); err != nil {
-			return p, err
-		}
-	} else if err := p.Level.UnmarshalText([]byte(c.level)); err != nil {
-		return p, usageError("write --sandbox auto, off, basic or strict", "--sandbox %q is no level", c.level)
-	}
 	for _, size := range []struct {
 		flag, text string
 		to         *int64
@@ -61,6 +54,13 @@ func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) 
 	}
 	if p.ReadWrite, err = parseBinds("rw", c.readWrite); err != nil {
 		return p, err
+	}
+	if c.level == "auto" {
+		if p.Level, err = sandbox.Best(ctx, p); err != nil {
+			return p, err
+		}
+	} else if err := p.Level.UnmarshalText([]byte(c.level)); err != nil {
+		return p, usageError("write --sandbox auto, off, basic or strict", "--sandbox %q is no level", c.level)
 	}
 	if p.Level == sandbox.Off && (c.allowNet || c.allowFork || len(c.readOnly)+len(c.readWrite) > 0 || c.tmpSize != "") {
 		if c.level == "auto" { // there is nothing that would have to be opened

@@ -162,15 +162,17 @@ func (d *diagnosis) sandbox(ctx context.Context) {
 		return
 	}
 	uses := map[string]string{
-		"landlock":        "keeps workers from files",
-		"seccomp":         "keeps workers from system calls",
-		"user namespaces": "--sandbox strict gives a worker processes, a network and a root of its own",
-		"own users":       "a host that is root runs each worker as a user of its own",
-		"cgroup memory":   "--memory, and to tell why a worker died",
-		"cgroup pids":     "--pids",
-		"cgroup cpu":      "--cpus",
-		"level basic":     "--sandbox basic",
-		"level strict":    "--sandbox strict",
+		"landlock":          "keeps workers from files",
+		"seccomp":           "keeps workers from system calls",
+		"job objects":       "a worker and what it starts end together, and with parhost; --memory, --cpus, --pids",
+		"restricted tokens": "--sandbox basic",
+		"user namespaces":   "--sandbox strict gives a worker processes, a network and a root of its own",
+		"own users":         "a host that is root runs each worker as a user of its own",
+		"cgroup memory":     "--memory, and to tell why a worker died",
+		"cgroup pids":       "--pids",
+		"cgroup cpu":        "--cpus",
+		"level basic":       "--sandbox basic",
+		"level strict":      "--sandbox strict",
 	}
 	for _, l := range slices.Concat(report.Layers, report.Levels) {
 		use := uses[l.Name]

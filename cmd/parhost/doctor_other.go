@@ -15,7 +15,7 @@ func readMemory() memory { return memory{} }
 // systemFindings names what stands in for the Linux features that other systems do not have.
 func systemFindings() []finding {
 	if runtime.GOOS == "windows" {
-		return []finding{{"system", "process groups", false, "not on " + runtime.GOOS, "processes that a worker starts are not ended with it"}}
+		return nil // job objects do it all, and are the sandbox's
 	}
 	return []finding{
 		{"system", "sessions", true, "each worker has its own", "a worker and what it starts are ended together, and do not get the terminal's Ctrl-C"},

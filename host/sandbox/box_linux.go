@@ -134,6 +134,9 @@ func (b *Box) check() error {
 	return nil
 }
 
+// possible refuses what [Open] would refuse a policy, as far as that can be said before a process is started.
+func possible(p *Policy) error { return (&Box{policy: *p, machine: look()}).check() }
+
 // signalsStay reports whether something else than seccomp keeps a worker's signals from the host and its other processes.
 func (b *Box) signalsStay() bool {
 	return b.spaces() || b.machine.ownUsers || b.landlock() >= 6

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -85,20 +84,6 @@ func (l *Launch) fromMemory() {
 	l.cmd.Path, l.cmd.Err = "/proc/self/fd/"+strconv.Itoa(2+len(l.cmd.ExtraFiles)), nil
 }
 
-func variable(env []string, key string) string {
-	for _, kv := range slices.Backward(env) {
-		if k, v, _ := strings.Cut(kv, "="); k == key {
-			return v
-		}
-	}
-	return ""
-}
-
-func setVariable(env []string, key, value string) []string {
-	env = slices.DeleteFunc(env, func(kv string) bool { return strings.HasPrefix(kv, key+"=") })
-	return append(env, key+"="+value)
-}
-
 func (l *Launch) prepare(slot int) error {
 	b, cmd := l.box, l.cmd
 	env := cmd.Env
@@ -106,7 +91,7 @@ func (l *Launch) prepare(slot int) error {
 		env = os.Environ()
 	}
 	l.spec = launcher.Spec{
-		Walls: b.policy.Level > Off, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: l.environment(slices.Clone(env)),
+		Walls: b.policy.Level > Off, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: environment(&b.policy, slices.Clone(env)),
 		Keep: len(cmd.ExtraFiles), UID: -1, Spaces: b.spaces(), TmpBytes: b.policy.TmpBytes, Limits: b.limits,
 		Filter: b.filter, Seccomp: unix.SYS_SECCOMP, ExecveAt: unix.SYS_EXECVEAT,
 	}
@@ -164,24 +149,6 @@ func (l *Launch) prepare(slot int) error {
 	cmd.ExtraFiles, cmd.SysProcAttr = files, attr
 	cmd.Err = nil
 	return nil
-}
-
-// environment tells the plugin's libraries what its limits are: without /proc and /sys they cannot find out.
-func (l *Launch) environment(env []string) []string {
-	p := &l.box.policy
-	if p.MemoryBytes > 0 && variable(env, "GOMEMLIMIT") == "" {
-		env = append(env, "GOMEMLIMIT="+strconv.FormatInt(p.MemoryBytes/10*9, 10))
-	}
-	if p.CPUs > 0 {
-		most := int(math.Ceil(p.CPUs))
-		if n, err := strconv.Atoi(variable(env, "GOMAXPROCS")); err != nil || n > most {
-			env = setVariable(env, "GOMAXPROCS", strconv.Itoa(most))
-		}
-	}
-	if p.Level == Strict {
-		env = setVariable(setVariable(env, "HOME", "/tmp"), "TMPDIR", "/tmp")
-	}
-	return env
 }
 
 func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {

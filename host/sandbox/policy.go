@@ -3,7 +3,6 @@ package sandbox
 import (
 	"encoding"
 	"fmt"
-	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -68,7 +67,8 @@ type Policy struct {
 	MemoryBytes int64 `json:"memory_bytes,omitempty"`
 	// CPUs is how many CPUs' time it gets, 0.01 or more; it needs a cgroup.
 	CPUs float64 `json:"cpus,omitempty"`
-	// PIDs is how many processes and threads it may have. 0 is 1024 at basic and strict where the machine can count them.
+	// PIDs is how many processes and threads it may have, on Windows how many processes. 0 is 1024 at basic and strict where the machine can
+	// count them.
 	PIDs int `json:"pids,omitempty"`
 	// TmpBytes is the size of /tmp at [Strict]; 0 is 16 MiB. It is memory, and counted as the worker's. There is no /tmp at basic.
 	TmpBytes int64 `json:"tmp_bytes,omitempty"`
@@ -194,7 +194,7 @@ func (p *Policy) checkBinds(field string, binds []Bind) ([]Bind, error) {
 				return nil, fmt.Errorf("path %q is not absolute (%s)", name, where)
 			}
 		}
-		b.Source, b.Target = filepath.Clean(b.Source), path.Clean(b.Target)
+		b.Source, b.Target = filepath.Clean(b.Source), filepath.Clean(b.Target)
 		switch {
 		case p.Level == Basic && b.Source != b.Target:
 			return nil, fmt.Errorf("%q cannot be shown as %q at level basic (%s)", b.Source, b.Target, where)

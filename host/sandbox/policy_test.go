@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"os"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ func notSupported(t *testing.T, what string, err error) {
 
 // A policy that makes no sense is refused, and the error names the field.
 func TestPolicyNamesTheBadField(t *testing.T) {
+	there := sandbox.Bind{Source: os.TempDir()}
 	for want, policy := range map[string]sandbox.Policy{
 		"Policy.Level":        {Level: 7},
 		"Policy.MemoryBytes":  {MemoryBytes: 1},
@@ -32,9 +34,9 @@ func TestPolicyNamesTheBadField(t *testing.T) {
 		"Policy.CgroupParent": {CgroupParent: "a/../../b"},
 		"Policy.ReadOnly":     {ReadOnly: []sandbox.Bind{{Source: "/usr"}}},
 		"Policy.ReadOnly[0]":  {Level: sandbox.Basic, ReadOnly: []sandbox.Bind{{Source: "usr"}}},
-		"Policy.ReadOnly[1]":  {Level: sandbox.Basic, ReadOnly: []sandbox.Bind{{Source: "/usr"}, {Source: "/usr", Target: "/data"}}},
+		"Policy.ReadOnly[1]":  {Level: sandbox.Basic, ReadOnly: []sandbox.Bind{there, {Source: there.Source, Target: "/data"}}},
 		"Policy.ReadWrite[0]": {Level: sandbox.Strict, ReadWrite: []sandbox.Bind{{Source: "/proc/1"}}},
-		"Policy.ReadWrite[1]": {Level: sandbox.Strict, ReadWrite: []sandbox.Bind{{Source: "/usr"}, {Source: "/usr", Target: "/dev/"}}},
+		"Policy.ReadWrite[1]": {Level: sandbox.Strict, ReadWrite: []sandbox.Bind{there, {Source: there.Source, Target: "/dev/"}}},
 	} {
 		_, err := sandbox.Open(t.Context(), policy, "plugin", "")
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -66,7 +68,7 @@ func TestProbeAgreesWithBestAndOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	best, err := sandbox.Best(t.Context())
+	best, err := sandbox.Best(t.Context(), sandbox.Policy{})
 	if err != nil || best != r.Best {
 		t.Errorf("Best: got %v and %v, want %v as Probe says", best, err, r.Best)
 	}

@@ -9,44 +9,20 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
-// rehearsalTime is how long a rehearsal may take, on a machine that swaps.
-const rehearsalTime = 20 * time.Second
-
-// rehearsals are made once in the life of a process, and each level's by itself.
-var rehearsals = [...]func() error{
-	Off:    func() error { return nil },
-	Basic:  sync.OnceValue(func() error { return rehearse(Basic, seams{}) }),
-	Strict: sync.OnceValue(func() error { return rehearse(Strict, seams{}) }),
-}
-
-// rehearsed returns what became of a process that was really started at this level.
-func rehearsed(ctx context.Context, level Level) error {
-	done := make(chan error, 1)
-	go func() { done <- rehearsals[level]() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 // rehearse starts a process at a level, which builds all its walls, tries them and tells. Asking for features one by one would not
 // do: where user namespaces are restricted, clone often succeeds and what follows does not.
-func rehearse(level Level, s seams) error {
+func rehearse(level Level) error {
 	policy, err := Policy{Level: level}.complete()
 	if err != nil {
 		return err
 	}
-	b, err := openBox(policy, "", "", s)
+	b, err := openBox(policy, "", "", seams{})
 	if err != nil {
 		return err
 	}
@@ -94,20 +70,6 @@ func (b *Box) judge(t *launcher.Trial) error {
 	return nil
 }
 
-// Best returns the best level at which a process could really be started here.
-func Best(ctx context.Context) (Level, error) {
-	for _, level := range []Level{Strict, Basic} {
-		err := rehearsed(ctx, level)
-		if err == nil {
-			return level, nil
-		}
-		if !errors.Is(err, ErrNotSupported) {
-			return Off, err
-		}
-	}
-	return Off, nil
-}
-
 // Probe says what this machine has for sandboxes. It starts a process at each level, once in the life of this one.
 func Probe(ctx context.Context) (*Report, error) {
 	r := &Report{}
@@ -137,29 +99,7 @@ func Probe(ctx context.Context) (*Report, error) {
 		fact, err := controller(c)
 		add("cgroup "+c, err == nil, okOr(err, fact), cgroupHint(err))
 	}
-	for _, level := range []Level{Basic, Strict} {
-		l := Layer{Name: "level " + level.String(), OK: true, Fact: "a process was started at it"}
-		switch err := rehearsed(ctx, level); {
-		case errors.Is(err, ErrNotSupported):
-			l.OK, l.Fact = false, err.Error()
-			if e, ok := errors.AsType[*StageError](err); ok {
-				l.Fact, l.Hint = fmt.Sprintf("%s: %v", e.Stage, e.Err), e.Hint
-			}
-		case err != nil:
-			return nil, err
-		default:
-			r.Best = level
-		}
-		r.Levels = append(r.Levels, l)
-	}
-	return r, nil
-}
-
-func okOr(err error, fact string) string {
-	if err != nil {
-		return err.Error()
-	}
-	return fact
+	return r, r.addLevels(ctx)
 }
 
 // controller finds out whether limits of a kind can be set here, and where.

@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package sandbox
 
@@ -96,7 +96,7 @@ func (*Launch) Usage() Usage { return Usage{} }
 func (*Launch) Close() {}
 
 // Best returns [Off].
-func Best(context.Context) (Level, error) { return Off, nil }
+func Best(context.Context, Policy) (Level, error) { return Off, nil }
 
 // Probe says that there is nothing.
 func Probe(context.Context) (*Report, error) {

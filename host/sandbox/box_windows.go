@@ -1,0 +1,134 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// Box is the sandbox of one pool's workers: what they share. Its methods may be called from any goroutine.
+type Box struct {
+	policy           Policy
+	plugin, checksum string // compared before each start, if there is a checksum
+	token            *token // nil at level off
+	closing          sync.Once
+}
+
+// Open makes a sandbox for workers that run plugin. Each is in a job object, which ends it with its host and holds its limits; at [Basic]
+// it has a restricted token as well, and a process has been seen to run within that.
+//
+// Windows cannot close the network to a process that listens on it, as plugins do there, nor open single files to a token: [Basic] needs
+// [Policy.AllowNet], and is refused with ReadOnly or ReadWrite. So is what a job object cannot hold.
+//
+// With a checksum, the plugin's SHA-256 in hexadecimal, the plugin is hashed here and before each start, and the error is a
+// [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it.
+func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
+	complete, err := policy.complete()
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	if err := possible(&policy); err != nil {
+		return nil, err
+	}
+	if policy.Level > Off {
+		if err := rehearsed(ctx, policy.Level); err != nil {
+			return nil, err
+		}
+	}
+	return openBox(complete, plugin, checksum)
+}
+
+// openBox opens a box for a complete policy.
+func openBox(policy Policy, plugin, checksum string) (*Box, error) {
+	b := &Box{policy: policy, plugin: plugin, checksum: checksum}
+	if err := compareAgain(plugin, checksum); err != nil {
+		return nil, err
+	}
+	if policy.Level == Off {
+		return b, nil
+	}
+	var err error
+	if b.token, err = openToken(); err != nil {
+		return nil, b.failed("token", err, "")
+	}
+	return b, nil
+}
+
+// inContainer is what to do about walls that Windows does not have.
+const inContainer = "in a Linux container or virtual machine there is more"
+
+// possible refuses what Windows cannot give, as far as that can be said before a process is started. It is asked before defaults are
+// filled in: what nobody has asked for need not be held.
+func possible(p *Policy) error {
+	refuse := func(stage, hint, format string, args ...any) error {
+		return &StageError{Level: p.Level, Stage: stage, Err: fmt.Errorf(format, args...), Hint: hint}
+	}
+	switch {
+	case p.Level > Basic:
+		return refuse("namespaces", inContainer+"; level basic is the most on Windows", "Windows has no private roots and networks for single processes")
+	case p.Level == Basic && !p.AllowNet:
+		return refuse("network", "allow it, --allow-net, which says that it is open; "+inContainer, "Windows cannot close it to a plugin, which has to listen on it")
+	case len(p.ReadOnly)+len(p.ReadWrite) > 0:
+		return refuse("files", "put them where all users may read; "+inContainer, "Windows cannot open single files to a plugin (Policy.ReadOnly, Policy.ReadWrite)")
+	}
+	for _, limit := range []struct {
+		name  string
+		value int64
+	}{
+		{"OpenFiles", int64(p.OpenFiles)}, {"FileBytes", p.FileBytes}, {"TmpBytes", p.TmpBytes}, {"UIDBase", int64(p.UIDBase)}, {"CgroupParent", int64(len(p.CgroupParent))},
+	} {
+		if limit.value != 0 {
+			return refuse("limits", inContainer, "a job object of Windows cannot hold Policy.%s", limit.name)
+		}
+	}
+	return nil
+}
+
+func (b *Box) failed(stage string, err error, hint string) error {
+	return &StageError{Level: b.policy.Level, Stage: stage, Err: err, Hint: hint}
+}
+
+// Level returns the level of the box.
+func (b *Box) Level() Level { return b.policy.Level }
+
+// Layers says in words what stands around each worker.
+func (b *Box) Layers() []string {
+	var held []string
+	for _, l := range []struct {
+		name string
+		set  bool
+	}{{"memory", b.policy.MemoryBytes > 0}, {"cpu", b.policy.CPUs > 0}, {"processes", b.processes() > 0}} {
+		if l.set {
+			held = append(held, l.name)
+		}
+	}
+	var layers []string
+	if b.policy.Level > Off {
+		layers = append(layers, "restricted token", "low integrity")
+	}
+	if len(held) > 0 {
+		layers = append(layers, "job object "+strings.Join(held, " "))
+	}
+	return layers
+}
+
+// processes is the most that a worker may have, 0 for any number.
+func (b *Box) processes() int {
+	if b.policy.Level > Off && !b.policy.AllowFork {
+		return 1
+	}
+	return b.policy.PIDs
+}
+
+// Checksum is that which [Open] was given.
+func (b *Box) Checksum() string { return b.checksum }
+
+// Close lets go of everything. All launches must be closed. It may be called twice.
+func (b *Box) Close() {
+	b.closing.Do(func() {
+		if b.token != nil {
+			b.token.close()
+		}
+	})
+}

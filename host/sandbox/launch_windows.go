@@ -1,0 +1,130 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/windows"
+)
+
+// Launch is the way of one process into its box, and then what is known of it. Its methods may be called from any goroutine, those
+// before Confirm has returned from one at a time.
+type Launch struct {
+	box *Box
+	cmd *exec.Cmd
+
+	mu   sync.Mutex
+	job  *job
+	shut bool
+}
+
+// Wrap turns a command that would start the plugin into one that starts it in the box, as yet without running: [Launch.Confirm] lets it. A
+// host that is killed in between leaves it behind, where it does nothing.
+func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
+	if err := compareAgain(b.plugin, b.checksum); err != nil {
+		return nil, err
+	}
+	j, err := openJob(&b.policy, b.processes())
+	if err != nil {
+		return nil, b.failed("job object", err, "")
+	}
+	attr := &syscall.SysProcAttr{}
+	if cmd.SysProcAttr != nil {
+		*attr = *cmd.SysProcAttr
+	}
+	attr.CreationFlags |= windows.CREATE_SUSPENDED
+	if b.token != nil {
+		attr.Token = syscall.Token(b.token.Token)
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.SysProcAttr, cmd.Env = attr, environment(&b.policy, slices.Clone(cmd.Env))
+	return &Launch{box: b, cmd: cmd, job: j}, nil
+}
+
+// StartError adds to the error of [exec.Cmd.Start] what is known about it.
+func (l *Launch) StartError(err error) error {
+	if err == nil || l.box.token == nil {
+		return err
+	}
+	switch {
+	case errors.Is(err, windows.ERROR_PRIVILEGE_NOT_HELD):
+		return l.box.failed("token", err, "the host's user needs the right to adjust memory quotas of a process (SeIncreaseQuotaPrivilege)")
+	case errors.Is(err, windows.ERROR_ACCESS_DENIED):
+		return l.box.failed("exec", err, "the plugin must lie where all users may read and execute, as below Program Files")
+	}
+	return err
+}
+
+// Sockets is empty: plugins listen on the loopback address.
+func (*Launch) Sockets() string { return "" }
+
+// Confirm puts the process into its job object, and lets it run.
+func (l *Launch) Confirm(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shut {
+		return nil
+	}
+	if err := l.job.take(l.cmd.Process.Pid); err != nil {
+		return l.box.failed("job object", err, "")
+	}
+	return nil
+}
+
+var errNoSockets = errors.New("there are no folders for sockets on Windows")
+
+// Dial is for folders of the sandbox, which has none here.
+func (*Launch) Dial(context.Context, string) (net.Conn, error) { return nil, errNoSockets }
+
+// Check is for folders of the sandbox, which has none here.
+func (*Launch) Check(string) error { return errNoSockets }
+
+// Kill kills the process, if it runs, and all that it started.
+func (l *Launch) Kill() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.shut {
+		l.job.kill()
+	}
+}
+
+// Exit codes of processes that got no memory, for which the kernel ended them (ntstatus.h).
+var noMemory = []uint32{uint32(windows.STATUS_NO_MEMORY), uint32(windows.STATUS_COMMITMENT_LIMIT)}
+
+// Death says why the process ended, as far as Windows tells: there are exit codes alone. A Go program that gets no memory says so on
+// stderr, and in no other way.
+func (*Launch) Death(state *os.ProcessState, _ bool) Death {
+	d := Death{Cause: CauseExit, Code: state.ExitCode()}
+	if slices.Contains(noMemory, uint32(d.Code)) {
+		d.Cause = CauseOutOfMemory
+	}
+	return d
+}
+
+// Usage returns what the job object has counted so far. It is asked before Close.
+func (l *Launch) Usage() Usage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shut {
+		return Usage{}
+	}
+	return Usage{MemoryPeak: l.job.peak()}
+}
+
+// Close lets go of everything, and ends what still runs. It may be called twice.
+func (l *Launch) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.shut {
+		l.shut = true
+		l.job.close()
+	}
+}
