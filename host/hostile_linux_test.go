@@ -25,7 +25,7 @@ import (
 var ownSockets = os.Getenv("PLUGIN_UNIX_SOCKET_DIR")
 
 func init() {
-	maps.Copy(linuxOrders, map[string]func(o order) (string, error){
+	maps.Copy(systemOrders, map[string]func(o order) (string, error){
 		"attempt": func(o order) (string, error) {
 			target, err := attempt.TargetOfEnv()
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -82,4 +83,20 @@ func haveOrphans() {
 	}
 	say("ready")
 	_, _ = host.Do[order, string](context.Background(), p, order{Do: "sleep", N: 600_000})
+}
+
+// A worker that has ended is gone, even if somebody else holds its connection, as a child does that it has started without a thought.
+func TestAnHeirOfItsConnectionDoesNotHoldUpAWorkersEnd(t *testing.T) {
+	for _, inline := range []bool{false, true} {
+		t.Run(fmt.Sprintf("inline %v", inline), func(t *testing.T) {
+			p := open(t, host.Config{Workload: chaos, Workers: 1, Inline: inline})
+			within(t, "Map with a worker that leaves its connection to somebody", 10*time.Second, func() {
+				got, err := host.Map[order, string](t.Context(), p, orders(100, map[int]order{50: {Do: "bequeath", N: 3}}))
+				errs := checkOthers(t, "Map", got, err)
+				if e := errs[50]; len(errs) != 1 || e == nil || e.Kind != host.Crashed || e.ExitCode != 3 {
+					t.Errorf("got the failures %v, want that of item 50 by exit code 3", errs)
+				}
+			})
+		})
+	}
 }

@@ -131,7 +131,22 @@ func (p *process) open(ctx context.Context) error {
 		p.stream = p.linked
 	}
 	p.read.Go(p.receive)
+	p.read.Go(p.hangUp)
 	return nil
+}
+
+// hangUpTime is how long the connection of a process that has ended may seem to live.
+const hangUpTime = time.Second
+
+// hangUp ends the stream when the process has ended. Mostly the kernel does so, but not if somebody else holds the connection too, such as
+// a child that the worker has started without a thought.
+func (p *process) hangUp() {
+	<-p.child.exited
+	select {
+	case <-p.dead:
+	case <-time.After(hangUpTime):
+		p.cancel()
+	}
 }
 
 // stillborn ends a worker whose start failed, and says why.

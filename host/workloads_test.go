@@ -1,4 +1,3 @@
-//go:build unix
 
 package host_test
 
@@ -21,7 +20,6 @@ import (
 	"time"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/parhost/parhost/plugins/reduce"
@@ -86,7 +84,7 @@ var (
 	echoJSON   = sdk.Func("echo-json", echo[json.RawMessage])
 	echoProto  = sdk.Func("echo-proto", echo[*structpb.Value])
 	echoAny    = sdk.Func("echo-any", echo[any])
-	workloads  = []*sdk.Workload{handle, placed, batchCrash, decodeCrash, reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny}
+	workloads  = []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny}
 	running    atomic.Int32 // items of overlap under way in this process
 )
 
@@ -116,12 +114,6 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	case "exit":
 		fmt.Fprintln(os.Stderr, o.S)
 		os.Exit(o.N)
-	case "kill":
-		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
-		select {}
-	case "stop": // what only another process can end
-		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
-		select {}
 	case "panic elsewhere": // on a goroutine that nobody guards
 		go func() {
 			nowhere := map[bool]map[string]int{}[true]
@@ -130,11 +122,6 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		select {}
 	case "throw": // what no recover catches
 		new(sync.Mutex).Unlock()
-	case "close": // all files, whosoever they are
-		for fd := range 1 << 10 {
-			_ = unix.Close(fd)
-		}
-		select {}
 	case "ignore": // whatever signal can be ignored
 		signal.Ignore()
 		select {}
@@ -144,16 +131,6 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	case "overflow":
 		debug.SetMaxStack(1 << 20)
 		return fmt.Sprint(overflow(1)), nil
-	case "memory":
-		debug.SetGCPercent(-1) // it starts threads, and what cannot start a thread for want of memory has other words for that
-		limit := unix.Rlimit{Cur: 1 << 30, Max: 1 << 30}
-		if err := unix.Setrlimit(unix.RLIMIT_AS, &limit); err != nil {
-			return "", err
-		}
-		var hoard [][]byte
-		for {
-			hoard = append(hoard, bytes.Repeat([]byte{byte(len(hoard))}, 64<<20))
-		}
 	case "hoard": // until somebody ends it
 		var hoard [][]byte
 		for {
@@ -203,9 +180,6 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	case "print":
 		n, err := io.WriteString(os.Stdout, strings.Repeat("noise on stdout\n", o.N/16))
 		return strconv.Itoa(n), err
-	case "print raw": // past os.Stdout, as a C library would
-		n, err := unix.Write(1, bytes.Repeat([]byte("x"), o.N))
-		return strconv.Itoa(n), err
 	case "flood":
 		n, err := io.WriteString(os.Stderr, strings.Repeat("x", o.N))
 		return strconv.Itoa(n), err
@@ -245,16 +219,14 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		cmd.Env = append(os.Environ(), daemonEnv+"=sleep")
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		if o.S == "session" {
-			cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+			cmd.SysProcAttr = newSession()
 		}
 		if err := cmd.Start(); err != nil {
 			return "", err
 		}
 		return strconv.Itoa(cmd.Process.Pid), nil
-	case "daemon": // leaves a process behind that is in no group and no session of the worker's, and nobody's child
-		return daemon(o.S)
 	default:
-		if do, ok := linuxOrders[o.Do]; ok {
+		if do, ok := systemOrders[o.Do]; ok {
 			return do(o)
 		}
 		return "", fmt.Errorf("unheard of: %q", o.Do)
@@ -262,8 +234,8 @@ func misbehave(ctx context.Context, o order) (string, error) {
 	return "", nil
 }
 
-// linuxOrders are those that only Linux knows.
-var linuxOrders = map[string]func(o order) (string, error){}
+// systemOrders are those that not every system knows.
+var systemOrders = map[string]func(o order) (string, error){}
 
 // pour writes lines until that is no longer possible.
 func pour(to io.Writer, line string) error {
