@@ -23,9 +23,6 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
-// envSockets tells a plugin the folder for its socket. The name is go-plugin's.
-const envSockets = "PLUGIN_UNIX_SOCKET_DIR"
-
 // strictID is the number of a strict worker's user and group, as it sees them itself.
 const strictID = 1000
 
@@ -83,20 +80,6 @@ func (l *Launch) fromMemory() {
 	}
 	l.cmd.ExtraFiles = append(slices.Clone(l.cmd.ExtraFiles), p.file)
 	l.cmd.Path, l.cmd.Err = "/proc/self/fd/"+strconv.Itoa(2+len(l.cmd.ExtraFiles)), nil
-}
-
-func variable(env []string, key string) string {
-	for _, kv := range slices.Backward(env) {
-		if k, v, _ := strings.Cut(kv, "="); k == key {
-			return v
-		}
-	}
-	return ""
-}
-
-func setVariable(env []string, key, value string) []string {
-	env = slices.DeleteFunc(env, func(kv string) bool { return strings.HasPrefix(kv, key+"=") })
-	return append(env, key+"="+value)
 }
 
 func (l *Launch) prepare(slot int) error {
