@@ -75,6 +75,9 @@ type record struct {
 	}
 }
 
+// wall is a layer that stands around every confined worker on this system.
+var wall = map[string]string{"linux": "seccomp", "darwin": "seatbelt"}[runtime.GOOS]
+
 // Each record names the level, that of a failure the layers and the cause; its dossier does too, and so its item runs again behind the same walls.
 func TestRecordsSayWhatStandsAroundTheirWorkers(t *testing.T) {
 	plugin := buildFaulty(t)
@@ -107,7 +110,7 @@ func TestRecordsSayWhatStandsAroundTheirWorkers(t *testing.T) {
 					t.Errorf("got %s, want nothing said of walls", line)
 				case level != "off" && (r.Sandbox == nil || *r.Sandbox != level):
 					t.Errorf("got %s, want the level %s", line, level)
-				case level != "off" && (r.Error != nil) != slices.Contains(r.Layers, "seccomp"):
+				case level != "off" && (r.Error != nil) != slices.Contains(r.Layers, wall):
 					t.Errorf("got %s, want the layers if it failed", line)
 				case r.Error == nil && causes[r.Index] != "", r.Error != nil && r.Error.Cause != causes[r.Index]:
 					t.Errorf("got %s, want the cause %q", line, causes[r.Index])
@@ -134,7 +137,7 @@ func checkConfinedDossier(t *testing.T, dir, level string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Sandbox == nil || d.Sandbox.Level.String() != level || !slices.Contains(d.Layers, "seccomp") || d.Cause != host.CauseExit {
+	if d.Sandbox == nil || d.Sandbox.Level.String() != level || !slices.Contains(d.Layers, wall) || d.Cause != host.CauseExit {
 		t.Errorf("got the dossier %+v, want the policy, the layers and the cause", d)
 	}
 	code, _, stderr := call(t, nil, "replay", files[0])

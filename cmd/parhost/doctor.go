@@ -171,6 +171,8 @@ func (d *diagnosis) sandbox(ctx context.Context) {
 		"cgroup memory":     "--memory, and to tell why a worker died",
 		"cgroup pids":       "--pids",
 		"cgroup cpu":        "--cpus",
+		"sandbox-exec":      "keeps workers from files, network, signals and processes, by a Seatbelt profile",
+		"rlimits":           "keep workers from descriptors, and from files that grow",
 		"level basic":       "--sandbox basic",
 		"level strict":      "--sandbox strict",
 	}

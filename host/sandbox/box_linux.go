@@ -59,7 +59,7 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	if policy.Level > Off {
-		if err := rehearsed(ctx, policy.Level); err != nil {
+		if err := rehearsed(ctx, playOf(&policy)); err != nil {
 			return nil, err
 		}
 	}

@@ -32,7 +32,7 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 		return nil, err
 	}
 	if policy.Level > Off {
-		if err := rehearsed(ctx, policy.Level); err != nil {
+		if err := rehearsed(ctx, playOf(&policy)); err != nil {
 			return nil, err
 		}
 	}
@@ -55,8 +55,8 @@ func openBox(policy Policy, plugin, checksum string) (*Box, error) {
 	return b, nil
 }
 
-// inContainer is what to do about walls that Windows does not have.
-const inContainer = "in a Linux container or virtual machine there is more"
+// elsewhere is what to do about walls that Windows does not have.
+const elsewhere = "in a Linux container or virtual machine there is more"
 
 // possible refuses what Windows cannot give, as far as that can be said before a process is started. It is asked before defaults are
 // filled in: what nobody has asked for need not be held.
@@ -66,11 +66,11 @@ func possible(p *Policy) error {
 	}
 	switch {
 	case p.Level > Basic:
-		return refuse("namespaces", inContainer+"; level basic is the most on Windows", "Windows has no private roots and networks for single processes")
+		return refuse("namespaces", elsewhere+"; level basic is the most on Windows", "Windows has no private roots and networks for single processes")
 	case p.Level == Basic && !p.AllowNet:
-		return refuse("network", "allow it, --allow-net, which says that it is open; "+inContainer, "Windows cannot close it to a plugin, which has to listen on it")
+		return refuse("network", "allow it, --allow-net, which says that it is open; "+elsewhere, "Windows cannot close it to a plugin, which has to listen on it")
 	case len(p.ReadOnly)+len(p.ReadWrite) > 0:
-		return refuse("files", "put them where all users may read; "+inContainer, "Windows cannot open single files to a plugin (Policy.ReadOnly, Policy.ReadWrite)")
+		return refuse("files", "put them where all users may read; "+elsewhere, "Windows cannot open single files to a plugin (Policy.ReadOnly, Policy.ReadWrite)")
 	}
 	for _, limit := range []struct {
 		name  string
@@ -79,7 +79,7 @@ func possible(p *Policy) error {
 		{"OpenFiles", int64(p.OpenFiles)}, {"FileBytes", p.FileBytes}, {"TmpBytes", p.TmpBytes}, {"UIDBase", int64(p.UIDBase)}, {"CgroupParent", int64(len(p.CgroupParent))},
 	} {
 		if limit.value != 0 {
-			return refuse("limits", inContainer, "a job object of Windows cannot hold Policy.%s", limit.name)
+			return refuse("limits", elsewhere, "a job object of Windows cannot hold Policy.%s", limit.name)
 		}
 	}
 	return nil

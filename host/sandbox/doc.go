@@ -11,7 +11,8 @@
 //	death := launch.Death(cmd.ProcessState)  // why it ended, as far as the kernel tells
 //	launch.Close()
 //
-// What is started first is the program itself: before its main it builds the walls from inside, and becomes the plugin with its last call.
+// What is started first is the program itself: before its main it builds the walls from inside, and becomes the plugin with its last call. On
+// macOS it sets limits alone, and sandbox-exec(1) builds the walls, which have been tried before.
 //
 // It confines a process that is hostile. It is no answer to bugs of the kernel, to side channels, or to wrong results.
 // docs/SANDBOX.md says what each level stops, and which test shows it.

@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// envSockets tells a plugin the folder for its socket. The name is go-plugin's.
+const envSockets = "PLUGIN_UNIX_SOCKET_DIR"
+
 // environment tells the plugin's libraries what its limits are: without /proc and /sys they cannot find out.
 func environment(p *Policy, env []string) []string {
 	if p.MemoryBytes > 0 && variable(env, "GOMEMLIMIT") == "" {

@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"context"
 	"fmt"
 	"slices"
 )
@@ -22,7 +23,7 @@ func OpenWithout(policy Policy, plugin string, without ...string) (*Box, error) 
 var (
 	BoxPrefix     = boxPrefix
 	CgroupFolders = func() ([]string, error) { return folders("") }
-	Rehearsed     = rehearsed
+	Rehearsed     = func(ctx context.Context, level Level) error { return rehearsed(ctx, play{level: level}) }
 	Controller    = controller
 	RemoveCgroup  = removeCgroup
 )

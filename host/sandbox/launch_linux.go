@@ -22,9 +22,6 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
-// envSockets tells a plugin the folder for its socket. The name is go-plugin's.
-const envSockets = "PLUGIN_UNIX_SOCKET_DIR"
-
 // strictID is the number of a strict worker's user and group, as it sees them itself.
 const strictID = 1000
 

@@ -17,8 +17,8 @@ import (
 
 // rehearse starts a process at a level, which builds all its walls, tries them and tells. Asking for features one by one would not
 // do: where user namespaces are restricted, clone often succeeds and what follows does not.
-func rehearse(level Level) error {
-	policy, err := Policy{Level: level}.complete()
+func rehearse(p play) error {
+	policy, err := Policy{Level: p.level}.complete()
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,9 @@ func rehearse(level Level) error {
 	}
 	return b.judge(t)
 }
+
+// playOf is the level alone: here what is opened changes no other wall.
+func playOf(p *Policy) play { return play{level: p.Level} }
 
 // judge says which wall did not hold.
 func (b *Box) judge(t *launcher.Trial) error {

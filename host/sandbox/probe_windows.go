@@ -10,8 +10,8 @@ import (
 
 // rehearse starts a process at a level, which tries the walls and tells: whether a token keeps its promises depends on the system, and on
 // where things lie.
-func rehearse(level Level) error {
-	policy := Policy{Level: level, AllowNet: true}
+func rehearse(p play) error {
+	policy := Policy{Level: p.level, AllowNet: true}
 	if err := possible(&policy); err != nil {
 		return err
 	}
@@ -33,6 +33,9 @@ func rehearse(level Level) error {
 	}
 	return b.judge(&o)
 }
+
+// playOf is the level alone: the walls that are tried are those of a policy that opens nothing but the network.
+func playOf(p *Policy) play { return play{level: p.Level} }
 
 // try has a process try the walls of a box.
 func (b *Box) try() (o trial.Outcome, err error) {
@@ -77,7 +80,7 @@ func (b *Box) judge(o *trial.Outcome) error {
 		{"start a process", o.Start},
 	} {
 		if w.fail == "" {
-			return b.failed("rehearsal", fmt.Errorf("the process could %s", w.did), inContainer)
+			return b.failed("rehearsal", fmt.Errorf("the process could %s", w.did), elsewhere)
 		}
 	}
 	if o.Listen != "" {

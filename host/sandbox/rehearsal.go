@@ -1,4 +1,4 @@
-//go:build linux || windows
+//go:build linux || darwin || windows
 
 package sandbox
 
@@ -13,17 +13,23 @@ import (
 // rehearsalTime is how long a rehearsal may take, on a machine that swaps.
 const rehearsalTime = 20 * time.Second
 
-// rehearsals are made once in the life of a process, and each level's by itself.
-var rehearsals = [...]func() error{
-	Off:    func() error { return nil },
-	Basic:  sync.OnceValue(func() error { return rehearse(Basic) }),
-	Strict: sync.OnceValue(func() error { return rehearse(Strict) }),
+// play is what a rehearsal is about: on systems where walls depend on it, also what is opened.
+type play struct {
+	level         Level
+	network, fork bool
 }
 
-// rehearsed returns what became of a process that was really started at this level.
-func rehearsed(ctx context.Context, level Level) error {
+// rehearsals are made once in the life of a process, each by itself: of each [play] the function that makes it.
+var rehearsals sync.Map
+
+// rehearsed returns what became of a process that was really started so.
+func rehearsed(ctx context.Context, p play) error {
+	if p.level == Off {
+		return nil
+	}
+	made, _ := rehearsals.LoadOrStore(p, sync.OnceValue(func() error { return rehearse(p) }))
 	done := make(chan error, 1)
-	go func() { done <- rehearsals[level]() }()
+	go func() { done <- made.(func() error)() }()
 	select {
 	case err := <-done:
 		return err
@@ -39,7 +45,7 @@ func Best(ctx context.Context, policy Policy) (Level, error) {
 		policy.Level = level
 		err := possible(&policy)
 		if err == nil {
-			err = rehearsed(ctx, level)
+			err = rehearsed(ctx, playOf(&policy))
 		}
 		if err == nil {
 			return level, nil
@@ -55,7 +61,7 @@ func Best(ctx context.Context, policy Policy) (Level, error) {
 func (r *Report) addLevels(ctx context.Context) error {
 	for _, level := range []Level{Basic, Strict} {
 		l := Layer{Name: "level " + level.String(), OK: true, Fact: "a process was started at it"}
-		switch err := rehearsed(ctx, level); {
+		switch err := rehearsed(ctx, play{level: level}); {
 		case errors.Is(err, ErrNotSupported):
 			l.OK, l.Fact = false, err.Error()
 			if e, ok := errors.AsType[*StageError](err); ok {

@@ -118,11 +118,13 @@ func start() error {
 	return nil
 }
 
-// listen does what go-plugin does.
+// listen does what go-plugin does, which finds a free name for its socket by making a file.
 func listen(socket string) error {
 	network, address := "unix", socket
 	if runtime.GOOS == "windows" {
 		network, address = "tcp", "127.0.0.1:0"
+	} else if err := write(filepath.Dir(socket)); err != nil {
+		return err
 	}
 	l, err := net.Listen(network, address)
 	if err != nil {

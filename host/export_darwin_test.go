@@ -1,0 +1,4 @@
+package host
+
+// AwaitExit waits for the end of a child.
+var AwaitExit = awaitExit

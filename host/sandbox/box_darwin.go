@@ -1,0 +1,308 @@
+package sandbox
+
+import (
+	"context"
+	"debug/macho"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host/sandbox/internal/rlimit"
+	"github.com/parhost/parhost/host/sandbox/internal/seatbelt"
+)
+
+// sandboxExec executes a program behind the walls of a profile. It is deprecated since macOS 10.13, and there all the same: what Apple would
+// have one use instead is for signed applications, whose walls are part of them. Libsandbox, which it calls, takes cgo.
+const sandboxExec = "/usr/bin/sandbox-exec"
+
+// Box is the sandbox of one pool's workers: what they share. Its methods may be called from any goroutine.
+type Box struct {
+	policy           Policy
+	plugin, checksum string           // that is to be compared before each start, if there is one
+	stage            string           // the host's own program, which sets the limits; empty at level off without limits
+	profile          seatbelt.Profile // but for the folder of the socket
+	limits           []rlimit.Limit
+}
+
+// Open makes a sandbox for workers that run plugin, an executable or script. At level basic it has seen a process try the walls. Each
+// command that is wrapped has to name the folder of its socket, in the variable PLUGIN_UNIX_SOCKET_DIR.
+//
+// The error matches [ErrNotSupported] if macOS cannot give the level or hold a limit, and [ErrNeedsFiles] if the plugin could not run for
+// want of files.
+//
+// With a checksum, the plugin's SHA-256 in hexadecimal, the plugin is hashed here and before each start, and the error is a
+// [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it: that takes Linux,
+// where the bytes that were hashed are those that run.
+func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
+	asked := policy
+	policy, err := policy.complete()
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	if err := asked.notOnMac(); err != nil {
+		return nil, err
+	}
+	if policy.Level > Off {
+		if err := rehearsed(ctx, playOf(&policy)); err != nil {
+			return nil, err
+		}
+	}
+	return openBox(policy, plugin, checksum)
+}
+
+// openBox opens a box for a complete policy that macOS can hold.
+func openBox(policy Policy, plugin, checksum string) (*Box, error) {
+	b := &Box{policy: policy, plugin: plugin, checksum: checksum}
+	if err := compareAgain(plugin, checksum); err != nil {
+		return nil, err
+	}
+	if policy.Level == Off && !policy.limited() {
+		return b, nil
+	}
+	var err error
+	if b.stage, err = os.Executable(); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	if err := b.openLimits(); err != nil {
+		return nil, err
+	}
+	if policy.Level == Off {
+		return b, nil
+	}
+	b.profile = seatbelt.Profile{Net: policy.AllowNet, Fork: policy.AllowFork}
+	if _, err := os.Stat(seatbelt.Loader); err == nil {
+		b.profile.Loader = true
+	}
+	for _, bind := range policy.ReadOnly {
+		if err := b.open(&b.profile.ReadOnly, bind.Source); err != nil {
+			return nil, b.failed("files", err, "")
+		}
+	}
+	for _, bind := range policy.ReadWrite {
+		if err := b.open(&b.profile.ReadWrite, bind.Source); err != nil {
+			return nil, b.failed("files", err, "")
+		}
+	}
+	if err := b.read(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// open adds a file or folder to those of the profile, by where it really lies.
+func (b *Box) open(to *[]string, path string) error {
+	really, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	*to = append(*to, really)
+	if really != path && !slices.Contains(b.profile.Links, path) {
+		b.profile.Links = append(b.profile.Links, path)
+	}
+	return nil
+}
+
+func (b *Box) openLimits() error {
+	add := func(resource int, value uint64) {
+		b.limits = append(b.limits, rlimit.Limit{Resource: resource, Value: value})
+	}
+	p := &b.policy
+	switch {
+	case p.Level > Off && len(p.ReadWrite) == 0:
+		// The folder of its socket is all that it can make files in, and lies on the host's disk: they stay empty.
+		add(unix.RLIMIT_FSIZE, 0)
+	case p.FileBytes > 0:
+		add(unix.RLIMIT_FSIZE, uint64(p.FileBytes))
+	}
+	if p.Level > Off {
+		add(unix.RLIMIT_CORE, 0)
+	}
+	if p.OpenFiles > 0 {
+		var most unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &most); err != nil {
+			return os.NewSyscallError("getrlimit", err)
+		}
+		add(unix.RLIMIT_NOFILE, min(uint64(p.OpenFiles), most.Max))
+	}
+	return nil
+}
+
+// read looks what the plugin needs in order to run, and refuses one that could not.
+func (b *Box) read() error {
+	path, err := filepath.Abs(b.plugin)
+	if err != nil {
+		return b.failed("plugin", err, "")
+	}
+	var programs []string
+	if err := b.open(&programs, path); err != nil {
+		return b.failed("plugin", err, "")
+	}
+	b.profile.Executable = programs[0]
+	program, err := readProgram(programs[0])
+	if err != nil {
+		return b.failed("plugin", err, "")
+	}
+	e := &NeedsFilesError{Path: path, Reason: "loads libraries of its own", Static: true}
+	if len(program.Interpreter) > 0 {
+		e.Static = false
+		e.Reason = "is a script for " + strings.Join(program.Interpreter, " ")
+		for _, name := range interpreters(program.Interpreter) {
+			if err := b.open(&b.profile.Interpreters, name); err != nil {
+				return b.failed("plugin", err, "")
+			}
+		}
+	}
+	for _, file := range append(slices.Clone(b.profile.Interpreters), found(program.Libraries)...) {
+		if folder := seatbelt.Home(file); !b.opens(file) && !slices.Contains(e.Folders, folder) {
+			e.Folders = append(e.Folders, folder)
+		}
+	}
+	if len(e.Folders) > 0 {
+		return e
+	}
+	return nil
+}
+
+func readProgram(path string) (*seatbelt.Program, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	cpu := macho.CpuArm64
+	if runtime.GOARCH == "amd64" {
+		cpu = macho.CpuAmd64
+	}
+	program, err := seatbelt.Read(f, path, cpu)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return program, nil
+}
+
+// interpreters are the programs of a script's first line: what the kernel executes and, if that is env, what that does.
+func interpreters(words []string) []string {
+	programs := words[:1]
+	if filepath.Base(words[0]) != "env" {
+		return programs
+	}
+	for _, w := range words[1:] {
+		if strings.HasPrefix(w, "-") || strings.Contains(w, "=") {
+			continue
+		}
+		if path, err := exec.LookPath(w); err == nil {
+			programs = append(slices.Clone(programs), path)
+		}
+		break
+	}
+	return programs
+}
+
+// found are the libraries that lie where the linker looks first. One that is nowhere may be in the system's cache.
+func found(libraries [][]string) []string {
+	var files []string
+	for _, candidates := range libraries {
+		for _, c := range candidates {
+			if really, err := filepath.EvalSymlinks(c); err == nil {
+				files = append(files, really)
+				break
+			}
+		}
+	}
+	return files
+}
+
+// opens reports whether the policy lets a plugin read and run a file, given by where it really lies.
+func (b *Box) opens(file string) bool {
+	return slices.ContainsFunc(slices.Concat(b.profile.ReadOnly, seatbelt.System), func(folder string) bool {
+		return file == folder || strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
+	})
+}
+
+func (b *Box) failed(stage string, err error, hint string) error {
+	return &StageError{Level: b.policy.Level, Stage: stage, Err: err, Hint: hint}
+}
+
+// Level returns the level of the box.
+func (b *Box) Level() Level { return b.policy.Level }
+
+// Layers says in words what stands around each worker.
+func (b *Box) Layers() []string {
+	var layers []string
+	if b.policy.Level > Off {
+		layers = append(layers, "seatbelt")
+	}
+	if len(b.limits) > 0 {
+		layers = append(layers, "rlimits")
+	}
+	return layers
+}
+
+// Checksum is that which [Open] was given.
+func (b *Box) Checksum() string { return b.checksum }
+
+// Close has nothing to let go of.
+func (*Box) Close() {}
+
+// Wrap turns a command that would start the plugin into one that starts it in the box. What the command says of arguments, environment,
+// folder and descriptors holds for the plugin; its descriptors keep their numbers, and no others stay. macOS itself takes variables away
+// whose names begin with DYLD_.
+func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
+	if err := compareAgain(b.plugin, b.checksum); err != nil {
+		return nil, err
+	}
+	l := &Launch{}
+	if b.stage == "" {
+		return l, nil
+	}
+	env := slices.Clone(cmd.Env)
+	if cmd.Env == nil {
+		env = os.Environ()
+	}
+	args := []string{cmd.Path}
+	if b.policy.Level > Off {
+		var err error
+		if l.sockets, err = socketFolder(variable(env, envSockets)); err != nil {
+			return nil, err
+		}
+		env = setVariable(env, envSockets, l.sockets)
+		profile := b.profile
+		profile.Sockets = l.sockets
+		if args, err = profile.Arguments(); err != nil {
+			return nil, b.failed("profile", err, "")
+		}
+		args = append(append([]string{sandboxExec}, args...), profile.Executable)
+	}
+	if len(cmd.Args) > 1 {
+		args = append(args, cmd.Args[1:]...)
+	}
+	spec := rlimit.Spec{Keep: len(cmd.ExtraFiles), Limits: b.limits}
+	cmd.Path, cmd.Args, cmd.Err = b.stage, append([]string{b.stage}, args...), nil
+	cmd.Env = setVariable(env, rlimit.Variable, spec.String())
+	return l, nil
+}
+
+// longestSocket is what sockaddr_un has room for, with a zero after it.
+const longestSocket = 103
+
+// socketFolder is where the folder of a socket really lies, by which name the plugin is to know it: a profile knows no other.
+func socketFolder(folder string) (string, error) {
+	if folder == "" {
+		return "", errors.New("sandbox: no folder for the socket in the command's environment (" + envSockets + ")")
+	}
+	really, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		return "", fmt.Errorf("sandbox: %w", err)
+	}
+	if longest := len(really) + len("/plugin4294967295"); longest > longestSocket {
+		return "", fmt.Errorf("sandbox: a socket in %q would have a path of %d bytes, the limit is %d (Policy.TempDir)", really, longest, longestSocket)
+	}
+	return really, nil
+}
