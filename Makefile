@@ -18,7 +18,7 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test test-as-nobody tools fmt generate fuzz vmtest kill-loop chaos soak bench bench-micro picture man
+.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test test-as-nobody tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man
 
 check: check-tidy check-nolint vet check-format check-generated lint cross test
 
@@ -105,6 +105,14 @@ VMTEST ?=
 vmtest:
 	.ci/kernels
 	cd internal/vm && PARHOST_VM_KERNELS="$(CURDIR)/.bin/kernels" go test -count=1 -timeout 40m $(VMTEST)
+
+# The tests for Windows, under Wine; docs/SANDBOX.md says what that shows. WINE takes flags of go test, WINE_PACKAGES packages.
+WINE ?=
+WINE_PACKAGES ?= ./host ./host/joblog ./host/sandbox/... ./sdk/... ./plugins/... \
+	./internal/arena ./internal/conform ./internal/family ./internal/link ./internal/wire ./internal/work
+wine:
+	.ci/wine
+	go run ./internal/wine -count=1 $(WINE) $(WINE_PACKAGES)
 
 # SIGKILL for the host, KILLS times in one run of KILL_ITEMS items that goes on each time; the tests do so in small.
 KILLS ?= 50

@@ -1,4 +1,3 @@
-
 package host_test
 
 import (

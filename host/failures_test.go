@@ -214,6 +214,7 @@ func TestAStubbornItemBehindPoliteOnesIsNoticed(t *testing.T) {
 
 // A SIGQUIT makes a Go program show its goroutines before it dies.
 func TestAStubbornItemLeavesItsStackBehind(t *testing.T) {
+	needUnix(t, "a signal that has Go show its stacks")
 	p := open(t, host.Config{Workload: chaos, ItemTimeout: 50 * time.Millisecond, Grace: 50 * time.Millisecond})
 	_, err := host.Do[order, string](t.Context(), p, order{Do: "stubborn"})
 	e := itemError(t, "Do of a stubborn item", err, host.Timeout)
@@ -230,6 +231,7 @@ func TestAStubbornItemLeavesItsStackBehind(t *testing.T) {
 
 // A worker that is stopped notices nothing; its black box tells which item it was at.
 func TestAnItemThatStopsItsWorkerIsEndedAlone(t *testing.T) {
+	needUnix(t, "processes that stop themselves")
 	for name, cfg := range map[string]host.Config{"1 thread": {Threads: 1}, "4 threads": {Threads: 4}, "1 thread, inline": {Threads: 1, Inline: true}} {
 		t.Run(name, func(t *testing.T) {
 			cfg.Workload, cfg.ItemTimeout, cfg.Grace, cfg.Batch = chaos, 100*time.Millisecond, 100*time.Millisecond, 5
@@ -302,6 +304,7 @@ func TestOnlyItemsThatMayBeRepeatedAreRetried(t *testing.T) {
 
 // Who kills a worker from outside does not mean the item that happens to run there.
 func TestAnItemWhoseWorkerSomebodyKilledRunsOnceMore(t *testing.T) {
+	needUnix(t, "deaths from outside that look like it")
 	for name, c := range map[string]struct {
 		workload *sdk.Workload
 		inline   bool
@@ -375,6 +378,7 @@ func TestDoHeedsItsContextBetweenAttempts(t *testing.T) {
 }
 
 func TestWorkersThatDieIdleAreReplaced(t *testing.T) {
+	needUnix(t, "deaths from outside that look like it")
 	events := new(recorder)
 	p := open(t, host.Config{Workload: chaos, Observer: events})
 	for range 3 {
@@ -415,6 +419,7 @@ func TestAPluginThatStopsStartingBreaksThePool(t *testing.T) {
 }
 
 func TestStdoutBelongsToNobody(t *testing.T) {
+	needUnix(t, "file descriptors")
 	p := open(t, host.Config{Workload: chaos, Workers: 1})
 	for name, do := range map[string]string{"os.Stdout": "print", "file descriptor 1": "print raw"} {
 		within(t, "a megabyte on "+name, 10*time.Second, func() {

@@ -93,8 +93,8 @@ func (l *launcher) close() {
 	l.box.Close()
 	_ = l.alive[0].Close()
 	_ = l.alive[1].Close()
+	_ = l.lock.Close() // before the folder goes: Windows removes none with an open file in it
 	_ = os.RemoveAll(l.sockets)
-	_ = l.lock.Close()
 }
 
 // socketNameBytes is what go-plugin adds to the private folder: two names with random numbers of up to ten digits.

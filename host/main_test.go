@@ -1,4 +1,3 @@
-
 package host_test
 
 import (
@@ -6,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -66,6 +66,14 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// needUnix skips a test of what Windows does not have.
+func needUnix(t *testing.T, what string) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not have " + what)
+	}
 }
 
 // modes are the modes that keep the same promises.

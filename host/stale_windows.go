@@ -1,9 +1,37 @@
 package host
 
-import "os"
+import (
+	"os"
+	"path/filepath"
+	"time"
 
-// Sockets here are ports of the loopback, so the private folders stay empty.
+	"golang.org/x/sys/windows"
+)
 
-func lockDir(string) (*os.File, error) { return nil, nil }
+// lockName is a file in a private folder that is there as long as its host is.
+const lockName = "lock"
 
-func sweep(string) {}
+// lockDir marks a private folder as in use until the file is closed: then, or when its process ends, whatever ends that, the system deletes it.
+func lockDir(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockName)
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, err
+	}
+	h, err := windows.CreateFile(name, windows.DELETE, 0, nil, windows.CREATE_NEW, windows.FILE_ATTRIBUTE_TEMPORARY|windows.FILE_FLAG_DELETE_ON_CLOSE, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(h), path), nil
+}
+
+// sweep removes the private folders that hosts left behind which were killed. Sockets here are ports, so there is nothing in them; a
+// folder that has anything in it is left alone, and so is one of a host that may just be about to lock it.
+func sweep(base string) {
+	dirs, _ := filepath.Glob(filepath.Join(base, "parhost-*-*")) // the pattern is well formed
+	for _, dir := range dirs {
+		if info, err := os.Lstat(dir); err == nil && info.IsDir() && time.Since(info.ModTime()) > time.Minute {
+			_ = os.Remove(dir)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -312,6 +311,3 @@ type noOutput struct{}
 
 func (noOutput) add(*result) error { return nil }
 func (noOutput) end() error        { return nil }
-
-// closedPipe reports whether whoever read stdout has gone, as head does: no failure, but the end.
-func closedPipe(err error) bool { return errors.Is(err, errPipe) }

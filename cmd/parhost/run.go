@@ -264,8 +264,8 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	switch {
 	case errors.As(err, &journal):
 		fatal = joblogError(err)
-	case closedPipe(r.lost):
-		return nil // whoever read the results has seen enough
+	case isPipeError(r.lost): // whoever read stdout has gone, as head does: no failure, but the end
+		return nil
 	case r.lost != nil:
 		fatal = &exitError{code: exitFailed, err: fmt.Errorf("write results: %w", r.lost), hint: "the results shown so far are complete; the others are lost"}
 	case interrupted:

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -11,8 +12,8 @@ import (
 // interrupts end a run: the first softly, the second at once.
 var interrupts = []os.Signal{os.Interrupt, syscall.SIGTERM}
 
-// errPipe is what writing to a pipe gives that nobody reads any more.
-var errPipe error = syscall.EPIPE
+// isPipeError reports whether err is what writing to a pipe gives that nobody reads any more.
+func isPipeError(err error) bool { return errors.Is(err, syscall.EPIPE) }
 
 // keepPipeErrors makes a write to a pipe that nobody reads an error to look at, instead of the end of this process: workers are
 // to be ended first.

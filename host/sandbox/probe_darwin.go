@@ -12,7 +12,12 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/trial"
 )
 
-// playOf has what the profile opens in it, which is a profile of its own.
+// play is what a rehearsal is about: here each profile, of which what a policy opens makes another one.
+type play struct {
+	level         Level
+	network, fork bool
+}
+
 func playOf(p *Policy) play { return play{p.Level, p.AllowNet, p.AllowFork} }
 
 // possible refuses what macOS cannot give, as far as that can be said before a process is started.

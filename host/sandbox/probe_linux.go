@@ -51,8 +51,10 @@ func rehearse(p play) error {
 	return b.judge(t)
 }
 
-// playOf is the level alone: here what is opened changes no other wall.
-func playOf(p *Policy) play { return play{level: p.Level} }
+// play is what a rehearsal is about: here the level alone, since what a policy opens changes no other wall.
+type play struct{ level Level }
+
+func playOf(p *Policy) play { return play{p.Level} }
 
 // judge says which wall did not hold.
 func (b *Box) judge(t *launcher.Trial) error {

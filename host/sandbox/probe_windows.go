@@ -34,8 +34,10 @@ func rehearse(p play) error {
 	return b.judge(&o)
 }
 
-// playOf is the level alone: the walls that are tried are those of a policy that opens nothing but the network.
-func playOf(p *Policy) play { return play{level: p.Level} }
+// play is what a rehearsal is about: here the level alone, of a policy that opens nothing but the network.
+type play struct{ level Level }
+
+func playOf(p *Policy) play { return play{p.Level} }
 
 // try has a process try the walls of a box.
 func (b *Box) try() (o trial.Outcome, err error) {

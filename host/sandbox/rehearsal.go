@@ -13,13 +13,7 @@ import (
 // rehearsalTime is how long a rehearsal may take, on a machine that swaps.
 const rehearsalTime = 20 * time.Second
 
-// play is what a rehearsal is about: on systems where walls depend on it, also what is opened.
-type play struct {
-	level         Level
-	network, fork bool
-}
-
-// rehearsals are made once in the life of a process, each by itself: of each [play] the function that makes it.
+// rehearsals are made once in the life of a process, each by itself: of each play the function that makes it.
 var rehearsals sync.Map
 
 // rehearsed returns what became of a process that was really started so.

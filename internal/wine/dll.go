@@ -49,19 +49,23 @@ func forwarder(name, function, target string) []byte {
 		Name: [8]uint8{'.', 'e', 'd', 'a', 't', 'a'}, VirtualSize: uint32(len(section)), VirtualAddress: pageBytes,
 		SizeOfRawData: headerBytes, PointerToRawData: headerBytes, Characteristics: pe.IMAGE_SCN_CNT_INITIALIZED_DATA | pe.IMAGE_SCN_MEM_READ,
 	}
-	file := make([]byte, signatureAt)
-	copy(file, "MZ")
-	file[0x3c] = signatureAt
-	file = append(file, "PE\x00\x00"...)
-	file = append(file, encode(&pe.FileHeader{
+	var file bytes.Buffer
+	pad := func(to int) { file.Write(make([]byte, to-file.Len())) }
+	file.WriteString("MZ")
+	pad(0x3c)
+	file.WriteByte(signatureAt)
+	pad(signatureAt)
+	file.WriteString("PE\x00\x00")
+	file.Write(encode(&pe.FileHeader{
 		Machine: pe.IMAGE_FILE_MACHINE_AMD64, NumberOfSections: 1, SizeOfOptionalHeader: uint16(binary.Size(optional)),
 		Characteristics: pe.IMAGE_FILE_EXECUTABLE_IMAGE | pe.IMAGE_FILE_LARGE_ADDRESS_AWARE | pe.IMAGE_FILE_DLL,
-	})...)
-	file = append(file, encode(&optional)...)
-	file = append(file, encode(&header)...)
-	file = append(file, make([]byte, headerBytes-len(file))...)
-	file = append(file, section...)
-	return append(file, make([]byte, 2*headerBytes-len(file))...)
+	}))
+	file.Write(encode(&optional))
+	file.Write(encode(&header))
+	pad(headerBytes)
+	file.Write(section)
+	pad(2 * headerBytes)
+	return file.Bytes()
 }
 
 // encode returns a structure of fixed size as Windows lays it out.

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 )
 
@@ -90,7 +89,11 @@ const (
 
 // patch writes an overlay for the go command in which deleting files knows one more reason to do it the old way.
 func patch(home string) (path string, err error) {
-	source := filepath.Join(runtime.GOROOT(), "src", "internal", "syscall", "windows", "at_windows.go")
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", err
+	}
+	source := filepath.Join(strings.TrimSpace(string(root)), "src", "internal", "syscall", "windows", "at_windows.go")
 	text, err := os.ReadFile(source)
 	if err != nil {
 		return "", err
