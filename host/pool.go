@@ -164,7 +164,7 @@ func (p *Pool) Sandbox() (level sandbox.Level, layers []string) {
 }
 
 // Checksum returns the SHA-256 of what worker processes execute, in hexadecimal: known if [Config.Checksum] says so, or a sandbox has read
-// it. Else it is empty.
+// it. Else it is empty. It is to be asked for before the pool is closed.
 func (p *Pool) Checksum() string {
 	if p.launcher == nil {
 		return ""

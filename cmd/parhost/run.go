@@ -145,7 +145,9 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	interrupted := r.watch(ctx, leave, pool, signals)
-	r.sum.Sandbox, r.sum.SHA256 = sandboxOf(pool), pool.Checksum()
+	if r.sum.Sandbox = sandboxOf(pool); r.report != "" {
+		r.sum.SHA256 = pool.Checksum()
+	}
 	if err := r.confine(pool); err != nil {
 		return err
 	}

@@ -322,12 +322,13 @@ func (b *Box) Level() Level { return b.policy.Level }
 func (b *Box) Layers() []string { return slices.Clone(b.layers) }
 
 // Checksum returns the SHA-256 of the plugin as it runs, in hexadecimal; of a script as it was at [Open]. It is empty at level off if
-// [Open] was given none.
+// [Open] was given none. It is worked out when it is first asked for, which is to be before Close.
 func (b *Box) Checksum() string {
 	if b.program == nil {
 		return ""
 	}
-	return b.program.checksum
+	sum, _ := b.program.checksum() // of memory of this process
+	return sum
 }
 
 // Close lets go of everything. All launches must be closed. It may be called twice.

@@ -10,17 +10,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // program is an executable as it was when it was opened.
 type program struct {
-	path     string
-	file     *os.File // a copy in memory that nobody can change, nil for a script
-	checksum string
-	wanted   string // that checksum, if somebody has said what it is to be
-	linker   string // the program that loads it, empty for a static executable
+	path   string
+	file   *os.File // a copy in memory that nobody can change, nil for a script
+	wanted string   // its checksum, if somebody has said what that is to be
+	linker string   // the program that loads it, empty for a static executable
+
+	checksum func() (string, error) // worked out when somebody asks, once: it takes longer than all else before the start
 }
 
 // openProgram reads an executable once: what is hashed is what runs, in all workers, whatever becomes of the file.
@@ -44,7 +46,15 @@ func openProgram(path, wanted string) (*program, error) {
 		if words := strings.Fields(line[2:]); len(words) > 0 {
 			p.linker = words[0]
 		}
-		return p, p.hash(f, io.Discard)
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		got, err := checksum(f, io.Discard)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		p.checksum = func() (string, error) { return got, nil }
+		return p, compare(path, wanted, got)
 	}
 	fd, err := unix.MemfdCreate("parhost-plugin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) { // the last flag came with Linux 6.3
@@ -60,22 +70,11 @@ func openProgram(path, wanted string) (*program, error) {
 	return p, nil
 }
 
-func (p *program) hash(f io.ReadSeeker, w io.Writer) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	got, err := checksum(f, w)
+// load copies the file, and looks what it needs in order to run.
+func (p *program) load(f *os.File) error {
+	size, err := p.copy(f)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", p.path, err)
-	}
-	p.checksum = got
-	return compare(p.path, p.wanted, got)
-}
-
-// load copies the file, and looks what it needs in order to run.
-func (p *program) load(f io.ReadSeeker) error {
-	if err := p.hash(f, p.file); err != nil {
-		return err
 	}
 	if err := p.file.Chmod(0o555); err != nil {
 		return err
@@ -83,6 +82,16 @@ func (p *program) load(f io.ReadSeeker) error {
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	if _, err := unix.FcntlInt(p.file.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return fmt.Errorf("seal %s: %w", p.path, err)
+	}
+	p.checksum = sync.OnceValues(func() (string, error) { return checksum(io.NewSectionReader(p.file, 0, size), io.Discard) })
+	if p.wanted != "" {
+		got, err := p.checksum()
+		if err != nil {
+			return err
+		}
+		if err := compare(p.path, p.wanted, got); err != nil {
+			return err
+		}
 	}
 	image, err := elf.NewFile(p.file)
 	if err != nil {
@@ -98,6 +107,26 @@ func (p *program) load(f io.ReadSeeker) error {
 		}
 	}
 	return nil
+}
+
+// copy copies the whole file into memory.
+func (p *program) copy(f *os.File) (size int64, err error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	const piece = 1 << 30
+	for {
+		n, err := unix.Sendfile(int(p.file.Fd()), int(f.Fd()), nil, piece) // without a way through this process
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS): // not every file system can
+			n, err := io.Copy(p.file, f)
+			return size + n, err
+		case err != nil || n == 0:
+			return size, err
+		}
+		size += int64(max(n, 0))
+	}
 }
 
 // check reports what the program needs that a policy does not open to it.
