@@ -66,7 +66,29 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	end, err := keep(command(wine, "cmd", "/c", "pause"))
+	if err != nil {
+		return err
+	}
+	defer end()
 	return command("go", append([]string{"test", "-overlay", overlay, "-exec", wine}, args...)...).Run()
+}
+
+// keep starts a program that waits for a key until it is ended. With the first program Wine starts services, which hold that one's stdout as long
+// as there is any: if it were a test's, go test would wait for them.
+func keep(cmd *exec.Cmd) (end func(), err error) {
+	cmd.Stdout, cmd.Stderr = nil, nil
+	key, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return func() {
+		_ = key.Close()
+		_ = cmd.Wait()
+	}, nil
 }
 
 // find finds one of Wine's programs: Debian has them outside of the path.
