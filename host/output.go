@@ -83,7 +83,7 @@ func (o *output) add(line string) {
 	if strings.HasPrefix(line, `{"@`) && json.Unmarshal([]byte(line), &entry) == nil {
 		text, _ = entry["@message"].(string)
 		o.log(entry)
-	} else {
+	} else if o.logger.IsInfo() { // a flood costs enough without
 		o.logger.Info(wire.Plain(line))
 	}
 	o.mu.Lock()

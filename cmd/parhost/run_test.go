@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -22,9 +23,22 @@ import (
 // call runs the command inside the test and returns its exit code and what it wrote.
 func call(t *testing.T, stdin io.Reader, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, err bytes.Buffer
+	var out bytes.Buffer
+	var err console
 	code = run(context.Background(), args, stdin, &out, &err)
-	return code, out.String(), err.String()
+	return code, out.String(), err.text.String()
+}
+
+// console is a stderr that the logger and others write to at the same time, as they may to a file.
+type console struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (c *console) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text.Write(b)
 }
 
 func TestExitCodes(t *testing.T) {

@@ -10,10 +10,16 @@ import (
 // Plain returns text of the other side as one line that does nothing to a terminal: what cannot be printed, or turns the direction of
 // writing, is shown as Go would write it in a string, \x1b for one. Tabs stay.
 func Plain(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return !isPlain(r) || r == utf8.RuneError }) < 0 {
+	plain := 0 // bytes of ASCII, as which nearly all texts end
+	for plain < len(s) && (' ' <= s[plain] && s[plain] <= '~' || s[plain] == '\t') {
+		plain++
+	}
+	if plain == len(s) {
 		return s
 	}
 	var b strings.Builder
+	b.WriteString(s[:plain])
+	s = s[plain:]
 	for len(s) > 0 {
 		r, n := utf8.DecodeRuneInString(s)
 		if isPlain(r) && (r != utf8.RuneError || n > 1) {
