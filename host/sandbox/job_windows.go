@@ -58,7 +58,7 @@ func openJob(p *Policy, processes int) (_ *job, err error) {
 			return nil, fmt.Errorf("limit of %v CPUs: %w", p.CPUs, err)
 		}
 	}
-	if p.Level > Off {
+	if p.Level > Off && !inJob() {
 		// Neither the clipboard, nor windows of others, nor the session's end.
 		ui := windows.JOBOBJECT_BASIC_UI_RESTRICTIONS{UIRestrictionsClass: windows.JOB_OBJECT_UILIMIT_DESKTOP | windows.JOB_OBJECT_UILIMIT_DISPLAYSETTINGS | windows.JOB_OBJECT_UILIMIT_EXITWINDOWS |
 			windows.JOB_OBJECT_UILIMIT_GLOBALATOMS | windows.JOB_OBJECT_UILIMIT_HANDLES | windows.JOB_OBJECT_UILIMIT_READCLIPBOARD | windows.JOB_OBJECT_UILIMIT_SYSTEMPARAMETERS | windows.JOB_OBJECT_UILIMIT_WRITECLIPBOARD}
@@ -67,6 +67,16 @@ func openJob(p *Policy, processes int) (_ *job, err error) {
 		}
 	}
 	return j, nil
+}
+
+var isProcessInJob = windows.NewLazySystemDLL("kernel32.dll").NewProc("IsProcessInJob")
+
+// inJob reports whether this process is in a job object, and thus what it starts. Then theirs is one within that, which may not keep from the
+// desktop.
+func inJob() bool {
+	var in uint32
+	ok, _, _ := isProcessInJob.Call(uintptr(windows.CurrentProcess()), 0, uintptr(unsafe.Pointer(&in)))
+	return ok == 0 || in != 0
 }
 
 func set[T any](j *job, class uint32, info *T) error {

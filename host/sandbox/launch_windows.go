@@ -41,6 +41,7 @@ func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
 	attr.CreationFlags |= windows.CREATE_SUSPENDED
 	if b.token != nil {
 		attr.Token = syscall.Token(b.token.Token)
+		attr.CreationFlags |= windows.DETACHED_PROCESS // the host's console is not for it to connect to
 	}
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
