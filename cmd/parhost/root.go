@@ -220,7 +220,7 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 		return cfg, err
 	}
 	if o.confinement.level == "auto" && cfg.Sandbox.Level == sandbox.Off {
-		s.say("parhost: warning: no sandbox holds on this machine with what it has to let through, so that --sandbox auto is none; parhost doctor says what is missing")
+		s.say("parhost: warning: no sandbox holds on this machine, so that --sandbox auto is none; parhost doctor says what is missing")
 	}
 	if cfg.Mode != host.Process && !reflect.ValueOf(cfg.Sandbox).IsZero() {
 		return cfg, usageError("leave --mode out; --compare runs the same items in all modes", "--mode %s runs items inside parhost itself, which no sandbox and no limit can confine", cfg.Mode)

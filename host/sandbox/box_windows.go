@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 )
@@ -69,6 +70,8 @@ func possible(p *Policy) error {
 		return refuse("namespaces", elsewhere+"; level basic is the most on Windows", "Windows has no private roots and networks for single processes")
 	case p.Level == Basic && !p.AllowNet:
 		return refuse("network", "allow it, --allow-net, which says that it is open; "+elsewhere, "Windows cannot close it to a plugin, which has to listen on it")
+	case uint64(p.MemoryBytes) > math.MaxUint:
+		return refuse("limits", "a 64-bit parhost can", "a limit of %d bytes is more than this program can tell Windows (Policy.MemoryBytes)", p.MemoryBytes)
 	case len(p.ReadOnly)+len(p.ReadWrite) > 0:
 		return refuse("files", "put them where all users may read; "+elsewhere, "Windows cannot open single files to a plugin (Policy.ReadOnly, Policy.ReadWrite)")
 	}

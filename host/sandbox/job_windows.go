@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -80,6 +81,9 @@ func inJob() bool {
 }
 
 func set[T any](j *job, class uint32, info *T) error {
+	var pin runtime.Pinner // a stack that grows on the way would leave the address behind
+	pin.Pin(info)
+	defer pin.Unpin()
 	_, err := windows.SetInformationJobObject(j.handle, class, uintptr(unsafe.Pointer(info)), uint32(unsafe.Sizeof(*info)))
 	return err
 }
@@ -134,8 +138,11 @@ func (j *job) kill() { _ = windows.TerminateJobObject(j.handle, 1) }
 
 // peak returns the most memory that its processes had, all together.
 func (j *job) peak() int64 {
-	var limits windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION
-	if err := windows.QueryInformationJobObject(j.handle, windows.JobObjectExtendedLimitInformation, uintptr(unsafe.Pointer(&limits)), uint32(unsafe.Sizeof(limits)), nil); err != nil {
+	limits := new(windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION)
+	var pin runtime.Pinner
+	pin.Pin(limits)
+	defer pin.Unpin()
+	if err := windows.QueryInformationJobObject(j.handle, windows.JobObjectExtendedLimitInformation, uintptr(unsafe.Pointer(limits)), uint32(unsafe.Sizeof(*limits)), nil); err != nil {
 		return 0
 	}
 	return int64(limits.PeakJobMemoryUsed)

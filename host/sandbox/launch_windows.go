@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/windows"
 )
@@ -41,6 +42,9 @@ func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
 	attr.CreationFlags |= windows.CREATE_SUSPENDED
 	if b.token != nil {
 		attr.Token = syscall.Token(b.token.Token)
+		own := &syscall.SecurityAttributes{SecurityDescriptor: uintptr(unsafe.Pointer(b.token.process))}
+		own.Length = uint32(unsafe.Sizeof(*own))
+		attr.ProcessAttributes, attr.ThreadAttributes = own, own
 		attr.CreationFlags |= windows.DETACHED_PROCESS // the host's console is not for it to connect to
 	}
 	if cmd.Env == nil {
@@ -59,7 +63,7 @@ func (l *Launch) StartError(err error) error {
 	case errors.Is(err, windows.ERROR_PRIVILEGE_NOT_HELD):
 		return l.box.failed("token", err, "the host's user needs the right to adjust memory quotas of a process (SeIncreaseQuotaPrivilege)")
 	case errors.Is(err, windows.ERROR_ACCESS_DENIED):
-		return l.box.failed("exec", err, "the plugin must lie where all users may read and execute, as below Program Files")
+		return l.box.failed("exec", err, "the host's user must be allowed to execute the plugin")
 	}
 	return err
 }

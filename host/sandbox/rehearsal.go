@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -33,28 +34,37 @@ func rehearsed(ctx context.Context, p play) error {
 }
 
 // Best returns the best level that [Open] gives to a policy here, whatever the policy's own level is. A process has really been started at
-// it.
+// it. It is [Off] only where no level can be had: if what the policy opens is all that stands in the way, the error says so, and matches
+// [ErrNotSupported].
 func Best(ctx context.Context, policy Policy) (Level, error) {
+	var refused error
 	for _, level := range []Level{Strict, Basic} {
 		policy.Level = level
-		err := possible(&policy)
-		if err == nil {
-			err = rehearsed(ctx, playOf(&policy))
+		possible := possible(&policy)
+		p := playOf(&policy)
+		if possible != nil {
+			p = play{level: level}
 		}
-		if err == nil {
-			return level, nil
-		}
-		if !errors.Is(err, ErrNotSupported) {
+		switch err := rehearsed(ctx, p); {
+		case errors.Is(err, ErrNotSupported):
+		case err != nil:
 			return Off, err
+		case possible == nil:
+			return level, nil
+		case refused == nil:
+			refused = possible
 		}
 	}
-	return Off, nil
+	return Off, refused
 }
 
 // addLevels adds what became of a process at each level.
 func (r *Report) addLevels(ctx context.Context) error {
 	for _, level := range []Level{Basic, Strict} {
 		l := Layer{Name: "level " + level.String(), OK: true, Fact: "a process was started at it"}
+		if runtime.GOOS == "windows" {
+			l.Fact += ", with AllowNet"
+		}
 		switch err := rehearsed(ctx, play{level: level}); {
 		case errors.Is(err, ErrNotSupported):
 			l.OK, l.Fact = false, err.Error()

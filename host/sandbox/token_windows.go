@@ -3,6 +3,8 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -11,8 +13,13 @@ import (
 // token is what workers at level basic run with: the host's, without privileges, with its groups good for refusals alone, with a second list that
 // must permit each access as well, and at low integrity, so that what has no label cannot be written to.
 //
-// The recipe is that of Chromium's sandbox for processes of limited users (sandbox/win, USER_LIMITED at INTEGRITY_LEVEL_LOW).
-type token struct{ windows.Token }
+// The recipe is near that of Chromium's sandbox for processes of limited users (sandbox/win, USER_LIMITED at INTEGRITY_LEVEL_LOW), but without the
+// session's group, since workers have no windows.
+type token struct {
+	windows.Token
+	// process is who may do something to a worker: the host's user and the system. Without it the programs of a session may read and end one another.
+	process *windows.SECURITY_DESCRIPTOR
+}
 
 // createRestrictedToken is not among those of x/sys/windows.
 var createRestrictedToken = windows.NewLazySystemDLL("advapi32.dll").NewProc("CreateRestrictedToken")
@@ -23,8 +30,8 @@ const disableMaxPrivilege = 1
 // kept are groups that everybody is in. What they may read, workers may read.
 var kept = []windows.WELL_KNOWN_SID_TYPE{windows.WinWorldSid, windows.WinBuiltinUsersSid, windows.WinAuthenticatedUserSid, windows.WinInteractiveSid}
 
-// required is the second list, beside the session's own: an access is permitted if it is to one of these too. The user is not
-// among them, so that what is the user's alone is closed.
+// required is the second list, beside a group of the box's own: an access is permitted if it is to one of these too. The user is not
+// among them, so that what is the user's alone is closed; nor is the session, whose programs may end one another.
 var required = []windows.WELL_KNOWN_SID_TYPE{windows.WinWorldSid, windows.WinBuiltinUsersSid, windows.WinRestrictedCodeSid}
 
 func openToken() (_ *token, err error) {
@@ -49,13 +56,25 @@ func openToken() (_ *token, err error) {
 	for _, g := range groups.AllGroups() {
 		switch {
 		case g.Attributes&windows.SE_GROUP_INTEGRITY != 0: // no group, but a label
-		case g.Attributes&windows.SE_GROUP_LOGON_ID == windows.SE_GROUP_LOGON_ID: // what a session's programs share, its desktop for one
-			restricting = append(restricting, windows.SIDAndAttributes{Sid: g.Sid})
+		case g.Attributes&windows.SE_GROUP_LOGON_ID == windows.SE_GROUP_LOGON_ID: // cannot be made to refuse
 		case !contains(keep, g.Sid):
 			refusing = append(refusing, windows.SIDAndAttributes{Sid: g.Sid})
 		}
 	}
+	user, err := own.GetTokenUser()
+	if err != nil {
+		return nil, fmt.Errorf("read the host's user: %w", err)
+	}
+	box, err := windows.StringToSid(fmt.Sprintf("S-1-5-21-%d-%d-%d-1000", rand.Uint32(), rand.Uint32(), rand.Uint32()))
+	if err != nil {
+		return nil, err
+	}
+	restricting = append(restricting, windows.SIDAndAttributes{Sid: box})
 	t := &token{}
+	all := fmt.Sprintf("D:(A;;GA;;;%s)(A;;GA;;;SY)", user.User.Sid)
+	if t.process, err = windows.SecurityDescriptorFromString(all); err != nil {
+		return nil, err
+	}
 	ok, _, err := createRestrictedToken.Call(uintptr(own), disableMaxPrivilege,
 		uintptr(len(refusing)), uintptr(unsafe.Pointer(unsafe.SliceData(refusing))),
 		0, 0, // privileges by name
@@ -64,6 +83,20 @@ func openToken() (_ *token, err error) {
 	if ok == 0 {
 		return nil, fmt.Errorf("restrict the host's token: %w", err)
 	}
+	// What a worker makes is to pass the second list when it opens that again, as each pipe does.
+	objects, err := windows.SecurityDescriptorFromString(all + fmt.Sprintf("(A;;GA;;;%s)", box))
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	acl, _, err := objects.DACL()
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	defaults := struct{ acl *windows.ACL }{acl} // TOKEN_DEFAULT_DACL
+	if err := windows.SetTokenInformation(t.Token, windows.TokenDefaultDacl, (*byte)(unsafe.Pointer(&defaults)), uint32(unsafe.Sizeof(defaults))); err != nil {
+		return nil, errors.Join(fmt.Errorf("permit workers what they make themselves: %w", err), t.Close())
+	}
+	runtime.KeepAlive(objects)
 	low, err := windows.CreateWellKnownSid(windows.WinLowLabelSid)
 	if err != nil {
 		return nil, errors.Join(err, t.Close())

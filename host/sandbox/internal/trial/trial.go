@@ -102,11 +102,14 @@ func connect(address string) error {
 	return c.Close()
 }
 
-// start starts this program once more. What matters is that it began, not how it ended.
+// start starts this program once more, on Windows one that everybody may read. What matters is that it began, not how it ended.
 func start() error {
 	exe, err := os.Executable()
 	if err != nil {
 		return err
+	}
+	if runtime.GOOS == "windows" {
+		exe = filepath.Join(os.Getenv("SYSTEMROOT"), "System32", "where.exe")
 	}
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), Variable+"={}")
@@ -118,8 +121,15 @@ func start() error {
 	return nil
 }
 
-// listen does what go-plugin does, which finds a free name for its socket by making a file.
+// listen does what go-plugin does, which makes pipes, and finds a free name for its socket by making a file.
 func listen(socket string) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(r.Close(), w.Close()); err != nil {
+		return err
+	}
 	network, address := "unix", socket
 	if runtime.GOOS == "windows" {
 		network, address = "tcp", "127.0.0.1:0"
