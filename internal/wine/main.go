@@ -103,7 +103,7 @@ func find(name string) (string, error) {
 	return "", fmt.Errorf("%w; Debian has it in the package wine64", err)
 }
 
-// What Go takes for a system that cannot delete a file which is open, and what it is not prepared for: Wine 8 has not implemented that.
+// The error codes after which Go deletes a file the old way, and the same with STATUS_NOT_IMPLEMENTED, which is what Wine 8 answers.
 const (
 	prepared   = "case STATUS_INVALID_INFO_CLASS, "
 	unprepared = prepared + "NTStatus(0xC0000002), "
