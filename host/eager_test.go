@@ -75,7 +75,7 @@ func openTurnstile(t *testing.T, cfg host.Config) (*host.Pool, string) {
 	dir := t.TempDir()
 	t.Setenv("TURNSTILE", dir) // for goroutines
 	cfg.Workload, cfg.Workers, cfg.Eager = turnstile, 3, true
-	cfg.Env = []string{"TURNSTILE=" + dir, raceEnv}
+	cfg.Env = []string{"TURNSTILE=" + dir}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	p, err := host.Open(ctx, cfg)

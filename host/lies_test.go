@@ -48,6 +48,9 @@ func lures(t *testing.T) []string {
 	return env
 }
 
+// startTimeout is what plugins get that never answer. Many of them start at once here, on machines that have other work.
+const startTimeout = 3 * time.Second
+
 func TestAPluginThatDoesNotStartSaysWhereAndWhy(t *testing.T) {
 	foreign := lures(t)
 	for name, c := range map[string]struct {
@@ -59,7 +62,7 @@ func TestAPluginThatDoesNotStartSaysWhereAndWhy(t *testing.T) {
 		"binary":           {stage: "handshake"},
 		"endless line":     {stage: "handshake", says: "which is no handshake"},
 		"exits":            {stage: "handshake", says: "exit code 5 before it wrote a handshake line", stderr: "license expired"},
-		"hangs":            {stage: "handshake", says: "after 2s (Config.StartTimeout)", stderr: "thinking"},
+		"hangs":            {stage: "handshake", says: "after 3s (Config.StartTimeout)", stderr: "thinking"},
 		"closes":           {stage: "handshake"},
 		"version":          {stage: "handshake", says: "incompatible API version"},
 		"core":             {stage: "handshake", says: "core API version"},
@@ -70,12 +73,12 @@ func TestAPluginThatDoesNotStartSaysWhereAndWhy(t *testing.T) {
 		"file":             {stage: "handshake", says: "no socket"},
 		"upwards":          {stage: "handshake", says: "want a unix socket in"},
 		"missing":          {stage: "handshake", says: "no such file"},
-		"deaf":             {stage: "describe", says: "not done after 2s (Config.StartTimeout)"},
+		"deaf":             {stage: "describe", says: "not done after 3s (Config.StartTimeout)"},
 		"no manifest":      {stage: "describe", says: "the name is empty"},
 		"unknown kind":     {stage: "describe", says: `item kind "float640"`},
 		"too many threads": {stage: "describe", says: "1073741824 threads"},
 		"needs a terminal": {stage: "describe", says: `path "/\x1b[2J" has characters that cannot be shown`},
-		"describe hangs":   {stage: "describe", says: "not done after 2s (Config.StartTimeout)"},
+		"describe hangs":   {stage: "describe", says: "not done after 3s (Config.StartTimeout)"},
 		"describe exits":   {stage: "describe", says: "exit code 6"},
 		"not ready":        {stage: "set-up", says: "want Ready"},
 		"never ready":      {stage: "set-up", says: "not done after 1s (Config.SetupTimeout)"},
@@ -88,7 +91,7 @@ func TestAPluginThatDoesNotStartSaysWhereAndWhy(t *testing.T) {
 				cfg.Env = append(cfg.Env, foreign...)
 				switch {
 				case strings.Contains(c.says, "StartTimeout"), name == "binary", name == "endless line", name == "closes":
-					cfg.StartTimeout = 2 * time.Second
+					cfg.StartTimeout = startTimeout
 				}
 				says := c.says
 				if policy.Level == sandbox.Off && c.off != "" {
@@ -105,7 +108,7 @@ func failsToStart(t *testing.T, cfg host.Config, stage, says, stderr string) {
 	t.Helper()
 	mark, env := newMark()
 	cfg.Env = append(cfg.Env, env)
-	within(t, "Open", 4*time.Second, func() {
+	within(t, "Open", 2*startTimeout, func() {
 		p, err := host.Open(t.Context(), cfg)
 		if err == nil {
 			p.Close()
@@ -219,18 +222,18 @@ func TestAPluginThatAbusesHTTP2DoesNotStart(t *testing.T) {
 	for name, says := range map[string]string{
 		"http2: garbage":       "frame too large",
 		"http2: hangs up":      "",
-		"http2: goes away":     "not done after 2s (Config.StartTimeout)",
+		"http2: goes away":     "not done after 3s (Config.StartTimeout)",
 		"http2: huge headers":  "", // a protocol error, or, where it takes long to read them, the limit
-		"http2: pings":         "not done after 2s (Config.StartTimeout)",
-		"http2: settings":      "not done after 2s (Config.StartTimeout)",
-		"http2: pushes":        "not done after 2s (Config.StartTimeout)",
+		"http2: pings":         "not done after 3s (Config.StartTimeout)",
+		"http2: settings":      "not done after 3s (Config.StartTimeout)",
+		"http2: pushes":        "not done after 3s (Config.StartTimeout)",
 		"http2: beyond window": "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			atLevelsTogether(t, func(t *testing.T, policy sandbox.Policy) {
 				cfg := fake(t, name)
-				cfg.Sandbox, cfg.StartTimeout = policy, 2*time.Second
+				cfg.Sandbox, cfg.StartTimeout = policy, startTimeout
 				failsToStart(t, cfg, "describe", says, "")
 			})
 		})

@@ -39,8 +39,11 @@ func newMark() (mark, env string) {
 	return mark, markEnv + "=" + mark
 }
 
-// raceEnv keeps a worker that is built with the race detector from waiting for a second before it exits.
-const raceEnv = "GORACE=atexit_sleep_ms=0"
+// What keeps a process that is built with the race detector from waiting for a second before it exits. Hosts hand it on to their workers.
+const (
+	raceKey   = "GORACE"
+	raceValue = "atexit_sleep_ms=0"
+)
 
 // The test binary is also the plugin, the plugins that lie, and the hosts that come to harm.
 func TestMain(m *testing.M) {
@@ -64,6 +67,10 @@ func TestMain(m *testing.M) {
 	if run, ok := hosts[os.Getenv(hostEnv)]; ok {
 		run()
 		os.Exit(0)
+	}
+	if err := os.Setenv(raceKey, raceValue); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -102,7 +109,6 @@ func open(t testing.TB, cfg host.Config) *host.Pool {
 	if cfg.Workers == 0 {
 		cfg.Workers = 2
 	}
-	cfg.Env = append(cfg.Env, raceEnv)
 	p, err := host.Open(t.Context(), cfg)
 	if errors.Is(err, sandbox.ErrNotSupported) {
 		t.Skip(err)

@@ -27,7 +27,7 @@ func daemon(how string) (string, error) {
 		return "", err
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = []string{daemonEnv + "=fork", raceEnv, selfEnv + "=" + exe}
+	cmd.Env = []string{daemonEnv + "=fork", raceKey + "=" + raceValue, selfEnv + "=" + exe}
 	if how != "bare" {
 		cmd.Env = append(os.Environ(), cmd.Env...)
 	}

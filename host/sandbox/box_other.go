@@ -20,7 +20,7 @@ type Box struct {
 // Launch is one process in its box.
 type Launch struct{}
 
-var errNoWalls = errors.New("package sandbox builds walls on Linux alone; in a Linux container or virtual machine it works")
+var errNoWalls = errors.New("package sandbox builds walls on Linux, and some on macOS and Windows; in a Linux container or virtual machine it works")
 
 // Open refuses everything but plain processes without limits.
 //
@@ -42,7 +42,7 @@ func Open(_ context.Context, policy Policy, plugin, checksum string) (*Box, erro
 }
 
 func notHere(level Level, stage string) error {
-	return &StageError{Level: level, Stage: stage, Err: errors.New(runtime.GOOS + " has other means, which are not used yet"), Hint: errNoWalls.Error()}
+	return &StageError{Level: level, Stage: stage, Err: errors.New("package sandbox has none for " + runtime.GOOS), Hint: errNoWalls.Error()}
 }
 
 // Level returns the level of the box.

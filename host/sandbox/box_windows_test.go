@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/parhost/parhost/host/sandbox"
-	"github.com/parhost/parhost/host/sandbox/internal/trial"
 )
 
 func TestAWorkerRunsInItsJob(t *testing.T) {
@@ -100,7 +99,7 @@ func TestBasicIsGivenIfItsWallsHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%+v", o)
-	holds := b.Judge(&o)
+	holds := o.Judge(true, false)
 	opened, err := sandbox.Open(t.Context(), policy, "plugin.exe", "")
 	if err == nil {
 		opened.Close()
@@ -111,27 +110,6 @@ func TestBasicIsGivenIfItsWallsHold(t *testing.T) {
 	best, err := sandbox.Best(t.Context(), policy)
 	if want := map[bool]sandbox.Level{true: sandbox.Basic, false: sandbox.Off}[holds == nil]; err != nil || best != want {
 		t.Errorf("Best: got %v and %v, want %v", best, err, want)
-	}
-}
-
-func TestEveryWallIsJudged(t *testing.T) {
-	b := policyBox(t, sandbox.Policy{Level: sandbox.Basic, AllowNet: true})
-	held := trial.Outcome{Read: "no", Write: "no", Signal: "no", Start: "no"}
-	if err := b.Judge(&held); err != nil {
-		t.Errorf("walls that hold: got the error %v", err)
-	}
-	for says, spoil := range map[string]func(*trial.Outcome){
-		"read":     func(o *trial.Outcome) { o.Read = "" },
-		"folder":   func(o *trial.Outcome) { o.Write = "" },
-		"end":      func(o *trial.Outcome) { o.Signal = "" },
-		"start":    func(o *trial.Outcome) { o.Start = "" },
-		"loopback": func(o *trial.Outcome) { o.Listen = "refused" },
-	} {
-		o := held
-		spoil(&o)
-		if err := b.Judge(&o); !errors.Is(err, sandbox.ErrNotSupported) || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: got %v, want an error that matches ErrNotSupported and says so", says, err)
-		}
 	}
 }
 

@@ -13,6 +13,3 @@ func OpenUnrehearsed(policy Policy) (*Box, error) {
 
 // Try has a process try the walls of a box.
 func (b *Box) Try() (trial.Outcome, error) { return b.try() }
-
-// Judge says which wall did not hold.
-func (b *Box) Judge(o *trial.Outcome) error { return b.judge(o) }

@@ -51,6 +51,9 @@ func rehearse(p play) error {
 	return b.judge(t)
 }
 
+// seen is what a rehearsal has shown that went well.
+const seen = "a process was started at it"
+
 // play is what a rehearsal is about: here the level alone, since what a policy opens changes no other wall.
 type play struct{ level Level }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -40,19 +39,19 @@ func Best(ctx context.Context, policy Policy) (Level, error) {
 	var refused error
 	for _, level := range []Level{Strict, Basic} {
 		policy.Level = level
-		possible := possible(&policy)
+		refusal := possible(&policy)
 		p := playOf(&policy)
-		if possible != nil {
+		if refusal != nil {
 			p = play{level: level}
 		}
 		switch err := rehearsed(ctx, p); {
 		case errors.Is(err, ErrNotSupported):
 		case err != nil:
 			return Off, err
-		case possible == nil:
+		case refusal == nil:
 			return level, nil
 		case refused == nil:
-			refused = possible
+			refused = refusal
 		}
 	}
 	return Off, refused
@@ -61,10 +60,7 @@ func Best(ctx context.Context, policy Policy) (Level, error) {
 // addLevels adds what became of a process at each level.
 func (r *Report) addLevels(ctx context.Context) error {
 	for _, level := range []Level{Basic, Strict} {
-		l := Layer{Name: "level " + level.String(), OK: true, Fact: "a process was started at it"}
-		if runtime.GOOS == "windows" {
-			l.Fact += ", with AllowNet"
-		}
+		l := Layer{Name: "level " + level.String(), OK: true, Fact: seen}
 		switch err := rehearsed(ctx, play{level: level}); {
 		case errors.Is(err, ErrNotSupported):
 			l.OK, l.Fact = false, err.Error()

@@ -41,6 +41,29 @@ type Outcome struct {
 	Listen  string // where a plugin has to, which must be possible
 }
 
+// Judge says which wall did not hold, or what was closed that should not be, where network and processes may be open.
+func (o *Outcome) Judge(network, fork bool) error {
+	for _, a := range []struct {
+		what, failure string
+		allowed       bool
+	}{
+		{"read a file of its host", o.Read, false},
+		{"write to a folder of its host", o.Write, false},
+		{"connect to its host", o.Connect, network},
+		{"signal its host", o.Signal, false},
+		{"start a process", o.Start, fork},
+		{"listen where it should", o.Listen, true},
+	} {
+		switch {
+		case a.failure == "" && !a.allowed:
+			return errors.New("the process could " + a.what)
+		case a.failure != "" && a.allowed:
+			return fmt.Errorf("the process could not %s: %s", a.what, a.failure)
+		}
+	}
+	return nil
+}
+
 func init() {
 	text, ok := os.LookupEnv(Variable)
 	if !ok {

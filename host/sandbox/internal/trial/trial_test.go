@@ -35,3 +35,35 @@ func TestWithoutWallsEverythingSucceeds(t *testing.T) {
 		t.Errorf("got the outcome %+v, want every attempt to succeed", o)
 	}
 }
+
+// A process that met every wall passes, and each wall that is missing is named; so is what a profile opens and is closed.
+func TestJudge(t *testing.T) {
+	met := trial.Outcome{Read: "EPERM", Write: "EPERM", Connect: "EPERM", Signal: "EPERM", Start: "EPERM"}
+	for name, c := range map[string]struct {
+		network, fork bool
+		change        func(o *trial.Outcome)
+		want          string
+	}{
+		"all walls":             {change: func(*trial.Outcome) {}},
+		"read":                  {change: func(o *trial.Outcome) { o.Read = "" }, want: "the process could read a file of its host"},
+		"write":                 {change: func(o *trial.Outcome) { o.Write = "" }, want: "the process could write to a folder of its host"},
+		"connect":               {change: func(o *trial.Outcome) { o.Connect = "" }, want: "the process could connect to its host"},
+		"signal":                {change: func(o *trial.Outcome) { o.Signal = "" }, want: "the process could signal its host"},
+		"start":                 {change: func(o *trial.Outcome) { o.Start = "" }, want: "the process could start a process"},
+		"listen":                {change: func(o *trial.Outcome) { o.Listen = "EACCES" }, want: "the process could not listen where it should: EACCES"},
+		"network that is open":  {network: true, change: func(o *trial.Outcome) { o.Connect = "" }},
+		"network that is not":   {network: true, change: func(*trial.Outcome) {}, want: "the process could not connect to its host: EPERM"},
+		"starting that is open": {fork: true, change: func(o *trial.Outcome) { o.Start = "" }},
+		"starting that is not":  {fork: true, change: func(*trial.Outcome) {}, want: "the process could not start a process: EPERM"},
+	} {
+		o := met
+		c.change(&o)
+		got := ""
+		if err := o.Judge(c.network, c.fork); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,65 @@
+//go:build darwin || windows
+
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/parhost/parhost/host/sandbox/internal/trial"
+)
+
+// rehearse starts this program once more, in a box, to try what a plugin should not get away with. Nothing else says that a profile or a token
+// means on this system what it was meant to.
+func rehearse(p play) error {
+	b, err := boxFor(p)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	o, err := b.try()
+	if err == nil {
+		err = o.Judge(b.policy.AllowNet, b.policy.AllowFork)
+	}
+	if err != nil && !errors.Is(err, ErrNotSupported) {
+		err = b.failed("rehearsal", err, "nothing is known that would change it; in a Linux container or virtual machine there is more")
+	}
+	return err
+}
+
+// try has a process try the walls of a box.
+func (b *Box) try() (o trial.Outcome, err error) {
+	stage, err := trial.Open()
+	if err != nil {
+		return o, err
+	}
+	defer stage.Close()
+	cmd, err := stage.Command()
+	if err != nil {
+		return o, err
+	}
+	var stderr bytes.Buffer // of programs that are not given to talking
+	cmd.Stderr = &stderr
+	cmd.Env = setVariable(cmd.Env, envSockets, stage.Sockets())
+	l, err := b.Wrap(cmd, 0)
+	if err != nil {
+		return o, err
+	}
+	defer l.Close()
+	if err := l.StartError(cmd.Start()); err != nil {
+		return o, err
+	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), rehearsalTime, fmt.Errorf("no end of the rehearsal after %v", rehearsalTime))
+	defer cancel()
+	if err := l.Confirm(ctx); err != nil {
+		l.Kill()
+		return o, errors.Join(err, cmd.Process.Kill(), trial.Wait(ctx, cmd))
+	}
+	if err := trial.Wait(ctx, cmd); err != nil {
+		return o, fmt.Errorf("%w; stderr: %.500q", err, strings.TrimSpace(stderr.String()))
+	}
+	return stage.Outcome()
+}
