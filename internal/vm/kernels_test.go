@@ -29,11 +29,12 @@ import (
 // kernelsEnv names a folder with the kernels: files vmlinuz-VERSION anywhere below it. Without it there is nothing to boot.
 const kernelsEnv = "PARHOST_VM_KERNELS"
 
-// bootTime is how long a machine may take in all, and suiteTime each suite of tests in it: three times what they took on two CPUs that
-// had ten others to serve.
+// bootTime is how long a machine may take in all, suiteTime each suite of tests in it, and silence until something is heard of it: three
+// times what they took on two CPUs that had ten others to serve.
 const (
 	bootTime  = 15 * time.Minute
 	suiteTime = 8 * time.Minute
+	silence   = 90 * time.Second
 )
 
 const nobody = 65534
@@ -71,15 +72,18 @@ func TestACrashIsTold(t *testing.T) {
 	program := buildPrograms(t, "hostile")["/bin/hostile"] // which ends at once: there is nothing that it is told to do
 	m := vm.Machine{Kernel: findKernel(t, folder, machines[0].kernel), Init: program, MemoryMiB: 512, CPUs: 1, Commands: []vm.Command{{Name: "never"}}}
 	for name, c := range map[string]struct {
-		within    time.Duration
-		why, last string
+		within, silence time.Duration
+		why, last       string
 	}{
-		"panic": {bootTime, "went down before", "Kernel panic - not syncing: Attempted to kill init"},
-		"hang":  {100 * time.Millisecond, "was not off at the deadline", ""},
+		"panic": {bootTime, silence, "went down before", "Kernel panic - not syncing: Attempted to kill init"},
+		"hang":  {100 * time.Millisecond, silence, "was not off at the deadline", "IP="},
+		"still": {bootTime, time.Millisecond, "stood still for 1ms", "IP="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), c.within)
 			defer cancel()
+			m := m
+			m.Silence = c.silence
 			results, err := m.Run(ctx, t.TempDir())
 			e, ok := errors.AsType[*vm.CrashError](err)
 			if !ok || !strings.Contains(e.Why, c.why) || !strings.Contains(e.Console, c.last) || results[0].Ran {
@@ -157,7 +161,7 @@ func (m *machine) test(t *testing.T, folder string, bin map[string]string) [][]s
 	for _, path := range []string{"/bin/sh", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"} {
 		files[path] = path
 	}
-	v := vm.Machine{Kernel: findKernel(t, folder, m.kernel), Init: files["/bin/init"], Options: m.options, MemoryMiB: 1024, CPUs: 2, Files: files}
+	v := vm.Machine{Kernel: findKernel(t, folder, m.kernel), Init: files["/bin/init"], Options: m.options, MemoryMiB: 1024, CPUs: 2, Files: files, Silence: silence}
 	trials := m.trials()
 	for _, tr := range trials {
 		v.Commands = append(v.Commands, tr.command)

@@ -1,8 +1,11 @@
+//go:build linux
+
 // Package vm boots a Linux kernel in a virtual machine, with a few files and a list of commands, and tells what came of each. It is how
 // tests see other kernels than that of the machine they run on.
 package vm
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,8 +14,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 )
 
@@ -32,6 +38,8 @@ type Machine struct {
 	CPUs      int
 	Files     map[string]string // by their paths inside, the paths outside; everybody may execute them
 	Commands  []Command         // run one after the other
+	// Silence is how long it may say nothing, which says something every second once it has booted. Emulated beside others it is slow.
+	Silence time.Duration
 }
 
 // Command is one program that runs inside.
@@ -69,15 +77,18 @@ type Event struct {
 	Off bool `json:",omitempty"`
 }
 
-// A CrashError says that a machine did not end as it should have: by a panic, an oops, or the deadline.
+// A CrashError says that a machine did not end as it should have: by a panic, an oops, the deadline, or because it
+// stood still.
 type CrashError struct {
 	Why     string
-	Console string // its last lines
+	Console string // its last lines, and what its processors were at if it had to be ended
 }
 
 func (e *CrashError) Error() string {
 	return fmt.Sprintf("the machine %s; the console's last lines:\n%s", e.Why, e.Console)
 }
+
+var errStill = errors.New("stood still")
 
 // Run boots the machine, in a folder of its own, and waits until it is off. There is a result for each command, also with an error;
 // that is a [*CrashError] if the machine came to harm.
@@ -87,25 +98,96 @@ func (m *Machine) Run(ctx context.Context, folder string) ([]Result, error) {
 	if err := m.writeImage(image); err != nil {
 		return results, fmt.Errorf("image: %w", err)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	cmd := exec.CommandContext(ctx, QEMU,
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-machine", "q35", "-m", strconv.Itoa(m.MemoryMiB), "-smp", strconv.Itoa(m.CPUs),
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-qmp", "stdio",
 		"-serial", "file:"+console, "-serial", "file:"+port, "-kernel", m.Kernel, "-initrd", image,
 		"-append", "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on tsc=reliable mitigations=off audit=0 "+m.Options)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	control, err := cmd.StdinPipe()
+	if err != nil {
+		return results, err
+	}
+	cmd.Cancel = func() error { return question(control) }
 	cmd.WaitDelay = 10 * time.Second
-	out, err := cmd.CombinedOutput()
+	runtime.LockOSThread() // whose end the signal tells of
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return results, err
+	}
+	var watch sync.WaitGroup
+	watch.Go(func() { watchPort(ctx, cancel, port, m.Silence) })
+	err = cmd.Wait()
+	why := context.Cause(ctx)
+	cancel(nil)
+	watch.Wait()
 	off, readErr := readPort(port, results)
 	switch {
-	case ctx.Err() != nil:
-		err = &CrashError{"was not off at the deadline", tail(console)}
+	case errors.Is(why, errStill):
+		err = &CrashError{fmt.Sprintf("%v for %v", why, m.Silence), tail(console) + "\n" + answers(stdout.Bytes())}
+	case why != nil:
+		err = &CrashError{"was not off at the deadline", tail(console) + "\n" + answers(stdout.Bytes())}
 	case err != nil:
-		err = fmt.Errorf("%s: %w: %s", QEMU, err, out)
+		err = fmt.Errorf("%s: %w: %s", QEMU, err, stderr.Bytes())
 	case readErr != nil:
 		err = readErr
 	case !off:
 		err = &CrashError{"went down before it had run all commands", tail(console)}
 	}
 	return results, err
+}
+
+// watchPort ends a machine that stands still: one whose second serial port does not grow.
+func watchPort(ctx context.Context, end context.CancelCauseFunc, port string, silence time.Duration) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	size, grown := int64(0), time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if info, err := os.Stat(port); err == nil && info.Size() > size {
+			size, grown = info.Size(), time.Now()
+		}
+		if time.Since(grown) > silence {
+			end(errStill)
+			return
+		}
+	}
+}
+
+// question asks QEMU what the processors of a machine are doing, and makes an end of it (QEMU Machine Protocol).
+func question(control io.Writer) error {
+	e := json.NewEncoder(control)
+	type command struct {
+		Execute   string            `json:"execute"`
+		Arguments map[string]string `json:"arguments,omitempty"`
+	}
+	err := e.Encode(command{Execute: "qmp_capabilities"})
+	for _, about := range []string{"info registers -a", "info irq"} {
+		err = errors.Join(err, e.Encode(command{"human-monitor-command", map[string]string{"command-line": about}}))
+	}
+	return errors.Join(err, e.Encode(command{Execute: "quit"}))
+}
+
+// answers are what QEMU replied to the questions.
+func answers(b []byte) string {
+	var said strings.Builder
+	for line := range bytes.Lines(b) {
+		var reply struct {
+			Return string `json:"return"`
+		}
+		if json.Unmarshal(line, &reply) == nil { // others tell that something happened
+			said.WriteString(reply.Return)
+		}
+	}
+	return strings.ReplaceAll(said.String(), "\r", "")
 }
 
 // readPort reads the events of a machine that is off, and reports whether it was switched off.

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -134,7 +135,8 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	events := json.NewEncoder(port)
+	events := &events{to: json.NewEncoder(port)}
+	go events.beat()
 	for i := range commands {
 		begun := time.Now()
 		fmt.Fprintln(os.Stderr, "init: run", commands[i].Name)
@@ -143,21 +145,42 @@ func run() error {
 		if err != nil {
 			e.Output = fmt.Sprintln("init:", err)
 		}
-		if err := events.Encode(e); err != nil {
+		if err := events.send(e); err != nil {
 			return err
 		}
 	}
-	return errors.Join(events.Encode(vm.Event{Off: true}), unix.IoctlSetInt(int(port.Fd()), unix.TCSBRK, 1), port.Close()) // which waits for it to be sent
+	return errors.Join(events.send(vm.Event{Off: true}), unix.IoctlSetInt(int(port.Fd()), unix.TCSBRK, 1), port.Close()) // which waits for it to be sent
+}
+
+// events sends events to the second serial port, from any goroutine.
+type events struct {
+	mu sync.Mutex
+	to *json.Encoder
+}
+
+func (e *events) send(event vm.Event) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.to.Encode(event)
+}
+
+// beat says every second that the machine is alive, until it is off.
+func (e *events) beat() {
+	for range time.Tick(time.Second) {
+		if e.send(vm.Event{}) != nil {
+			return // whoever sends the next one will say why
+		}
+	}
 }
 
 // output sends what a command writes at once: a machine that crashes shall have said where.
 type output struct {
-	events  *json.Encoder
+	events  *events
 	command int
 }
 
 func (o output) Write(b []byte) (int, error) {
-	return len(b), o.events.Encode(vm.Event{Command: o.command, Output: string(b)})
+	return len(b), o.events.send(vm.Event{Command: o.command, Output: string(b)})
 }
 
 // execute runs a command, and returns its exit code.
