@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -355,12 +356,12 @@ func TestBuffersAreLimited(t *testing.T) {
 		if got, err := host.Do[[]float64, float64](t.Context(), p, []float64{1, 2}); err != nil || got != 3 || len(again.Slice) != 1<<20 {
 			t.Errorf("the pool afterwards: got %v, %v", got, err)
 		}
-		for _, n := range []int{-1, 1 << 62} {
+		for _, n := range []int{-1, math.MaxInt/2 + 1} {
 			if _, err := host.NewBuffer[float64](p, n); err == nil || errors.Is(err, host.ErrNoRoom) {
 				t.Errorf("a buffer of %d values: got %v, want another error", n, err)
 			}
 		}
-		if _, err := host.NewBuffer[byte](p, 1<<40); !errors.Is(err, host.ErrNoRoom) {
+		if _, err := host.NewBuffer[byte](p, min(1<<40, math.MaxInt)); !errors.Is(err, host.ErrNoRoom) {
 			t.Errorf("a buffer of a TiB: got %v, want ErrNoRoom", err)
 		}
 	})

@@ -3,6 +3,7 @@
 package host_test
 
 import (
+	"math"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,7 +52,7 @@ func TestAFloodEndsTheWorkerAndItsItemAlone(t *testing.T) {
 
 // A process that writes as fast as it can takes a small part of its host's time.
 func TestAFloodIsReadAtAModestPace(t *testing.T) {
-	p := open(t, host.Config{Workload: chaos, Workers: 1, MaxOutputBytes: 1 << 40, ItemTimeout: time.Second, Grace: 100 * time.Millisecond})
+	p := open(t, host.Config{Workload: chaos, Workers: 1, MaxOutputBytes: math.MaxInt, ItemTimeout: time.Second, Grace: 100 * time.Millisecond})
 	for name, do := range map[string]string{"long lines": "pour", "short lines": "babble"} {
 		used, begun := cpuTime(t), time.Now()
 		_, err := host.Do[order, string](t.Context(), p, order{Do: do})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -125,7 +126,7 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		signal.Ignore()
 		select {}
 	case "segfault":
-		address := uintptr(1 << 40) // not nil, which would be a panic
+		var address uintptr = min(1<<40, math.MaxInt) &^ 4095 // not nil, which would be a panic
 		return fmt.Sprint(**(**int)(unsafe.Pointer(&address))), nil
 	case "overflow":
 		debug.SetMaxStack(1 << 20)

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"strings"
 	"testing"
 
@@ -111,7 +112,7 @@ func FuzzOpenColumn(f *testing.F) {
 	f.Add(column(false, "a", "bc"), 2, false)
 	f.Add(column(true, "a", "", "bc"), 3, true)
 	f.Add([]byte{255, 255, 255, 255, 0, 0, 0, 0}, 1, true)
-	f.Add([]byte{}, 1<<31, false)
+	f.Add([]byte{}, math.MaxInt, false)
 	f.Fuzz(func(t *testing.T, b []byte, n int, aligned bool) {
 		c, err := wire.OpenColumn(b, n, aligned)
 		if err != nil {
