@@ -80,15 +80,18 @@ type Event struct {
 // A CrashError says that a machine did not end as it should have: by a panic, an oops, the deadline, or because it
 // stood still.
 type CrashError struct {
-	Why     string
+	Why     error
 	Console string // its last lines, and what its processors were at if it had to be ended
 }
 
 func (e *CrashError) Error() string {
-	return fmt.Sprintf("the machine %s; the console's last lines:\n%s", e.Why, e.Console)
+	return fmt.Sprintf("the machine %v; the console's last lines:\n%s", e.Why, e.Console)
 }
 
-var errStill = errors.New("stood still")
+func (e *CrashError) Unwrap() error { return e.Why }
+
+// ErrStill matches the error of a machine that said nothing for as long as its Silence.
+var ErrStill = errors.New("stood still")
 
 // Run boots the machine, in a folder of its own, and waits until it is off. There is a result for each command, also with an error;
 // that is a [*CrashError] if the machine came to harm.
@@ -127,16 +130,17 @@ func (m *Machine) Run(ctx context.Context, folder string) ([]Result, error) {
 	watch.Wait()
 	off, readErr := readPort(port, results)
 	switch {
-	case errors.Is(why, errStill):
-		err = &CrashError{fmt.Sprintf("%v for %v", why, m.Silence), tail(console) + "\n" + answers(stdout.Bytes())}
 	case why != nil:
-		err = &CrashError{"was not off at the deadline", tail(console) + "\n" + answers(stdout.Bytes())}
+		if !errors.Is(why, ErrStill) {
+			why = fmt.Errorf("was not off at the deadline: %w", why)
+		}
+		err = &CrashError{why, tail(console) + "\n" + answers(stdout.Bytes())}
 	case err != nil:
 		err = fmt.Errorf("%s: %w: %s", QEMU, err, stderr.Bytes())
 	case readErr != nil:
 		err = readErr
 	case !off:
-		err = &CrashError{"went down before it had run all commands", tail(console)}
+		err = &CrashError{errors.New("went down before it had run all commands"), tail(console)}
 	}
 	return results, err
 }
@@ -156,7 +160,7 @@ func watchPort(ctx context.Context, end context.CancelCauseFunc, port string, si
 			size, grown = info.Size(), time.Now()
 		}
 		if time.Since(grown) > silence {
-			end(errStill)
+			end(fmt.Errorf("%w for %v", ErrStill, silence))
 			return
 		}
 	}
