@@ -100,10 +100,10 @@ func makePlugin(ctx context.Context, s *streams, o newOptions) error {
 	if err := writeFiles(o.dir, files); err != nil {
 		return err
 	}
-	if err := tidy(ctx, o.dir); err != nil {
+	if err := resolve(ctx, o.dir); err != nil {
 		return &exitError{
-			code: exitFailed, err: fmt.Errorf("%s is made, but go mod tidy failed in it: %w", o.dir, err),
-			hint: "once what it misses is there: cd " + o.dir + " && go mod tidy && go test ./...",
+			code: exitFailed, err: fmt.Errorf("%s is made, but Go could not resolve what it needs: %w", o.dir, err),
+			hint: "once what it misses is there: cd " + o.dir + " && go get -t ./... && go test ./...",
 		}
 	}
 	_, err = fmt.Fprintf(s.out, "made %s. To go on:\n  cd %s\n  go test ./...\n  parhost --plugin .\n", o.dir, o.dir)
@@ -239,10 +239,12 @@ func writeFiles(dir string, files map[string][]byte) (err error) {
 	return nil
 }
 
-// tidy lets Go fill in the module's requirements.
-func tidy(ctx context.Context, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "mod", "tidy")
+// resolve lets Go fill in the module's requirements. Not by go mod tidy, which also wants what the tests of other modules import: nothing
+// here is built of that, and a machine that has built parhost need not have it.
+func resolve(ctx context.Context, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "get", "-t", "./...")
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off") // a workspace above is not to know of it
 	out, err := cmd.CombinedOutput()
 	switch {
 	case errors.Is(err, exec.ErrNotFound):

@@ -14,7 +14,7 @@ func TestWithoutGoANewPluginIsMadeAllTheSame(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mean")
 	err := makePlugin(t.Context(), &streams{out: io.Discard}, newOptions{name: "mean", dir: dir})
 	var exit *exitError
-	if !errors.As(err, &exit) || exit.code != exitFailed || !strings.Contains(exit.Error(), "there is no go command") || !strings.Contains(exit.hint, "go mod tidy") {
+	if !errors.As(err, &exit) || exit.code != exitFailed || !strings.Contains(exit.Error(), "there is no go command") || !strings.Contains(exit.hint, "go get -t") {
 		t.Errorf("got %v, want exit code 1 and what to do", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "main.go")); err != nil {
