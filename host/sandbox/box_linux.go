@@ -38,7 +38,8 @@ type Box struct {
 
 // seams take single layers away, so that tests see each of the others work.
 type seams struct {
-	noSeccomp, noLandlock, noNamespaces bool
+	noSeccomp, noNamespaces bool
+	landlock                int // not newer than this ABI, -1 for none; 0 for the kernel's
 }
 
 // boxes numbers the boxes of this process.
@@ -145,8 +146,11 @@ func (b *Box) signalsStay() bool {
 func (b *Box) spaces() bool { return b.policy.Level == Strict && !b.seams.noNamespaces }
 
 func (b *Box) landlock() int {
-	if b.policy.Level == Off || b.seams.noLandlock {
+	switch {
+	case b.policy.Level == Off || b.seams.landlock < 0:
 		return 0
+	case b.seams.landlock > 0:
+		return min(b.seams.landlock, b.machine.landlock)
 	}
 	return b.machine.landlock
 }

@@ -3,20 +3,28 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 )
 
-// OpenWithout opens a box that lacks layers: seccomp, landlock, namespaces.
+// OpenWithout opens a box that lacks layers: seccomp, landlock, namespaces, or what came to Landlock with a version, as "landlock 3".
 func OpenWithout(policy Policy, plugin string, without ...string) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {
 		return nil, err
 	}
-	return openBox(policy, plugin, "", seams{
-		noSeccomp: slices.Contains(without, "seccomp"), noLandlock: slices.Contains(without, "landlock"), noNamespaces: slices.Contains(without, "namespaces"),
-	})
+	s := seams{noSeccomp: slices.Contains(without, "seccomp"), noNamespaces: slices.Contains(without, "namespaces")}
+	for _, layer := range without {
+		if version, ok := strings.CutPrefix(layer, "landlock"); ok {
+			since, _ := strconv.Atoi(strings.TrimSpace(version))
+			s.landlock = cmp.Or(since-1, -1)
+		}
+	}
+	return openBox(policy, plugin, "", s)
 }
 
 // What tests look at.

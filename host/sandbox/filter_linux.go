@@ -1,13 +1,10 @@
 package sandbox
 
 import (
-	"encoding/binary"
 	"fmt"
 	"runtime"
 
-	seccomp "github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
@@ -41,16 +38,15 @@ var calm = []string{
 	"timerfd_gettime", "timerfd_settime",
 	// who and where am I
 	"getpid", "getppid", "gettid", "getpgid", "getpgrp", "getsid", "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid",
-	"getgroups", "getpriority", "getrlimit", "getrusage", "sysinfo", "uname", "umask", "getcwd", "capget", "getrandom", "getxattr",
-	"lgetxattr", "fgetxattr",
+	"getgroups", "getpriority", "getrlimit", "getrusage", "sysinfo", "uname", "umask", "getcwd", "capget", "getrandom", "fgetxattr",
 	// descriptors
 	"close", "close_range", "dup", "dup2", "dup3", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2",
-	"epoll_wait", "eventfd", "eventfd2", "fcntl", "flock", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select", "signalfd",
+	"epoll_wait", "eventfd", "eventfd2", "flock", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select", "signalfd",
 	"signalfd4", "read", "readv", "pread64", "preadv", "preadv2", "write", "writev", "pwrite64", "pwritev", "pwritev2", "lseek",
 	"fsync", "fdatasync", "sync_file_range", "ftruncate", "fallocate", "fadvise64", "readahead", "copy_file_range", "sendfile",
 	"splice", "tee", "fstat", "fstatfs", "getdents", "getdents64",
 	// files, as far as Landlock and the root allow
-	"access", "faccessat", "faccessat2", "chdir", "fchdir", "creat", "open", "openat", "openat2", "stat", "lstat", "newfstatat",
+	"access", "faccessat", "faccessat2", "chdir", "fchdir", "creat", "stat", "lstat", "newfstatat",
 	"statx", "statfs", "readlink", "readlinkat", "link", "linkat", "symlink", "symlinkat", "mkdir", "mkdirat", "rename", "renameat",
 	"renameat2", "rmdir", "unlink", "unlinkat",
 	// the server's socket
@@ -58,15 +54,24 @@ var calm = []string{
 	"recvmmsg", "sendto", "sendmsg", "sendmmsg",
 }
 
-// private are system calls that change files which Landlock does not guard against them: harmless where all files are the
-// process's own.
+// private are system calls that change files, or tell of them, which Landlock does not guard against them: harmless where all files are
+// the process's own.
 var private = []string{
+	"open", "openat", "openat2", "getxattr", "lgetxattr",
 	"chmod", "fchmod", "fchmodat", "fchmodat2", "truncate", "utime", "utimes", "utimensat", "futimesat", "inotify_init", "inotify_init1",
 	"inotify_add_watch", "inotify_rm_watch",
 }
 
-// namespaces are the flags of clone(2) that make one.
-const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS |
+// descriptorCommands are those of fcntl(2) that concern the process alone. Others have the kernel signal whom the process likes (F_SETOWN,
+// F_SETSIG), or have whoever opens a file wait for it (F_SETLEASE).
+var descriptorCommands = []uint32{
+	unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL, unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW,
+	unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW, unix.F_GETPIPE_SZ, unix.F_SETPIPE_SZ, unix.F_GET_SEALS, unix.F_ADD_SEALS,
+}
+
+// notOfParent are the flags of clone(2) that no process has that is its parent's alone: those that make a namespace, and the one that
+// makes a child of the parent's parent, which is the host.
+const notOfParent = unix.CLONE_PARENT | unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS |
 	unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
 
 // Requests of ioctl(2) on any descriptor (include/uapi/asm-generic/ioctls.h).
@@ -76,121 +81,137 @@ const (
 	fioclex  = 0x5451
 )
 
-// rules are the system calls that are allowed with some arguments only.
-func (n *needs) rules() []seccomp.NameWithConditions {
-	var rules []seccomp.NameWithConditions
-	allow := func(name string, conditions ...seccomp.Condition) {
-		rules = append(rules, seccomp.NameWithConditions{Name: name, Conditions: conditions})
+// filter is what is allowed as a program for the kernel; everything else is EPERM.
+func (n needs) filter() ([]byte, error) {
+	machine, err := arch.GetInfo("")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", runtime.GOARCH, err)
 	}
-	is := func(argument uint32, value uint64) seccomp.Condition {
-		return seccomp.Condition{Argument: argument, Operation: seccomp.Equal, Value: value}
-	}
-	noNamespace := seccomp.Condition{Argument: 0, Operation: seccomp.BitsNotSet, Value: namespaces}
-	if !n.fork {
-		allow("clone", seccomp.Condition{Argument: 0, Operation: seccomp.BitsSet, Value: unix.CLONE_THREAD}, noNamespace)
-		if n.exec >= 0 {
-			// The number is above the limit of descriptors, so that the process can never open one with it: this is allowed once.
-			allow("execveat", is(0, uint64(n.exec)), is(4, unix.AT_EMPTY_PATH))
-		}
-	} else {
-		allow("clone", noNamespace)
-	}
-	domains := []uint64{unix.AF_UNIX}
-	types := []uint64{unix.SOCK_STREAM}
-	if n.net {
-		domains, types = append(domains, unix.AF_INET, unix.AF_INET6), append(types, unix.SOCK_DGRAM)
-	}
-	for _, domain := range domains {
-		for _, kind := range types {
-			for _, flags := range []uint64{0, unix.SOCK_CLOEXEC, unix.SOCK_NONBLOCK, unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK} {
-				if domain == unix.AF_UNIX { // a pair of datagram sockets can send to any name
-					if kind == unix.SOCK_STREAM {
-						allow("socket", is(0, domain), is(1, kind|flags))
-						allow("socketpair", is(0, domain), is(1, kind|flags))
-					}
-					continue
-				}
-				for _, protocol := range []uint64{0, unix.IPPROTO_TCP, unix.IPPROTO_UDP} { // not MPTCP
-					allow("socket", is(0, domain), is(1, kind|flags), is(2, protocol))
-				}
-			}
+	return n.answers(machine.SyscallNames).assemble(machine)
+}
+
+// answers says what comes of system calls. Those that are not known are not on this architecture: each has its own.
+func (n *needs) answers(known map[string]int) answers {
+	all := answers{}
+	allow := func(name string, conditions ...condition) {
+		if number, ok := known[name]; ok {
+			a := all[uint32(number)]
+			a.cases, a.errno = append(a.cases, conditions), unix.EPERM
+			all[uint32(number)] = a
 		}
 	}
-	if !n.kill {
-		allow("tgkill", is(0, launcher.SomePID))
-		allow("rt_tgsigqueueinfo", is(0, launcher.SomePID))
-		allow("kill", is(0, launcher.SomePID))
-		allow("kill", is(0, 0))
-		allow("kill", is(0, launcher.SomeNegative))                 // as C passes an int
-		allow("kill", is(0, 0xffff_ffff<<32|launcher.SomeNegative)) // as Go does
+	// Flags lie behind a pointer, where a filter does not see them. Who is told that there is no such call takes an older one.
+	hide := func(name string) {
+		if number, ok := known[name]; ok {
+			all[uint32(number)] = answer{errno: unix.ENOSYS}
+		}
 	}
-	for _, option := range []uint64{
+	for _, name := range calm {
+		allow(name)
+	}
+	n.allowFiles(allow, hide)
+	n.allowProcesses(allow)
+	n.allowSockets(allow)
+	n.allowSignals(allow)
+	hide("clone3")
+	for _, command := range descriptorCommands {
+		allow("fcntl", is(1, command))
+	}
+	for _, request := range []uint32{unix.TCGETS, unix.TIOCGWINSZ, unix.TIOCINQ, fionbio, fioclex, fionclex} {
+		allow("ioctl", is(1, request))
+	}
+	for _, option := range []uint32{
 		unix.PR_SET_NAME, unix.PR_GET_NAME, unix.PR_GET_DUMPABLE, unix.PR_CAPBSET_READ, unix.PR_GET_NO_NEW_PRIVS,
 		unix.PR_SET_TIMERSLACK, unix.PR_GET_TIMERSLACK, unix.PR_SET_VMA,
 	} {
 		allow("prctl", is(0, option))
 	}
-	allow("prlimit64", is(2, 0)) // look, do not set
-	for _, request := range []uint64{unix.TCGETS, unix.TIOCGWINSZ, unix.TIOCINQ, fionbio, fioclex, fionclex} {
-		allow("ioctl", is(1, request))
-	}
-	return rules
+	allow("prlimit64", isNil(2)...) // look, do not set
+	return all
 }
 
-// filter assembles what is allowed into a program for the kernel; everything else is EPERM.
-func (n needs) filter() ([]byte, error) {
-	info, err := arch.GetInfo("")
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", runtime.GOARCH, err)
-	}
-	names := append([]string(nil), calm...)
+// An allower adds a case in which a system call is allowed.
+type allower func(name string, conditions ...condition)
+
+// is holds if an argument is an int of this value.
+func is(argument int, value uint32) condition { return has(argument, ^uint32(0), value) }
+
+// has holds if an argument has these of some bits.
+func has(argument int, mask, value uint32) condition {
+	return condition{argument: argument, mask: mask, value: value}
+}
+
+// isNil holds if an argument is a pointer to nothing.
+func isNil(argument int) []condition {
+	upper := is(argument, 0)
+	upper.upper = true
+	return []condition{is(argument, 0), upper}
+}
+
+func (n *needs) allowFiles(allow allower, hide func(name string)) {
 	if n.level == Strict {
-		names = append(names, private...)
+		for _, name := range private {
+			allow(name)
+		}
+		return
 	}
-	if n.net {
-		names = append(names, "connect")
+	// Landlock asks who may read when a file is opened for reading, and who may write when for writing. For neither, as the number 3
+	// means, it asks nobody; and before ABI 3 it does not see that a file is cut.
+	for name, flags := range map[string]int{"open": 1, "openat": 2} {
+		allow(name, has(flags, unix.O_ACCMODE|unix.O_TRUNC, unix.O_RDONLY))
+		allow(name, has(flags, unix.O_ACCMODE, unix.O_WRONLY))
+		allow(name, has(flags, unix.O_ACCMODE, unix.O_RDWR))
 	}
-	if n.kill {
-		names = append(names, "kill", "tgkill", "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
-	}
+	hide("openat2")
+}
+
+func (n *needs) allowProcesses(allow allower) {
 	if n.fork {
-		names = append(names, "fork", "vfork", "execveat", "setpgid", "setsid")
+		allow("clone", has(0, notOfParent, 0))
+		for _, name := range []string{"fork", "vfork", "execveat", "setpgid", "setsid"} {
+			allow(name)
+		}
+	} else {
+		allow("clone", has(0, unix.CLONE_THREAD|notOfParent, unix.CLONE_THREAD))
+		if n.exec >= 0 {
+			// The number is above the limit of descriptors, so that the process can never open one with it.
+			allow("execveat", is(0, uint32(n.exec)), is(4, unix.AT_EMPTY_PATH))
+		}
 	}
 	if n.fork || n.exec < 0 {
-		names = append(names, "execve")
+		allow("execve")
 	}
-	known := seccomp.SyscallGroup{Action: seccomp.ActionAllow}
-	for _, name := range names {
-		if _, ok := info.SyscallNames[name]; ok { // each architecture has its own
-			known.Names = append(known.Names, name)
+}
+
+func (n *needs) allowSockets(allow allower) {
+	const flags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+	stream, datagram := has(1, ^uint32(flags), unix.SOCK_STREAM), has(1, ^uint32(flags), unix.SOCK_DGRAM)
+	for _, name := range []string{"socket", "socketpair"} {
+		allow(name, is(0, unix.AF_UNIX), stream) // a pair of datagram sockets can send to any name
+	}
+	if !n.net {
+		return
+	}
+	allow("connect")
+	for _, domain := range []uint32{unix.AF_INET, unix.AF_INET6} {
+		for _, kind := range []condition{stream, datagram} {
+			for _, protocol := range []uint32{0, unix.IPPROTO_TCP, unix.IPPROTO_UDP} { // not MPTCP
+				allow("socket", is(0, domain), kind, is(2, protocol))
+			}
 		}
 	}
-	for _, rule := range n.rules() {
-		if _, ok := info.SyscallNames[rule.Name]; ok {
-			known.NamesWithCondtions = append(known.NamesWithCondtions, rule)
+}
+
+func (n *needs) allowSignals(allow allower) {
+	if n.kill {
+		for _, name := range []string{"kill", "tgkill", "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"} {
+			allow(name)
 		}
+		return
 	}
-	policy := seccomp.Policy{DefaultAction: seccomp.ActionErrno, Syscalls: []seccomp.SyscallGroup{
-		// Its flags lie behind a pointer, where a filter does not see them. C libraries then use clone.
-		{Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS), Names: []string{"clone3"}},
-		known,
-	}}
-	instructions, err := policy.Assemble()
-	if err != nil {
-		return nil, err
+	for _, name := range []string{"tgkill", "rt_tgsigqueueinfo", "kill"} {
+		allow(name, is(0, launcher.SomePID))
 	}
-	raw, err := bpf.Assemble(instructions)
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) > unix.BPF_MAXINSNS {
-		return nil, fmt.Errorf("a filter of %d instructions, the limit is %d", len(raw), unix.BPF_MAXINSNS)
-	}
-	var b []byte
-	for _, r := range raw {
-		b = binary.NativeEndian.AppendUint16(b, r.Op)
-		b = append(b, r.Jt, r.Jf)
-		b = binary.NativeEndian.AppendUint32(b, r.K)
-	}
-	return b, nil
+	allow("kill", is(0, 0))
+	allow("kill", is(0, launcher.SomeNegative))
 }

@@ -71,11 +71,12 @@ func handled(abi int, net bool) (attr rulesetAttr, size uintptr) {
 var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 
 // restrict tells a launcher to forbid all that this version of Landlock can forbid, but for what the plugin needs.
-func restrict(s *launcher.Spec, abi int, net bool) {
+func (b *Box) restrict(s *launcher.Spec) {
+	abi := b.landlock()
 	if abi == 0 {
 		return
 	}
-	attr, size := handled(abi, net)
+	attr, size := handled(abi, b.policy.AllowNet)
 	for _, word := range []uint64{attr.fs, attr.net, attr.scoped} {
 		s.Ruleset = binary.NativeEndian.AppendUint64(s.Ruleset, word)
 	}
@@ -90,14 +91,21 @@ func restrict(s *launcher.Spec, abi int, net bool) {
 	if s.Spaces {
 		grant("/tmp", landChange, false)
 	}
-	for _, m := range s.Mounts {
-		access := uint64(landRun)
-		if m.Write {
-			access = landChange
-		}
-		grant(m.Target, access, false)
-	}
-	if s.Exec < 0 && !s.Rehearse {
+	readOnly := uint64(landRead)
+	switch {
+	case s.Exec < 0 && !s.Rehearse: // a script, which its interpreter has to find, and that may be found by another program
+		readOnly = landRun
 		grant(s.Path, landRun, false)
+	case b.policy.AllowFork:
+		readOnly = landRun
+	case b.program != nil && b.program.linker != "":
+		grant(b.program.linker, landRun, false)
+	}
+	for _, m := range s.Mounts {
+		if m.Write {
+			grant(m.Target, landChange, false)
+		} else {
+			grant(m.Target, readOnly, false)
+		}
 	}
 }

@@ -277,7 +277,7 @@ func (l *Launch) confirm(ctx context.Context) (*launcher.Trial, error) {
 
 // converse tells the launcher what to do, and hears how it went. Its silence is success: the socket closed when it became the plugin.
 func (l *Launch) converse() (*launcher.Trial, error) {
-	restrict(&l.spec, l.box.landlock(), l.box.policy.AllowNet)
+	l.box.restrict(&l.spec)
 	body := launcher.Bytes(&l.spec)
 	if len(body) > launcher.MessageBytes {
 		return nil, fmt.Errorf("arguments and environment of %d bytes, the limit is %d", len(body), launcher.MessageBytes)

@@ -79,7 +79,7 @@ type Policy struct {
 
 	// What it may reach, at basic and strict.
 
-	// ReadOnly are files and folders that it may read, and run programs of.
+	// ReadOnly are files and folders that it may read, and with AllowFork run programs of.
 	ReadOnly []Bind `json:"read_only,omitempty"`
 	// ReadWrite are files and folders that it may read and change. Programs there do not run.
 	ReadWrite []Bind `json:"read_write,omitempty"`

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -152,7 +153,7 @@ func TestTmpIsBounded(t *testing.T) {
 	}
 }
 
-// A policy's files can be used as it says, and others cannot.
+// A policy's files can be used as it says, and others cannot, whatever the kernel's Landlock does not see yet.
 func TestBinds(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		if level == sandbox.Off {
@@ -173,15 +174,53 @@ func TestBinds(t *testing.T) {
 			policy.ReadOnly[0].Target, policy.ReadWrite[0].Target = "/data/in", "/data/out"
 			seenRead, seenWrite = "/data/in", "/data/out"
 		}
-		got := start(t, policyBox(t, policy), nil, "files", "read:"+seenRead+"/file", "write:"+seenRead+"/file", "create:"+seenRead+"/new",
-			"read:"+seenWrite+"/file", "write:"+seenWrite+"/file", "create:"+seenWrite+"/new", "read:/etc/hosts").table()
-		for attempt, want := range map[string]bool{
-			"read:" + seenRead + "/file": true, "write:" + seenRead + "/file": false, "create:" + seenRead + "/new": false,
+		allowed := map[string]bool{
+			"read:" + seenRead + "/file": true, "write:" + seenRead + "/file": false, "create:" + seenRead + "/new": false, "cut:" + seenRead + "/file": false,
 			"read:" + seenWrite + "/file": true, "write:" + seenWrite + "/file": true, "create:" + seenWrite + "/new": true, "read:/etc/hosts": false,
-		} {
-			if (got[attempt] == ok) != want {
-				t.Errorf("%s: got %s, want ok %v", attempt, got[attempt], want)
+		}
+		for name, without := range map[string][]string{"all": nil, "Landlock before ABI 3": {"landlock 3"}} {
+			got := start(t, policyBox(t, policy, without...), nil, append([]string{"files"}, slices.Collect(maps.Keys(allowed))...)...).table()
+			for attempt, want := range allowed {
+				if (got[attempt] == ok) != want {
+					t.Errorf("%s, %s: got %s, want ok %v", name, attempt, got[attempt], want)
+				}
 			}
+			if text, err := os.ReadFile(read + "/file"); string(text) != "x" {
+				t.Errorf("%s: the file that may be read holds %q (%v), want x", name, text, err)
+			}
+		}
+	})
+}
+
+// A worker does not become another program of those that it may read, unless it may start them anyway.
+func TestWorkersStayTheirProgram(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		if level == sandbox.Off {
+			return
+		}
+		if attempt.LandlockABI() == 0 {
+			t.Skipf("what may be executed is Landlock's to say, which the kernel has not: %v", sandbox.ErrNotSupported)
+		}
+		plugin, err := hostile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		program, err := os.ReadFile(plugin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := filepath.Join(openDir(t), "other")
+		if err := os.WriteFile(other, program, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		env := []string{"HOSTILE_PLACE=1024"}
+		policy := sandbox.Policy{Level: level, ReadOnly: []sandbox.Bind{{Source: filepath.Dir(other)}}}
+		if got := start(t, policyBox(t, policy), env, "files", "run:"+other).table()["run:"+other]; got != "EACCES" {
+			t.Errorf("execute %s: got %s, want EACCES", other, got)
+		}
+		policy.AllowFork = true
+		if text, d := start(t, policyBox(t, policy), env, "files", "run:"+other).rest(); d.Code != 7 {
+			t.Errorf("execute %s with AllowFork: got %q and %v, want its exit code 7", other, text, d)
 		}
 	})
 }

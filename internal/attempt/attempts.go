@@ -169,6 +169,17 @@ func Reads(path string) func() error {
 	}
 }
 
+// Opens opens a file with these flags.
+func Opens(path string, flags int) func() error {
+	return func() error {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+		if err == nil {
+			_ = unix.Close(fd)
+		}
+		return err
+	}
+}
+
 // Creates makes a file, writes to it and removes it.
 func Creates(path string) func() error {
 	return func() error {
@@ -180,6 +191,43 @@ func Creates(path string) func() error {
 		defer f.Close()
 		_, err = f.Write([]byte("x"))
 		return err
+	}
+}
+
+// wide is an int as the kernel does not see it, which looks at 32 bits of 64: the others are the number of a system call that is allowed
+// if its third argument is 0. A filter that compares such bits with numbers of system calls lets everything pass.
+func wide(n int) uintptr { return unix.SYS_PRLIMIT64<<32 | uintptr(uint32(n)) }
+
+// noAccess opens a file neither for reading nor for writing, if one may do both (open(2), "O_ACCMODE").
+const noAccess = unix.O_RDONLY | unix.O_WRONLY | unix.O_RDWR
+
+// dnModify is DN_MODIFY (linux/fcntl.h).
+const dnModify = 2
+
+// ofOpen opens a file and makes one call of fcntl(2) on it.
+func ofOpen(path string, flags, command, argument int) error {
+	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	_, err = unix.FcntlInt(uintptr(fd), command, argument)
+	return err
+}
+
+// Executes becomes another program by the one call that a sandbox allows: with an absolute name the kernel does not look at the
+// descriptor. It is told to end with exit code 7.
+func Executes(path string) func() error {
+	return func() error {
+		place, err := strconv.Atoi(os.Getenv("HOSTILE_PLACE"))
+		if err != nil {
+			return err
+		}
+		argv, err := syscall.SlicePtrFromStrings([]string{path, "exit", "7"})
+		if err != nil {
+			return err
+		}
+		return call(unix.SYS_EXECVEAT, uintptr(place), uintptr(unsafe.Pointer(argv[0])), uintptr(unsafe.Pointer(&argv[0])), 0, unix.AT_EMPTY_PATH)
 	}
 }
 
@@ -240,13 +288,18 @@ func All(t Target) []Attempt {
 	attempt("write in /dev", Creates("/dev/shm/parhost-hostile"))
 	attempt("chmod a file of the host", func() error { return os.Chmod(folder+"/secret", 0o604) })
 	attempt("truncate a file of the host", func() error { return unix.Truncate(folder+"/secret", 6) })
-	attempt("replace its own program", func() error {
-		f, err := os.OpenFile("/proc/self/exe", os.O_WRONLY, 0)
-		if err == nil {
-			_ = f.Close()
-		}
+	attempt("truncate a file of the host as it opens it", Opens(folder+"/secret", noAccess|unix.O_TRUNC))
+	attempt("attributes of a file of the host", func() error {
+		_, err := unix.Getxattr(folder+"/secret", "user.none", scratch[:])
 		return err
-	}, unix.ETXTBSY)
+	}, unix.ENODATA, unix.ENOTSUP)
+	attempt("lease on a file of the host", func() error { // whoever opens it then waits, for up to 45 s
+		return ofOpen(folder+"/secret", noAccess, unix.F_SETLEASE, unix.F_RDLCK)
+	})
+	attempt("be told of changes in a folder of the host", func() error {
+		return ofOpen(folder, unix.O_RDONLY, unix.F_NOTIFY, dnModify)
+	})
+	attempt("replace its own program", Opens("/proc/self/exe", unix.O_WRONLY), unix.ETXTBSY)
 
 	attempt("connect to tcp of the host", Connects("tcp", t.TCP))
 	attempt("tcp socket", makesSocket(unix.AF_INET, unix.SOCK_STREAM, 0))
@@ -258,6 +311,13 @@ func All(t Target) []Attempt {
 		return err
 	})
 	attempt("udp socket", makesSocket(unix.AF_INET, unix.SOCK_DGRAM, 0))
+	attempt("udp socket, with bits that the kernel does not look at", func() error {
+		fd, _, errno := unix.Syscall(unix.SYS_SOCKET, wide(unix.AF_INET), unix.SOCK_DGRAM, 0)
+		if errno != 0 {
+			return errno
+		}
+		return unix.Close(int(fd))
+	})
 	attempt("netlink socket", makesSocket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE))
 	attempt("packet socket", makesSocket(unix.AF_PACKET, unix.SOCK_RAW, 0))
 	attempt("vsock socket", makesSocket(unix.AF_VSOCK, unix.SOCK_STREAM, 0))
@@ -274,8 +334,12 @@ func All(t Target) []Attempt {
 	})
 
 	attempt("signal the host", func() error { return unix.Kill(host, 0) })
+	attempt("signal the host, with bits that the kernel does not look at", func() error { return call(unix.SYS_KILL, wide(host), 0, 0) })
 	attempt("signal everybody", func() error { return unix.Kill(-1, 0) })
 	attempt("signal a thread of the host", func() error { return unix.Tgkill(host, host, 0) })
+	attempt("a descriptor that signals the host", func() error { // whatever F_SETSIG says, when there is something to read
+		return ofOpen("/dev/null", unix.O_RDONLY, unix.F_SETOWN, host)
+	})
 	attempt("pidfd of the host", func() error {
 		fd, err := unix.PidfdOpen(host, 0)
 		if err == nil {

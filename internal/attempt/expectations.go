@@ -21,34 +21,42 @@ type Expectation struct {
 	By string
 }
 
-// expected is what is expected of all attempts, by name, on a kernel with all of Landlock. In By, t is Landlock since ABI 4, and L since ABI 6.
+// expected is what is expected of all attempts, by name, on a kernel with all of Landlock. In By, c is Landlock since ABI 3, t since
+// ABI 4, and L since ABI 6.
 var expected = map[string]Expectation{
-	"read a file of the host":             {"ok", "EACCES", "ENOENT", "ln"},
-	"read /etc/passwd":                    {"ok", "EACCES", "ENOENT", "ln"},
-	"list /":                              {"ok", "EACCES", "EACCES", "l"}, // a strict worker's root is its own
-	"read the host's environment":         {"ok", "EACCES", "ENOENT", "ln"},
-	"read the machine's processes":        {"ok", "EACCES", "ENOENT", "ln"},
-	"write a file of the host":            {"ok", "EACCES", "ENOENT", "ln"},
-	"write beside the socket":             {Anyway, "EFBIG", "ok", ""}, // a strict worker's folder is its own
-	"write in /dev":                       {Anyway, "EACCES", "", "ln"},
-	"chmod a file of the host":            {Anyway, "EPERM", "ENOENT", "n"},
-	"truncate a file of the host":         {Anyway, "EPERM", "ENOENT", "n"},
-	"replace its own program":             {Anyway, "EACCES", "ENOENT", "ln"},
-	"connect to tcp of the host":          {"ok", "EPERM", "EPERM", "stn"},
-	"tcp socket":                          {"ok", "EPERM", "EPERM", "s"},
-	"listen on tcp":                       {"ok", "EPERM", "EPERM", "s"},
-	"udp socket":                          {"ok", "EPERM", "EPERM", "s"},
-	"netlink socket":                      {"ok", "EPERM", "EPERM", "s"},
-	"packet socket":                       {Anyway, "EPERM", "EPERM", "s"},
-	"vsock socket":                        {Anyway, "EPERM", "EPERM", "s"},
-	"mptcp socket":                        {Anyway, "EPERM", "EPERM", "s"},
-	"crypto socket":                       {Anyway, "EPERM", "EPERM", "s"},
-	"connect to an abstract socket":       {"ok", "EPERM", "EPERM", "sLn"},
-	"connect to a socket in a folder":     {"ok", "EPERM", "EPERM", "sn"}, // Landlock since ABI 9
-	"datagram pair":                       {"ok", "EPERM", "EPERM", "s"},
-	"signal the host":                     {"ok", "EPERM", "EPERM", "sLn"},
+	"read a file of the host":                                {"ok", "EACCES", "ENOENT", "ln"},
+	"read /etc/passwd":                                       {"ok", "EACCES", "ENOENT", "ln"},
+	"list /":                                                 {"ok", "EACCES", "EACCES", "l"}, // a strict worker's root is its own
+	"read the host's environment":                            {"ok", "EACCES", "ENOENT", "ln"},
+	"read the machine's processes":                           {"ok", "EACCES", "ENOENT", "ln"},
+	"write a file of the host":                               {"ok", "EACCES", "ENOENT", "ln"},
+	"write beside the socket":                                {Anyway, "EFBIG", "ok", ""}, // a strict worker's folder is its own
+	"write in /dev":                                          {Anyway, "EACCES", "", "ln"},
+	"chmod a file of the host":                               {Anyway, "EPERM", "ENOENT", "n"},
+	"truncate a file of the host":                            {Anyway, "EPERM", "ENOENT", "n"},
+	"truncate a file of the host as it opens it":             {"ok", "EPERM", "ENOENT", "scn"},
+	"attributes of a file of the host":                       {"ok", "EPERM", "ENOENT", "sn"},
+	"lease on a file of the host":                            {"ok", "EPERM", "ENOENT", "sn"},
+	"be told of changes in a folder of the host":             {"ok", "EACCES", "ENOENT", "sln"},
+	"replace its own program":                                {Anyway, "EACCES", "ENOENT", "ln"},
+	"connect to tcp of the host":                             {"ok", "EPERM", "EPERM", "stn"},
+	"tcp socket":                                             {"ok", "EPERM", "EPERM", "s"},
+	"listen on tcp":                                          {"ok", "EPERM", "EPERM", "s"},
+	"udp socket":                                             {"ok", "EPERM", "EPERM", "s"},
+	"udp socket, with bits that the kernel does not look at": {"ok", "EPERM", "EPERM", "s"},
+	"netlink socket":                                         {"ok", "EPERM", "EPERM", "s"},
+	"packet socket":                                          {Anyway, "EPERM", "EPERM", "s"},
+	"vsock socket":                                           {Anyway, "EPERM", "EPERM", "s"},
+	"mptcp socket":                                           {Anyway, "EPERM", "EPERM", "s"},
+	"crypto socket":                                          {Anyway, "EPERM", "EPERM", "s"},
+	"connect to an abstract socket":                          {"ok", "EPERM", "EPERM", "sLn"},
+	"connect to a socket in a folder":                        {"ok", "EPERM", "EPERM", "sn"}, // Landlock since ABI 9
+	"datagram pair":                                          {"ok", "EPERM", "EPERM", "s"},
+	"signal the host":                                        {"ok", "EPERM", "EPERM", "sLn"},
+	"signal the host, with bits that the kernel does not look at": {"ok", "EPERM", "EPERM", "sLn"},
 	"signal everybody":                    {"ok", "EPERM", "ESRCH", "sn"},
 	"signal a thread of the host":         {"ok", "EPERM", "EPERM", "sLn"},
+	"a descriptor that signals the host":  {"ok", "EPERM", "EPERM", "sn"},
 	"pidfd of the host":                   {"ok", "EPERM", "EPERM", "sn"},
 	"read the host's memory":              {Anyway, "EPERM", "EPERM", "sln"},
 	"trace the host":                      {Anyway, "EPERM", "EPERM", "sln"},
@@ -93,12 +101,13 @@ var expected = map[string]Expectation{
 // withoutLandlock is what comes of attempts that nothing else stops. A worker at basic is then a user of its own, to whom the machine's
 // files are what they are to every other user.
 var withoutLandlock = map[string]Expectation{
-	"read a file of the host":      {Basic: "ok", Strict: "ENOENT"},
-	"read /etc/passwd":             {Basic: "ok", Strict: "ENOENT"},
-	"list /":                       {Basic: "ok", Strict: "ok"}, // a strict worker's own
-	"read the machine's processes": {Basic: "ok", Strict: "ENOENT"},
-	"write a file of the host":     {Basic: "EFBIG", Strict: "ENOENT"},
-	"write in /dev":                {Basic: "EFBIG"},
+	"read a file of the host":                    {Basic: "ok", Strict: "ENOENT"},
+	"read /etc/passwd":                           {Basic: "ok", Strict: "ENOENT"},
+	"list /":                                     {Basic: "ok", Strict: "ok"}, // a strict worker's own
+	"read the machine's processes":               {Basic: "ok", Strict: "ENOENT"},
+	"write a file of the host":                   {Basic: "EFBIG", Strict: "ENOENT"},
+	"write in /dev":                              {Basic: "EFBIG"},
+	"be told of changes in a folder of the host": {Basic: "EPERM", Strict: "ENOENT"},
 }
 
 // Names are those of all attempts, in order.
@@ -111,11 +120,10 @@ func Expect(name string) (e Expectation, known bool) {
 	if less, ok := withoutLandlock[name]; ok && abi == 0 {
 		e.Basic, e.Strict = less.Basic, less.Strict
 	}
-	if abi >= 4 {
-		e.By = strings.ReplaceAll(e.By, "t", "l")
-	}
-	if abi >= 6 {
-		e.By = strings.ReplaceAll(e.By, "L", "l")
+	for letter, since := range map[string]int{"c": 3, "t": 4, "L": 6} {
+		if abi >= since {
+			e.By = strings.ReplaceAll(e.By, letter, "l")
+		}
 	}
 	return e, known
 }

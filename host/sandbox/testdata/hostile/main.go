@@ -220,13 +220,11 @@ func main() {
 			case "read":
 				show(arg, attempt.Reads(path))
 			case "write":
-				show(arg, func() error {
-					f, err := os.OpenFile(path, os.O_WRONLY, 0)
-					if err == nil {
-						_ = f.Close()
-					}
-					return err
-				})
+				show(arg, attempt.Opens(path, unix.O_WRONLY))
+			case "run": // in its own place, by the number that it may execute; what is said by name counts more
+				show(arg, attempt.Executes(path))
+			case "cut":
+				show(arg, attempt.Opens(path, unix.O_RDONLY|unix.O_TRUNC))
 			case "create":
 				show(arg, attempt.Creates(path))
 			case "connect":
