@@ -142,7 +142,7 @@ func TestTheCauseOfADeathIsTold(t *testing.T) {
 		_, layers := p.Sandbox()
 		counted := strings.Contains(strings.Join(layers, ";"), "cgroup v")
 		for i, want := range places {
-			if !counted && want.cause == host.CausePIDs { // setrlimit bounds, but does not count
+			if !counted && want.do.Do == "forks" { // setrlimit bounds, but does not count, and nothing is said
 				want.cause, want.says = host.CauseExit, ""
 			}
 			if !counted && want.cause == host.CauseOutOfMemory {
@@ -157,6 +157,24 @@ func TestTheCauseOfADeathIsTold(t *testing.T) {
 		}
 		within(t, "Close", 3*time.Second, func() { p.Close() })
 		checkGone(t, mark)
+	})
+}
+
+// A worker that nobody has set a limit for does not get all threads of the machine either, and that is told.
+func TestThreadsAreBoundedInASandbox(t *testing.T) {
+	atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
+		if policy.Level == sandbox.Off {
+			return
+		}
+		p := open(t, host.Config{Workload: chaos, Sandbox: policy, Workers: 1})
+		if _, layers := p.Sandbox(); os.Geteuid() != 0 && policy.Level == sandbox.Basic && !strings.Contains(strings.Join(layers, ";"), "pids") {
+			t.Skipf("nothing counts the processes of a worker that is the host's own user: %v", sandbox.ErrNotSupported)
+		}
+		_, err := host.Do[order, string](t.Context(), p, order{Do: "threads"})
+		e, ok := errors.AsType[*host.ItemError](err)
+		if want := "the limit is 1024 (Config.Sandbox.PIDs)"; !ok || e.Cause != host.CausePIDs || !strings.Contains(e.Message, want) {
+			t.Errorf("got %v, want an end by pids with %q", err, want)
+		}
 	})
 }
 

@@ -119,7 +119,7 @@ func (p *process) obituary(cause error) {
 	defer p.mu.Unlock()
 	f := p.fate
 	if f != nil {
-		l.kind, l.message, l.cause = f.kind, f.message+p.limitMet(), cmp.Or(f.cause, Cause(p.child.death.Cause))
+		l.kind, l.message, l.cause = f.kind, f.message+p.limitMet(Cause(p.child.death.Cause)), cmp.Or(f.cause, Cause(p.child.death.Cause))
 	} else if l.cause, l.message = p.diagnosis(l.stderr); l.cause == CauseOutOfMemory {
 		l.kind = wire.OutOfMemory
 	} else if slices.Contains(foreignSignals, signal) {
@@ -156,23 +156,32 @@ func (p *process) diagnosis(stderr []string) (cause Cause, words string) {
 	switch {
 	case outOfMemory(stderr):
 		cause = CauseOutOfMemory
+	case cause == CauseExit && outOfThreads(stderr): // as it says itself: setrlimit(2) bounds, but does not count
+		cause = CausePIDs
 	case cause == CauseOutOfMemory:
 		words = fmt.Sprintf("process was killed by the kernel: out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", p.cfg.Sandbox.MemoryBytes)
 	case signal == "SIGKILL" && p.child.endedItself() && p.ooms.claim(p.oomsBefore):
 		cause, words = CauseOutOfMemory, "process was killed by the kernel: out of memory"
 	}
-	return cause, words + p.limitMet()
+	return cause, words + p.limitMet(cause)
 }
 
-// limitMet says in words which limit of its sandbox the process died of, if that is known and the kernel did not do it.
-func (p *process) limitMet() string {
+// limitMet says in words which limit of its sandbox a process met that died of this, if the kernel did not do it.
+func (p *process) limitMet(cause Cause) string {
 	policy := &p.cfg.Sandbox
-	switch p.child.death.Cause {
-	case sandbox.CausePIDs:
-		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", policy.PIDs)
-	case sandbox.CauseSeccomp:
+	switch cause {
+	case CausePIDs:
+		limit := policy.PIDs
+		if limit == 0 && policy.Level > sandbox.Off {
+			limit = sandbox.DefaultPIDs
+		}
+		if limit == 0 { // the system's
+			return "; it was refused a process or a thread"
+		}
+		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", limit)
+	case CauseSeccomp:
 		return "; its sandbox forbids the system call that it made"
-	case sandbox.CauseFileSize:
+	case CauseFileSize:
 		return fmt.Sprintf("; a file grew too large: the limit is %d bytes (Config.Sandbox.FileBytes)", policy.FileBytes)
 	default:
 		return ""

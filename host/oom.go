@@ -33,3 +33,10 @@ func outOfMemory(stderr []string) bool {
 		return strings.HasPrefix(line, "out of memory") || strings.HasPrefix(line, "cannot allocate memory")
 	})
 }
+
+// outOfThreads reports whether a process's last words are those of a Go program that was refused a thread, without and with cgo.
+func outOfThreads(stderr []string) bool {
+	return slices.ContainsFunc(stderr, func(line string) bool {
+		return strings.HasPrefix(line, "runtime: failed to create new OS thread") || strings.HasPrefix(line, "runtime/cgo: pthread_create failed: Resource temporarily unavailable")
+	})
+}

@@ -59,12 +59,16 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
-	if policy.Level > Off {
-		if err := rehearsed(ctx, playOf(&policy)); err != nil {
-			return nil, err
+	tried := make(chan error, 1)
+	go func() { tried <- rehearsed(ctx, playOf(&policy)) }() // while the plugin is read, which takes longer
+	b, err := openBox(policy, plugin, checksum, seams{})
+	if refused := <-tried; refused != nil {
+		if b != nil {
+			b.Close()
 		}
+		return nil, refused
 	}
-	return openBox(policy, plugin, checksum, seams{})
+	return b, err
 }
 
 // openBox opens a box for a complete policy. Without a plugin it is good for a rehearsal.
@@ -172,10 +176,17 @@ func (b *Box) openLimits(worker bool) error {
 	if worker && p.CPUs > 0 {
 		wanted = append(wanted, cpu)
 	}
+	// A process is moved into a cgroup of version 1, which takes its start 5 to 10 ms. For a number of processes that nobody has asked for,
+	// the limit of the worker's own user does as well.
+	ownUser := p.Level > Off && (b.machine.ownUsers || b.spaces())
+	var spared []string
+	if ownUser && p.PIDs == DefaultPIDs && !p.AllowFork {
+		spared = append(spared, pids)
+	}
 	refused := map[string]error{}
 	if worker {
 		var err error
-		if b.cgroups, refused, err = openCgroups(b.name, p.CgroupParent, wanted); err != nil {
+		if b.cgroups, refused, err = openCgroups(b.name, p.CgroupParent, wanted, spared); err != nil {
 			return b.failed("cgroup", err, 0)
 		}
 	}
@@ -189,10 +200,9 @@ func (b *Box) openLimits(worker bool) error {
 		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_DATA, Value: uint64(p.MemoryBytes)})
 	}
 	if p.PIDs > 0 && refused[pids] != nil {
-		// The number is that of all the user's processes, so the user must be the worker's own.
-		if p.Level > Off && (b.machine.ownUsers || b.spaces()) {
+		if ownUser { // the number is that of all the user's processes
 			b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_NPROC, Value: uint64(p.PIDs)})
-		} else if p.PIDs != defaultPIDs {
+		} else if p.PIDs != DefaultPIDs {
 			return b.failed("cgroup", fmt.Errorf("limit of %d processes: %w", p.PIDs, refused[pids]), 0)
 		}
 	}

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -226,8 +229,9 @@ type cgroups struct {
 	used []hierarchy // whose parent is the box's own folder
 }
 
-// openCgroups makes a box's folders where wanted controllers can be used, and returns those that cannot, with the reason.
-func openCgroups(name, below string, wanted []string) (*cgroups, map[string]error, error) {
+// openCgroups makes a box's folders where wanted controllers can be used, and returns those that cannot, with the reason. Those that are
+// spared are used only if a process can be born there.
+func openCgroups(name, below string, wanted, spared []string) (*cgroups, map[string]error, error) {
 	all, err := hierarchies(below)
 	if err != nil {
 		return nil, nil, err
@@ -239,7 +243,9 @@ func openCgroups(name, below string, wanted []string) (*cgroups, map[string]erro
 	g := &cgroups{}
 	for _, h := range all {
 		sweepCgroups(h.parent)
-		use := slices.DeleteFunc(slices.Clone(h.controllers), func(c string) bool { return !slices.Contains(wanted, c) || refused[c] == nil })
+		use := slices.DeleteFunc(slices.Clone(h.controllers), func(c string) bool {
+			return !slices.Contains(wanted, c) || refused[c] == nil || h.version == 1 && slices.Contains(spared, c)
+		})
 		err := h.err
 		if err == nil && h.version == 2 && len(use) > 0 {
 			err = passOn(h.parent, use)
@@ -273,6 +279,7 @@ func (g *cgroups) close() {
 // group are the folders of one worker.
 type group struct {
 	folders []hierarchy
+	birth   *os.File // the one that its process is born in, until it is; nil if there is none
 }
 
 // open makes a worker's folders, with its limits.
@@ -289,8 +296,34 @@ func (g *cgroups) open(name string, p *Policy) (*group, error) {
 			w.close()
 			return nil, err
 		}
+		if f.version == 2 && bornInCgroups() {
+			fd, err := unix.Open(f.parent, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				w.close()
+				return nil, &os.PathError{Op: "open", Path: f.parent, Err: err}
+			}
+			w.birth = os.NewFile(uintptr(fd), f.parent)
+		}
 	}
 	return w, nil
+}
+
+// bornInCgroups reports whether a process can be started in a cgroup (clone(2), CLONE_INTO_CGROUP): in version 2 since Linux 5.7, unless
+// whoever confines this process forbids clone3. To move one that has been started takes 5 ms, unless that was done just before: the kernel
+// waits until no CPU looks at what it changes.
+var bornInCgroups = sync.OnceValue(func() bool {
+	args := struct{ flags, pidFD, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64 }{
+		flags: unix.CLONE_INTO_CGROUP, cgroup: math.MaxInt32, // which is no descriptor, so that nothing is started
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args), 0)
+	return errno == unix.EBADF
+})
+
+// born forgets the folder for the birth.
+func (w *group) born() {
+	if w.birth != nil {
+		_ = w.birth.Close()
+	}
 }
 
 // limit writes the limits that this folder's controllers hold.
@@ -324,9 +357,15 @@ func (h *hierarchy) limit(p *Policy) error {
 	return nil
 }
 
-// add puts a process into the group.
+// holdsAll reports whether a process is in all folders from its birth on.
+func (w *group) holdsAll() bool { return w.birth != nil && len(w.folders) == 1 }
+
+// add puts a process into the folders that it was not born in.
 func (w *group) add(pid int) error {
 	for _, f := range w.folders {
+		if f.version == 2 && w.birth != nil {
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(f.parent, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
 			return err
 		}
@@ -342,6 +381,7 @@ func (w *group) kill() {
 }
 
 func (w *group) close() {
+	w.born()
 	for _, f := range w.folders {
 		removeCgroup(f.parent)
 	}

@@ -58,11 +58,8 @@ func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 		}
 	}
 	if b.name == "" {
-		l.fromMemory()
-		l.sockets = variable(cmd.Env, envSockets)
-		return l, l.openSockets()
+		return l, l.direct()
 	}
-	l.wrapped = true
 	if err := l.prepare(slot); err != nil {
 		l.Close()
 		return nil, err
@@ -70,15 +67,20 @@ func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 	return l, nil
 }
 
-// fromMemory has a process without a launcher execute what has been read. It inherits the descriptor, which is of no use to it: nobody can
-// change what that refers to.
-func (l *Launch) fromMemory() {
-	p := l.box.program
-	if p == nil || p.file == nil {
-		return
+// direct leaves a process without a launcher. It executes what has been read, if something was, and inherits the descriptor, which is of no
+// use to it: nobody can change what that refers to.
+func (l *Launch) direct() error {
+	if p := l.box.program; p != nil && p.file != nil {
+		l.cmd.ExtraFiles = append(slices.Clone(l.cmd.ExtraFiles), p.file)
+		l.cmd.Path, l.cmd.Err = "/proc/self/fd/"+strconv.Itoa(2+len(l.cmd.ExtraFiles)), nil
 	}
-	l.cmd.ExtraFiles = append(slices.Clone(l.cmd.ExtraFiles), p.file)
-	l.cmd.Path, l.cmd.Err = "/proc/self/fd/"+strconv.Itoa(2+len(l.cmd.ExtraFiles)), nil
+	return l.prepareOff()
+}
+
+// prepareOff is for a plugin that sees what its host sees.
+func (l *Launch) prepareOff() error {
+	l.sockets = variable(l.cmd.Env, envSockets)
+	return l.openSockets()
 }
 
 func (l *Launch) prepare(slot int) error {
@@ -86,11 +88,6 @@ func (l *Launch) prepare(slot int) error {
 	env := cmd.Env
 	if env == nil {
 		env = os.Environ()
-	}
-	l.spec = launcher.Spec{
-		Walls: b.policy.Level > Off, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: environment(&b.policy, slices.Clone(env)),
-		Keep: len(cmd.ExtraFiles), UID: -1, Spaces: b.spaces(), TmpBytes: b.policy.TmpBytes, Limits: b.limits,
-		Filter: b.filter, Seccomp: unix.SYS_SECCOMP, ExecveAt: unix.SYS_EXECVEAT,
 	}
 	attr := &syscall.SysProcAttr{}
 	if cmd.SysProcAttr != nil {
@@ -102,6 +99,19 @@ func (l *Launch) prepare(slot int) error {
 		if l.group, err = b.cgroups.open(strconv.FormatUint(uint64(b.number.Add(1)), 10), &b.policy); err != nil {
 			return b.failed("cgroup", err, 0)
 		}
+		if l.group.birth != nil {
+			attr.UseCgroupFD, attr.CgroupFD = true, int(l.group.birth.Fd())
+		}
+		if b.policy.Level == Off && len(b.limits) == 0 && l.group.holdsAll() { // nothing is left for a launcher to do
+			cmd.Env, cmd.SysProcAttr = environment(&b.policy, slices.Clone(env)), attr
+			return l.direct()
+		}
+	}
+	l.wrapped = true
+	l.spec = launcher.Spec{
+		Walls: b.policy.Level > Off, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: environment(&b.policy, slices.Clone(env)),
+		Keep: len(cmd.ExtraFiles), UID: -1, Spaces: b.spaces(), TmpBytes: b.policy.TmpBytes, Limits: b.limits,
+		Filter: b.filter, Seccomp: unix.SYS_SECCOMP, ExecveAt: unix.SYS_EXECVEAT,
 	}
 	switch {
 	case b.spaces():
@@ -109,8 +119,7 @@ func (l *Launch) prepare(slot int) error {
 	case b.policy.Level > Off:
 		err = l.prepareBasic(slot)
 	default:
-		l.sockets = variable(env, envSockets)
-		err = l.openSockets()
+		err = l.prepareOff()
 	}
 	if err != nil {
 		return err
@@ -251,6 +260,9 @@ func (l *Launch) Sockets() string { return l.sockets }
 // Confirm sees a process that has been started through to where the plugin runs. The error says which stage failed; the process is
 // then about to end.
 func (l *Launch) Confirm(ctx context.Context) error {
+	if l.group != nil {
+		l.group.born()
+	}
 	if !l.wrapped {
 		return nil
 	}
@@ -262,11 +274,6 @@ func (l *Launch) confirm(ctx context.Context) (*launcher.Trial, error) {
 	l.dropTheirs()
 	stop := context.AfterFunc(ctx, func() { _ = l.ctl.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if l.group != nil {
-		if err := l.group.add(l.cmd.Process.Pid); err != nil && !errors.Is(err, unix.ESRCH) {
-			return nil, l.box.failed("cgroup", err, 0)
-		}
-	}
 	t, err := l.converse()
 	_ = l.ctl.Close() // nothing more is said
 	if err != nil && ctx.Err() != nil {
@@ -275,7 +282,8 @@ func (l *Launch) confirm(ctx context.Context) (*launcher.Trial, error) {
 	return t, err
 }
 
-// converse tells the launcher what to do, and hears how it went. Its silence is success: the socket closed when it became the plugin.
+// converse tells the launcher what to do, puts it where it is counted meanwhile, and hears how it went. Its silence is success: the socket
+// closed when it became the plugin.
 func (l *Launch) converse() (*launcher.Trial, error) {
 	l.box.restrict(&l.spec)
 	body := launcher.Bytes(&l.spec)
@@ -283,6 +291,14 @@ func (l *Launch) converse() (*launcher.Trial, error) {
 		return nil, fmt.Errorf("arguments and environment of %d bytes, the limit is %d", len(body), launcher.MessageBytes)
 	}
 	if _, err := l.ctl.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(body))), body...)); err != nil {
+		return nil, l.box.failed("control socket", err, 0)
+	}
+	if l.group != nil {
+		if err := l.group.add(l.cmd.Process.Pid); err != nil && !errors.Is(err, unix.ESRCH) {
+			return nil, l.box.failed("cgroup", err, 0)
+		}
+	}
+	if _, err := l.ctl.Write([]byte{launcher.InPlace}); err != nil && !errors.Is(err, unix.EPIPE) { // it has given up, and says why
 		return nil, l.box.failed("control socket", err, 0)
 	}
 	var tried *launcher.Trial

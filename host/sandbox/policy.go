@@ -98,9 +98,11 @@ type Policy struct {
 	TempDir string `json:"temp_dir,omitempty"`
 }
 
-// Defaults and bounds of a [Policy].
+// DefaultPIDs is [Policy.PIDs] at basic and strict, if that is 0.
+const DefaultPIDs = 1024
+
+// Other defaults and bounds of a [Policy].
 const (
-	defaultPIDs      = 1024
 	defaultTmpBytes  = 16 << 20
 	defaultOpenFiles = 1024
 	leastMemory      = 16 << 20
@@ -145,7 +147,7 @@ func (p Policy) complete() (Policy, error) {
 		return p, p.forbidAtOff()
 	}
 	if p.PIDs == 0 {
-		p.PIDs = defaultPIDs
+		p.PIDs = DefaultPIDs
 	}
 	if p.OpenFiles == 0 {
 		p.OpenFiles = defaultOpenFiles

@@ -50,6 +50,7 @@ func (l *launcher) run() error {
 		{"folder", l.enter},
 		{"descriptors", l.closeRest},
 		{"landlock", l.openRuleset},
+		{"cgroup", l.awaitPlace}, // late, because to be moved takes as long as all of the above
 		{"user", l.dropPrivileges},
 		{"parent-death signal", l.dieWithParent}, // another user's process does not have it any more
 		{"limits", l.limit},
@@ -65,7 +66,7 @@ func (l *launcher) run() error {
 	return nil
 }
 
-// read waits for the host's word, which comes when the process is where it is to be counted.
+// read is told what to do.
 func (l *launcher) read() error {
 	var head [4]byte
 	if err := l.fill(head[:]); err != nil {
@@ -165,6 +166,20 @@ func (l *launcher) dieWithParent() error {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&poll)), 1, uintptr(unsafe.Pointer(&atOnce)), 0, 0, 0)
 	if errno == 0 && n > 0 && poll.events&(pollReadHup|pollHup) != 0 {
 		return &fault{step: "the host is gone"}
+	}
+	return nil
+}
+
+// awaitPlace waits for the host's word that this process is where it is to be counted. In a namespace that is its root from now on.
+func (l *launcher) awaitPlace() error {
+	if err := l.fill(make([]byte, 1)); err != nil {
+		return err
+	}
+	if !l.spec.Spaces {
+		return nil
+	}
+	if err := call("cgroup namespace", syscall.SYS_UNSHARE, cloneNewCgroup); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return err
 	}
 	return nil
 }

@@ -22,10 +22,6 @@ func (l *launcher) furnish() error {
 	if !l.spec.Spaces {
 		return nil
 	}
-	// Where the process is counted is its root from now on; before it was put there it would have been elsewhere.
-	if err := call("cgroup namespace", syscall.SYS_UNSHARE, cloneNewCgroup); err != nil && !errors.Is(err, syscall.EINVAL) {
-		return err
-	}
 	if err := syscall.Sethostname([]byte("sandbox")); err != nil {
 		return failed("sethostname", err)
 	}

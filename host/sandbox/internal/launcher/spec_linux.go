@@ -21,6 +21,9 @@ const (
 // from launcher to host, what it is.
 const MessageBytes = 16 << 20
 
+// InPlace is the host's second and last word, after the Spec: the process has been put where it is to be counted.
+const InPlace = 'p'
+
 // A Spec is what the host tells its launcher to do.
 type Spec struct {
 	Walls bool // not limits alone
