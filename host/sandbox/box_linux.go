@@ -121,7 +121,11 @@ func (b *Box) read(plugin, checksum string) (err error) {
 	if b.policy.Level == Off {
 		return nil
 	}
-	return b.program.check(&b.policy)
+	err = b.program.check(&b.policy)
+	if err != nil && !errors.Is(err, ErrNeedsFiles) {
+		return b.failed("plugin", err, 0)
+	}
+	return err
 }
 
 // check refuses a level that would not hold.
@@ -160,7 +164,7 @@ func (b *Box) landlock() int {
 }
 
 func (b *Box) needs() needs {
-	return needs{level: b.policy.Level, exec: b.place, fork: b.policy.AllowFork, net: b.policy.AllowNet, kill: b.policy.AllowFork && b.signalsStay()}
+	return needs{level: b.policy.Level, exec: b.place, fork: b.policy.AllowFork, net: b.policy.AllowNet, locks: len(b.policy.ReadWrite) > 0, kill: b.policy.AllowFork && b.signalsStay()}
 }
 
 // openLimits finds out what holds each limit: a cgroup, or one of setrlimit(2). With worker there is going to be one.
@@ -214,7 +218,12 @@ func (b *Box) openLimits(worker bool) error {
 		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_FSIZE, Value: uint64(p.FileBytes)})
 	}
 	if p.Level > Off {
-		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_CORE, Value: 0}, launcher.Limit{Resource: unix.RLIMIT_MEMLOCK, Value: 0}, launcher.Limit{Resource: unix.RLIMIT_MSGQUEUE, Value: 0})
+		b.limits = append(b.limits,
+			launcher.Limit{Resource: unix.RLIMIT_CORE, Value: noCore},
+			launcher.Limit{Resource: unix.RLIMIT_MEMLOCK, Value: 0},
+			launcher.Limit{Resource: unix.RLIMIT_MSGQUEUE, Value: 0},
+			launcher.Limit{Resource: unix.RLIMIT_SIGPENDING, Value: pendingSignals},
+		)
 	}
 	if p.OpenFiles > 0 {
 		var most unix.Rlimit
@@ -229,6 +238,13 @@ func (b *Box) openLimits(worker bool) error {
 	}
 	return nil
 }
+
+const (
+	// noCore forbids core dumps: a file is none of a byte, and no program is started for one (fs/coredump.c), which it is at 0.
+	noCore = 1
+	// pendingSignals bounds what a worker holds of signals and timers, which are counted for the host's user too.
+	pendingSignals = 1024
+)
 
 // openFolder makes the folder below which basic workers have their sockets, and removes those of hosts that are gone.
 func (b *Box) openFolder() error {

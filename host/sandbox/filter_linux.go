@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
@@ -17,6 +18,8 @@ type needs struct {
 	exec int
 	fork bool
 	net  bool
+	// locks says that it may lock files: there are some that others see too.
+	locks bool
 	// kill says that signals cannot reach the host or its other processes anyway.
 	kill bool
 }
@@ -25,7 +28,7 @@ type needs struct {
 // call is all there; what no program of theirs needs is not.
 var calm = []string{
 	// memory
-	"brk", "madvise", "mincore", "mlock", "mlock2", "mmap", "mprotect", "mremap", "msync", "munlock", "munmap", "membarrier",
+	"brk", "madvise", "mincore", "mlock", "mlock2", "mprotect", "mremap", "msync", "munlock", "munmap", "membarrier",
 	"pkey_alloc", "pkey_free", "pkey_mprotect",
 	// threads and signals
 	"arch_prctl", "exit", "exit_group", "futex", "futex_wait", "futex_wake", "futex_waitv", "futex_requeue", "get_robust_list",
@@ -41,12 +44,12 @@ var calm = []string{
 	"getgroups", "getpriority", "getrlimit", "getrusage", "sysinfo", "uname", "umask", "getcwd", "capget", "getrandom", "fgetxattr",
 	// descriptors
 	"close", "close_range", "dup", "dup2", "dup3", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2",
-	"epoll_wait", "eventfd", "eventfd2", "flock", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select", "signalfd",
+	"epoll_wait", "eventfd", "eventfd2", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select", "signalfd",
 	"signalfd4", "read", "readv", "pread64", "preadv", "preadv2", "write", "writev", "pwrite64", "pwritev", "pwritev2", "lseek",
-	"fsync", "fdatasync", "sync_file_range", "ftruncate", "fallocate", "fadvise64", "readahead", "copy_file_range", "sendfile",
+	"fsync", "fdatasync", "sync_file_range", "ftruncate", "fadvise64", "readahead", "copy_file_range", "sendfile",
 	"splice", "tee", "fstat", "fstatfs", "getdents", "getdents64",
 	// files, as far as Landlock and the root allow
-	"access", "faccessat", "faccessat2", "chdir", "fchdir", "creat", "stat", "lstat", "newfstatat",
+	"access", "faccessat", "faccessat2", "chdir", "fchdir", "stat", "lstat", "newfstatat",
 	"statx", "statfs", "readlink", "readlinkat", "link", "linkat", "symlink", "symlinkat", "mkdir", "mkdirat", "rename", "renameat",
 	"renameat2", "rmdir", "unlink", "unlinkat",
 	// the server's socket
@@ -56,18 +59,20 @@ var calm = []string{
 
 // private are system calls that change files, or tell of them, which Landlock does not guard against them: harmless where all files are
 // the process's own.
-var private = []string{
-	"open", "openat", "openat2", "getxattr", "lgetxattr",
-	"chmod", "fchmod", "fchmodat", "fchmodat2", "truncate", "utime", "utimes", "utimensat", "futimesat", "inotify_init", "inotify_init1",
-	"inotify_add_watch", "inotify_rm_watch",
-}
+var private = []string{"getxattr", "lgetxattr", "truncate", "utime", "utimes", "utimensat", "futimesat"}
 
 // descriptorCommands are those of fcntl(2) that concern the process alone. Others have the kernel signal whom the process likes (F_SETOWN,
-// F_SETSIG), or have whoever opens a file wait for it (F_SETLEASE).
+// F_SETSIG), have whoever opens a file wait for it (F_SETLEASE), or take what all processes of a user have together (F_SETPIPE_SZ).
 var descriptorCommands = []uint32{
-	unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL, unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW,
-	unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW, unix.F_GETPIPE_SZ, unix.F_SETPIPE_SZ, unix.F_GET_SEALS, unix.F_ADD_SEALS,
+	unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL, unix.F_GETPIPE_SZ, unix.F_GET_SEALS, unix.F_ADD_SEALS,
 }
+
+// lockCommands are those that lock files. A lock is memory of the kernel that no limit counts (fs/locks.c), and keeps others waiting who
+// lock the same file, which it takes no right to write for.
+var lockCommands = []uint32{unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW}
+
+// ofThread are the flags of clone(2) that all threads have. One without CLONE_FILES, say, has descriptors of its own, as many as the limit.
+const ofThread = unix.CLONE_THREAD | unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND
 
 // notOfParent are the flags of clone(2) that no process has that is its parent's alone: those that make a namespace, and the one that
 // makes a child of the parent's parent, which is the host.
@@ -117,6 +122,14 @@ func (n *needs) answers(known map[string]int) answers {
 	for _, command := range descriptorCommands {
 		allow("fcntl", is(1, command))
 	}
+	if n.locks {
+		allow("flock")
+		for _, command := range lockCommands {
+			allow("fcntl", is(1, command))
+		}
+	}
+	// Neither what grows by itself, which RLIMIT_DATA does not count, nor the machine's huge pages, which no cgroup counts as memory.
+	allow("mmap", has(3, unix.MAP_GROWSDOWN|unix.MAP_HUGETLB, 0))
 	for _, request := range []uint32{unix.TCGETS, unix.TIOCGWINSZ, unix.TIOCINQ, fionbio, fioclex, fionclex} {
 		allow("ioctl", is(1, request))
 	}
@@ -126,7 +139,7 @@ func (n *needs) answers(known map[string]int) answers {
 	} {
 		allow("prctl", is(0, option))
 	}
-	allow("prlimit64", isNil(2)...) // look, do not set
+	allow("prlimit64", isAt(2, 0)...) // look, do not set
 	return all
 }
 
@@ -141,45 +154,62 @@ func has(argument int, mask, value uint32) condition {
 	return condition{argument: argument, mask: mask, value: value}
 }
 
-// isNil holds if an argument is a pointer to nothing.
-func isNil(argument int) []condition {
-	upper := is(argument, 0)
+// isAt holds if an argument is this pointer.
+func isAt(argument int, pointer uint64) []condition {
+	upper := is(argument, uint32(pointer>>32))
 	upper.upper = true
-	return []condition{is(argument, 0), upper}
+	return []condition{is(argument, uint32(pointer)), upper}
 }
 
 func (n *needs) allowFiles(allow allower, hide func(name string)) {
+	// Landlock asks who may read when a file is opened for reading, and who may write when for writing. For neither, as the number 3
+	// means, it asks nobody; and before ABI 3 it does not see that a file is cut.
+	for name, flags := range map[string]int{"open": 1, "openat": 2} {
+		for _, access := range []condition{
+			has(flags, unix.O_ACCMODE|unix.O_TRUNC, unix.O_RDONLY), has(flags, unix.O_ACCMODE, unix.O_WRONLY), has(flags, unix.O_ACCMODE, unix.O_RDWR),
+		} {
+			allow(name, access, has(flags, creates, 0))
+			allow(name, access, noSetID(flags+1))
+		}
+	}
+	allow("creat", noSetID(1))
+	hide("openat2")
+	// Beyond RLIMIT_FSIZE a file grows if its length stays what it was; holes are another matter.
+	for _, mode := range []uint32{0, unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE} {
+		allow("fallocate", is(1, mode))
+	}
 	if n.level == Strict {
 		for _, name := range private {
 			allow(name)
 		}
-		return
+		for name, mode := range map[string]int{"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2} {
+			allow(name, noSetID(mode))
+		}
 	}
-	// Landlock asks who may read when a file is opened for reading, and who may write when for writing. For neither, as the number 3
-	// means, it asks nobody; and before ABI 3 it does not see that a file is cut.
-	for name, flags := range map[string]int{"open": 1, "openat": 2} {
-		allow(name, has(flags, unix.O_ACCMODE|unix.O_TRUNC, unix.O_RDONLY))
-		allow(name, has(flags, unix.O_ACCMODE, unix.O_WRONLY))
-		allow(name, has(flags, unix.O_ACCMODE, unix.O_RDWR))
-	}
-	hide("openat2")
 }
+
+// creates are the flags of open(2) with which a mode counts: O_CREAT, and O_TMPFILE without the one for folders.
+const creates = unix.O_CREAT | unix.O_TMPFILE&^unix.O_DIRECTORY
+
+// noSetID holds if an argument is a file's mode without the bits that make somebody else of whoever executes it. In a folder of the host
+// that is somebody of the host, and the file would be the host's user's.
+func noSetID(argument int) condition { return has(argument, unix.S_ISUID|unix.S_ISGID, 0) }
 
 func (n *needs) allowProcesses(allow allower) {
 	if n.fork {
 		allow("clone", has(0, notOfParent, 0))
-		for _, name := range []string{"fork", "vfork", "execveat", "setpgid", "setsid"} {
+		for _, name := range []string{"fork", "vfork", "execve", "execveat", "setpgid", "setsid"} {
 			allow(name)
 		}
-	} else {
-		allow("clone", has(0, unix.CLONE_THREAD|notOfParent, unix.CLONE_THREAD))
-		if n.exec >= 0 {
-			// The number is above the limit of descriptors, so that the process can never open one with it.
-			allow("execveat", is(0, uint32(n.exec)), is(4, unix.AT_EMPTY_PATH))
-		}
+		return
 	}
-	if n.fork || n.exec < 0 {
-		allow("execve")
+	allow("clone", has(0, ofThread|notOfParent, ofThread))
+	// The launcher becomes the plugin, and the plugin nothing else: where the launcher's name and arguments were, nobody can guess. A thread that
+	// becomes another program is also rid of the signal that ends it with its host (prctl(2), PR_SET_PDEATHSIG).
+	if n.exec >= 0 {
+		allow("execveat", append(slices.Concat(isAt(1, launcher.SomeName), isAt(2, launcher.SomeArguments)), is(0, uint32(n.exec)), is(4, unix.AT_EMPTY_PATH))...)
+	} else {
+		allow("execve", slices.Concat(isAt(0, launcher.SomeName), isAt(1, launcher.SomeArguments))...)
 	}
 }
 

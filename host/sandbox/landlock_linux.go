@@ -95,7 +95,7 @@ func (b *Box) restrict(s *launcher.Spec) {
 	switch {
 	case s.Exec < 0 && !s.Rehearse: // a script, which its interpreter has to find, and that may be found by another program
 		readOnly = landRun
-		grant(s.Path, landRun, false)
+		grant(b.program.path, landRun, false)
 	case b.policy.AllowFork:
 		readOnly = landRun
 	case b.program != nil && b.program.linker != "":

@@ -111,7 +111,10 @@ func (l *Launch) prepare(slot int) error {
 	l.spec = launcher.Spec{
 		Walls: b.policy.Level > Off, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: environment(&b.policy, slices.Clone(env)),
 		Keep: len(cmd.ExtraFiles), UID: -1, Spaces: b.spaces(), TmpBytes: b.policy.TmpBytes, Limits: b.limits,
-		Filter: b.filter, Seccomp: unix.SYS_SECCOMP, ExecveAt: unix.SYS_EXECVEAT,
+		Filter: b.filter, Seccomp: unix.SYS_SECCOMP, ExecveAt: unix.SYS_EXECVEAT, GetRandom: unix.SYS_GETRANDOM,
+	}
+	if p := b.program; p != nil && p.begins != nil {
+		l.spec.Path, l.spec.Args = p.linker, slices.Concat(p.begins, []string{p.path}, cmd.Args[1:])
 	}
 	switch {
 	case b.spaces():

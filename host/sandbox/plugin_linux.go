@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,10 +18,12 @@ import (
 
 // program is an executable as it was when it was opened.
 type program struct {
-	path   string
-	file   *os.File // a copy in memory that nobody can change, nil for a script
-	wanted string   // its checksum, if somebody has said what that is to be
-	linker string   // the program that loads it, empty for a static executable
+	path    string
+	file    *os.File // a copy in memory that nobody can change, nil for a script
+	wanted  string   // its checksum, if somebody has said what that is to be
+	linker  string   // the program that loads it, empty for a static executable
+	begins  []string // what comes before a script's name, if env(1) would have found its linker
+	asksEnv bool     // of a script: only env(1) knows its linker
 
 	checksum func() (string, error) // worked out when somebody asks, once: it takes longer than all else before the start
 }
@@ -43,9 +46,7 @@ func openProgram(path, wanted string) (*program, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
-		if words := strings.Fields(line[2:]); len(words) > 0 {
-			p.linker = words[0]
-		}
+		p.interpreter(strings.Fields(line[2:]))
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return nil, err
 		}
@@ -68,6 +69,31 @@ func openProgram(path, wanted string) (*program, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
+}
+
+// interpreter takes the words of a script's first line. What env(1) would do with them is done here, because a worker becomes another
+// program once.
+func (p *program) interpreter(words []string) {
+	if len(words) == 0 {
+		return
+	}
+	p.linker = words[0]
+	if filepath.Base(p.linker) != "env" {
+		return
+	}
+	words = words[1:]
+	if len(words) > 1 && words[0] == "-S" {
+		words = words[1:]
+	} else if len(words) > 1 { // which the kernel hands over as one
+		words = nil
+	}
+	p.asksEnv = true
+	if len(words) == 0 || words[0][0] == '-' || strings.ContainsAny(strings.Join(words, ""), "=\"'\\$#") {
+		return
+	}
+	if linker, err := exec.LookPath(words[0]); err == nil {
+		p.linker, p.begins, p.asksEnv = linker, append([]string{linker}, words[1:]...), false
+	}
 }
 
 // load copies the file, and looks what it needs in order to run.
@@ -132,6 +158,9 @@ func (p *program) copy(f *os.File) (size int64, err error) {
 // check reports what the program needs that a policy does not open to it.
 func (p *program) check(policy *Policy) error {
 	script := p.file == nil
+	if p.asksEnv && !policy.AllowFork {
+		return fmt.Errorf("%s: its first line has env(1) start it, which takes AllowFork: write the interpreter's own path there", p.path)
+	}
 	e := &NeedsFilesError{Path: p.path, Reason: "is linked dynamically, by " + p.linker, Static: !script}
 	if script {
 		e.Reason = "is a script for " + p.linker

@@ -192,14 +192,12 @@ func TestBinds(t *testing.T) {
 	})
 }
 
-// A worker does not become another program of those that it may read, unless it may start them anyway.
+// A worker does not become another program, nor its own once more, unless it may start them anyway. The filter keeps it from that, and
+// Landlock as far as there are files.
 func TestWorkersStayTheirProgram(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		if level == sandbox.Off {
 			return
-		}
-		if attempt.LandlockABI() == 0 {
-			t.Skipf("what may be executed is Landlock's to say, which the kernel has not: %v", sandbox.ErrNotSupported)
 		}
 		plugin, err := hostile()
 		if err != nil {
@@ -215,12 +213,20 @@ func TestWorkersStayTheirProgram(t *testing.T) {
 		}
 		env := []string{"HOSTILE_PLACE=1024"}
 		policy := sandbox.Policy{Level: level, ReadOnly: []sandbox.Bind{{Source: filepath.Dir(other)}}}
-		if got := start(t, policyBox(t, policy), env, "files", "run:"+other).table()["run:"+other]; got != "EACCES" {
-			t.Errorf("execute %s: got %s, want EACCES", other, got)
+		run := "run:" + other
+		for _, what := range []string{run, "run:/proc/self/exe"} {
+			if got := start(t, policyBox(t, policy), env, "files", what).table()[what]; got != "EPERM" {
+				t.Errorf("%s: got %s, want EPERM", what, got)
+			}
+		}
+		if attempt.LandlockABI() > 0 {
+			if got := start(t, policyBox(t, policy, "seccomp"), env, "files", run).table()[run]; got != "EACCES" {
+				t.Errorf("%s without a filter: got %s, want EACCES", run, got)
+			}
 		}
 		policy.AllowFork = true
-		if text, d := start(t, policyBox(t, policy), env, "files", "run:"+other).rest(); d.Code != 7 {
-			t.Errorf("execute %s with AllowFork: got %q and %v, want its exit code 7", other, text, d)
+		if text, d := start(t, policyBox(t, policy), env, "files", run).rest(); d.Code != 7 {
+			t.Errorf("%s with AllowFork: got %q and %v, want its exit code 7", run, text, d)
 		}
 	})
 }
@@ -321,11 +327,17 @@ func TestProgramIsRead(t *testing.T) {
 
 // A plugin that could not run is refused at once, with what it needs; with that it runs.
 func TestNeedsFiles(t *testing.T) {
-	script := filepath.Join(openDir(t), "script")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nexit 7\n"), 0o755); err != nil {
-		t.Fatal(err)
+	script := func(first string) []string {
+		path := filepath.Join(openDir(t), "script")
+		if err := os.WriteFile(path, []byte(first+"\nexit 7\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return []string{path}
 	}
-	for name, args := range map[string][]string{"script": {script}, "dynamic": {"/bin/sh", "-c", "exit 7"}} {
+	for name, args := range map[string][]string{
+		"script": script("#!/bin/sh"), "by env": script("#!/usr/bin/env sh"), "by env, with more": script("#! /usr/bin/env -S sh -e"),
+		"dynamic": {"/bin/sh", "-c", "exit 7"},
+	} {
 		for _, level := range []sandbox.Level{sandbox.Basic, sandbox.Strict} {
 			t.Run(name+", "+level.String(), func(t *testing.T) {
 				if err := sandbox.Rehearsed(t.Context(), level); errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
@@ -352,6 +364,25 @@ func TestNeedsFiles(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A worker becomes another program once. So what env(1) does for a script is done before, if that is plain.
+func TestScriptsThatOnlyEnvUnderstands(t *testing.T) {
+	for name, first := range map[string]string{"option": "#!/usr/bin/env -i sh", "variable": "#!/usr/bin/env -S A=1 sh", "nothing": "#!/usr/bin/env", "nowhere": "#!/usr/bin/env no-such-shell"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "script")
+			if err := os.WriteFile(path, []byte(first+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			b, err := sandbox.OpenWithout(sandbox.Policy{Level: sandbox.Strict}, path)
+			if err == nil {
+				b.Close()
+			}
+			if e, ok := errors.AsType[*sandbox.StageError](err); !ok || e.Stage != "plugin" || !strings.Contains(err.Error(), "AllowFork") {
+				t.Errorf("Open: got %v, want an error of the stage plugin that names AllowFork", err)
+			}
+		})
 	}
 }
 

@@ -169,10 +169,10 @@ func Reads(path string) func() error {
 	}
 }
 
-// Opens opens a file with these flags.
-func Opens(path string, flags int) func() error {
+// Opens opens a file with these flags, and makes it with this mode.
+func Opens(path string, flags int, mode ...uint32) func() error {
 	return func() error {
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, append(mode, 0)[0])
 		if err == nil {
 			_ = unix.Close(fd)
 		}
@@ -204,15 +204,51 @@ const noAccess = unix.O_RDONLY | unix.O_WRONLY | unix.O_RDWR
 // dnModify is DN_MODIFY (linux/fcntl.h).
 const dnModify = 2
 
-// ofOpen opens a file and makes one call of fcntl(2) on it.
-func ofOpen(path string, flags, command, argument int) error {
+// ofFile opens a file and does something with it.
+func ofFile(path string, flags int, do func(fd int) error) error {
 	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	_, err = unix.FcntlInt(uintptr(fd), command, argument)
-	return err
+	return do(fd)
+}
+
+// ofOpen opens a file and makes one call of fcntl(2) on it.
+func ofOpen(path string, flags, command, argument int) error {
+	return ofFile(path, flags, func(fd int) error {
+		_, err := unix.FcntlInt(uintptr(fd), command, argument)
+		return err
+	})
+}
+
+// takesMemory takes memory with more than the usual flags.
+func takesMemory(flags int) func() error {
+	return func() error {
+		m, err := unix.Mmap(-1, 0, 1<<21, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON|flags)
+		if err != nil {
+			return err
+		}
+		return unix.Munmap(m)
+	}
+}
+
+// timers makes more of them than a process needs. They are counted for the user who made its namespace, too.
+func timers() error {
+	const many = 3000
+	var ids [many]int32
+	made := 0
+	defer func() {
+		for _, id := range ids[:made] {
+			_, _, _ = unix.Syscall(unix.SYS_TIMER_DELETE, uintptr(id), 0, 0)
+		}
+	}()
+	for ; made < many; made++ {
+		if _, _, errno := unix.Syscall(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC, 0, address(&ids[made])); errno != 0 {
+			return errno
+		}
+	}
+	return nil
 }
 
 // Executes becomes another program by the one call that a sandbox allows: with an absolute name the kernel does not look at the
@@ -301,6 +337,43 @@ func All(t Target) []Attempt {
 	})
 	attempt("replace its own program", Opens("/proc/self/exe", unix.O_WRONLY), unix.ETXTBSY)
 
+	attempt("a file of another user's rights", func() error {
+		path := filepath.Join(t.Sockets, "set-id")
+		defer func() { _ = os.Remove(path) }()
+		return Opens(path, unix.O_CREAT|unix.O_WRONLY, 0o4755)()
+	})
+	attempt("room on the disk beside its files", func() error {
+		path := filepath.Join(t.Sockets, "room")
+		fd, err := unix.Open(path, unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			return err
+		}
+		defer func() { _, _ = unix.Close(fd), os.Remove(path) }()
+		return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, 1<<16)
+	})
+	attempt("lock what others lock", func() error {
+		return ofFile("/dev/null", unix.O_RDONLY, func(fd int) error { return unix.Flock(fd, unix.LOCK_SH) })
+	})
+	attempt("a larger pipe", func() error {
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			return err
+		}
+		defer func() { _, _ = unix.Close(p[0]), unix.Close(p[1]) }()
+		_, err := unix.FcntlInt(uintptr(p[0]), unix.F_SETPIPE_SZ, 1<<17)
+		return err
+	})
+	attempt("watch files", func() error {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+		if err == nil {
+			_ = unix.Close(fd)
+		}
+		return err
+	})
+	attempt("thousands of timers", timers)
+	attempt("memory that grows by itself", takesMemory(unix.MAP_GROWSDOWN))
+	attempt("huge pages", takesMemory(unix.MAP_HUGETLB), unix.ENOMEM)
+
 	attempt("connect to tcp of the host", Connects("tcp", t.TCP))
 	attempt("tcp socket", makesSocket(unix.AF_INET, unix.SOCK_STREAM, 0))
 	attempt("listen on tcp", func() error {
@@ -365,6 +438,12 @@ func All(t Target) []Attempt {
 	name := []byte("/nothing\x00")
 	attempt("execve", func() error { return call(unix.SYS_EXECVE, address(&name[0]), 0, 0) }, unix.ENOENT)
 	attempt("execveat", func() error { return call(unix.SYS_EXECVEAT, ^uintptr(99), address(&name[0]), 0, 0, 0) }, unix.ENOENT)
+	attempt("another program where its own is", func() error { // a name that is absolute makes the kernel forget the number
+		return call(unix.SYS_EXECVEAT, uintptr(t.Place), address(&name[0]), 0, 0, unix.AT_EMPTY_PATH)
+	}, unix.ENOENT)
+	attempt("a thread with descriptors of its own", func() error { // which lacks what every thread has, so that there is none
+		return call(unix.SYS_CLONE, unix.CLONE_THREAD, 0, 0, 0, 0)
+	}, unix.EINVAL)
 	attempt("a descriptor where its program was", func() error {
 		err := unix.Dup3(0, t.Place, unix.O_CLOEXEC)
 		_ = unix.Close(t.Place)

@@ -313,9 +313,9 @@ var noCgroups = skip{
 func (m *machine) skips() (asRoot, asNobody []skip) {
 	switch {
 	case m.landlock == 0:
-		asRoot = []skip{{`TestAttempts/landlock_alone|TestBinds/basic|TestWorkersStayTheirProgram/(basic|strict)`, "the kernel has no Landlock"}}
+		asRoot = []skip{{`TestAttempts/landlock_alone|TestBinds/basic`, "the kernel has no Landlock"}}
 		asNobody = []skip{{
-			`.*[/_]basic(/.*)?|TestWorkersStayTheirProgram/strict|TestAttempts/(seccomp|landlock)_alone|TestProgramIsRead|TestHostIsKilled|TestConfirm(EndsWithItsContext|OfALauncherThatIsKilled)`,
+			`.*[/_]basic(/.*)?|TestAttempts/(seccomp|landlock)_alone|TestProgramIsRead|TestHostIsKilled|TestConfirm(EndsWithItsContext|OfALauncherThatIsKilled)`,
 			"without Landlock there is no basic for the host's own user",
 		}}
 	case m.landlock < 6:

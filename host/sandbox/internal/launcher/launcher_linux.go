@@ -33,6 +33,9 @@ type launcher struct {
 	spec    Spec
 	ruleset int
 	stage   string
+
+	name, argv, envv uintptr    // of what is executed, as execve takes them
+	kept             [][]uint64 // where they are, if it is memory of Go's
 }
 
 // run does it all. It returns only if something failed, or when there was nothing to execute.
@@ -55,6 +58,7 @@ func (l *launcher) run() error {
 		{"parent-death signal", l.dieWithParent}, // another user's process does not have it any more
 		{"limits", l.limit},
 		{"landlock", l.restrict},
+		{"memory", l.hide},
 		{"seccomp", l.filter},
 		{"exec", l.exec},
 	} {
@@ -240,20 +244,9 @@ func (l *launcher) exec() error {
 		return err
 	}
 	if l.spec.Exec < 0 {
-		return failed("execve "+l.spec.Path, syscall.Exec(l.spec.Path, l.spec.Args, l.spec.Env))
+		return call("execve "+l.spec.Path, syscall.SYS_EXECVE, l.name, l.argv, l.envv)
 	}
-	argv, err := syscall.SlicePtrFromStrings(l.spec.Args)
-	if err != nil {
-		return failed("arguments", err)
-	}
-	envv, err := syscall.SlicePtrFromStrings(l.spec.Env)
-	if err != nil {
-		return failed("environment", err)
-	}
-	var empty byte
-	_, _, errno := syscall.RawSyscall6(l.spec.ExecveAt, uintptr(l.spec.Place), uintptr(unsafe.Pointer(&empty)),
-		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envv[0])), atEmptyPath, 0)
-	return failed("execveat", errno)
+	return call("execveat", l.spec.ExecveAt, uintptr(l.spec.Place), l.name, l.argv, l.envv, atEmptyPath)
 }
 
 // try does what nobody may do who is inside.

@@ -114,6 +114,7 @@ func TestNumbers(t *testing.T) {
 		"O_PATH":                          {oPath, unix.O_PATH},
 		"CLOSE_RANGE_CLOEXEC":             {closeRangeCloexec, unix.CLOSE_RANGE_CLOEXEC},
 		"CLONE_NEWCGROUP":                 {cloneNewCgroup, unix.CLONE_NEWCGROUP},
+		"MAP_FIXED_NOREPLACE":             {mapFixedNoReplace, unix.MAP_FIXED_NOREPLACE},
 		"LANDLOCK_RULE_PATH_BENEATH":      {landlockPathBeneath, unix.LANDLOCK_RULE_PATH_BENEATH},
 		"SECCOMP_SET_MODE_FILTER":         {seccompFilter, unix.SECCOMP_SET_MODE_FILTER},
 		"POLLHUP":                         {pollHup, unix.POLLHUP},

@@ -10,11 +10,13 @@ const Variable = "PARHOST_SANDBOX_CONTROL"
 // Sockets is where a plugin with a root of its own has its socket.
 const Sockets = "/run/plugin"
 
-// A filter is made once for many processes, but a process may signal only itself. So it is made for these ids, which no process has,
-// and the launcher puts its own in their place.
+// A filter is made once for many processes, but a process may signal only itself, and be executed only by its launcher. So it is made for
+// ids that no process has, and for pointers to nothing, and the launcher puts its own in their place.
 const (
-	SomePID      = 0x5a17_b0d1
-	SomeNegative = 0xa5e8_4f2f // -SomePID in 32 bits
+	SomePID       = 0x5a17_b0d1
+	SomeNegative  = 0xa5e8_4f2f           // -SomePID in 32 bits
+	SomeName      = 0x5a17_b0d2_a5e8_4f30 // of what is executed
+	SomeArguments = 0x5a17_b0d3_a5e8_4f31 // with which it is
 )
 
 // MessageBytes bounds each message between host and launcher. Before each stand its length, as 4 bytes, and in front of that,
@@ -49,7 +51,7 @@ type Spec struct {
 	Grants   []Grant
 	Filter   []byte // for seccomp: the kernel's struct sock_filter, one after the other, empty for none
 
-	Seccomp, ExecveAt uintptr // the numbers of these system calls, which package syscall does not know
+	Seccomp, ExecveAt, GetRandom uintptr // the numbers of these system calls, which package syscall does not know
 
 	Rehearse bool // do not execute anything, but try the walls and tell
 }
@@ -88,6 +90,7 @@ func (s *Spec) code(c *coder) {
 	text(c, &s.Filter)
 	number(c, &s.Seccomp)
 	number(c, &s.ExecveAt)
+	number(c, &s.GetRandom)
 	c.flag(&s.Rehearse)
 }
 

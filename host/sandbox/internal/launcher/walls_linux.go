@@ -108,16 +108,21 @@ func (l *launcher) filter() error {
 		return nil
 	}
 	pid := uint32(syscall.Getpid())
+	own := map[uint32]uint32{
+		SomePID: pid, SomeNegative: -pid,
+		SomeName & word: uint32(l.name), SomeName >> 32: uint32(uint64(l.name) >> 32),
+		SomeArguments & word: uint32(l.argv), SomeArguments >> 32: uint32(uint64(l.argv) >> 32),
+	}
 	program := make([]sockFilter, len(l.spec.Filter)/filterBytes)
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&program[0])), len(program)*filterBytes), l.spec.Filter)
 	for i := range program {
-		switch program[i].k {
-		case SomePID:
-			program[i].k = pid
-		case SomeNegative:
-			program[i].k = -pid
+		if k, ok := own[program[i].k]; ok {
+			program[i].k = k
 		}
 	}
 	head := &sockFprog{length: uint16(len(program)), filter: &program[0]}
 	return call("seccomp", l.spec.Seccomp, seccompFilter, 0, uintptr(unsafe.Pointer(head)))
 }
+
+// word are the lower 32 bits.
+const word = 1<<32 - 1

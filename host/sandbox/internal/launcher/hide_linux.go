@@ -1,0 +1,88 @@
+package launcher
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// pageBytes is what memory is mapped in, or divides it.
+const pageBytes = 4096
+
+// hide puts what the plugin is executed with where nobody can guess it: the filter allows to execute by these very pointers. The plugin
+// has memory of its own and does not learn where this was. It would have to try some 2^80 of them.
+func (l *launcher) hide() error {
+	name := l.spec.Path
+	if l.spec.Exec >= 0 {
+		name = "" // that of the descriptor itself
+	}
+	memory, at, err := l.hidden(len(name) + 1)
+	if err != nil {
+		return err
+	}
+	copy(memory, name)
+	l.name = at
+	if l.argv, err = l.hideList(l.spec.Args); err != nil {
+		return err
+	}
+	l.envv, err = l.hideList(l.spec.Env)
+	return err
+}
+
+// hideList hides texts as execve takes them: pointers, the last one to nothing.
+func (l *launcher) hideList(texts []string) (uintptr, error) {
+	const pointer = int(unsafe.Sizeof(uintptr(0)))
+	bytes := (len(texts) + 1) * pointer
+	for _, s := range texts {
+		bytes += len(s) + 1
+	}
+	memory, at, err := l.hidden(bytes)
+	if err != nil {
+		return 0, err
+	}
+	pointers := unsafe.Slice((*uintptr)(unsafe.Pointer(&memory[0])), len(texts)+1)
+	next := len(pointers) * pointer
+	for i, s := range texts {
+		pointers[i] = at + uintptr(next)
+		next += copy(memory[next:], s) + 1
+	}
+	return at, nil
+}
+
+// hidden returns memory that is all zeros. If there is a filter that makes use of it, its address is drawn: that of a page among all
+// that there can be, and within that a multiple of 8.
+func (l *launcher) hidden(bytes int) ([]byte, uintptr, error) {
+	if len(l.spec.Filter) == 0 {
+		memory := make([]uint64, bytes/8+1)
+		l.kept = append(l.kept, memory)
+		first := unsafe.Pointer(&memory[0])
+		return unsafe.Slice((*byte)(first), bytes), uintptr(first), nil
+	}
+	size := uintptr(bytes+2*pageBytes) &^ (pageBytes - 1)
+	var at uintptr
+	errno := syscall.ENOMEM
+	for bits := 46; bits > 24 && errno != 0; bits-- { // so many have the addresses of a process on most machines, on some fewer
+		drawn, err := l.random()
+		if err != nil {
+			return nil, 0, err
+		}
+		wish := uintptr(drawn&(1<<bits-1)) &^ (pageBytes - 1)
+		at, _, errno = syscall.RawSyscall6(syscall.SYS_MMAP, wish, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON|mapFixedNoReplace, ^uintptr(0), 0)
+	}
+	if errno != 0 {
+		return nil, 0, failed("mmap", errno)
+	}
+	drawn, err := l.random()
+	if err != nil {
+		return nil, 0, err
+	}
+	at += uintptr(drawn % pageBytes &^ 7)
+	return unsafe.Slice(*(**byte)(unsafe.Pointer(&at)), bytes), at, nil // of which Go knows nothing
+}
+
+func (l *launcher) random() (n uint64, err error) {
+	_, _, errno := syscall.RawSyscall(l.spec.GetRandom, uintptr(unsafe.Pointer(&n)), unsafe.Sizeof(n), 0)
+	if errno != 0 {
+		return 0, failed("getrandom", errno)
+	}
+	return n, nil
+}
