@@ -25,6 +25,8 @@ type Box struct {
 	filter  []byte
 	place   int // the number as which the program is executed, -1 if it is by its name
 	limits  []launcher.Limit
+	binds   []launcher.Mount
+	users   int      // the first of the users that workers have of their own
 	cgroups *cgroups // nil if there is nothing to count
 	layers  []string
 	folder  string // of sockets at level basic
@@ -74,12 +76,16 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 // openBox opens a box for a complete policy. Without a plugin it is good for a rehearsal.
 func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error) {
 	b := &Box{policy: policy, machine: look(), seams: s, place: -1}
+	b.users = b.machine.block(policy.UIDBase)
 	defer func() {
 		if err != nil {
 			b.Close()
 		}
 	}()
 	if err := b.check(); err != nil {
+		return nil, err
+	}
+	if err := b.openBinds(); err != nil {
 		return nil, err
 	}
 	if plugin != "" && (policy.Level > Off || checksum != "") {
@@ -146,9 +152,10 @@ func (b *Box) check() error {
 // possible refuses what [Open] would refuse a policy, as far as that can be said before a process is started.
 func possible(p *Policy) error { return (&Box{policy: *p, machine: look()}).check() }
 
-// signalsStay reports whether something else than seccomp keeps a worker's signals from the host and its other processes.
+// signalsStay reports whether something else than seccomp keeps a worker's signals from the host, its other processes, and the workers of
+// others, who may have been given the same users.
 func (b *Box) signalsStay() bool {
-	return b.spaces() || b.machine.ownUsers || b.landlock() >= 6
+	return b.spaces() || b.machine.ownUsers && b.policy.UIDBase == 0 || b.landlock() >= 6
 }
 
 func (b *Box) spaces() bool { return b.policy.Level == Strict && !b.seams.noNamespaces }
@@ -254,6 +261,9 @@ func (b *Box) openFolder() error {
 		if len(base)+len(b.name)+socketBytes > longestSocket {
 			base = "/tmp"
 		}
+	}
+	if err := b.checkSockets(base); err != nil {
+		return err
 	}
 	sweepFolders(base)
 	b.folder = filepath.Join(base, b.name)

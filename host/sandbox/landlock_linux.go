@@ -102,10 +102,10 @@ func (b *Box) restrict(s *launcher.Spec) {
 		grant(b.program.linker, landRun, false)
 	}
 	for _, m := range s.Mounts {
+		access := readOnly
 		if m.Write {
-			grant(m.Target, landChange, false)
-		} else {
-			grant(m.Target, readOnly, false)
+			access = landChange
 		}
+		s.Grants = append(s.Grants, launcher.Grant{Path: m.Target, Access: access & attr.fs, Dev: m.Dev, Ino: m.Ino})
 	}
 }

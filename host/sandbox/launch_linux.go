@@ -94,6 +94,9 @@ func (l *Launch) prepare(slot int) error {
 		*attr = *cmd.SysProcAttr
 	}
 	attr.Pdeathsig = syscall.SIGKILL
+	if b.policy.Level > Off {
+		attr.Setsid, attr.Setpgid = true, false // to signal its own group is allowed to it
+	}
 	var err error
 	if b.cgroups != nil {
 		if l.group, err = b.cgroups.open(strconv.FormatUint(uint64(b.number.Add(1)), 10), &b.policy); err != nil {
@@ -168,7 +171,7 @@ func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {
 	}
 	uid, gid := os.Geteuid(), os.Getegid()
 	if b.machine.ownUsers {
-		uid = b.machine.user(b.policy.UIDBase, slot)
+		uid = b.user(slot)
 		gid = uid
 		attr.GidMappingsEnableSetgroups = true
 		attr.Credential = &syscall.Credential{Uid: strictID, Gid: strictID}
@@ -176,7 +179,7 @@ func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: strictID, HostID: uid, Size: 1}}
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: strictID, HostID: gid, Size: 1}}
 	attr.AmbientCaps = strictCapabilities
-	l.addBinds()
+	l.spec.Mounts = slices.Clone(b.binds)
 	slices.SortStableFunc(l.spec.Mounts, func(a, b launcher.Mount) int { return len(a.Target) - len(b.Target) }) // what holds others comes first
 	for i := range l.spec.Mounts {
 		m := &l.spec.Mounts[i]
@@ -204,16 +207,6 @@ func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {
 	return nil
 }
 
-// addBinds lists what the policy opens.
-func (l *Launch) addBinds() {
-	for _, b := range l.box.policy.ReadOnly {
-		l.spec.Mounts = append(l.spec.Mounts, launcher.Mount{Source: b.Source, Target: b.Target, FD: -1})
-	}
-	for _, b := range l.box.policy.ReadWrite {
-		l.spec.Mounts = append(l.spec.Mounts, launcher.Mount{Source: b.Source, Target: b.Target, FD: -1, Write: true})
-	}
-}
-
 func (l *Launch) prepareBasic(slot int) error {
 	b := l.box
 	folder := b.folder
@@ -226,12 +219,12 @@ func (l *Launch) prepareBasic(slot int) error {
 		return err
 	}
 	if b.machine.ownUsers {
-		l.spec.UID = b.machine.user(b.policy.UIDBase, slot)
+		l.spec.UID = b.user(slot)
 		if err := os.Chown(l.sockets, l.spec.UID, l.spec.UID); err != nil {
 			return err
 		}
 	}
-	l.addBinds()
+	l.spec.Mounts = b.binds
 	l.spec.Sockets, l.spec.Env = l.sockets, setVariable(l.spec.Env, envSockets, l.sockets)
 	return l.openSockets()
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
@@ -78,13 +79,22 @@ func spareUsers() (idRange, bool) {
 	return idRange{best.first + best.count - half, half}, half > 0
 }
 
-// perHost is how many ids a host has before those of the host with the next process id begin.
-const perHost = 64
+// perBox is how many ids a box has for its workers, who are of one plugin, if nobody says where they begin.
+const perBox = 256
+
+// block returns the first of the ids of a box. They are drawn: other hosts, in other containers, do not say which they have, and two that
+// have the same are not at the mercy of one another (docs/SANDBOX.md).
+func (m *machine) block(base int) int {
+	if base > 0 || m.users.count == 0 {
+		return base
+	}
+	return m.users.first + rand.IntN(max(1, m.users.count/perBox))*perBox
+}
 
 // user returns the id of the worker in a slot.
-func (m *machine) user(base, slot int) int {
-	if base > 0 {
-		return base + slot
+func (b *Box) user(slot int) int {
+	if b.policy.UIDBase > 0 {
+		return b.users + slot
 	}
-	return m.users.first + (os.Getpid()*perHost+slot)%m.users.count
+	return b.users + slot%min(perBox, b.machine.users.count)
 }

@@ -79,17 +79,20 @@ type Policy struct {
 
 	// What it may reach, at basic and strict.
 
-	// ReadOnly are files and folders that it may read, and with AllowFork run programs of.
+	// ReadOnly are files and folders that it may read, and with AllowFork run programs of. They are what their names lead to when the box
+	// is opened; a worker for which that has changed does not start.
 	ReadOnly []Bind `json:"read_only,omitempty"`
-	// ReadWrite are files and folders that it may read and change. Programs there do not run.
+	// ReadWrite are files and folders that it may read and change. Programs there do not run. What lies in them cannot be opened apart. With
+	// them it may also lock files, which costs memory of the kernel that nothing counts.
 	ReadWrite []Bind `json:"read_write,omitempty"`
 	// AllowNet gives it the host's network: TCP, UDP, and unix sockets that it can reach.
 	AllowNet bool `json:"allow_net,omitempty"`
 	// AllowFork lets it start processes.
 	AllowFork bool `json:"allow_fork,omitempty"`
 
-	// UIDBase is the first of the user ids that a root host gives its workers: worker n gets UIDBase+n. 0 is a number from a range
-	// that nobody else uses, or from the upper half of what the host's own user namespace has.
+	// UIDBase is the first of the user ids that a root host gives its workers: worker n gets UIDBase+n, and so does worker n of each other
+	// pool that says so. 0 is a number that is drawn for each box, from a range that nobody else uses, or from the upper half of what the
+	// host's own user namespace has.
 	UIDBase int `json:"uid_base,omitempty"`
 	// CgroupParent is the folder, below the mount of a cgroup hierarchy, in which the workers' cgroups are made; empty is the host's
 	// own cgroup.

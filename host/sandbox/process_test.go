@@ -192,6 +192,86 @@ func TestBinds(t *testing.T) {
 	})
 }
 
+// What a policy opened once is what it opens, whatever its name leads to by then: other workers may have had their hands on it.
+func TestBindsStayWhatTheyWere(t *testing.T) {
+	levels(t, func(t *testing.T, level sandbox.Level) {
+		if level == sandbox.Off {
+			return
+		}
+		if level == sandbox.Basic && attempt.LandlockABI() == 0 {
+			t.Skipf("files are guarded by their permissions alone, because the kernel has no Landlock: %v", sandbox.ErrNotSupported)
+		}
+		folder := openDir(t)
+		lib := folder + "/lib"
+		if err := os.Mkdir(lib, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		b := policyBox(t, sandbox.Policy{Level: level, ReadOnly: []sandbox.Bind{{Source: lib}}})
+		start(t, b, nil, "exit", "0").rest()
+		if err := errors.Join(os.Rename(lib, folder+"/away"), os.Symlink("/", lib)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := tryStart(t, b, nil, "exit", "0")
+		if e, ok := errors.AsType[*sandbox.StageError](err); !ok || !strings.Contains(e.Error(), "another file or folder than when the sandbox was opened") {
+			t.Errorf("start: got %v, want an error that says that it is another folder", err)
+		}
+	})
+}
+
+// Of what workers can change, nothing may be opened to them by its name.
+func TestBindsWithinWhatWorkersChange(t *testing.T) {
+	plugin, err := hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := openDir(t)
+	if err := errors.Join(os.Mkdir(folder+"/in", 0o755), os.Symlink(folder+"/in", folder+".link")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(folder + ".link") })
+	bind := func(source, target string) []sandbox.Bind { return []sandbox.Bind{{Source: source, Target: target}} }
+	for name, policy := range map[string]sandbox.Policy{
+		"read-only":      {Level: sandbox.Basic, ReadWrite: bind(folder, ""), ReadOnly: bind(folder+"/in", "")},
+		"by a link":      {Level: sandbox.Basic, ReadWrite: bind(folder, ""), ReadOnly: bind(folder+".link", "")},
+		"the same":       {Level: sandbox.Strict, ReadWrite: bind(folder, "/a"), ReadOnly: bind(folder, "/b")},
+		"elsewhere":      {Level: sandbox.Strict, ReadWrite: bind(folder, "/a"), ReadOnly: bind(folder+"/in", "/b")},
+		"shown within":   {Level: sandbox.Strict, ReadWrite: bind(folder, "/a"), ReadOnly: bind("/usr", "/a/usr")},
+		"both to change": {Level: sandbox.Strict, ReadWrite: append(bind(folder, "/a"), bind(folder+"/in", "/b")...)},
+	} {
+		if err := sandbox.Rehearsed(t.Context(), policy.Level); errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
+			continue
+		}
+		b, err := sandbox.Open(t.Context(), policy, plugin, "")
+		if err == nil {
+			b.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "which workers may change") {
+			t.Errorf("%s: got %v, want an error that names what workers may change", name, err)
+		}
+	}
+}
+
+// Where workers are the host's own user, they do not get the folder in which sockets lie.
+func TestSocketsAreNotWorkersToChange(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root's workers are users of their own")
+	}
+	plugin, err := hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := sandbox.Open(t.Context(), sandbox.Policy{Level: sandbox.Basic, ReadWrite: []sandbox.Bind{{Source: os.TempDir()}}}, plugin, "")
+	if err == nil {
+		b.Close()
+	}
+	if errors.Is(err, sandbox.ErrNotSupported) {
+		t.Skip(err)
+	}
+	if err == nil || !strings.Contains(err.Error(), "holds the sockets of workers") {
+		t.Errorf("Open: got %v, want an error that says what the folder holds", err)
+	}
+}
+
 // A worker does not become another program, nor its own once more, unless it may start them anyway. The filter keeps it from that, and
 // Landlock as far as there are files.
 func TestWorkersStayTheirProgram(t *testing.T) {

@@ -102,6 +102,9 @@ func attach(m Mount) error {
 	if err := syscall.Fstat(fd, &st); err != nil {
 		return failed("stat", err)
 	}
+	if err := same(&st, m.Dev, m.Ino); err != nil {
+		return err
+	}
 	target := scaffold + m.Target
 	if err := makeFolders(folderOf(target)); err != nil {
 		return err
@@ -115,9 +118,6 @@ func attach(m Mount) error {
 	if err != nil {
 		return err
 	}
-	if err := moveMount(fd, target); err != nil {
-		return err
-	}
 	// A bind of a device keeps it usable; a folder's devices are none of a plugin's business.
 	attr := mountAttr{set: mountAttrNoSUID}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFCHR {
@@ -128,7 +128,18 @@ func attach(m Mount) error {
 	} else {
 		attr.set |= mountAttrReadOnly
 	}
-	return setAttributes(target, atRecursive, &attr)
+	if err := setAttributes(fd, "", atRecursive|atEmptyPath, &attr); err != nil {
+		return err
+	}
+	return moveMount(fd, target)
+}
+
+// same refuses what is another file than the one that was meant.
+func same(st *syscall.Stat_t, dev, ino uint64) error {
+	if ino != 0 && (uint64(st.Dev) != dev || st.Ino != ino) {
+		return &fault{step: "it is another file or folder than when the sandbox was opened"}
+	}
+	return nil
 }
 
 // here stands where a system call takes the folder that a name begins at.
@@ -155,12 +166,12 @@ func moveMount(fd int, target string) error {
 	return call("move_mount", sysMoveMount, uintptr(fd), uintptr(unsafe.Pointer(&empty)), here(), uintptr(unsafe.Pointer(name)), moveMountEmptyPath)
 }
 
-func setAttributes(target string, flags uintptr, attr *mountAttr) error {
+func setAttributes(folder int, target string, flags uintptr, attr *mountAttr) error {
 	name, err := syscall.BytePtrFromString(target)
 	if err != nil {
 		return err
 	}
-	return call("mount_setattr "+target, sysMountSetattr, here(), uintptr(unsafe.Pointer(name)), flags, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
+	return call("mount_setattr "+target, sysMountSetattr, uintptr(folder), uintptr(unsafe.Pointer(name)), flags, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
 }
 
 // moveIn makes the new root the root, read-only, and hands the host the folder for the socket.
@@ -177,7 +188,7 @@ func (l *launcher) moveIn() error {
 	if err := syscall.Chdir("/"); err != nil {
 		return failed("chdir /", err)
 	}
-	if err := setAttributes("/", 0, &mountAttr{set: mountAttrReadOnly}); err != nil {
+	if err := setAttributes(atFDCWD, "/", 0, &mountAttr{set: mountAttrReadOnly}); err != nil {
 		return failed("make the root read-only", err)
 	}
 	folder, err := syscall.Open(Sockets, oPath|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)

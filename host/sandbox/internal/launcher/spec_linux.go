@@ -73,6 +73,8 @@ func (s *Spec) code(c *coder) {
 		text(c, &m.Target)
 		number(c, &m.FD)
 		c.flag(&m.Write)
+		number(c, &m.Dev)
+		number(c, &m.Ino)
 	})
 	list(c, &s.Devices, text[string])
 	number(c, &s.TmpBytes)
@@ -86,6 +88,8 @@ func (s *Spec) code(c *coder) {
 		text(c, &g.Path)
 		number(c, &g.Access)
 		c.flag(&g.Optional)
+		number(c, &g.Dev)
+		number(c, &g.Ino)
 	})
 	text(c, &s.Filter)
 	number(c, &s.Seccomp)
@@ -99,6 +103,7 @@ type Mount struct {
 	Source, Target string
 	FD             int // of a copy that the host has made, -1 for none
 	Write          bool
+	Dev, Ino       uint64 // what it has to be, 0 if it does not matter
 }
 
 // A Limit is one of setrlimit(2).
@@ -112,6 +117,7 @@ type Grant struct {
 	Path     string
 	Access   uint64
 	Optional bool // it need not be there
+	Dev, Ino uint64
 }
 
 // What a launcher says to its host is one byte, and what goes with it.

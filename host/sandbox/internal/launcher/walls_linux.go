@@ -37,6 +37,9 @@ func (l *launcher) grant(g Grant) error {
 	if err := syscall.Fstat(fd, &st); err != nil {
 		return failed("stat "+g.Path, err)
 	}
+	if err := same(&st, g.Dev, g.Ino); err != nil {
+		return failed(g.Path, err)
+	}
 	access := g.Access
 	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
 		access &= l.spec.OfFiles // others are refused

@@ -1,0 +1,101 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host/sandbox/internal/launcher"
+)
+
+// openBinds finds what a policy opens. Each worker gets these very files and folders or does not start: a name may lead somewhere else by
+// then, because a worker has changed it.
+func (b *Box) openBinds() error {
+	p := &b.policy
+	writable := map[string]string{} // where folders really are, with what they are called in errors
+	for i, bind := range p.ReadWrite {
+		really, err := filepath.EvalSymlinks(bind.Source)
+		if err != nil {
+			return b.failed("files", err, 0)
+		}
+		writable[really] = fmt.Sprintf("%q, which workers may change (Policy.ReadWrite[%d])", bind.Source, i)
+	}
+	for _, list := range []struct {
+		field string
+		binds []Bind
+		write bool
+	}{{"ReadOnly", p.ReadOnly, false}, {"ReadWrite", p.ReadWrite, true}} {
+		for i, bind := range list.binds {
+			where := fmt.Sprintf("Policy.%s[%d]", list.field, i)
+			really, err := filepath.EvalSymlinks(bind.Source)
+			if err != nil {
+				return b.failed("files", fmt.Errorf("%w (%s)", err, where), 0)
+			}
+			for folder, called := range writable {
+				if beneath(really, folder) || really == folder && !list.write {
+					return fmt.Errorf("sandbox: %q lies in %s: name what is not in it (%s)", bind.Source, called, where)
+				}
+			}
+			m := launcher.Mount{Source: bind.Source, Target: bind.Target, FD: -1, Write: list.write}
+			if m.Dev, m.Ino, err = identity(bind.Source); err != nil {
+				return b.failed("files", fmt.Errorf("%w (%s)", err, where), 0)
+			}
+			b.binds = append(b.binds, m)
+		}
+	}
+	return b.checkTargets()
+}
+
+// checkTargets refuses to show something in a folder whose names workers can change.
+func (b *Box) checkTargets() error {
+	for _, inner := range b.binds {
+		for _, outer := range b.binds {
+			if b.spaces() && outer.Write && beneath(inner.Target, outer.Target) {
+				return fmt.Errorf("sandbox: %q would be shown in %q, which workers may change: show it elsewhere (Policy.ReadOnly, Policy.ReadWrite)", inner.Target, outer.Target)
+			}
+		}
+	}
+	return nil
+}
+
+// checkSockets refuses to let workers of the host's own user change the folder in which sockets lie, those of other pools too: what they put in
+// the place of one would be called.
+func (b *Box) checkSockets(base string) error {
+	if b.machine.ownUsers {
+		return nil
+	}
+	for i, bind := range b.policy.ReadWrite {
+		really, err := filepath.EvalSymlinks(bind.Source)
+		if err != nil {
+			return b.failed("files", err, 0)
+		}
+		for _, place := range []string{base, os.TempDir(), "/tmp"} {
+			if place, err := filepath.EvalSymlinks(place); err == nil && (place == really || beneath(place, really)) {
+				return fmt.Errorf("sandbox: %q holds the sockets of workers, in %q: name a folder of its own below that (Policy.ReadWrite[%d])", bind.Source, place, i)
+			}
+		}
+	}
+	return nil
+}
+
+// beneath reports whether a file lies in a folder, or below it.
+func beneath(file, folder string) bool {
+	return file != folder && strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
+}
+
+// identity tells a file from all others that are there.
+func identity(path string) (dev, ino uint64, err error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, 0, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, 0, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return uint64(st.Dev), st.Ino, nil
+}
