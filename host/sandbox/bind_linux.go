@@ -19,7 +19,7 @@ func (b *Box) openBinds() error {
 	for i, bind := range p.ReadWrite {
 		really, err := filepath.EvalSymlinks(bind.Source)
 		if err != nil {
-			return b.failed("files", err, 0)
+			return fmt.Errorf("sandbox: %w (Policy.ReadWrite[%d])", err, i)
 		}
 		writable[really] = fmt.Sprintf("%q, which workers may change (Policy.ReadWrite[%d])", bind.Source, i)
 	}
@@ -32,7 +32,7 @@ func (b *Box) openBinds() error {
 			where := fmt.Sprintf("Policy.%s[%d]", list.field, i)
 			really, err := filepath.EvalSymlinks(bind.Source)
 			if err != nil {
-				return b.failed("files", fmt.Errorf("%w (%s)", err, where), 0)
+				return fmt.Errorf("sandbox: %w (%s)", err, where)
 			}
 			for folder, called := range writable {
 				if beneath(really, folder) || really == folder && !list.write {
@@ -41,7 +41,7 @@ func (b *Box) openBinds() error {
 			}
 			m := launcher.Mount{Source: bind.Source, Target: bind.Target, FD: -1, Write: list.write}
 			if m.Dev, m.Ino, err = identity(bind.Source); err != nil {
-				return b.failed("files", fmt.Errorf("%w (%s)", err, where), 0)
+				return fmt.Errorf("sandbox: %w (%s)", err, where)
 			}
 			b.binds = append(b.binds, m)
 		}
@@ -70,7 +70,7 @@ func (b *Box) checkSockets(base string) error {
 	for i, bind := range b.policy.ReadWrite {
 		really, err := filepath.EvalSymlinks(bind.Source)
 		if err != nil {
-			return b.failed("files", err, 0)
+			return fmt.Errorf("sandbox: %w (Policy.ReadWrite[%d])", err, i)
 		}
 		for _, place := range []string{base, os.TempDir(), "/tmp"} {
 			if place, err := filepath.EvalSymlinks(place); err == nil && (place == really || beneath(place, really)) {

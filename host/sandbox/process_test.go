@@ -224,7 +224,7 @@ func TestBindsWithinWhatWorkersChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := openDir(t)
+	folder, other := openDir(t), openDir(t)
 	if err := errors.Join(os.Mkdir(folder+"/in", 0o755), os.Symlink(folder+"/in", folder+".link")); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestBindsWithinWhatWorkersChange(t *testing.T) {
 		"by a link":      {Level: sandbox.Basic, ReadWrite: bind(folder, ""), ReadOnly: bind(folder+".link", "")},
 		"the same":       {Level: sandbox.Strict, ReadWrite: bind(folder, "/a"), ReadOnly: bind(folder, "/b")},
 		"elsewhere":      {Level: sandbox.Strict, ReadWrite: bind(folder, "/a"), ReadOnly: bind(folder+"/in", "/b")},
-		"shown within":   {Level: sandbox.Strict, ReadWrite: bind(folder, "/a"), ReadOnly: bind("/usr", "/a/usr")},
+		"shown within":   {Level: sandbox.Strict, ReadWrite: bind(folder, "/a"), ReadOnly: bind(other, "/a/other")},
 		"both to change": {Level: sandbox.Strict, ReadWrite: append(bind(folder, "/a"), bind(folder+"/in", "/b")...)},
 	} {
 		if err := sandbox.Rehearsed(t.Context(), policy.Level); errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
