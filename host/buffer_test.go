@@ -19,6 +19,7 @@ import (
 	"unsafe"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/sdk"
 )
 
@@ -367,6 +368,23 @@ func TestBuffersAreLimited(t *testing.T) {
 	})
 	if _, err := host.Open(t.Context(), host.Config{Workload: total, BufferBytes: -1}); err == nil || !strings.Contains(err.Error(), "Config.BufferBytes") {
 		t.Errorf("a negative limit: got %v, want a ConfigError", err)
+	}
+}
+
+// What a worker makes of its pool's buffers by looking where nothing is yet stays when it is gone. So its limit is theirs.
+func TestBuffersAreNoMoreThanAWorkersMemory(t *testing.T) {
+	cfg := host.Config{Workload: total, Workers: 1}
+	cfg.Sandbox.MemoryBytes = 256 << 20
+	p, err := host.Open(t.Context(), cfg)
+	if errors.Is(err, sandbox.ErrNotSupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := host.NewBuffer[byte](p, 256<<20+1); !errors.Is(err, host.ErrNoRoom) || !strings.Contains(err.Error(), "the limit is 268435456 (Config.BufferBytes)") {
+		t.Errorf("a byte more than the limit: got %v, want ErrNoRoom with the limit", err)
 	}
 }
 

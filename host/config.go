@@ -87,7 +87,8 @@ type Config struct {
 	Inline bool
 
 	// BufferBytes is what the pool's buffers may take together, see [NewBuffer]. They take it where they are touched, and up to so much may
-	// stay taken until the pool has ended. Default 4 GiB, or 128 MiB where addresses have 32 bits.
+	// stay taken until the pool has ended, also by a worker that looks where nothing is. Default 4 GiB, or 128 MiB where addresses have 32
+	// bits, but no more than Sandbox.MemoryBytes.
 	BufferBytes int
 
 	MaxItemBytes   int // one item as it travels. Default 64 MiB
@@ -206,7 +207,11 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.StartTimeout, 10*time.Second)
 	fill(&c.SetupTimeout, 5*time.Minute)
 	fill(&c.Grace, 500*time.Millisecond)
-	fill(&c.BufferBytes, defaultBufferBytes)
+	most := int64(defaultBufferBytes)
+	if limit := c.Sandbox.MemoryBytes; limit > 0 {
+		most = min(most, limit)
+	}
+	fill(&c.BufferBytes, int(most))
 	fill(&c.MaxItemBytes, wire.DefaultMaxItemBytes)
 	fill(&c.MaxResultBytes, wire.DefaultMaxResultBytes)
 	fill(&c.MaxOutputBytes, 256<<20)
