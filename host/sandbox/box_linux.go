@@ -410,6 +410,8 @@ func hint(stage string, err error, errno unix.Errno) string {
 		return "it takes a kernel with CONFIG_SECCOMP_FILTER"
 	case stage == "cgroup", stage == "limits":
 		return cgroupHint(err)
+	case stage == "exec" && is(unix.EACCES):
+		return "a worker of a host that is root is a user of its own: others must be able to enter the folders and to read the files, or use level strict"
 	case stage == "plugin" && is(unix.EACCES):
 		return "vm.memfd_noexec must not be 2, and the plugin must be readable"
 	case stage == "descriptors" && is(unix.ENOSYS), stage == "descriptors" && is(unix.EINVAL):

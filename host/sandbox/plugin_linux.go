@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -91,9 +90,20 @@ func (p *program) interpreter(words []string) {
 	if len(words) == 0 || words[0][0] == '-' || strings.ContainsAny(strings.Join(words, ""), "=\"'\\$#") {
 		return
 	}
-	if linker, err := exec.LookPath(words[0]); err == nil {
+	if linker, err := exec.LookPath(words[0]); err == nil && !isScript(linker) { // as pyenv's are
 		p.linker, p.begins, p.asksEnv = linker, append([]string{linker}, words[1:]...), false
 	}
+}
+
+func isScript(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [2]byte
+	_, err = io.ReadFull(f, head[:])
+	return err == nil && string(head[:]) == "#!"
 }
 
 // load copies the file, and looks what it needs in order to run.
@@ -153,72 +163,6 @@ func (p *program) copy(f *os.File) (size int64, err error) {
 		}
 		size += int64(max(n, 0))
 	}
-}
-
-// check reports what the program needs that a policy does not open to it.
-func (p *program) check(policy *Policy) error {
-	script := p.file == nil
-	if p.asksEnv && !policy.AllowFork {
-		return fmt.Errorf("%s: its first line has env(1) start it, which takes AllowFork: write the interpreter's own path there", p.path)
-	}
-	e := &NeedsFilesError{Path: p.path, Reason: "is linked dynamically, by " + p.linker, Static: !script}
-	if script {
-		e.Reason = "is a script for " + p.linker
-		if policy.Level == Strict && !opens(policy, p.path) { // its interpreter has to find it
-			e.Folders = append(e.Folders, filepath.Dir(p.path))
-		}
-	}
-	if p.linker != "" && !opens(policy, p.linker) {
-		e.Folders = append(e.Folders, p.libraries(policy)...)
-	}
-	if len(e.Folders) == 0 {
-		return nil
-	}
-	return e
-}
-
-// libraries are the folders of this machine that the loader or interpreter needs, but for those that are open already.
-func (p *program) libraries(policy *Policy) []string {
-	usual := []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"}
-	if p.file == nil {
-		usual = []string{"/bin", "/lib", "/lib64", "/usr"}
-	}
-	var folders []string
-	covered := *policy
-	covered.ReadOnly = slices.Clone(policy.ReadOnly)
-	add := func(folder string) {
-		if _, err := os.Stat(folder); err != nil || opens(&covered, folder) {
-			return
-		}
-		folders = append(folders, folder)
-		covered.ReadOnly = append(covered.ReadOnly, Bind{Source: folder, Target: folder})
-	}
-	for _, folder := range usual {
-		add(folder)
-	}
-	if !opens(&covered, p.linker) { // it lies elsewhere: in bin or lib, beside what belongs to it
-		folder := filepath.Dir(p.linker)
-		if above := filepath.Dir(folder); above != "/" {
-			folder = above
-		}
-		add(folder)
-	}
-	return folders
-}
-
-// opens reports whether a policy lets a plugin find and run a file of the host: at basic by where it really lies, at strict by its name.
-func opens(policy *Policy, file string) bool {
-	really := func(name string) string {
-		if target, err := filepath.EvalSymlinks(name); policy.Level == Basic && err == nil {
-			return target
-		}
-		return name
-	}
-	file = really(file)
-	return slices.ContainsFunc(policy.ReadOnly, func(b Bind) bool {
-		folder := really(b.Target)
-		return file == folder || strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
-	})
 }
 
 // recheck compares the checksum of a script once more, which its interpreter reads at each start. Other programs cannot change.

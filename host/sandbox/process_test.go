@@ -414,8 +414,12 @@ func TestNeedsFiles(t *testing.T) {
 		}
 		return []string{path}
 	}
+	bin := filepath.Join(openDir(t), "bin")
+	if err := errors.Join(os.Mkdir(bin, 0o755), os.Symlink("/bin/sh", bin+"/sh")); err != nil {
+		t.Fatal(err)
+	}
 	for name, args := range map[string][]string{
-		"script": script("#!/bin/sh"), "by env": script("#!/usr/bin/env sh"), "by env, with more": script("#! /usr/bin/env -S sh -e"),
+		"script": script("#!/bin/sh"), "by a link": script("#!" + bin + "/sh"), "by env": script("#!/usr/bin/env sh"), "by env, with more": script("#! /usr/bin/env -S sh -e"),
 		"dynamic": {"/bin/sh", "-c", "exit 7"},
 	} {
 		for _, level := range []sandbox.Level{sandbox.Basic, sandbox.Strict} {

@@ -1,0 +1,130 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// check reports what the program needs that a policy does not open to it.
+func (p *program) check(policy *Policy) error {
+	script := p.file == nil
+	if p.asksEnv && !policy.AllowFork {
+		return fmt.Errorf("%s: its first line leaves it to another program to find the interpreter, which takes AllowFork: write the interpreter's own path there", p.path)
+	}
+	e := &NeedsFilesError{Path: p.path, Reason: "is linked dynamically, by " + p.linker, Static: !script}
+	if script {
+		e.Reason = "is a script for " + p.linker
+		if policy.Level == Strict && !opens(policy, p.path) { // its interpreter has to find it
+			e.Folders = append(e.Folders, filepath.Dir(p.path))
+		}
+	}
+	if p.linker != "" && missing(policy, p.linker) != "" {
+		e.Folders = append(e.Folders, p.libraries(policy)...)
+	}
+	if len(e.Folders) == 0 {
+		return nil
+	}
+	return e
+}
+
+// libraries are the folders of this machine that the loader or interpreter needs, but for those that are open already.
+func (p *program) libraries(policy *Policy) []string {
+	usual := []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"}
+	if p.file == nil {
+		usual = []string{"/bin", "/lib", "/lib64", "/usr"}
+	}
+	var folders []string
+	covered := *policy
+	covered.ReadOnly = slices.Clone(policy.ReadOnly)
+	add := func(folder string) (all int) {
+		if _, err := os.Stat(folder); err == nil && !opens(&covered, folder) {
+			folders = append(folders, folder)
+			covered.ReadOnly = append(covered.ReadOnly, Bind{Source: folder, Target: folder})
+		}
+		return len(folders)
+	}
+	for _, folder := range usual {
+		add(folder)
+	}
+	// It may lie elsewhere, in bin or lib, beside what belongs to it, and what lies there may be a link, as in Python's virtual environments.
+	for name := missing(&covered, p.linker); name != ""; name = missing(&covered, p.linker) {
+		folder := filepath.Dir(name)
+		if above := filepath.Dir(folder); above != "/" {
+			folder = above
+		}
+		if before := len(folders); add(folder) == before {
+			break
+		}
+	}
+	return folders
+}
+
+// opens reports whether a policy lets a plugin find and run a file of the host: at basic by where it really lies, at strict by its name.
+func opens(policy *Policy, file string) bool {
+	at := func(name string) string { return name }
+	if policy.Level == Basic {
+		at = really
+	}
+	file = at(file)
+	return slices.ContainsFunc(policy.ReadOnly, func(b Bind) bool {
+		folder := at(b.Target)
+		return file == folder || beneath(file, folder)
+	})
+}
+
+// missing returns the name of what a plugin does not find that follows the links from a file, empty if it finds all.
+func missing(policy *Policy, file string) string {
+	if policy.Level == Basic { // which sees all links
+		switch {
+		case opens(policy, file):
+			return ""
+		case !opens(policy, filepath.Dir(file)): // what lies beside the link may matter as well
+			return file
+		}
+		return really(file)
+	}
+	for range mostLinks {
+		i := slices.IndexFunc(policy.ReadOnly, func(b Bind) bool { return file == b.Target || beneath(file, b.Target) })
+		if i < 0 {
+			return file
+		}
+		next := followed(policy.ReadOnly[i], file)
+		if next == "" {
+			return ""
+		}
+		file = next
+	}
+	return file
+}
+
+// mostLinks is how many the kernel follows (path_resolution(7)).
+const mostLinks = 40
+
+// followed returns what a name within a bind is by the first link that it leads over, as a name in the sandbox; empty if there is none.
+func followed(b Bind, file string) string {
+	host, shown := b.Source, b.Target
+	names := strings.Split(strings.Trim(strings.TrimPrefix(file, b.Target), "/"), "/")
+	for i, name := range names {
+		host = filepath.Join(host, name)
+		link, err := os.Readlink(host)
+		if err == nil {
+			if !filepath.IsAbs(link) {
+				link = filepath.Join(shown, link)
+			}
+			return filepath.Join(append([]string{link}, names[i+1:]...)...)
+		}
+		shown = filepath.Join(shown, name)
+	}
+	return ""
+}
+
+// really is the name of what a name leads to.
+func really(name string) string {
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		return target
+	}
+	return name
+}
