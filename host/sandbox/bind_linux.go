@@ -97,5 +97,5 @@ func identity(path string) (dev, ino uint64, err error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return 0, 0, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return uint64(st.Dev), st.Ino, nil
+	return st.Dev, st.Ino, nil
 }

@@ -136,7 +136,7 @@ func attach(m Mount) error {
 
 // same refuses what is another file than the one that was meant.
 func same(st *syscall.Stat_t, dev, ino uint64) error {
-	if ino != 0 && (uint64(st.Dev) != dev || st.Ino != ino) {
+	if ino != 0 && (st.Dev != dev || st.Ino != ino) {
 		return &fault{step: "it is another file or folder than when the sandbox was opened"}
 	}
 	return nil
