@@ -196,7 +196,7 @@ func Creates(path string) func() error {
 
 // wide is an int as the kernel does not see it, which looks at 32 bits of 64: the others are the number of a system call that is allowed
 // if its third argument is 0. A filter that compares such bits with numbers of system calls lets everything pass.
-func wide(n int) uintptr { return unix.SYS_PRLIMIT64<<32 | uintptr(uint32(n)) }
+func wide(n int) uintptr { return uintptr(uint64(unix.SYS_PRLIMIT64)<<32 | uint64(uint32(n))) }
 
 // noAccess opens a file neither for reading nor for writing, if one may do both (open(2), "O_ACCMODE").
 const noAccess = unix.O_RDONLY | unix.O_WRONLY | unix.O_RDWR
