@@ -94,14 +94,26 @@ func notConfined(err error) (hint string, ok bool) {
 	var files *sandbox.NeedsFilesError
 	switch {
 	case errors.As(err, &files):
-		hint := "add --ro " + strings.Join(files.Folders, " --ro ")
-		if files.Static {
-			hint += ", or build it with CGO_ENABLED=0, so that it needs none"
-		}
-		return hint, true
+		return openHint(files), true
 	case errors.Is(err, sandbox.ErrNotSupported):
 		return "parhost doctor lists what this machine has for sandboxes; --sandbox auto takes the best that works", true
 	default:
 		return "", false
 	}
+}
+
+// openHint says which flags open what a plugin needs. The folders are those that its file names, so it may lead anywhere.
+func openHint(e *sandbox.NeedsFilesError) string {
+	var flags []string
+	for _, folder := range e.Folders {
+		if strings.Contains(folder, ":") {
+			return fmt.Sprintf("%q has a colon in its path, and cannot be opened: --ro SRC[:DST] would take it for two paths", folder)
+		}
+		flags = append(flags, "--ro "+quote(folder))
+	}
+	hint := "add " + strings.Join(flags, " ")
+	if e.Static {
+		hint += ", or build it with CGO_ENABLED=0, so that it needs none"
+	}
+	return hint
 }

@@ -72,7 +72,7 @@ func (p *pins) hold(cfg *host.Config) error {
 		case i < 0:
 			return &exitError{
 				code: exitNoWorker, err: fmt.Errorf("plugin %q: %s has none of this name for %s/%s", nameOf(cfg.Plugin), l.path, runtime.GOOS, runtime.GOARCH),
-				hint: fmt.Sprintf("parhost plugins lock %s adds it as it is now; --lock %s runs it all the same", cfg.Plugin, noLock),
+				hint: fmt.Sprintf("parhost plugins lock %s adds it as it is now; --lock %s runs it all the same", quote(cfg.Plugin), noLock),
 			}
 		case want != "" && want != l.Plugins[i].SHA256:
 			return usageError("leave one of them out", "--checksum is %s, and %s has %s", want, l.path, l.Plugins[i].SHA256)
@@ -85,7 +85,7 @@ func (p *pins) hold(cfg *host.Config) error {
 
 // anotherPlugin is what to do about an executable that is not the one that was meant.
 func anotherPlugin(e *sandbox.ChecksumError) string {
-	return fmt.Sprintf("get the executable that was meant, or, if this one is: parhost plugins lock %s, or --checksum sha256:%s", e.Path, e.Got)
+	return fmt.Sprintf("get the executable that was meant, or, if this one is: parhost plugins lock %s, or --checksum sha256:%s", quote(e.Path), e.Got)
 }
 
 // lockFile is what a lock file holds.

@@ -33,9 +33,9 @@ func pluginConfig(ctx context.Context, name string, dirs []string) (host.Config,
 			return host.Config{Workload: w}, nil
 		}
 	}
-	hint := "parhost plugins list shows what there is; a path needs a slash: ./" + name
+	hint := "parhost plugins list shows what there is; a path needs a slash: " + quote("./"+name)
 	if isPath(name) {
-		hint = "parhost new " + filepath.Base(name) + " makes a plugin to start from"
+		hint = "parhost new " + quote(filepath.Base(name)) + " makes a plugin to start from"
 	}
 	return host.Config{}, &exitError{code: exitNoWorker, err: err, hint: hint}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // newPlugins returns the commands that look at plugins without running anybody's items.
@@ -196,7 +197,7 @@ func printManifest(out io.Writer, m host.Manifest, where string) error {
 		row("time of an item", "about "+m.ItemTime.Round(time.Nanosecond).String())
 	}
 	for i, flag := range lacking(m.Needs, sandbox.Policy{Level: sandbox.Basic, MemoryBytes: 1}) {
-		row(yesNo(i == 0, "asks in a sandbox for", ""), flag)
+		w.AppendRow(table.Row{yesNo(i == 0, "asks in a sandbox for", ""), wire.Plain(flag)}) // whole, because quotes that are cut quote nothing
 	}
 	for i, example := range m.Examples {
 		row(yesNo(i == 0, "examples", ""), string(example))
