@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -217,13 +216,12 @@ func yesNo(is bool, yes, no string) string {
 	return no
 }
 
-// indent lays a JSON text out for people.
-func indent(text json.RawMessage) string {
-	var b bytes.Buffer
-	if len(text) == 0 || json.Indent(&b, text, "  ", "  ") != nil {
+// indent shows a schema to people.
+func indent(schema json.RawMessage) string {
+	if len(schema) == 0 {
 		return "  none"
 	}
-	return "  " + strings.Join(plainLines(b.String()), "\n")
+	return "  " + string(plainJSON(layOut(schema, "  ")))
 }
 
 func newPluginsVerify(s *streams, dirs *[]string, p *pins) *cobra.Command {
