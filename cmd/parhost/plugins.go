@@ -230,7 +230,8 @@ func newPluginsVerify(s *streams, dirs *[]string, p *pins) *cobra.Command {
 		Use:   "verify NAME|PATH [ITEM...]",
 		Short: "check that a plugin keeps the promises of its manifest and of the protocol",
 		Long: `Check that a plugin keeps the promises of its manifest and of the protocol. It runs the plugin's examples, and each ITEM (one
-JSON value), many times in several worker processes: do not point it at a plugin whose examples must not run twice.
+JSON value), many times in several worker processes: do not point it at a plugin whose examples must not run twice. An example has ten
+minutes, or one if the plugin does not say that its items take longer; a schema half a minute and 1 GiB of memory, in a process of its own.
 
 Package sdktest makes the same checks in a plugin's own tests.`,
 		Example: "  parhost plugins verify ./my-plugin\n  parhost plugins verify reduce '{\"values\":[1,2,3],\"op\":\"max\"}'",
