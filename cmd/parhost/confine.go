@@ -72,6 +72,15 @@ func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) 
 	return p, nil
 }
 
+// policyOrWarning is policy, and says so if auto comes to nothing.
+func (c *confinement) policyOrWarning(ctx context.Context, s *streams) (sandbox.Policy, error) {
+	p, err := c.policy(ctx)
+	if err == nil && c.level == "auto" && p.Level == sandbox.Off {
+		s.say("parhost: warning: no sandbox holds on this machine, so that --sandbox auto is none; parhost doctor says what is missing")
+	}
+	return p, err
+}
+
 // parseBinds reads --ro and --rw: SRC, or SRC:DST.
 func parseBinds(flag string, entries []string) ([]sandbox.Bind, error) {
 	var binds []sandbox.Bind

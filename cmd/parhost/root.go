@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parhost/parhost/host"
-	"github.com/parhost/parhost/host/sandbox"
 )
 
 // options are what the flags of the root command say.
@@ -216,11 +215,8 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	cfg.MinWorkers, cfg.Standby = o.minProcs, o.standby
 	cfg.MaxItems, cfg.MaxAge, cfg.MaxIdle, cfg.MaxRSS = o.maxItems, o.maxAge, o.maxIdle, rss
 	cfg.Logger = logger
-	if cfg.Sandbox, err = o.confinement.policy(ctx); err != nil {
+	if cfg.Sandbox, err = o.confinement.policyOrWarning(ctx, s); err != nil {
 		return cfg, err
-	}
-	if o.confinement.level == "auto" && cfg.Sandbox.Level == sandbox.Off {
-		s.say("parhost: warning: no sandbox holds on this machine, so that --sandbox auto is none; parhost doctor says what is missing")
 	}
 	if cfg.Mode != host.Process && !reflect.ValueOf(cfg.Sandbox).IsZero() {
 		return cfg, usageError("leave --mode out; --compare runs the same items in all modes", "--mode %s runs items inside parhost itself, which no sandbox and no limit can confine", cfg.Mode)
