@@ -110,7 +110,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.IntVarP(&o.procs, "procs", "j", -1, "workers; -1 = every CPU, -2 = all but one")
 	f.StringVar(&o.mode, "mode", string(host.Process), "process, goroutine or sequential; with the last two an item that crashes ends parhost itself")
 	f.IntVar(&o.threads, "threads", 0, "items at once inside one worker process (default what the plugin says, else 1)")
-	f.BoolVar(&o.compare, "compare", false, "run the items in every mode, check that the results agree, print the contrast")
+	f.BoolVar(&o.compare, "compare", false, "run the items in every mode, and with --sandbox without it too, check that the results agree, print the contrast")
 
 	f.StringVarP(&o.input, "input", "i", "", "file of items, one JSON value a line; - for stdin")
 	f.StringVar(&o.span, "range", "", "items START:STOP[:STEP], integers, without STOP itself")
