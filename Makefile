@@ -18,7 +18,7 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test test-as-nobody tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man
+.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test test-as-nobody hostile tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man
 
 check: check-tidy check-nolint vet check-format check-generated lint cross test
 
@@ -73,6 +73,10 @@ test-as-nobody:
 	cd "$$tmp"; \
 	setpriv --reuid 65534 --regid 65534 --clear-groups env -i PATH="$$PATH" HOME="$$tmp" TMPDIR="$$tmp" \
 		./host.test -test.run 'Confined|InASandbox|MemoryLimit|AmongGoodItems|TheCause|EndsSoon|LeavesAProcess|Checksum'
+
+# All that docs/SANDBOX.md says is stopped, as a table: each row with what came of its tests, as root and as nobody, and all attempts at each level.
+hostile:
+	go run ./internal/suite
 
 tools: $(STAMPS)
 
