@@ -7,6 +7,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/parhost/parhost/internal/schema"
 )
 
 // Up to these a JSON text is laid out in lines. Much of it is a plugin's, and what nests deeply becomes hundreds of times as long.
@@ -30,31 +32,10 @@ func printJSON(s *streams, v any) error {
 // layOut breaks a valid JSON text into lines that begin with prefix, or makes one line of it if it is large or nests deeply.
 func layOut(text []byte, prefix string) []byte {
 	var line, lines bytes.Buffer
-	if json.Compact(&line, text) != nil || line.Len() > laidOutBytes || nesting(line.Bytes()) > laidOutDepth || json.Indent(&lines, line.Bytes(), prefix, "  ") != nil {
+	if json.Compact(&line, text) != nil || line.Len() > laidOutBytes || schema.Nesting(line.Bytes()) > laidOutDepth || json.Indent(&lines, line.Bytes(), prefix, "  ") != nil {
 		return line.Bytes()
 	}
 	return lines.Bytes()
-}
-
-// nesting returns how many arrays and objects of a valid JSON text are within one another.
-func nesting(text []byte) int {
-	depth, most := 0, 0
-	quoted := false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '[' || c == '{':
-			depth++
-			most = max(most, depth)
-		case c == ']' || c == '}':
-			depth--
-		}
-	}
-	return most
 }
 
 // plainJSON escapes what would do something to a terminal, as wire.Plain does. In a text that has been laid out that is within strings, so it
