@@ -18,7 +18,7 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test test-as-nobody tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man
+.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test test-as-nobody hostile tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man
 
 check: check-tidy check-nolint vet check-format check-generated lint cross test
 
@@ -74,6 +74,10 @@ test-as-nobody:
 	setpriv --reuid 65534 --regid 65534 --clear-groups env -i PATH="$$PATH" HOME="$$tmp" TMPDIR="$$tmp" \
 		./host.test -test.run 'Confined|InASandbox|MemoryLimit|AmongGoodItems|TheCause|EndsSoon|LeavesAProcess|Checksum'
 
+# All that docs/SANDBOX.md says is stopped, as a table: each row with what came of its tests, as root and as nobody, and all attempts at each level.
+hostile:
+	go run ./internal/suite
+
 tools: $(STAMPS)
 
 $(STAMPS) .bin/$(notdir $(BENCHSTAT)):
@@ -109,7 +113,7 @@ vmtest:
 # The tests for Windows, under Wine; docs/SANDBOX.md says what that shows. WINE takes flags of go test, WINE_PACKAGES packages.
 WINE ?=
 WINE_PACKAGES ?= ./host ./host/joblog ./host/sandbox ./host/sandbox/internal/trial ./sdk/... ./plugins/... \
-	./internal/arena ./internal/conform ./internal/family ./internal/link ./internal/wire ./internal/work
+	./internal/arena ./internal/conform ./internal/family ./internal/link ./internal/schema ./internal/wire ./internal/work
 wine:
 	.ci/wine
 	go run ./internal/wine -count=1 $(WINE) $(WINE_PACKAGES)

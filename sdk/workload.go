@@ -38,7 +38,8 @@ type Manifest struct {
 type Needs struct {
 	Network   bool // TCP, UDP
 	Processes bool // it starts some of its own
-	// Read are absolute paths of files and folders that it reads, Write of those that it changes too: 16 together, of 256 bytes at most.
+	// Read are absolute paths of files and folders that it reads, Write of those that it changes too: 16 together, of 256 bytes at most,
+	// without a colon.
 	Read, Write []string
 	// MemoryBytes is what one worker takes. 0 means unknown.
 	MemoryBytes int64

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"os"
 	"os/signal"
@@ -80,12 +79,4 @@ func columnWidth(out io.Writer, n, taken int) int {
 		}
 	}
 	return max(24, (width-taken)/n)
-}
-
-// printJSON writes one value for programs.
-func printJSON(s *streams, v any) error {
-	e := json.NewEncoder(s.out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }

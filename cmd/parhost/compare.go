@@ -60,6 +60,9 @@ func ladder(cfg host.Config, modes []labelled) []labelled {
 // compareExecutable compares the modes that an executable has: it cannot run inside this program, but one process of it stands
 // for the sequence, and its threads for the goroutines.
 func compareExecutable(ctx context.Context, s *streams, o *options, cfg host.Config) error {
+	if cfg.Sandbox.Level > sandbox.Off {
+		s.say("parhost: warning: --compare runs %s without a sandbox too, to compare with; leave it out for what you do not trust", o.plugin)
+	}
 	one, threads := cfg, cfg
 	one.Workers, one.Threads = 1, 1
 	threads.Workers, threads.Threads = 1, poolWorkers(cfg)

@@ -72,6 +72,15 @@ func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) 
 	return p, nil
 }
 
+// policyOrWarning is policy, and says so if auto comes to nothing.
+func (c *confinement) policyOrWarning(ctx context.Context, s *streams) (sandbox.Policy, error) {
+	p, err := c.policy(ctx)
+	if err == nil && c.level == "auto" && p.Level == sandbox.Off {
+		s.say("parhost: warning: no sandbox holds on this machine, so that --sandbox auto is none; parhost doctor says what is missing")
+	}
+	return p, err
+}
+
 // parseBinds reads --ro and --rw: SRC, or SRC:DST.
 func parseBinds(flag string, entries []string) ([]sandbox.Bind, error) {
 	var binds []sandbox.Bind
@@ -94,14 +103,26 @@ func notConfined(err error) (hint string, ok bool) {
 	var files *sandbox.NeedsFilesError
 	switch {
 	case errors.As(err, &files):
-		hint := "add --ro " + strings.Join(files.Folders, " --ro ")
-		if files.Static {
-			hint += ", or build it with CGO_ENABLED=0, so that it needs none"
-		}
-		return hint, true
+		return openHint(files), true
 	case errors.Is(err, sandbox.ErrNotSupported):
 		return "parhost doctor lists what this machine has for sandboxes; --sandbox auto takes the best that works", true
 	default:
 		return "", false
 	}
+}
+
+// openHint says which flags open what a plugin needs. The folders are those that its file names, so it may lead anywhere.
+func openHint(e *sandbox.NeedsFilesError) string {
+	var flags []string
+	for _, folder := range e.Folders {
+		if strings.Contains(folder, ":") {
+			return fmt.Sprintf("%q has a colon in its path, and cannot be opened: --ro SRC[:DST] would take it for two paths", folder)
+		}
+		flags = append(flags, "--ro "+quote(folder))
+	}
+	hint := "add " + strings.Join(flags, " ")
+	if e.Static {
+		hint += ", or build it with CGO_ENABLED=0, so that it needs none"
+	}
+	return hint
 }

@@ -145,3 +145,24 @@ func checkConfinedDossier(t *testing.T, dir, level string) {
 		t.Errorf("replay: got exit code %d and %q, want it to fail as before", code, stderr)
 	}
 }
+
+// To compare a sandbox with none takes a run without, of a plugin that may be wanted in one for a reason.
+func TestCompareSaysThatItRunsAPluginWithoutASandbox(t *testing.T) {
+	plugin := filepath.Join(t.TempDir(), "parhost-plugin-script")
+	if err := os.WriteFile(plugin, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		want bool
+	}{
+		"an executable":                    {[]string{"-p", plugin, "--sandbox", "basic"}, true},
+		"an executable, without a sandbox": {[]string{"-p", plugin, "--memory", "256MiB"}, false},
+		"what is linked in":                {[]string{"-p", "sqrt", "--sandbox", "basic"}, false},
+	} {
+		_, _, stderr := call(t, nil, append(c.args, "--compare", "--procs", "1", "1")...)
+		if got := strings.HasPrefix(stderr, "parhost: warning: --compare runs "+plugin+" without a sandbox too"); got != c.want {
+			t.Errorf("%s: got %q, want the warning: %v", name, stderr, c.want)
+		}
+	}
+}

@@ -148,7 +148,9 @@ func (d *diagnosis) plugins(ctx context.Context, dirs []string) {
 	}
 	d.add(f)
 	f = finding{"plugins", "go command", false, "not found in PATH", "builds plugins given as a folder (--plugin ./DIR); other plugins do not need it"}
-	if out, err := exec.CommandContext(ctx, "go", "version").Output(); err == nil {
+	version := exec.CommandContext(ctx, "go", "version")
+	version.Env = keepGo(version.Environ())
+	if out, err := version.Output(); err == nil {
 		f.OK, f.Found = true, strings.TrimPrefix(strings.TrimSpace(string(out)), "go version ")
 	}
 	d.add(f)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // lockName is the lock file that is looked for in the working folder. It is heeded without being asked for, as go.sum is: it can only keep
@@ -72,7 +73,7 @@ func (p *pins) hold(cfg *host.Config) error {
 		case i < 0:
 			return &exitError{
 				code: exitNoWorker, err: fmt.Errorf("plugin %q: %s has none of this name for %s/%s", nameOf(cfg.Plugin), l.path, runtime.GOOS, runtime.GOARCH),
-				hint: fmt.Sprintf("parhost plugins lock %s adds it as it is now; --lock %s runs it all the same", cfg.Plugin, noLock),
+				hint: fmt.Sprintf("parhost plugins lock %s adds it as it is now; --lock %s runs it all the same", quote(cfg.Plugin), noLock),
 			}
 		case want != "" && want != l.Plugins[i].SHA256:
 			return usageError("leave one of them out", "--checksum is %s, and %s has %s", want, l.path, l.Plugins[i].SHA256)
@@ -85,7 +86,7 @@ func (p *pins) hold(cfg *host.Config) error {
 
 // anotherPlugin is what to do about an executable that is not the one that was meant.
 func anotherPlugin(e *sandbox.ChecksumError) string {
-	return fmt.Sprintf("get the executable that was meant, or, if this one is: parhost plugins lock %s, or --checksum sha256:%s", e.Path, e.Got)
+	return fmt.Sprintf("get the executable that was meant, or, if this one is: parhost plugins lock %s, or --checksum sha256:%s", quote(e.Path), e.Got)
 }
 
 // lockFile is what a lock file holds.
@@ -177,7 +178,7 @@ func (l *lockFile) write() error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(text, '\n'))
+	_, err = f.Write(append(plainJSON(text), '\n'))
 	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
 		err = os.Rename(f.Name(), l.path)
 	}
@@ -188,11 +189,13 @@ func (l *lockFile) write() error {
 }
 
 func newPluginsLock(s *streams, dirs *[]string, p *pins) *cobra.Command {
+	var a asking
 	cmd := &cobra.Command{
 		Use:   "lock [NAME|PATH...]",
 		Short: "write down which bytes each plugin is, so that no others run",
 		Long: `Write the SHA-256 of each plugin's executable into ` + lockName + `, or into --lock FILE: of those that are named, or of all that parhost plugins list
-finds as executables. What the file holds of others stays. Each is started once and asked for its version, as the bytes that were hashed.
+finds as executables. What the file holds of others stays. Each is started once, in a sandbox where there is one, and asked for its version, as
+the bytes that were hashed.
 
 Where such a file is in the working folder, or is named with --lock, parhost runs what it holds with these bytes, and nothing else.
 Plugins are known by the names of their files, without parhost-plugin-, and one entry holds for one system and architecture. A Go package
@@ -203,13 +206,14 @@ into parhost need no entry: they are parhost itself.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd)
 			defer stop()
-			return whenInterrupted(ctx, lockPlugins(ctx, s, args, *dirs, p.lock))
+			return whenInterrupted(ctx, lockPlugins(ctx, s, &a, args, *dirs, p.lock))
 		},
 	}
+	a.flag(cmd.Flags())
 	return withExitCodes(cmd, pluginExitCodes)
 }
 
-func lockPlugins(ctx context.Context, s *streams, names, dirs []string, path string) error {
+func lockPlugins(ctx context.Context, s *streams, a *asking, names, dirs []string, path string) error {
 	if path == noLock {
 		return usageError("write --lock FILE, or leave it out for "+lockName, "--lock %s: there is nothing to write to", noLock)
 	}
@@ -231,7 +235,7 @@ func lockPlugins(ctx context.Context, s *streams, names, dirs []string, path str
 	}
 	w := newTable("name", "version", "sha256", "where")
 	for _, name := range names {
-		e, where, err := lockPlugin(ctx, name, dirs)
+		e, where, err := lockPlugin(ctx, a, name, dirs)
 		if err != nil {
 			return err
 		}
@@ -247,7 +251,7 @@ func lockPlugins(ctx context.Context, s *streams, names, dirs []string, path str
 }
 
 // lockPlugin hashes a plugin, and asks these very bytes for their version.
-func lockPlugin(ctx context.Context, name string, dirs []string) (e locked, where string, err error) {
+func lockPlugin(ctx context.Context, a *asking, name string, dirs []string) (e locked, where string, err error) {
 	cfg, err := pluginConfig(ctx, name, dirs)
 	if err != nil {
 		return e, "", err
@@ -258,6 +262,6 @@ func lockPlugin(ctx context.Context, name string, dirs []string) (e locked, wher
 	if cfg.Checksum, err = sandbox.Checksum(cfg.Plugin); err != nil {
 		return e, "", &exitError{code: exitNoWorker, err: fmt.Errorf("checksum of the plugin: %w", err)}
 	}
-	m, err := host.Describe(ctx, cfg)
-	return locked{nameOf(cfg.Plugin), runtime.GOOS, runtime.GOARCH, cfg.Checksum, m.Version}, cfg.Plugin, err
+	m, err := a.ask(ctx, cfg)
+	return locked{nameOf(cfg.Plugin), runtime.GOOS, runtime.GOARCH, cfg.Checksum, wire.Bound(m.Version, 200)}, cfg.Plugin, err
 }

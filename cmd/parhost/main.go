@@ -81,12 +81,16 @@ func exitCode(err error) (code int, hint string) {
 	var start *host.StartError
 	var broken *host.BrokenError
 	var checksum *sandbox.ChecksumError
+	var confined *confinedError
 	confineHint, notConfined := notConfined(err)
 	switch {
 	case err == nil:
 		return exitOK, ""
 	case errors.As(err, &exit):
 		return exit.code, exit.hint
+	case errors.As(err, &confined):
+		code, _ = exitCode(confined.err)
+		return code, withoutSandbox
 	case notConfined:
 		return exitNoSandbox, confineHint
 	case errors.As(err, &checksum):

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +15,9 @@ import (
 
 // The test binary is also the command, by its name, and the plugin, by the variables that a host sets for its children.
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == nosy {
+		beNosy() // does not return
+	}
 	builtin = append(builtin, testWorkloads...)
 	sdk.ServeChild(builtin...)
 	testscript.Main(m, map[string]func(){"parhost": main})

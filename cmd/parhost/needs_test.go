@@ -83,6 +83,35 @@ func TestQuote(t *testing.T) {
 	}
 }
 
+// The names of files and folders that a hint has come from others too.
+func TestHintsHoldPathsAsOneWord(t *testing.T) {
+	const path = "/srv/a;id/parhost-plugin-x"
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"folders":        {&sandbox.NeedsFilesError{Folders: []string{"/lib", "/srv/a;id"}}, "add --ro /lib --ro '/srv/a;id'"},
+		"a colon":        {&sandbox.NeedsFilesError{Folders: []string{"/lib", "/srv/:/x"}}, `"/srv/:/x" has a colon in its path, and cannot be opened: --ro SRC[:DST] would take it for two paths`},
+		"another plugin": {&sandbox.ChecksumError{Path: path, Got: "5a"}, "get the executable that was meant, or, if this one is: parhost plugins lock '" + path + "', or --checksum sha256:5a"},
+	} {
+		if _, hint := exitCode(c.err); hint != c.want {
+			t.Errorf("%s: got the hint %q, want %q", name, hint, c.want)
+		}
+	}
+}
+
+// A flag that is cut in the middle may end a quotation there.
+func TestAFlagIsShownInOnePiece(t *testing.T) {
+	path := "/" + strings.Repeat("a'", 80) + ";id;" + strings.Repeat("'b", 40)
+	var out strings.Builder
+	if err := printManifest(&out, host.Manifest{Name: "x", Needs: host.Needs{Read: []string{path}}}, "here"); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "--ro "+quote(path)+"\n") {
+		t.Errorf("got\n%s\nwant the whole of --ro %s", out.String(), quote(path))
+	}
+}
+
 // A confined plugin that is not given what it needs is said to lack it, whether or not it can do without. Nothing is granted by itself.
 func TestARunSaysWhatItsPluginNeeds(t *testing.T) {
 	for name, flags := range map[string][]string{"lacks it": nil, "is given it": {"--ro", needyFile}} {

@@ -138,7 +138,9 @@ func findSource(ctx context.Context, given string) (string, error) {
 		}
 	}
 	// The current folder may be in the work tree, or in a module that uses it.
-	if out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", modulePath).Output(); err == nil {
+	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", modulePath)
+	list.Env = keepGo(list.Environ())
+	if out, err := list.Output(); err == nil {
 		if dir := strings.TrimSpace(string(out)); moduleOf(dir) == modulePath {
 			return dir, nil
 		}

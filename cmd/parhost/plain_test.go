@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -14,6 +16,17 @@ import (
 
 // rude is what would take over a terminal, or forge a line of ours.
 const rude = "rude \x1b[31m\x1b]0;title\x07 over\r \u009b2J \u202e\nparhost: hint: run rm"
+
+// rudeSchema is the same in a schema, in which JSON itself allows most of it.
+const rudeSchema = "\r{\"title\":\r\"\u009b2J \u202e\u200b\x7f \U000e0001\"\r}\r"
+
+// rudeExample is no UTF-8, which JSON's grammar does not rule out.
+var rudeExample = json.RawMessage("\"no UTF-8: \xff\x9b\"")
+
+// deepSchema is a schema of 32 KiB, nested so deeply.
+func deepSchema(depth int) string {
+	return `{"default":` + strings.Repeat("[", depth-1) + "0" + strings.Repeat(",0", 16<<10) + strings.Repeat("]", depth-1) + "}"
+}
 
 func talk(ctx context.Context, item string) (string, error) {
 	fmt.Fprintln(os.Stderr, rude)
@@ -36,10 +49,21 @@ func TestWhatPluginsSayDoesNothingToATerminal(t *testing.T) {
 		{"-p", "rude", "-o", "values", "--log-level", "info", `"fail"`, `"panic"`},
 		{"-p", "rude", "-o", "none", "--log-level", "info", "--progress", "lines", `"fail"`, `"panic"`},
 		{"plugins", "describe", "rude"},
+		{"plugins", "describe", "rude", "--json"},
 		{"plugins", "list"},
+		{"plugins", "list", "--json"},
 		{"plugins", "verify", "rude"},
+		{"plugins", "verify", "rude", "--json"},
 	} {
 		_, stdout, stderr := call(t, strings.NewReader(""), args...)
+		if slices.Contains(args, "--json") {
+			var v any
+			if err := json.Unmarshal([]byte(stdout), &v); err != nil {
+				t.Errorf("%q: got %v, want JSON", args, err)
+			} else if text := fmt.Sprint(v); slices.Contains(args, "describe") && (!strings.Contains(text, "\u009b2J \u202e\u200b\x7f \U000e0001") || !strings.Contains(text, "no UTF-8: \ufffd\ufffd")) {
+				t.Errorf("%q: got %q, want it to mean what the plugin says", args, text)
+			}
+		}
 		if text := stdout + stderr; !strings.Contains(text, "rude") {
 			t.Errorf("%q: got %q, want something of what the plugin says", args, text)
 		}
@@ -52,6 +76,20 @@ func TestWhatPluginsSayDoesNothingToATerminal(t *testing.T) {
 			if strings.HasPrefix(line, "parhost: hint: run rm") {
 				t.Errorf("%q: got the plugin's %q as a line of its own", args, line)
 			}
+		}
+	}
+}
+
+// A schema is as long as the plugin makes it, and not hundreds of times as long because it is laid out.
+func TestADeepSchemaIsShownAsItIs(t *testing.T) {
+	for _, args := range [][]string{{"plugins", "describe", "deep"}, {"plugins", "describe", "deep", "--json"}} {
+		code, stdout, stderr := call(t, nil, args...)
+		most := len(deepSchema(50)) + len(deepSchema(20)) + 4<<10
+		if !slices.Contains(args, "--json") { // the one that does not nest so deeply is laid out
+			most += 16 << 10 * (1 + 20*2 + 2)
+		}
+		if code != exitOK || len(stdout) > most || !strings.Contains(stdout, strings.Repeat("[", 49)+"0,0,0,0") {
+			t.Errorf("%q: got exit code %d and %d bytes, want the schema in no more than %d; stderr: %s", args, code, len(stdout), most, stderr)
 		}
 	}
 }

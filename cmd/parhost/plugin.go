@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/parhost/parhost/host"
@@ -31,9 +33,9 @@ func pluginConfig(ctx context.Context, name string, dirs []string) (host.Config,
 			return host.Config{Workload: w}, nil
 		}
 	}
-	hint := "parhost plugins list shows what there is; a path needs a slash: ./" + name
+	hint := "parhost plugins list shows what there is; a path needs a slash: " + quote("./"+name)
 	if isPath(name) {
-		hint = "parhost new " + filepath.Base(name) + " makes a plugin to start from"
+		hint = "parhost new " + quote(filepath.Base(name)) + " makes a plugin to start from"
 	}
 	return host.Config{}, &exitError{code: exitNoWorker, err: err, hint: hint}
 }
@@ -58,19 +60,43 @@ func buildPlugin(ctx context.Context, dir string) (string, error) {
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, ".")
-	build.Dir = abs
+	build := goCommand(ctx, abs, "build", "-o", path)
 	if !wantsC(ctx, abs) {
-		build.Env = append(build.Environ(), "CGO_ENABLED=0")
+		build.Env = append(build.Env, "CGO_ENABLED=0")
 	}
 	out, err := build.CombinedOutput()
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return "", &exitError{code: exitNoWorker, err: fmt.Errorf("build %q: there is no go command here", dir), hint: "install Go, or give the path of an executable"}
 	case err != nil:
-		return "", &exitError{code: exitNoWorker, err: fmt.Errorf("build %q: %w\n%s", dir, err, strings.TrimSpace(string(out)))}
+		e := &exitError{code: exitNoWorker, err: fmt.Errorf("build %q: %w\n%s", dir, err, strings.TrimSpace(string(out)))}
+		if bytes.Contains(out, []byte(ownToolchain)) {
+			e.hint = "with GOTOOLCHAIN=auto in the environment Go fetches the version that the folder asks for"
+		}
+		return "", e
 	}
 	return path, nil
+}
+
+// ownToolchain is what the go command says when it is kept from running another version of itself.
+const ownToolchain = "GOTOOLCHAIN=local"
+
+// goCommand is a go command about the package in a folder that nobody may have looked at yet. The folder does not say what runs: it is not
+// asked for its version, for which git would execute what .git/config names, and another version of Go, which go.mod may ask for, is fetched
+// and executed only if the user's environment says so.
+func goCommand(ctx context.Context, dir, verb string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{verb, "-buildvcs=false"}, args, []string{"."})...)
+	cmd.Dir = dir
+	cmd.Env = keepGo(cmd.Environ())
+	return cmd
+}
+
+// keepGo keeps a go command from becoming another version of itself because of the folder it is started in.
+func keepGo(env []string) []string {
+	if _, set := os.LookupEnv("GOTOOLCHAIN"); set {
+		return env
+	}
+	return append(env, ownToolchain)
 }
 
 // wantsC reports whether the package in a folder is to be built as the go command would by itself: the user's environment says something of C,
@@ -80,8 +106,7 @@ func wantsC(ctx context.Context, dir string) bool {
 	if _, set := os.LookupEnv("CGO_ENABLED"); set {
 		return true
 	}
-	list := exec.CommandContext(ctx, "go", "list", "-deps", "-f", "{{if not .Standard}}{{range .CgoFiles}}{{.}} {{end}}{{range .SwigFiles}}{{.}} {{end}}{{range .SwigCXXFiles}}{{.}} {{end}}{{end}}", ".")
-	list.Dir = dir
+	list := goCommand(ctx, dir, "list", "-deps", "-f", "{{if not .Standard}}{{range .CgoFiles}}{{.}} {{end}}{{range .SwigFiles}}{{.}} {{end}}{{range .SwigCXXFiles}}{{.}} {{end}}{{end}}")
 	out, err := list.Output()
 	return err != nil || strings.TrimSpace(string(out)) != "" // what is wrong with the package is for go build to say
 }

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // newPlugins returns the commands that look at plugins without running anybody's items.
@@ -40,22 +42,23 @@ func newPlugins(s *streams) *cobra.Command {
 
 func newPluginsList(s *streams, dirs *[]string, p *pins) *cobra.Command {
 	var asJSON bool
+	var a asking
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list the plugins that --plugin finds by name",
 		Long: `List the plugins that --plugin finds by name: those linked into parhost, and the executables parhost-plugin-NAME in --plugin-dir,
 in the folders of PARHOST_PLUGIN_PATH, beside the parhost program and in the user's data folder. An executable wins over a
-plugin of the same name that is linked in. Each executable is started once and asked what it is, unless a lock
-file forbids it.`,
+plugin of the same name that is linked in. Each executable is started once, in a sandbox where there is one, and asked what it is, unless a
+lock file forbids it.`,
 		Example: "  parhost plugins list\n  parhost plugins list --plugin-dir ./build --json",
 		Args:    between(0, 0, "parhost plugins list"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(cmd)
 			defer stop()
-			list := findPlugins(ctx, *dirs, p)
+			list, err := findPlugins(ctx, *dirs, p, &a)
 			switch {
-			case ctx.Err() != nil:
-				return whenInterrupted(ctx, ctx.Err())
+			case err != nil || ctx.Err() != nil:
+				return whenInterrupted(ctx, cmp.Or(err, ctx.Err()))
 			case asJSON:
 				return printJSON(s, list)
 			}
@@ -67,11 +70,15 @@ file forbids it.`,
 				}
 				w.AppendRow(table.Row{p.Name, shorten(p.Version, cellWidth), p.where(), said})
 			}
-			_, err := fmt.Fprintln(s.out, w.Render())
+			_, err = fmt.Fprintln(s.out, w.Render())
+			if slices.ContainsFunc(list, func(p *listed) bool { return p.confined }) {
+				s.say("parhost: hint: plugins were started in a sandbox; --sandbox off starts them without, if you trust all of them")
+			}
 			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "a JSON array for programs")
+	a.flag(cmd.Flags())
 	return withExitCodes(cmd, "  0  done    2  wrong usage\n")
 }
 
@@ -83,6 +90,7 @@ type listed struct {
 	Version     string `json:"version,omitempty"`
 	Description string `json:"description,omitempty"`
 	Error       string `json:"error,omitempty"` // why it does not start
+	confined    bool   // it was in a sandbox when it did not
 }
 
 func (p *listed) where() string {
@@ -93,7 +101,10 @@ func (p *listed) where() string {
 }
 
 // findPlugins returns all plugins that have a name, by name.
-func findPlugins(ctx context.Context, dirs []string, held *pins) []*listed {
+func findPlugins(ctx context.Context, dirs []string, held *pins, a *asking) ([]*listed, error) {
+	if _, err := a.policy(ctx); err != nil { // which is wrong for all of them
+		return nil, err
+	}
 	found := map[string]*listed{}
 	for _, w := range builtin {
 		m := w.Manifest()
@@ -111,30 +122,33 @@ func findPlugins(ctx context.Context, dirs []string, held *pins) []*listed {
 			var m host.Manifest
 			err := held.hold(&cfg)
 			if err == nil {
-				m, err = host.Describe(ctx, cfg)
+				m, err = a.ask(ctx, cfg)
 			}
 			if err != nil {
 				p.Error = err.Error()
+				_, p.confined = errors.AsType[*confinedError](err)
 				return
 			}
 			p.Version, p.Description = m.Version, m.Description
 		})
 	}
 	asking.Wait()
-	return slices.SortedFunc(maps.Values(found), func(a, b *listed) int { return strings.Compare(a.Name, b.Name) })
+	return slices.SortedFunc(maps.Values(found), func(a, b *listed) int { return strings.Compare(a.Name, b.Name) }), nil
 }
 
-const pluginExitCodes = `  0  done             3  the plugin does not start
-  2  wrong usage    130  interrupted
+const pluginExitCodes = `  0  done                                 3  the plugin does not start
+  2  wrong usage                          4  the sandbox cannot be given here, or not to this plugin
+130  interrupted
 `
 
 func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 	var asJSON bool
+	var a asking
 	cmd := &cobra.Command{
 		Use:   "describe NAME|PATH",
 		Short: "show what a plugin says of itself: manifest, examples, schemas",
 		Long: `Show what a plugin says of itself: its manifest, example items, and the JSON Schemas of items and results. NAME|PATH is what
---plugin takes: a name, an executable, or a Go package folder.`,
+--plugin takes: a name, an executable, or a Go package folder. The plugin is started, in a sandbox where there is one, and asked; it gets no items.`,
 		Example: "  parhost plugins describe sqrt\n  parhost plugins describe ./my-plugin --json",
 		Args:    between(1, 1, "parhost plugins describe sqrt"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -147,7 +161,7 @@ func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 			if err != nil {
 				return whenInterrupted(ctx, err)
 			}
-			m, err := host.Describe(ctx, cfg)
+			m, err := a.ask(ctx, cfg)
 			switch {
 			case err != nil:
 				return whenInterrupted(ctx, err)
@@ -163,6 +177,7 @@ func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the manifest for programs")
+	a.flag(cmd.Flags())
 	p.checksumFlag(cmd.Flags())
 	return withExitCodes(cmd, pluginExitCodes)
 }
@@ -196,7 +211,7 @@ func printManifest(out io.Writer, m host.Manifest, where string) error {
 		row("time of an item", "about "+m.ItemTime.Round(time.Nanosecond).String())
 	}
 	for i, flag := range lacking(m.Needs, sandbox.Policy{Level: sandbox.Basic, MemoryBytes: 1}) {
-		row(yesNo(i == 0, "asks in a sandbox for", ""), flag)
+		w.AppendRow(table.Row{yesNo(i == 0, "asks in a sandbox for", ""), wire.Plain(flag)}) // whole, because quotes that are cut quote nothing
 	}
 	for i, example := range m.Examples {
 		row(yesNo(i == 0, "examples", ""), string(example))
@@ -216,25 +231,28 @@ func yesNo(is bool, yes, no string) string {
 	return no
 }
 
-// indent lays a JSON text out for people.
-func indent(text json.RawMessage) string {
-	var b bytes.Buffer
-	if len(text) == 0 || json.Indent(&b, text, "  ", "  ") != nil {
+// indent shows a schema to people.
+func indent(schema json.RawMessage) string {
+	if len(schema) == 0 {
 		return "  none"
 	}
-	return "  " + strings.Join(plainLines(b.String()), "\n")
+	return "  " + string(plainJSON(layOut(schema, "  ")))
 }
 
 func newPluginsVerify(s *streams, dirs *[]string, p *pins) *cobra.Command {
 	var asJSON bool
+	var c confinement
 	cmd := &cobra.Command{
 		Use:   "verify NAME|PATH [ITEM...]",
 		Short: "check that a plugin keeps the promises of its manifest and of the protocol",
 		Long: `Check that a plugin keeps the promises of its manifest and of the protocol. It runs the plugin's examples, and each ITEM (one
-JSON value), many times in several worker processes: do not point it at a plugin whose examples must not run twice.
+JSON value), many times in several worker processes: do not point it at a plugin whose examples must not run twice. An example has ten
+minutes, or one if the plugin does not say that its items take longer; a schema half a minute and 1 GiB of memory, in a process of its own.
+
+It is like any other run: without --sandbox the plugin can do what you can. What you did not write, verify with --sandbox auto or strict.
 
 Package sdktest makes the same checks in a plugin's own tests.`,
-		Example: "  parhost plugins verify ./my-plugin\n  parhost plugins verify reduce '{\"values\":[1,2,3],\"op\":\"max\"}'",
+		Example: "  parhost plugins verify ./my-plugin\n  parhost plugins verify ./theirs --sandbox strict\n  parhost plugins verify reduce '{\"values\":[1,2,3],\"op\":\"max\"}'",
 		Args:    between(1, -1, "parhost plugins verify ./my-plugin"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var items []json.RawMessage
@@ -246,6 +264,10 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 			}
 			ctx, stop := interruptible(cmd)
 			defer stop()
+			policy, err := c.policyOrWarning(ctx, s)
+			if err != nil {
+				return whenInterrupted(ctx, err)
+			}
 			cfg, err := pluginConfig(ctx, args[0], *dirs)
 			if err == nil {
 				err = p.hold(&cfg)
@@ -253,8 +275,10 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 			if err != nil {
 				return whenInterrupted(ctx, err)
 			}
+			cfg.Sandbox = policy
 			v, err := host.Verify(ctx, cfg, items...)
 			if err != nil {
+				s.sayNeedsOf(ctx, cfg, err)
 				return whenInterrupted(ctx, err)
 			}
 			if asJSON {
@@ -272,10 +296,11 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the checks for programs")
+	c.flags(cmd.Flags())
 	p.checksumFlag(cmd.Flags())
 	return withExitCodes(cmd, `  0  every promise is kept, or does not apply      3  the plugin does not start
-  1  a promise is broken                         130  interrupted
-  2  wrong usage
+  1  a promise is broken                           4  the sandbox cannot be given here
+  2  wrong usage                                 130  interrupted
 `)
 }
 

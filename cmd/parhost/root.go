@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parhost/parhost/host"
-	"github.com/parhost/parhost/host/sandbox"
 )
 
 // options are what the flags of the root command say.
@@ -111,7 +110,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.IntVarP(&o.procs, "procs", "j", -1, "workers; -1 = every CPU, -2 = all but one")
 	f.StringVar(&o.mode, "mode", string(host.Process), "process, goroutine or sequential; with the last two an item that crashes ends parhost itself")
 	f.IntVar(&o.threads, "threads", 0, "items at once inside one worker process (default what the plugin says, else 1)")
-	f.BoolVar(&o.compare, "compare", false, "run the items in every mode, check that the results agree, print the contrast")
+	f.BoolVar(&o.compare, "compare", false, "run the items in every mode, and with --sandbox without it too, check that the results agree, print the contrast")
 
 	f.StringVarP(&o.input, "input", "i", "", "file of items, one JSON value a line; - for stdin")
 	f.StringVar(&o.span, "range", "", "items START:STOP[:STEP], integers, without STOP itself")
@@ -216,11 +215,8 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	cfg.MinWorkers, cfg.Standby = o.minProcs, o.standby
 	cfg.MaxItems, cfg.MaxAge, cfg.MaxIdle, cfg.MaxRSS = o.maxItems, o.maxAge, o.maxIdle, rss
 	cfg.Logger = logger
-	if cfg.Sandbox, err = o.confinement.policy(ctx); err != nil {
+	if cfg.Sandbox, err = o.confinement.policyOrWarning(ctx, s); err != nil {
 		return cfg, err
-	}
-	if o.confinement.level == "auto" && cfg.Sandbox.Level == sandbox.Off {
-		s.say("parhost: warning: no sandbox holds on this machine, so that --sandbox auto is none; parhost doctor says what is missing")
 	}
 	if cfg.Mode != host.Process && !reflect.ValueOf(cfg.Sandbox).IsZero() {
 		return cfg, usageError("leave --mode out; --compare runs the same items in all modes", "--mode %s runs items inside parhost itself, which no sandbox and no limit can confine", cfg.Mode)

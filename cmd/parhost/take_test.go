@@ -29,7 +29,9 @@ var testWorkloads = []*sdk.Workload{
 	sdk.Func("inverse", func(_ context.Context, x float64) (float64, error) { return 1 / x, nil }),
 	sdk.Struct("leaving", func() sdk.Runner[float64, float64] { return leaving{} }),
 	sdk.Func("byte", func(_ context.Context, n uint8) (uint8, error) { return n / 2, nil }),
-	sdk.Func("rude", talk).With(sdk.Manifest{Description: rude, Version: rude}),
+	sdk.Func("rude", talk).With(sdk.Manifest{Description: rude, Version: rude, Examples: []any{rudeExample}, ItemSchema: rudeSchema, ResultSchema: rudeSchema}),
+	sdk.Func("endless", talk).With(sdk.Manifest{Examples: []any{"a"}, ItemSchema: `{"$ref":"#"}`, ResultSchema: `{"$ref":"#"}`}),
+	sdk.Func("deep", talk).With(sdk.Manifest{ItemSchema: deepSchema(50), ResultSchema: deepSchema(20)}),
 	sdk.Struct("needy", func() sdk.Runner[float64, float64] { return needy{} }).With(sdk.Manifest{Needs: sdk.Needs{Read: []string{needyFile}}}),
 }
 

@@ -11,6 +11,9 @@ import (
 // check reports what the program needs that a policy does not open to it.
 func (p *program) check(policy *Policy) error {
 	script := p.file == nil
+	if p.linker != "" && !filepath.IsAbs(p.linker) {
+		return fmt.Errorf("%s: it is to be started by %q, which is no absolute path", p.path, p.linker)
+	}
 	if p.asksEnv && !policy.AllowFork {
 		return fmt.Errorf("%s: its first line leaves it to another program to find the interpreter, which takes AllowFork: write the interpreter's own path there", p.path)
 	}

@@ -452,9 +452,12 @@ func TestNeedsFiles(t *testing.T) {
 }
 
 // A worker becomes another program once. So what env(1) does for a script is done before, if that is plain.
-func TestScriptsThatOnlyEnvUnderstands(t *testing.T) {
-	for name, first := range map[string]string{"option": "#!/usr/bin/env -i sh", "variable": "#!/usr/bin/env -S A=1 sh", "nothing": "#!/usr/bin/env", "nowhere": "#!/usr/bin/env no-such-shell"} {
-		t.Run(name, func(t *testing.T) {
+func TestScriptsWhoseInterpreterIsNotPlain(t *testing.T) {
+	for first, says := range map[string]string{
+		"#!/usr/bin/env -i sh": "AllowFork", "#!/usr/bin/env -S A=1 sh": "AllowFork", "#!/usr/bin/env": "AllowFork", "#!/usr/bin/env no-such-shell": "AllowFork",
+		"#!sh": "no absolute path",
+	} {
+		t.Run(first, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "script")
 			if err := os.WriteFile(path, []byte(first+"\n"), 0o755); err != nil {
 				t.Fatal(err)
@@ -463,8 +466,8 @@ func TestScriptsThatOnlyEnvUnderstands(t *testing.T) {
 			if err == nil {
 				b.Close()
 			}
-			if e, ok := errors.AsType[*sandbox.StageError](err); !ok || e.Stage != "plugin" || !strings.Contains(err.Error(), "AllowFork") {
-				t.Errorf("Open: got %v, want an error of the stage plugin that names AllowFork", err)
+			if e, ok := errors.AsType[*sandbox.StageError](err); !ok || e.Stage != "plugin" || !strings.Contains(err.Error(), says) {
+				t.Errorf("Open: got %v, want an error of the stage plugin with %q", err, says)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -188,6 +189,18 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 		"a schema that is none": {
 			workload: doubles.With(sdk.Manifest{ItemSchema: `{"pattern": "("}`}), check: "schemas", status: conform.Failed, want: "item schema: ",
 		},
+		"a schema that is too large": {
+			workload: doubles.With(sdk.Manifest{ItemSchema: `{"title": "` + strings.Repeat("x", 256<<10) + `"}`}), check: "schemas", status: conform.Failed, want: "item schema: it is 262157 bytes, the limit is 262144",
+		},
+		"a schema that is too deep": {
+			workload: doubles.With(sdk.Manifest{ResultSchema: strings.Repeat(`{"not":`, 64) + "{}" + strings.Repeat("}", 64)}), check: "schemas", status: conform.Failed, want: "result schema: it nests 65 deep, the limit is 64",
+		},
+		"an item schema that never ends": {
+			workload: doubles.With(sdk.Manifest{Examples: []any{1}, ItemSchema: `{"$ref": "#"}`}), check: "examples", status: conform.Failed, want: "the item schema: it refers to itself without end",
+		},
+		"a result schema that never ends": {
+			workload: doubles.With(sdk.Manifest{Examples: []any{1}, ResultSchema: `{"allOf": [{"$ref": "#"}]}`}), check: "results", status: conform.Failed, want: "the result schema: it refers to itself without end",
+		},
 		"an example that the schema forbids": {
 			workload: doubles.With(sdk.Manifest{ItemSchema: `{"type": "string"}`, Examples: []any{1}}), check: "examples", status: conform.Failed, want: "example 0, 1, is not what the item schema says",
 		},
@@ -326,6 +339,14 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 				t.Errorf("%d checks failed: %+v", r.Failed(), r.Checks)
 			}
 		})
+	}
+}
+
+func TestAnExampleHasSomeMinutesWhateverItsAuthorSays(t *testing.T) {
+	for hint, want := range map[time.Duration]time.Duration{0: time.Minute, time.Second: 80 * time.Second, time.Minute: 10 * time.Minute, math.MaxInt64: 10 * time.Minute} {
+		if got := conform.PatienceFor(hint); got != want {
+			t.Errorf("with an item time of %v: got %v, want %v", hint, got, want)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parhost/parhost/internal/schema"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -20,7 +21,7 @@ func run(ctx context.Context, t *trial) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		b, err := s.Run(order([]item{{text: text}}), t.patience(1))
+		b, err := s.Run(order([]item{{text: text}}), t.patience())
 		switch {
 		case err != nil:
 			return "", fmt.Errorf("%s: %w", short(text), err)
@@ -42,21 +43,23 @@ func run(ctx context.Context, t *trial) (string, error) {
 }
 
 // results checks the results against the result schema.
-func results(_ context.Context, t *trial) (string, error) {
-	if t.resultSchema == nil {
+func results(ctx context.Context, t *trial) (string, error) {
+	if t.resultSchema == "" {
 		return "", skip("there is no result schema")
 	}
 	if len(t.items) == 0 {
 		return "", skip("no example ran")
 	}
-	for _, i := range t.items {
-		v, err := parse(i.result)
-		if err != nil {
-			return "", fmt.Errorf("%s gave %s: %w", short(i.text), short(i.result), err)
-		}
-		if err := t.resultSchema.Validate(v); err != nil {
-			return "", fmt.Errorf("%s gave %s, which is not what the result schema says: %w", short(i.text), short(i.result), err)
-		}
+	values := make([][]byte, len(t.items))
+	for i := range t.items {
+		values[i] = t.items[i].result
+	}
+	err := schema.Check(ctx, t.resultSchema, values...)
+	if e, ok := errors.AsType[*schema.MismatchError](err); ok {
+		return "", fmt.Errorf("%s gave %s, which is not what the result schema says: %w", short(t.items[e.At].text), short(t.items[e.At].result), err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the result schema: %w", err)
 	}
 	return plural(len(t.items), "result") + " as the result schema says", nil
 }

@@ -120,7 +120,6 @@ func sameJSON(a, b []byte) bool {
 	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
 }
 
-// parse reads a JSON text as a schema wants to see it.
 func parse(text []byte) (v any, err error) {
 	err = json.Unmarshal(text, &v)
 	return v, err

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/google/jsonschema-go/jsonschema"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/parhost/parhost/internal/schema"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -91,53 +91,52 @@ func manifest(_ context.Context, t *trial) (string, error) {
 }
 
 // schemas checks that both schemas are JSON Schemas that can be used by themselves.
-func schemas(_ context.Context, t *trial) (string, error) {
+func schemas(ctx context.Context, t *trial) (string, error) {
 	var err, more error
-	t.itemSchema, err = resolve("item", t.manifest.GetItemSchema())
-	t.resultSchema, more = resolve("result", t.manifest.GetResultSchema())
+	t.itemSchema, err = usable(ctx, "item", t.manifest.GetItemSchema())
+	t.resultSchema, more = usable(ctx, "result", t.manifest.GetResultSchema())
 	return "items and results are described", errors.Join(err, more)
 }
 
-func resolve(of, text string) (*jsonschema.Resolved, error) {
+// usable returns a schema that values can be held against.
+func usable(ctx context.Context, of, text string) (string, error) {
 	if text == "" {
-		return nil, fmt.Errorf("there is no %s schema", of)
+		return "", fmt.Errorf("there is no %s schema", of)
 	}
-	var s jsonschema.Schema
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		return nil, fmt.Errorf("%s schema: %w", of, err)
+	if err := schema.Check(ctx, text); err != nil {
+		return "", fmt.Errorf("%s schema: %w", of, err)
 	}
-	r, err := s.Resolve(&jsonschema.ResolveOptions{ValidateDefaults: true})
-	if err != nil {
-		return nil, fmt.Errorf("%s schema: %w", of, err)
-	}
-	return r, nil
+	return text, nil
 }
 
 // examples checks that there is something to run, and that it is what the schema says.
-func examples(_ context.Context, t *trial) (string, error) {
+func examples(ctx context.Context, t *trial) (string, error) {
 	own := len(t.manifest.GetExamples())
 	t.given = append(append([][]byte(nil), t.manifest.GetExamples()...), t.given...)
 	if len(t.given) == 0 {
 		return "", errors.New("the manifest has no examples, so nobody can see what the workload does: give Manifest.Examples, or items to check with")
 	}
-	for i, text := range t.given {
-		what := fmt.Sprintf("example %d", i)
+	what := func(i int) string {
 		if i >= own {
-			what = fmt.Sprintf("item %d", i-own)
+			return fmt.Sprintf("item %d, %s", i-own, short(t.given[i]))
 		}
-		v, err := parse(text)
-		if err != nil {
-			return "", fmt.Errorf("%s, %s: %w", what, short(text), err)
-		}
-		if t.itemSchema == nil {
-			continue
-		}
-		if err := t.itemSchema.Validate(v); err != nil {
-			return "", fmt.Errorf("%s, %s, is not what the item schema says: %w", what, short(text), err)
+		return fmt.Sprintf("example %d, %s", i, short(t.given[i]))
+	}
+	for i, text := range t.given {
+		if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
+			return "", fmt.Errorf("%s: %w", what(i), err)
 		}
 	}
-	if t.itemSchema == nil {
+	if t.itemSchema == "" {
 		return plural(len(t.given), "example") + ", with no schema to hold them against", nil
+	}
+	err := schema.Check(ctx, t.itemSchema, t.given...)
+	if e, ok := errors.AsType[*schema.MismatchError](err); ok {
+		return "", fmt.Errorf("%s, is not what the item schema says: %w", what(e.At), err)
+	}
+	if err != nil {
+		t.itemSchema = "" // it would not do better next time
+		return "", fmt.Errorf("the item schema: %w", err)
 	}
 	return plural(len(t.given), "example") + " as the item schema says", nil
 }
@@ -145,7 +144,7 @@ func examples(_ context.Context, t *trial) (string, error) {
 // unknownFields checks that a field which the item schema forbids is refused and not ignored: it is most likely a typing error.
 func unknownFields(ctx context.Context, t *trial) (string, error) {
 	const field = "parhost_no_such_field"
-	if t.itemSchema == nil {
+	if t.itemSchema == "" {
 		return "", skip("there is no item schema")
 	}
 	for _, i := range t.items {
@@ -158,11 +157,10 @@ func unknownFields(ctx context.Context, t *trial) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		v, err := parse(text)
-		if err != nil {
-			return "", err
-		}
-		if t.itemSchema.Validate(v) == nil {
+		err = schema.Check(ctx, t.itemSchema, text)
+		if _, forbidden := errors.AsType[*schema.MismatchError](err); err != nil && !forbidden {
+			return "", fmt.Errorf("the item schema: %w", err)
+		} else if !forbidden {
 			return "", skip("the item schema allows further fields")
 		}
 		s, err := t.stream(ctx)

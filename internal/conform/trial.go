@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/jsonschema-go/jsonschema"
-
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
@@ -39,7 +37,7 @@ type trial struct {
 	manifest *workerpb.Manifest // with schemas
 	given    [][]byte
 
-	itemSchema, resultSchema *jsonschema.Resolved // nil if they are none
+	itemSchema, resultSchema string // empty if they are none that can be used
 
 	items  []item // that have a result, quick ones first
 	steady bool   // the same items gave the same results twice
@@ -138,10 +136,13 @@ func (t *trial) stream(ctx context.Context) (*Stream, error) {
 	return s, err
 }
 
-// patience is how long n items may take, of which nothing is known but the author's hint.
-func (t *trial) patience(n int) time.Duration {
-	hint := time.Duration(min(t.manifest.GetItemTimeNs(), uint64(time.Hour)))
-	return time.Minute + time.Duration(n)*20*hint
+// mostPatience is how long an example may take, whatever its author says; parhost plugins verify --help says so too.
+const mostPatience = 10 * time.Minute
+
+// patience is how long an example may take, of which nothing is known but the author's hint.
+func (t *trial) patience() time.Duration {
+	hint := time.Duration(min(t.manifest.GetItemTimeNs(), uint64(mostPatience)))
+	return min(time.Minute+20*hint, mostPatience)
 }
 
 // limit is how long n of the items that have run before may take this time.

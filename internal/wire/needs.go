@@ -29,6 +29,9 @@ func CheckNeeds(n *workerpb.Needs) error {
 				return fmt.Errorf("needs: path %q, want an absolute one in its shortest form", p)
 			case strings.ContainsFunc(p, func(r rune) bool { return !unicode.IsPrint(r) }):
 				return fmt.Errorf("needs: path %q has characters that cannot be shown", p)
+			case strings.Contains(p[len(filepath.VolumeName(p)):], ":"):
+				// What is copied as a flag, SRC[:DST], would open something else.
+				return fmt.Errorf("needs: path %q has a colon, which separates two paths where one is opened", p)
 			}
 		}
 	}

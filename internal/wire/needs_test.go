@@ -36,6 +36,7 @@ func TestCheckNeeds(t *testing.T) {
 		"a detour":           {&workerpb.Needs{Read: []string{root + "a" + string(filepath.Separator) + ".." + string(filepath.Separator) + "b"}}, "shortest form"},
 		"a line break":       {&workerpb.Needs{Write: []string{file("a\nb")}}, "cannot be shown"},
 		"an escape":          {&workerpb.Needs{Write: []string{file("a\x1b[2J")}}, "cannot be shown"},
+		"a colon":            {&workerpb.Needs{Read: []string{file(":" + string(filepath.Separator) + "x")}}, "has a colon"},
 		"a reversal":         {&workerpb.Needs{Read: []string{file("a\u202eb")}}, "cannot be shown"},
 		"too much of memory": {&workerpb.Needs{MemoryBytes: 1<<62 + 1}, "bytes of memory"},
 	} {

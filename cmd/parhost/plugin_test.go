@@ -1,0 +1,70 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Nothing that lies in a folder, and nothing that it names, is executed before what was built of it can be compared with its checksum.
+func TestToBuildAFolderExecutesNothingOfIt(t *testing.T) {
+	for key, value := range goEnv() {
+		t.Setenv(key, value)
+	}
+	for name, c := range map[string]struct {
+		mod     string
+		git     bool
+		refused string // in the error, empty for none
+	}{
+		"git":                     {mod: "go 1.25", git: true},
+		"a newer Go that is fine": {mod: "go 1.25\ntoolchain go1.999.0"},
+		"a newer Go that must be": {mod: "go 1.999.0", refused: "go >= 1.999.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("XDG_CACHE_HOME", t.TempDir())
+			dir, other := t.TempDir(), t.TempDir()
+			mark := filepath.Join(t.TempDir(), "mark")
+			write := func(path, text string, mode os.FileMode) {
+				t.Helper()
+				if err := os.WriteFile(path, []byte(text), mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// What a machine may be set to otherwise must not be what this rests on.
+			t.Setenv("GOFLAGS", "-buildvcs=auto")
+			t.Setenv("GOENV", filepath.Join(other, "env"))
+			write(filepath.Join(other, "env"), "GOTOOLCHAIN=auto\n", 0o600)
+			t.Setenv("GOTOOLCHAIN", "")
+			if err := os.Unsetenv("GOTOOLCHAIN"); err != nil {
+				t.Fatal(err)
+			}
+			// The go command looks for another version of itself in PATH before it fetches one.
+			write(filepath.Join(other, "go1.999.0"), "#!/bin/sh\necho go1.999.0 >>'"+mark+"'\nexit 1\n", 0o700)
+			t.Setenv("PATH", other+":"+os.Getenv("PATH"))
+			write(filepath.Join(dir, "go.mod"), "module example.com/plugin\n\n"+c.mod+"\n", 0o600)
+			write(filepath.Join(dir, "main.go"), "package main\n\nfunc main() {}\n", 0o600)
+			if c.git {
+				write(filepath.Join(dir, "monitor"), "#!/bin/sh\necho fsmonitor >>'"+mark+"'\nexit 1\n", 0o700)
+				for _, args := range [][]string{{"init"}, {"add", "."}, {"config", "core.fsmonitor", filepath.Join(dir, "monitor")}} {
+					if out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).CombinedOutput(); err != nil {
+						t.Skipf("git %s does not work here: %v: %s", args, err, out)
+					}
+				}
+			}
+			_, err := buildPlugin(t.Context(), dir)
+			if (err == nil) != (c.refused == "") || err != nil && !strings.Contains(err.Error(), c.refused) {
+				t.Errorf("got the error %v, want %q", err, c.refused)
+			}
+			if _, hint := exitCode(err); c.refused != "" && !strings.Contains(hint, "GOTOOLCHAIN=auto") {
+				t.Errorf("got the hint %q, want what to set", hint)
+			}
+			if ran, err := os.ReadFile(mark); err == nil {
+				t.Errorf("to build the folder executed %q", ran)
+			}
+		})
+	}
+}
