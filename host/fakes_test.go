@@ -4,9 +4,15 @@ package host_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -49,7 +55,11 @@ var fakes = map[string]func(){
 	"upwards": func() { shake("unix", filepath.Dir(socket())+"/../s", "grpc") },
 	"file":    func() { shake("unix", file(), "grpc") },
 	"missing": func() { shake("unix", socket(), "grpc") },
-	"deaf":    func() { shake("unix", listen("unix", socket()), "grpc") },
+	"certificate": func() {
+		say(fmt.Sprintf("1|%d|unix|%s|grpc|%s", wire.Version, listen("unix", socket()), certificate()))
+		select {}
+	},
+	"deaf": func() { shake("unix", listen("unix", socket()), "grpc") },
 	"detached": func() { // leaves a process behind that holds stdout, and never says anything
 		exe, err := self()
 		if err != nil {
@@ -238,6 +248,20 @@ func file() string {
 func shake(network, address, protocol string) {
 	say(fmt.Sprintf("1|%d|%s|%s|%s|", wire.Version, network, address, protocol))
 	select {}
+}
+
+// certificate is one that go-plugin could read.
+func certificate() string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return base64.RawStdEncoding.EncodeToString(der)
 }
 
 // errHangUp makes a dialogue end as if all were well.

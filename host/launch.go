@@ -234,7 +234,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
 	stop := context.AfterFunc(start, p.child.kill)
 	defer stop()
-	if _, err = p.client.Start(); err != nil {
+	if _, err = guarded(p.client.Start); err != nil {
 		if p.child.refused != nil {
 			stage, err = "sandbox", p.child.refused
 		} else if p.child.spawned.Load() {
@@ -244,7 +244,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		return nil, err
 	}
 	stage = "dial"
-	protocol, err := p.client.Client()
+	protocol, err := guarded(p.client.Client)
 	if err != nil {
 		return nil, err
 	}
@@ -343,31 +343,6 @@ func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 		return nil, status.Error(codes.Unimplemented, "parhost hosts do not use "+method)
 	}
 	return open(ctx, desc, cc, method, opts...)
-}
-
-// handshakeError says in people's words what go-plugin found wrong with the first line on stdout.
-func (l *launcher) handshakeError(start context.Context, c *child, cause error) error {
-	c.awaitEnd(endTime) // a program that is no plugin is on its way out
-	var line string
-	select {
-	case line = <-c.first:
-	default:
-	}
-	if line == "" && start.Err() == nil {
-		c.awaitEnd(10 * endTime) // it has closed stdout, so that it mostly is
-	}
-	if line == "" && start.Err() != nil {
-		return fmt.Errorf("no handshake line on stdout after %v (Config.StartTimeout)", l.cfg.StartTimeout)
-	}
-	words, _, _ := c.lastState()
-	switch {
-	case strings.Count(line, "|") >= 3:
-		return fmt.Errorf("%.200q: %w", line, errors.New(strings.Join(strings.Fields(cause.Error()), " ")))
-	case line != "":
-		return fmt.Errorf("stdout says %.200q, which is no handshake; is it a parhost plugin?", line)
-	default:
-		return fmt.Errorf("%s before it wrote a handshake line; is it a parhost plugin?", words)
-	}
 }
 
 // checkManifest checks what a plugin says of itself before anything is made of it.

@@ -73,6 +73,7 @@ func TestAPluginThatDoesNotStartSaysWhereAndWhy(t *testing.T) {
 		"file":             {stage: "handshake", says: "no socket"},
 		"upwards":          {stage: "handshake", says: "want a unix socket in"},
 		"missing":          {stage: "handshake", says: "no such file"},
+		"certificate":      {stage: "handshake", says: "the line has a certificate of"},
 		"deaf":             {stage: "describe", says: "not done after 3s (Config.StartTimeout)"},
 		"no manifest":      {stage: "describe", says: "the name is empty"},
 		"unknown kind":     {stage: "describe", says: `item kind "float640"`},

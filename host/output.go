@@ -165,14 +165,16 @@ func (o *output) lastWords() string {
 const handshakeWidth = 8 << 10
 
 // handshakeReader returns the first line of r for go-plugin to read, and nothing more: what comes later is output like any
-// other. first gets the line as well.
+// other. first gets the line as well, and go-plugin nothing if it must not see it.
 func (o *output) handshakeReader(r io.Reader, first chan<- string) io.ReadCloser {
 	pr, pw := io.Pipe()
 	o.done.Go(func() {
 		b := bufio.NewReaderSize(o.valve.reader(r), lineWidth)
 		line, err := readLine(b, handshakeWidth)
 		first <- line
-		_, _ = io.WriteString(pw, line+"\n")
+		if checkLine(line) == nil {
+			_, _ = io.WriteString(pw, line+"\n")
+		}
 		_ = pw.Close()
 		if err == nil {
 			o.read(b)
