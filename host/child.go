@@ -35,6 +35,7 @@ type child struct {
 	death   sandbox.Death   // what the sandbox knows of the process's end
 
 	network, address string // of its server, checked
+	line             *line  // to it
 
 	arena     *os.File   // the memory that the process inherits, nil if none
 	link      []*os.File // its ends of the pipes for messages, likewise
@@ -55,7 +56,7 @@ var _ runner.Runner = (*child)(nil)
 
 // newChild returns a child that go-plugin is going to start.
 func newChild(spawner *spawner, family relative, output *output) *child {
-	c := &child{spawner: spawner, family: family, output: output, exited: make(chan struct{})}
+	c := &child{spawner: spawner, family: family, output: output, line: new(line), exited: make(chan struct{})}
 	output.valve.exited = c.exited
 	return c
 }
@@ -122,11 +123,16 @@ func (c *child) dropLink() {
 	}
 }
 
-// hush ends the reading soon: a process that left the group may hold the other ends of the pipes for as long as it likes.
+// hangUpTime is how long the connection of a process that has ended may seem to live.
+const hangUpTime = 2 * time.Second
+
+// hush ends all that is heard of the process soon: one that left the group may hold the other ends of the pipes and of the connection for as
+// long as it likes.
 func (c *child) hush() {
 	for _, p := range c.pipes {
 		_ = p.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	}
+	time.AfterFunc(hangUpTime, c.line.hangUp)
 }
 
 func (c *child) closePipes() {
@@ -195,6 +201,7 @@ func (c *child) bury() {
 		return
 	}
 	c.kill()
+	c.line.hangUp()
 	select {
 	case <-c.exited:
 	case <-time.After(3 * time.Second): // in the kernel's hands, as on a dead network disk
@@ -299,6 +306,14 @@ func (c *child) usage() *Usage {
 
 // dial connects to the address that PluginToHost has checked.
 func (c *child) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := c.call(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.line.take(conn)
+}
+
+func (c *child) call(ctx context.Context) (net.Conn, error) {
 	if c.network == "unix" && c.launch.Sockets() != "" {
 		return c.launch.Dial(ctx, filepath.Base(c.address))
 	}

@@ -131,26 +131,7 @@ func (p *process) open(ctx context.Context) error {
 		p.stream = p.linked
 	}
 	p.read.Go(p.receive)
-	p.read.Go(p.hangUp)
 	return nil
-}
-
-// hangUpTime is how long the connection of a process that has ended may seem to live.
-const hangUpTime = 2 * time.Second
-
-// hangUp ends the stream when the process has ended. Mostly the kernel does so, but not if somebody else holds the connection too, such as
-// a child that the worker has started without a thought.
-func (p *process) hangUp() {
-	select {
-	case <-p.child.exited:
-	case <-p.dead: // what does not end, not even killed, is nothing to wait for
-		return
-	}
-	select {
-	case <-p.dead:
-	case <-time.After(hangUpTime):
-		p.cancel()
-	}
 }
 
 // stillborn ends a worker whose start failed, and says why.
