@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"strings"
@@ -18,8 +19,18 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
+func init() { maps.Copy(fakes, grpcFakes) }
+
+// grpcFakes are plugins that speak gRPC by hand, and keep to it only as far as it suits them.
+var grpcFakes = map[string]func(){
+	"no streams": grpcByHand{asked: func(h *handmade, _ uint32) error {
+		return h.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0})
+	}}.serve,
+}
+
 // grpcByHand is a worker that answers Describe itself. What it does beyond that is up to its functions, of which any may be nil.
 type grpcByHand struct {
+	asked  func(h *handmade, stream uint32) error // what it is, before it answers
 	opened func(h *handmade, stream uint32) error // the Work stream
 	told   func(h *handmade, data []byte) error   // something on it, from the first batch on
 }
@@ -58,6 +69,9 @@ func (g grpcByHand) hear(h *handmade, f http2.Frame) error {
 	case *http2.MetaHeadersFrame:
 		switch path := f.PseudoValue("path"); {
 		case strings.HasSuffix(path, "/Describe"):
+			if err := do(g.asked, h, f.StreamID); err != nil {
+				return err
+			}
 			return h.describe(f.StreamID)
 		case strings.HasSuffix(path, "/Work"):
 			h.work = f.StreamID

@@ -3,6 +3,7 @@
 package host_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -83,6 +84,7 @@ func TestAPluginThatDoesNotStartSaysWhereAndWhy(t *testing.T) {
 		"describe exits":   {stage: "describe", says: "exit code 6"},
 		"not ready":        {stage: "set-up", says: "want Ready"},
 		"never ready":      {stage: "set-up", says: "not done after 1s (Config.SetupTimeout)"},
+		"no streams":       {stage: "set-up", says: "not done after 1s (Config.SetupTimeout)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of them wait
@@ -130,6 +132,19 @@ func failsToStart(t *testing.T, cfg host.Config, stage, says, stderr string) {
 	if left, _ := os.ReadDir(cfg.TempDir); len(left) > 0 {
 		t.Errorf("in TempDir: got %v, want nothing", left)
 	}
+}
+
+// Whoever opens a pool need not wait for a worker that lets no stream begin.
+func TestAStreamThatDoesNotBeginHoldsUpNobody(t *testing.T) {
+	cfg := fake(t, "no streams")
+	cfg.SetupTimeout = 0 // five minutes
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	within(t, "Open for a second", 4*time.Second, func() {
+		if _, err := host.Open(ctx, cfg); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Open: got %v, want a deadline error", err)
+		}
+	})
 }
 
 // A worker that lies is killed, its items are blamed, and the run comes to its end.
