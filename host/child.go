@@ -43,6 +43,7 @@ type child struct {
 	handshake io.ReadCloser
 	first     chan string   // the first line on stdout
 	exited    chan struct{} // closed when the process has been reaped
+	buried    chan struct{} // closed when nobody waits for that any more
 	spawned   atomic.Bool   // there is a process
 	doomed    atomic.Bool   // it was to be killed, perhaps before there was one
 	reap      sync.Mutex    // held while the process is killed, and while it is reaped if the moment of its end is known
@@ -56,7 +57,7 @@ var _ runner.Runner = (*child)(nil)
 
 // newChild returns a child that go-plugin is going to start.
 func newChild(spawner *spawner, family relative, output *output) *child {
-	c := &child{spawner: spawner, family: family, output: output, line: new(line), exited: make(chan struct{})}
+	c := &child{spawner: spawner, family: family, output: output, line: new(line), exited: make(chan struct{}), buried: make(chan struct{})}
 	output.valve.exited = c.exited
 	return c
 }
@@ -161,9 +162,12 @@ func (c *child) Diagnose(context.Context) string { return "" }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
-// Wait waits for the process to be reaped.
+// Wait waits for the process to be reaped, as long as that is worth it.
 func (c *child) Wait(context.Context) error {
-	<-c.exited
+	select {
+	case <-c.exited:
+	case <-c.buried:
+	}
 	return nil
 }
 
@@ -189,8 +193,14 @@ func (c *child) kill() {
 	c.launch.Kill()
 }
 
+const (
+	buryTime   = 3 * time.Second        // of a process that has been killed
+	lingerTime = 300 * time.Millisecond // of which nothing keeps it, as a rule
+)
+
 // bury kills what is left, waits for it and lets go of the pipes. It is done within a few seconds whatever the process does.
 func (c *child) bury() {
+	defer close(c.buried)
 	if c.launch != nil {
 		defer c.launch.Close()
 	}
@@ -202,9 +212,9 @@ func (c *child) bury() {
 	}
 	c.kill()
 	c.line.hangUp()
-	select {
-	case <-c.exited:
-	case <-time.After(3 * time.Second): // in the kernel's hands, as on a dead network disk
+	if c.awaitEnd(lingerTime); !isClosed(c.exited) {
+		c.family.linger()
+		c.awaitEnd(buryTime - lingerTime) // else it is in the kernel's hands, as on a dead network disk
 	}
 	if isClosed(c.exited) && c.state != nil {
 		c.death = c.launch.Death(c.state, !c.endedItself())

@@ -46,7 +46,7 @@ func (s Search) End() (ended int, err error) {
 func (s *Search) pass() (killed []int, err error) {
 	var look looker
 	visit := func(pid int) error {
-		if !look.member(s, pid) {
+		if !look.member(s, pid) || s.Spare != nil && s.Spare(pid) {
 			return nil
 		}
 		fd, err := unix.PidfdOpen(pid, 0)

@@ -155,6 +155,15 @@ func TestOthersAreLeftAlone(t *testing.T) {
 	end(t, family.Search{Name: n}, 1)
 }
 
+func TestWhoIsSparedIsLeftAlone(t *testing.T) {
+	n := family.New()
+	spared, other := sleeper(t, n.Variable(1)), sleeper(t, n.Variable(1))
+	end(t, family.Search{Name: n, Spare: func(pid int) bool { return pid == spared.Process.Pid }}, 1)
+	if alive(t, other) || !alive(t, spared) {
+		t.Errorf("got the spared one alive %v, the other %v, want true, false", alive(t, spared), alive(t, other))
+	}
+}
+
 // A worker of a host that is a worker itself belongs to both.
 func TestTheFirstLimitStays(t *testing.T) {
 	outer, inner := family.New(), family.New()
