@@ -578,3 +578,36 @@ func readsNothing(t *testing.T, cfg host.Config) {
 	})
 	first.Cancel()
 }
+
+// What was answered without being read has used up what gRPC sends unasked, so that the next message waits for a worker with nothing to do.
+func TestAMessageBehindOneThatWasNotReadHoldsUpNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		timeout, deadline time.Duration
+		says              string
+	}{
+		"a deadline":      {deadline: time.Second, says: context.DeadlineExceeded.Error()},
+		"an item timeout": {timeout: time.Second, says: "does not read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := fake(t, "answers unread")
+			cfg.ItemTimeout = c.timeout
+			p := open(t, cfg)
+			if got, err := host.Do[string, int](t.Context(), p, strings.Repeat("x", 300_000)); err != nil || got != 1 {
+				t.Fatalf("Do: got %v, %v, want the answer", got, err)
+			}
+			ctx := t.Context()
+			if c.deadline > 0 {
+				soon, cancel := context.WithTimeout(ctx, c.deadline)
+				defer cancel()
+				ctx = soon
+			}
+			within(t, "Do behind it", 5*time.Second, func() {
+				if _, err := host.Do[string, int](ctx, p, "y"); err == nil || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("Do: got %v, want %q", err, c.says)
+				}
+			})
+			within(t, "Close", 3*time.Second, func() { p.Close() })
+		})
+	}
+}

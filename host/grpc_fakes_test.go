@@ -26,6 +26,22 @@ var grpcFakes = map[string]func(){
 	"no streams": grpcByHand{asked: func(h *handmade, _ uint32) error {
 		return h.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0})
 	}}.serve,
+	"answers unread": unread,
+}
+
+// unread answers the first batch at its first bytes, and takes no more of it than HTTP/2 lets a peer send unasked.
+func unread() {
+	answered := false
+	grpcByHand{
+		opened: (*handmade).ready,
+		told: func(h *handmade, _ []byte) error {
+			if answered {
+				return nil
+			}
+			answered = true
+			return h.say(h.work, results(good(&workerpb.Batch{Id: 1}, 1)))
+		},
+	}.serve()
 }
 
 // grpcByHand is a worker that answers Describe itself. What it does beyond that is up to its functions, of which any may be nil.

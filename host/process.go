@@ -149,7 +149,6 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	p.lastID++
 	c.id = p.lastID
 	p.calls[c.id] = c
-	crowded := len(p.order) > 0
 	p.order = append(p.order, c)
 	p.mu.Unlock()
 	m := &workerpb.Batch{
@@ -161,21 +160,19 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	if at, ok := inside(p.shelf.memory(memory.items), column); ok {
 		m.Items, m.ItemsOffset, m.ItemsSize = nil, uint64(memory.items.Offset+at), uint64(len(column))
 	}
-	p.dispatch(ctx, c, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: m}}, crowded || len(column) > wire.WindowBytes/8)
+	p.dispatch(ctx, c, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: m}})
 	return c
 }
 
-// dispatch sends a batch, and sees to it that a worker which does not read holds nobody up for ever. gRPC takes a message whatever
-// the worker does, but not if it is heavy; the link says itself when there is no room. An error means that the stream has ended; the
-// receiver learns why and settles the call.
-func (p *process) dispatch(ctx context.Context, c *call, m *workerpb.WorkRequest, heavy bool) {
+// dispatch sends a batch, and sees to it that a worker which does not read holds nobody up for ever. gRPC takes a message whatever the worker
+// does, unless one that lies before it has used up what may wait to be sent; that may be one which the worker has answered without reading it.
+// The link says itself when there is no room. An error means that the stream has ended; the receiver learns why and settles the call.
+func (p *process) dispatch(ctx context.Context, c *call, m *workerpb.WorkRequest) {
 	if p.linked != nil {
 		_ = p.linked.SendOr(m, func() func() { return p.watchSend(ctx, c) })
 		return
 	}
-	if heavy { // or another lies before it
-		defer p.watchSend(ctx, c)()
-	}
+	defer p.watchSend(ctx, c)()
 	_ = p.stream.Send(m)
 }
 
