@@ -25,6 +25,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/internal/link"
@@ -202,7 +204,10 @@ var fakes = map[string]func(){
 	"ends the stream, keeps the link": func() {
 		fakeServe(&liar{raw: func(*os.File) error { return nil }})
 	},
-	"hangs up": func() { fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error { return errHangUp })}) },
+	"last words":            lastWords(codes.Unknown),
+	"last words, too large": lastWords(codes.ResourceExhausted),
+	"a number without end":  func() { fakeServe(&liar{work: dialogue(answerWith(strings.Repeat("1", 1<<20)))}) },
+	"hangs up":              func() { fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error { return errHangUp })}) },
 	"odd numbers": func() { // strange, but nothing that a host could hold against it
 		fakeServe(&liar{work: dialogue(func(s stream, b *workerpb.Batch) error {
 			r := good(b, b.GetCount())
@@ -371,6 +376,26 @@ func honest(also func()) func(stream) error {
 		also()
 		return s.Send(results(good(b, b.GetCount())))
 	})
+}
+
+// lastWords is a plugin that ends its stream with 100 000 bytes of them.
+func lastWords(code codes.Code) func() {
+	return func() {
+		fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error {
+			return grpcstatus.Error(code, strings.Repeat("\x1b[2J\n", 20_000))
+		})})
+	}
+}
+
+// answerWith answers each item with a JSON text.
+func answerWith(text string) func(stream, *workerpb.Batch) error {
+	return func(s stream, b *workerpb.Batch) error {
+		var w wire.ColumnWriter
+		for range b.GetCount() {
+			w.End(append(w.Begin(), text...))
+		}
+		return s.Send(results(&workerpb.Results{Batch: b.GetId(), Count: b.GetCount(), Values: w.Bytes(), Last: true}))
+	}
 }
 
 // good are results that nobody could complain of.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // Variables that tell a plugin of servers which are none of its own.
@@ -231,6 +232,33 @@ func lieTo(t *testing.T, cfg host.Config, name, says string) {
 			}
 		}
 	})
+}
+
+// What a worker says at its end, or what of it turns up in an error, goes to each item, and into logs and records.
+func TestWordsOfAWorkerAreBounded(t *testing.T) {
+	const most = wire.MaxMessageText
+	for name, kind := range map[string]host.Kind{
+		"last words": host.Crashed, "last words, too large": host.Oversize, "a number without end": host.Failed,
+	} {
+		for way, inline := range map[string]bool{"link": false, "stream": true} {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				cfg, events := fake(t, name), new(recorder)
+				cfg.Inline, cfg.Observer, cfg.Grace = inline, events, time.Second // for words that come some time after the end of the link
+				p := open(t, cfg)
+				_, err := host.Do[int, int](t.Context(), p, 1)
+				if e := itemError(t, "Do", err, kind); len(e.Message) > most || len(e.Message) < most/2 {
+					t.Errorf("got a message of %d bytes, want at most %d, and most of them", len(e.Message), most)
+				}
+				p.Close()
+				for _, e := range ofKind[host.WorkerEnded](events) {
+					if len(e.Reason) > most {
+						t.Errorf("the worker's end has a reason of %d bytes, want at most %d", len(e.Reason), most)
+					}
+				}
+			})
+		}
+	}
 }
 
 // What goes on below gRPC costs the worker too, and its host neither time nor memory.

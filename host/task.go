@@ -180,7 +180,7 @@ func (t *task[In, Out]) unpack(from, n int, column []byte) error {
 			continue
 		}
 		if (t.how.json || codec.Kind == wire.KindJSON) && wire.ValidText(text) { // it may well be the caller's type that is wrong
-			t.fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result is no %T: %v", out[i], err)})
+			t.fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: wire.Bound(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
 			continue
 		}
 		return fmt.Errorf("result %d does not decode: %w", i, err)
