@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,8 @@ var fakes = map[string]func(){
 		r.Errors = twice(b.GetCount())[:1]
 		return r
 	}),
+	"many errors":   listing(100_000),
+	"errors by MiB": listing(2 << 20), // of two bytes each
 	"huge counts": lie(func(b *workerpb.Batch) *workerpb.Results {
 		return &workerpb.Results{Batch: b.GetId(), From: 1<<32 - 1, Count: 1<<32 - 1}
 	}),
@@ -417,6 +420,15 @@ func lie(answer func(*workerpb.Batch) *workerpb.Results) func() {
 	return func() {
 		fakeServe(&liar{work: dialogue(func(s stream, b *workerpb.Batch) error { return s.Send(results(answer(b))) })})
 	}
+}
+
+// listing is a plugin that has so many empty errors for each batch.
+func listing(n int) func() {
+	return lie(func(b *workerpb.Batch) *workerpb.Results {
+		r := good(b, b.GetCount())
+		r.Errors = slices.Repeat([]*workerpb.ItemError{{}}, n)
+		return r
+	})
 }
 
 // lieNowAndThen makes each start of a pool's workers the next of the given fakes; "" is an honest worker, and so are all that come later.

@@ -210,6 +210,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 			p.child.arena = p.shelf.file
 		}
 		if own, in, out, err := link.New(l.cfg.messageBytes()); err == nil { // without one the stream does it all
+			own.Check = l.cfg.checkResponse
 			p.link, p.child.link = own, []*os.File{in, out}
 		}
 	}
@@ -306,7 +307,7 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 		},
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx) }),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.cfg.messageBytes())),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.cfg.messageBytes()), grpc.ForceCodecV2(newCodec(l.cfg.checkResponse))),
 			grpc.WithInitialWindowSize(wire.WindowBytes),
 			grpc.WithInitialConnWindowSize(wire.WindowBytes),
 			grpc.WithReadBufferSize(wire.BufferBytes),

@@ -162,6 +162,7 @@ func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 		"too many times":        "times for",
 		"errors out of order":   "an error for item 0",
 		"an error out of place": "an error for item",
+		"many errors":           "100000 errors in one message, the limit is 65536",
 		"huge counts":           "results for items",
 		"huge count":            "results for items 0 to 4294967294",
 		"nothing done":          "results for no item",
