@@ -77,19 +77,20 @@ var fakes = map[string]func(){
 		fmt.Fprintln(os.Stderr, "left behind")
 		os.Exit(3)
 	},
-	"noise after": func() { fakeServe(&liar{work: honest(func() { say("not for you") })}) },
-	"no manifest": func() { fakeServe(&liar{manifest: &workerpb.Manifest{}}) },
-	"unknown kind": func() {
-		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "float640", ResultKind: "json"}})
-	},
-	"too many threads": func() {
-		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "json", ResultKind: "json", Threads: 1 << 30}})
-	},
-	"needs a terminal": func() {
-		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "json", ResultKind: "json", Needs: &workerpb.Needs{Read: []string{"/\x1b[2J"}}}})
-	},
-	"describe hangs": func() { fakeServe(&liar{describe: func() { select {} }}) },
-	"describe exits": func() { fakeServe(&liar{describe: func() { os.Exit(6) }}) },
+	"noise after":      func() { fakeServe(&liar{work: honest(func() { say("not for you") })}) },
+	"no manifest":      claims(func(m *workerpb.Manifest) { m.Reset() }),
+	"unknown kind":     claims(func(m *workerpb.Manifest) { m.ItemKind = "float640" }),
+	"long kind":        claims(func(m *workerpb.Manifest) { m.ItemKind = strings.Repeat("\x1b", 1000) }),
+	"endless manifest": claims(func(m *workerpb.Manifest) { m.Description = strings.Repeat("x", 2<<20) }),
+	"many examples":    claims(func(m *workerpb.Manifest) { m.Examples = make([][]byte, 400_000) }),
+	"name of colors":   claims(func(m *workerpb.Manifest) { m.Name = "x\x1b[2J" }),
+	"deep schema": claims(func(m *workerpb.Manifest) {
+		m.ItemSchema = strings.Repeat(`{"not":`, 65) + "{}" + strings.Repeat("}", 65)
+	}),
+	"too many threads": claims(func(m *workerpb.Manifest) { m.Threads = 1 << 30 }),
+	"needs a terminal": claims(func(m *workerpb.Manifest) { m.Needs = &workerpb.Needs{Read: []string{"/\x1b[2J"}} }),
+	"describe hangs":   func() { fakeServe(&liar{describe: func() { select {} }}) },
+	"describe exits":   func() { fakeServe(&liar{describe: func() { os.Exit(6) }}) },
 	"not ready": func() {
 		fakeServe(&liar{work: func(s stream) error { return s.Send(results(&workerpb.Results{Batch: 1})) }})
 	},
@@ -379,6 +380,15 @@ func honest(also func()) func(stream) error {
 		also()
 		return s.Send(results(good(b, b.GetCount())))
 	})
+}
+
+// claims is a plugin that says something of itself.
+func claims(what func(m *workerpb.Manifest)) func() {
+	return func() {
+		m := &workerpb.Manifest{Name: "liar", ItemKind: "json", ResultKind: "json"}
+		what(m)
+		fakeServe(&liar{manifest: m})
+	}
 }
 
 // lastWords is a plugin that ends its stream with 100 000 bytes of them.

@@ -312,7 +312,7 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 			grpc.WithInitialConnWindowSize(wire.WindowBytes),
 			grpc.WithReadBufferSize(wire.BufferBytes),
 			grpc.WithWriteBufferSize(wire.BufferBytes),
-			grpc.WithUnaryInterceptor(noShutdown),
+			grpc.WithUnaryInterceptor(describeOnly),
 			grpc.WithStreamInterceptor(workOnly),
 		},
 	})
@@ -329,13 +329,13 @@ func inherit(cmd *exec.Cmd, variable string, files ...*os.File) {
 	cmd.Env = append(cmd.Env, variable+"="+strings.Join(numbers, ","))
 }
 
-// noShutdown keeps go-plugin's Shutdown call from being made: it has no deadline, so that a plugin which does not answer holds
-// its host for ever. Workers end when their stream does, or are killed.
-func noShutdown(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+// describeOnly bounds the answer to the one call that is made beside the stream, and keeps go-plugin's Shutdown call from being made: that has
+// no deadline, so that a plugin which does not answer holds its host for ever. Workers end when their stream does, or are killed.
+func describeOnly(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if strings.HasPrefix(method, "/plugin.GRPCController/") {
 		return nil
 	}
-	return invoke(ctx, method, req, reply, cc, opts...)
+	return invoke(ctx, method, req, reply, cc, append(opts, grpc.MaxCallRecvMsgSize(wire.MaxManifestBytes))...)
 }
 
 // workOnly refuses go-plugin's own streams, which are of no use here and wait for a plugin's answer without a deadline.
@@ -344,26 +344,6 @@ func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 		return nil, status.Error(codes.Unimplemented, "parhost hosts do not use "+method)
 	}
 	return open(ctx, desc, cc, method, opts...)
-}
-
-// checkManifest checks what a plugin says of itself before anything is made of it.
-func checkManifest(m *workerpb.Manifest) error {
-	switch {
-	case m == nil:
-		return errors.New("the plugin sent no manifest")
-	case m.GetName() == "":
-		return errors.New("manifest: the name is empty")
-	case !wire.KnownKind(m.GetItemKind()):
-		return fmt.Errorf("manifest: item kind %q is not one of this protocol version", m.GetItemKind())
-	case !wire.KnownKind(m.GetResultKind()):
-		return fmt.Errorf("manifest: result kind %q is not one of this protocol version", m.GetResultKind())
-	case m.GetThreads() > 1<<16:
-		return fmt.Errorf("manifest: %d threads, the limit is %d", m.GetThreads(), 1<<16)
-	}
-	if err := wire.CheckNeeds(m.GetNeeds()); err != nil {
-		return fmt.Errorf("manifest: %w", err)
-	}
-	return nil
 }
 
 // servicePlugin is the worker service as go-plugin dispenses it.
