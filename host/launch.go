@@ -30,18 +30,20 @@ import (
 
 // launcher starts the worker processes of one pool.
 type launcher struct {
-	cfg     *Config
-	buffers *buffers // of the pool
-	box     *sandbox.Box
-	path    string // of the executable
-	env     []string
-	sockets string   // a private folder
-	lock    *os.File // says that it is in use
-	spawner *spawner
-	turns   chan struct{} // taken by processes that are starting
-	kin     *kin
-	ooms    oomWatch
-	alive   [2]*os.File // a pipe whose writing end closes when the host is gone
+	cfg      *Config
+	buffers  *buffers // of the pool
+	box      *sandbox.Box
+	path     string // of the executable
+	env      []string
+	sockets  string   // a private folder
+	lock     *os.File // says that it is in use
+	sweeper  sync.WaitGroup
+	endSweep context.CancelFunc
+	spawner  *spawner
+	turns    chan struct{} // taken by processes that are starting
+	kin      *kin
+	ooms     oomWatch
+	alive    [2]*os.File // a pipe whose writing end closes when the host is gone
 }
 
 // openLauncher finds the executable and makes what all workers share.
@@ -71,7 +73,6 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	if l.sockets, err = privateDir(cfg.TempDir); err != nil {
 		return nil, err
 	}
-	sweep(filepath.Dir(l.sockets))
 	if l.lock, err = lockDir(l.sockets); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(l.sockets))
 	}
@@ -80,6 +81,9 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 		return nil, errors.Join(err, l.lock.Close(), os.RemoveAll(l.sockets))
 	}
 	l.alive = [2]*os.File{r, w}
+	sweeping, end := context.WithCancel(context.Background())
+	l.endSweep = end
+	l.sweeper.Go(func() { sweep(sweeping, filepath.Dir(l.sockets)) })
 	l.spawner = newSpawner()
 	l.turns = make(chan struct{}, runtime.GOMAXPROCS(0))
 	l.kin = openKin(l.sockets, cfg.Logger)
@@ -88,6 +92,8 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 
 // close lets go of everything. All workers must be gone.
 func (l *launcher) close() {
+	l.endSweep()
+	l.sweeper.Wait()
 	l.kin.close()
 	l.spawner.close()
 	l.box.Close()
@@ -95,31 +101,6 @@ func (l *launcher) close() {
 	_ = l.alive[1].Close()
 	_ = l.lock.Close() // before the folder goes: Windows removes none with an open file in it
 	_ = os.RemoveAll(l.sockets)
-}
-
-// socketNameBytes is what go-plugin adds to the private folder: two names with random numbers of up to ten digits.
-const socketNameBytes = len("/plugin-dir4294967295/plugin4294967295")
-
-// longestSocket is the length that a socket's path may have everywhere: the kernels' limits are 104 and 108 bytes, with a zero.
-const longestSocket = 103
-
-// privateDir makes a folder that only this user can enter, with a path short enough for sockets: theirs end at 104 to 108 bytes.
-func privateDir(base string) (string, error) {
-	if base == "" {
-		base = os.TempDir()
-		if len(base)+len("/parhost-4194304-4294967295")+socketNameBytes > longestSocket && !usesTCP {
-			base = "/tmp" // as on macOS, where each user's own folder has a long name
-		}
-	}
-	dir, err := os.MkdirTemp(base, fmt.Sprintf("parhost-%d-", os.Getpid()))
-	if err != nil {
-		return "", fmt.Errorf("make a folder for sockets: %w", err)
-	}
-	if longest := len(dir) + socketNameBytes; !usesTCP && longest > longestSocket {
-		_ = os.Remove(dir)
-		return "", fmt.Errorf("a socket in %q would have a path of %d bytes, the limit is %d (set Config.TempDir to a shorter one)", base, longest, longestSocket)
-	}
-	return dir, nil
 }
 
 // passedOn are the variables of the host's environment that a worker gets, besides those of Config.Env. GORACE is for the race detector,
