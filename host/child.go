@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/litter"
 )
 
 // child is the operating system's side of a worker process: it starts it in a group of its own, keeps its exit status, and
@@ -26,6 +27,7 @@ import (
 type child struct {
 	cmd     *exec.Cmd
 	spawner *spawner
+	bin     *litter.Bin
 	family  relative
 	sockets string // the folder in which the process has to listen
 	output  *output
@@ -56,8 +58,8 @@ type child struct {
 var _ runner.Runner = (*child)(nil)
 
 // newChild returns a child that go-plugin is going to start.
-func newChild(spawner *spawner, family relative, output *output) *child {
-	c := &child{spawner: spawner, family: family, output: output, line: new(line), exited: make(chan struct{}), buried: make(chan struct{})}
+func newChild(spawner *spawner, bin *litter.Bin, family relative, output *output) *child {
+	c := &child{spawner: spawner, bin: bin, family: family, output: output, line: new(line), exited: make(chan struct{}), buried: make(chan struct{})}
 	output.valve.exited = c.exited
 	return c
 }
@@ -207,7 +209,7 @@ func (c *child) bury() {
 	if !c.spawned.Load() {
 		c.family.leave()
 		c.dropLink()
-		_ = os.RemoveAll(c.sockets) // empty when there is none
+		c.bin.Drop(c.sockets) // "" when there is none
 		return
 	}
 	c.kill()
@@ -221,7 +223,7 @@ func (c *child) bury() {
 	}
 	c.output.lines(100 * time.Millisecond)
 	c.closePipes() // ends the readers even if a process that left the group holds the other ends
-	_ = os.RemoveAll(c.sockets)
+	c.bin.Drop(c.sockets)
 }
 
 // PluginToHost checks the address that the process wants to be called at: whatever it says, the host dials nothing but a

@@ -24,6 +24,7 @@ import (
 
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/link"
+	"github.com/parhost/parhost/internal/litter"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -35,8 +36,9 @@ type launcher struct {
 	box      *sandbox.Box
 	path     string // of the executable
 	env      []string
-	sockets  string   // a private folder
-	lock     *os.File // says that it is in use
+	sockets  string      // a private folder
+	lock     *os.File    // says that it is in use
+	bin      *litter.Bin // removes it, and what is in it
 	sweeper  sync.WaitGroup
 	endSweep context.CancelFunc
 	spawner  *spawner
@@ -81,6 +83,7 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 		return nil, errors.Join(err, l.lock.Close(), os.RemoveAll(l.sockets))
 	}
 	l.alive = [2]*os.File{r, w}
+	l.bin = litter.Open(l.sockets)
 	sweeping, end := context.WithCancel(context.Background())
 	l.endSweep = end
 	l.sweeper.Go(func() { sweep(sweeping, filepath.Dir(l.sockets)) })
@@ -89,6 +92,9 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	l.kin = openKin(l.sockets, cfg.Logger)
 	return l, nil
 }
+
+// removeTime is what a pool's end has for the removal of what its workers have left in their folders. The next host goes on with the rest.
+const removeTime = time.Second
 
 // close lets go of everything. All workers must be gone.
 func (l *launcher) close() {
@@ -100,7 +106,12 @@ func (l *launcher) close() {
 	_ = l.alive[0].Close()
 	_ = l.alive[1].Close()
 	_ = l.lock.Close() // before the folder goes: Windows removes none with an open file in it
-	_ = os.RemoveAll(l.sockets)
+	ctx, cancel := context.WithTimeout(context.Background(), removeTime)
+	defer cancel()
+	if err := l.bin.Close(ctx); err != nil {
+		abandonDir(l.sockets)
+		l.cfg.Logger.Warn("a folder is left for the next host to remove", "folder", l.sockets, "err", err)
+	}
 }
 
 // passedOn are the variables of the host's environment that a worker gets, besides those of Config.Env. GORACE is for the race detector,
@@ -185,7 +196,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, ending: make(chan struct{}), dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
-	p.child = newChild(l.spawner, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}})
+	p.child = newChild(l.spawner, l.bin, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}})
 	if !l.cfg.Inline {
 		if p.shelf = openShelf(max(keepLeast, keepBytes/workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file

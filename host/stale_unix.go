@@ -36,6 +36,14 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// abandonDir marks a private folder as left behind, of which it may have been the lock that was removed.
+func abandonDir(dir string) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil { // else it is there
+		_ = f.Close()
+	}
+}
+
 // sweepDir removes a private folder of this very user's that its host has left behind.
 func sweepDir(ctx context.Context, dir string) {
 	info, err := os.Lstat(dir)

@@ -73,6 +73,19 @@ func TestAFolderWithoutALockGoesWhenItIsOld(t *testing.T) {
 	}
 }
 
+func TestAFolderThatItsHostCouldNotRemoveGoesWithTheNext(t *testing.T) {
+	base := t.TempDir()
+	dir := base + "/parhost-1-1"
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(dir+"/rest", nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	abandonDir(dir)
+	sweep(t.Context(), base)
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder: got %v, want it gone", err)
+	}
+}
+
 // Only folders that a host may have made are anybody's rubbish, whatever else there is beside them.
 func TestNothingElseIsSweptAway(t *testing.T) {
 	base := t.TempDir()

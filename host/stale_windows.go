@@ -26,6 +26,9 @@ func lockDir(dir string) (*os.File, error) {
 	return os.NewFile(uintptr(h), path), nil
 }
 
+// abandonDir has nothing to do: a folder without its lock is one that was left behind.
+func abandonDir(string) {}
+
 // sweepDir removes a private folder that its host has left behind. Sockets here are ports, so there is nothing in it; a folder that has
 // anything in it is left alone, and so is one of a host that may just be about to lock it.
 func sweepDir(_ context.Context, dir string) {
