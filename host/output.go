@@ -129,7 +129,8 @@ func (o *output) log(entry map[string]any) {
 			pairs = append(pairs, wire.Plain(key), plainValue(value))
 		}
 	}
-	o.logger.Log(max(hclog.Trace, hclog.LevelFromString(level)), wire.Plain(message), pairs...)
+	// What is logged at a level of off would be written at every level.
+	o.logger.Log(min(max(hclog.Trace, hclog.LevelFromString(level)), hclog.Error), wire.Plain(message), pairs...)
 }
 
 // lines returns the last lines, and before them the verdicts that are not among them, once the readers are done or a moment has passed: a grandchild may hold the pipe open.
