@@ -90,6 +90,7 @@ var fakes = map[string]func(){
 	"too many threads": claims(func(m *workerpb.Manifest) { m.Threads = 1 << 30 }),
 	"needs a terminal": claims(func(m *workerpb.Manifest) { m.Needs = &workerpb.Needs{Read: []string{"/\x1b[2J"}} }),
 	"describe hangs":   func() { fakeServe(&liar{describe: func() { select {} }}) },
+	"describes slowly": func() { fakeServe(&liar{describe: func() { time.Sleep(700 * time.Millisecond) }}) },
 	"describe exits":   func() { fakeServe(&liar{describe: func() { os.Exit(6) }}) },
 	"not ready": func() {
 		fakeServe(&liar{work: func(s stream) error { return s.Send(results(&workerpb.Results{Batch: 1})) }})

@@ -190,6 +190,11 @@ func (l *launcher) launch(ctx context.Context, number, workers int) (*process, e
 	return p, nil
 }
 
+// late is why a start ends that takes too long.
+func (l *launcher) late() error {
+	return fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout)
+}
+
 // connect starts worker number, one of so many, and returns it described, before its set-up. On an error nothing of it is left.
 func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process, err error) {
 	p := &process{
@@ -213,7 +218,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		return nil, p.stillborn(ctx, stage, err)
 	}
 	defer end()
-	late := fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout)
+	late := l.late()
 	start, cancel := context.WithTimeoutCause(ctx, l.cfg.StartTimeout, late)
 	defer func() {
 		if err != nil {

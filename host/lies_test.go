@@ -140,6 +140,17 @@ func failsToStart(t *testing.T, cfg host.Config, stage, says, stderr string) {
 	}
 }
 
+// Describe asks twice, and has the time of one start for both.
+func TestDescribeTakesNoLongerThanAStart(t *testing.T) {
+	cfg := fake(t, "describes slowly") // each time two thirds of the limit
+	cfg.StartTimeout = time.Second
+	_, err := host.Describe(t.Context(), cfg)
+	const says = "not done after 1s (Config.StartTimeout)"
+	if e, ok := errors.AsType[*host.StartError](err); !ok || e.Stage != "describe" || e.Err.Error() != says {
+		t.Errorf("Describe: got %v, want a StartError at stage describe with %q", err, says)
+	}
+}
+
 // Whoever opens a pool need not wait for a worker that lets no stream begin.
 func TestAStreamThatDoesNotBeginHoldsUpNobody(t *testing.T) {
 	cfg := fake(t, "no streams")
