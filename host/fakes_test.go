@@ -211,6 +211,7 @@ var fakes = map[string]func(){
 	},
 	"last words":            lastWords(codes.Unknown),
 	"last words, too large": lastWords(codes.ResourceExhausted),
+	"no UTF-8":              func() { fakeServe(&liar{work: dialogue(answerWith("\"a\xff\""))}) },
 	"a number without end":  func() { fakeServe(&liar{work: dialogue(answerWith(strings.Repeat("1", 1<<20)))}) },
 	"hangs up":              func() { fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error { return errHangUp })}) },
 	"odd numbers": func() { // strange, but nothing that a host could hold against it

@@ -175,6 +175,7 @@ func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 		"no column":             "column of",
 		"long column":           "bytes behind the last value",
 		"no JSON":               "does not decode",
+		"no UTF-8":              "does not decode",
 		"too many times":        "times for",
 		"errors out of order":   "an error for item 0",
 		"an error out of place": "an error for item",
