@@ -102,9 +102,6 @@ func (s *Search) inLimit(limit uint64) bool {
 
 // inEnvironment reports whether an environment, as /proc shows it, has the mark of one who is meant.
 func (s *Search) inEnvironment(environ []byte) bool {
-	if !bytes.Contains(environ, []byte(s.Name.String())) {
-		return false // as good as always
-	}
 	for entry := range bytes.SplitSeq(environ, []byte{0}) {
 		value, ok := strings.CutPrefix(string(entry), Env+"=")
 		if !ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,27 @@ func TestOneMarkIsEnough(t *testing.T) {
 				end(t, s, 0) // it has not been reaped, but there is nothing left to end
 			})
 		}
+	}
+}
+
+// A mark is found wherever it stands: before and behind the places where one read of a large environment ends and the next begins.
+func TestAMarkIsFoundInALargeEnvironment(t *testing.T) {
+	const piece = family.PieceBytes
+	for _, before := range []int{piece - 60, piece - 40, piece - 20, piece, 3*piece - 30, 8*piece - 100} {
+		n := family.New()
+		cmd := sleeper(t, "PAD="+strings.Repeat("x", before-len("PAD=")-1), n.Variable(1), "LAST=1")
+		end(t, family.Search{Name: n}, 1)
+		if alive(t, cmd) {
+			t.Errorf("a member with %d bytes before its mark lives", before)
+		}
+	}
+}
+
+func TestASearchKeepsItsLimit(t *testing.T) {
+	n := family.New()
+	_ = sleeper(t, n.Variable(1))
+	if _, err := (family.Search{Name: n, Limit: time.Nanosecond}).End(); err == nil {
+		t.Error("End within a nanosecond: got no error, want that not all processes have been looked at")
 	}
 }
 
