@@ -39,9 +39,10 @@ type child struct {
 	network, address string // of its server, checked
 	line             *line  // to it
 
-	arena     *os.File   // the memory that the process inherits, nil if none
-	link      []*os.File // its ends of the pipes for messages, likewise
-	pipes     []*os.File // the host's ends
+	arena     *os.File    // the memory that the process inherits, nil if none
+	link      []*os.File  // its ends of the pipes for messages, likewise
+	alive     [2]*os.File // a pipe whose writing end closes when the host is gone, or has done with the process
+	pipes     []*os.File  // the host's ends
 	handshake io.ReadCloser
 	first     chan string   // the first line on stdout
 	exited    chan struct{} // closed when the process has been reaped
@@ -80,7 +81,7 @@ func (c *child) Start(ctx context.Context) error {
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = nil, stdoutW, stderrW
 	c.started = time.Now()
 	if err := c.spawner.start(c.cmd, c.family.born); err != nil {
-		c.dropLink()
+		c.dropTheirs()
 		c.closePipes()
 		if err = c.launch.StartError(err); errors.Is(err, sandbox.ErrNotSupported) {
 			c.refused = err
@@ -88,7 +89,7 @@ func (c *child) Start(ctx context.Context) error {
 		return err
 	}
 	c.spawned.Store(true)
-	c.dropLink()
+	c.dropTheirs()
 	if c.doomed.Load() {
 		killGroup(c.cmd.Process)
 	}
@@ -119,10 +120,20 @@ func (c *child) Start(ctx context.Context) error {
 	return nil
 }
 
-// dropLink closes the process's ends of the link in this one, so that it reads as ended when the process is gone.
-func (c *child) dropLink() {
-	for _, f := range c.link {
-		_ = f.Close()
+// openAlive makes the pipe that tells the process of the host's end. No other process has it: one could end others by what it does to it.
+func (c *child) openAlive() error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	c.alive = [2]*os.File{r, w}
+	return nil
+}
+
+// dropTheirs closes the process's ends of pipes in this one, so that the link reads as ended when the process is gone.
+func (c *child) dropTheirs() {
+	for _, f := range append(c.link, c.alive[0]) {
+		_ = f.Close() // of none, too
 	}
 }
 
@@ -206,9 +217,10 @@ func (c *child) bury() {
 	if c.launch != nil {
 		defer c.launch.Close()
 	}
+	defer c.alive[1].Close()
 	if !c.spawned.Load() {
 		c.family.leave()
-		c.dropLink()
+		c.dropTheirs()
 		c.bin.Drop(c.sockets) // "" when there is none
 		return
 	}

@@ -45,7 +45,6 @@ type launcher struct {
 	turns    chan struct{} // taken by processes that are starting
 	kin      *kin
 	ooms     oomWatch
-	alive    [2]*os.File // a pipe whose writing end closes when the host is gone
 }
 
 // openLauncher finds the executable and makes what all workers share.
@@ -78,11 +77,6 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	if l.lock, err = lockDir(l.sockets); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(l.sockets))
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, l.lock.Close(), os.RemoveAll(l.sockets))
-	}
-	l.alive = [2]*os.File{r, w}
 	l.bin = litter.Open(l.sockets)
 	sweeping, end := context.WithCancel(context.Background())
 	l.endSweep = end
@@ -103,8 +97,6 @@ func (l *launcher) close() {
 	l.kin.close()
 	l.spawner.close()
 	l.box.Close()
-	_ = l.alive[0].Close()
-	_ = l.alive[1].Close()
 	_ = l.lock.Close() // before the folder goes: Windows removes none with an open file in it
 	ctx, cancel := context.WithTimeout(context.Background(), removeTime)
 	defer cancel()
@@ -287,7 +279,10 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 			cmd.Dir = l.cfg.Dir
 			cmd.SysProcAttr = isolate()
 			if runtime.GOOS != "windows" {
-				inherit(cmd, wire.EnvAlive, l.alive[0])
+				if err := c.openAlive(); err != nil {
+					return nil, err
+				}
+				inherit(cmd, wire.EnvAlive, c.alive[0])
 				if c.arena != nil {
 					inherit(cmd, wire.EnvArena, c.arena)
 				}
