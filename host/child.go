@@ -33,6 +33,7 @@ type child struct {
 	output  *output
 
 	launch  *sandbox.Launch // its way into the sandbox; nil before there is a command
+	walled  bool            // there it can put nobody else's socket into its folder
 	refused error           // why that came to no good end
 	death   sandbox.Death   // what the sandbox knows of the process's end
 
@@ -337,9 +338,17 @@ func (c *child) dial(ctx context.Context) (net.Conn, error) {
 	return c.line.take(conn)
 }
 
-func (c *child) call(ctx context.Context) (net.Conn, error) {
+func (c *child) call(ctx context.Context) (conn net.Conn, err error) {
 	if c.network == "unix" && c.launch.Sockets() != "" {
-		return c.launch.Dial(ctx, filepath.Base(c.address))
+		conn, err = c.launch.Dial(ctx, filepath.Base(c.address))
+	} else {
+		conn, err = (&net.Dialer{}).DialContext(ctx, c.network, c.address)
 	}
-	return (&net.Dialer{}).DialContext(ctx, c.network, c.address)
+	if err != nil || c.walled {
+		return conn, err
+	}
+	if err := c.checkPeer(conn); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }

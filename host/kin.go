@@ -90,6 +90,12 @@ func (k *kin) expect() relative {
 // variable is the worker's mark in its environment.
 func (r relative) variable() string { return r.kin.name.Variable(r.number) }
 
+// has reports whether a process bears the worker's mark.
+func (r relative) has(pid int) bool {
+	s := family.Search{Name: r.kin.name, Of: func(number uint32) bool { return number == r.number }}
+	return s.Has(pid)
+}
+
 // born is called when the worker's process has just been started.
 func (r relative) born(pid int) {
 	r.kin.name.Mark(pid, r.number)

@@ -42,6 +42,12 @@ func (s Search) End() (ended int, err error) {
 	}
 }
 
+// Has reports whether a process is one of those who are meant.
+func (s Search) Has(pid int) bool {
+	var look looker
+	return look.member(&s, pid)
+}
+
 // pass kills each member that it sees, and returns their pidfds. It goes upwards through the numbers, as the kernel does who gives them
 // away: a child that a member makes while it looks has a higher one, as a rule. Those that it has not come to by the deadline it does not look at:
 // what processes show of themselves may be large.
