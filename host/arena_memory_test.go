@@ -71,20 +71,22 @@ func TestLiesLeaveTheHostSmall(t *testing.T) {
 			}
 		})
 	}
-	for _, name := range []string{"too much", "endless nothing", "endless progress"} {
-		t.Run(name, func(t *testing.T) {
-			cfg := fake(t, name)
-			cfg.MaxResultBytes, cfg.ItemTimeout = 1<<20, 500*time.Millisecond
-			p := open(t, cfg)
-			more := growth(t, func() {
-				if _, err := host.Do[int, int](t.Context(), p, 1); err == nil {
-					t.Error("Do: got no error, want one")
+	for _, name := range []string{"too much", "errors by MiB", "endless nothing", "endless progress"} {
+		for way, inline := range map[string]bool{"link": false, "stream": true} {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				cfg := fake(t, name)
+				cfg.MaxResultBytes, cfg.ItemTimeout, cfg.Inline = 1<<20, 500*time.Millisecond, inline
+				p := open(t, cfg)
+				more := growth(t, func() {
+					if _, err := host.Do[int, int](t.Context(), p, 1); err == nil {
+						t.Error("Do: got no error, want one")
+					}
+				})
+				if more > most {
+					t.Errorf("got %d bytes more in memory, want at most %d", more, most)
 				}
 			})
-			if more > most {
-				t.Errorf("got %d bytes more in memory, want at most %d", more, most)
-			}
-		})
+		}
 	}
 }
 

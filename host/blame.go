@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // conclude sends what has no outcome yet on its way again, and blames the item that a worker died of.
@@ -63,6 +65,9 @@ func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
 			e.Message += "; not begun again, because the plugin does not say that it is idempotent"
 		}
 		r.finalize(b, at, e)
+		weight := wire.Weight(e)
+		b.bytes += weight
+		r.bytes += weight
 		r.outcome(b, 1)
 	}
 }

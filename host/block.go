@@ -16,7 +16,7 @@ type block[In, Out any] struct {
 	out    []Out           // as long as in
 	next   *block[In, Out] // in its chain
 	weight int             // bytes of the items, where they are known
-	bytes  int             // the same and those of the results so far
+	bytes  int             // the same and those of the results and errors so far
 	left   int             // items without an outcome
 	errs   map[int]*ItemError
 	tried  map[int]tries // items that were begun in vain
@@ -118,7 +118,7 @@ func (c *chain[In, Out]) take() *block[In, Out] {
 type span struct {
 	from, n     int
 	worker, pid int
-	bytes       int           // of the results, where they are known
+	bytes       int           // of the results, where they are known, and of the errors
 	wait, run   time.Duration // run is that of all n
 	mean        time.Duration // of one, once results are taken
 	itemNS      []uint64      // nil: only the sum is known

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/litter"
 )
 
 // child is the operating system's side of a worker process: it starts it in a group of its own, keeps its exit status, and
@@ -26,22 +27,27 @@ import (
 type child struct {
 	cmd     *exec.Cmd
 	spawner *spawner
+	bin     *litter.Bin
 	family  relative
 	sockets string // the folder in which the process has to listen
 	output  *output
 
 	launch  *sandbox.Launch // its way into the sandbox; nil before there is a command
+	walled  bool            // there it can put nobody else's socket into its folder
 	refused error           // why that came to no good end
 	death   sandbox.Death   // what the sandbox knows of the process's end
 
 	network, address string // of its server, checked
+	line             *line  // to it
 
-	arena     *os.File   // the memory that the process inherits, nil if none
-	link      []*os.File // its ends of the pipes for messages, likewise
-	pipes     []*os.File // the host's ends
+	arena     *os.File    // the memory that the process inherits, nil if none
+	link      []*os.File  // its ends of the pipes for messages, likewise
+	alive     [2]*os.File // a pipe whose writing end closes when the host is gone, or has done with the process
+	pipes     []*os.File  // the host's ends
 	handshake io.ReadCloser
 	first     chan string   // the first line on stdout
 	exited    chan struct{} // closed when the process has been reaped
+	buried    chan struct{} // closed when nobody waits for that any more
 	spawned   atomic.Bool   // there is a process
 	doomed    atomic.Bool   // it was to be killed, perhaps before there was one
 	reap      sync.Mutex    // held while the process is killed, and while it is reaped if the moment of its end is known
@@ -54,8 +60,8 @@ type child struct {
 var _ runner.Runner = (*child)(nil)
 
 // newChild returns a child that go-plugin is going to start.
-func newChild(spawner *spawner, family relative, output *output) *child {
-	c := &child{spawner: spawner, family: family, output: output, exited: make(chan struct{})}
+func newChild(spawner *spawner, bin *litter.Bin, family relative, output *output) *child {
+	c := &child{spawner: spawner, bin: bin, family: family, output: output, line: new(line), exited: make(chan struct{}), buried: make(chan struct{})}
 	output.valve.exited = c.exited
 	return c
 }
@@ -76,7 +82,7 @@ func (c *child) Start(ctx context.Context) error {
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = nil, stdoutW, stderrW
 	c.started = time.Now()
 	if err := c.spawner.start(c.cmd, c.family.born); err != nil {
-		c.dropLink()
+		c.dropTheirs()
 		c.closePipes()
 		if err = c.launch.StartError(err); errors.Is(err, sandbox.ErrNotSupported) {
 			c.refused = err
@@ -84,7 +90,7 @@ func (c *child) Start(ctx context.Context) error {
 		return err
 	}
 	c.spawned.Store(true)
-	c.dropLink()
+	c.dropTheirs()
 	if c.doomed.Load() {
 		killGroup(c.cmd.Process)
 	}
@@ -115,18 +121,33 @@ func (c *child) Start(ctx context.Context) error {
 	return nil
 }
 
-// dropLink closes the process's ends of the link in this one, so that it reads as ended when the process is gone.
-func (c *child) dropLink() {
-	for _, f := range c.link {
-		_ = f.Close()
+// openAlive makes the pipe that tells the process of the host's end. No other process has it: one could end others by what it does to it.
+func (c *child) openAlive() error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	c.alive = [2]*os.File{r, w}
+	return nil
+}
+
+// dropTheirs closes the process's ends of pipes in this one, so that the link reads as ended when the process is gone.
+func (c *child) dropTheirs() {
+	for _, f := range append(c.link, c.alive[0]) {
+		_ = f.Close() // of none, too
 	}
 }
 
-// hush ends the reading soon: a process that left the group may hold the other ends of the pipes for as long as it likes.
+// hangUpTime is how long the connection of a process that has ended may seem to live.
+const hangUpTime = 2 * time.Second
+
+// hush ends all that is heard of the process soon: one that left the group may hold the other ends of the pipes and of the connection for as
+// long as it likes.
 func (c *child) hush() {
 	for _, p := range c.pipes {
 		_ = p.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	}
+	time.AfterFunc(hangUpTime, c.line.hangUp)
 }
 
 func (c *child) closePipes() {
@@ -155,9 +176,12 @@ func (c *child) Diagnose(context.Context) string { return "" }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
-// Wait waits for the process to be reaped.
+// Wait waits for the process to be reaped, as long as that is worth it.
 func (c *child) Wait(context.Context) error {
-	<-c.exited
+	select {
+	case <-c.exited:
+	case <-c.buried:
+	}
 	return nil
 }
 
@@ -183,28 +207,36 @@ func (c *child) kill() {
 	c.launch.Kill()
 }
 
+const (
+	buryTime   = 3 * time.Second        // of a process that has been killed
+	lingerTime = 300 * time.Millisecond // of which nothing keeps it, as a rule
+)
+
 // bury kills what is left, waits for it and lets go of the pipes. It is done within a few seconds whatever the process does.
 func (c *child) bury() {
+	defer close(c.buried)
 	if c.launch != nil {
 		defer c.launch.Close()
 	}
+	defer c.alive[1].Close()
 	if !c.spawned.Load() {
 		c.family.leave()
-		c.dropLink()
-		_ = os.RemoveAll(c.sockets) // empty when there is none
+		c.dropTheirs()
+		c.bin.Drop(c.sockets) // "" when there is none
 		return
 	}
 	c.kill()
-	select {
-	case <-c.exited:
-	case <-time.After(3 * time.Second): // in the kernel's hands, as on a dead network disk
+	c.line.hangUp()
+	if c.awaitEnd(lingerTime); !isClosed(c.exited) {
+		c.family.linger()
+		c.awaitEnd(buryTime - lingerTime) // else it is in the kernel's hands, as on a dead network disk
 	}
 	if isClosed(c.exited) && c.state != nil {
 		c.death = c.launch.Death(c.state, !c.endedItself())
 	}
 	c.output.lines(100 * time.Millisecond)
 	c.closePipes() // ends the readers even if a process that left the group holds the other ends
-	_ = os.RemoveAll(c.sockets)
+	c.bin.Drop(c.sockets)
 }
 
 // PluginToHost checks the address that the process wants to be called at: whatever it says, the host dials nothing but a
@@ -299,8 +331,24 @@ func (c *child) usage() *Usage {
 
 // dial connects to the address that PluginToHost has checked.
 func (c *child) dial(ctx context.Context) (net.Conn, error) {
-	if c.network == "unix" && c.launch.Sockets() != "" {
-		return c.launch.Dial(ctx, filepath.Base(c.address))
+	conn, err := c.call(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return (&net.Dialer{}).DialContext(ctx, c.network, c.address)
+	return c.line.take(conn)
+}
+
+func (c *child) call(ctx context.Context) (conn net.Conn, err error) {
+	if c.network == "unix" && c.launch.Sockets() != "" {
+		conn, err = c.launch.Dial(ctx, filepath.Base(c.address))
+	} else {
+		conn, err = (&net.Dialer{}).DialContext(ctx, c.network, c.address)
+	}
+	if err != nil || c.walled {
+		return conn, err
+	}
+	if err := c.checkPeer(conn); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -24,6 +25,28 @@ func awaitExit(pid int) bool {
 			return err == nil
 		}
 	}
+}
+
+// checkPeer refuses a connection to somebody who is neither the process nor anything that it has started: a socket in its folder can be
+// a link to another one. The kernel knows who has begun to listen (unix(7), SO_PEERCRED).
+func (c *child) checkPeer(conn net.Conn) error {
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var peer *unix.Ucred
+	if failed := raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); failed != nil || err != nil {
+		return errors.Join(failed, err)
+	}
+	pid := int(peer.Pid)
+	if session, err := unix.Getsid(pid); err == nil && session == c.pid() || c.family.has(pid) {
+		return nil
+	}
+	return fmt.Errorf("the socket %q is that of process %d, which is none of the plugin's", c.address, pid)
 }
 
 const canReadRSS = true

@@ -240,5 +240,10 @@ func CountWorkers(n int) (int, error) {
 	}
 }
 
+// checkResponse refuses what would take many times its size in memory.
+func (c *Config) checkResponse(message []byte) error {
+	return wire.CheckResponse(message, max(c.Batch, mostSpread))
+}
+
 // messageBytes bounds a message from a worker.
 func (c *Config) messageBytes() int { return c.MaxResultBytes + wire.BatchBytes + wire.MessageSlack }

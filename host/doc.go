@@ -18,5 +18,7 @@
 //	exec ─ handshake ─ dial ─ describe ─ set-up ─ idle ⇄ lent ─ retired ─ gone
 //	                                                └─ died: blame, kill the group, reap, start another
 //
-// The package reads no files of items and prints nothing; command parhost does.
+// The package reads no files of items and prints nothing; command parhost does. But gRPC has a log of its own, which belongs to the whole program: it says
+// on stderr what it finds wrong with a connection, and a plugin may be wrong without end. A program that runs plugins which it does not
+// trust, or that wants its stderr for itself, calls google.golang.org/grpc/grpclog.SetLoggerV2 at the beginning of its main, as the command does.
 package host

@@ -4,14 +4,21 @@ package host_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +26,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/internal/link"
@@ -49,7 +58,11 @@ var fakes = map[string]func(){
 	"upwards": func() { shake("unix", filepath.Dir(socket())+"/../s", "grpc") },
 	"file":    func() { shake("unix", file(), "grpc") },
 	"missing": func() { shake("unix", socket(), "grpc") },
-	"deaf":    func() { shake("unix", listen("unix", socket()), "grpc") },
+	"certificate": func() {
+		say(fmt.Sprintf("1|%d|unix|%s|grpc|%s", wire.Version, listen("unix", socket()), certificate()))
+		select {}
+	},
+	"deaf": func() { shake("unix", listen("unix", socket()), "grpc") },
 	"detached": func() { // leaves a process behind that holds stdout, and never says anything
 		exe, err := self()
 		if err != nil {
@@ -64,19 +77,21 @@ var fakes = map[string]func(){
 		fmt.Fprintln(os.Stderr, "left behind")
 		os.Exit(3)
 	},
-	"noise after": func() { fakeServe(&liar{work: honest(func() { say("not for you") })}) },
-	"no manifest": func() { fakeServe(&liar{manifest: &workerpb.Manifest{}}) },
-	"unknown kind": func() {
-		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "float640", ResultKind: "json"}})
-	},
-	"too many threads": func() {
-		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "json", ResultKind: "json", Threads: 1 << 30}})
-	},
-	"needs a terminal": func() {
-		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "x", ItemKind: "json", ResultKind: "json", Needs: &workerpb.Needs{Read: []string{"/\x1b[2J"}}}})
-	},
-	"describe hangs": func() { fakeServe(&liar{describe: func() { select {} }}) },
-	"describe exits": func() { fakeServe(&liar{describe: func() { os.Exit(6) }}) },
+	"noise after":      func() { fakeServe(&liar{work: honest(func() { say("not for you") })}) },
+	"no manifest":      claims(func(m *workerpb.Manifest) { m.Reset() }),
+	"unknown kind":     claims(func(m *workerpb.Manifest) { m.ItemKind = "float640" }),
+	"long kind":        claims(func(m *workerpb.Manifest) { m.ItemKind = strings.Repeat("\x1b", 1000) }),
+	"endless manifest": claims(func(m *workerpb.Manifest) { m.Description = strings.Repeat("x", 2<<20) }),
+	"many examples":    claims(func(m *workerpb.Manifest) { m.Examples = make([][]byte, 400_000) }),
+	"name of colors":   claims(func(m *workerpb.Manifest) { m.Name = "x\x1b[2J" }),
+	"deep schema": claims(func(m *workerpb.Manifest) {
+		m.ItemSchema = strings.Repeat(`{"not":`, 65) + "{}" + strings.Repeat("}", 65)
+	}),
+	"too many threads": claims(func(m *workerpb.Manifest) { m.Threads = 1 << 30 }),
+	"needs a terminal": claims(func(m *workerpb.Manifest) { m.Needs = &workerpb.Needs{Read: []string{"/\x1b[2J"}} }),
+	"describe hangs":   func() { fakeServe(&liar{describe: func() { select {} }}) },
+	"describes slowly": func() { fakeServe(&liar{describe: func() { time.Sleep(700 * time.Millisecond) }}) },
+	"describe exits":   func() { fakeServe(&liar{describe: func() { os.Exit(6) }}) },
 	"not ready": func() {
 		fakeServe(&liar{work: func(s stream) error { return s.Send(results(&workerpb.Results{Batch: 1})) }})
 	},
@@ -123,6 +138,8 @@ var fakes = map[string]func(){
 		r.Errors = twice(b.GetCount())[:1]
 		return r
 	}),
+	"many errors":   listing(100_000),
+	"errors by MiB": listing(2 << 20), // of two bytes each
 	"huge counts": lie(func(b *workerpb.Batch) *workerpb.Results {
 		return &workerpb.Results{Batch: b.GetId(), From: 1<<32 - 1, Count: 1<<32 - 1}
 	}),
@@ -192,7 +209,11 @@ var fakes = map[string]func(){
 	"ends the stream, keeps the link": func() {
 		fakeServe(&liar{raw: func(*os.File) error { return nil }})
 	},
-	"hangs up": func() { fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error { return errHangUp })}) },
+	"last words":            lastWords(codes.Unknown),
+	"last words, too large": lastWords(codes.ResourceExhausted),
+	"no UTF-8":              func() { fakeServe(&liar{work: dialogue(answerWith("\"a\xff\""))}) },
+	"a number without end":  func() { fakeServe(&liar{work: dialogue(answerWith(strings.Repeat("1", 1<<20)))}) },
+	"hangs up":              func() { fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error { return errHangUp })}) },
 	"odd numbers": func() { // strange, but nothing that a host could hold against it
 		fakeServe(&liar{work: dialogue(func(s stream, b *workerpb.Batch) error {
 			r := good(b, b.GetCount())
@@ -238,6 +259,20 @@ func file() string {
 func shake(network, address, protocol string) {
 	say(fmt.Sprintf("1|%d|%s|%s|%s|", wire.Version, network, address, protocol))
 	select {}
+}
+
+// certificate is one that go-plugin could read.
+func certificate() string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return base64.RawStdEncoding.EncodeToString(der)
 }
 
 // errHangUp makes a dialogue end as if all were well.
@@ -349,6 +384,35 @@ func honest(also func()) func(stream) error {
 	})
 }
 
+// claims is a plugin that says something of itself.
+func claims(what func(m *workerpb.Manifest)) func() {
+	return func() {
+		m := &workerpb.Manifest{Name: "liar", ItemKind: "json", ResultKind: "json"}
+		what(m)
+		fakeServe(&liar{manifest: m})
+	}
+}
+
+// lastWords is a plugin that ends its stream with 100 000 bytes of them.
+func lastWords(code codes.Code) func() {
+	return func() {
+		fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error {
+			return grpcstatus.Error(code, strings.Repeat("\x1b[2J\n", 20_000))
+		})})
+	}
+}
+
+// answerWith answers each item with a JSON text.
+func answerWith(text string) func(stream, *workerpb.Batch) error {
+	return func(s stream, b *workerpb.Batch) error {
+		var w wire.ColumnWriter
+		for range b.GetCount() {
+			w.End(append(w.Begin(), text...))
+		}
+		return s.Send(results(&workerpb.Results{Batch: b.GetId(), Count: b.GetCount(), Values: w.Bytes(), Last: true}))
+	}
+}
+
 // good are results that nobody could complain of.
 func good(b *workerpb.Batch, count uint32) *workerpb.Results {
 	var w wire.ColumnWriter
@@ -368,6 +432,15 @@ func lie(answer func(*workerpb.Batch) *workerpb.Results) func() {
 	return func() {
 		fakeServe(&liar{work: dialogue(func(s stream, b *workerpb.Batch) error { return s.Send(results(answer(b))) })})
 	}
+}
+
+// listing is a plugin that has so many empty errors for each batch.
+func listing(n int) func() {
+	return lie(func(b *workerpb.Batch) *workerpb.Results {
+		r := good(b, b.GetCount())
+		r.Errors = slices.Repeat([]*workerpb.ItemError{{}}, n)
+		return r
+	})
 }
 
 // lieNowAndThen makes each start of a pool's workers the next of the given fakes; "" is an honest worker, and so are all that come later.
@@ -553,4 +626,37 @@ func readsNothing(t *testing.T, cfg host.Config) {
 		}
 	})
 	first.Cancel()
+}
+
+// What was answered without being read has used up what gRPC sends unasked, so that the next message waits for a worker with nothing to do.
+func TestAMessageBehindOneThatWasNotReadHoldsUpNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		timeout, deadline time.Duration
+		says              string
+	}{
+		"a deadline":      {deadline: time.Second, says: context.DeadlineExceeded.Error()},
+		"an item timeout": {timeout: time.Second, says: "does not read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := fake(t, "answers unread")
+			cfg.ItemTimeout = c.timeout
+			p := open(t, cfg)
+			if got, err := host.Do[string, int](t.Context(), p, strings.Repeat("x", 300_000)); err != nil || got != 1 {
+				t.Fatalf("Do: got %v, %v, want the answer", got, err)
+			}
+			ctx := t.Context()
+			if c.deadline > 0 {
+				soon, cancel := context.WithTimeout(ctx, c.deadline)
+				defer cancel()
+				ctx = soon
+			}
+			within(t, "Do behind it", 5*time.Second, func() {
+				if _, err := host.Do[string, int](ctx, p, "y"); err == nil || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("Do: got %v, want %q", err, c.says)
+				}
+			})
+			within(t, "Close", 3*time.Second, func() { p.Close() })
+		})
+	}
 }

@@ -35,20 +35,26 @@ type kin struct {
 	opened time.Time
 
 	mu     sync.Mutex
-	living map[uint32]struct{}
+	living map[uint32]*member
 	next   uint32
 	first  int // process id of the first worker
 
-	died chan struct{} // has a word when a worker has ended since the last search
+	died chan struct{} // has a word when there is a reason for a search that the last one did not know
 	stop chan struct{}
 	done sync.WaitGroup
+}
+
+// member is a worker that has not been reaped.
+type member struct {
+	pid     int  // 0: it has not been started
+	lingers bool // it has been killed for some time
 }
 
 func openKin(folder string, logger hclog.Logger) *kin {
 	folder, _ = filepath.Abs(folder) // the guard is in another; without one it removes nothing
 	k := &kin{
 		name: family.New(), folder: folder, logger: logger, opened: time.Now(),
-		living: map[uint32]struct{}{}, died: make(chan struct{}, 1), stop: make(chan struct{}),
+		living: map[uint32]*member{}, died: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	if family.Supported {
 		k.done.Go(k.watch)
@@ -75,7 +81,7 @@ func (k *kin) expect() relative {
 	for {
 		k.next = (k.next + 1) % family.Numbers
 		if _, taken := k.living[k.next]; !taken {
-			k.living[k.next] = struct{}{}
+			k.living[k.next] = &member{}
 			return relative{k, k.next}
 		}
 	}
@@ -84,13 +90,33 @@ func (k *kin) expect() relative {
 // variable is the worker's mark in its environment.
 func (r relative) variable() string { return r.kin.name.Variable(r.number) }
 
+// has reports whether a process bears the worker's mark.
+func (r relative) has(pid int) bool {
+	s := family.Search{Name: r.kin.name, Of: func(number uint32) bool { return number == r.number }}
+	return s.Has(pid)
+}
+
 // born is called when the worker's process has just been started.
 func (r relative) born(pid int) {
 	r.kin.name.Mark(pid, r.number)
 	r.kin.mu.Lock()
 	defer r.kin.mu.Unlock()
+	if m := r.kin.living[r.number]; m != nil {
+		m.pid = pid
+	}
 	if r.kin.first == 0 {
 		r.kin.first = pid
+	}
+}
+
+// linger is called when the worker was killed and is still there. What it has started may keep it: nobody can reap a process that is traced
+// before its tracer has ended or has seen its end.
+func (r relative) linger() {
+	r.kin.mu.Lock()
+	defer r.kin.mu.Unlock()
+	if m := r.kin.living[r.number]; m != nil {
+		m.lingers = true
+		r.kin.wake()
 	}
 }
 
@@ -99,18 +125,35 @@ func (r relative) leave() {
 	r.kin.mu.Lock()
 	defer r.kin.mu.Unlock()
 	delete(r.kin.living, r.number)
+	r.kin.wake()
+}
+
+// wake asks for a search. Called with mu held.
+func (k *kin) wake() {
 	select {
-	case r.kin.died <- struct{}{}:
+	case k.died <- struct{}{}:
 	default:
 	}
 }
 
-// left reports whether a worker is gone.
+// left reports whether a worker is gone, or as good as that.
 func (k *kin) left(number uint32) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, living := k.living[number]
-	return !living
+	m := k.living[number]
+	return m == nil || m.lingers
+}
+
+// awaited reports whether a process is a worker itself, which has somebody who kills it and waits for it.
+func (k *kin) awaited(pid int) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, m := range k.living {
+		if m.pid == pid {
+			return true
+		}
+	}
+	return false
 }
 
 // watch looks for what workers leave behind, and keeps the guard, until close.
@@ -167,8 +210,8 @@ func (k *kin) watch() {
 
 // end ends those who are meant.
 func (k *kin) end(s family.Search) {
-	s.Name, s.Limit = k.name, searchLimit
-	s.Reap = true // a worker that is meant has been waited for
+	s.Name, s.Spare, s.Limit = k.name, k.awaited, searchLimit
+	s.Reap = true // nobody else waits for those that are left
 	ended, err := s.End()
 	if ended > 0 {
 		k.logger.Info("ended what workers had left behind", "processes", ended)

@@ -24,24 +24,27 @@ import (
 
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/link"
+	"github.com/parhost/parhost/internal/litter"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
 // launcher starts the worker processes of one pool.
 type launcher struct {
-	cfg     *Config
-	buffers *buffers // of the pool
-	box     *sandbox.Box
-	path    string // of the executable
-	env     []string
-	sockets string   // a private folder
-	lock    *os.File // says that it is in use
-	spawner *spawner
-	turns   chan struct{} // taken by processes that are starting
-	kin     *kin
-	ooms    oomWatch
-	alive   [2]*os.File // a pipe whose writing end closes when the host is gone
+	cfg      *Config
+	buffers  *buffers // of the pool
+	box      *sandbox.Box
+	path     string // of the executable
+	env      []string
+	sockets  string      // a private folder
+	lock     *os.File    // says that it is in use
+	bin      *litter.Bin // removes it, and what is in it
+	sweeper  sync.WaitGroup
+	endSweep context.CancelFunc
+	spawner  *spawner
+	turns    chan struct{} // taken by processes that are starting
+	kin      *kin
+	ooms     oomWatch
 }
 
 // openLauncher finds the executable and makes what all workers share.
@@ -71,55 +74,36 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	if l.sockets, err = privateDir(cfg.TempDir); err != nil {
 		return nil, err
 	}
-	sweep(filepath.Dir(l.sockets))
 	if l.lock, err = lockDir(l.sockets); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(l.sockets))
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, l.lock.Close(), os.RemoveAll(l.sockets))
-	}
-	l.alive = [2]*os.File{r, w}
+	l.bin = litter.Open(l.sockets)
+	sweeping, end := context.WithCancel(context.Background())
+	l.endSweep = end
+	l.sweeper.Go(func() { sweep(sweeping, filepath.Dir(l.sockets)) })
 	l.spawner = newSpawner()
 	l.turns = make(chan struct{}, runtime.GOMAXPROCS(0))
 	l.kin = openKin(l.sockets, cfg.Logger)
 	return l, nil
 }
 
+// removeTime is what a pool's end has for the removal of what its workers have left in their folders. The next host goes on with the rest.
+const removeTime = time.Second
+
 // close lets go of everything. All workers must be gone.
 func (l *launcher) close() {
+	l.endSweep()
+	l.sweeper.Wait()
 	l.kin.close()
 	l.spawner.close()
 	l.box.Close()
-	_ = l.alive[0].Close()
-	_ = l.alive[1].Close()
 	_ = l.lock.Close() // before the folder goes: Windows removes none with an open file in it
-	_ = os.RemoveAll(l.sockets)
-}
-
-// socketNameBytes is what go-plugin adds to the private folder: two names with random numbers of up to ten digits.
-const socketNameBytes = len("/plugin-dir4294967295/plugin4294967295")
-
-// longestSocket is the length that a socket's path may have everywhere: the kernels' limits are 104 and 108 bytes, with a zero.
-const longestSocket = 103
-
-// privateDir makes a folder that only this user can enter, with a path short enough for sockets: theirs end at 104 to 108 bytes.
-func privateDir(base string) (string, error) {
-	if base == "" {
-		base = os.TempDir()
-		if len(base)+len("/parhost-4194304-4294967295")+socketNameBytes > longestSocket && !usesTCP {
-			base = "/tmp" // as on macOS, where each user's own folder has a long name
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), removeTime)
+	defer cancel()
+	if err := l.bin.Close(ctx); err != nil {
+		abandonDir(l.sockets)
+		l.cfg.Logger.Warn("a folder is left for the next host to remove", "folder", l.sockets, "err", err)
 	}
-	dir, err := os.MkdirTemp(base, fmt.Sprintf("parhost-%d-", os.Getpid()))
-	if err != nil {
-		return "", fmt.Errorf("make a folder for sockets: %w", err)
-	}
-	if longest := len(dir) + socketNameBytes; !usesTCP && longest > longestSocket {
-		_ = os.Remove(dir)
-		return "", fmt.Errorf("a socket in %q would have a path of %d bytes, the limit is %d (set Config.TempDir to a shorter one)", base, longest, longestSocket)
-	}
-	return dir, nil
 }
 
 // passedOn are the variables of the host's environment that a worker gets, besides those of Config.Env. GORACE is for the race detector,
@@ -198,18 +182,24 @@ func (l *launcher) launch(ctx context.Context, number, workers int) (*process, e
 	return p, nil
 }
 
+// late is why a start ends that takes too long.
+func (l *launcher) late() error {
+	return fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout)
+}
+
 // connect starts worker number, one of so many, and returns it described, before its set-up. On an error nothing of it is left.
 func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process, err error) {
 	p := &process{
 		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, ending: make(chan struct{}), dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
-	p.child = newChild(l.spawner, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}})
+	p.child = newChild(l.spawner, l.bin, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}})
 	if !l.cfg.Inline {
 		if p.shelf = openShelf(max(keepLeast, keepBytes/workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file
 		}
 		if own, in, out, err := link.New(l.cfg.messageBytes()); err == nil { // without one the stream does it all
+			own.Check = l.cfg.checkResponse
 			p.link, p.child.link = own, []*os.File{in, out}
 		}
 	}
@@ -220,7 +210,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		return nil, p.stillborn(ctx, stage, err)
 	}
 	defer end()
-	late := fmt.Errorf("not done after %v (Config.StartTimeout)", l.cfg.StartTimeout)
+	late := l.late()
 	start, cancel := context.WithTimeoutCause(ctx, l.cfg.StartTimeout, late)
 	defer func() {
 		if err != nil {
@@ -234,7 +224,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
 	stop := context.AfterFunc(start, p.child.kill)
 	defer stop()
-	if _, err = p.client.Start(); err != nil {
+	if _, err = guarded(p.client.Start); err != nil {
 		if p.child.refused != nil {
 			stage, err = "sandbox", p.child.refused
 		} else if p.child.spawned.Load() {
@@ -244,7 +234,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		return nil, err
 	}
 	stage = "dial"
-	protocol, err := p.client.Client()
+	protocol, err := guarded(p.client.Client)
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +279,10 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 			cmd.Dir = l.cfg.Dir
 			cmd.SysProcAttr = isolate()
 			if runtime.GOOS != "windows" {
-				inherit(cmd, wire.EnvAlive, l.alive[0])
+				if err := c.openAlive(); err != nil {
+					return nil, err
+				}
+				inherit(cmd, wire.EnvAlive, c.alive[0])
 				if c.arena != nil {
 					inherit(cmd, wire.EnvArena, c.arena)
 				}
@@ -300,18 +293,18 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 					inherit(cmd, wire.EnvLink, c.link...)
 				}
 			}
-			c.cmd, c.sockets = cmd, sockets
+			c.cmd, c.sockets, c.walled = cmd, sockets, l.box.Level() > sandbox.Off
 			c.launch, c.refused = l.box.Wrap(cmd, number)
 			return c, c.refused
 		},
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx) }),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.cfg.messageBytes())),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.cfg.messageBytes()), grpc.ForceCodecV2(newCodec(l.cfg.checkResponse))),
 			grpc.WithInitialWindowSize(wire.WindowBytes),
 			grpc.WithInitialConnWindowSize(wire.WindowBytes),
 			grpc.WithReadBufferSize(wire.BufferBytes),
 			grpc.WithWriteBufferSize(wire.BufferBytes),
-			grpc.WithUnaryInterceptor(noShutdown),
+			grpc.WithUnaryInterceptor(describeOnly),
 			grpc.WithStreamInterceptor(workOnly),
 		},
 	})
@@ -328,13 +321,13 @@ func inherit(cmd *exec.Cmd, variable string, files ...*os.File) {
 	cmd.Env = append(cmd.Env, variable+"="+strings.Join(numbers, ","))
 }
 
-// noShutdown keeps go-plugin's Shutdown call from being made: it has no deadline, so that a plugin which does not answer holds
-// its host for ever. Workers end when their stream does, or are killed.
-func noShutdown(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+// describeOnly bounds the answer to the one call that is made beside the stream, and keeps go-plugin's Shutdown call from being made: that has
+// no deadline, so that a plugin which does not answer holds its host for ever. Workers end when their stream does, or are killed.
+func describeOnly(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if strings.HasPrefix(method, "/plugin.GRPCController/") {
 		return nil
 	}
-	return invoke(ctx, method, req, reply, cc, opts...)
+	return invoke(ctx, method, req, reply, cc, append(opts, grpc.MaxCallRecvMsgSize(wire.MaxManifestBytes))...)
 }
 
 // workOnly refuses go-plugin's own streams, which are of no use here and wait for a plugin's answer without a deadline.
@@ -343,51 +336,6 @@ func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 		return nil, status.Error(codes.Unimplemented, "parhost hosts do not use "+method)
 	}
 	return open(ctx, desc, cc, method, opts...)
-}
-
-// handshakeError says in people's words what go-plugin found wrong with the first line on stdout.
-func (l *launcher) handshakeError(start context.Context, c *child, cause error) error {
-	c.awaitEnd(endTime) // a program that is no plugin is on its way out
-	var line string
-	select {
-	case line = <-c.first:
-	default:
-	}
-	if line == "" && start.Err() == nil {
-		c.awaitEnd(10 * endTime) // it has closed stdout, so that it mostly is
-	}
-	if line == "" && start.Err() != nil {
-		return fmt.Errorf("no handshake line on stdout after %v (Config.StartTimeout)", l.cfg.StartTimeout)
-	}
-	words, _, _ := c.lastState()
-	switch {
-	case strings.Count(line, "|") >= 3:
-		return fmt.Errorf("%.200q: %w", line, errors.New(strings.Join(strings.Fields(cause.Error()), " ")))
-	case line != "":
-		return fmt.Errorf("stdout says %.200q, which is no handshake; is it a parhost plugin?", line)
-	default:
-		return fmt.Errorf("%s before it wrote a handshake line; is it a parhost plugin?", words)
-	}
-}
-
-// checkManifest checks what a plugin says of itself before anything is made of it.
-func checkManifest(m *workerpb.Manifest) error {
-	switch {
-	case m == nil:
-		return errors.New("the plugin sent no manifest")
-	case m.GetName() == "":
-		return errors.New("manifest: the name is empty")
-	case !wire.KnownKind(m.GetItemKind()):
-		return fmt.Errorf("manifest: item kind %q is not one of this protocol version", m.GetItemKind())
-	case !wire.KnownKind(m.GetResultKind()):
-		return fmt.Errorf("manifest: result kind %q is not one of this protocol version", m.GetResultKind())
-	case m.GetThreads() > 1<<16:
-		return fmt.Errorf("manifest: %d threads, the limit is %d", m.GetThreads(), 1<<16)
-	}
-	if err := wire.CheckNeeds(m.GetNeeds()); err != nil {
-		return fmt.Errorf("manifest: %w", err)
-	}
-	return nil
 }
 
 // servicePlugin is the worker service as go-plugin dispenses it.

@@ -3,6 +3,7 @@
 package host_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // Variables that tell a plugin of servers which are none of its own.
@@ -73,15 +75,22 @@ func TestAPluginThatDoesNotStartSaysWhereAndWhy(t *testing.T) {
 		"file":             {stage: "handshake", says: "no socket"},
 		"upwards":          {stage: "handshake", says: "want a unix socket in"},
 		"missing":          {stage: "handshake", says: "no such file"},
+		"certificate":      {stage: "handshake", says: "the line has a certificate of"},
 		"deaf":             {stage: "describe", says: "not done after 3s (Config.StartTimeout)"},
 		"no manifest":      {stage: "describe", says: "the name is empty"},
 		"unknown kind":     {stage: "describe", says: `item kind "float640"`},
 		"too many threads": {stage: "describe", says: "1073741824 threads"},
+		"long kind":        {stage: "describe", says: "the item kind has 1000 bytes, the limit is 256"},
+		"endless manifest": {stage: "describe", says: "larger than max"},
+		"many examples":    {stage: "describe", says: "400000 examples, the limit is 1000"},
+		"name of colors":   {stage: "describe", says: `name "x\x1b[2J"`},
+		"deep schema":      {stage: "describe", says: "the item schema is 66 levels deep, the limit is 64"},
 		"needs a terminal": {stage: "describe", says: `path "/\x1b[2J" has characters that cannot be shown`},
 		"describe hangs":   {stage: "describe", says: "not done after 3s (Config.StartTimeout)"},
 		"describe exits":   {stage: "describe", says: "exit code 6"},
 		"not ready":        {stage: "set-up", says: "want Ready"},
 		"never ready":      {stage: "set-up", says: "not done after 1s (Config.SetupTimeout)"},
+		"no streams":       {stage: "set-up", says: "not done after 1s (Config.SetupTimeout)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of them wait
@@ -131,6 +140,30 @@ func failsToStart(t *testing.T, cfg host.Config, stage, says, stderr string) {
 	}
 }
 
+// Describe asks twice, and has the time of one start for both.
+func TestDescribeTakesNoLongerThanAStart(t *testing.T) {
+	cfg := fake(t, "describes slowly") // each time two thirds of the limit
+	cfg.StartTimeout = time.Second
+	_, err := host.Describe(t.Context(), cfg)
+	const says = "not done after 1s (Config.StartTimeout)"
+	if e, ok := errors.AsType[*host.StartError](err); !ok || e.Stage != "describe" || e.Err.Error() != says {
+		t.Errorf("Describe: got %v, want a StartError at stage describe with %q", err, says)
+	}
+}
+
+// Whoever opens a pool need not wait for a worker that lets no stream begin.
+func TestAStreamThatDoesNotBeginHoldsUpNobody(t *testing.T) {
+	cfg := fake(t, "no streams")
+	cfg.SetupTimeout = 0 // five minutes
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	within(t, "Open for a second", 4*time.Second, func() {
+		if _, err := host.Open(ctx, cfg); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Open: got %v, want a deadline error", err)
+		}
+	})
+}
+
 // A worker that lies is killed, its items are blamed, and the run comes to its end.
 func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 	for name, says := range map[string]string{
@@ -142,9 +175,11 @@ func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 		"no column":             "column of",
 		"long column":           "bytes behind the last value",
 		"no JSON":               "does not decode",
+		"no UTF-8":              "does not decode",
 		"too many times":        "times for",
 		"errors out of order":   "an error for item 0",
 		"an error out of place": "an error for item",
+		"many errors":           "100000 errors in one message, the limit is 65536",
 		"huge counts":           "results for items",
 		"huge count":            "results for items 0 to 4294967294",
 		"nothing done":          "results for no item",
@@ -215,6 +250,33 @@ func lieTo(t *testing.T, cfg host.Config, name, says string) {
 			}
 		}
 	})
+}
+
+// What a worker says at its end, or what of it turns up in an error, goes to each item, and into logs and records.
+func TestWordsOfAWorkerAreBounded(t *testing.T) {
+	const most = wire.MaxMessageText
+	for name, kind := range map[string]host.Kind{
+		"last words": host.Crashed, "last words, too large": host.Oversize, "a number without end": host.Failed,
+	} {
+		for way, inline := range map[string]bool{"link": false, "stream": true} {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				cfg, events := fake(t, name), new(recorder)
+				cfg.Inline, cfg.Observer, cfg.Grace = inline, events, time.Second // for words that come some time after the end of the link
+				p := open(t, cfg)
+				_, err := host.Do[int, int](t.Context(), p, 1)
+				if e := itemError(t, "Do", err, kind); len(e.Message) > most || len(e.Message) < most/2 {
+					t.Errorf("got a message of %d bytes, want at most %d, and most of them", len(e.Message), most)
+				}
+				p.Close()
+				for _, e := range ofKind[host.WorkerEnded](events) {
+					if len(e.Reason) > most {
+						t.Errorf("the worker's end has a reason of %d bytes, want at most %d", len(e.Reason), most)
+					}
+				}
+			})
+		}
+	}
 }
 
 // What goes on below gRPC costs the worker too, and its host neither time nor memory.

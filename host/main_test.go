@@ -196,6 +196,21 @@ func waitFile(t testing.TB, path string) {
 	}
 }
 
+// waitNoFile waits for a file to go.
+func waitNoFile(t testing.TB, path string) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for tick := time.NewTicker(2 * time.Millisecond); ; <-tick.C {
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s is still there", path)
+			return
+		}
+	}
+}
+
 func removeWhenThere(t testing.TB, path string) {
 	t.Helper()
 	waitFile(t, path)

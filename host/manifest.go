@@ -3,8 +3,11 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
@@ -34,6 +37,17 @@ type Needs struct {
 	Read        []string `json:"read,omitempty"`      // absolute paths
 	Write       []string `json:"write,omitempty"`     // of what it changes too
 	MemoryBytes int64    `json:"memory_bytes,omitempty"`
+}
+
+// checkManifest checks what a plugin says of itself before anything is made of it.
+func checkManifest(m *workerpb.Manifest) error {
+	if m == nil {
+		return errors.New("the plugin sent no manifest")
+	}
+	if err := wire.CheckManifest(m); err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
+	return nil
 }
 
 // manifestOf takes over a checked manifest. Texts that have to be JSON and are not are left out.

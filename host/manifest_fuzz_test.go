@@ -17,7 +17,7 @@ import (
 // whose needs can be shown as words of a command line.
 func FuzzManifest(f *testing.F) {
 	for _, m := range []*workerpb.Manifest{
-		{Name: "x", ItemKind: "json", ResultKind: "float64", Examples: [][]byte{[]byte("1"), []byte("{")}, ItemSchema: "{}", ResultSchema: "{", Threads: 1 << 16, ItemTimeNs: 1 << 63},
+		{Name: "x", ItemKind: "json", ResultKind: "float64", Examples: [][]byte{[]byte("1"), []byte("{")}, ItemSchema: "{}", ResultSchema: "{", Threads: 1 << 12, ItemTimeNs: 1 << 63},
 		{Name: "x", ItemKind: "json", ResultKind: "json", Needs: &workerpb.Needs{Network: true, Read: []string{"/a b", "/etc"}, Write: []string{"/srv"}, MemoryBytes: 1 << 62}},
 		{Name: "x", ItemKind: "json", ResultKind: "json", Needs: &workerpb.Needs{Read: []string{"/a/../b"}, Write: []string{"/\n"}, MemoryBytes: 1 << 63}},
 	} {

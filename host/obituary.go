@@ -64,11 +64,12 @@ func (p *process) killShown(f *fate) {
 	p.kill(f)
 }
 
-// decide writes down why the worker dies; the first reason stays.
+// decide writes down why the worker dies; the first reason stays. It may be the worker's own words, which go to each item that it held.
 func (p *process) decide(f *fate) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fate == nil {
+		f.message = wire.Bound(f.message, wire.MaxMessageText)
 		p.fate = f
 	}
 }

@@ -61,8 +61,13 @@ func beDaemon(part string) {
 		_, _ = fmt.Fprint(os.Stdout, cmd.Process.Pid)
 	case "sleep":
 		time.Sleep(10 * time.Minute) // far longer than any test
+	default:
+		systemDaemons[part]()
 	}
 }
+
+// systemDaemons are those that not every system knows.
+var systemDaemons = map[string]func(){}
 
 // hostsWithoutGuard are hosts that begin before sdk.ServeChild is called.
 var hostsWithoutGuard = map[string]func(){"unguarded": haveOrphans}

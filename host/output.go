@@ -129,7 +129,8 @@ func (o *output) log(entry map[string]any) {
 			pairs = append(pairs, wire.Plain(key), plainValue(value))
 		}
 	}
-	o.logger.Log(max(hclog.Trace, hclog.LevelFromString(level)), wire.Plain(message), pairs...)
+	// What is logged at a level of off would be written at every level.
+	o.logger.Log(min(max(hclog.Trace, hclog.LevelFromString(level)), hclog.Error), wire.Plain(message), pairs...)
 }
 
 // lines returns the last lines, and before them the verdicts that are not among them, once the readers are done or a moment has passed: a grandchild may hold the pipe open.
@@ -165,14 +166,16 @@ func (o *output) lastWords() string {
 const handshakeWidth = 8 << 10
 
 // handshakeReader returns the first line of r for go-plugin to read, and nothing more: what comes later is output like any
-// other. first gets the line as well.
+// other. first gets the line as well, and go-plugin nothing if it must not see it.
 func (o *output) handshakeReader(r io.Reader, first chan<- string) io.ReadCloser {
 	pr, pw := io.Pipe()
 	o.done.Go(func() {
 		b := bufio.NewReaderSize(o.valve.reader(r), lineWidth)
 		line, err := readLine(b, handshakeWidth)
 		first <- line
-		_, _ = io.WriteString(pw, line+"\n")
+		if checkLine(line) == nil {
+			_, _ = io.WriteString(pw, line+"\n")
+		}
 		_ = pw.Close()
 		if err == nil {
 			o.read(b)

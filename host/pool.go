@@ -145,7 +145,7 @@ func (p *Pool) start(ctx context.Context, number int) (worker, error) {
 	}
 	p.describe(w.manifest)
 	if got := manifestOf(w.manifest); got.ItemKind != p.manifest.ItemKind || got.ResultKind != p.manifest.ResultKind {
-		err := fmt.Errorf("the plugin has changed: it takes %s and gives %s, the pool's other workers %s and %s",
+		err := fmt.Errorf("the plugin has changed: it takes %.100q and gives %.100q, the pool's other workers %.100q and %.100q",
 			got.ItemKind, got.ResultKind, p.manifest.ItemKind, p.manifest.ResultKind)
 		w.kill(&fate{message: err.Error()})
 		w.read.Wait()

@@ -1,11 +1,8 @@
 package host
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,8 +10,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/wire"
@@ -80,108 +75,6 @@ type call struct {
 	memory lending // where items and results lie
 	spread bool    // the items lie in the pool's buffers
 	taken  int     // bytes of the results' room that have been read
-}
-
-// open begins the stream and waits for the workload's set-up. ctx bounds the start; the set-up has a limit of its own.
-func (p *process) open(ctx context.Context) error {
-	p.threads = p.cfg.Threads
-	if p.threads == 0 {
-		p.threads = int(max(1, p.manifest.GetThreads()))
-	}
-	if p.manifest.GetNotConcurrent() {
-		p.threads = 1 // more would only wait for one another, and look as if they hung
-	}
-	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	p.cancel = cancel
-	work, err := p.service.Work(life)
-	if err != nil {
-		return err
-	}
-	p.stream = work
-	err = work.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Start{Start: &workerpb.Start{
-		Worker: uint32(p.number), Threads: uint32(p.threads), MaxResultBytes: uint64(p.cfg.MaxResultBytes),
-	}}})
-	if err != nil && !errors.Is(err, io.EOF) { // EOF: Recv knows why
-		return err
-	}
-	limit := time.AfterFunc(p.cfg.SetupTimeout, cancel)
-	stop := context.AfterFunc(ctx, func() {
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) { // the start's deadline does not hold for the set-up
-			cancel()
-		}
-	})
-	r, err := work.Recv()
-	stop()
-	switch {
-	case !limit.Stop():
-		return fmt.Errorf("not done after %v (Config.SetupTimeout)", p.cfg.SetupTimeout)
-	case err != nil:
-		return err
-	case r.GetReady() == nil:
-		return fmt.Errorf("the first response is %T, want Ready", r.GetMessage())
-	case r.GetReady().GetError() != "":
-		return errors.New(wire.Bound(r.GetReady().GetError(), wire.MaxMessageText))
-	}
-	p.shared = p.shelf != nil && r.GetReady().GetArena()
-	if p.looks = p.buffers.memory != nil && r.GetReady().GetBuffers(); p.looks {
-		p.buffers.mapped.Store(true)
-	}
-	if p.link != nil && r.GetReady().GetLink() {
-		p.linked = link.NewClient(work, p.link, p.cfg.Grace, p.fail, cancel)
-		p.stream = p.linked
-	}
-	p.read.Go(p.receive)
-	p.read.Go(p.hangUp)
-	return nil
-}
-
-// hangUpTime is how long the connection of a process that has ended may seem to live.
-const hangUpTime = 2 * time.Second
-
-// hangUp ends the stream when the process has ended. Mostly the kernel does so, but not if somebody else holds the connection too, such as
-// a child that the worker has started without a thought.
-func (p *process) hangUp() {
-	select {
-	case <-p.child.exited:
-	case <-p.dead: // what does not end, not even killed, is nothing to wait for
-		return
-	}
-	select {
-	case <-p.dead:
-	case <-time.After(hangUpTime):
-		p.cancel()
-	}
-}
-
-// stillborn ends a worker whose start failed, and says why.
-func (p *process) stillborn(ctx context.Context, stage string, err error) error {
-	s, isStatus := status.FromError(err)
-	isStatus = isStatus && s.Code() != codes.OK
-	unheard := isStatus && s.Code() == codes.Unavailable
-	if unheard {
-		p.child.awaitEnd(endTime) // by itself, if it does; it is killed otherwise
-	}
-	p.bury()
-	p.shelf.close()
-	p.mu.Lock()
-	f := p.fate
-	p.mu.Unlock()
-	e := &StartError{Worker: p.number, Plugin: p.cfg.Plugin, Stage: stage, Err: err, Stderr: p.child.output.lines(0)}
-	var words string
-	if p.child.endedItself() {
-		e.Cause, words = p.diagnosis(e.Stderr)
-	}
-	switch {
-	case ctx.Err() != nil:
-		e.Err = context.Cause(ctx)
-	case f != nil:
-		e.Err, e.Cause = errors.New(f.message), cmp.Or(f.cause, e.Cause)
-	case words != "" && (unheard || e.Cause != CauseExit && e.Cause != CauseSignal):
-		e.Err = errors.New(words)
-	case isStatus:
-		e.Err = errors.New(wire.Bound(s.Message(), wire.MaxMessageText))
-	}
-	return e
 }
 
 func (p *process) run(ctx context.Context, b batch) ending {
@@ -256,7 +149,6 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	p.lastID++
 	c.id = p.lastID
 	p.calls[c.id] = c
-	crowded := len(p.order) > 0
 	p.order = append(p.order, c)
 	p.mu.Unlock()
 	m := &workerpb.Batch{
@@ -268,21 +160,19 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	if at, ok := inside(p.shelf.memory(memory.items), column); ok {
 		m.Items, m.ItemsOffset, m.ItemsSize = nil, uint64(memory.items.Offset+at), uint64(len(column))
 	}
-	p.dispatch(ctx, c, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: m}}, crowded || len(column) > wire.WindowBytes/8)
+	p.dispatch(ctx, c, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: m}})
 	return c
 }
 
-// dispatch sends a batch, and sees to it that a worker which does not read holds nobody up for ever. gRPC takes a message whatever
-// the worker does, but not if it is heavy; the link says itself when there is no room. An error means that the stream has ended; the
-// receiver learns why and settles the call.
-func (p *process) dispatch(ctx context.Context, c *call, m *workerpb.WorkRequest, heavy bool) {
+// dispatch sends a batch, and sees to it that a worker which does not read holds nobody up for ever. gRPC takes a message whatever the worker
+// does, unless one that lies before it has used up what may wait to be sent; that may be one which the worker has answered without reading it.
+// The link says itself when there is no room. An error means that the stream has ended; the receiver learns why and settles the call.
+func (p *process) dispatch(ctx context.Context, c *call, m *workerpb.WorkRequest) {
 	if p.linked != nil {
 		_ = p.linked.SendOr(m, func() func() { return p.watchSend(ctx, c) })
 		return
 	}
-	if heavy { // or another lies before it
-		defer p.watchSend(ctx, c)()
-	}
+	defer p.watchSend(ctx, c)()
 	_ = p.stream.Send(m)
 }
 

@@ -13,7 +13,7 @@ import (
 // Bounds of what a run holds between its input and whoever takes its results: an endless input runs in constant memory.
 const (
 	mostItems = 1 << 18
-	mostBytes = 64 << 20 // of items and results, where their size is known without encoding them
+	mostBytes = 64 << 20 // of items and results, where their size is known without encoding them, and of errors
 
 	queueMost  = 1 << 15 // items read ahead of the lanes
 	queueBytes = 8 << 20 // of them
@@ -50,7 +50,7 @@ type run[In, Out any] struct {
 	blocks   chain[In, Out] // to be taken: ordered, all that were cut; else those that are complete
 	taking   int            // blocks cut and not taken
 	held     int            // items in them
-	bytes    int            // in them and in their results
+	bytes    int            // in them and in their results and errors
 	queued   int            // bytes in queue, of an input that is read as it comes
 	active   int            // tasks that lanes or timers have
 	laid     int            // lanes made

@@ -3,12 +3,16 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/litter"
 )
 
 // lockName is the file in a private folder that its host keeps locked. A lock ends with its process, whatever ends that, and
@@ -32,24 +36,35 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// sweep removes the private folders that hosts left behind which were killed.
-func sweep(base string) {
-	dirs, _ := filepath.Glob(filepath.Join(base, "parhost-*-*")) // the pattern is well formed
-	for _, dir := range dirs {
-		info, err := os.Lstat(dir)
-		if err != nil || !info.IsDir() {
-			continue
-		}
-		f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|unix.O_NOFOLLOW, 0)
-		if errors.Is(err, os.ErrNotExist) && time.Since(info.ModTime()) > time.Hour { // its host ended before it came to lock it
-			_ = os.RemoveAll(dir)
-		}
-		if err != nil {
-			continue // young, or somebody else's
-		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			_ = os.RemoveAll(dir)
-		}
+// abandonDir marks a private folder as left behind, of which it may have been the lock that was removed.
+func abandonDir(dir string) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil { // else it is there
 		_ = f.Close()
 	}
+}
+
+// sweepDir removes a private folder of this very user's that its host has left behind.
+func sweepDir(ctx context.Context, dir string) {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || !isOwn(info) {
+		return
+	}
+	// Whoever can write there may have put anything in the lock's place, or hold a lease on it: to open it must wait for nobody.
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) && time.Since(info.ModTime()) > time.Hour { // its host ended before it came to lock it
+		_ = litter.Remove(ctx, dir)
+	}
+	if err != nil {
+		return // young, or somebody is at it
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		_ = litter.Remove(ctx, dir)
+	}
+	_ = f.Close()
+}
+
+func isOwn(info os.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
 }

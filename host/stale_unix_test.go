@@ -3,11 +3,14 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A folder is its host's from the moment it is there, whoever sweeps just then.
@@ -17,7 +20,7 @@ func TestAFolderThatIsBeingMadeIsNotSweptAway(t *testing.T) {
 	var sweeper sync.WaitGroup
 	sweeper.Go(func() {
 		for !isClosed(done) {
-			sweep(base)
+			sweep(t.Context(), base)
 		}
 	})
 	for n := range 500 {
@@ -55,7 +58,7 @@ func TestAFolderWithoutALockGoesWhenItIsOld(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		sweep(base)
+		sweep(t.Context(), base)
 		if _, err := os.Stat(dir); err != nil {
 			t.Errorf("a young folder with %s: got %v, want it left alone", name, err)
 		}
@@ -63,9 +66,99 @@ func TestAFolderWithoutALockGoesWhenItIsOld(t *testing.T) {
 		if err := os.Chtimes(dir, old, old); err != nil {
 			t.Fatal(err)
 		}
-		sweep(base)
+		sweep(t.Context(), base)
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("an old folder with %s is still there", name)
 		}
+	}
+}
+
+func TestAFolderThatItsHostCouldNotRemoveGoesWithTheNext(t *testing.T) {
+	base := t.TempDir()
+	dir := base + "/parhost-1-1"
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(dir+"/rest", nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	abandonDir(dir)
+	sweep(t.Context(), base)
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder: got %v, want it gone", err)
+	}
+}
+
+// Only folders that a host may have made are anybody's rubbish, whatever else there is beside them.
+func TestNothingElseIsSweptAway(t *testing.T) {
+	base := t.TempDir()
+	old := time.Now().Add(-2 * time.Hour)
+	for _, name := range []string{
+		"parhost-my-results", "parhost-1-2-3", "parhost-1-", "parhost--1", "parhost-1", "parhost-1a-2", "parhost-1-2.bak", "xparhost-1-2", "parhost-results",
+	} {
+		for lock, write := range map[string]bool{"": false, "-locked": true} {
+			dir := fmt.Sprintf("%s/%s%s", base, name, lock)
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if write {
+				if err := os.WriteFile(dir+"/"+lockName, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chtimes(dir, old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	kept, err := os.ReadDir(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, put := range map[string]func(path string) error{ // of names that are right
+		"parhost-1-2": func(path string) error { return os.Symlink(base+"/parhost-my-results", path) },
+		"parhost-1-3": func(path string) error { return os.WriteFile(path, nil, 0o600) },
+	} {
+		if err := put(base + "/" + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() == 0 { // who can make a folder of somebody else
+		dir := base + "/parhost-1-4"
+		if err := errors.Join(os.Mkdir(dir, 0o777), os.WriteFile(dir+"/"+lockName, nil, 0o666), os.Chown(dir, 65534, 65534)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := os.ReadDir(base)
+	if err != nil || len(before) <= len(kept) {
+		t.Fatalf("got %v, %v, want more than %d", before, err, len(kept))
+	}
+	sweep(t.Context(), base)
+	if after, err := os.ReadDir(base); err != nil || len(after) != len(before) {
+		t.Errorf("what is left: got %v, %v, want %v", after, err, before)
+	}
+	if _, err := os.Stat(base + "/parhost-my-results-locked/" + lockName); err != nil {
+		t.Errorf("a file in one: got %v, want it there", err)
+	}
+}
+
+// A lock that somebody has put something else in the place of keeps nobody.
+func TestNobodyWaitsForALock(t *testing.T) {
+	base := t.TempDir()
+	fifo := base + "/parhost-1-1"
+	if err := errors.Join(os.Mkdir(fifo, 0o700), unix.Mkfifo(fifo+"/"+lockName, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	leased := base + "/parhost-1-2"
+	if err := os.Mkdir(leased, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(leased+"/"+lockName, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lease(t, f)
+	begun := time.Now()
+	sweep(t.Context(), base)
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("sweep: took %v, want no wait for a lease", took)
 	}
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,13 +26,13 @@ func lockDir(dir string) (*os.File, error) {
 	return os.NewFile(uintptr(h), path), nil
 }
 
-// sweep removes the private folders that hosts left behind which were killed. Sockets here are ports, so there is nothing in them; a
-// folder that has anything in it is left alone, and so is one of a host that may just be about to lock it.
-func sweep(base string) {
-	dirs, _ := filepath.Glob(filepath.Join(base, "parhost-*-*")) // the pattern is well formed
-	for _, dir := range dirs {
-		if info, err := os.Lstat(dir); err == nil && info.IsDir() && time.Since(info.ModTime()) > time.Minute {
-			_ = os.Remove(dir)
-		}
+// abandonDir has nothing to do: a folder without its lock is one that was left behind.
+func abandonDir(string) {}
+
+// sweepDir removes a private folder that its host has left behind. Sockets here are ports, so there is nothing in it; a folder that has
+// anything in it is left alone, and so is one of a host that may just be about to lock it.
+func sweepDir(_ context.Context, dir string) {
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() && time.Since(info.ModTime()) > time.Minute {
+		_ = os.Remove(dir)
 	}
 }

@@ -23,7 +23,7 @@ type task[In, Out any] struct {
 	trial  trial // what became of it so far
 	begun  time.Time
 	failed map[int]*ItemError // since the last settle, by place in the task
-	bytes  int                // of results, likewise
+	bytes  int                // of results, likewise; not of errors
 	how    orders
 }
 
@@ -180,7 +180,7 @@ func (t *task[In, Out]) unpack(from, n int, column []byte) error {
 			continue
 		}
 		if (t.how.json || codec.Kind == wire.KindJSON) && wire.ValidText(text) { // it may well be the caller's type that is wrong
-			t.fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result is no %T: %v", out[i], err)})
+			t.fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: wire.Bound(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
 			continue
 		}
 		return fmt.Errorf("result %d does not decode: %w", i, err)
@@ -213,6 +213,9 @@ func (t *task[In, Out]) settle(n int, by WorkerInfo, ran time.Duration, itemNS [
 		for _, v := range t.out[t.trial.done:][:n] {
 			s.bytes += weigh(v)
 		}
+	}
+	for _, e := range failed {
+		s.bytes += wire.Weight(e)
 	}
 	t.trial.add(n, ran, itemNS)
 	t.trial.bytes += s.bytes

@@ -68,12 +68,13 @@ func Describe(ctx context.Context, cfg Config) (Manifest, error) {
 	}
 	defer l.buffers.close()
 	defer l.close()
+	deadline := time.Now().Add(l.cfg.StartTimeout) // of both calls
 	p, err := l.connect(ctx, 1, 1)
 	if err != nil {
 		return Manifest{}, err
 	}
 	defer p.bury()
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.StartTimeout)
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline, l.late())
 	defer cancel()
 	answer, err := p.service.Describe(ctx, &workerpb.DescribeRequest{Schemas: true})
 	if err == nil {

@@ -3,9 +3,12 @@ package host
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/parhost/parhost/internal/wire"
@@ -73,6 +76,50 @@ func TestBatchesAreBoundedInBytes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a run holds for whoever takes its results is bounded, errors with all their words too.
+func TestErrorsAreBoundedInBytes(t *testing.T) {
+	const size, n = 16_000, 3 * mostBytes / 16_000
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		var ran atomic.Int64
+		words := strings.Repeat("x", size)
+		fails := sdk.Func("fails", func(_ context.Context, item int) (int, error) {
+			if item == 0 {
+				<-gate
+			}
+			ran.Add(1)
+			return 0, errors.New(words)
+		})
+		p, err := Open(t.Context(), Config{Workload: fails, Mode: Goroutine, Workers: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		took := make(chan int)
+		go func() {
+			failed := 0
+			for r, err := range Stream[int, int](t.Context(), p, func(yield func(int) bool) {
+				for i := 0; i < n && yield(i); i++ {
+					continue
+				}
+			}) {
+				if err == nil && r.Err != nil && len(r.Err.Message) == size {
+					failed++
+				}
+			}
+			took <- failed
+		}()
+		synctest.Wait() // nobody goes on before the first item does
+		if most := int64(mostBytes/size + 2*wire.BatchBytes/size); ran.Load() > most {
+			t.Errorf("behind the first item: got %d errors of %d bytes, want at most %d", ran.Load(), size, most)
+		}
+		close(gate)
+		if failed := <-took; failed != n {
+			t.Errorf("got %d errors, want %d", failed, n)
+		}
+	})
 }
 
 // largest is the items of the largest batch.

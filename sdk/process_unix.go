@@ -3,6 +3,7 @@
 package sdk
 
 import (
+	"errors"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,15 @@ const (
 )
 
 func closeOnExec(fd int) { unix.CloseOnExec(fd) }
+
+// awaitReadable waits until a descriptor can be read, or has ended.
+func awaitReadable(fd int) {
+	for {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
 
 // killGroup ends the processes that this one started, if it leads a group of its own, as a host sees to.
 func killGroup() {

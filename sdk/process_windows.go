@@ -11,6 +11,8 @@ var (
 
 func closeOnExec(int) {}
 
+func awaitReadable(int) {}
+
 func killGroup() {}
 
 func stdoutToStderr() {}

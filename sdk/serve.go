@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -161,7 +163,10 @@ func watchParent(endKin func()) {
 		wakeAsOrphan()
 		var b [1]byte
 		for {
-			if _, err := alive.Read(b[:]); err != nil {
+			switch _, err := alive.Read(b[:]); {
+			case errors.Is(err, syscall.EAGAIN): // somebody has made it one that does not wait
+				awaitReadable(fd)
+			case err != nil:
 				endKin()
 				os.Exit(1)
 			}

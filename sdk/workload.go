@@ -7,9 +7,10 @@ import (
 	"github.com/parhost/parhost/internal/work"
 )
 
-// Manifest is what a workload says of itself. The zero value of each field is a fair default.
+// Manifest is what a workload says of itself. The zero value of each field is a fair default. Hosts start no worker of a workload that says more
+// than they take: docs/PROTOCOL.md has the limits, and sdktest checks them.
 type Manifest struct {
-	Name        string // how people and hosts call it: letters, digits, "-", "_" and "."
+	Name        string // how people and hosts call it: letters, digits, "-", "_" and ".", 128 at most
 	Version     string // of the workload, in any form
 	Description string // one line
 
@@ -25,7 +26,7 @@ type Manifest struct {
 	NotConcurrent bool
 	// Prefer is the mode that the author recommends: "process", "goroutine", "sequential", or "" for no opinion.
 	Prefer string
-	// Threads is how many items one worker process should run at once. 0 means 1.
+	// Threads is how many items one worker process should run at once, 4096 at most. 0 means 1.
 	Threads int
 	// ItemTime is what one item usually takes. 0 means unknown.
 	ItemTime time.Duration

@@ -23,6 +23,7 @@ var builtin = []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload}
 
 func main() {
 	sdk.ServeChild(builtin...)
+	quietGRPC()
 	keepPipeErrors()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

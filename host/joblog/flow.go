@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // Bounds of what a stream holds: an endless input runs in constant memory.
@@ -246,16 +247,7 @@ func (f *flow) release(group []answer) {
 }
 
 // weight is what a result holds in memory beside its own size.
-func weight(r *result) int {
-	size := len(r.Value)
-	if e := r.Err; e != nil {
-		size += len(e.Message) + len(e.Stack) + len(e.Dump)
-		for _, line := range e.Stderr {
-			size += len(line)
-		}
-	}
-	return size
-}
+func weight(r *result) int { return len(r.Value) + wire.Weight(r.Err) }
 
 // back takes an item back from the workers, and returns how its record begins. Called with mu held.
 func (f *flow) back(number int) head {

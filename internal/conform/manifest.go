@@ -14,12 +14,8 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// ValidName reports whether a workload may be called name, which is part of a file's name and of command lines: letters, digits,
-// "-", "_" and ".", a letter or digit first.
-func ValidName(name string) bool {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	return strings.Trim(name, letters+"._-") == "" && name != "" && strings.IndexByte(letters, name[0]) >= 0
-}
+// ValidName is [wire.ValidName].
+func ValidName(name string) bool { return wire.ValidName(name) }
 
 // describe checks that the manifest is the same whenever it is asked for.
 func describe(ctx context.Context, t *trial) (string, error) {
@@ -54,22 +50,11 @@ func describe(ctx context.Context, t *trial) (string, error) {
 // manifest checks what the workload says of itself, field by field.
 func manifest(_ context.Context, t *trial) (string, error) {
 	m := t.manifest
-	switch {
-	case m.GetName() == "":
-		return "", errors.New("the name is empty")
-	case !ValidName(m.GetName()):
-		return "", fmt.Errorf("name %q: want letters, digits, \"-\", \"_\" and \".\", a letter or digit first", m.GetName())
-	case strings.ContainsAny(m.GetDescription(), "\r\n"):
-		return "", fmt.Errorf("description %.60q: want one line", m.GetDescription())
-	case !wire.KnownKind(m.GetItemKind()):
-		return "", fmt.Errorf("item kind %q is not one of protocol version %d", m.GetItemKind(), wire.Version)
-	case !wire.KnownKind(m.GetResultKind()):
-		return "", fmt.Errorf("result kind %q is not one of protocol version %d", m.GetResultKind(), wire.Version)
-	case m.GetThreads() > 1<<16:
-		return "", fmt.Errorf("%d threads, the limit is %d", m.GetThreads(), 1<<16)
-	}
-	if err := wire.CheckNeeds(m.GetNeeds()); err != nil {
+	if err := wire.CheckManifest(m); err != nil {
 		return "", err
+	}
+	if strings.ContainsAny(m.GetDescription(), "\r\n") {
+		return "", fmt.Errorf("description %.60q: want one line", m.GetDescription())
 	}
 	switch p := m.GetPrefer(); p {
 	case "", "process", "goroutine", "sequential":

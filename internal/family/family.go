@@ -80,6 +80,8 @@ type Search struct {
 	Name Name
 	// Of says which workers' families are meant. nil: all of that name.
 	Of func(number uint32) bool
+	// Spare says which processes are left alone though they are meant. nil: none.
+	Spare func(pid int) bool
 	// After is the number of a process that is older than all who are meant, 0 if none is known. Where few have been made since, a search
 	// looks at their numbers alone, which takes 50 µs instead of some 5 µs for each process of the machine. It must not be so old that
 	// the kernel may have given all numbers away since and begun again: there are at least 32768.
@@ -100,9 +102,6 @@ func (s *Search) inLimit(limit uint64) bool {
 
 // inEnvironment reports whether an environment, as /proc shows it, has the mark of one who is meant.
 func (s *Search) inEnvironment(environ []byte) bool {
-	if !bytes.Contains(environ, []byte(s.Name.String())) {
-		return false // as good as always
-	}
 	for entry := range bytes.SplitSeq(environ, []byte{0}) {
 		value, ok := strings.CutPrefix(string(entry), Env+"=")
 		if !ok {

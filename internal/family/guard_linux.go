@@ -1,6 +1,7 @@
 package family
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/litter"
 )
 
 // envGuard makes a program that calls sdk.Serve or sdk.ServeChild a guard: the name of the families that it guards, a colon, and the
@@ -22,6 +25,9 @@ const guardPipe = 3
 
 // guardLimit is what a guard has for its work. The host's user is promised one second.
 const guardLimit = 900 * time.Millisecond
+
+// guardSweepLimit is what it has then for the folder, for which nobody waits.
+const guardSweepLimit = time.Minute
 
 // guardNice keeps a guard's start from taking time from the pool's items.
 const guardNice = 5
@@ -107,7 +113,9 @@ func RunGuard() bool {
 		_, _ = Search{Name: n, Limit: time.Until(deadline)}.End()
 	}
 	if folder != "" {
-		_ = os.RemoveAll(folder)
+		ctx, cancel := context.WithTimeout(context.Background(), guardSweepLimit)
+		defer cancel()
+		_ = litter.Remove(ctx, folder)
 	}
 	return true
 }

@@ -1,6 +1,7 @@
 package family
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -30,7 +31,7 @@ func (n Name) Mark(pid int, number uint32) {
 func (s Search) End() (ended int, err error) {
 	deadline := time.Now().Add(s.Limit)
 	for {
-		killed, err := s.pass()
+		killed, err := s.pass(deadline)
 		ended += s.awaitAll(killed, deadline)
 		if err != nil || len(killed) == 0 {
 			return ended, err
@@ -41,12 +42,22 @@ func (s Search) End() (ended int, err error) {
 	}
 }
 
+// Has reports whether a process is one of those who are meant.
+func (s Search) Has(pid int) bool {
+	var look looker
+	return look.member(&s, pid)
+}
+
 // pass kills each member that it sees, and returns their pidfds. It goes upwards through the numbers, as the kernel does who gives them
-// away: a child that a member makes while it looks has a higher one, as a rule.
-func (s *Search) pass() (killed []int, err error) {
+// away: a child that a member makes while it looks has a higher one, as a rule. Those that it has not come to by the deadline it does not look at:
+// what processes show of themselves may be large.
+func (s *Search) pass(deadline time.Time) (killed []int, err error) {
 	var look looker
 	visit := func(pid int) error {
-		if !look.member(s, pid) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not all processes have been looked at after %v", s.Limit)
+		}
+		if !look.member(s, pid) || s.Spare != nil && s.Spare(pid) {
 			return nil
 		}
 		fd, err := unix.PidfdOpen(pid, 0)
@@ -149,7 +160,7 @@ func isDead(pidfd int, wait time.Duration) bool {
 }
 
 // looker reads marks. It keeps the memory for that.
-type looker struct{ environ []byte }
+type looker struct{ piece, environ []byte }
 
 // member reports whether a process, which is not this one, has the mark of one who is meant. What this process may not see is none of its
 // descendants, or has taken another user's rights.
@@ -159,20 +170,51 @@ func (l *looker) member(s *Search, pid int) bool {
 	if errors.Is(err, unix.ESRCH) || unix.Tgkill(unix.Getpid(), pid, 0) == nil {
 		return false
 	}
-	return err == nil && s.inLimit(limit.Max) || s.inEnvironment(l.read(pid))
+	return err == nil && s.inLimit(limit.Max) || l.names(s.Name, pid) && s.inEnvironment(l.read(pid))
 }
 
-// longestEnviron is more than execve(2) takes with the usual limit of the stack.
-const longestEnviron = 8 << 20
+const (
+	// longestEnviron is more than execve(2) takes with the usual limit of the stack. A mark may stand anywhere in there: shells and others put
+	// variables into an order of their own.
+	longestEnviron = 8 << 20
+	pieceBytes     = 16 << 10 // most have less
+)
+
+// names reports whether a name is anywhere in the environment of a process, which it reads by pieces: large ones are to cost time alone.
+func (l *looker) names(n Name, pid int) bool {
+	fd, err := openEnviron(pid)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if l.piece == nil {
+		l.piece = make([]byte, pieceBytes)
+	}
+	name := []byte(n.String())
+	kept := 0 // bytes of the piece before, where the name may begin
+	for size := 0; size < longestEnviron; {
+		read, err := unix.Read(fd, l.piece[kept:])
+		if read <= 0 || err != nil {
+			return false
+		}
+		piece := l.piece[:kept+read]
+		if bytes.Contains(piece, name) {
+			return true
+		}
+		size += read
+		kept = copy(l.piece, piece[max(0, len(piece)-len(name)+1):])
+	}
+	return false
+}
 
 // read returns the environment of a process, nothing if it cannot be read.
 func (l *looker) read(pid int) []byte {
-	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/environ", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := openEnviron(pid)
 	if err != nil {
 		return nil
 	}
 	if l.environ == nil {
-		l.environ = make([]byte, 16<<10)
+		l.environ = make([]byte, pieceBytes)
 	}
 	size := 0
 	for size < longestEnviron {
@@ -186,4 +228,8 @@ func (l *looker) read(pid int) []byte {
 	}
 	_ = unix.Close(fd)
 	return l.environ[:size]
+}
+
+func openEnviron(pid int) (fd int, err error) {
+	return unix.Open("/proc/"+strconv.Itoa(pid)+"/environ", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,6 +88,27 @@ func TestOneMarkIsEnough(t *testing.T) {
 	}
 }
 
+// A mark is found wherever it stands: before and behind the places where one read of a large environment ends and the next begins.
+func TestAMarkIsFoundInALargeEnvironment(t *testing.T) {
+	const piece = family.PieceBytes
+	for _, before := range []int{piece - 60, piece - 40, piece - 20, piece, 3*piece - 30, 8*piece - 100} {
+		n := family.New()
+		cmd := sleeper(t, "PAD="+strings.Repeat("x", before-len("PAD=")-1), n.Variable(1), "LAST=1")
+		end(t, family.Search{Name: n}, 1)
+		if alive(t, cmd) {
+			t.Errorf("a member with %d bytes before its mark lives", before)
+		}
+	}
+}
+
+func TestASearchKeepsItsLimit(t *testing.T) {
+	n := family.New()
+	_ = sleeper(t, n.Variable(1))
+	if _, err := (family.Search{Name: n, Limit: time.Nanosecond}).End(); err == nil {
+		t.Error("End within a nanosecond: got no error, want that not all processes have been looked at")
+	}
+}
+
 // A host that is pid 1, as in a container, gets all orphans; so does a subreaper.
 func TestOrphansAreReaped(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -153,6 +175,15 @@ func TestOthersAreLeftAlone(t *testing.T) {
 	}
 	t.Setenv(family.Env, n.Variable(2)[len(family.Env)+1:]) // who looks is no victim
 	end(t, family.Search{Name: n}, 1)
+}
+
+func TestWhoIsSparedIsLeftAlone(t *testing.T) {
+	n := family.New()
+	spared, other := sleeper(t, n.Variable(1)), sleeper(t, n.Variable(1))
+	end(t, family.Search{Name: n, Spare: func(pid int) bool { return pid == spared.Process.Pid }}, 1)
+	if alive(t, other) || !alive(t, spared) {
+		t.Errorf("got the spared one alive %v, the other %v, want true, false", alive(t, spared), alive(t, other))
+	}
 }
 
 // A worker of a host that is a worker itself belongs to both.

@@ -10,3 +10,6 @@ func (Name) Mark(int, uint32) {}
 
 // End finds nobody here.
 func (Search) End() (ended int, err error) { return 0, nil }
+
+// Has knows nobody here.
+func (Search) Has(int) bool { return false }

@@ -24,6 +24,9 @@ const (
 
 // Link is one end. One goroutine at a time may call Send and CloseSend, one Recv; Close anyone.
 type Link struct {
+	// Check says what is wrong with a message before it is decoded; nil: nothing is. It is to be set before Recv is called.
+	Check func(message []byte) error
+
 	in, out *os.File
 	writer  syscall.RawConn
 	reader  *bufio.Reader
@@ -74,11 +77,16 @@ func (l *Link) Send(m proto.Message, full func() (stop func())) error {
 	return errors.Join(failed, err)
 }
 
-// ErrFrame is matched by the error of a frame that holds no message.
-var ErrFrame = errors.New("a frame that is no message")
+var (
+	// ErrFrame is matched by the error of a frame that holds no message.
+	ErrFrame = errors.New("a frame that is no message")
+	// ErrRefused is matched by that of one which Check refuses.
+	ErrRefused = errors.New("a frame that is not taken")
+)
 
 // Recv reads the next message into m. The error is io.EOF when the other end has closed, or io.ErrUnexpectedEOF in the middle of a
-// large one; it has the code ResourceExhausted for a message larger than is taken, and matches [ErrFrame] for what is none.
+// large one; it has the code ResourceExhausted for a message larger than is taken, and matches [ErrFrame] for what is none and [ErrRefused]
+// for one that Check refuses.
 func (l *Link) Recv(m proto.Message) error {
 	header, err := l.reader.Peek(headerBytes)
 	if err != nil {
@@ -99,6 +107,11 @@ func (l *Link) Recv(m proto.Message) error {
 		_, _ = l.reader.Discard(headerBytes)
 		if message, err = readAll(l.reader, int(size)); err != nil {
 			return err
+		}
+	}
+	if l.Check != nil {
+		if err := l.Check(message); err != nil {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
 	if err := proto.Unmarshal(message, m); err != nil {

@@ -88,6 +88,28 @@ func TestAMessageBeyondTheLimitIsRefused(t *testing.T) {
 	}
 }
 
+func TestAMessageIsCheckedBeforeItIsDecoded(t *testing.T) {
+	host, worker := pair(t)
+	wrong := errors.New("too much of it")
+	worker.Check = func(message []byte) error {
+		if len(message) > 1000 {
+			return wrong
+		}
+		return nil
+	}
+	go func() {
+		_ = host.Send(batch(1, 10), nil)
+		_ = host.Send(batch(2, 2000), nil)
+	}()
+	var got workerpb.WorkRequest
+	if err := worker.Recv(&got); err != nil || got.GetBatch().GetId() != 1 {
+		t.Errorf("a message that is well: got %v, %v, want batch 1", &got, err)
+	}
+	if err := worker.Recv(&got); !errors.Is(err, link.ErrRefused) || !errors.Is(err, wrong) {
+		t.Errorf("a message that is refused: got %v, want ErrRefused with the reason", err)
+	}
+}
+
 func TestAnEndThatDoesNotReadIsNoticed(t *testing.T) {
 	host, worker := pair(t)
 	noticed, stopped := make(chan struct{}), make(chan struct{})

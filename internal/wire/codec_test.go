@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/quick"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
@@ -461,12 +462,24 @@ func TestShortDecimalsAreReadAndWrittenAsByEncodingJSON(t *testing.T) {
 	}
 }
 
+func TestATextThatIsNoUTF8IsNoJSON(t *testing.T) {
+	codec := wire.CodecOf[json.RawMessage]()
+	for text, offset := range map[string]int{"\"a\xff\"": 3, "[\n\"\xc2\x9b\", \"\xe2\x28\"]": 10} {
+		for way, decode := range map[string]func([]byte) (json.RawMessage, error){"packed": codec.Decode, "JSON": codec.DecodeJSON} {
+			got, err := decode([]byte(text))
+			if e, ok := errors.AsType[*wire.TextError](err); !ok || e.Offset != offset {
+				t.Errorf("%s, %q: got %q, %v, want a TextError at byte %d", way, text, got, err, offset)
+			}
+		}
+	}
+}
+
 func FuzzValidText(f *testing.F) {
-	for _, s := range []string{"1", "[1,\n2]", `{"a":"b"}`, "", "\"\n\"", "01", "-", "nul", "0\r"} {
+	for _, s := range []string{"1", "[1,\n2]", `{"a":"b"}`, "", "\"\n\"", "01", "-", "nul", "0\r", "\"\xff\"", `"\ud800"`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		want := json.Valid(text) && !bytes.ContainsAny(text, "\r\n")
+		want := json.Valid(text) && utf8.Valid(text) && !bytes.Contains(text, []byte("\r")) && !bytes.Contains(text, []byte("\n"))
 		if got := wire.ValidText(text); got != want {
 			t.Fatalf("ValidText(%q): got %v, want %v", text, got, want)
 		}

@@ -108,6 +108,18 @@ func (e *ItemError) Error() string {
 	return b.String()
 }
 
+// Weight is how many bytes the texts of an error hold; none has no error.
+func Weight(e *ItemError) int {
+	if e == nil {
+		return 0
+	}
+	size := len(e.Message) + len(e.Stack) + len(e.Dump)
+	for _, line := range e.Stderr {
+		size += len(line)
+	}
+	return size
+}
+
 // Is reports whether target is the Err value of e's kind.
 func (e *ItemError) Is(target error) bool {
 	for _, k := range kinds {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 	"strconv"
+	"unicode/utf8"
 	"unsafe"
 )
 
@@ -103,6 +104,9 @@ func rawCodec[T any](c *Codec[T]) {
 		if v, err := unmarshalJSON[T](src); err != nil {
 			return v, err
 		}
+		if at := notUTF8(src); at < len(src) {
+			return *new(T), &TextError{Offset: at + 1, Message: fmt.Sprintf("byte %#x is no UTF-8", src[at])}
+		}
 		line, err := compact(nil, src) // it has line breaks
 		return *(*T)(unsafe.Pointer(&line)), err
 	}
@@ -121,10 +125,23 @@ func compact(dst, src []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// ValidText reports whether src is one JSON text without line breaks, as a plugin must return it.
+// ValidText reports whether src is one JSON text in UTF-8 without line breaks, as a plugin must return it. encoding/json takes any bytes in a
+// string.
 func ValidText(src []byte) bool {
 	if n, ok := cutNumber(src); ok && n == len(src) {
 		return true
 	}
-	return bytes.IndexByte(src, '\n') < 0 && bytes.IndexByte(src, '\r') < 0 && json.Valid(src)
+	return bytes.IndexByte(src, '\n') < 0 && bytes.IndexByte(src, '\r') < 0 && utf8.Valid(src) && json.Valid(src)
+}
+
+// notUTF8 returns the place of the first byte that is no UTF-8, or the length of src.
+func notUTF8(src []byte) int {
+	for at := 0; at < len(src); {
+		r, n := utf8.DecodeRune(src[at:])
+		if r == utf8.RuneError && n == 1 {
+			return at
+		}
+		at += n
+	}
+	return len(src)
 }

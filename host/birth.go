@@ -1,0 +1,107 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/parhost/parhost/internal/link"
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// open begins the stream and waits for the workload's set-up. ctx bounds the start; the set-up has a limit of its own.
+func (p *process) open(ctx context.Context) error {
+	p.threads = p.cfg.Threads
+	if p.threads == 0 {
+		p.threads = int(max(1, p.manifest.GetThreads()))
+	}
+	if p.manifest.GetNotConcurrent() {
+		p.threads = 1 // more would only wait for one another, and look as if they hung
+	}
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p.cancel = cancel
+	// Before anything is said: a worker can hold up the opening of the stream too, and the first message.
+	limit := time.AfterFunc(p.cfg.SetupTimeout, cancel)
+	stop := context.AfterFunc(ctx, func() {
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) { // the start's deadline does not hold for the set-up
+			cancel()
+		}
+	})
+	work, r, err := p.setUp(life)
+	stop()
+	switch {
+	case !limit.Stop():
+		return fmt.Errorf("not done after %v (Config.SetupTimeout)", p.cfg.SetupTimeout)
+	case err != nil:
+		return err
+	case r.GetReady() == nil:
+		return fmt.Errorf("the first response is %T, want Ready", r.GetMessage())
+	case r.GetReady().GetError() != "":
+		return errors.New(wire.Bound(r.GetReady().GetError(), wire.MaxMessageText))
+	}
+	p.stream = work
+	p.shared = p.shelf != nil && r.GetReady().GetArena()
+	if p.looks = p.buffers.memory != nil && r.GetReady().GetBuffers(); p.looks {
+		p.buffers.mapped.Store(true)
+	}
+	if p.link != nil && r.GetReady().GetLink() {
+		p.linked = link.NewClient(work, p.link, p.cfg.Grace, p.fail, cancel)
+		p.stream = p.linked
+	}
+	p.read.Go(p.receive)
+	return nil
+}
+
+// setUp opens the stream, lets the worker set the workload up, and returns its first response.
+func (p *process) setUp(life context.Context) (workerpb.WorkerService_WorkClient, *workerpb.WorkResponse, error) {
+	work, err := p.service.Work(life)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = work.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Start{Start: &workerpb.Start{
+		Worker: uint32(p.number), Threads: uint32(p.threads), MaxResultBytes: uint64(p.cfg.MaxResultBytes),
+	}}})
+	if err != nil && !errors.Is(err, io.EOF) { // EOF: Recv knows why
+		return nil, nil, err
+	}
+	r, err := work.Recv()
+	return work, r, err
+}
+
+// stillborn ends a worker whose start failed, and says why.
+func (p *process) stillborn(ctx context.Context, stage string, err error) error {
+	s, isStatus := status.FromError(err)
+	isStatus = isStatus && s.Code() != codes.OK
+	unheard := isStatus && s.Code() == codes.Unavailable
+	if unheard {
+		p.child.awaitEnd(endTime) // by itself, if it does; it is killed otherwise
+	}
+	p.bury()
+	p.shelf.close()
+	p.mu.Lock()
+	f := p.fate
+	p.mu.Unlock()
+	e := &StartError{Worker: p.number, Plugin: p.cfg.Plugin, Stage: stage, Err: err, Stderr: p.child.output.lines(0)}
+	var words string
+	if p.child.endedItself() {
+		e.Cause, words = p.diagnosis(e.Stderr)
+	}
+	switch {
+	case ctx.Err() != nil:
+		e.Err = context.Cause(ctx)
+	case f != nil:
+		e.Err, e.Cause = errors.New(f.message), cmp.Or(f.cause, e.Cause)
+	case words != "" && (unheard || e.Cause != CauseExit && e.Cause != CauseSignal):
+		e.Err = errors.New(words)
+	case isStatus:
+		e.Err = errors.New(wire.Bound(s.Message(), wire.MaxMessageText))
+	}
+	return e
+}

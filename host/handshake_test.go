@@ -1,0 +1,14 @@
+package host
+
+import (
+	"strings"
+	"testing"
+)
+
+// A panic of the library that reads the handshake would end the host.
+func TestAPanicInGoPluginIsAnError(t *testing.T) {
+	_, err := guarded(func() (int, error) { panic("no place for a certificate") })
+	if err == nil || !strings.Contains(err.Error(), "no place for a certificate") {
+		t.Errorf("a call that panics: got %v, want an error that says so", err)
+	}
+}

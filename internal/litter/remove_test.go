@@ -1,0 +1,129 @@
+package litter_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/parhost/parhost/internal/litter"
+)
+
+func TestRemove(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "outside")
+	write(t, outside)
+	for name, fill := range map[string]func(t *testing.T, dir string){
+		"nothing in it": func(*testing.T, string) {},
+		"files": func(t *testing.T, dir string) {
+			for i := range 1100 { // more than are read at once
+				write(t, fmt.Sprintf("%s/%d", dir, i))
+			}
+		},
+		"folders with something in each": func(t *testing.T, dir string) {
+			for i := range 1100 {
+				mkdir(t, fmt.Sprintf("%s/%d/a", dir, i))
+				write(t, fmt.Sprintf("%s/%d/a/b", dir, i))
+			}
+		},
+		"links to what is not in it": func(t *testing.T, dir string) {
+			for link, to := range map[string]string{"file": outside, "folder": filepath.Dir(outside), "loop": ".", "nothing": "nowhere"} {
+				if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"folders that forbid it": func(t *testing.T, dir string) {
+			mkdir(t, dir+"/a/b/c")
+			write(t, dir+"/a/b/c/d")
+			for _, folder := range []string{"/a/b/c", "/a/b", "/a", ""} {
+				if err := os.Chmod(dir+folder, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if runtime.GOOS == "windows" && name == "links to what is not in it" {
+				t.Skip("Windows lets not everybody make links")
+			}
+			dir := filepath.Join(t.TempDir(), "litter")
+			mkdir(t, dir)
+			fill(t, dir)
+			if err := litter.Remove(t.Context(), dir); err != nil {
+				t.Errorf("Remove: got %v", err)
+			}
+			checkGone(t, dir)
+		})
+	}
+	if _, err := os.Stat(outside); err != nil {
+		t.Errorf("what links pointed to: got %v, want it there", err)
+	}
+}
+
+func TestRemoveOfWhatIsNoFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := litter.Remove(t.Context(), dir+"/nothing"); err != nil {
+		t.Errorf("of nothing: got %v", err)
+	}
+	write(t, dir+"/file")
+	if err := litter.Remove(t.Context(), dir+"/file"); err != nil {
+		t.Errorf("of a file: got %v", err)
+	}
+	checkGone(t, dir+"/file")
+}
+
+func TestRemoveEndsWithItsContext(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/file")
+	why := errors.New("no time")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	if err := litter.Remove(ctx, dir); !errors.Is(err, why) {
+		t.Errorf("Remove: got %v, want %v", err, why)
+	}
+	if _, err := os.Stat(dir + "/file"); err != nil {
+		t.Errorf("a file: got %v, want it there", err)
+	}
+}
+
+func TestABinRemovesWhatIsDropped(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "bin")
+	b := litter.Open(dir)
+	for _, name := range []string{"a", "b"} {
+		mkdir(t, filepath.Join(dir, name, "c"))
+	}
+	b.Drop(filepath.Join(dir, "a"))
+	checkGone(t, filepath.Join(dir, "a"))
+	b.Drop(filepath.Join(dir, "nothing"))
+	if _, err := os.Stat(filepath.Join(dir, "b", "c")); err != nil {
+		t.Errorf("a folder that was not dropped: got %v, want it there", err)
+	}
+	if err := b.Close(t.Context()); err != nil {
+		t.Errorf("Close: got %v", err)
+	}
+	checkGone(t, dir)
+}
+
+func mkdir(t testing.TB, path string) {
+	t.Helper()
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t testing.TB, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkGone(t *testing.T, path string) {
+	t.Helper()
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: got %v, want it gone", filepath.Base(path), err)
+	}
+}
