@@ -27,7 +27,7 @@ import (
 type child struct {
 	cmd     *exec.Cmd
 	spawner *spawner
-	bin     *litter.Bin
+	litter  *litter.Folder // the pool's, in which sockets is
 	family  relative
 	sockets string // the folder in which the process has to listen
 	output  *output
@@ -60,8 +60,8 @@ type child struct {
 var _ runner.Runner = (*child)(nil)
 
 // newChild returns a child that go-plugin is going to start.
-func newChild(spawner *spawner, bin *litter.Bin, family relative, output *output) *child {
-	c := &child{spawner: spawner, bin: bin, family: family, output: output, line: new(line), exited: make(chan struct{}), buried: make(chan struct{})}
+func newChild(spawner *spawner, folder *litter.Folder, family relative, output *output) *child {
+	c := &child{spawner: spawner, litter: folder, family: family, output: output, line: new(line), exited: make(chan struct{}), buried: make(chan struct{})}
 	output.valve.exited = c.exited
 	return c
 }
@@ -222,7 +222,7 @@ func (c *child) bury() {
 	if !c.spawned.Load() {
 		c.family.leave()
 		c.dropTheirs()
-		c.bin.Drop(c.sockets) // "" when there is none
+		c.litter.Drop(c.sockets) // "" when there is none
 		return
 	}
 	c.kill()
@@ -236,7 +236,7 @@ func (c *child) bury() {
 	}
 	c.output.lines(100 * time.Millisecond)
 	c.closePipes() // ends the readers even if a process that left the group holds the other ends
-	c.bin.Drop(c.sockets)
+	c.litter.Drop(c.sockets)
 }
 
 // PluginToHost checks the address that the process wants to be called at: whatever it says, the host dials nothing but a

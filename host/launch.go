@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -31,20 +30,16 @@ import (
 
 // launcher starts the worker processes of one pool.
 type launcher struct {
-	cfg      *Config
-	buffers  *buffers // of the pool
-	box      *sandbox.Box
-	path     string // of the executable
-	env      []string
-	sockets  string      // a private folder
-	lock     *os.File    // says that it is in use
-	bin      *litter.Bin // removes it, and what is in it
-	sweeper  sync.WaitGroup
-	endSweep context.CancelFunc
-	spawner  *spawner
-	turns    chan struct{} // taken by processes that are starting
-	kin      *kin
-	ooms     oomWatch
+	cfg     *Config
+	buffers *buffers // of the pool
+	box     *sandbox.Box
+	path    string // of the executable
+	env     []string
+	folder  *litter.Folder // of sockets
+	spawner *spawner
+	turns   chan struct{} // taken by processes that are starting
+	kin     *kin
+	ooms    oomWatch
 }
 
 // openLauncher finds the executable and makes what all workers share.
@@ -71,20 +66,24 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 		}
 	}()
 	l.env = environment(cfg)
-	if l.sockets, err = privateDir(cfg.TempDir); err != nil {
+	if l.folder, err = litter.Open(folderPrefix, cfg.TempDir, socketNameBytes()); err != nil {
 		return nil, err
 	}
-	if l.lock, err = lockDir(l.sockets); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(l.sockets))
-	}
-	l.bin = litter.Open(l.sockets)
-	sweeping, end := context.WithCancel(context.Background())
-	l.endSweep = end
-	l.sweeper.Go(func() { sweep(sweeping, filepath.Dir(l.sockets)) })
 	l.spawner = newSpawner()
 	l.turns = make(chan struct{}, runtime.GOMAXPROCS(0))
-	l.kin = openKin(l.sockets, cfg.Logger)
+	l.kin = openKin(l.folder.Path(), cfg.Logger)
 	return l, nil
+}
+
+// folderPrefix is what the names of pools' folders begin with.
+const folderPrefix = "parhost"
+
+// socketNameBytes is what go-plugin adds to a pool's folder: two names with random numbers of up to ten digits.
+func socketNameBytes() int {
+	if usesTCP {
+		return 0
+	}
+	return len("/plugin-dir4294967295/plugin4294967295")
 }
 
 // removeTime is what a pool's end has for the removal of what its workers have left in their folders. The next host goes on with the rest.
@@ -92,17 +91,13 @@ const removeTime = time.Second
 
 // close lets go of everything. All workers must be gone.
 func (l *launcher) close() {
-	l.endSweep()
-	l.sweeper.Wait()
 	l.kin.close()
 	l.spawner.close()
 	l.box.Close()
-	_ = l.lock.Close() // before the folder goes: Windows removes none with an open file in it
 	ctx, cancel := context.WithTimeout(context.Background(), removeTime)
 	defer cancel()
-	if err := l.bin.Close(ctx); err != nil {
-		abandonDir(l.sockets)
-		l.cfg.Logger.Warn("a folder is left for the next host to remove", "folder", l.sockets, "err", err)
+	if err := l.folder.Close(ctx); err != nil {
+		l.cfg.Logger.Warn("a folder is left for the next host to remove", "folder", l.folder.Path(), "err", err)
 	}
 }
 
@@ -193,7 +188,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		number: number, cfg: l.cfg, buffers: l.buffers, calls: map[uint64]*call{}, ending: make(chan struct{}), dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
-	p.child = newChild(l.spawner, l.bin, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}})
+	p.child = newChild(l.spawner, l.folder, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}})
 	if !l.cfg.Inline {
 		if p.shelf = openShelf(max(keepLeast, keepBytes/workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file
@@ -272,7 +267,7 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 		StartTimeout:     l.cfg.StartTimeout + time.Second, // ours comes first
 		SkipHostEnv:      true,
 		AutoMTLS:         usesTCP, // 40 ms for each start; a socket in a private folder does not need it
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.sockets},
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.folder.Path()},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, sockets string) (runner.Runner, error) {
 			cmd := exec.Command(l.path)
 			cmd.Env = slices.Concat(share, l.env, spec.Env, []string{c.family.variable()})

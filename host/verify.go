@@ -5,12 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/parhost/parhost/internal/conform"
+	"github.com/parhost/parhost/internal/litter"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
@@ -89,11 +88,7 @@ func Describe(ctx context.Context, cfg Config) (Manifest, error) {
 // CheckTempDir says whether a pool can keep its sockets in a folder, which must be writable and have a path that is short enough. It
 // returns the folder that would be used: dir itself or, for "", that which the default comes to.
 func CheckTempDir(dir string) (string, error) {
-	private, err := privateDir(dir)
-	if err != nil {
-		return "", err
-	}
-	return filepath.Dir(private), os.Remove(private)
+	return litter.Check(folderPrefix, dir, socketNameBytes())
 }
 
 // openProbe opens a launcher for one process at a time.

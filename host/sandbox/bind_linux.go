@@ -63,7 +63,7 @@ func (b *Box) checkTargets() error {
 
 // checkSockets refuses to let workers of the host's own user change the folder in which sockets lie, those of other pools too: what they put in
 // the place of one would be called.
-func (b *Box) checkSockets(base string) error {
+func (b *Box) checkSockets() error {
 	if b.machine.ownUsers {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (b *Box) checkSockets(base string) error {
 		if err != nil {
 			return fmt.Errorf("sandbox: %w (Policy.ReadWrite[%d])", err, i)
 		}
-		for _, place := range []string{base, os.TempDir(), "/tmp"} {
+		for _, place := range []string{b.policy.TempDir, os.TempDir(), "/tmp"} {
 			if place, err := filepath.EvalSymlinks(place); err == nil && (place == really || beneath(place, really)) {
 				return fmt.Errorf("sandbox: %q holds the sockets of workers, in %q: name a folder of its own below that (Policy.ReadWrite[%d])", bind.Source, place, i)
 			}

@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
+	"github.com/parhost/parhost/internal/litter"
 )
 
 // Box is the sandbox of one pool's workers: what they share. Its methods may be called from any goroutine.
@@ -29,8 +30,7 @@ type Box struct {
 	users   int      // the first of the users that workers have of their own
 	cgroups *cgroups // nil if there is nothing to count
 	layers  []string
-	folder  string // of sockets at level basic
-	lock    *os.File
+	folder  *litter.Folder // of sockets, where workers have no root of their own
 	name    string
 	number  atomic.Uint32 // of launches
 	seams   seams
@@ -102,7 +102,7 @@ func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error
 	if err := b.openLimits(plugin != ""); err != nil {
 		return nil, err
 	}
-	if policy.Level == Basic {
+	if policy.Level > Off && !b.spaces() {
 		if err := b.openFolder(); err != nil {
 			return nil, err
 		}
@@ -253,74 +253,18 @@ const (
 	pendingSignals = 1024
 )
 
-// openFolder makes the folder below which basic workers have their sockets, and removes those of hosts that are gone.
-func (b *Box) openFolder() error {
-	base := b.policy.TempDir
-	if base == "" {
-		base = os.TempDir()
-		if len(base)+len(b.name)+socketBytes > longestSocket {
-			base = "/tmp"
-		}
-	}
-	if err := b.checkSockets(base); err != nil {
+// openFolder makes the folder below which workers have their sockets.
+func (b *Box) openFolder() (err error) {
+	if err := b.checkSockets(); err != nil {
 		return err
 	}
-	sweepFolders(base)
-	b.folder = filepath.Join(base, b.name)
-	if longest := len(b.folder) + socketBytes; longest > longestSocket {
-		return fmt.Errorf("sandbox: a socket in %q would have a path of %d bytes, the limit is %d (Policy.TempDir)", base, longest, longestSocket)
+	if b.folder, err = litter.Open("parhost-box", b.policy.TempDir, len("/4294967295/plugin4294967295")); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
 	}
-	mode := os.FileMode(0o700)
 	if b.machine.ownUsers {
-		mode = 0o711 // they find their own, and see no others
+		return os.Chmod(b.folder.Path(), 0o711) // they find their own, and see no others
 	}
-	if err := os.Mkdir(b.folder, 0o700); err != nil {
-		b.folder = ""
-		return fmt.Errorf("sandbox: %w", err)
-	}
-	var err error
-	if b.lock, err = lockFolder(b.folder); err != nil {
-		return fmt.Errorf("sandbox: %w", err)
-	}
-	return os.Chmod(b.folder, mode)
-}
-
-// A socket's path below the box's folder, and what sockaddr_un has room for.
-const (
-	socketBytes   = len("/4294967295/plugin4294967295")
-	longestSocket = 107
-)
-
-// lockName is a file that its host keeps locked: a lock ends with its process, and holds across containers.
-const lockName = "lock"
-
-func lockFolder(folder string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(folder, lockName), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// sweepFolders removes the folders of hosts that were killed.
-func sweepFolders(base string) {
-	folders, _ := filepath.Glob(filepath.Join(base, boxPrefix+"*")) // the pattern is well formed
-	for _, folder := range folders {
-		if info, err := os.Lstat(folder); err != nil || !info.IsDir() {
-			continue
-		}
-		f, err := os.OpenFile(filepath.Join(folder, lockName), os.O_RDWR|unix.O_NOFOLLOW, 0)
-		if err != nil {
-			continue // just being made, or somebody else's
-		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			_ = os.RemoveAll(folder)
-		}
-		_ = f.Close()
-	}
+	return nil
 }
 
 // describe lists what stands around a worker.
@@ -371,17 +315,19 @@ func (b *Box) Checksum() string {
 	return sum
 }
 
+// removeTime is what Close has to remove what workers have left in their folders.
+const removeTime = time.Second
+
 // Close lets go of everything. All launches must be closed. It may be called twice.
 func (b *Box) Close() {
 	b.closing.Do(func() {
 		if b.cgroups != nil {
 			b.cgroups.close()
 		}
-		if b.folder != "" {
-			_ = os.RemoveAll(b.folder)
-		}
-		if b.lock != nil {
-			_ = b.lock.Close()
+		if b.folder != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), removeTime)
+			defer cancel()
+			_ = b.folder.Close(ctx) // the next host removes what is left
 		}
 		if b.program != nil {
 			_ = b.program.close()

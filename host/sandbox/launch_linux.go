@@ -209,11 +209,7 @@ func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {
 
 func (l *Launch) prepareBasic(slot int) error {
 	b := l.box
-	folder := b.folder
-	if folder == "" { // strict without namespaces, as tests have it
-		folder = os.TempDir()
-	}
-	l.sockets = filepath.Join(folder, strconv.FormatUint(uint64(b.number.Add(1)), 10))
+	l.sockets = filepath.Join(b.folder.Path(), strconv.FormatUint(uint64(b.number.Add(1)), 10))
 	if err := os.Mkdir(l.sockets, 0o700); err != nil {
 		l.sockets = ""
 		return err
@@ -499,6 +495,6 @@ func (l *Launch) Close() {
 		l.group.close()
 	}
 	if l.spec.Walls && !l.spec.Spaces && l.sockets != "" {
-		_ = os.RemoveAll(l.sockets)
+		l.box.folder.Drop(l.sockets)
 	}
 }

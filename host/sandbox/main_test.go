@@ -239,6 +239,19 @@ func (w *worker) table() map[string]string {
 	return values
 }
 
+// within waits for what is done in the background, and reports whether it has come to pass in time.
+func within(limit time.Duration, done func() bool) bool {
+	deadline := time.After(limit)
+	for tick := time.Tick(time.Millisecond); !done(); {
+		select {
+		case <-tick:
+		case <-deadline:
+			return false
+		}
+	}
+	return true
+}
+
 // levels runs a test at each level.
 func levels(t *testing.T, test func(t *testing.T, level sandbox.Level)) {
 	for _, level := range []sandbox.Level{sandbox.Off, sandbox.Basic, sandbox.Strict} {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/parhost/parhost/internal/litter"
@@ -89,9 +90,12 @@ func TestRemoveEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestABinRemovesWhatIsDropped(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "bin")
-	b := litter.Open(dir)
+func TestAFolderRemovesWhatIsDropped(t *testing.T) {
+	b, err := litter.Open("parhost", t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := b.Path()
 	for _, name := range []string{"a", "b"} {
 		mkdir(t, filepath.Join(dir, name, "c"))
 	}
@@ -105,6 +109,18 @@ func TestABinRemovesWhatIsDropped(t *testing.T) {
 		t.Errorf("Close: got %v", err)
 	}
 	checkGone(t, dir)
+}
+
+// A socket's path has a limit, and an error says so before there is a folder.
+func TestAFolderHasRoomForSockets(t *testing.T) {
+	base := filepath.Join(t.TempDir(), strings.Repeat("long", 20))
+	mkdir(t, base)
+	if f, err := litter.Open("parhost", base, 30); err == nil || !strings.Contains(err.Error(), "the limit is 103 (set TempDir to a shorter one)") {
+		t.Errorf("Open: got %v and %v, want an error with the limit", f, err)
+	}
+	if left, err := os.ReadDir(base); err != nil || len(left) > 0 {
+		t.Errorf("got %v and %v, want nothing left", left, err)
+	}
 }
 
 func mkdir(t testing.TB, path string) {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package host
+package litter
 
 import (
 	"context"
@@ -11,16 +11,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/parhost/parhost/internal/litter"
 )
 
-// lockName is the file in a private folder that its host keeps locked. A lock ends with its process, whatever ends that, and
+// lockName is the file in a folder that its host keeps locked. A lock ends with its process, whatever ends that, and
 // holds across containers that share a folder for temporary files, where process ids mean nothing.
 const lockName = "lock"
 
-// lockDir marks a private folder as in use until the file is closed.
-func lockDir(dir string) (*os.File, error) {
+// lockFolder marks a folder as in use until the file is closed.
+func lockFolder(dir string) (*os.File, error) {
 	// Locked before it has its name: who sees a lock that nobody holds takes the folder for one that was left behind.
 	f, err := os.OpenFile(filepath.Join(dir, lockName+".new"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -36,16 +34,16 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// abandonDir marks a private folder as left behind, of which it may have been the lock that was removed.
-func abandonDir(dir string) {
+// abandon marks a folder as left behind, of which it may have been the lock that was removed.
+func abandon(dir string) {
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err == nil { // else it is there
 		_ = f.Close()
 	}
 }
 
-// sweepDir removes a private folder of this very user's that its host has left behind.
-func sweepDir(ctx context.Context, dir string) {
+// sweepFolder removes a folder of this very user's that its host has left behind.
+func sweepFolder(ctx context.Context, dir string) {
 	info, err := os.Lstat(dir)
 	if err != nil || !info.IsDir() || !isOwn(info) {
 		return
@@ -53,13 +51,13 @@ func sweepDir(ctx context.Context, dir string) {
 	// Whoever can write there may have put anything in the lock's place, or hold a lease on it: to open it must wait for nobody.
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) && time.Since(info.ModTime()) > time.Hour { // its host ended before it came to lock it
-		_ = litter.Remove(ctx, dir)
+		_ = Remove(ctx, dir)
 	}
 	if err != nil {
 		return // young, or somebody is at it
 	}
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-		_ = litter.Remove(ctx, dir)
+		_ = Remove(ctx, dir)
 	}
 	_ = f.Close()
 }

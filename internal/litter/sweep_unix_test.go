@@ -1,8 +1,9 @@
 //go:build unix
 
-package host
+package litter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,11 +17,11 @@ import (
 // A folder is its host's from the moment it is there, whoever sweeps just then.
 func TestAFolderThatIsBeingMadeIsNotSweptAway(t *testing.T) {
 	base := t.TempDir()
-	done := make(chan struct{})
+	ctx, end := context.WithCancel(t.Context())
 	var sweeper sync.WaitGroup
 	sweeper.Go(func() {
-		for !isClosed(done) {
-			sweep(t.Context(), base)
+		for ctx.Err() == nil {
+			sweep(ctx, "parhost", base)
 		}
 	})
 	for n := range 500 {
@@ -28,7 +29,7 @@ func TestAFolderThatIsBeingMadeIsNotSweptAway(t *testing.T) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		lock, err := lockDir(dir)
+		lock, err := lockFolder(dir)
 		if err != nil {
 			t.Errorf("lock a folder while another host sweeps: got %v", err)
 			break
@@ -42,7 +43,7 @@ func TestAFolderThatIsBeingMadeIsNotSweptAway(t *testing.T) {
 		}
 		lock.Close()
 	}
-	close(done)
+	end()
 	sweeper.Wait()
 }
 
@@ -58,7 +59,7 @@ func TestAFolderWithoutALockGoesWhenItIsOld(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		sweep(t.Context(), base)
+		sweep(t.Context(), "parhost", base)
 		if _, err := os.Stat(dir); err != nil {
 			t.Errorf("a young folder with %s: got %v, want it left alone", name, err)
 		}
@@ -66,7 +67,7 @@ func TestAFolderWithoutALockGoesWhenItIsOld(t *testing.T) {
 		if err := os.Chtimes(dir, old, old); err != nil {
 			t.Fatal(err)
 		}
-		sweep(t.Context(), base)
+		sweep(t.Context(), "parhost", base)
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("an old folder with %s is still there", name)
 		}
@@ -79,8 +80,8 @@ func TestAFolderThatItsHostCouldNotRemoveGoesWithTheNext(t *testing.T) {
 	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(dir+"/rest", nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	abandonDir(dir)
-	sweep(t.Context(), base)
+	abandon(dir)
+	sweep(t.Context(), "parhost", base)
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder: got %v, want it gone", err)
 	}
@@ -130,7 +131,7 @@ func TestNothingElseIsSweptAway(t *testing.T) {
 	if err != nil || len(before) <= len(kept) {
 		t.Fatalf("got %v, %v, want more than %d", before, err, len(kept))
 	}
-	sweep(t.Context(), base)
+	sweep(t.Context(), "parhost", base)
 	if after, err := os.ReadDir(base); err != nil || len(after) != len(before) {
 		t.Errorf("what is left: got %v, %v, want %v", after, err, before)
 	}
@@ -157,7 +158,7 @@ func TestNobodyWaitsForALock(t *testing.T) {
 	defer f.Close()
 	lease(t, f)
 	begun := time.Now()
-	sweep(t.Context(), base)
+	sweep(t.Context(), "parhost", base)
 	if took := time.Since(begun); took > 5*time.Second {
 		t.Errorf("sweep: took %v, want no wait for a lease", took)
 	}

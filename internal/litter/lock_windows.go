@@ -1,4 +1,4 @@
-package host
+package litter
 
 import (
 	"context"
@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockName is a file in a private folder that is there as long as its host is.
+// lockName is a file in a folder that is there as long as its host is.
 const lockName = "lock"
 
-// lockDir marks a private folder as in use until the file is closed: then, or when its process ends, whatever ends that, the system deletes it.
-func lockDir(dir string) (*os.File, error) {
+// lockFolder marks a folder as in use until the file is closed: then, or when its process ends, whatever ends that, the system deletes it.
+func lockFolder(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
@@ -26,12 +26,12 @@ func lockDir(dir string) (*os.File, error) {
 	return os.NewFile(uintptr(h), path), nil
 }
 
-// abandonDir has nothing to do: a folder without its lock is one that was left behind.
-func abandonDir(string) {}
+// abandon has nothing to do: a folder without its lock is one that was left behind.
+func abandon(string) {}
 
-// sweepDir removes a private folder that its host has left behind. Sockets here are ports, so there is nothing in it; a folder that has
+// sweepFolder removes a folder that its host has left behind. Sockets here are ports, so there is nothing in it; a folder that has
 // anything in it is left alone, and so is one of a host that may just be about to lock it.
-func sweepDir(_ context.Context, dir string) {
+func sweepFolder(_ context.Context, dir string) {
 	if info, err := os.Lstat(dir); err == nil && info.IsDir() && time.Since(info.ModTime()) > time.Minute {
 		_ = os.Remove(dir)
 	}

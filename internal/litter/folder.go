@@ -1,0 +1,126 @@
+package litter
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Folder is a folder that is one host's alone. It removes what is dropped in the background. Its methods may be called from any goroutine.
+type Folder struct {
+	path   string
+	lock   *os.File // says that it is in use
+	cancel context.CancelFunc
+	full   chan struct{} // has a word when something waits
+	done   sync.WaitGroup
+
+	mu      sync.Mutex
+	dropped int
+	waiting []string
+}
+
+// Open makes a folder in base, which only this user can enter, and which must be closed. Its name begins with prefix; those of the same prefix
+// that hosts of this user have left behind in base are removed in the background. An empty base is the system's folder for temporary files.
+//
+// below is how long the names in it of sockets are going to be, 0 if there are none: their paths have a limit.
+func Open(prefix, base string, below int) (*Folder, error) {
+	path, err := makeFolder(prefix, base, below)
+	if err != nil {
+		return nil, err
+	}
+	f := &Folder{path: path, full: make(chan struct{}, 1)}
+	if f.lock, err = lockFolder(path); err != nil {
+		_ = os.RemoveAll(path)
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel = cancel
+	f.done.Go(func() { sweep(ctx, prefix, filepath.Dir(path)) })
+	f.done.Go(func() {
+		for {
+			select {
+			case <-f.full:
+				f.empty(ctx)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return f, nil
+}
+
+// Check says whether [Open] could make a folder, and returns base itself or, for "", what that comes to.
+func Check(prefix, base string, below int) (string, error) {
+	path, err := makeFolder(prefix, base, below)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Dir(path), os.Remove(path)
+}
+
+// longestSocket is the length that a socket's path may have everywhere: the kernels' limits are 104 and 108 bytes, with a zero.
+const longestSocket = 103
+
+func makeFolder(prefix, base string, below int) (string, error) {
+	fits := func(path string) bool { return below == 0 || len(path)+below <= longestSocket }
+	if base == "" {
+		base = os.TempDir()
+		if !fits(filepath.Join(base, prefix+"-4194304-4294967295")) {
+			base = "/tmp" // as on macOS, where each user's own folder has a long name
+		}
+	}
+	path, err := os.MkdirTemp(base, fmt.Sprintf("%s-%d-", prefix, os.Getpid()))
+	if err != nil {
+		return "", fmt.Errorf("make a folder for sockets: %w", err)
+	}
+	if !fits(path) {
+		_ = os.Remove(path)
+		return "", fmt.Errorf("a socket in %q would have a path of %d bytes, the limit is %d (set TempDir to a shorter one)", base, len(path)+below, longestSocket)
+	}
+	return path, nil
+}
+
+// Path is where the folder is.
+func (f *Folder) Path() string { return f.path }
+
+// Drop takes a folder out of its place, which must be on the same file system, and returns at once. If it cannot be moved, it stays.
+func (f *Folder) Drop(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	gone := filepath.Join(f.path, fmt.Sprintf("gone-%d", f.dropped))
+	f.dropped++
+	if os.Rename(path, gone) != nil {
+		return
+	}
+	f.waiting = append(f.waiting, gone)
+	select {
+	case f.full <- struct{}{}:
+	default:
+	}
+}
+
+// empty removes what waits.
+func (f *Folder) empty(ctx context.Context) {
+	f.mu.Lock()
+	paths := f.waiting
+	f.waiting = nil
+	f.mu.Unlock()
+	for _, path := range paths {
+		_ = Remove(ctx, path) // what cannot be removed now is tried once more with the folder
+	}
+}
+
+// Close removes the folder with all that is in it, also what was not dropped. It gives up when ctx ends, as Remove does, and leaves the rest to
+// the next host.
+func (f *Folder) Close(ctx context.Context) error {
+	f.cancel()
+	f.done.Wait()
+	_ = f.lock.Close() // before the folder goes: Windows removes none with an open file in it
+	err := Remove(ctx, f.path)
+	if err != nil {
+		abandon(f.path)
+	}
+	return err
+}

@@ -1,0 +1,37 @@
+package litter
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// isOurs reports whether a folder may have been made by makeFolder, by its name.
+func isOurs(prefix, name string) bool {
+	rest, found := strings.CutPrefix(name, prefix+"-")
+	pid, number, _ := strings.Cut(rest, "-")
+	return found && isDigits(pid) && isDigits(number)
+}
+
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// sweep removes the folders in base that hosts left behind which were killed, until ctx ends.
+func sweep(ctx context.Context, prefix, base string) {
+	folder, err := os.Open(base)
+	if err != nil {
+		return
+	}
+	defer folder.Close()
+	for ctx.Err() == nil {
+		names, err := folder.Readdirnames(1024)
+		for _, name := range names {
+			if isOurs(prefix, name) {
+				sweepFolder(ctx, filepath.Join(base, name))
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
