@@ -47,7 +47,9 @@ func (c *coder) flag(b *bool) {
 		n = 1
 	}
 	number(c, &n)
-	*b = n != 0
+	if c.reading { // what is written may be shared
+		*b = n != 0
+	}
 }
 
 func list[T any](c *coder, items *[]T, code func(*coder, *T)) {
