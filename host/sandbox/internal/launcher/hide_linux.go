@@ -60,7 +60,7 @@ func (l *launcher) hidden(bytes int) ([]byte, uintptr, error) {
 	size := uintptr(bytes+2*pageBytes) &^ (pageBytes - 1)
 	var at uintptr
 	errno := syscall.ENOMEM
-	for bits := 46; bits > 24 && errno != 0; bits-- { // so many have the addresses of a process on most machines, on some fewer
+	for bits := 46; bits > 32 && errno != 0; bits-- { // so many have the addresses of a process on most machines, on some fewer
 		drawn, err := l.random()
 		if err != nil {
 			return nil, 0, err

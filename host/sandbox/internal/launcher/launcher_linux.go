@@ -56,9 +56,9 @@ func (l *launcher) run() error {
 		{"cgroup", l.awaitPlace}, // late, because to be moved takes as long as all of the above
 		{"user", l.dropPrivileges},
 		{"parent-death signal", l.dieWithParent}, // another user's process does not have it any more
+		{"memory", l.hide},                       // before the limits, within which the launcher itself need not fit
 		{"limits", l.limit},
 		{"landlock", l.restrict},
-		{"memory", l.hide},
 		{"seccomp", l.filter},
 		{"exec", l.exec},
 	} {
