@@ -20,7 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parhost/parhost/internal/conform"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // modulePath is where new plugins get package sdk from.
@@ -66,7 +66,7 @@ var modules = sync.OnceValue(func() *regexp.Regexp {
 })
 
 func makePlugin(ctx context.Context, s *streams, o newOptions) error {
-	if !conform.ValidName(o.name) {
+	if !wire.ValidName(o.name) {
 		hint := "parhost new " + likeName(o.name)
 		if isPath(o.name) {
 			hint += " --dir " + o.name

@@ -14,9 +14,6 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// ValidName is [wire.ValidName].
-func ValidName(name string) bool { return wire.ValidName(name) }
-
 // describe checks that the manifest is the same whenever it is asked for.
 func describe(ctx context.Context, t *trial) (string, error) {
 	s, err := t.stream(ctx)
