@@ -76,7 +76,7 @@ var libraryFolders = []string{"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr
 func opensNoHarm(e *sandbox.NeedsFilesError) bool {
 	home, err := os.UserHomeDir()
 	own := filepath.Dir(e.Path)
-	if err != nil || within(own, home) {
+	if err != nil || within(own, home) || within(really(own), really(home)) {
 		own = "" // nobody's folder but the user's
 	}
 	for _, folder := range e.Folders {
@@ -87,6 +87,14 @@ func opensNoHarm(e *sandbox.NeedsFilesError) bool {
 		}
 	}
 	return true
+}
+
+// really is where a path leads to.
+func really(path string) string {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
+	}
+	return path
 }
 
 // within reports whether a path is a folder, or below it.

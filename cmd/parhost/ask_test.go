@@ -125,6 +125,10 @@ func TestNoSecretsAreOpenedToAPluginThatIsAsked(t *testing.T) {
 	if err := os.Symlink(home, filepath.Join(lures, "lib")); err != nil {
 		t.Fatal(err)
 	}
+	linked := filepath.Join(lures, "home")
+	if err := os.Symlink(home, linked); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		path    string
 		folders []string
@@ -136,6 +140,7 @@ func TestNoSecretsAreOpenedToAPluginThatIsAsked(t *testing.T) {
 		"the one above":                   {filepath.Join(own, "x"), []string{filepath.Dir(own)}, false},
 		"the user's, where a script lies": {filepath.Join(home, "x"), []string{home}, false},
 		"all, where a script lies":        {"/x", []string{"/"}, false},
+		"the user's, by another name":     {filepath.Join(linked, "x"), []string{linked}, false},
 		"one that begins like the system's": {
 			filepath.Join(own, "x"), []string{"/usrlocal"}, false,
 		},

@@ -255,7 +255,9 @@ func openCgroups(name, below string, wanted, spared []string) (*cgroups, map[str
 			err = os.Mkdir(folder, 0o755)
 		}
 		if err == nil && h.version == 2 && len(use) > 0 {
-			err = passOn(folder, use)
+			if err = passOn(folder, use); err != nil {
+				removeCgroup(folder)
+			}
 		}
 		for _, c := range use {
 			if refused[c] = err; err == nil {

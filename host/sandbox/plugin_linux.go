@@ -49,7 +49,7 @@ func openProgram(path, wanted string) (*program, error) {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return nil, err
 		}
-		got, err := checksum(f, io.Discard)
+		got, err := checksum(f)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
@@ -119,7 +119,7 @@ func (p *program) load(f *os.File) error {
 	if _, err := unix.FcntlInt(p.file.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return fmt.Errorf("seal %s: %w", p.path, err)
 	}
-	p.checksum = sync.OnceValues(func() (string, error) { return checksum(io.NewSectionReader(p.file, 0, size), io.Discard) })
+	p.checksum = sync.OnceValues(func() (string, error) { return checksum(io.NewSectionReader(p.file, 0, size)) })
 	if p.wanted != "" {
 		got, err := p.checksum()
 		if err != nil {

@@ -118,9 +118,5 @@ func (f *Folder) Close(ctx context.Context) error {
 	f.cancel()
 	f.done.Wait()
 	_ = f.lock.Close() // before the folder goes: Windows removes none with an open file in it
-	err := Remove(ctx, f.path)
-	if err != nil {
-		abandon(f.path)
-	}
-	return err
+	return Remove(ctx, f.path)
 }

@@ -34,14 +34,6 @@ func lockFolder(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// abandon marks a folder as left behind, of which it may have been the lock that was removed.
-func abandon(dir string) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err == nil { // else it is there
-		_ = f.Close()
-	}
-}
-
 // sweepFolder removes a folder of this very user's that its host has left behind.
 func sweepFolder(ctx context.Context, dir string) {
 	info, err := os.Lstat(dir)

@@ -26,9 +26,6 @@ func lockFolder(dir string) (*os.File, error) {
 	return os.NewFile(uintptr(h), path), nil
 }
 
-// abandon has nothing to do: a folder without its lock is one that was left behind.
-func abandon(string) {}
-
 // sweepFolder removes a folder that its host has left behind. Sockets here are ports, so there is nothing in it; a folder that has
 // anything in it is left alone, and so is one of a host that may just be about to lock it.
 func sweepFolder(_ context.Context, dir string) {

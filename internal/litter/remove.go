@@ -37,12 +37,15 @@ func Remove(ctx context.Context, path string) error {
 	}
 	r := remover{root: root, prefix: "." + rand.Text() + "-"}
 	for r.pass(ctx, root, ".") {
-		for ; r.emptied < r.moved; r.emptied++ { // before more comes up
+		for ; r.emptied < r.moved && ctx.Err() == nil; r.emptied++ { // before more comes up
 			r.removeMoved(ctx, r.name(r.emptied))
 		}
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if err := root.Remove(lockName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.fail(err)
 	}
 	return errors.Join(r.err, os.Remove(path))
 }
@@ -99,6 +102,9 @@ func (r *remover) drop(folder *os.Root, path, name string) bool {
 	if folder == r.root && len(name) > len(r.prefix) && name[:len(r.prefix)] == r.prefix {
 		return false // it came up
 	}
+	if folder == r.root && name == lockName && isFile(folder, name) {
+		return false // it goes last: what has none may be somebody's who is just about to lock it
+	}
 	err := folder.Remove(name)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return true
@@ -116,6 +122,11 @@ func (r *remover) drop(folder *os.Root, path, name string) bool {
 	return true
 }
 
+func isFile(folder *os.Root, name string) bool {
+	info, err := folder.Lstat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
 // removeMoved removes a folder that came up.
 func (r *remover) removeMoved(ctx context.Context, name string) {
 	folder, err := r.root.OpenRoot(name)
@@ -127,6 +138,9 @@ func (r *remover) removeMoved(ctx context.Context, name string) {
 		continue
 	}
 	_ = folder.Close()
+	if ctx.Err() != nil {
+		return
+	}
 	if err := r.root.Remove(name); err != nil {
 		r.fail(err)
 	}

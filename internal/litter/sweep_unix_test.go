@@ -74,16 +74,49 @@ func TestAFolderWithoutALockGoesWhenItIsOld(t *testing.T) {
 	}
 }
 
-func TestAFolderThatItsHostCouldNotRemoveGoesWithTheNext(t *testing.T) {
-	base := t.TempDir()
-	dir := base + "/parhost-1-1"
-	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(dir+"/rest", nil, 0o600)); err != nil {
-		t.Fatal(err)
+// brief is a context that ends when it has been asked so often whether it has.
+type brief int
+
+func (*brief) Deadline() (end time.Time, ok bool) { return end, false }
+func (*brief) Done() <-chan struct{}              { return nil }
+func (*brief) Value(any) any                      { return nil }
+
+func (b *brief) Err() error {
+	if *b--; *b < 0 {
+		return context.Canceled
 	}
-	abandon(dir)
-	sweep(t.Context(), "parhost", base)
-	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the folder: got %v, want it gone", err)
+	return nil
+}
+
+// However far a removal came, the next host knows the rest for what it is.
+func TestWhatIsLeftOfAFolderGoesWithTheNextHost(t *testing.T) {
+	for _, asked := range []brief{0, 1, 3, 10} {
+		base := t.TempDir()
+		dir := base + "/parhost-1-1"
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := lockFolder(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := lock.Close(); err != nil { // its host was killed
+			t.Fatal(err)
+		}
+		for i := range 5 {
+			if err := os.MkdirAll(fmt.Sprintf("%s/%d/a/b", dir, i), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx := asked
+		sweepFolder(&ctx, dir)
+		if _, err := os.Stat(dir); err != nil {
+			t.Errorf("after a sweep that was asked to end: got %v, want the folder there", err)
+		}
+		sweep(t.Context(), "parhost", base)
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("after %d looks, and another sweep: got %v, want it gone", asked, err)
+		}
 	}
 }
 

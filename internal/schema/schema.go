@@ -17,12 +17,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
-)
 
-// The bounds of a schema, as a plugin sends it.
-const (
-	MaxBytes = 256 << 10
-	MaxDepth = 64
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // What a check may take. Each is far more than an honest schema and its examples need.
@@ -43,7 +39,7 @@ func (e *MismatchError) Error() string { return e.Why }
 // Check says whether a JSON Schema can be used by itself, and holds values against it, each of them one JSON text.
 //
 // The error is a [*MismatchError] for the first value that is not what the schema says. Any other is about the schema: it is none, it is
-// beyond its bounds, or the check took more than it may.
+// beyond its bounds, or the check took more than it may. If ctx ends first, it is the cause of that.
 func Check(ctx context.Context, schema string, values ...[]byte) error {
 	return limits{MaxTime, MaxMemory, maxStack}.check(ctx, schema, values)
 }
@@ -56,11 +52,11 @@ type limits struct {
 }
 
 func (l limits) check(ctx context.Context, schema string, values [][]byte) error {
-	switch depth := Nesting([]byte(schema)); {
-	case len(schema) > MaxBytes:
-		return fmt.Errorf("it is %d bytes, the limit is %d", len(schema), MaxBytes)
-	case depth > MaxDepth:
-		return fmt.Errorf("it nests %d deep, the limit is %d", depth, MaxDepth)
+	switch depth := wire.Nesting(schema); {
+	case len(schema) > wire.MaxSchemaBytes:
+		return fmt.Errorf("it is %d bytes, the limit is %d", len(schema), wire.MaxSchemaBytes)
+	case depth > wire.MaxSchemaDepth:
+		return fmt.Errorf("it nests %d deep, the limit is %d", depth, wire.MaxSchemaDepth)
 	}
 	task, err := json.Marshal(l)
 	if err != nil {
@@ -71,9 +67,9 @@ func (l limits) check(ctx context.Context, schema string, values [][]byte) error
 		return fmt.Errorf("start a process for the check: %w", err)
 	}
 	// It watches its time itself. One that does not come to that, on a machine that swaps, is killed.
-	ctx, cancel := context.WithTimeout(ctx, l.Time+10*time.Second)
+	watched, cancel := context.WithTimeout(ctx, l.Time+10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path)
+	cmd := exec.CommandContext(watched, path)
 	cmd.Args = []string{"parhost-schema"}
 	// One CPU checks, the other watches. A program that is built with the race detector would wait for a second before it exits.
 	cmd.Env = []string{Variable + "=" + string(task), "GOMAXPROCS=2", "GOTRACEBACK=none", "GORACE=atexit_sleep_ms=0"}
@@ -82,6 +78,12 @@ func (l limits) check(ctx context.Context, schema string, values [][]byte) error
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.WaitDelay = time.Second
 	if err = cmd.Run(); err != nil {
+		switch {
+		case ctx.Err() != nil: // exec tells of the signal alone
+			return context.Cause(ctx)
+		case watched.Err() != nil:
+			return l.late()
+		}
 		return l.explain(cmd.ProcessState, err, stderr.String())
 	}
 	var a answer
@@ -116,6 +118,10 @@ func question(schema string, values [][]byte) io.Reader {
 	return io.MultiReader(parts...)
 }
 
+func (l limits) late() error {
+	return fmt.Errorf("to check it is not done after %v, which is the limit", l.Time)
+}
+
 // explain says why the process has no answer.
 func (l limits) explain(state *os.ProcessState, err error, stderr string) error {
 	code := -1
@@ -124,7 +130,7 @@ func (l limits) explain(state *os.ProcessState, err error, stderr string) error 
 	}
 	switch {
 	case code == tookTime:
-		return fmt.Errorf("to check it is not done after %v, which is the limit", l.Time)
+		return l.late()
 	case code == tookMemory:
 		return fmt.Errorf("to check it takes more than %d MiB of memory, which is the limit", l.Memory>>20)
 	case strings.Contains(stderr, "stack overflow"):
@@ -143,25 +149,4 @@ type head struct {
 func (h *head) Write(p []byte) (int, error) {
 	h.Buffer.Write(p[:min(len(p), h.most-h.Len())])
 	return len(p), nil
-}
-
-// Nesting returns how many arrays and objects of a JSON text are within one another.
-func Nesting(text []byte) int {
-	depth, most := 0, 0
-	quoted := false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '[' || c == '{':
-			depth++
-			most = max(most, depth)
-		case c == ']' || c == '}':
-			depth--
-		}
-	}
-	return most
 }

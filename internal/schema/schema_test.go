@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/internal/schema"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // doubling is a schema that looks at a value 2^n times.
@@ -38,8 +40,8 @@ func TestCheckSaysWhatIsWrongWithASchema(t *testing.T) {
 		"no JSON":                 {schema: `{`, at: -1, want: "unexpected end of JSON input"},
 		"no schema":               {schema: `{"pattern":"("}`, at: -1, want: "missing closing )"},
 		"a schema elsewhere":      {schema: `{"$ref":"http://127.0.0.1/x"}`, values: []string{"1"}, at: -1, want: "cannot resolve remote schemas"},
-		"the largest":             {schema: `{"title":"` + strings.Repeat("x", schema.MaxBytes-12) + `"}`, values: []string{"1"}},
-		"too large":               {schema: `{"title":"` + strings.Repeat("x", schema.MaxBytes-11) + `"}`, at: -1, want: "it is 262145 bytes, the limit is 262144"},
+		"the largest":             {schema: `{"title":"` + strings.Repeat("x", wire.MaxSchemaBytes-12) + `"}`, values: []string{"1"}},
+		"too large":               {schema: `{"title":"` + strings.Repeat("x", wire.MaxSchemaBytes-11) + `"}`, at: -1, want: "it is 262145 bytes, the limit is 262144"},
 		"too deep":                {schema: strings.Repeat(`{"not":`, 65) + "{}" + strings.Repeat("}", 65), at: -1, want: "it nests 66 deep, the limit is 64"},
 		"brackets in strings":     {schema: `{"title":"\"` + strings.Repeat("[", 100) + `"}`, values: []string{"1"}},
 
@@ -98,6 +100,14 @@ func TestACheckHasLimits(t *testing.T) {
 				t.Errorf("it took %v, want no more than %v", took, c.limit)
 			}
 		})
+	}
+}
+
+func TestACheckEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := schema.Check(ctx, doubling(60), []byte("1")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want a deadline error", err)
 	}
 }
 

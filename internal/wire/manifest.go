@@ -18,9 +18,14 @@ const (
 	longestWord        = 256 // a version, an SDK, a mode
 	longestDescription = 4 << 10
 	mostExamples       = 1000
-	longestText        = 256 << 10 // of an example, of a schema
-	deepestSchema      = 64        // who reads one calls itself for each level
-	mostThreads        = 4096      // a host has something for each, and a batch or two
+	longestExample     = 256 << 10
+	mostThreads        = 4096 // a host has something for each, and a batch or two
+)
+
+// The bounds of a schema.
+const (
+	MaxSchemaBytes = 256 << 10
+	MaxSchemaDepth = 64 // who reads one calls itself for each level
 )
 
 // CheckManifest checks what a plugin says of itself before anything is made of it.
@@ -38,8 +43,8 @@ func CheckManifest(m *workerpb.Manifest) error {
 		{"description", len(m.GetDescription()), longestDescription},
 		{"item kind", len(m.GetItemKind()), longestKind},
 		{"result kind", len(m.GetResultKind()), longestKind},
-		{"item schema", len(m.GetItemSchema()), longestText},
-		{"result schema", len(m.GetResultSchema()), longestText},
+		{"item schema", len(m.GetItemSchema()), MaxSchemaBytes},
+		{"result schema", len(m.GetResultSchema()), MaxSchemaBytes},
 		{"preferred mode", len(m.GetPrefer()), longestWord},
 		{"SDK", len(m.GetSdk()), longestWord},
 	} {
@@ -47,17 +52,17 @@ func CheckManifest(m *workerpb.Manifest) error {
 			return fmt.Errorf("the %s has %d bytes, the limit is %d", text.what, text.size, text.most)
 		}
 	}
-	for what, schema := range map[string]string{"item": m.GetItemSchema(), "result": m.GetResultSchema()} {
-		if n := depth(schema); n > deepestSchema {
-			return fmt.Errorf("the %s schema is %d levels deep, the limit is %d", what, n, deepestSchema)
+	for _, schema := range []struct{ of, text string }{{"item", m.GetItemSchema()}, {"result", m.GetResultSchema()}} {
+		if n := Nesting(schema.text); n > MaxSchemaDepth {
+			return fmt.Errorf("the %s schema is %d levels deep, the limit is %d", schema.of, n, MaxSchemaDepth)
 		}
 	}
 	if n := len(m.GetExamples()); n > mostExamples {
 		return fmt.Errorf("%d examples, the limit is %d", n, mostExamples)
 	}
 	for i, example := range m.GetExamples() {
-		if len(example) > longestText {
-			return fmt.Errorf("example %d has %d bytes, the limit is %d", i, len(example), longestText)
+		if len(example) > longestExample {
+			return fmt.Errorf("example %d has %d bytes, the limit is %d", i, len(example), longestExample)
 		}
 	}
 	switch {
@@ -80,8 +85,8 @@ func ValidName(name string) bool {
 	return strings.Trim(name, letters+"._-") == "" && name != "" && strings.IndexByte(letters, name[0]) >= 0
 }
 
-// depth returns how many levels of objects and arrays a JSON text has.
-func depth(text string) (most int) {
+// Nesting returns how many levels of objects and arrays a JSON text has.
+func Nesting[T ~string | ~[]byte](text T) (most int) {
 	level, quoted := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {

@@ -5,9 +5,6 @@ import (
 	"unsafe"
 )
 
-// pageBytes is what memory is mapped in, or divides it.
-const pageBytes = 4096
-
 // hide puts what the plugin is executed with where nobody can guess it: the filter allows to execute by these very pointers. The plugin
 // has memory of its own and does not learn where this was. It would have to try some 2^80 of them.
 func (l *launcher) hide() error {
@@ -57,7 +54,8 @@ func (l *launcher) hidden(bytes int) ([]byte, uintptr, error) {
 		first := unsafe.Pointer(&memory[0])
 		return unsafe.Slice((*byte)(first), bytes), uintptr(first), nil
 	}
-	size := uintptr(bytes+2*pageBytes) &^ (pageBytes - 1)
+	page := uintptr(syscall.Getpagesize()) // up to 64 KiB on arm64: the kernel maps nothing in between
+	size := (uintptr(bytes) + 2*page) &^ (page - 1)
 	var at uintptr
 	errno := syscall.ENOMEM
 	for bits := 46; bits > 32 && errno != 0; bits-- { // so many have the addresses of a process on most machines, on some fewer
@@ -65,7 +63,7 @@ func (l *launcher) hidden(bytes int) ([]byte, uintptr, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		wish := uintptr(drawn&(1<<bits-1)) &^ (pageBytes - 1)
+		wish := uintptr(drawn&(1<<bits-1)) &^ (page - 1)
 		at, _, errno = syscall.RawSyscall6(syscall.SYS_MMAP, wish, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON|mapFixedNoReplace, ^uintptr(0), 0)
 	}
 	if errno != 0 {
@@ -75,7 +73,7 @@ func (l *launcher) hidden(bytes int) ([]byte, uintptr, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	at += uintptr(drawn % pageBytes &^ 7)
+	at += uintptr(drawn) % page &^ 7
 	return unsafe.Slice(*(**byte)(unsafe.Pointer(&at)), bytes), at, nil // of which Go knows nothing
 }
 
