@@ -288,7 +288,7 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 					inherit(cmd, wire.EnvLink, c.link...)
 				}
 			}
-			c.cmd, c.sockets, c.walled = cmd, sockets, l.box.Level() > sandbox.Off
+			c.cmd, c.sockets, c.walled = cmd, sockets, l.box.Level() == sandbox.Strict
 			c.launch, c.refused = l.box.Wrap(cmd, number)
 			return c, c.refused
 		},

@@ -80,7 +80,7 @@ type Policy struct {
 	// What it may reach, at basic and strict.
 
 	// ReadOnly are files and folders that it may read, and with AllowFork run programs of. They are what their names lead to when the box
-	// is opened; a worker for which that has changed does not start.
+	// is opened; a worker for which that has changed does not start, on Linux.
 	ReadOnly []Bind `json:"read_only,omitempty"`
 	// ReadWrite are files and folders that it may read and change. Programs there do not run. What lies in them cannot be opened apart. With
 	// them it may also lock files, which costs memory of the kernel that nothing counts.

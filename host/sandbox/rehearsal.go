@@ -13,20 +13,34 @@ import (
 // rehearsalTime is how long a rehearsal may take, on a machine that swaps.
 const rehearsalTime = 20 * time.Second
 
-// rehearsals are made once in the life of a process, each by itself: of each play the function that makes it.
+// rehearsals has of each play the rehearsal, which is made once in the life of a process, unless it failed for want of something that may
+// be there the next time.
 var rehearsals sync.Map
 
-// rehearsed returns what became of a process that was really started so.
+type rehearsal struct {
+	done chan struct{} // closed when err is there
+	err  error
+}
+
+// rehearsed returns what became of a process that was really started so. A rehearsal goes on, within its own time, if ctx ends: others
+// wait for it, or will ask.
 func rehearsed(ctx context.Context, p play) error {
 	if p.level == Off {
 		return nil
 	}
-	made, _ := rehearsals.LoadOrStore(p, sync.OnceValue(func() error { return rehearse(p) }))
-	done := make(chan error, 1)
-	go func() { done <- made.(func() error)() }()
+	found, there := rehearsals.LoadOrStore(p, &rehearsal{done: make(chan struct{})})
+	r := found.(*rehearsal)
+	if !there {
+		go func() {
+			defer close(r.done)
+			if r.err = rehearse(p); r.err != nil && !errors.Is(r.err, ErrNotSupported) {
+				rehearsals.Delete(p)
+			}
+		}()
+	}
 	select {
-	case err := <-done:
-		return err
+	case <-r.done:
+		return r.err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -305,15 +305,26 @@ func forks(flags uintptr) func() error {
 	}
 }
 
+// tell is told of one attempt.
+type tell func(name string, try func() error, tolerated ...unix.Errno)
+
 // All are the attempts on a target.
 func All(t Target) []Attempt {
 	signal.Ignore(unix.SIGXFSZ) // files that are too long are errors then
-	host, folder := t.PID, t.Folder
 	var all []Attempt
-	attempt := func(name string, try func() error, tolerated ...unix.Errno) {
+	var attempt tell = func(name string, try func() error, tolerated ...unix.Errno) {
 		all = append(all, Attempt{name, try, tolerated})
 	}
+	for _, tries := range []func(Target, tell){onFiles, onCounts, onSockets, onProcesses, onPrograms, onRights, onKernel} {
+		tries(t, attempt)
+	}
+	foreign(attempt)
+	return all
+}
 
+// onFiles looks at files of the host, and changes them.
+func onFiles(t Target, attempt tell) {
+	host, folder := t.PID, t.Folder
 	attempt("read a file of the host", Reads(folder+"/secret"))
 	attempt("read /etc/passwd", Reads("/etc/passwd"))
 	attempt("list /", func() error { _, err := os.ReadDir("/"); return err })
@@ -336,7 +347,10 @@ func All(t Target) []Attempt {
 		return ofOpen(folder, unix.O_RDONLY, unix.F_NOTIFY, dnModify)
 	})
 	attempt("replace its own program", Opens("/proc/self/exe", unix.O_WRONLY), unix.ETXTBSY)
+}
 
+// onCounts takes what no limit counts, and leaves what acts for another.
+func onCounts(t Target, attempt tell) {
 	attempt("a file of another user's rights", func() error {
 		path := filepath.Join(t.Sockets, "set-id")
 		defer func() { _ = os.Remove(path) }()
@@ -373,7 +387,11 @@ func All(t Target) []Attempt {
 	attempt("thousands of timers", timers)
 	attempt("memory that grows by itself", takesMemory(unix.MAP_GROWSDOWN))
 	attempt("huge pages", takesMemory(unix.MAP_HUGETLB), unix.ENOMEM)
+}
 
+// onSockets gets at others through sockets.
+func onSockets(t Target, attempt tell) {
+	folder := t.Folder
 	attempt("connect to tcp of the host", Connects("tcp", t.TCP))
 	attempt("tcp socket", makesSocket(unix.AF_INET, unix.SOCK_STREAM, 0))
 	attempt("listen on tcp", func() error {
@@ -405,7 +423,11 @@ func All(t Target) []Attempt {
 		}
 		return err
 	})
+}
 
+// onProcesses gets at other processes.
+func onProcesses(t Target, attempt tell) {
+	host := t.PID
 	attempt("signal the host", func() error { return unix.Kill(host, 0) })
 	attempt("signal the host, with bits that the kernel does not look at", func() error { return call(unix.SYS_KILL, wide(host), 0, 0) })
 	attempt("signal everybody", func() error { return unix.Kill(-1, 0) })
@@ -431,7 +453,10 @@ func All(t Target) []Attempt {
 		defer runtime.UnlockOSThread()
 		return call(unix.SYS_PTRACE, seize, uintptr(host), 0, 0)
 	})
+}
 
+// onPrograms starts processes, and becomes other programs.
+func onPrograms(t Target, attempt tell) {
 	attempt("fork", forks(0))
 	attempt("new user namespace", forks(unix.CLONE_NEWUSER))
 	attempt("clone3", func() error { return call(unix.SYS_CLONE3, 0, 0) }, unix.EINVAL, unix.EFAULT)
@@ -456,7 +481,11 @@ func All(t Target) []Attempt {
 		}
 		return err
 	})
+}
 
+// onRights takes rights that it was not given.
+func onRights(t Target, attempt tell) {
+	host, folder := t.PID, t.Folder
 	attempt("mount", func() error {
 		err := unix.Mount("x", folder, "tmpfs", 0, "")
 		if err == nil {
@@ -524,7 +553,10 @@ func All(t Target) []Attempt {
 		return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(was), 0, 0, 0)
 	})
 	attempt("dumpable", func() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) })
+}
 
+// onKernel calls what few programs need of the kernel.
+func onKernel(_ Target, attempt tell) {
 	attempt("bpf", func() error { return call(unix.SYS_BPF, 0, 0, 0) }, unix.EINVAL, unix.EFAULT)
 	attempt("keyctl", func() error { return call(unix.SYS_KEYCTL, 0, ^uintptr(2), 0) })
 	attempt("add_key", func() error { return call(unix.SYS_ADD_KEY, 0, 0, 0, 0, 0) }, unix.EFAULT)
@@ -538,6 +570,4 @@ func All(t Target) []Attempt {
 	attempt("vmsplice", func() error { return call(unix.SYS_VMSPLICE, 99, 0, 0, 0) }, unix.EBADF)
 	attempt("shared memory", func() error { return call(unix.SYS_SHMGET, 0, 0, 0) }, unix.EINVAL)
 	attempt("TIOCSTI", func() error { return call(unix.SYS_IOCTL, 0, unix.TIOCSTI, address(&scratch)) }, unix.ENOTTY)
-	foreign(attempt)
-	return all
 }

@@ -175,6 +175,9 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 		"an unknown mode": {
 			workload: doubles.With(sdk.Manifest{Prefer: "thread"}), check: "manifest", status: conform.Failed, want: `prefer is "thread"`,
 		},
+		"a version of two lines": {
+			workload: doubles.With(sdk.Manifest{Version: "1\n2"}), check: "manifest", status: conform.Failed, want: `version "1\n2": want one line`,
+		},
 		"a need without a root": {
 			workload: doubles.With(sdk.Manifest{Needs: sdk.Needs{Read: []string{"models"}}}), check: "manifest", status: conform.Failed, want: `path "models"`,
 		},

@@ -50,8 +50,10 @@ func manifest(_ context.Context, t *trial) (string, error) {
 	if err := wire.CheckManifest(m); err != nil {
 		return "", err
 	}
-	if strings.ContainsAny(m.GetDescription(), "\r\n") {
-		return "", fmt.Errorf("description %.60q: want one line", m.GetDescription())
+	for _, text := range []struct{ what, is string }{{"version", m.GetVersion()}, {"description", m.GetDescription()}} {
+		if strings.ContainsAny(text.is, "\r\n") {
+			return "", fmt.Errorf("%s %.60q: want one line", text.what, text.is)
+		}
 	}
 	switch p := m.GetPrefer(); p {
 	case "", "process", "goroutine", "sequential":

@@ -1,0 +1,209 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// hierarchy is one mount of cgroups, and the folder there below which a box makes its own.
+type hierarchy struct {
+	version     int
+	controllers []string // of those above, that can be used
+	parent      string
+	err         error // why it cannot be used
+}
+
+// hierarchies finds the mounts, and the place of the host in each. below is Policy.CgroupParent.
+func hierarchies(below string) ([]hierarchy, error) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	var found []hierarchy
+	for line := range strings.Lines(string(mounts)) {
+		// 36 35 98:0 ROOT POINT OPTIONS [optional fields] - TYPE SOURCE SUPEROPTIONS (proc_pid_mountinfo(5))
+		before, after, _ := strings.Cut(line, " - ")
+		left, right := strings.Fields(before), strings.Fields(after)
+		if len(left) < 5 || len(right) < 3 {
+			continue
+		}
+		h := hierarchy{version: 2}
+		switch right[0] {
+		case "cgroup2":
+		case "cgroup":
+			h.version = 1
+			options := strings.Split(right[2], ",")
+			for _, c := range []string{memory, pids, cpu} {
+				if slices.Contains(options, c) {
+					h.controllers = append(h.controllers, c)
+				}
+			}
+			if len(h.controllers) == 0 {
+				continue
+			}
+		default:
+			continue
+		}
+		root, point := left[3], left[4]
+		place := below
+		if place == "" {
+			place = h.ownPlace(string(own))
+			if rest, ok := strings.CutPrefix(place, root); ok && (rest == "" || rest[0] == '/') { // a mount of a part
+				place = rest
+			}
+		}
+		h.parent = filepath.Join(point, place)
+		if unix.Access(h.parent, unix.W_OK) != nil {
+			h.err = fmt.Errorf("%s cannot be written to", h.parent)
+		}
+		if h.version == 2 {
+			h.controllers = delegated(h.parent)
+		}
+		found = append(found, h)
+	}
+	return found, nil
+}
+
+// ownPlace is the host's cgroup in this hierarchy, as /proc/self/cgroup says: "4:memory:/path", or "0::/path" for version 2.
+func (h *hierarchy) ownPlace(own string) string {
+	for line := range strings.Lines(own) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) < 3 {
+			continue
+		}
+		switch {
+		case h.version == 2 && f[0] == "0":
+			return strings.TrimSuffix(f[2], "/"+hostFolder) // where the workers of its other boxes are
+		case h.version == 1 && slices.Contains(strings.Split(f[1], ","), h.controllers[0]):
+			return f[2]
+		}
+	}
+	return "/"
+}
+
+// delegated are the controllers that a folder of version 2 could pass on.
+func delegated(folder string) []string {
+	b, err := os.ReadFile(filepath.Join(folder, "cgroup.controllers"))
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(strings.Fields(string(b)), func(c string) bool { return c != memory && c != pids && c != cpu })
+}
+
+// hostFolder is where a host moves that is in the way of its own workers.
+const hostFolder = "parhost-host"
+
+// passOn lets the children of a version 2 folder use controllers. A folder that does so must not hold processes itself (cgroups(7), "no
+// internal processes" rule), so a host that is alone there moves to a folder of its own.
+func passOn(folder string, controllers []string) error {
+	missing := slices.DeleteFunc(slices.Clone(controllers), func(c string) bool { return passes(folder, c) })
+	if len(missing) == 0 {
+		return nil
+	}
+	control, order := filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+strings.Join(missing, " +"))
+	err := os.WriteFile(control, order, 0)
+	if !errors.Is(err, unix.EBUSY) {
+		return err
+	}
+	if err := vacate(folder); err != nil {
+		return err
+	}
+	return os.WriteFile(control, order, 0)
+}
+
+// passes reports whether a version 2 folder passes on a controller.
+func passes(folder, controller string) bool {
+	b, err := os.ReadFile(filepath.Join(folder, "cgroup.subtree_control"))
+	return err == nil && slices.Contains(strings.Fields(string(b)), controller)
+}
+
+// passable says why passOn could not do its work, without doing anything.
+func passable(folder, controller string) error {
+	if passes(folder, controller) {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(folder, "cgroup.type")); errors.Is(err, fs.ErrNotExist) {
+		return nil // the root of all, which may hold processes
+	}
+	_, err := inhabitants(folder)
+	return err
+}
+
+// inhabitants are the processes of a folder, if they are this one and those that descend from it. Others are not its to move.
+func inhabitants(folder string) ([]int, error) {
+	b, err := os.ReadFile(filepath.Join(folder, "cgroup.procs"))
+	if err != nil {
+		return nil, err
+	}
+	var all []int
+	for word := range strings.FieldsSeq(string(b)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, err
+		}
+		if !descends(pid) {
+			return nil, fmt.Errorf("%s holds a process that is not of this host, %d: %w", folder, pid, unix.EBUSY)
+		}
+		all = append(all, pid)
+	}
+	return all, nil
+}
+
+// descends reports whether a process is this one, or comes from it, or is gone.
+func descends(pid int) bool {
+	for pid > 1 {
+		if pid == os.Getpid() {
+			return true
+		}
+		parent, err := stat(pid, parentField)
+		if err != nil {
+			return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+		}
+		pid = int(parent)
+	}
+	return pid == os.Getpid() // 0 is one of another namespace
+}
+
+// vacateRounds bounds how often vacate looks whether somebody is left: who was just being started.
+const vacateRounds = 10
+
+// vacate moves all processes of a folder to a folder of their own below it. They do not notice.
+func vacate(folder string) error {
+	leaf := filepath.Join(folder, hostFolder)
+	for range vacateRounds {
+		all, err := inhabitants(folder)
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		for _, pid := range all {
+			err := os.WriteFile(filepath.Join(leaf, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+		}
+	}
+	return nil // and the kernel says what it thinks of it
+}
+
+// cgroupHint says what to change for a limit to be held.
+func cgroupHint(err error) string {
+	if errors.Is(err, unix.EBUSY) { // as in a session's shell
+		return "start the host in a cgroup of its own: systemd-run --scope -p Delegate=yes, with --user if it is not root"
+	}
+	return "run the host as root, or with: systemd-run --user --scope -p Delegate=yes"
+}
