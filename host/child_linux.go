@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/rss"
 )
 
 // isolate gives the process a session and a group of its own, out of reach of the terminal's signals, and lets the kernel kill
@@ -53,25 +53,13 @@ const canReadRSS = true
 
 // readRSS returns the resident bytes of a process, without memory that it shares with others, as it does with its host.
 func readRSS(pid int) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
-	var resident, shared int64 // KiB; a process that has ended has none
-	for line := range strings.Lines(string(b)) {
-		key, value, _ := strings.Cut(line, ":")
-		var field *int64
-		switch key {
-		case "VmRSS":
-			field = &resident
-		case "RssShmem":
-			field = &shared
-		default:
-			continue
-		}
-		if *field, err = strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64); err != nil {
-			return 0, fmt.Errorf("status of process %d: %w", pid, err)
-		}
+	m, err := rss.Parse(status)
+	if err != nil {
+		return 0, fmt.Errorf("status of process %d: %w", pid, err)
 	}
-	return (resident - shared) << 10, nil
+	return m.Resident - m.Shared, nil
 }

@@ -160,7 +160,7 @@ func (p *process) diagnosis(stderr []string) (cause Cause, words string) {
 	case cause == CauseExit && outOfThreads(stderr): // as it says itself: setrlimit(2) bounds, but does not count
 		cause = CausePIDs
 	case cause == CauseOutOfMemory:
-		words = fmt.Sprintf("process was killed by the kernel: out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", p.cfg.Sandbox.MemoryBytes)
+		words = fmt.Sprintf("process was killed: out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", p.cfg.Sandbox.MemoryBytes)
 	case signal == "SIGKILL" && p.child.endedItself() && p.ooms.claim(p.oomsBefore):
 		cause, words = CauseOutOfMemory, "process was killed by the kernel: out of memory"
 	}

@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A condition is about 32 bits of an argument: those in mask have to be value. The kernel takes an int by its lower 32 bits, whatever is
-// in the others, and so does a condition.
+// A condition is about 32 bits of an argument: those in mask have to be value, or must not be. The kernel takes an int by its lower 32 bits,
+// whatever is in the others, and so does a condition.
 type condition struct {
 	argument    int
 	upper       bool // not the lower 32 bits
 	mask, value uint32
+	not         bool
 }
 
 // answers says what comes of system calls, by their numbers; of all others that is EPERM.
@@ -104,8 +105,11 @@ func (a answer) program() []bpf.Instruction {
 	for _, conditions := range a.cases {
 		all := []bpf.Instruction{bpf.RetConstant{Val: retAllow}}
 		for _, c := range slices.Backward(conditions) {
-			check := c.load()
-			all = slices.Concat(append(check, jumpIf(bpf.JumpNotEqual, c.value, len(all))...), all)
+			fails := bpf.JumpNotEqual
+			if c.not {
+				fails = bpf.JumpEqual
+			}
+			all = slices.Concat(append(c.load(), jumpIf(fails, c.value, len(all))...), all)
 		}
 		if program = append(program, all...); len(conditions) == 0 {
 			return program

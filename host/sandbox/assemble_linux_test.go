@@ -87,7 +87,7 @@ func (f *filterVM) want(number uint32, args [6]uint64) int {
 			if c.upper {
 				word = uint32(args[c.argument] >> 32)
 			}
-			all = all && word&c.mask == c.value
+			all = all && (word&c.mask == c.value) != c.not
 		}
 		if all {
 			return retAllow
@@ -152,13 +152,16 @@ func TestOtherArchitecturesAreRefused(t *testing.T) {
 func TestNoFilterAllows(t *testing.T) {
 	type args = [6]uint64
 	calls := map[string]map[string]args{
-		"socket":    {"netlink": {unix.AF_NETLINK, unix.SOCK_RAW}, "raw": {unix.AF_INET, unix.SOCK_RAW}, "mptcp": {unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, "unix datagram": {unix.AF_UNIX, unix.SOCK_DGRAM}},
-		"clone":     {"user namespace": {unix.CLONE_NEWUSER | uint64(unix.SIGCHLD)}, "thread in a namespace": {unix.CLONE_THREAD | unix.CLONE_NEWNET}, "child of the host": {unix.CLONE_PARENT}},
-		"fcntl":     {"owner": {0, unix.F_SETOWN, 1}, "owner, extended": {0, unix.F_SETOWN_EX}, "signal": {0, unix.F_SETSIG, 9}, "lease": {0, unix.F_SETLEASE}, "notify": {0, unix.F_NOTIFY}},
-		"ioctl":     {"TIOCSTI": {0, unix.TIOCSTI}, "group": {0, unix.SIOCSPGRP}},
-		"prctl":     {"parent-death signal": {unix.PR_SET_PDEATHSIG}, "dumpable": {unix.PR_SET_DUMPABLE}, "seccomp": {unix.PR_SET_SECCOMP}},
-		"prlimit64": {"set": {0, 0, 1}, "set, high": {0, 0, 1 << 32}},
-		"ptrace":    {"seize": {0x4206}}, "mount": {"": {}}, "unshare": {"": {}}, "bpf": {"": {}}, "io_uring_setup": {"": {}}, "memfd_create": {"": {}}, "pidfd_send_signal": {"": {}},
+		"socket":      {"netlink": {unix.AF_NETLINK, unix.SOCK_RAW}, "raw": {unix.AF_INET, unix.SOCK_RAW}, "mptcp": {unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, "unix datagram": {unix.AF_UNIX, unix.SOCK_DGRAM}},
+		"clone":       {"user namespace": {unix.CLONE_NEWUSER | uint64(unix.SIGCHLD)}, "thread in a namespace": {unix.CLONE_THREAD | unix.CLONE_NEWNET}, "child of the host": {unix.CLONE_PARENT}},
+		"close_range": {"descriptors of its own": {1, 2, unix.CLOSE_RANGE_UNSHARE}, "with more": {1, 2, unix.CLOSE_RANGE_UNSHARE | unix.CLOSE_RANGE_CLOEXEC}},
+		"getsockopt":  {"process at the other end": {0, unix.SOL_SOCKET, unix.SO_PEERPIDFD}},
+		"setsockopt":  {"tls": {0, unix.SOL_TCP, unix.TCP_ULP}, "processes of senders": {0, unix.SOL_SOCKET, unix.SO_PASSPIDFD}, "filter": {0, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}},
+		"fcntl":       {"owner": {0, unix.F_SETOWN, 1}, "owner, extended": {0, unix.F_SETOWN_EX}, "signal": {0, unix.F_SETSIG, 9}, "lease": {0, unix.F_SETLEASE}, "notify": {0, unix.F_NOTIFY}},
+		"ioctl":       {"TIOCSTI": {0, unix.TIOCSTI}, "group": {0, unix.SIOCSPGRP}},
+		"prctl":       {"parent-death signal": {unix.PR_SET_PDEATHSIG}, "dumpable": {unix.PR_SET_DUMPABLE}, "seccomp": {unix.PR_SET_SECCOMP}},
+		"prlimit64":   {"set": {0, 0, 1}, "set, high": {0, 0, 1 << 32}},
+		"ptrace":      {"seize": {0x4206}}, "mount": {"": {}}, "unshare": {"": {}}, "bpf": {"": {}}, "io_uring_setup": {"": {}}, "memfd_create": {"": {}}, "pidfd_send_signal": {"": {}},
 	}
 	for name, n := range filters {
 		f := newFilterVM(t, n)

@@ -26,6 +26,7 @@ type Box struct {
 	filter  []byte
 	place   int // the number as which the program is executed, -1 if it is by its name
 	limits  []launcher.Limit
+	watched bool // no cgroup counts its memory
 	binds   []launcher.Mount
 	users   int      // the first of the users that workers have of their own
 	cgroups *cgroups // nil if there is nothing to count
@@ -209,6 +210,7 @@ func (b *Box) openLimits(worker bool) error {
 			return b.failed("limits", fmt.Errorf("MemoryBytes is %d, the least without a cgroup is %d: %w", p.MemoryBytes, leastData, refused[memory]), 0)
 		}
 		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_DATA, Value: uint64(p.MemoryBytes)})
+		b.watched = true
 	}
 	if p.PIDs > 0 && refused[pids] != nil {
 		if ownUser { // the number is that of all the user's processes

@@ -23,8 +23,17 @@ func (l *Launch) Confirm(ctx context.Context) error {
 	if !l.wrapped {
 		return nil
 	}
-	_, err := l.confirm(ctx)
-	return err
+	if _, err := l.confirm(ctx); err != nil {
+		return err
+	}
+	if l.box.watched {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !l.shut {
+			l.watch = watchMemory(l.cmd.Process, l.box.policy.MemoryBytes)
+		}
+	}
+	return nil
 }
 
 func (l *Launch) confirm(ctx context.Context) (*launcher.Trial, error) {

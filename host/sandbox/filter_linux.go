@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -43,7 +44,7 @@ var calm = []string{
 	"getpid", "getppid", "gettid", "getpgid", "getpgrp", "getsid", "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid",
 	"getgroups", "getpriority", "getrlimit", "getrusage", "sysinfo", "uname", "umask", "getcwd", "capget", "getrandom", "fgetxattr",
 	// descriptors
-	"close", "close_range", "dup", "dup2", "dup3", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2",
+	"close", "dup", "dup2", "dup3", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2",
 	"epoll_wait", "eventfd", "eventfd2", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select", "signalfd",
 	"signalfd4", "read", "readv", "pread64", "preadv", "preadv2", "write", "writev", "pwrite64", "pwritev", "pwritev2", "lseek",
 	"fsync", "fdatasync", "sync_file_range", "ftruncate", "fadvise64", "readahead", "copy_file_range", "sendfile",
@@ -53,8 +54,8 @@ var calm = []string{
 	"statx", "statfs", "readlink", "readlinkat", "link", "linkat", "symlink", "symlinkat", "mkdir", "mkdirat", "rename", "renameat",
 	"renameat2", "rmdir", "unlink", "unlinkat",
 	// the server's socket
-	"accept", "accept4", "bind", "listen", "getpeername", "getsockname", "getsockopt", "setsockopt", "shutdown", "recvfrom", "recvmsg",
-	"recvmmsg", "sendto", "sendmsg", "sendmmsg",
+	"accept", "accept4", "bind", "listen", "getpeername", "getsockname", "shutdown", "recvfrom", "recvmsg", "recvmmsg", "sendto", "sendmsg",
+	"sendmmsg",
 }
 
 // private are system calls that change files, or tell of them, which Landlock does not guard against them: harmless where all files are
@@ -79,6 +80,17 @@ const ofThread = unix.CLONE_THREAD | unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_
 const notOfParent = unix.CLONE_PARENT | unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS |
 	unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
 
+// attributes are system calls about extended attributes of files. Whoever copies a file takes it that there are none, and copies the rest.
+var attributes = []string{
+	"listxattr", "llistxattr", "flistxattr", "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr",
+}
+
+// socketOptions are those of setsockopt(2) and getsockopt(2) that give a descriptor of the process at the other end, which may be the host,
+// and those that hand the kernel a program for packets or have it take over a protocol, of SOL_SOCKET and SOL_TCP.
+var socketOptions = []uint32{
+	unix.SO_PASSPIDFD, unix.SO_PEERPIDFD, unix.SO_ATTACH_FILTER, unix.SO_ATTACH_BPF, unix.SO_ATTACH_REUSEPORT_CBPF, unix.SO_ATTACH_REUSEPORT_EBPF, unix.TCP_ULP,
+}
+
 // Requests of ioctl(2) on any descriptor (include/uapi/asm-generic/ioctls.h).
 const (
 	fionbio  = 0x5421
@@ -89,6 +101,9 @@ const (
 // filter is what is allowed as a program for the kernel; everything else is EPERM.
 func (n needs) filter() ([]byte, error) {
 	machine, err := arch.GetInfo("")
+	if err == nil && runtime.GOARCH == "s390x" {
+		err = errors.New("arguments of system calls have another order there")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", runtime.GOARCH, err)
 	}
@@ -105,20 +120,21 @@ func (n *needs) answers(known map[string]int) answers {
 			all[uint32(number)] = a
 		}
 	}
-	// Flags lie behind a pointer, where a filter does not see them. Who is told that there is no such call takes an older one.
-	hide := func(name string) {
+	// The flags of some lie behind a pointer, where a filter does not see them. Who is told that there is no such call takes an older one.
+	refuse := func(name string, errno unix.Errno) {
 		if number, ok := known[name]; ok {
-			all[uint32(number)] = answer{errno: unix.ENOSYS}
+			all[uint32(number)] = answer{errno: errno}
 		}
 	}
 	for _, name := range calm {
 		allow(name)
 	}
-	n.allowFiles(allow, hide)
+	n.allowFiles(allow, refuse)
 	n.allowProcesses(allow)
 	n.allowSockets(allow)
 	n.allowSignals(allow)
-	hide("clone3")
+	refuse("clone3", unix.ENOSYS)
+	allow("close_range", has(2, unix.CLOSE_RANGE_UNSHARE, 0)) // which gives a thread descriptors of its own
 	for _, command := range descriptorCommands {
 		allow("fcntl", is(1, command))
 	}
@@ -149,6 +165,13 @@ type allower func(name string, conditions ...condition)
 // is holds if an argument is an int of this value.
 func is(argument int, value uint32) condition { return has(argument, ^uint32(0), value) }
 
+// isNot holds if an argument is an int of another value.
+func isNot(argument int, value uint32) condition {
+	c := is(argument, value)
+	c.not = true
+	return c
+}
+
 // has holds if an argument has these of some bits.
 func has(argument int, mask, value uint32) condition {
 	return condition{argument: argument, mask: mask, value: value}
@@ -161,7 +184,7 @@ func isAt(argument int, pointer uint64) []condition {
 	return []condition{is(argument, uint32(pointer)), upper}
 }
 
-func (n *needs) allowFiles(allow allower, hide func(name string)) {
+func (n *needs) allowFiles(allow allower, refuse func(name string, errno unix.Errno)) {
 	// Landlock asks who may read when a file is opened for reading, and who may write when for writing. For neither, as the number 3
 	// means, it asks nobody; and before ABI 3 it does not see that a file is cut.
 	for name, flags := range map[string]int{"open": 1, "openat": 2} {
@@ -173,7 +196,10 @@ func (n *needs) allowFiles(allow allower, hide func(name string)) {
 		}
 	}
 	allow("creat", noSetID(1))
-	hide("openat2")
+	refuse("openat2", unix.ENOSYS)
+	for _, name := range attributes {
+		refuse(name, unix.EOPNOTSUPP)
+	}
 	// Beyond RLIMIT_FSIZE a file grows if its length stays what it was; holes are another matter.
 	for _, mode := range []uint32{0, unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE} {
 		allow("fallocate", is(1, mode))
@@ -214,6 +240,14 @@ func (n *needs) allowProcesses(allow allower) {
 }
 
 func (n *needs) allowSockets(allow allower) {
+	for _, name := range []string{"setsockopt", "getsockopt"} {
+		allow(name, isNot(1, unix.SOL_SOCKET), isNot(1, unix.SOL_TCP))
+		var others []condition
+		for _, option := range socketOptions {
+			others = append(others, isNot(2, option))
+		}
+		allow(name, others...)
+	}
 	const flags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 	stream, datagram := has(1, ^uint32(flags), unix.SOCK_STREAM), has(1, ^uint32(flags), unix.SOCK_DGRAM)
 	for _, name := range []string{"socket", "socketpair"} {

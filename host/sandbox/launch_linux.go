@@ -40,6 +40,7 @@ type Launch struct {
 	sockets string // the folder of the socket as the plugin sees it
 	shut    bool
 	folder  *os.File // the same, opened; nil until it is known
+	watch   *watch   // nil if nothing needs one
 }
 
 // Wrap turns a command that would start the plugin into one that starts it in the box, as worker slot. What the command says of
@@ -109,7 +110,7 @@ func (l *Launch) prepare(slot int) error {
 	}
 	l.wrapped = true
 	l.spec = launcher.Spec{
-		Walls: b.policy.Level > Off, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: environment(&b.policy, slices.Clone(env)),
+		Walls: b.policy.Level > Off, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: b.environment(slices.Clone(env)),
 		Keep: len(cmd.ExtraFiles), UID: -1, Spaces: b.spaces(), TmpBytes: b.policy.TmpBytes, Limits: b.limits,
 		Filter: b.filter, Seccomp: unix.SYS_SECCOMP, ExecveAt: unix.SYS_EXECVEAT, GetRandom: unix.SYS_GETRANDOM,
 	}
@@ -312,7 +313,7 @@ func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
 	}
 	d.Signal, d.Cause = unix.SignalName(status.Signal()), CauseSignal
 	switch {
-	case status.Signal() == unix.SIGKILL && !hostKilled && used.OutOfMemory > 0:
+	case status.Signal() == unix.SIGKILL && !hostKilled && (used.OutOfMemory > 0 || l.sawTooMuch()):
 		d.Cause = CauseOutOfMemory
 	case status.Signal() == unix.SIGSYS:
 		d.Cause = CauseSeccomp
@@ -332,6 +333,13 @@ func (l *Launch) Usage() Usage {
 		return Usage{}
 	}
 	return l.group.usage()
+}
+
+// sawTooMuch reports whether its watch ended the process.
+func (l *Launch) sawTooMuch() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.watch != nil && l.watch.killed.Load()
 }
 
 func (l *Launch) dropTheirs() {
@@ -356,6 +364,9 @@ func (l *Launch) Close() {
 	if l.folder != nil {
 		_ = l.folder.Close()
 	}
+	if l.watch != nil {
+		l.watch.close()
+	}
 	if l.group != nil {
 		l.group.kill()
 		l.group.close()
@@ -364,3 +375,19 @@ func (l *Launch) Close() {
 		l.box.folder.Drop(l.sockets)
 	}
 }
+
+// environment is what the plugin is told.
+func (b *Box) environment(env []string) []string {
+	env = environment(&b.policy, env)
+	if p := b.program; b.spaces() && p != nil && p.linker != "" && variable(env, envOrigin) == "" {
+		// Libraries that lie beside their program ($ORIGIN) are found by /proc/self/exe, which is not there (ld.so(8)).
+		loaded := p.path
+		if p.file == nil {
+			loaded = p.linker
+		}
+		env = append(env, envOrigin+"="+filepath.Dir(really(loaded)))
+	}
+	return env
+}
+
+const envOrigin = "LD_ORIGIN_PATH"

@@ -58,6 +58,11 @@ func TestMemoryLimitWithoutCgroup(t *testing.T) {
 		if text, d := w.rest(); d.Code != 2 || !strings.Contains(w.stderr.String(), "memory") {
 			t.Errorf("400 MiB of 256: got %q, %v and %q, want an end for want of memory", text, d, w.stderr)
 		}
+		for _, how := range []string{"written", "stretched"} {
+			if text, d := start(t, b, nil, how, "400").rest(); d.Cause != sandbox.CauseOutOfMemory {
+				t.Errorf("400 MiB of 256, %s: got %q and %v, want out_of_memory", how, text, d)
+			}
+		}
 	})
 }
 

@@ -138,6 +138,74 @@ func TestPluginsThatAreDynamic(t *testing.T) {
 	})
 }
 
+// runsScript runs a script in a private root that shows it this machine's programs and some folders, and returns what it says.
+func runsScript(t *testing.T, text string, folders ...string) string {
+	t.Helper()
+	path := filepath.Join(openDir(t), "script")
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	policy := sandbox.Policy{Level: sandbox.Strict, AllowFork: true, ReadOnly: append(libraries(), sandbox.Bind{Source: "/bin"})}
+	for _, folder := range append(folders, filepath.Dir(path)) {
+		policy.ReadOnly = append(policy.ReadOnly, sandbox.Bind{Source: folder})
+	}
+	w, err := startCmd(t, mustOpen(t, policy, path), exec.Command(path), spawner(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, d := w.rest()
+	if d.Code != 0 {
+		t.Errorf("got %q and %v, want success; stderr: %s", out, d, w.stderr)
+	}
+	return out
+}
+
+// What copies files does not fail because it cannot ask for their attributes.
+func TestScriptsCopyFiles(t *testing.T) {
+	const script = `#!/bin/sh
+set -e
+cd /tmp
+echo a >a
+sed -i s/a/b/ a
+cp -a a b
+cp -p b c
+install -m 600 c d
+mv d e
+cat e
+`
+	if got := runsScript(t, script); got != "b\n" {
+		t.Errorf("got %q, want what was written", got)
+	}
+}
+
+// A program finds the libraries that lie beside it, which it asks /proc for where there is one.
+func TestInterpretersBesideTheirLibraries(t *testing.T) {
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skipf("%v: %v", sandbox.ErrNotSupported, err)
+	}
+	dir := openDir(t)
+	write := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	library := write("lib/answer.c", "int answer(void) { return 42; }\n")
+	program := write("bin/main.c", "#include <stdio.h>\nint answer(void);\nint main(void) { printf(\"%d\\n\", answer()); return 0; }\n")
+	for _, args := range [][]string{
+		{"-shared", "-fPIC", "-o", dir + "/lib/libanswer.so", library},
+		{"-o", dir + "/bin/main", program, "-L" + dir + "/lib", "-lanswer", "-Wl,-rpath,$ORIGIN/../lib"},
+	} {
+		if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+			t.Fatalf("gcc %s: %v\n%s", args, err, out)
+		}
+	}
+	if got := runsScript(t, "#!"+dir+"/bin/main\n", dir); got != "42\n" {
+		t.Errorf("got %q, want 42", got)
+	}
+}
+
 // A plugin in Python runs where it finds its interpreter, its modules, and itself.
 func TestPluginsInPython(t *testing.T) {
 	// Of a virtual environment the modules: its interpreter is a link to another's.

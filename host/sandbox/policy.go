@@ -63,7 +63,7 @@ type Policy struct {
 	// Limits of one worker; 0 is none, if nothing else is said. One that is asked for and cannot be enforced is an error of [Open].
 
 	// MemoryBytes is held by a cgroup where there is one; else by RLIMIT_DATA, which counts private memory alone, of each process by
-	// itself. At least 16 MiB, and for RLIMIT_DATA 128 MiB: a Go program does not start with less.
+	// itself, and by looking at what the worker has every 50 ms. At least 16 MiB, and for RLIMIT_DATA 128 MiB: a Go program does not start with less.
 	MemoryBytes int64 `json:"memory_bytes,omitempty"`
 	// CPUs is how many CPUs' time it gets, 0.01 or more; it needs a cgroup.
 	CPUs float64 `json:"cpus,omitempty"`

@@ -252,6 +252,22 @@ func TestBindsWithinWhatWorkersChange(t *testing.T) {
 	}
 }
 
+// Who makes a private root makes nothing outside of it.
+func TestNoBindLeadsOverALink(t *testing.T) {
+	outside, inside := openDir(t), openDir(t)
+	if err := os.Symlink(outside, inside+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	policy := sandbox.Policy{Level: sandbox.Strict, ReadOnly: []sandbox.Bind{{Source: inside, Target: "/x"}, {Source: openDir(t), Target: "/x/link/sub"}}}
+	_, err := tryStart(t, policyBox(t, policy), nil, "exit", "0")
+	if err == nil || !strings.Contains(err.Error(), "/x/link is a link there") {
+		t.Errorf("got the error %v, want one about the link", err)
+	}
+	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+		t.Errorf("where the link leads: got %v and %v, want nothing", left, err)
+	}
+}
+
 // Where workers are the host's own user, they do not get the folder in which sockets lie.
 func TestSocketsAreNotWorkersToChange(t *testing.T) {
 	if os.Geteuid() == 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -435,6 +436,27 @@ func onProcesses(t Target, attempt tell) {
 	attempt("a descriptor that signals the host", func() error { // whatever F_SETSIG says, when there is something to read
 		return ofOpen("/dev/null", unix.O_RDONLY, unix.F_SETOWN, host)
 	})
+	attempt("pidfd of the other end", func() error { // which is the host, of its own connection
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _, _ = unix.Close(pair[0]), unix.Close(pair[1]) }()
+		fd, err := unix.GetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+		if err == nil {
+			_ = unix.Close(fd)
+		}
+		return err
+	}, unix.ENOPROTOOPT)
+	attempt("a filter of packets", func() error {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _, _ = unix.Close(pair[0]), unix.Close(pair[1]) }()
+		all := unix.SockFilter{Code: unix.BPF_RET, K: math.MaxUint32}
+		return unix.SetsockoptSockFprog(pair[0], unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &all})
+	})
 	attempt("pidfd of the host", func() error {
 		fd, err := unix.PidfdOpen(host, 0)
 		if err == nil {
@@ -469,6 +491,10 @@ func onPrograms(t Target, attempt tell) {
 	attempt("a thread with descriptors of its own", func() error { // which lacks what every thread has, so that there is none
 		return call(unix.SYS_CLONE, unix.CLONE_THREAD, 0, 0, 0, 0)
 	}, unix.EINVAL)
+	attempt("a thread with descriptors of its own, by closing some", func() error { // none of which is there
+		runtime.LockOSThread() // never unlocked
+		return call(unix.SYS_CLOSE_RANGE, math.MaxInt32-1, math.MaxInt32, unix.CLOSE_RANGE_UNSHARE)
+	})
 	attempt("a descriptor where its program was", func() error {
 		err := unix.Dup3(0, t.Place, unix.O_CLOEXEC)
 		_ = unix.Close(t.Place)

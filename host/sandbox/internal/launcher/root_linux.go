@@ -64,9 +64,27 @@ func makeFolders(name string) error {
 		if i < len(name) && name[i] != '/' {
 			continue
 		}
-		if err := syscall.Mkdir(name[:i], 0o755); err != nil && !errors.Is(err, syscall.EEXIST) {
-			return failed("mkdir "+name[:i], err)
+		err := syscall.Mkdir(name[:i], 0o755)
+		if errors.Is(err, syscall.EEXIST) {
+			err = notALink(name[:i])
+		} else if err != nil {
+			err = failed("mkdir "+name[:i], err)
 		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notALink refuses a link, which would lead out of the scaffold: one of the host's, in a folder that has been bound there.
+func notALink(name string) error {
+	var st syscall.Stat_t
+	if err := syscall.Lstat(name, &st); err != nil {
+		return failed("lstat "+name, err)
+	}
+	if st.Mode&syscall.S_IFMT == syscall.S_IFLNK {
+		return &fault{step: name[len(scaffold):] + " is a link there: say where it leads instead"}
 	}
 	return nil
 }

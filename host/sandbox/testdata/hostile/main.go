@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -169,6 +170,15 @@ func main() {
 			kept = append(kept, bytes.Repeat([]byte{1}, 1<<20))
 		}
 		fmt.Println(len(kept))
+	case "written", "stretched": // memory that RLIMIT_DATA does not count, for as long as it takes
+		mib, _ := strconv.Atoi(os.Args[2])
+		n, err := uncounted(os.Args[1], mib)
+		if err != nil {
+			fmt.Println(attempt.Outcome(err))
+			os.Exit(1)
+		}
+		time.Sleep(10 * time.Second)
+		fmt.Println(n)
 	case "threads":
 		attempt.Threads(200)
 		fmt.Println("200")
@@ -232,4 +242,35 @@ func main() {
 			}
 		}
 	}
+}
+
+// uncounted takes memory by the MiB: it writes it and makes it read-only, or makes it of a page of the stack.
+func uncounted(how string, mib int) (int, error) {
+	const step = 1 << 20
+	fill := func(memory []byte) {
+		for i := 0; i < len(memory); i += 4096 {
+			memory[i] = 1
+		}
+	}
+	if how == "stretched" {
+		const mayMove = 1
+		page := uintptr(unsafe.Pointer(unsafe.StringData(os.Args[0]))) &^ 4095 // which nothing looks at any more
+		at, _, errno := unix.Syscall6(unix.SYS_MREMAP, page, 4096, uintptr(mib*step), mayMove, 0, 0)
+		if errno != 0 {
+			return 0, errno
+		}
+		fill(unsafe.Slice(*(**byte)(unsafe.Pointer(&at)), mib*step))
+		return mib, nil
+	}
+	for i := range mib {
+		memory, err := unix.Mmap(-1, 0, step, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+		if err != nil {
+			return i, err
+		}
+		fill(memory)
+		if err := unix.Mprotect(memory, unix.PROT_READ); err != nil {
+			return i, err
+		}
+	}
+	return mib, nil
 }
