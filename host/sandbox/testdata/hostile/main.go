@@ -254,7 +254,8 @@ func uncounted(how string, mib int) (int, error) {
 	}
 	if how == "stretched" {
 		const mayMove = 1
-		page := uintptr(unsafe.Pointer(unsafe.StringData(os.Args[0]))) &^ 4095 // which nothing looks at any more
+		// The stack begins below the arguments, with 128 KiB, of which Go uses the upper half.
+		page := (uintptr(unsafe.Pointer(unsafe.StringData(os.Args[0]))) - 96<<10) &^ 4095
 		at, _, errno := unix.Syscall6(unix.SYS_MREMAP, page, 4096, uintptr(mib*step), mayMove, 0, 0)
 		if errno != 0 {
 			return 0, errno
