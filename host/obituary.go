@@ -160,17 +160,22 @@ func (p *process) diagnosis(stderr []string) (cause Cause, words string) {
 	case cause == CauseExit && outOfThreads(stderr): // as it says itself: setrlimit(2) bounds, but does not count
 		cause = CausePIDs
 	case cause == CauseOutOfMemory:
-		words = fmt.Sprintf("process was killed: out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", p.cfg.Sandbox.MemoryBytes)
+		words = "process was killed"
 	case signal == "SIGKILL" && p.child.endedItself() && p.ooms.claim(p.oomsBefore):
-		cause, words = CauseOutOfMemory, "process was killed by the kernel: out of memory"
+		cause, words = CauseOutOfMemory, "process was killed by the kernel"
 	}
 	return cause, words + p.limitMet(cause)
 }
 
-// limitMet says in words which limit of its sandbox a process met that died of this, if the kernel did not do it.
+// limitMet says in words which limit of its sandbox a process met that died of this.
 func (p *process) limitMet(cause Cause) string {
 	policy := &p.cfg.Sandbox
 	switch cause {
+	case CauseOutOfMemory:
+		if policy.MemoryBytes == 0 { // the machine's
+			return ": out of memory"
+		}
+		return fmt.Sprintf(": out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", policy.MemoryBytes)
 	case CausePIDs:
 		limit := policy.PIDs
 		if limit == 0 && policy.Level > sandbox.Off {
