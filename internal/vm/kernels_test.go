@@ -170,7 +170,7 @@ func (m *machine) test(t *testing.T, folder string, bin map[string]string) [][]s
 	defer cancel()
 	results, err := v.Run(ctx, t.TempDir())
 	if e, ok := errors.AsType[*vm.CrashError](err); ok {
-		// It has happened once in a hundred boots that one stood still without a sign of the kernel's own watchdogs, and once that one executed the
+		// It has happened once in a hundred boots that one stood still without a sign of the kernel's own watchdogs, and that one executed the
 		// second byte of a jump which another processor was just putting there: the emulator's processors do not see each other's changes of code
 		// as real ones do. What the sandbox is to blame for happens again.
 		show(t, [][]string{{m.name, "is booted once more: it " + e.Why.Error()}, {e.Console}})

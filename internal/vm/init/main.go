@@ -115,7 +115,18 @@ func furnish() error {
 		return err
 	}
 	lo.SetUint16(unix.IFF_UP)
-	return errors.Join(unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo), unix.Close(s))
+	return errors.Join(unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo), unix.Close(s), share())
+}
+
+// share makes a cgroup without processes that has a share of the CPUs. The kernel writes other jumps into its scheduler when there is one for
+// the first time, and when there is none any more. An emulated processor that is there just then may execute half of one.
+func share() error {
+	folder := filepath.Join(cgroups, "share")
+	return errors.Join(
+		os.WriteFile(filepath.Join(cgroups, "cgroup.subtree_control"), []byte("+cpu"), 0),
+		os.Mkdir(folder, 0o755),
+		os.WriteFile(filepath.Join(folder, "cpu.max"), []byte("100000 100000"), 0),
+	)
 }
 
 // cgroups is where cgroups are mounted.
