@@ -57,6 +57,25 @@ func TestASandboxThatCannotBeGivenIsExitCode4(t *testing.T) {
 	}
 }
 
+// What is no program is the plugin's fault, not the sandbox's, with limits and walls as without.
+func TestWhatIsNoProgramIsExitCode3(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("it has no bit that says what can be executed")
+	}
+	rubbish := filepath.Join(t.TempDir(), "parhost-plugin-rubbish")
+	if err := os.WriteFile(rubbish, []byte("\x7fELF"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, flags := range [][]string{nil, {"--memory", "256MiB"}, {"--sandbox", "auto"}} {
+		cmd := command(t, append(flags, "-p", rubbish, "1")...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if code := runFor(cmd); code != exitNoWorker || !strings.Contains(stderr.String(), "exec format error") {
+			t.Errorf("%v: got exit code %d, want %d for its format; stderr: %s", flags, code, exitNoWorker, &stderr)
+		}
+	}
+}
+
 func runFor(cmd *exec.Cmd) int {
 	_ = cmd.Run() // the code says it all
 	return cmd.ProcessState.ExitCode()

@@ -83,6 +83,7 @@ func exitCode(err error) (code int, hint string) {
 	var broken *host.BrokenError
 	var checksum *sandbox.ChecksumError
 	var confined *confinedError
+	var stage *sandbox.StageError // of a plugin that is no program
 	confineHint, notConfined := notConfined(err)
 	switch {
 	case err == nil:
@@ -96,6 +97,8 @@ func exitCode(err error) (code int, hint string) {
 		return exitNoSandbox, confineHint
 	case errors.As(err, &checksum):
 		return exitNoWorker, anotherPlugin(checksum)
+	case errors.As(err, &stage):
+		return exitNoWorker, ""
 	case errors.As(err, &config):
 		return exitUsage, ""
 	case errors.Is(err, host.ErrNotFound):

@@ -339,12 +339,23 @@ func (b *Box) Close() {
 
 // failed makes an error of a stage, with what is known about it.
 func (b *Box) failed(stage string, err error, errno unix.Errno) error {
-	return &StageError{Level: b.policy.Level, Stage: stage, Err: err, Hint: hint(stage, err, errno)}
+	if errno != 0 {
+		err = &numberedError{err, errno}
+	}
+	return &StageError{Level: b.policy.Level, Stage: stage, Err: err, Hint: hint(stage, err)}
 }
 
+// A numberedError matches the kernel's number of what its text says.
+type numberedError struct {
+	error
+	errno unix.Errno
+}
+
+func (e *numberedError) Unwrap() []error { return []error{e.error, e.errno} }
+
 // hint says what to change.
-func hint(stage string, err error, errno unix.Errno) string {
-	is := func(e unix.Errno) bool { return errno == e || errors.Is(err, e) }
+func hint(stage string, err error) string {
+	is := func(e unix.Errno) bool { return errors.Is(err, e) }
 	switch {
 	case stage == "clone" && is(unix.ENOSPC):
 		return "user namespaces are used up: raise /proc/sys/user/max_user_namespaces"

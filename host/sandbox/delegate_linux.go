@@ -167,7 +167,7 @@ func descends(pid int) bool {
 		if pid == os.Getpid() {
 			return true
 		}
-		parent, err := stat(pid, parentField)
+		_, parent, err := stat(pid, parentField)
 		if err != nil {
 			return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
 		}

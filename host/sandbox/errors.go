@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 )
 
 // ErrNotSupported is matched by errors that say that this machine cannot give what was asked for.
@@ -33,7 +34,8 @@ func (e *NeedsFilesError) Error() string {
 // Is reports whether target is [ErrNeedsFiles].
 func (e *NeedsFilesError) Is(target error) bool { return target == ErrNeedsFiles }
 
-// A StageError says where the way into the sandbox ended. It matches [ErrNotSupported].
+// A StageError says where the way into the sandbox ended. It matches [ErrNotSupported], unless the plugin is no program, which no machine can
+// help: then it matches [syscall.ENOEXEC].
 type StageError struct {
 	Level Level
 	Stage string // such as clone, mount, landlock, seccomp, cgroup, exec
@@ -53,4 +55,6 @@ func (e *StageError) Error() string {
 func (e *StageError) Unwrap() error { return e.Err }
 
 // Is reports whether target is [ErrNotSupported].
-func (e *StageError) Is(target error) bool { return target == ErrNotSupported }
+func (e *StageError) Is(target error) bool {
+	return target == ErrNotSupported && !errors.Is(e.Err, syscall.ENOEXEC)
+}

@@ -131,7 +131,7 @@ func (p *program) load(f *os.File) error {
 	}
 	image, err := elf.NewFile(p.file)
 	if err != nil {
-		return fmt.Errorf("%s is neither a script nor an executable of this system: %w", p.path, err)
+		return fmt.Errorf("%s is neither a script nor an executable of this system (%w): %w", p.path, err, unix.ENOEXEC)
 	}
 	for _, s := range image.Progs {
 		if s.Type == elf.PT_INTERP {

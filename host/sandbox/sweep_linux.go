@@ -18,7 +18,7 @@ const boxPrefix = "parhost-box-"
 
 // boxName names a box after this process: after what it is not to be taken for another, in no other container either.
 func boxName(number uint64) (string, error) {
-	start, err := stat(os.Getpid(), startField)
+	_, start, err := stat(os.Getpid(), startField)
 	if err != nil {
 		return "", err
 	}
@@ -44,17 +44,21 @@ const (
 	startField  = 22 // in ticks since the machine was started
 )
 
-// stat reads one number of what the kernel says about a process.
-func stat(pid, field int) (uint64, error) {
+// zombie is the state of a process that has ended but has not been waited for.
+const zombie = "Z"
+
+// stat reads the state and one number of what the kernel says about a process.
+func stat(pid, field int) (state string, number uint64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return "", 0, err
 	}
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name, which is the second, may hold anything
 	if len(fields) < field-2 {
-		return 0, fmt.Errorf("/proc/%d/stat: %d fields after the name, want %d", pid, len(fields), field-2)
+		return "", 0, fmt.Errorf("/proc/%d/stat: %d fields after the name, want %d", pid, len(fields), field-2)
 	}
-	return strconv.ParseUint(fields[field-3], 10, 64)
+	number, err = strconv.ParseUint(fields[field-3], 10, 64)
+	return fields[0], number, err
 }
 
 // sweepCgroups removes what hosts left behind that were killed, with the processes in it.
@@ -85,6 +89,6 @@ func orphaned(name string) bool {
 	if ours, err := pidSpace(); err != nil || ours != space {
 		return false
 	}
-	now, err := stat(pid, startField)
-	return errors.Is(err, fs.ErrNotExist) || err == nil && now != start
+	state, now, err := stat(pid, startField)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && (now != start || state == zombie) // nobody may ever ask how that ended
 }
