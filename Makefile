@@ -113,7 +113,7 @@ vmtest:
 # The tests for Windows, under Wine; docs/SANDBOX.md says what that shows. WINE takes flags of go test, WINE_PACKAGES packages.
 WINE ?=
 WINE_PACKAGES ?= ./host ./host/joblog ./host/sandbox ./host/sandbox/internal/trial ./sdk/... ./plugins/... \
-	./internal/arena ./internal/conform ./internal/family ./internal/link ./internal/schema ./internal/wire ./internal/work
+	./internal/arena ./internal/conform ./internal/family ./internal/link ./internal/litter ./internal/schema ./internal/wire ./internal/work
 wine:
 	.ci/wine
 	go run ./internal/wine -count=1 $(WINE) $(WINE_PACKAGES)

@@ -47,6 +47,7 @@ func Remove(ctx context.Context, path string) error {
 	if err := root.Remove(lockName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.fail(err)
 	}
+	_ = root.Close() // Windows removes no folder that somebody has open
 	return errors.Join(r.err, os.Remove(path))
 }
 
