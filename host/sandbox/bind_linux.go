@@ -73,7 +73,7 @@ func (b *Box) checkSockets() error {
 			return fmt.Errorf("sandbox: %w (Policy.ReadWrite[%d])", err, i)
 		}
 		for _, place := range []string{b.policy.TempDir, os.TempDir(), "/tmp"} {
-			if place, err := filepath.EvalSymlinks(place); err == nil && (place == really || beneath(place, really)) {
+			if place, err := filepath.EvalSymlinks(place); err == nil && within(place, really) {
 				return fmt.Errorf("sandbox: %q holds the sockets of workers, in %q: name a folder of its own below that (Policy.ReadWrite[%d])", bind.Source, place, i)
 			}
 		}
@@ -85,6 +85,9 @@ func (b *Box) checkSockets() error {
 func beneath(file, folder string) bool {
 	return file != folder && strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
 }
+
+// within reports whether a path is a folder, or beneath it.
+func within(file, folder string) bool { return file == folder || beneath(file, folder) }
 
 // identity tells a file from all others that are there.
 func identity(path string) (dev, ino uint64, err error) {

@@ -28,6 +28,7 @@ type Box struct {
 	limits  []launcher.Limit
 	watched bool // no cgroup counts its memory
 	binds   []launcher.Mount
+	origin  string   // of the program, which a private root without /proc does not tell; empty if nothing asks for it
 	users   int      // the first of the users that workers have of their own
 	cgroups *cgroups // nil if there is nothing to count
 	layers  []string
@@ -110,7 +111,7 @@ func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error
 	}
 	if policy.Level > Off && !s.noSeccomp {
 		if b.filter, err = b.needs().filter(); err != nil {
-			return nil, b.failed("seccomp", err, 0)
+			return nil, b.failed("seccomp", err)
 		}
 	}
 	b.describe()
@@ -123,14 +124,17 @@ func (b *Box) read(plugin, checksum string) (err error) {
 		if _, other := errors.AsType[*ChecksumError](err); other {
 			return err
 		}
-		return b.failed("plugin", err, 0)
+		return b.failed("plugin", err)
 	}
 	if b.policy.Level == Off {
 		return nil
 	}
+	if b.spaces() {
+		b.origin = b.program.origin()
+	}
 	err = b.program.check(&b.policy)
 	if err != nil && !errors.Is(err, ErrNeedsFiles) {
-		return b.failed("plugin", err, 0)
+		return b.failed("plugin", err)
 	}
 	return err
 }
@@ -142,10 +146,10 @@ func (b *Box) check() error {
 		return nil
 	}
 	if b.policy.Level == Basic && m.landlock == 0 && !m.ownUsers {
-		return b.failed("landlock", errors.New("the kernel has none, and a process of the host's own user would read the host's memory and files"), unix.ENOSYS)
+		return b.failed("landlock", &numberedError{errors.New("the kernel has none, and a process of the host's own user would read the host's memory and files"), unix.ENOSYS})
 	}
 	if b.policy.AllowFork && !b.signalsStay() {
-		return b.failed("landlock", fmt.Errorf("ABI is %d, and a process that may start others of the host's own user could signal it: that needs ABI 6", m.landlock), unix.ENOSYS)
+		return b.failed("landlock", &numberedError{fmt.Errorf("ABI is %d, and a process that may start others of the host's own user could signal it: that needs ABI 6", m.landlock), unix.ENOSYS})
 	}
 	return nil
 }
@@ -199,15 +203,15 @@ func (b *Box) openLimits(worker bool) error {
 	if worker {
 		var err error
 		if b.cgroups, refused, err = openCgroups(b.name, p.CgroupParent, wanted, spared); err != nil {
-			return b.failed("cgroup", err, 0)
+			return b.failed("cgroup", err)
 		}
 	}
 	if err := refused[cpu]; err != nil {
-		return b.failed("cgroup", fmt.Errorf("limit of %v CPUs: %w", p.CPUs, err), 0)
+		return b.failed("cgroup", fmt.Errorf("limit of %v CPUs: %w", p.CPUs, err))
 	}
 	if p.MemoryBytes > 0 && refused[memory] != nil {
 		if p.MemoryBytes < leastData {
-			return b.failed("limits", fmt.Errorf("MemoryBytes is %d, the least without a cgroup is %d: %w", p.MemoryBytes, leastData, refused[memory]), 0)
+			return b.failed("limits", fmt.Errorf("MemoryBytes is %d, the least without a cgroup is %d: %w", p.MemoryBytes, leastData, refused[memory]))
 		}
 		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_DATA, Value: uint64(p.MemoryBytes)})
 		b.watched = true
@@ -216,7 +220,7 @@ func (b *Box) openLimits(worker bool) error {
 		if ownUser { // the number is that of all the user's processes
 			b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_NPROC, Value: uint64(p.PIDs)})
 		} else if p.PIDs != DefaultPIDs {
-			return b.failed("cgroup", fmt.Errorf("limit of %d processes: %w", p.PIDs, refused[pids]), 0)
+			return b.failed("cgroup", fmt.Errorf("limit of %d processes: %w", p.PIDs, refused[pids]))
 		}
 	}
 	switch {
@@ -338,10 +342,7 @@ func (b *Box) Close() {
 }
 
 // failed makes an error of a stage, with what is known about it.
-func (b *Box) failed(stage string, err error, errno unix.Errno) error {
-	if errno != 0 {
-		err = &numberedError{err, errno}
-	}
+func (b *Box) failed(stage string, err error) error {
 	return &StageError{Level: b.policy.Level, Stage: stage, Err: err, Hint: hint(stage, err)}
 }
 

@@ -57,15 +57,15 @@ func (l *Launch) converse() (*launcher.Trial, error) {
 		return nil, fmt.Errorf("arguments and environment of %d bytes, the limit is %d", len(body), launcher.MessageBytes)
 	}
 	if _, err := l.ctl.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(body))), body...)); err != nil {
-		return nil, l.box.failed("control socket", err, 0)
+		return nil, l.box.failed("control socket", err)
 	}
 	if l.group != nil {
 		if err := l.group.add(l.cmd.Process.Pid); err != nil && !errors.Is(err, unix.ESRCH) {
-			return nil, l.box.failed("cgroup", err, 0)
+			return nil, l.box.failed("cgroup", err)
 		}
 	}
 	if _, err := l.ctl.Write([]byte{launcher.InPlace}); err != nil && !errors.Is(err, unix.EPIPE) { // it has given up, and says why
-		return nil, l.box.failed("control socket", err, 0)
+		return nil, l.box.failed("control socket", err)
 	}
 	var tried *launcher.Trial
 	ready := false
@@ -74,11 +74,11 @@ func (l *Launch) converse() (*launcher.Trial, error) {
 		switch {
 		case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
 			if !ready { // one that was killed falls silent too
-				return nil, l.box.failed("launcher", errors.New("it ended before the plugin was started"), 0)
+				return nil, l.box.failed("launcher", errors.New("it ended before the plugin was started"))
 			}
 			return tried, nil
 		case err != nil:
-			return nil, l.box.failed("control socket", err, 0)
+			return nil, l.box.failed("control socket", err)
 		}
 		switch what {
 		case launcher.SayFolder: // which hear has taken
@@ -88,14 +88,14 @@ func (l *Launch) converse() (*launcher.Trial, error) {
 			ready = true
 			tried = &launcher.Trial{}
 			if err := launcher.Parse(body, tried); err != nil {
-				return nil, l.box.failed("control socket", err, 0)
+				return nil, l.box.failed("control socket", err)
 			}
 		case launcher.SayError:
 			var f launcher.Failure
 			if err := launcher.Parse(body, &f); err != nil {
-				return nil, l.box.failed("control socket", err, 0)
+				return nil, l.box.failed("control socket", err)
 			}
-			return nil, l.box.failed(f.Stage, errors.New(f.Message), unix.Errno(f.Errno))
+			return nil, l.box.failed(f.Stage, &numberedError{errors.New(f.Message), unix.Errno(f.Errno)})
 		}
 	}
 }

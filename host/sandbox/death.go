@@ -12,7 +12,7 @@ type Cause string
 const (
 	CauseExit        Cause = "exit"          // by itself
 	CauseSignal      Cause = "signal"        // by a signal that nothing below explains
-	CauseOutOfMemory Cause = "out_of_memory" // by the kernel, at its limit of memory
+	CauseOutOfMemory Cause = "out_of_memory" // at its limit of memory
 	CausePIDs        Cause = "pids"          // unsuccessfully, after a process or thread was refused to it
 	CauseSeccomp     Cause = "seccomp"       // by SIGSYS
 	CauseFileSize    Cause = "file_size"     // by SIGXFSZ

@@ -10,6 +10,10 @@ import (
 // envSockets tells a plugin the folder for its socket. The name is go-plugin's.
 const envSockets = "PLUGIN_UNIX_SOCKET_DIR"
 
+// envOrigin tells the loader where the program lies, beside which its libraries may be ($ORIGIN). It looks there if /proc/self/exe does not say so
+// (ld.so(8)).
+const envOrigin = "LD_ORIGIN_PATH"
+
 // environment tells the plugin's libraries what its limits are: without /proc and /sys they cannot find out.
 func environment(p *Policy, env []string) []string {
 	if p.MemoryBytes > 0 && variable(env, "GOMEMLIMIT") == "" {

@@ -73,8 +73,7 @@ func opens(policy *Policy, file string) bool {
 	}
 	file = at(file)
 	return slices.ContainsFunc(policy.ReadOnly, func(b Bind) bool {
-		folder := at(b.Target)
-		return file == folder || beneath(file, folder)
+		return within(file, at(b.Target))
 	})
 }
 
@@ -90,7 +89,7 @@ func missing(policy *Policy, file string) string {
 		return really(file)
 	}
 	for range mostLinks {
-		i := slices.IndexFunc(policy.ReadOnly, func(b Bind) bool { return file == b.Target || beneath(file, b.Target) })
+		i := slices.IndexFunc(policy.ReadOnly, func(b Bind) bool { return within(file, b.Target) })
 		if i < 0 {
 			return file
 		}

@@ -98,7 +98,7 @@ func (l *Launch) prepare(slot int) error {
 	var err error
 	if b.cgroups != nil {
 		if l.group, err = b.cgroups.open(strconv.FormatUint(uint64(b.number.Add(1)), 10), &b.policy); err != nil {
-			return b.failed("cgroup", err, 0)
+			return b.failed("cgroup", err)
 		}
 		if l.group.birth != nil {
 			attr.UseCgroupFD, attr.CgroupFD = true, int(l.group.birth.Fd())
@@ -110,7 +110,7 @@ func (l *Launch) prepare(slot int) error {
 	}
 	l.wrapped = true
 	l.spec = launcher.Spec{
-		Walls: b.policy.Level > Off, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: b.environment(slices.Clone(env)),
+		Walls: b.policy.Level > Off, Path: cmd.Path, Exec: -1, Place: b.place, Args: cmd.Args, Env: environment(&b.policy, slices.Clone(env)),
 		Keep: len(cmd.ExtraFiles), UID: -1, Spaces: b.spaces(), TmpBytes: b.policy.TmpBytes, Limits: b.limits,
 		Filter: b.filter, Seccomp: unix.SYS_SECCOMP, ExecveAt: unix.SYS_EXECVEAT, GetRandom: unix.SYS_GETRANDOM,
 	}
@@ -163,6 +163,9 @@ func (l *Launch) prepare(slot int) error {
 
 func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {
 	b := l.box
+	if b.origin != "" && variable(l.spec.Env, envOrigin) == "" {
+		l.spec.Env = append(l.spec.Env, envOrigin+"="+b.origin)
+	}
 	attr.Cloneflags |= unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 	if !b.policy.AllowNet {
 		attr.Cloneflags |= unix.CLONE_NEWNET
@@ -186,7 +189,7 @@ func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {
 		}
 		fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 		if err != nil {
-			return b.failed("mounts", &os.PathError{Op: "open_tree", Path: m.Source, Err: err}, 0)
+			return b.failed("mounts", &os.PathError{Op: "open_tree", Path: m.Source, Err: err})
 		}
 		m.FD = len(l.theirs)
 		l.theirs = append(l.theirs, os.NewFile(uintptr(fd), m.Source))
@@ -241,7 +244,7 @@ func (l *Launch) StartError(err error) error {
 	if err == nil || !l.wrapped {
 		return err
 	}
-	return l.box.failed("clone", err, 0)
+	return l.box.failed("clone", err)
 }
 
 // Sockets is the folder of the plugin's socket, as the plugin sees it.
@@ -313,7 +316,7 @@ func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
 	}
 	d.Signal, d.Cause = unix.SignalName(status.Signal()), CauseSignal
 	switch {
-	case status.Signal() == unix.SIGKILL && !hostKilled && (used.OutOfMemory > 0 || l.sawTooMuch()):
+	case status.Signal() == unix.SIGKILL && !hostKilled && used.OutOfMemory > 0:
 		d.Cause = CauseOutOfMemory
 	case status.Signal() == unix.SIGSYS:
 		d.Cause = CauseSeccomp
@@ -329,17 +332,17 @@ func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
 func (l *Launch) Usage() Usage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.group == nil || l.shut {
-		return Usage{}
+	var u Usage
+	if l.shut {
+		return u
 	}
-	return l.group.usage()
-}
-
-// sawTooMuch reports whether its watch ended the process.
-func (l *Launch) sawTooMuch() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.watch != nil && l.watch.killed.Load()
+	if l.group != nil {
+		u = l.group.usage()
+	}
+	if l.watch != nil && l.watch.killed.Load() {
+		u.OutOfMemory++
+	}
+	return u
 }
 
 func (l *Launch) dropTheirs() {
@@ -375,19 +378,3 @@ func (l *Launch) Close() {
 		l.box.folder.Drop(l.sockets)
 	}
 }
-
-// environment is what the plugin is told.
-func (b *Box) environment(env []string) []string {
-	env = environment(&b.policy, env)
-	if p := b.program; b.spaces() && p != nil && p.linker != "" && variable(env, envOrigin) == "" {
-		// Libraries that lie beside their program ($ORIGIN) are found by /proc/self/exe, which is not there (ld.so(8)).
-		loaded := p.path
-		if p.file == nil {
-			loaded = p.linker
-		}
-		env = append(env, envOrigin+"="+filepath.Dir(really(loaded)))
-	}
-	return env
-}
-
-const envOrigin = "LD_ORIGIN_PATH"

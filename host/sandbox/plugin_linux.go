@@ -95,6 +95,17 @@ func (p *program) interpreter(words []string) {
 	}
 }
 
+// origin is the folder of what the loader loads; empty if there is no loader.
+func (p *program) origin() string {
+	switch {
+	case p.linker == "":
+		return ""
+	case p.file == nil:
+		return filepath.Dir(really(p.linker))
+	}
+	return filepath.Dir(really(p.path))
+}
+
 func isScript(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {

@@ -63,17 +63,17 @@ func playOf(p *Policy) play { return play{p.Level} }
 func (b *Box) judge(t *launcher.Trial) error {
 	switch {
 	case t == nil:
-		return b.failed("rehearsal", errors.New("the launcher ended without a word"), 0)
+		return b.failed("rehearsal", errors.New("the launcher ended without a word"))
 	case t.File == 0 && (b.spaces() || b.landlock() > 0):
-		return b.failed("rehearsal", errors.New("the process could read /proc"), 0)
+		return b.failed("rehearsal", errors.New("the process could read /proc"))
 	case t.Socket == 0 && len(b.filter) > 0:
-		return b.failed("rehearsal", errors.New("the process could make an internet socket"), 0)
+		return b.failed("rehearsal", errors.New("the process could make an internet socket"))
 	case t.Signal == 0:
-		return b.failed("rehearsal", errors.New("the process could signal its host"), 0)
+		return b.failed("rehearsal", errors.New("the process could signal its host"))
 	case b.spaces() && (t.PID != 1 || t.UID != strictID):
-		return b.failed("rehearsal", fmt.Errorf("the process is user %d with id %d, want user %d with id 1", t.UID, t.PID, strictID), 0)
+		return b.failed("rehearsal", fmt.Errorf("the process is user %d with id %d, want user %d with id 1", t.UID, t.PID, strictID))
 	case !b.spaces() && b.machine.ownUsers && t.UID == os.Geteuid():
-		return b.failed("rehearsal", errors.New("the process has the host's user"), 0)
+		return b.failed("rehearsal", errors.New("the process has the host's user"))
 	}
 	return nil
 }

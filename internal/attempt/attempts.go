@@ -306,6 +306,18 @@ func forks(flags uintptr) func() error {
 	}
 }
 
+// ofPair tries something with one end of a pair of sockets.
+func ofPair(try func(socket int) error) func() error {
+	return func() error {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _, _ = unix.Close(pair[0]), unix.Close(pair[1]) }()
+		return try(pair[0])
+	}
+}
+
 // tell is told of one attempt.
 type tell func(name string, try func() error, tolerated ...unix.Errno)
 
@@ -436,27 +448,17 @@ func onProcesses(t Target, attempt tell) {
 	attempt("a descriptor that signals the host", func() error { // whatever F_SETSIG says, when there is something to read
 		return ofOpen("/dev/null", unix.O_RDONLY, unix.F_SETOWN, host)
 	})
-	attempt("pidfd of the other end", func() error { // which is the host, of its own connection
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-		if err != nil {
-			return err
-		}
-		defer func() { _, _ = unix.Close(pair[0]), unix.Close(pair[1]) }()
-		fd, err := unix.GetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+	attempt("pidfd of the other end", ofPair(func(socket int) error { // which is the host, of its own connection
+		fd, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
 		if err == nil {
 			_ = unix.Close(fd)
 		}
 		return err
-	}, unix.ENOPROTOOPT)
-	attempt("a filter of packets", func() error {
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-		if err != nil {
-			return err
-		}
-		defer func() { _, _ = unix.Close(pair[0]), unix.Close(pair[1]) }()
+	}), unix.ENOPROTOOPT)
+	attempt("a filter of packets", ofPair(func(socket int) error {
 		all := unix.SockFilter{Code: unix.BPF_RET, K: math.MaxUint32}
-		return unix.SetsockoptSockFprog(pair[0], unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &all})
-	})
+		return unix.SetsockoptSockFprog(socket, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &all})
+	}))
 	attempt("pidfd of the host", func() error {
 		fd, err := unix.PidfdOpen(host, 0)
 		if err == nil {
