@@ -36,7 +36,7 @@ func (j *Journal) compact() error {
 
 // copyTo writes a header and all records of the index, and returns where they are in the new file.
 func (j *Journal) copyTo(f *os.File) (places []int64, size int64, err error) {
-	from := window{r: j.file}
+	from := window{r: j.file, most: j.most}
 	group := append(make([]byte, 0, 2*groupBytes), j.header()...)
 	for i := range j.index.entries {
 		line, err := from.line(j.index.entries[i].at())

@@ -216,6 +216,9 @@ func ReadDossier(path string) (*Dossier, error) {
 	if err := json.Unmarshal(text, d); err != nil {
 		return nil, fmt.Errorf("%s: is no dossier: %w", path, err)
 	}
+	if err := d.check(); err != nil {
+		return nil, fmt.Errorf("%s: is no dossier: %w", path, err)
+	}
 	switch {
 	case forms.JSON != nil:
 		d.Item = forms.JSON

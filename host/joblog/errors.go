@@ -54,6 +54,17 @@ func (e *OriginError) Error() string {
 	return fmt.Sprintf("joblog %q holds results of something else: %s", e.Path, strings.Join(e.Differences, "; "))
 }
 
+// LineError says that a line of a journal is longer than any record can be. The file has not been touched.
+type LineError struct {
+	Path  string
+	Line  int // its number, from 1
+	Limit int // the most bytes of a line, which follows from Config.MaxResultBytes
+}
+
+func (e *LineError) Error() string {
+	return fmt.Sprintf("joblog %q: line %d is longer than %d bytes, the limit of a record", e.Path, e.Line, e.Limit)
+}
+
 // WriteError says that a record could not be written or synced. What was yielded before has been written.
 type WriteError struct {
 	Path string

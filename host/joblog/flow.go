@@ -1,6 +1,7 @@
 package joblog
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -42,6 +43,7 @@ type flow struct {
 	results []result      // of slots that are ready
 	free    []int32       // places in results
 	held    int           // bytes of results
+	chunk   []byte        // where the next small values go that wait for their turn
 	entered int           // items
 	taken   int           // results, and shown
 	blocked bool          // somebody waits for room
@@ -200,14 +202,17 @@ func (f *flow) place(r *result) (full bool) {
 	}
 	r.Index = index
 	s := slot{at: -1, state: ready}
-	if r.Err == nil || r.Err.Kind != host.Canceled {
+	if oneLine(r) && (r.Err == nil || r.Err.Kind != host.Canceled) {
 		s.at, full = f.journal.record(&h, r)
 	}
 	size := weight(r)
 	next := f.slots.size() == 0 || f.ordered && f.slots.first == index
-	if s.at >= 0 && !next && f.held+size > heldBytes {
+	if s.at >= 0 && !next && f.held+size > heldBytes && (r.Err != nil || wire.ValidText(r.Value)) { // what is no JSON could not be read back
 		s.state = filed
 	} else {
+		if !next {
+			r.Value = f.own(r.Value)
+		}
 		f.held += size
 		s.held = f.hold(r)
 	}
@@ -221,6 +226,23 @@ func (f *flow) place(r *result) (full bool) {
 		}
 	}
 	return full
+}
+
+// chunkBytes is how much memory small values share that wait for their turn.
+const chunkBytes = 16 << 10
+
+// own copies a value out of the memory of its batch: a small result that waits for its turn would keep the large ones of the batch in memory, which
+// are not counted because they are read again from the file. Called with mu held.
+func (f *flow) own(value []byte) []byte {
+	if len(value) > chunkBytes/4 {
+		return bytes.Clone(value)
+	}
+	if len(value) > cap(f.chunk)-len(f.chunk) {
+		f.chunk = make([]byte, 0, chunkBytes)
+	}
+	from := len(f.chunk)
+	f.chunk = append(f.chunk, value...)
+	return f.chunk[from:len(f.chunk):len(f.chunk)]
 }
 
 // hold keeps a result in memory, and returns its place there. Called with mu held.

@@ -1,10 +1,12 @@
 package joblog
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // Config says where a journal is, and what to do with what it holds.
@@ -25,6 +28,9 @@ type Config struct {
 	RetryFailed bool
 	// Anyway keeps the results even if they are of another origin.
 	Anyway bool
+
+	// MaxResultBytes is the largest result that is written and read. Default 64 MiB, which is also that of [host.Config].
+	MaxResultBytes int
 
 	Program string // the name and version of the program, for people who read the journal
 
@@ -42,6 +48,7 @@ type Journal struct {
 	file     *os.File
 	config   Config
 	contents Contents
+	most     int // bytes of a line without its line break
 
 	index index // the stream's
 
@@ -79,12 +86,16 @@ const syncEvery = time.Second
 // Open opens a journal, makes it if need be, repairs a last line that was not written to its end, and locks it.
 //
 // The error is an [*InUseError] if another has it open, a [*ForeignError] for a file that is no journal, a [*FinishedError] if there
-// are results and Resume is not set, and an [*OriginError] if they come from something else. The file is then as it was.
+// are results and Resume is not set, an [*OriginError] if they come from something else, and a [*LineError] for a line that is too long. The
+// file is then as it was.
 func Open(cfg Config) (*Journal, error) {
 	if cfg.Run == nil {
 		cfg.Run = host.Unordered[json.RawMessage, json.RawMessage]
 	}
-	j := &Journal{config: cfg, stop: make(chan struct{})}
+	if cfg.MaxResultBytes < 0 {
+		return nil, fmt.Errorf("joblog: Config.MaxResultBytes is %d, want a number from 0", cfg.MaxResultBytes)
+	}
+	j := &Journal{config: cfg, most: lineBytes(cmp.Or(cfg.MaxResultBytes, wire.DefaultMaxResultBytes)), stop: make(chan struct{})}
 	if err := j.open(); err != nil {
 		return nil, err
 	}
@@ -94,6 +105,12 @@ func Open(cfg Config) (*Journal, error) {
 	}
 	j.syncing.Go(j.syncNowAndThen)
 	return j, nil
+}
+
+// lineBytes is how long the record of a result of at most so many bytes may be, or that of a failure.
+func lineBytes(result int) int {
+	const others = 512 // the other fields
+	return max(min(result, math.MaxInt/8), mostFailure) + others
 }
 
 // open opens and locks the file.

@@ -3,11 +3,15 @@ package joblog
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"time"
 )
+
+// mostAhead is for how many records there is room from the beginning. A file may be large and hold none: files can have holes.
+const mostAhead = 1 << 20
 
 // load reads what the file holds, refuses it if it must not go on, and makes it ready for more records.
 func (j *Journal) load() error {
@@ -23,9 +27,9 @@ func (j *Journal) load() error {
 		return j.begin()
 	}
 	var latest header
-	j.index.entries = make([]entry, 0, info.Size()/160) // records of small results are about as long
-	end, err := scan(j.file, info.Size(), func(at int64, line []byte) {
-		if h, _, _, ok := parseHead(line); ok {
+	j.index.entries = make([]entry, 0, min(info.Size()/160, mostAhead)) // records of small results are about as long
+	end, err := scan(j.file, info.Size(), j.most, func(at int64, line []byte) {
+		if h, _, ok := parseRecord(line); ok {
 			j.index.add(&h, at)
 		} else if h, ok := parseHeader(line); ok && h.Format == format {
 			latest = h
@@ -33,6 +37,10 @@ func (j *Journal) load() error {
 			j.contents.Damaged++
 		}
 	})
+	if long, ok := errors.AsType[*LineError](err); ok {
+		long.Path = j.config.Path
+		return long
+	}
 	if err != nil {
 		return fmt.Errorf("read joblog %q: %w", j.config.Path, err)
 	}
@@ -110,6 +118,9 @@ func (j *Journal) begin() error {
 // writeHeader writes down where results come from, and syncs it: no record may be taken for one of the origin before.
 func (j *Journal) writeHeader() error {
 	line := j.header()
+	if len(line) > mostHeader {
+		return fmt.Errorf("joblog %q: what the results come from takes %d bytes to write down, the limit is %d", j.config.Path, len(line), mostHeader)
+	}
 	_, err := j.file.WriteAt(line, j.size)
 	if err == nil {
 		err = j.file.Sync()

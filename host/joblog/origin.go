@@ -15,6 +15,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // Origin says what results depend on besides their items.
@@ -70,14 +71,15 @@ func (o *Origin) set(name, value string) {
 	o.Arguments[name] = value
 }
 
-// Differences says in words what was another in was.
+// Differences says in words what was another in was. Texts of was, which may come from a file that anybody has written, are bounded and do
+// nothing to a terminal.
 func (o *Origin) Differences(was *Origin) []string {
 	var list []string
 	if o.Workload != was.Workload {
-		list = append(list, fmt.Sprintf("the workload was %q and is %q", was.Workload, o.Workload))
+		list = append(list, fmt.Sprintf("the workload was %q and is %q", wire.Bound(was.Workload, mostWord), o.Workload))
 	}
 	if o.SHA256 != was.SHA256 {
-		list = append(list, fmt.Sprintf("the plugin was %s with SHA-256 %s and is %s with %s", was.Plugin, begin(was.SHA256), o.Plugin, begin(o.SHA256)))
+		list = append(list, fmt.Sprintf("the plugin was %s with SHA-256 %s and is %s with %s", word(was.Plugin), word(begin(was.SHA256)), word(o.Plugin), begin(o.SHA256)))
 	}
 	names := slices.Collect(maps.Keys(o.Arguments))
 	for name := range was.Arguments {
@@ -91,15 +93,21 @@ func (o *Origin) Differences(was *Origin) []string {
 		now, has := o.Arguments[name]
 		switch {
 		case !had:
-			list = append(list, name+" was not set and is")
+			list = append(list, word(name)+" was not set and is")
 		case !has:
-			list = append(list, name+" was set and is not")
+			list = append(list, word(name)+" was set and is not")
 		case before != now:
-			list = append(list, name+" has another value")
+			list = append(list, word(name)+" has another value")
 		}
 	}
 	return list
 }
+
+// mostWord is how many bytes of a text differences show.
+const mostWord = 1 << 10
+
+// word returns a text of a file as it may stand in a message.
+func word(text string) string { return wire.Plain(wire.Bound(text, mostWord)) }
 
 // begin returns enough of a checksum to tell it from another.
 func begin(sum string) string { return sum[:min(12, len(sum))] }
@@ -136,6 +144,9 @@ func parseHeader(line []byte) (h header, ok bool) {
 	if !ok {
 		return h, false
 	}
+	if len(line) >= mostHeader || !isHeader(text) {
+		return h, false
+	}
 	err := json.Unmarshal(append(slices.Clip(text), '}'), &h)
-	return h, err == nil && isHeader(text)
+	return h, err == nil
 }

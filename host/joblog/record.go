@@ -3,7 +3,6 @@ package joblog
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // A record is one line:
@@ -21,9 +21,12 @@ import (
 //
 // n is the record's number. One that comes again, for an item that failed and was run again, takes the place of the earlier one. item is
 // the beginning of the SHA-256 of the item's text; behind it stands "occurrence" for an item that had come before, and says how often.
-// index is the item's place in the input of the run that wrote it. "attempts" stands behind the pid if it was not one. In place of "value" stands "error", or "value_base64" if the value is no JSON
-// text on one line, as a workload of json.RawMessage may return on a goroutine. crc is CRC-32C (RFC 3720, appendix B.4) of all that
-// precedes its comma: a power cut may leave any bytes in what was not synced.
+// index is the item's place in the input of the run that wrote it. "attempts" stands behind the pid if it was not one. In place of
+// "value" stands "error" if the item failed. crc is CRC-32C (RFC 3720, appendix B.4) of all that precedes its comma: a power cut may
+// leave any bytes in what was not synced.
+//
+// The sum shows damage, not who wrote a record. So parseRecord checks what it reads like an answer of a plugin: a value is one JSON text on
+// one line, kinds and causes are known, numbers are in range, texts are bounded.
 
 // digest identifies an item's text: the first half of its SHA-256. Among 10⁹ items two share one with a probability of 10⁻²¹.
 type digest [16]byte
@@ -128,10 +131,6 @@ func appendRecord(dst []byte, h *head, r *result) []byte {
 	case r.Err != nil:
 		dst = append(dst, `,"error":`...)
 		dst = appendFailure(dst, r.Err)
-	case len(r.Value) == 0 || bytes.IndexByte(r.Value, '\n') >= 0:
-		dst = append(dst, `,"value_base64":"`...)
-		dst = base64.StdEncoding.AppendEncode(dst, r.Value)
-		dst = append(dst, '"')
 	default:
 		dst = append(dst, `,"value":`...)
 		dst = append(dst, r.Value...)
@@ -139,8 +138,44 @@ func appendRecord(dst []byte, h *head, r *result) []byte {
 	return seal(dst, from)
 }
 
+// oneLine makes the value of a result one line, and reports whether that can be done. A workload of json.RawMessage may return anything on
+// a goroutine. Whether a value on one line is JSON is checked when it is read: to check each one here as well would cost more than to write it.
+func oneLine(r *result) bool {
+	if r.Err != nil || len(r.Value) > 0 && bytes.IndexByte(r.Value, '\n') < 0 && bytes.IndexByte(r.Value, '\r') < 0 {
+		return true
+	}
+	if r.Value == nil {
+		r.Value = json.RawMessage("null") // as in a worker process
+		return true
+	}
+	var line bytes.Buffer
+	if json.Compact(&line, r.Value) != nil {
+		return false
+	}
+	r.Value = line.Bytes()
+	return true
+}
+
+// Bounds of a failure in a record. The texts are those of a worker, which package host has bounded in the same way.
+const (
+	mostOffset      = 1 << 40
+	mostSize        = 1 << 60
+	mostSignal      = 64                                                                                     // bytes
+	mostStderr      = 64                                                                                     // lines
+	mostStderrText  = 4 << 10                                                                                // bytes of each
+	mostFailureText = 6 * (wire.MaxMessageText + wire.MaxStackText + mostSignal + mostStderr*mostStderrText) // a byte is up to six in JSON
+	mostFailure     = mostFailureText + 4*mostStderr + 1<<10
+)
+
 func appendFailure(dst []byte, e *host.ItemError) []byte {
-	text, err := json.Marshal(failure{e.Kind, e.Message, e.Stack, e.Offset, e.Size, e.ExitCode, e.Signal, e.Stderr, e.Cause})
+	f := failure{
+		Kind: e.Kind, Message: wire.Bound(e.Message, wire.MaxMessageText), Stack: wire.Bound(e.Stack, wire.MaxStackText), Offset: min(max(0, e.Offset), mostOffset),
+		Size: min(max(0, e.Size), mostSize), ExitCode: e.ExitCode, Signal: wire.Bound(e.Signal, mostSignal), Cause: e.Cause,
+	}
+	for _, line := range e.Stderr[max(0, len(e.Stderr)-mostStderr):] {
+		f.Stderr = append(f.Stderr, wire.Bound(line, mostStderrText))
+	}
+	text, err := json.Marshal(f)
 	if err != nil { // no field of these can fail
 		panic(err)
 	}
@@ -166,11 +201,11 @@ func (p *parser) word(s string) bool {
 	return true
 }
 
-// mostNumber leaves room for one more, and for a bit beside it.
-const mostNumber = math.MaxInt64 >> 2
+// mostNumber is the largest number and index of a record: JSON readers that know only float64 read it exactly.
+const mostNumber = 1<<53 - 1
 
-// number takes a field of digits.
-func (p *parser) number(field string) int64 {
+// number takes a field of digits, from 0 to most.
+func (p *parser) number(field string, most int64) int64 {
 	if !p.word(field) {
 		p.bad = true
 		return 0
@@ -178,13 +213,13 @@ func (p *parser) number(field string) int64 {
 	n, i := int64(0), 0
 	for ; i < len(p.rest) && '0' <= p.rest[i] && p.rest[i] <= '9'; i++ {
 		digit := int64(p.rest[i] - '0')
-		if n > (mostNumber-digit)/10 {
+		if n > (most-digit)/10 {
 			p.bad = true
 			return 0
 		}
 		n = 10*n + digit
 	}
-	p.bad = p.bad || i == 0
+	p.bad = p.bad || i == 0 || i > 1 && p.rest[0] == '0'
 	p.rest = p.rest[i:]
 	return n
 }
@@ -207,28 +242,28 @@ func parseHead(line []byte) (h head, r result, p parser, ok bool) {
 	if p.rest, ok = unseal(line); !ok {
 		return h, r, p, false
 	}
-	h.n = p.number(`{"n":`)
+	h.n = p.number(`{"n":`, mostNumber)
 	h.key = p.key()
 	if p.begins(`,"occurrence":`) {
-		n := p.number(`,"occurrence":`)
-		h.occurrence = uint32(n)
-		p.bad = p.bad || n != int64(h.occurrence) || n == 0
+		h.occurrence = uint32(p.number(`,"occurrence":`, math.MaxUint32))
+		p.bad = p.bad || h.occurrence == 0
 	}
-	h.index = p.number(`,"index":`)
-	r.Worker = int(p.number(`,"worker":`))
-	r.PID = int(p.number(`,"pid":`))
+	h.index = p.number(`,"index":`, min(mostNumber, math.MaxInt))
+	r.Worker = int(p.number(`,"worker":`, math.MaxInt32))
+	r.PID = int(p.number(`,"pid":`, min(math.MaxUint32, math.MaxInt)))
 	r.Attempts = 1
 	if p.begins(`,"attempts":`) {
-		r.Attempts = int(p.number(`,"attempts":`))
+		r.Attempts = int(p.number(`,"attempts":`, math.MaxInt32))
+		p.bad = p.bad || r.Attempts == 1
 	}
-	r.Wait = micros(p.number(`,"wait_us":`))
-	r.Run = micros(p.number(`,"run_us":`))
+	r.Wait = time.Duration(p.number(`,"wait_us":`, mostMicros)) * time.Microsecond
+	r.Run = time.Duration(p.number(`,"run_us":`, mostMicros)) * time.Microsecond
 	r.Index = int(h.index)
 	h.failed = p.word(`,"error":`)
 	return h, r, p, !p.bad
 }
 
-// parseRecord reads a line without its line break. The value shares its memory.
+// parseRecord reads a line without its line break. The value shares its memory. It is not ok unless a worker could have given this result.
 func parseRecord(line []byte) (h head, r result, ok bool) {
 	h, r, p, ok := parseHead(line)
 	switch {
@@ -236,23 +271,34 @@ func parseRecord(line []byte) (h head, r result, ok bool) {
 		return h, r, false
 	case h.failed:
 		var f failure
-		err := json.Unmarshal(p.rest, &f)
+		if len(p.rest) > mostFailure || json.Unmarshal(p.rest, &f) != nil || !f.possible() {
+			return h, r, false
+		}
 		r.Err = f.of(&r)
-		return h, r, err == nil
+		return h, r, true
 	case p.word(`,"value":`):
 		r.Value = p.rest
-		return h, r, len(r.Value) > 0
-	case p.word(`,"value_base64":"`) && len(p.rest) > 0 && p.rest[len(p.rest)-1] == '"':
-		value, err := base64.StdEncoding.AppendDecode(nil, p.rest[:len(p.rest)-1])
-		r.Value = value
-		return h, r, err == nil
+		return h, r, wire.ValidText(r.Value)
 	default:
 		return h, r, false
 	}
 }
 
-func micros(n int64) time.Duration {
-	return time.Duration(min(n, math.MaxInt64/int64(time.Microsecond))) * time.Microsecond
+const mostMicros = int64(math.MaxInt64 / time.Microsecond)
+
+// possible reports whether an item can have failed so. A cancelled item has no record.
+func (f *failure) possible() bool {
+	if !wire.IsKind(f.Kind) || f.Kind == host.Canceled || f.Cause != "" && !wire.IsCause(f.Cause) ||
+		len(f.Message) > wire.MaxMessageText || len(f.Stack) > wire.MaxStackText || len(f.Signal) > mostSignal || len(f.Stderr) > mostStderr ||
+		f.Offset < 0 || f.Offset > mostOffset || f.Size < 0 || f.Size > mostSize || f.ExitCode < math.MinInt32 || f.ExitCode > math.MaxUint32 {
+		return false
+	}
+	for _, line := range f.Stderr {
+		if len(line) > mostStderrText {
+			return false
+		}
+	}
+	return true
 }
 
 // of returns the error of an item with a result's index and attempts.

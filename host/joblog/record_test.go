@@ -3,13 +3,18 @@ package joblog
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 var sampleKey = keyOf([]byte("4"))
@@ -26,16 +31,12 @@ func TestKeyIsTheFirstHalfOfTheSHA256(t *testing.T) {
 
 func TestRecordsAreExact(t *testing.T) {
 	for name, r := range map[string]result{
-		"number":              {Index: 7, Value: json.RawMessage("1.4142135623730951"), Worker: 3, PID: 4711, Attempts: 2, Wait: 91 * time.Microsecond, Run: 8 * time.Microsecond},
-		"number beyond any":   {Value: json.RawMessage("123456789012345678901234567890e400")},
-		"text":                {Value: json.RawMessage(`"a \u0000 \" , \"crc\":\"00000000\" <&> é 🌍"`)},
-		"text that is a tail": {Value: json.RawMessage(`"x","crc":"00000000"}`)},
-		"object":              {Value: json.RawMessage(`{"n":1,"item":"","a":[1,{}]}`)},
-		"null":                {Value: json.RawMessage(`null`)},
-		"nothing":             {},
-		"not one line":        {Value: json.RawMessage("{\n}\n")},
-		"not JSON":            {Value: json.RawMessage("\xff\x00\n\"")},
-		"large":               {Value: json.RawMessage(`"` + string(bytes.Repeat([]byte("x"), 1<<16)) + `"`)},
+		"number":            {Index: 7, Value: json.RawMessage("1.4142135623730951"), Worker: 3, PID: 4711, Attempts: 2, Wait: 91 * time.Microsecond, Run: 8 * time.Microsecond},
+		"number beyond any": {Value: json.RawMessage("123456789012345678901234567890e400")},
+		"text":              {Value: json.RawMessage(`"a \u0000 \" , \"crc\":\"00000000\" <&> é 🌍"`)},
+		"object":            {Value: json.RawMessage(`{"n":1,"item":"","a":[1,{}]}`)},
+		"null":              {Value: json.RawMessage(`null`)},
+		"large":             {Value: json.RawMessage(`"` + string(bytes.Repeat([]byte("x"), 1<<16)) + `"`)},
 		"error": {Index: 9, Attempts: 3, Err: &host.ItemError{
 			Cause: host.CauseExit,
 			Index: 9, Kind: host.Crashed, Message: "exit status 3\n\"x\" <&>", Stack: "goroutine 1\n\tmain.go:1", Offset: 5, Size: 1 << 40,
@@ -48,7 +49,7 @@ func TestRecordsAreExact(t *testing.T) {
 			if n := bytes.IndexByte(line, '\n'); n != len(line)-1 {
 				t.Fatalf("line break at byte %d of %d", n, len(line))
 			}
-			if name != "not JSON" && name != "text that is a tail" && !json.Valid(line) {
+			if !json.Valid(line) {
 				t.Errorf("no JSON: %s", line)
 			}
 			h, got, ok := parseRecord(line[:len(line)-1])
@@ -62,6 +63,82 @@ func TestRecordsAreExact(t *testing.T) {
 				t.Errorf("result (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// forge returns a line with a right sum: {"n":0,"item":…,"index":0,"worker":1,"pid":2, and what follows.
+func forge(rest string) []byte {
+	line := fmt.Appendf(nil, `{"n":0,"item":"%x","index":0,"worker":1,"pid":2,%s`, sampleKey, rest)
+	line = seal(line, 0)
+	return line[:len(line)-1]
+}
+
+// The sum is right, so it is no damage that keeps these from being results.
+func TestARecordThatNoWorkerGivesIsNone(t *testing.T) {
+	const times = `"wait_us":1,"run_us":1,`
+	const name = `"error":{"kind":"failed","message":"x"`
+	if _, _, ok := parseRecord(forge(times + `"value":2`)); !ok {
+		t.Fatal("a proper record is none: the forgeries below show nothing")
+	}
+	if _, _, ok := parseRecord(forge(times + name + `}`)); !ok {
+		t.Fatal("a proper failure is none: the forgeries below show nothing")
+	}
+	for what, rest := range map[string]string{
+		"a value that ends the record":     times + `"value":1} {"index":1,"value":2`,
+		"two values":                       times + `"value":1,2`,
+		"no value":                         times + `"value":`,
+		"blanks alone":                     times + `"value":   `,
+		"a value that is a tail":           times + `"value":"x","crc":"00000000"}`,
+		"an escape":                        times + "\"value\":\x1b[31m",
+		"an escape in a string":            times + "\"value\":\"\x1b]0;title\x07\"",
+		"a line break":                     times + "\"value\":[1,\n2]",
+		"a carriage return":                times + "\"value\":[1,\r2]",
+		"no UTF-8":                         times + "\"value\":\"\xff\"",
+		"a surrogate in UTF-8":             times + "\"value\":\"\xed\xa0\x80\"",
+		"a value that nests without end":   times + `"value":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000),
+		"a value in base64 with two lines": times + `"value_base64":"MQoy"`,
+		"a number like none":               times + `"value":01`,
+		"an unknown kind":                  times + `"error":{"kind":"odd","message":"x"}`,
+		"no kind":                          times + `"error":{}`,
+		"an item that was cancelled":       times + `"error":{"kind":"canceled"}`,
+		"no error":                         times + `"error":null`,
+		"an unknown cause":                 times + name + `,"cause":"magic"}`,
+		"a long message":                   times + `"error":{"kind":"failed","message":"` + strings.Repeat("x", wire.MaxMessageText+1) + `"}`,
+		"a long stack":                     times + name + `,"stack":"` + strings.Repeat("x", wire.MaxStackText+1) + `"}`,
+		"a long signal":                    times + name + `,"signal":"` + strings.Repeat("x", mostSignal+1) + `"}`,
+		"many lines":                       times + name + `,"stderr":[""` + strings.Repeat(`,""`, mostStderr) + `]}`,
+		"a long line":                      times + name + `,"stderr":["` + strings.Repeat("x", mostStderrText+1) + `"]}`,
+		"a long failure":                   times + name + strings.Repeat(" ", mostFailure) + `}`,
+		"a negative offset":                times + name + `,"offset":-1}`,
+		"a large size":                     times + name + `,"size":1152921504606846977}`,
+		"a negative size":                  times + name + `,"size":-1}`,
+		"no exit code":                     times + name + `,"exit_code":4294967296}`,
+		"something behind the error":       times + name + `},"value":2`,
+		"a time beyond all":                `"wait_us":9223372036854776,"run_us":1,"value":2`,
+		"a number with a zero before it":   `"wait_us":01,"run_us":1,"value":2`,
+		"a negative time":                  `"wait_us":-1,"run_us":1,"value":2`,
+		"many attempts":                    `"attempts":2147483648,` + times + `"value":2`,
+	} {
+		if _, r, ok := parseRecord(forge(rest)); ok {
+			t.Errorf("%s: %.200s is read as %.200q, %v, want no record", what, rest, r.Value, r.Err)
+		}
+	}
+}
+
+// A failure is written so that it can be read back, whatever its texts.
+func TestAFailureIsBounded(t *testing.T) {
+	long := strings.Repeat("\x00\xff", 1<<20)
+	r := result{Err: &host.ItemError{
+		Kind: host.Crashed, Message: long, Stack: long, Signal: long, Offset: -1, Size: -1, Cause: host.CauseExit,
+		Stderr: append(slices.Repeat([]string{long}, 3*mostStderr), "the last line"),
+	}}
+	line := appendRecord(nil, &head{key: sampleKey}, &r)
+	_, got, ok := parseRecord(line[:len(line)-1])
+	if !ok || len(line) > lineBytes(1) {
+		t.Fatalf("got a record of %d bytes, read back: %v, want one of at most %d that can be", len(line), ok, lineBytes(1))
+	}
+	if last := got.Err.Stderr[len(got.Err.Stderr)-1]; last != "the last line" {
+		t.Errorf("the last line of stderr: got %q", last)
 	}
 }
 
@@ -107,6 +184,10 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add([]byte(`{"n":99999999999999999999999`))
 	f.Add([]byte(`{"joblog":1`))
+	for _, value := range []string{"", "1} {", "\x1b", "\"\xff\"", "\"\r\"", strings.Repeat("[", 10_001)} {
+		line := appendRecord(nil, &head{key: sampleKey}, &result{Value: json.RawMessage(value)})
+		f.Add(line[:len(line)-sealBytes-1])
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		line := seal(bytes.Clone(text), 0)
 		line = line[:len(line)-1]
@@ -114,6 +195,15 @@ func FuzzRecord(f *testing.F) {
 		h, r, ok := parseRecord(line)
 		if !ok {
 			return
+		}
+		if r.Err == nil && (!utf8.Valid(r.Value) || !json.Valid(r.Value) || bytes.ContainsAny(r.Value, "\r\n")) {
+			t.Errorf("%q: the value %q is not one line of JSON", line, r.Value)
+		}
+		if r.Err != nil && (!wire.IsKind(r.Err.Kind) || len(r.Err.Message) > wire.MaxMessageText) {
+			t.Errorf("%q: no item can have failed as %+v", line, r.Err)
+		}
+		if r.Index < 0 || r.Worker < 0 || r.PID < 0 || r.Attempts < 0 || r.Wait < 0 || r.Run < 0 {
+			t.Errorf("%q: %+v has a negative number", line, r)
 		}
 		again := appendRecord(nil, &h, &r)
 		h2, r2, ok := parseRecord(again[:len(again)-1])

@@ -3,23 +3,23 @@ package joblog
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 )
 
 const (
 	blockBytes  = 1 << 20 // read at once
-	mostLine    = 1 << 30 // a longer line is none of ours
 	mostHeader  = 64 << 10
 	windowLeast = 4 << 10
 	windowMost  = 256 << 10
 )
 
 // scan calls each with every whole line of the first size bytes, without its line break, and with its place. It returns where the
-// last of them ends: what follows is the beginning of a line that was not written to its end. Of a line that is longer than any
-// of ours nothing is passed on.
-func scan(r io.ReaderAt, size int64, each func(at int64, line []byte)) (end int64, err error) {
+// last of them ends: what follows is the beginning of a line that was not written to its end. The error is a [*LineError] without its path
+// for a line of more than most bytes. Scan holds less than four times as much.
+func scan(r io.ReaderAt, size int64, most int, each func(at int64, line []byte)) (end int64, err error) {
 	block := make([]byte, 0, blockBytes)
-	at, long := int64(0), false // place of the block; the line under way is too long, and its beginning has been dropped
+	at, number := int64(0), 1 // place of the block; number of the line under way
 	for {
 		from := 0
 		for {
@@ -27,17 +27,17 @@ func scan(r io.ReaderAt, size int64, each func(at int64, line []byte)) (end int6
 			if n < 0 {
 				break
 			}
-			if !long {
-				each(at+int64(from), block[from:from+n])
-			} else {
-				each(end, nil)
+			if n > most {
+				return end, &LineError{Line: number, Limit: most}
 			}
+			each(at+int64(from), block[from:from+n])
 			from += n + 1
-			end, long = at+int64(from), false
+			end = at + int64(from)
+			number++
 		}
 		rest := len(block) - from
-		if long || rest > mostLine {
-			long, rest = true, 0
+		if rest > most {
+			return end, &LineError{Line: number, Limit: most}
 		}
 		at += int64(len(block) - rest)
 		if rest == cap(block) {
@@ -63,6 +63,7 @@ func scan(r io.ReaderAt, size int64, each func(at int64, line []byte)) (end int6
 // window reads lines at places that mostly follow one another.
 type window struct {
 	r    io.ReaderAt
+	most int // bytes of a line
 	at   int64
 	data []byte // of the file, from at on; lines that were given out share it, so it is never written again
 	next int    // how much to read
@@ -87,11 +88,13 @@ func (w *window) line(at int64) ([]byte, error) {
 		if end := bytes.IndexByte(w.data, '\n'); end >= 0 {
 			return w.data[:end:end], nil
 		}
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
 			return nil, err
+		case n > w.most: // there was a line when the file was scanned
+			return nil, fmt.Errorf("the record at byte %d has become longer than %d bytes", at, w.most)
 		}
 	}
 }

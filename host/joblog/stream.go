@@ -44,7 +44,7 @@ func (j *Journal) stream(ctx context.Context, p *host.Pool, items iter.Seq[json.
 			running.Wait()
 			_ = j.flush() // what is finished is kept, even if nobody wants to see it now; Close tells of an error
 		}()
-		from := window{r: j.file}
+		from := window{r: j.file, most: j.most}
 		for group := make([]answer, 0, groupItems); ; {
 			var ready []result
 			if group, ready = f.take(group); len(group) == 0 {

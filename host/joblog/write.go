@@ -1,23 +1,43 @@
 package joblog
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // groupBytes of records are written at once, even if nobody waits for them yet.
 const groupBytes = 256 << 10
 
 // record notes down what became of an item, and returns where that will be, and whether it is time to write what has gathered. A
-// negative number in h stands for a new one.
+// negative number in h stands for a new one. What could not be read back ends the stream, as what cannot be written does.
 func (j *Journal) record(h *head, r *result) (at int64, full bool) {
+	at, full, err := j.note(h, r)
+	if err != nil {
+		_ = j.fail(err) // flush returns it
+	}
+	return at, full
+}
+
+func (j *Journal) note(h *head, r *result) (at int64, full bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	at = j.size
 	if h.n < 0 {
+		if j.number > mostNumber {
+			return at, true, fmt.Errorf("there are no record numbers beyond %d", int64(mostNumber))
+		}
 		h.n = j.number
 		j.number++
 	}
-	at, before := j.size, len(j.pending)
+	before := len(j.pending)
 	j.pending = appendRecord(j.pending, h, r)
-	j.size += int64(len(j.pending) - before)
-	return at, len(j.pending) >= groupBytes
+	size := len(j.pending) - before
+	if size > j.most+1 {
+		j.pending = j.pending[:before]
+		return at, true, fmt.Errorf("the record of item %d is %d bytes, the limit is %d (Config.MaxResultBytes of the journal)", r.Index, size-1, j.most)
+	}
+	j.size += int64(size)
+	return at, len(j.pending) >= groupBytes, nil
 }
 
 // flush writes what has been recorded.

@@ -73,6 +73,26 @@ type ItemError struct {
 	Attempts int      // how often the item was begun
 }
 
+// IsKind reports whether k is one of the kinds.
+func IsKind(k Kind) bool {
+	for i := range kinds {
+		if kinds[i].kind == k {
+			return true
+		}
+	}
+	return false
+}
+
+// IsCause reports whether c is one of the causes.
+func IsCause(c Cause) bool {
+	switch c {
+	case CauseExit, CauseSignal, CauseOutOfMemory, CausePIDs, CauseSeccomp, CauseFileSize, CauseTimeout, CauseFlood, CauseProtocol:
+		return true
+	default:
+		return false
+	}
+}
+
 // Cause says in a word why a process died.
 type Cause string
 

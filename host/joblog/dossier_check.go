@@ -1,0 +1,49 @@
+package joblog
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// check returns what no run can have written into a dossier, but for what people leave out who write one by hand. Its texts go to a terminal and its numbers into the config of a pool, and anybody may
+// have written the file.
+func (d *Dossier) check() error {
+	f := failure{
+		Kind: cmp.Or(d.Kind, host.Failed), Message: d.Message, Offset: d.Offset, Size: d.Size, Signal: d.Signal, Cause: d.Cause, Stderr: d.Stderr,
+	}
+	if d.ExitCode != nil {
+		f.ExitCode = *d.ExitCode
+	}
+	switch {
+	case !f.possible():
+		return fmt.Errorf("no item can have failed as it says: kind %.40q, cause %.40q, a message of %d bytes", d.Kind, d.Cause, len(d.Message))
+	case d.Mode != "" && d.Mode != host.Process && d.Mode != host.Goroutine && d.Mode != host.Sequential:
+		return fmt.Errorf("mode %.40q is none", d.Mode)
+	case outside(d.Index, mostNumber) || outside(d.Attempts, math.MaxInt32) || outside(d.Worker, math.MaxInt32) || outside(d.PID, math.MaxUint32):
+		return errors.New("index, attempts, worker or pid is out of range")
+	}
+	l := &d.Limits
+	switch {
+	case outside(l.Retries, math.MaxInt32) || outside(l.Threads, math.MaxInt32) || outside(l.MaxItemBytes, mostLimit) || outside(l.MaxResultBytes, mostLimit):
+		return errors.New("a limit is out of range")
+	case l.ItemTimeoutSeconds < 0 || l.ItemTimeoutSeconds > time.Duration(math.MaxInt64).Seconds()/2:
+		return fmt.Errorf("item_timeout_s is %g, which is out of range", l.ItemTimeoutSeconds)
+	}
+	for _, text := range []string{d.Origin.Workload, d.Origin.SHA256, d.Origin.Plugin} {
+		if len(text) > wire.MaxMessageText {
+			return fmt.Errorf("where it comes from takes %d bytes, the limit is %d", len(text), wire.MaxMessageText)
+		}
+	}
+	return nil
+}
+
+// mostLimit is more than the size of any item or result.
+const mostLimit = 1 << 40
+
+func outside(n int, most int64) bool { return n < 0 || int64(n) > most }
