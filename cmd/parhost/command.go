@@ -2,14 +2,9 @@ package main
 
 import (
 	"context"
-	"io"
-	"os"
 	"os/signal"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // What the commands beside the root command have in common.
@@ -54,29 +49,4 @@ func whenInterrupted(ctx context.Context, err error) error {
 		return &exitError{code: exitInterrupted, err: errInterrupted}
 	}
 	return err
-}
-
-// newTable returns an empty table in the looks of all tables of this command.
-func newTable(header ...any) table.Writer {
-	w := table.NewWriter()
-	w.SetStyle(table.StyleLight)
-	w.Style().Options.DrawBorder = false
-	w.Style().Options.SeparateColumns = false
-	w.Style().Format.Header = text.FormatLower
-	w.SuppressTrailingSpaces()
-	if len(header) > 0 {
-		w.AppendHeader(header)
-	}
-	return w
-}
-
-// columnWidth is how wide each of n columns of words may be, beside taken characters of others.
-func columnWidth(out io.Writer, n, taken int) int {
-	width := 120
-	if f, ok := out.(*os.File); ok {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			width = w
-		}
-	}
-	return max(24, (width-taken)/n)
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -9,9 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
@@ -25,7 +24,8 @@ type rung struct {
 	WorkersRSS int64  `json:"workers_peak_rss_bytes,omitempty"`
 	Takes      string `json:"a_crash_takes"`
 	Shares     bool   `json:"memory_shared"`
-	results    []result
+	outcomes   []outcome
+	failure    string // of the first item that failed
 }
 
 // compareModes runs the same items in every mode, checks that the results agree, and prints the contrast.
@@ -113,7 +113,7 @@ func compareRungs(ctx context.Context, s *streams, o *options, modes []labelled)
 		}
 	}
 	if rungs[0].Failed > 0 {
-		s.say("parhost: %d of %d items failed, in every mode alike, the first: %v", rungs[0].Failed, rungs[0].Items, firstError(rungs[0].results))
+		s.say("parhost: %d of %d items failed, in every mode alike, the first: %v", rungs[0].Failed, rungs[0].Items, rungs[0].failure)
 		return &exitError{code: exitFailed, err: errSaid}
 	}
 	return nil
@@ -155,8 +155,9 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 			r.OK++
 		} else {
 			r.Failed++
+			r.failure = cmp.Or(r.failure, result.Err.Error())
 		}
-		r.results = append(r.results, result)
+		r.outcomes = append(r.outcomes, outcomeOf(&result))
 	}
 	r.wall = time.Since(running)
 	r.HostRSS = peakRSS(0)
@@ -171,53 +172,49 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 
 // sameResults returns the first difference between what two modes made of the items.
 func sameResults(a, b *rung) error {
-	for i := range a.results {
-		x, y := outcome(&a.results[i]), outcome(&b.results[i])
-		if x != y {
-			return fmt.Errorf("item %d: %s gives %s, %s gives %s", i, a.Label, shorten(x, 200), b.Label, shorten(y, 200))
+	for i := range min(len(a.outcomes), len(b.outcomes)) {
+		if x, y := a.outcomes[i], b.outcomes[i]; x != y {
+			return fmt.Errorf("item %d: %s gives %s, %s gives %s", i, a.Label, x.shown, b.Label, y.shown)
 		}
 	}
 	return nil
 }
 
-// outcome is what has to be the same in every mode: the value, or the kind and the words of the error.
-func outcome(r *result) string {
+// outcome is what has to be the same in every mode: the value, or the kind and the words of the error. A result may be large, and there is one
+// of each item in each mode, so only what is shown of it is kept, and what tells it from others.
+type outcome struct {
+	sum   [sha256.Size]byte // of a text that is not shown as a whole
+	shown string
+}
+
+func outcomeOf(r *result) outcome {
+	text := r.Value
 	if r.Err != nil {
-		return fmt.Sprintf("%s: %s", r.Err.Kind, r.Err.Message)
+		text = fmt.Appendf(nil, "%s: %s", r.Err.Kind, r.Err.Message)
 	}
-	return string(r.Value)
-}
-
-func firstError(results []result) error {
-	for i := range results {
-		if results[i].Err != nil {
-			return results[i].Err
-		}
+	o := outcome{shown: shorten(text, 200)}
+	if o.shown != string(text) {
+		o.sum = sha256.Sum256(text)
 	}
-	return nil
+	return o
 }
 
 func printContrast(s *streams, rungs []*rung) error {
 	w := newTable("mode", "workers", "wall", "items/s", "speed-up", "dispatch/item", "start-up", "host RSS", "workers RSS", "a crash takes", "memory")
-	var columns []table.ColumnConfig
-	for n := 2; n <= 9; n++ {
-		columns = append(columns, table.ColumnConfig{Number: n, Align: text.AlignRight})
-	}
-	w.SetColumnConfigs(columns)
+	w.alignRight(2, 3, 4, 5, 6, 7, 8, 9)
 	base := rungs[0].wall.Seconds()
 	for _, r := range rungs {
 		memory := "separate"
 		if r.Shares {
 			memory = "shared"
 		}
-		w.AppendRow(table.Row{
-			r.Label, r.Workers, micros(float64(r.wall.Nanoseconds()) / 1000), short(r.ItemsPerSecond),
-			fmt.Sprintf("%.2f×", base/max(r.wall.Seconds(), 1e-9)), micros(r.DispatchMicros), micros(float64(r.start.Nanoseconds()) / 1000),
+		w.row(
+			r.Label, r.Workers, micros(float64(r.wall.Nanoseconds())/1000), short(r.ItemsPerSecond),
+			fmt.Sprintf("%.2f×", base/max(r.wall.Seconds(), 1e-9)), micros(r.DispatchMicros), micros(float64(r.start.Nanoseconds())/1000),
 			mebibytes(r.HostRSS), mebibytes(r.WorkersRSS), r.Takes, memory,
-		})
+		)
 	}
-	_, err := fmt.Fprintf(s.out, "%s\n\n%s\n", w.Render(), verdict(rungs))
-	return err
+	return s.out.printf("%s\n\n%s\n", w.layout(), verdict(rungs))
 }
 
 func mebibytes(n int64) string {

@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/parhost/parhost/host"
@@ -240,21 +238,16 @@ func (d *diagnosis) advice() string {
 
 func (d *diagnosis) print(s *streams) error {
 	w := newTable("what", "", "found", "good for")
-	width := columnWidth(s.out, 2, 30)
-	w.SetColumnConfigs([]table.ColumnConfig{
-		{Number: 3, WidthMax: width, WidthMaxEnforcer: text.WrapSoft},
-		{Number: 4, WidthMax: width, WidthMaxEnforcer: text.WrapSoft},
-	})
+	w.wrap(s.out.columnWidth(2, 30), 3, 4)
 	part := ""
 	for _, f := range d.Findings {
 		if part != "" && part != f.Part {
-			w.AppendSeparator()
+			w.separator()
 		}
 		part = f.Part
-		w.AppendRow(table.Row{f.Name, yesNo(f.OK, "ok", "–"), f.Found, f.Use})
+		w.row(f.Name, yesNo(f.OK, "ok", "–"), f.Found, f.Use)
 	}
-	_, err := fmt.Fprintf(s.out, "%s\n%s\n\n%s\n", d.Build, d.Kernel, w.Render())
-	return err
+	return s.out.printf("%s\n%s\n\n%s\n", d.Build.layout(), d.Kernel, w.layout())
 }
 
 // countCPUs counts as --procs -1 does, and says why there are not more.

@@ -64,7 +64,7 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 
 // joblogIsStdout reports whether results would be written into the journal.
 func (r *itemRun) joblogIsStdout() bool {
-	f, ok := r.streams.out.(*os.File)
+	f, ok := r.streams.out.file()
 	if !ok {
 		return false
 	}

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -240,14 +239,13 @@ func lockPlugins(ctx context.Context, s *streams, a *asking, names, dirs []strin
 			return err
 		}
 		l.Plugins = append(slices.DeleteFunc(l.Plugins, func(old locked) bool { return old.is(e.Name) }), e)
-		w.AppendRow(table.Row{e.Name, shorten(e.Version, cellWidth), e.SHA256, where})
+		w.row(e.Name, shorten(e.Version, cellWidth), e.SHA256, where)
 	}
 	if err := l.write(); err != nil {
 		return &exitError{code: exitUsage, err: fmt.Errorf("write the lock file: %w", err)}
 	}
 	s.say("parhost: wrote %q", l.path)
-	_, err = fmt.Fprintln(s.out, w.Render())
-	return err
+	return s.out.printf("%s\n", w.layout())
 }
 
 // lockPlugin hashes a plugin, and asks these very bytes for their version.

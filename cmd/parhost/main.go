@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
-	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/plugins/reduce"
 	"github.com/parhost/parhost/plugins/sleep"
 	"github.com/parhost/parhost/plugins/sqrt"
@@ -55,12 +53,12 @@ func usageError(hint, format string, args ...any) error {
 
 // run is the whole command. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	s := &streams{in: stdin, out: stdout, err: stderr}
+	s := &streams{in: stdin, out: &screen{stream: stdout}, err: &screen{stream: stderr}}
 	root := newRoot(s)
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
 	err := root.ExecuteContext(ctx)
 	code, hint := exitCode(err)
 	if err != nil && !errors.Is(err, errSaid) {
@@ -124,26 +122,4 @@ func startHint(e *host.StartError) string {
 	default:
 		return "--start-timeout gives a slow start more time; parhost plugins verify looks closer"
 	}
-}
-
-// streams are the command's standard streams.
-type streams struct {
-	in  io.Reader
-	out io.Writer
-	err io.Writer
-}
-
-// say writes a line for people to stderr. If that fails there is nobody left to tell. Much of it is what plugins say, which is kept from
-// moving the terminal's cursor, and, by a margin, from looking like a line of ours.
-func (s *streams) say(format string, args ...any) {
-	_, _ = fmt.Fprintln(s.err, strings.Join(plainLines(fmt.Sprintf(format, args...)), "\n  "))
-}
-
-// plainLines returns the lines of a text as a terminal may have them.
-func plainLines(text string) []string {
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		lines[i] = wire.Plain(line)
-	}
-	return lines
 }

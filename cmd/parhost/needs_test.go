@@ -104,7 +104,7 @@ func TestHintsHoldPathsAsOneWord(t *testing.T) {
 func TestAFlagIsShownInOnePiece(t *testing.T) {
 	path := "/" + strings.Repeat("a'", 80) + ";id;" + strings.Repeat("'b", 40)
 	var out strings.Builder
-	if err := printManifest(&out, host.Manifest{Name: "x", Needs: host.Needs{Read: []string{path}}}, "here"); err != nil {
+	if err := printManifest(&screen{stream: &out}, host.Manifest{Name: "x", Needs: host.Needs{Read: []string{path}}}, "here"); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "--ro "+quote(path)+"\n") {

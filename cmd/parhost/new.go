@@ -106,8 +106,7 @@ func makePlugin(ctx context.Context, s *streams, o newOptions) error {
 			hint: "once what it misses is there: cd " + o.dir + " && go get -t ./... && go test ./...",
 		}
 	}
-	_, err = fmt.Fprintf(s.out, "made %s. To go on:\n  cd %s\n  go test ./...\n  parhost --plugin .\n", o.dir, o.dir)
-	return err
+	return s.out.printf("made %s. To go on:\n  cd %s\n  go test ./...\n  parhost --plugin .\n", o.dir, quote(o.dir))
 }
 
 // likeName makes a name of what was meant as one.

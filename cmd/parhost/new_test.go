@@ -12,7 +12,7 @@ import (
 func TestWithoutGoANewPluginIsMadeAllTheSame(t *testing.T) {
 	t.Setenv("PATH", "")
 	dir := filepath.Join(t.TempDir(), "mean")
-	err := makePlugin(t.Context(), &streams{out: io.Discard}, newOptions{name: "mean", dir: dir})
+	err := makePlugin(t.Context(), &streams{out: &screen{stream: io.Discard}}, newOptions{name: "mean", dir: dir})
 	var exit *exitError
 	if !errors.As(err, &exit) || exit.code != exitFailed || !strings.Contains(exit.Error(), "there is no go command") || !strings.Contains(exit.hint, "go get -t") {
 		t.Errorf("got %v, want exit code 1 and what to do", err)

@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode"
-
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
+	"unicode/utf8"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
@@ -31,7 +30,7 @@ func newOutput(s *streams, o *options) (output, error) {
 	format := o.output
 	if format == "" {
 		format = "jsonl"
-		if isTerminal(s.out) {
+		if s.out.isTerminal() {
 			format = "table"
 		}
 	}
@@ -42,9 +41,9 @@ func newOutput(s *streams, o *options) (output, error) {
 	case "table":
 		return &tableOutput{out: s.out}, nil
 	case "jsonl":
-		return &recordOutput{w: newWriter(s.out)}, nil
+		return &recordOutput{w: newWriter(s.out.data())}, nil
 	case "values":
-		return &valueOutput{w: newWriter(s.out), say: s.say, raw: o.raw}, nil
+		return &valueOutput{w: newWriter(s.out.data()), say: s.say, raw: o.raw}, nil
 	case "none":
 		return noOutput{}, nil
 	default:
@@ -208,7 +207,7 @@ func appendError(dst []byte, e *host.ItemError) []byte {
 	if err != nil { // no field of these can fail
 		panic(err)
 	}
-	return append(dst, text...)
+	return append(dst, plainJSON(text)...)
 }
 
 // exitCodeOf returns the exit code of the process that died on an item, nil if none did or a signal ended it.
@@ -232,27 +231,41 @@ const (
 
 // tableOutput shows the first and the last results.
 type tableOutput struct {
-	out  io.Writer
-	head []result
-	tail []result // a ring once it is full
+	out  *screen
+	head []row
+	tail []row // a ring once it is full
 	n    int
 }
 
+// row is what a table shows of a result. The result itself may be a million times as large.
+type row struct {
+	result
+	shown []byte // takes the place of the value and of the error
+}
+
 func (t *tableOutput) add(r *result) error {
-	var place *result
+	var place *row
 	switch {
 	case t.n < tableHead:
-		t.head = append(t.head, result{})
+		t.head = append(t.head, row{})
 		place = &t.head[t.n]
 	case len(t.tail) < tableTail:
-		t.tail = append(t.tail, result{})
+		t.tail = append(t.tail, row{})
 		place = &t.tail[len(t.tail)-1]
 	default:
 		place = &t.tail[(t.n-tableHead)%tableTail]
 	}
-	value := append(place.Value[:0], r.Value...)
-	*place = *r
-	place.Value = value
+	shown := place.shown[:0]
+	switch {
+	case r.Err != nil:
+		shown = append(shown, shorten(string(r.Err.Kind)+": "+r.Err.Message, cellWidth)...)
+	case len(r.Value) <= cellWidth:
+		shown = append(shown, r.Value...)
+	default:
+		shown = append(shown, shorten(r.Value, cellWidth)...)
+	}
+	*place = row{*r, shown}
+	place.Value, place.Err = nil, nil
 	t.n++
 	return nil
 }
@@ -262,49 +275,53 @@ func (t *tableOutput) end() error {
 		return nil
 	}
 	w := newTable("item", "result", "worker", "pid", "wait ms", "run ms")
-	w.SetColumnConfigs([]table.ColumnConfig{
-		{Number: 1, Align: text.AlignRight},
-		{Number: 3, Align: text.AlignRight},
-		{Number: 4, Align: text.AlignRight},
-		{Number: 5, Align: text.AlignRight},
-		{Number: 6, Align: text.AlignRight},
-	})
-	row := func(r *result) {
-		value := string(r.Value)
-		if r.Err != nil {
-			value = string(r.Err.Kind) + ": " + r.Err.Message
-		}
-		w.AppendRow(table.Row{r.Index, shorten(value, cellWidth), r.Worker, r.PID, millis(r.Wait), millis(r.Run)})
+	w.alignRight(1, 3, 4, 5, 6)
+	row := func(r *row) {
+		w.row(r.Index, shorten(r.shown, cellWidth), r.Worker, r.PID, millis(r.Wait), millis(r.Run))
 	}
 	for i := range t.head {
 		row(&t.head[i])
 	}
 	if left := t.n - len(t.head) - len(t.tail); left > 0 {
-		w.AppendRow(table.Row{"…", fmt.Sprintf("%d more", left)})
+		w.row("…", fmt.Sprintf("%d more", left))
 	}
 	for i := range t.tail {
 		row(&t.tail[(max(0, t.n-tableHead-tableTail)+i)%len(t.tail)])
 	}
-	_, err := fmt.Fprintln(t.out, w.Render())
-	return err
+	return t.out.printf("%s\n", w.layout())
 }
 
 func millis(d time.Duration) string { return string(appendMillis(nil, d)) }
 
-// shorten keeps the beginning and the end of a text that is too long for a cell, on one line.
-func shorten(s string, width int) string {
-	runes := []rune(s)
-	for i, r := range runes {
-		if !unicode.IsPrint(r) {
-			runes[i] = ' '
+// shorten keeps the beginning and the end of a text that is too long for a cell, on one line. Of a large value it copies no more than that.
+func shorten[T ~string | ~[]byte](text T, width int) string {
+	b := []byte(text)
+	n := utf8.RuneCount(b)
+	if n <= width {
+		return blank(b)
+	}
+	note := fmt.Sprintf("…%d more…", n-width)
+	keep := width - utf8.RuneCountInString(note)
+	head, tail := 0, len(b)
+	for range keep / 2 {
+		_, size := utf8.DecodeRune(b[head:])
+		head += size
+	}
+	for range keep - keep/2 {
+		_, size := utf8.DecodeLastRune(b[:tail])
+		tail -= size
+	}
+	return blank(b[:head]) + note + blank(b[tail:])
+}
+
+// blank makes a space of what cannot be printed.
+func blank(text []byte) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
 		}
-	}
-	if len(runes) <= width {
-		return string(runes)
-	}
-	note := fmt.Sprintf("…%d more…", len(runes)-width)
-	keep := width - len([]rune(note))
-	return string(runes[:keep/2]) + note + string(runes[len(runes)-(keep-keep/2):])
+		return ' '
+	}, string(text))
 }
 
 type noOutput struct{}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"runtime"
 	"slices"
@@ -14,13 +13,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
-	"github.com/parhost/parhost/internal/wire"
 )
 
 // newPlugins returns the commands that look at plugins without running anybody's items.
@@ -64,13 +60,13 @@ lock file forbids it.`,
 			}
 			w := newTable("name", "version", "where", "description")
 			for _, p := range list {
-				said := shorten(p.Description, 3*cellWidth) // a plugin's words must not steer the terminal
+				said := shorten(p.Description, 3*cellWidth)
 				if p.Error != "" {
 					said = "does not start: " + shorten(p.Error, 3*cellWidth)
 				}
-				w.AppendRow(table.Row{p.Name, shorten(p.Version, cellWidth), p.where(), said})
+				w.row(p.Name, shorten(p.Version, cellWidth), p.where(), said)
 			}
-			_, err = fmt.Fprintln(s.out, w.Render())
+			err = s.out.printf("%s\n", w.layout())
 			if slices.ContainsFunc(list, func(p *listed) bool { return p.confined }) {
 				s.say("parhost: hint: plugins were started in a sandbox; --sandbox off starts them without, if you trust all of them")
 			}
@@ -190,11 +186,11 @@ func whereIs(cfg host.Config) string {
 }
 
 // printManifest shows a manifest to people.
-func printManifest(out io.Writer, m host.Manifest, where string) error {
+func printManifest(out *screen, m host.Manifest, where string) error {
 	w := newTable()
 	row := func(what, value string) {
 		if value != "" {
-			w.AppendRow(table.Row{what, shorten(value, 3*cellWidth)})
+			w.row(what, shorten(value, 3*cellWidth))
 		}
 	}
 	row("name", m.Name)
@@ -211,7 +207,7 @@ func printManifest(out io.Writer, m host.Manifest, where string) error {
 		row("time of an item", "about "+m.ItemTime.Round(time.Nanosecond).String())
 	}
 	for i, flag := range lacking(m.Needs, sandbox.Policy{Level: sandbox.Basic, MemoryBytes: 1}) {
-		w.AppendRow(table.Row{yesNo(i == 0, "asks in a sandbox for", ""), wire.Plain(flag)}) // whole, because quotes that are cut quote nothing
+		w.row(yesNo(i == 0, "asks in a sandbox for", ""), flag) // whole, because quotes that are cut quote nothing
 	}
 	for i, example := range m.Examples {
 		row(yesNo(i == 0, "examples", ""), string(example))
@@ -220,8 +216,7 @@ func printManifest(out io.Writer, m host.Manifest, where string) error {
 			break
 		}
 	}
-	_, err := fmt.Fprintf(out, "%s\n\nitem schema:\n%s\n\nresult schema:\n%s\n", w.Render(), indent(m.ItemSchema), indent(m.ResultSchema))
-	return err
+	return out.printf("%s\n\nitem schema:\n%s\n\nresult schema:\n%s\n", w.layout(), indent(m.ItemSchema), indent(m.ResultSchema))
 }
 
 func yesNo(is bool, yes, no string) string {
@@ -232,11 +227,11 @@ func yesNo(is bool, yes, no string) string {
 }
 
 // indent shows a schema to people.
-func indent(schema json.RawMessage) string {
+func indent(schema json.RawMessage) layout {
 	if len(schema) == 0 {
 		return "  none"
 	}
-	return "  " + string(plainJSON(layOut(schema, "  ")))
+	return layout("  " + string(plainJSON(layOut(schema, "  "))))
 }
 
 func newPluginsVerify(s *streams, dirs *[]string, p *pins) *cobra.Command {
@@ -305,12 +300,12 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 }
 
 // printVerification shows the checks to people: what was seen of a kept promise, and in full the ones that are broken.
-func printVerification(out io.Writer, v *host.Verification, where string) error {
+func printVerification(out *screen, v *host.Verification, where string) error {
 	w := newTable("check", "", "seen")
-	w.SetColumnConfigs([]table.ColumnConfig{{Number: 3, WidthMax: columnWidth(out, 1, 28), WidthMaxEnforcer: text.WrapSoft}})
+	w.wrap(out.columnWidth(1, 28), 3)
 	kept, broken, skipped := 0, 0, 0
 	for _, c := range v.Checks {
-		seen := shorten(c.Outcome, 3*cellWidth)
+		seen := layout(shorten(c.Outcome, 3*cellWidth))
 		switch c.Status {
 		case "ok":
 			kept++
@@ -318,11 +313,10 @@ func printVerification(out io.Writer, v *host.Verification, where string) error 
 			skipped++
 		default:
 			broken++
-			seen = c.Promise + ":\n" + shorten(c.Outcome, 10*cellWidth)
+			seen = layout(c.Promise + ":\n" + shorten(c.Outcome, 10*cellWidth))
 		}
-		w.AppendRow(table.Row{c.Name, c.Status, seen})
+		w.row(c.Name, c.Status, seen)
 	}
 	name := shorten(strings.TrimSpace(v.Name+" "+v.Version), cellWidth)
-	_, err := fmt.Fprintf(out, "%s (%s)\n\n%s\n\n%d checks · %d ok · %d failed · %d skipped\n", name, where, w.Render(), len(v.Checks), kept, broken, skipped)
-	return err
+	return out.printf("%s (%s)\n\n%s\n\n%d checks · %d ok · %d failed · %d skipped\n", name, where, w.layout(), len(v.Checks), kept, broken, skipped)
 }

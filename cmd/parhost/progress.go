@@ -25,7 +25,7 @@ func newProgress(s *streams, o *options, total int) (progress, error) {
 		switch {
 		case o.verbose:
 			kind = "lines"
-		case isTerminal(s.err):
+		case s.err.isTerminal():
 			kind = "bar"
 		default:
 			kind = "lines"
@@ -40,7 +40,7 @@ func newProgress(s *streams, o *options, total int) (progress, error) {
 		return &lineProgress{lines: lines{say: s.say, total: total, begun: time.Now()}, bell: newBell(lineEvery)}, nil
 	case kind == "bar":
 		return &barProgress{bell: newBell(drawEvery), bar: progressbar.NewOptions(total,
-			progressbar.OptionSetWriter(s.err),
+			progressbar.OptionSetWriter(s.err.data()),
 			progressbar.OptionShowCount(),
 			progressbar.OptionShowIts(),
 			progressbar.OptionSetItsString("items"),

@@ -88,7 +88,7 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 	case err != nil:
 		return err
 	}
-	if _, err := fmt.Fprintf(s.out, "%s\n", value); err != nil {
+	if _, err := fmt.Fprintf(s.out.data(), "%s\n", value); err != nil {
 		return &exitError{code: exitFailed, err: fmt.Errorf("write the result: %w", err)}
 	}
 	s.say("parhost: the item has a result now; it had failed: %s: %s", d.Kind, d.Message)
@@ -146,13 +146,13 @@ func (o *replayOptions) config(ctx context.Context, d *joblog.Dossier) (host.Con
 func sayFailure(s *streams, e *host.ItemError, d *joblog.Dossier) {
 	s.say("parhost: %s: %s", e.Kind, e.Message)
 	if e.Stack != "" {
-		s.say("%s", strings.TrimRight(e.Stack, "\n"))
+		s.say("its stack:\n%s", e.Stack)
 	}
 	switch {
 	case e.Dump != "":
-		s.say("%s", strings.TrimRight(e.Dump, "\n"))
+		s.say("what the process wrote:\n%s", e.Dump)
 	case len(e.Stderr) > 0:
-		s.say("%s", strings.Join(e.Stderr, "\n"))
+		s.say("the last lines of the process:\n%s", strings.Join(e.Stderr, "\n"))
 	}
 	if e.Kind == d.Kind && e.Message == d.Message {
 		s.say("parhost: the item failed as before")

@@ -233,7 +233,11 @@ func (o *options) logger(s *streams) (hclog.Logger, error) {
 	if o.logFormat != "text" && o.logFormat != "json" {
 		return nil, usageError("write --log-format text or --log-format json", "--log-format %q is no format", o.logFormat)
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "parhost", Output: s.err, Level: level, JSONFormat: o.logFormat == "json"}), nil
+	log := &hclog.LoggerOptions{Name: "parhost", Output: s.err, Level: level}
+	if o.logFormat == "json" {
+		log.JSONFormat, log.Output = true, s.err.json()
+	}
+	return hclog.New(log), nil
 }
 
 // describeMode names a mode and its number of workers for people: "process × 2".

@@ -283,7 +283,7 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	case r.sum.Failed > 0:
 		fatal = &exitError{code: exitFailed, err: errSaid}
 	}
-	r.say("%s", &r.sum)
+	r.say("%d items · %s", r.sum.Items, &r.sum)
 	r.sayResume()
 	if r.dossiers != nil {
 		r.dossiers.say(r.streams)

@@ -26,8 +26,7 @@ plugins. Plugins of another protocol version do not start.`,
 			if asJSON {
 				return printJSON(s, b)
 			}
-			_, err := fmt.Fprintln(s.out, b)
-			return err
+			return s.out.printf("%s\n", b.layout())
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "a JSON object for programs")
@@ -71,7 +70,8 @@ func (b buildFacts) released() bool {
 	return b.Commit == "" && b.Version != "(devel)" && !strings.Contains(b.Version, "+dirty")
 }
 
-func (b buildFacts) String() string {
+// layout is for people.
+func (b buildFacts) layout() layout {
 	commit := b.Commit
 	if commit == "" {
 		commit = "unknown"
@@ -79,5 +79,5 @@ func (b buildFacts) String() string {
 	if b.Modified {
 		commit += ", modified"
 	}
-	return fmt.Sprintf("parhost %s (commit %s)\n%s %s/%s, plugin protocol %d", b.Version, commit, b.Go, b.OS, b.Arch, b.Protocol)
+	return layout(fmt.Sprintf("parhost %s (commit %s)\n%s %s/%s, plugin protocol %d", b.Version, commit, b.Go, b.OS, b.Arch, b.Protocol))
 }
