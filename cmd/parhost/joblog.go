@@ -45,7 +45,7 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 		return err
 	}
 	r.journal, err = joblog.Open(joblog.Config{
-		Path: r.joblog, Origin: origin, Program: programVersion(), Run: asTexts,
+		Path: r.joblog, Origin: origin, Program: programVersion(), Run: asTexts, MaxResultBytes: cfg.MaxResultBytes,
 		Resume:      r.resume || r.resumeFailed || r.resumeAnyway,
 		RetryFailed: r.resumeFailed, Anyway: r.resumeAnyway,
 	})
@@ -96,6 +96,7 @@ func (r *itemRun) sayResume() {
 func joblogError(err error) error {
 	var inUse *joblog.InUseError
 	var foreign *joblog.ForeignError
+	var long *joblog.LineError
 	var finished *joblog.FinishedError
 	var origin *joblog.OriginError
 	var write *joblog.WriteError
@@ -105,6 +106,8 @@ func joblogError(err error) error {
 		exit.hint = "wait for it to end, or give this run a joblog of its own"
 	case errors.As(err, &foreign):
 		exit.hint = "give a name that is not taken; the file is as it was"
+	case errors.As(err, &long):
+		exit.hint = fmt.Sprintf("head -n %d %s >mended keeps what stands before that line; the items of the others run again", long.Line-1, quote(long.Path))
 	case errors.As(err, &finished):
 		exit.hint = "--resume goes on with them; remove the file to begin anew"
 	case errors.As(err, &origin):

@@ -123,7 +123,7 @@ func (v *valueOutput) add(r *result) error {
 
 // append appends a result, and takes the quotes from a string if they are not wanted.
 func (v *valueOutput) append(dst []byte, value json.RawMessage) []byte {
-	if v.raw && value[0] == '"' {
+	if v.raw && len(value) > 0 && value[0] == '"' {
 		return appendUnquoted(dst, value)
 	}
 	return append(dst, value...)

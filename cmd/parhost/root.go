@@ -233,7 +233,7 @@ func (o *options) logger(s *streams) (hclog.Logger, error) {
 	if o.logFormat != "text" && o.logFormat != "json" {
 		return nil, usageError("write --log-format text or --log-format json", "--log-format %q is no format", o.logFormat)
 	}
-	log := &hclog.LoggerOptions{Name: "parhost", Output: s.err, Level: level}
+	log := &hclog.LoggerOptions{Name: "parhost", Output: s.err.messages(), Level: level}
 	if o.logFormat == "json" {
 		log.JSONFormat, log.Output = true, s.err.json()
 	}

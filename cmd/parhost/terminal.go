@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -27,8 +28,7 @@ type streams struct {
 // say writes a message to stderr. If that fails there is nobody left to tell. Its first line begins with words of format, the others are
 // indented: no text that is put into format can look like a message of its own.
 func (s *streams) say(format string, args ...any) {
-	lines := strings.TrimRight(fmt.Sprintf(format, args...), "\n")
-	_, _ = io.WriteString(s.err, strings.ReplaceAll(lines, "\n", "\n  ")+"\n")
+	_, _ = s.err.messages().Write(fmt.Appendf(nil, format, args...))
 }
 
 // screen is stdout or stderr as a terminal may show it: line breaks and tabs stay, and all else that cannot be printed is escaped.
@@ -58,6 +58,10 @@ func (s *screen) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(s, format, words...)
 	return err
 }
+
+// messages returns the screen for messages, of which each is written at once, with or without its last line break: lines after the first
+// one are indented.
+func (s *screen) messages() io.Writer { return &screen{s.stream, plainMessage} }
 
 // json returns the screen for lines of JSON, whose meaning stays what it was.
 func (s *screen) json() io.Writer { return &screen{s.stream, plainJSON} }
@@ -95,6 +99,12 @@ func plainText(text []byte) []byte {
 		lines[i] = wire.Plain(line)
 	}
 	return []byte(strings.Join(lines, "\n"))
+}
+
+// plainMessage escapes a message for a terminal, and indents the lines after the first.
+func plainMessage(text []byte) []byte {
+	text = plainText(bytes.TrimRight(text, "\n"))
+	return append(bytes.ReplaceAll(text, []byte("\n"), []byte("\n  ")), '\n')
 }
 
 // layout is a text of several lines whose foreign words have been escaped.
