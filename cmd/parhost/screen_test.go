@@ -331,8 +331,8 @@ func TestALineOfAJoblogIsBounded(t *testing.T) {
 }
 
 // largeResult returns a result that nothing else holds, so that what is kept of it is all that stays of it.
-func largeResult(i, size int) *result {
-	value := bytes.Repeat([]byte("é"), size/2)
+func largeResult(i int) *result {
+	value := bytes.Repeat([]byte("é"), 4<<20)
 	value[0], value[len(value)-1] = '"', '"'
 	return &result{Index: i, Value: value, Err: nil}
 }
@@ -349,15 +349,13 @@ func TestATableKeepsWhatItShows(t *testing.T) {
 	table := &tableOutput{out: &screen{stream: &out}}
 	before := heap()
 	for i := range 30 {
-		if err := table.add(largeResult(i, 8<<20)); err != nil {
+		if err := table.add(largeResult(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	failed := &result{Index: 30, Err: &host.ItemError{Kind: host.Failed, Message: rude, Dump: strings.Repeat("x", 64<<20)}}
-	if err := table.add(failed); err != nil {
+	if err := table.add(&result{Index: 30, Err: &host.ItemError{Kind: host.Failed, Message: rude, Dump: strings.Repeat("x", 64<<20)}}); err != nil {
 		t.Fatal(err)
 	}
-	failed = nil
 	if held := heap() - before; held > 4<<20 {
 		t.Errorf("the table holds %d MiB of 30 results", held>>20)
 	}
@@ -374,8 +372,8 @@ func TestComparingKeepsWhatItShows(t *testing.T) {
 	before := heap()
 	a, b := &rung{summary: summary{}, Label: "a"}, &rung{Label: "b"}
 	for i := range 20 {
-		a.outcomes = append(a.outcomes, outcomeOf(largeResult(i, 8<<20)))
-		b.outcomes = append(b.outcomes, outcomeOf(largeResult(i, 8<<20)))
+		a.outcomes = append(a.outcomes, outcomeOf(largeResult(i)))
+		b.outcomes = append(b.outcomes, outcomeOf(largeResult(i)))
 	}
 	if held := heap() - before; held > 4<<20 {
 		t.Errorf("40 results hold %d MiB", held>>20)
@@ -383,7 +381,7 @@ func TestComparingKeepsWhatItShows(t *testing.T) {
 	if err := sameResults(a, b); err != nil {
 		t.Errorf("equal results: got %v", err)
 	}
-	other := largeResult(19, 8<<20)
+	other := largeResult(19)
 	other.Value[4<<20] ^= 1 // where nothing of it is shown
 	b.outcomes[19] = outcomeOf(other)
 	if err := sameResults(a, b); err == nil || !strings.Contains(err.Error(), "item 19: a gives ") {

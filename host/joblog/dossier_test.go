@@ -98,7 +98,8 @@ func TestALaterDossierTakesThePlaceOfAnEarlierOne(t *testing.T) {
 
 func TestWhatIsNoDossierIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	for _, text := range []string{"", "{}", "[]", `{"dossier":1}`, `{"dossier":2,"item":1}`, `{"dossier":1,"item":1,"index":"x"}`, "\xff",
+	for _, text := range []string{
+		"", "{}", "[]", `{"dossier":1}`, `{"dossier":2,"item":1}`, `{"dossier":1,"item":1,"index":"x"}`, "\xff",
 		`{"dossier":1,"item":1,"kind":"odd"}`, `{"dossier":1,"item":1,"cause":"magic"}`, `{"dossier":1,"item":1,"mode":"\u001b[2J"}`,
 		`{"dossier":1,"item":1,"index":-1}`, `{"dossier":1,"item":1,"attempts":-1}`, `{"dossier":1,"item":1,"limits":{"item_timeout_s":-1}}`,
 		`{"dossier":1,"item":1,"limits":{"item_timeout_s":1e300}}`, `{"dossier":1,"item":1,"limits":{"max_result_bytes":9223372036854775807}}`,
