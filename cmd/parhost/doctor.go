@@ -16,6 +16,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/gobuild"
 	"github.com/parhost/parhost/plugins/sqrt"
 )
 
@@ -147,7 +148,7 @@ func (d *diagnosis) plugins(ctx context.Context, dirs []string) {
 	d.add(f)
 	f = finding{"plugins", "go command", false, "not found in PATH", "builds plugins given as a folder (--plugin ./DIR); other plugins do not need it"}
 	version := exec.CommandContext(ctx, "go", "version")
-	version.Env = keepGo(version.Environ())
+	version.Env = gobuild.KeepToolchain(version.Environ())
 	if out, err := version.Output(); err == nil {
 		f.OK, f.Found = true, strings.TrimPrefix(strings.TrimSpace(string(out)), "go version ")
 	}

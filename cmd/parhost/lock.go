@@ -189,6 +189,7 @@ func (l *lockFile) write() error {
 
 func newPluginsLock(s *streams, dirs *[]string, p *pins) *cobra.Command {
 	var a asking
+	b := building{say: s.say}
 	cmd := &cobra.Command{
 		Use:   "lock [NAME|PATH...]",
 		Short: "write down which bytes each plugin is, so that no others run",
@@ -205,14 +206,15 @@ into parhost need no entry: they are parhost itself.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd)
 			defer stop()
-			return whenInterrupted(ctx, lockPlugins(ctx, s, &a, args, *dirs, p.lock))
+			return whenInterrupted(ctx, lockPlugins(ctx, s, &a, b, args, *dirs, p.lock))
 		},
 	}
 	a.flag(cmd.Flags())
+	b.flag(cmd.Flags())
 	return withExitCodes(cmd, pluginExitCodes)
 }
 
-func lockPlugins(ctx context.Context, s *streams, a *asking, names, dirs []string, path string) error {
+func lockPlugins(ctx context.Context, s *streams, a *asking, b building, names, dirs []string, path string) error {
 	if path == noLock {
 		return usageError("write --lock FILE, or leave it out for "+lockName, "--lock %s: there is nothing to write to", noLock)
 	}
@@ -234,7 +236,7 @@ func lockPlugins(ctx context.Context, s *streams, a *asking, names, dirs []strin
 	}
 	w := newTable("name", "version", "sha256", "where")
 	for _, name := range names {
-		e, where, err := lockPlugin(ctx, a, name, dirs)
+		e, where, err := lockPlugin(ctx, a, b, name, dirs)
 		if err != nil {
 			return err
 		}
@@ -249,8 +251,8 @@ func lockPlugins(ctx context.Context, s *streams, a *asking, names, dirs []strin
 }
 
 // lockPlugin hashes a plugin, and asks these very bytes for their version.
-func lockPlugin(ctx context.Context, a *asking, name string, dirs []string) (e locked, where string, err error) {
-	cfg, err := pluginConfig(ctx, name, dirs)
+func lockPlugin(ctx context.Context, a *asking, b building, name string, dirs []string) (e locked, where string, err error) {
+	cfg, err := pluginConfig(ctx, name, dirs, b)
 	if err != nil {
 		return e, "", err
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/parhost/parhost/internal/gobuild"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -138,7 +139,7 @@ func findSource(ctx context.Context, given string) (string, error) {
 	}
 	// The current folder may be in the work tree, or in a module that uses it.
 	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", modulePath)
-	list.Env = keepGo(list.Environ())
+	list.Env = gobuild.KeepToolchain(list.Environ())
 	if out, err := list.Output(); err == nil {
 		if dir := strings.TrimSpace(string(out)); moduleOf(dir) == modulePath {
 			return dir, nil

@@ -8,19 +8,20 @@ import (
 	"testing"
 )
 
-// What parhost builds itself runs in a sandbox without files, unless it has C in it or its user has said otherwise.
+// What parhost builds itself runs in a sandbox without files, unless its user wants the C in it. What the environment says is of all builds.
 func TestBuildLinksStatically(t *testing.T) {
 	for key, value := range goEnv() {
 		t.Setenv(key, value)
 	}
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	for name, c := range map[string]struct {
-		source, env string
-		dynamic     bool
+		source, env  string
+		cgo, dynamic bool
 	}{
 		"the standard library's C": {source: "import (\n_ \"net\"\n_ \"os/user\"\n)"},
-		"C of its own":             {source: "// static int one(void) { return 1; }\nimport \"C\"\nvar _ = C.one()", dynamic: true},
-		"the user's word":          {source: "import _ \"net\"", env: "1", dynamic: true},
+		"C of its own":             {source: "// static int one(void) { return 1; }\nimport \"C\"\nvar _ = C.one()", cgo: true, dynamic: true},
+		"the environment's word":   {source: "import _ \"net\"", env: "1"},
+		"the user's word":          {source: "import _ \"net\"", cgo: true, dynamic: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("CGO_ENABLED", c.env)
@@ -37,7 +38,7 @@ func TestBuildLinksStatically(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			path, err := buildPlugin(t.Context(), dir)
+			path, err := building{cgo: c.cgo}.build(t.Context(), dir)
 			if err != nil {
 				t.Fatalf("got the error %v", err)
 			}

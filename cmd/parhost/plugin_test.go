@@ -60,7 +60,7 @@ func TestToBuildAFolderExecutesNothingOfIt(t *testing.T) {
 					}
 				}
 			}
-			_, err := buildPlugin(t.Context(), dir)
+			_, err := building{}.build(t.Context(), dir)
 			if (err == nil) != (c.refused == "") || err != nil && !strings.Contains(err.Error(), c.refused) {
 				t.Errorf("got the error %v, want %q", err, c.refused)
 			}

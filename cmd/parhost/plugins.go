@@ -138,6 +138,7 @@ const pluginExitCodes = `  0  done                                 3  the plugin
 `
 
 func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
+	b := building{say: s.say}
 	var asJSON bool
 	var a asking
 	cmd := &cobra.Command{
@@ -150,7 +151,7 @@ func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd)
 			defer stop()
-			cfg, err := pluginConfig(ctx, args[0], *dirs)
+			cfg, err := pluginConfig(ctx, args[0], *dirs, b)
 			if err == nil {
 				err = p.hold(&cfg)
 			}
@@ -175,6 +176,7 @@ func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the manifest for programs")
 	a.flag(cmd.Flags())
 	p.checksumFlag(cmd.Flags())
+	b.flag(cmd.Flags())
 	return withExitCodes(cmd, pluginExitCodes)
 }
 
@@ -235,6 +237,7 @@ func indent(schema json.RawMessage) layout {
 }
 
 func newPluginsVerify(s *streams, dirs *[]string, p *pins) *cobra.Command {
+	b := building{say: s.say}
 	var asJSON bool
 	var c confinement
 	cmd := &cobra.Command{
@@ -263,7 +266,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 			if err != nil {
 				return whenInterrupted(ctx, err)
 			}
-			cfg, err := pluginConfig(ctx, args[0], *dirs)
+			cfg, err := pluginConfig(ctx, args[0], *dirs, b)
 			if err == nil {
 				err = p.hold(&cfg)
 			}
@@ -293,6 +296,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the checks for programs")
 	c.flags(cmd.Flags())
 	p.checksumFlag(cmd.Flags())
+	b.flag(cmd.Flags())
 	return withExitCodes(cmd, `  0  every promise is kept, or does not apply      3  the plugin does not start
   1  a promise is broken                           4  the sandbox cannot be given here
   2  wrong usage                                 130  interrupted

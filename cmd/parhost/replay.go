@@ -23,11 +23,12 @@ type replayOptions struct {
 	given       bool // itemTimeout
 	env         []string
 	pins        pins
+	building    building
 }
 
 // newReplay returns the command that runs a failed item again.
 func newReplay(s *streams) *cobra.Command {
-	o := &replayOptions{}
+	o := &replayOptions{building: building{say: s.say}}
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
 		Short: "run a failed item again, from its dossier",
@@ -52,6 +53,7 @@ dlv exec parhost -- replay FILE --mode goroutine. That takes a workload that is 
 	f.DurationVar(&o.itemTimeout, "item-timeout", 0, "limit of the item (default that of the run; on a goroutine none)")
 	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the worker, or KEY to pass on the value of this environment: dossiers hold none")
 	o.pins.flags(f)
+	o.building.flag(f)
 	return withExitCodes(cmd, `  0  the item has a result now          3  the plugin does not start
   1  it failed again                  130  interrupted
   2  wrong usage, or no dossier
@@ -101,7 +103,7 @@ func (o *replayOptions) config(ctx context.Context, d *joblog.Dossier) (host.Con
 	var err error
 	switch {
 	case o.plugin != "":
-		cfg, err = pluginConfig(ctx, o.plugin, o.pluginDirs)
+		cfg, err = pluginConfig(ctx, o.plugin, o.pluginDirs, o.building)
 	case d.Origin.Workload == "":
 		cfg.Plugin, err = host.Find(d.Origin.Plugin)
 	default:

@@ -48,6 +48,7 @@ type options struct {
 
 	confinement confinement
 	pins        pins
+	building    building
 
 	joblog       string
 	resume       bool
@@ -82,7 +83,7 @@ Exit codes:
 
 // newRoot returns the command with all its sub-commands.
 func newRoot(s *streams) *cobra.Command {
-	o := &options{}
+	o := &options{building: building{say: s.say}}
 	cmd := &cobra.Command{
 		Use:           "parhost --plugin NAME [ITEM...]",
 		Short:         "run a workload on many items in parallel, each worker a separate process",
@@ -138,6 +139,7 @@ func newRoot(s *streams) *cobra.Command {
 
 	o.confinement.flags(f)
 	o.pins.flags(f)
+	o.building.flag(f)
 
 	f.StringVar(&o.joblog, "joblog", "", "journal of finished items: a `file` from which --resume goes on, whatever ended the run")
 	f.BoolVar(&o.resume, "resume", false, "take the results that --joblog holds from there, and run only the other items")

@@ -32,7 +32,10 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err != nil {
 		return err
 	}
-	found, err := pluginConfig(ctx, o.plugin, o.pluginDirs)
+	if o.progress == "none" {
+		o.building.say = nil
+	}
+	found, err := pluginConfig(ctx, o.plugin, o.pluginDirs, o.building)
 	if err != nil {
 		return err
 	}

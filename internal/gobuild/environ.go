@@ -1,0 +1,107 @@
+package gobuild
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ownToolchain keeps the go command from running another version of itself. The go command names it if that keeps it from working.
+const ownToolchain = "GOTOOLCHAIN=local"
+
+// KeepToolchain adds to an environment that a go command must not become another version of itself because of the folder that it is started
+// in, unless the user's environment says something else.
+func KeepToolchain(env []string) []string {
+	if _, set := os.LookupEnv("GOTOOLCHAIN"); set {
+		return env
+	}
+	return append(env, ownToolchain)
+}
+
+// environ is what the user's go command is set to.
+type environ struct {
+	dir    string // of the package
+	values map[string]string
+}
+
+// readEnv asks the go command for its settings in a folder.
+func readEnv(ctx context.Context, dir string) (*environ, error) {
+	e := &environ{dir: dir}
+	out, err := e.ask(ctx, nil, "env", "-json")
+	if err != nil {
+		return nil, err
+	}
+	return e, json.Unmarshal(out, &e.values)
+}
+
+// ask runs a go command that compiles nothing, and executes nothing of the folder or of what that names.
+func (e *environ) ask(ctx context.Context, env []string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = e.dir
+	cmd.Env = append(KeepToolchain(cmd.Environ()), env...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return nil, explain(err, exit.Stderr)
+	}
+	return out, explain(err, nil)
+}
+
+// goCommand is the program that builds: of the version that answered, without another step.
+func (e *environ) goCommand() string {
+	name := "go"
+	if runtime.GOOS == "windows" {
+		name = "go.exe"
+	}
+	path := filepath.Join(e.values["GOROOT"], "bin", name)
+	if _, err := os.Stat(path); err != nil {
+		return "go"
+	}
+	return path
+}
+
+// notPassed are settings that the go command reports and does not take, or that the confined one is given other values of.
+var notPassed = []string{"GODEBUG", "GOENV", "GOEXE", "GOGCCFLAGS", "GOHOSTARCH", "GOHOSTOS", "GOMOD", "GOTELEMETRY", "GOTELEMETRYDIR", "GOTOOLDIR", "GOVERSION"}
+
+// confined is the environment of the go command that compiles. It does not read the file of settings, which may hold passwords.
+func (e *environ) confined(tmp string, cgo bool) []string {
+	env := os.Environ()
+	for key, value := range e.values {
+		if !slices.Contains(notPassed, key) {
+			env = append(env, key+"="+value)
+		}
+	}
+	env = append(env, "GOENV=off", ownToolchain, "GOPROXY=off", "GOCACHEPROG=", "GOAUTH=off", "GOTMPDIR="+tmp, "TMPDIR="+tmp, cgoEnabled(cgo))
+	return env
+}
+
+func cgoEnabled(is bool) string {
+	if is {
+		return "CGO_ENABLED=1"
+	}
+	return "CGO_ENABLED=0"
+}
+
+// compilerPaths are the files and folders that the user's environment names for C compilers.
+func (e *environ) compilerPaths() []string {
+	var paths []string
+	for _, key := range []string{"CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_FFLAGS", "CGO_LDFLAGS"} {
+		for word := range strings.FieldsSeq(e.values[key]) {
+			for _, flag := range []string{"-I", "-L", "-isystem", "--sysroot="} {
+				word = strings.TrimPrefix(word, flag)
+			}
+			paths = append(paths, word)
+		}
+	}
+	for _, key := range []string{"CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR"} {
+		paths = append(paths, filepath.SplitList(os.Getenv(key))...)
+	}
+	return slices.DeleteFunc(paths, func(path string) bool { return !filepath.IsAbs(path) })
+}

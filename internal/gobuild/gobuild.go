@@ -1,0 +1,200 @@
+package gobuild
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options say how a folder is built.
+type Options struct {
+	// Cgo builds packages with C in them. Without it a folder that links such a package is refused.
+	Cgo bool
+	// Began is called, at most once, if the folder has not been built before, or if the build takes longer than a second. It may be nil.
+	Began func()
+	// Outside is called before a folder is built for the first time that takes sources from outside of its module and of the module cache: from
+	// the modules, by their folders, that go.mod or go.work names. It may be nil.
+	Outside func(modules []string)
+}
+
+// CError says that a folder cannot be built without C.
+type CError struct {
+	Packages []string // those with C in them
+}
+
+func (e *CError) Error() string { return "there is C in " + strings.Join(e.Packages, ", ") }
+
+var (
+	// ErrNoGo means that the go command is not in PATH.
+	ErrNoGo = errors.New("there is no go command here")
+	// ErrNoWall means that this system cannot confine a C compiler.
+	ErrNoWall = errors.New("folders with C are built only where Landlock confines the compiler (Linux 5.13 and newer)")
+	// ErrOutside means that a source lies outside of its module, behind a link or an #include line.
+	ErrOutside = errors.New("lies outside of its module")
+	// ErrToolchain means that the folder asks for another version of Go, which is not fetched without the user's word.
+	ErrToolchain = errors.New("the folder asks for another version of Go")
+	// ErrForbidden means that the build met the wall.
+	ErrForbidden = errors.New("the build tried to open a file that it may not")
+)
+
+// quietTime is how long a build that may have nothing to do is not spoken of.
+const quietTime = time.Second
+
+// Build builds the Go package in a folder into the user's cache, and returns the executable's path. Without C it is linked statically, so
+// that it needs no files in a sandbox. Modules that are missing are fetched first, which executes nothing of them.
+//
+// Builds of one folder may run at once: each replaces the executable as a whole when it is done.
+func Build(ctx context.Context, dir string, o Options) (string, error) {
+	began := sync.OnceFunc(func() {
+		if o.Began != nil {
+			o.Began()
+		}
+	})
+	timer := time.AfterFunc(quietTime, began)
+	defer func() {
+		if !timer.Stop() {
+			began() // returns when the timer's call has
+		}
+	}()
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	home, target, err := place(abs, o.Cgo)
+	if err != nil {
+		return "", err
+	}
+	env, err := readEnv(ctx, abs)
+	if err != nil {
+		return "", err
+	}
+	if o.Cgo && !hasWall() {
+		return "", ErrNoWall
+	}
+	s, err := findSources(ctx, abs, env, o.Cgo)
+	if err != nil {
+		return "", err
+	}
+	if !hasWall() {
+		if err := s.checkIncludes(); err != nil {
+			return "", err
+		}
+	}
+	// Both are private to this build. The executable is linked beside its place, so that it gets there in one step.
+	out, err := os.MkdirTemp(home, newPrefix)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(out) }()
+	tmp, err := os.MkdirTemp(env.values["GOTMPDIR"], "parhost-build-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(tmp) }()
+	made := filepath.Join(out, filepath.Base(target))
+	if os.Link(target, made) != nil { // go build leaves alone what is up to date
+		began()
+		if o.Outside != nil && len(s.outside) > 0 {
+			o.Outside(s.outside)
+		}
+	}
+	cmd := exec.CommandContext(ctx, env.goCommand(), "build", "-buildvcs=false", "-o", made, ".")
+	cmd.Dir = abs
+	cmd.Env = env.confined(tmp, o.Cgo)
+	cmd.WaitDelay = time.Second
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	grants := s.grants
+	grants.allow(change, out, tmp, env.values["GOCACHE"])
+	if err := os.MkdirAll(env.values["GOCACHE"], 0o700); err != nil {
+		return "", err
+	}
+	if hasWall() {
+		err = runWalled(cmd, grants)
+	} else {
+		err = cmd.Run()
+	}
+	if err != nil {
+		return "", explain(err, output.Bytes())
+	}
+	err = os.Rename(made, target)
+	if err != nil && runtime.GOOS == "windows" { // which replaces no program that runs, but moves it
+		if err = os.Rename(target, filepath.Join(out, "old")); err == nil {
+			err = os.Rename(made, target)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return target, nil
+}
+
+const (
+	newPrefix = "new-"
+	oldAge    = 24 * time.Hour // a build that takes longer was killed
+)
+
+// place returns where the executable of a folder is, in a folder of its own, which it makes and cleans of builds that were killed.
+func place(abs string, cgo bool) (home, target string, err error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", "", err
+	}
+	key := abs
+	if cgo {
+		key += "\x00cgo"
+	}
+	sum := sha256.Sum256([]byte(key))
+	home = filepath.Join(cache, "parhost", "plugins", hex.EncodeToString(sum[:8]))
+	target = filepath.Join(home, filepath.Base(abs))
+	if runtime.GOOS == "windows" {
+		target += ".exe"
+	}
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		return "", "", err
+	}
+	entries, err := os.ReadDir(home)
+	if err != nil {
+		return "", "", err
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), newPrefix) && e.IsDir() && time.Since(info.ModTime()) > oldAge {
+			_ = os.RemoveAll(filepath.Join(home, e.Name())) // the next build tries again
+		}
+	}
+	return home, target, nil
+}
+
+// explain adds to a failure what the go command said, and what kind of failure that is.
+func explain(err error, output []byte) error {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return ErrNoGo
+	case len(output) == 0:
+		return err
+	}
+	text := strings.TrimSpace(string(output))
+	for _, known := range []struct {
+		kind  error
+		signs []string
+	}{
+		{ErrToolchain, []string{ownToolchain}},
+		{ErrForbidden, []string{"permission denied", "Permission denied", "#include: open", "Error: file not found"}}, // assemblers try other folders then, and tell of the last
+	} {
+		if slices.ContainsFunc(known.signs, func(sign string) bool { return strings.Contains(text, sign) }) {
+			return fmt.Errorf("%w (%w)\n%s", known.kind, err, text)
+		}
+	}
+	return fmt.Errorf("%w\n%s", err, text)
+}

@@ -1,0 +1,118 @@
+package gobuild
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// rulesetAttr is struct landlock_ruleset_attr up to its network field, which ABI 4 added.
+type rulesetAttr struct {
+	fs, net uint64
+}
+
+// rights are what each access allows below a path.
+var rights = map[access]uint64{
+	list: unix.LANDLOCK_ACCESS_FS_READ_DIR,
+	read: unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_READ_FILE,
+	run:  unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_EXECUTE,
+	change: unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE |
+		unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_SYM |
+		unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_REFER | unix.LANDLOCK_ACCESS_FS_TRUNCATE,
+}
+
+// fileRights are those that a rule about a single file may have.
+const fileRights = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
+
+// landlockABI returns the version of Landlock that the kernel has. 0 is none.
+func landlockABI() int {
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0
+	}
+	return int(version)
+}
+
+func hasWall() bool { return landlockABI() > 0 }
+
+// runWalled runs a command that can reach the given files and nothing else, and no TCP port if the kernel can forbid that.
+//
+// Landlock restricts one thread, and what this thread starts. So the command is started on a thread of its own, which ends with the
+// goroutine that is locked to it. Go starts no other thread from a locked one (package runtime, startTemplateThread).
+func runWalled(cmd *exec.Cmd, grants map[string]access) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		err := restrict(grants)
+		if err == nil {
+			err = cmd.Run()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// restrict confines the calling thread, for good.
+func restrict(grants map[string]access) error {
+	abi := landlockABI()
+	attr := rulesetAttr{fs: 1<<13 - 1} // what ABI 1 can forbid
+	size := unsafe.Offsetof(attr.net)
+	if abi >= 2 {
+		attr.fs |= unix.LANDLOCK_ACCESS_FS_REFER
+	}
+	if abi >= 3 {
+		attr.fs |= unix.LANDLOCK_ACCESS_FS_TRUNCATE
+	}
+	if abi >= 4 {
+		attr.net = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
+		size = unsafe.Sizeof(attr)
+	}
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
+	if errno != 0 {
+		return fmt.Errorf("landlock_create_ruleset: %w", errno)
+	}
+	defer func() { _ = unix.Close(int(fd)) }()
+	for path, a := range grants {
+		err := grant(int(fd), path, rights[a]&attr.fs)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return &os.PathError{Op: "landlock", Path: path, Err: err}
+		}
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no_new_privs: %w", err)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0); errno != 0 {
+		return fmt.Errorf("landlock_restrict_self: %w", errno)
+	}
+	return nil
+}
+
+// grant adds a rule to a ruleset: what is allowed with a file, or with a folder and all below it.
+func grant(ruleset int, path string, allowed uint64) error {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		allowed &= fileRights
+	}
+	if allowed == 0 {
+		return nil
+	}
+	rule := unix.LandlockPathBeneathAttr{Allowed_access: allowed, Parent_fd: int32(fd)}
+	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
