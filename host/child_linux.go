@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,15 +50,12 @@ func (c *child) checkPeer(conn net.Conn) error {
 
 const canReadRSS = true
 
-// readRSS returns the resident bytes of a process, without memory that it shares with others, as it does with its host.
+// readRSS returns the resident bytes of a process, without memory that it shares with others, as it does with its host. One that has ended
+// has none; with an error nothing is known, which the process may have brought about.
 func readRSS(pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
+	m, err := rss.Read(pid)
+	if errors.Is(err, rss.ErrEnded) {
+		return 0, nil
 	}
-	m, err := rss.Parse(status)
-	if err != nil {
-		return 0, fmt.Errorf("status of process %d: %w", pid, err)
-	}
-	return m.Resident - m.Shared, nil
+	return m.Resident - m.Shared, err
 }

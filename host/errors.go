@@ -27,6 +27,7 @@ const (
 	CauseSeccomp     = wire.CauseSeccomp
 	CauseFileSize    = wire.CauseFileSize
 	CauseTimeout     = wire.CauseTimeout
+	CauseEscape      = wire.CauseEscape
 	CauseFlood       = wire.CauseFlood
 	CauseProtocol    = wire.CauseProtocol
 )

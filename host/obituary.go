@@ -159,7 +159,7 @@ func (p *process) diagnosis(stderr []string) (cause Cause, words string) {
 		cause = CauseOutOfMemory
 	case cause == CauseExit && outOfThreads(stderr): // as it says itself: setrlimit(2) bounds, but does not count
 		cause = CausePIDs
-	case cause == CauseOutOfMemory:
+	case cause == CauseOutOfMemory, cause == CauseEscape:
 		words = "process was killed"
 	case signal == "SIGKILL" && p.child.endedItself() && p.ooms.claim(p.oomsBefore):
 		cause, words = CauseOutOfMemory, "process was killed by the kernel"
@@ -185,6 +185,8 @@ func (p *process) limitMet(cause Cause) string {
 			return "; it was refused a process or a thread"
 		}
 		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", limit)
+	case CauseEscape:
+		return ": it had left the cgroup that holds its limits (Config.Sandbox)"
 	case CauseSeccomp:
 		return "; its sandbox forbids the system call that it made"
 	case CauseFileSize:

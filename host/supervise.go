@@ -207,8 +207,13 @@ func (s *slot) outlived(at *place) string {
 	if info.Items > 0 && s.pool.idle(at) { // one that has run nothing has nothing to let go of
 		return fmt.Sprintf("retired: idle for %v (Config.MaxIdle)", cfg.MaxIdle)
 	}
-	if rss, err := readRSS(info.PID); cfg.MaxRSS > 0 && info.Mode == Process && err == nil && rss > cfg.MaxRSS {
-		return fmt.Sprintf("retired: %d bytes resident, the limit is %d (Config.MaxRSS)", rss, cfg.MaxRSS)
+	if cfg.MaxRSS > 0 && info.Mode == Process {
+		switch rss, err := readRSS(info.PID); {
+		case err != nil: // it may have hidden how much it has
+			return fmt.Sprintf("retired: %v, the limit is %d bytes resident (Config.MaxRSS)", err, cfg.MaxRSS)
+		case rss > cfg.MaxRSS:
+			return fmt.Sprintf("retired: %d bytes resident, the limit is %d (Config.MaxRSS)", rss, cfg.MaxRSS)
+		}
 	}
 	return ""
 }

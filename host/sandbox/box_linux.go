@@ -26,7 +26,7 @@ type Box struct {
 	filter  []byte
 	place   int // the number as which the program is executed, -1 if it is by its name
 	limits  []launcher.Limit
-	watched bool // no cgroup counts its memory
+	watched bool // its memory is looked at
 	binds   []launcher.Mount
 	origin  string   // of the program, which a private root without /proc does not tell; empty if nothing asks for it
 	users   int      // the first of the users that workers have of their own
@@ -163,6 +163,12 @@ func (b *Box) signalsStay() bool {
 	return b.spaces() || b.machine.ownUsers && b.policy.UIDBase == 0 || b.landlock() >= 6
 }
 
+// stays reports whether workers have to be watched, so that they do not leave their cgroups: at other levels they cannot.
+func (b *Box) stays() bool {
+	limits := func(h hierarchy) bool { return len(h.controllers) > 0 }
+	return b.policy.Level == Off && b.cgroups != nil && slices.ContainsFunc(b.cgroups.used, limits)
+}
+
 func (b *Box) spaces() bool { return b.policy.Level == Strict && !b.seams.noNamespaces }
 
 func (b *Box) landlock() int {
@@ -209,12 +215,12 @@ func (b *Box) openLimits(worker bool) error {
 	if err := refused[cpu]; err != nil {
 		return b.failed("cgroup", fmt.Errorf("limit of %v CPUs: %w", p.CPUs, err))
 	}
+	b.watched = worker && p.MemoryBytes > 0 && (p.Level == Off || refused[memory] != nil)
 	if p.MemoryBytes > 0 && refused[memory] != nil {
 		if p.MemoryBytes < leastData {
 			return b.failed("limits", fmt.Errorf("MemoryBytes is %d, the least without a cgroup is %d: %w", p.MemoryBytes, leastData, refused[memory]))
 		}
 		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_DATA, Value: uint64(p.MemoryBytes)})
-		b.watched = true
 	}
 	if p.PIDs > 0 && refused[pids] != nil {
 		if ownUser { // the number is that of all the user's processes
@@ -302,6 +308,9 @@ func (b *Box) describe() {
 	}
 	if len(b.limits) > 0 {
 		b.layers = append(b.layers, "rlimits")
+	}
+	if b.watched || b.stays() {
+		b.layers = append(b.layers, "watch")
 	}
 }
 

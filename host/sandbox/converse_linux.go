@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
+	"github.com/parhost/parhost/internal/rss"
 )
 
 // Confirm sees a process that has been started through to where the plugin runs. The error says which stage failed; the process is
@@ -20,19 +21,45 @@ func (l *Launch) Confirm(ctx context.Context) error {
 	if l.group != nil {
 		l.group.born()
 	}
-	if !l.wrapped {
-		return nil
-	}
-	if _, err := l.confirm(ctx); err != nil {
+	if l.wrapped {
+		if _, err := l.confirm(ctx); err != nil {
+			return err
+		}
+	} else if err := l.openWatch(); err != nil {
 		return err
 	}
-	if l.box.watched {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if !l.shut {
-			l.watch = watchMemory(l.cmd.Process, l.box.policy.MemoryBytes)
-		}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watch != nil && !l.shut {
+		l.watch.begin(l.cmd.Process)
 	}
+	return nil
+}
+
+// openWatch opens the watch of a process that is where it is to be counted, if it needs one.
+func (l *Launch) openWatch() error {
+	b := l.box
+	if !b.watched && !b.stays() {
+		return nil
+	}
+	limit := int64(0)
+	if b.watched {
+		limit = b.policy.MemoryBytes
+	}
+	w, err := openWatch(l.cmd.Process.Pid, limit, b.stays())
+	if errors.Is(err, rss.ErrEnded) {
+		return nil
+	}
+	if err != nil {
+		return b.failed("watch", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shut {
+		w.close()
+		return nil
+	}
+	l.watch = w
 	return nil
 }
 
@@ -63,6 +90,9 @@ func (l *Launch) converse() (*launcher.Trial, error) {
 		if err := l.group.add(l.cmd.Process.Pid); err != nil && !errors.Is(err, unix.ESRCH) {
 			return nil, l.box.failed("cgroup", err)
 		}
+	}
+	if err := l.openWatch(); err != nil {
+		return nil, err
 	}
 	if _, err := l.ctl.Write([]byte{launcher.InPlace}); err != nil && !errors.Is(err, unix.EPIPE) { // it has given up, and says why
 		return nil, l.box.failed("control socket", err)

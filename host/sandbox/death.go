@@ -16,6 +16,7 @@ const (
 	CausePIDs        Cause = "pids"          // unsuccessfully, after a process or thread was refused to it
 	CauseSeccomp     Cause = "seccomp"       // by SIGSYS
 	CauseFileSize    Cause = "file_size"     // by SIGXFSZ
+	CauseEscape      Cause = "escape"        // killed by its host, because it had left the cgroup that holds its limits
 )
 
 // Death is how a process ended.

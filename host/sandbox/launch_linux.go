@@ -307,6 +307,9 @@ func (l *Launch) Kill() {
 func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
 	d := Death{Cause: CauseExit, Code: state.ExitCode()}
 	used := l.Usage()
+	l.mu.Lock()
+	watched := l.watched()
+	l.mu.Unlock()
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() {
 		if d.Code != 0 && used.RefusedPIDs > 0 {
@@ -316,6 +319,8 @@ func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
 	}
 	d.Signal, d.Cause = unix.SignalName(status.Signal()), CauseSignal
 	switch {
+	case status.Signal() == unix.SIGKILL && watched == CauseEscape:
+		d.Cause = CauseEscape
 	case status.Signal() == unix.SIGKILL && !hostKilled && used.OutOfMemory > 0:
 		d.Cause = CauseOutOfMemory
 	case status.Signal() == unix.SIGSYS:
@@ -326,6 +331,17 @@ func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
 		d.Cause = CausePIDs
 	}
 	return d
+}
+
+// watched says why a watch has killed the process, empty if none has. Called with mu held.
+func (l *Launch) watched() Cause {
+	if l.watch == nil {
+		return ""
+	}
+	if cause := l.watch.killed.Load(); cause != nil {
+		return *cause
+	}
+	return ""
 }
 
 // Usage returns what has been counted so far. It is asked before Close.
@@ -339,7 +355,7 @@ func (l *Launch) Usage() Usage {
 	if l.group != nil {
 		u = l.group.usage()
 	}
-	if l.watch != nil && l.watch.killed.Load() {
+	if l.watched() == CauseOutOfMemory {
 		u.OutOfMemory++
 	}
 	return u

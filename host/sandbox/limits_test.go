@@ -4,6 +4,7 @@ package sandbox_test
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,12 +59,51 @@ func TestMemoryLimitWithoutCgroup(t *testing.T) {
 		if text, d := w.rest(); d.Code != 2 || !strings.Contains(w.stderr.String(), "memory") {
 			t.Errorf("400 MiB of 256: got %q, %v and %q, want an end for want of memory", text, d, w.stderr)
 		}
-		for _, how := range []string{"written", "stretched"} {
+		ways := []string{"written", "stretched", "headless"}
+		if level == sandbox.Off && os.Geteuid() == 0 {
+			ways = append(ways, "crowded")
+		}
+		for _, how := range ways {
 			if text, d := start(t, b, nil, how, "400").rest(); d.Cause != sandbox.CauseOutOfMemory {
 				t.Errorf("400 MiB of 256, %s: got %q and %v, want out_of_memory", how, text, d)
 			}
 		}
 	})
+}
+
+// A plugin without walls which may write to cgroups can leave its own, with its limits. It is killed for that.
+func TestAWorkerThatLeavesItsCgroupIsKilled(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("the topmost cgroups are root's")
+	}
+	folders, err := sandbox.CgroupFolders()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var procs []string
+	for _, folder := range folders {
+		procs = append(procs, folder+"/cgroup.procs")
+	}
+	for name, c := range map[string]struct {
+		policy sandbox.Policy
+		mib    string
+		want   []sandbox.Cause
+	}{
+		"and takes memory": {sandbox.Policy{MemoryBytes: 64 << 20}, "400", []sandbox.Cause{sandbox.CauseOutOfMemory, sandbox.CauseEscape}},
+		"with memory":      {sandbox.Policy{MemoryBytes: 64 << 20}, "1", []sandbox.Cause{sandbox.CauseEscape}},
+		"with processes":   {sandbox.Policy{PIDs: 40}, "1", []sandbox.Cause{sandbox.CauseEscape}},
+	} {
+		w := start(t, policyBox(t, c.policy), nil, append([]string{"leave", c.mib}, procs...)...)
+		if left := w.line(); left == "0" {
+			t.Fatalf("%s: it could not leave its cgroups", name)
+		}
+		if text, d := w.rest(); !slices.Contains(c.want, d.Cause) {
+			t.Errorf("%s: got %q and %v, want %v", name, text, d, c.want)
+		}
+	}
+	if text, d := start(t, policyBox(t, sandbox.Policy{MemoryBytes: 64 << 20}), nil, "headless", "1").rest(); d.Code != 0 {
+		t.Errorf("one whose first thread has ended: got %q and %v, want success", text, d)
+	}
 }
 
 // A limit that nothing can hold is an error, not a hope.

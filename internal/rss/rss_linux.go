@@ -1,15 +1,18 @@
-// Package rss reads how much memory a process has resident.
+// Package rss reads how much memory a process has resident, from /proc, whatever the process does to hide it.
 package rss
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"strconv"
 	"strings"
-)
 
-// StatusBytes is how long a process's status is at most.
-const StatusBytes = 4 << 10
+	"golang.org/x/sys/unix"
+)
 
 // Memory is what a process has, in bytes.
 type Memory struct {
@@ -19,28 +22,166 @@ type Memory struct {
 	Swapped   int64 // beside that: anonymous memory that was moved out
 }
 
-// Parse reads /proc/PID/status (proc_pid_status(5)). A process that has ended has no memory.
-func Parse(status []byte) (m Memory, err error) {
-	for line := range bytes.Lines(status) {
+// ErrEnded says that a process has ended, so that it has no memory.
+var ErrEnded = errors.New("the process has ended")
+
+// Process is one process, whoever has its number later. Its methods are called from one goroutine at a time.
+type Process struct {
+	folder *os.Root // of /proc
+	status *os.File
+	thread string // the folder of one that was alive at the last Read, within that of the process
+	text   []byte
+}
+
+// Open returns the process of this number, which is to be closed.
+//
+// The error matches [ErrEnded] if there is none. A process that is there can be hidden, by the option hidepid of /proc (proc(5)): then the
+// error is another one.
+func Open(pid int) (*Process, error) {
+	folder, err := os.OpenRoot("/proc/" + strconv.Itoa(pid))
+	if ended(err) && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return nil, ErrEnded
+	}
+	if err != nil {
+		return nil, err
+	}
+	status, err := folder.Open("status")
+	if err != nil {
+		return nil, errors.Join(err, folder.Close())
+	}
+	return &Process{folder: folder, status: status, thread: ".", text: make([]byte, 4<<10)}, nil
+}
+
+// Close lets go of the process.
+func (p *Process) Close() error { return errors.Join(p.status.Close(), p.folder.Close()) }
+
+// Read returns what the process has now.
+//
+// The error matches [ErrEnded] if the process has ended. With any other error nothing is known of its memory, which is not to be taken for
+// none: a process can bring that about.
+func (p *Process) Read() (Memory, error) {
+	for range searches {
+		s, err := p.read(p.status)
+		if err != nil || s.known {
+			p.thread = "."
+			return s.Memory, err
+		}
+		if s.threads <= 1 {
+			return Memory{}, ErrEnded
+		}
+		// The first thread has ended. The others have its memory, but only their own status tells of it.
+		if m, known := p.search(); known {
+			return m, nil
+		}
+	}
+	return Memory{}, fmt.Errorf("%s: the first thread has ended, and no other tells how much memory there is", p.status.Name())
+}
+
+// searches is how often Read looks for a living thread, among threads that come and go.
+const searches = 100
+
+// search looks for a thread that tells how much memory the process has. Threads may end while it looks.
+func (p *Process) search() (Memory, bool) {
+	folder, err := p.folder.Open("task")
+	if err != nil {
+		return Memory{}, false
+	}
+	threads, err := folder.Readdirnames(-1)
+	_ = folder.Close()
+	if err != nil {
+		return Memory{}, false
+	}
+	for i := len(threads) - 1; i >= 0; i-- { // the youngest first, which lives the longest
+		thread := "task/" + threads[i]
+		f, err := p.folder.Open(thread + "/status")
+		if err != nil {
+			continue
+		}
+		s, err := p.read(f)
+		_ = f.Close()
+		if err == nil && s.known {
+			p.thread = thread
+			return s.Memory, true
+		}
+	}
+	return Memory{}, false
+}
+
+// statusBytes is the most that is read of a status. 65536 supplementary groups, which is what Linux allows, take 720 KB.
+const statusBytes = 4 << 20
+
+// read reads a status, all of it.
+func (p *Process) read(f *os.File) (status, error) {
+	for {
+		n, err := f.ReadAt(p.text, 0)
+		switch {
+		case ended(err):
+			return status{}, ErrEnded
+		case errors.Is(err, io.EOF):
+			return parse(p.text[:n])
+		case err != nil:
+			return status{}, err
+		case len(p.text) >= statusBytes:
+			return status{}, fmt.Errorf("%s: more than %d bytes", f.Name(), statusBytes)
+		}
+		p.text = make([]byte, 2*len(p.text))
+	}
+}
+
+// ended reports whether an error of a file in /proc says that its process or thread is gone.
+func ended(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
+
+// status is what is read of a thread's status (proc_pid_status(5)).
+type status struct {
+	Memory
+	known   bool // the thread has memory: one that has ended has none
+	threads int64
+}
+
+func parse(text []byte) (s status, err error) {
+	var huge int64 // which no other line counts
+	for line := range bytes.Lines(text) {
 		key, value, _ := strings.Cut(string(line), ":")
 		var field *int64
 		switch key {
+		case "Threads":
+			field = &s.threads
 		case "VmRSS":
-			field = &m.Resident
+			field, s.known = &s.Resident, true
 		case "RssAnon":
-			field = &m.Anonymous
+			field = &s.Anonymous
 		case "RssShmem":
-			field = &m.Shared
+			field = &s.Shared
 		case "VmSwap":
-			field = &m.Swapped
+			field = &s.Swapped
+		case "HugetlbPages":
+			field = &huge
 		default:
 			continue
 		}
-		kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-		if err != nil {
-			return Memory{}, fmt.Errorf("%s: %w", key, err)
+		number, kib := strings.CutSuffix(strings.TrimSpace(value), " kB")
+		if *field, err = strconv.ParseInt(number, 10, 64); err != nil {
+			return status{}, fmt.Errorf("%s: %w", key, err)
 		}
-		*field = kib << 10
+		if kib {
+			*field <<= 10
+		}
 	}
-	return m, nil
+	s.Resident += huge
+	s.Anonymous += huge
+	return s, nil
+}
+
+// Cgroups returns the places in all hierarchies of cgroups (cgroups(7), /proc/PID/cgroup) of a thread that was alive when [Process.Read] was
+// called last, the first one if it was.
+func (p *Process) Cgroups() ([]byte, error) { return p.folder.ReadFile(p.thread + "/cgroup") }
+
+// Read returns what the process of this number has now. Its errors are those of [Open] and [Process.Read].
+func Read(pid int) (Memory, error) {
+	p, err := Open(pid)
+	if err != nil {
+		return Memory{}, err
+	}
+	defer p.Close()
+	return p.Read()
 }

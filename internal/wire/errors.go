@@ -105,6 +105,7 @@ const (
 	CauseSeccomp     Cause = "seccomp"       // SIGSYS, for a system call that its sandbox forbids
 	CauseFileSize    Cause = "file_size"     // SIGXFSZ, for a file that is too long
 	CauseTimeout     Cause = "timeout"       // killed by its host: an item did not end in time
+	CauseEscape      Cause = "escape"        // killed by its host: it had left the cgroup that holds its limits
 	CauseFlood       Cause = "flood"         // killed by its host: it wrote without end
 	CauseProtocol    Cause = "protocol"      // killed by its host: it broke the protocol
 )

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -145,6 +146,8 @@ func cpuTime() int64 {
 	return used.Utime.Nano() + used.Stime.Nano()
 }
 
+func init() { runtime.LockOSThread() } // so that main runs on the first thread
+
 func main() {
 	switch os.Args[1] {
 	case "attempts":
@@ -171,14 +174,29 @@ func main() {
 		}
 		fmt.Println(len(kept))
 	case "written", "stretched": // memory that RLIMIT_DATA does not count, for as long as it takes
-		mib, _ := strconv.Atoi(os.Args[2])
-		n, err := uncounted(os.Args[1], mib)
-		if err != nil {
+		takeUncounted(os.Args[1], os.Args[2])
+	case "headless": // that, after the first thread has ended, whose status tells of no memory then
+		go takeUncounted("written", os.Args[2])
+		_, _, _ = syscall.Syscall(unix.SYS_EXIT, 0, 0, 0)
+	case "crowded": // that, as a member of so many groups that the status is long
+		groups := make([]int, 4000)
+		for i := range groups {
+			groups[i] = 1_000_000_000 + i
+		}
+		if err := syscall.Setgroups(groups); err != nil {
 			fmt.Println(attempt.Outcome(err))
 			os.Exit(1)
 		}
-		time.Sleep(10 * time.Second)
-		fmt.Println(n)
+		takeUncounted("written", os.Args[2])
+	case "leave": // its cgroups, for the topmost, and takes memory there
+		left := 0
+		for _, procs := range os.Args[3:] {
+			if err := os.WriteFile(procs, []byte("0"), 0); err == nil {
+				left++
+			}
+		}
+		fmt.Println(left)
+		takeUncounted("written", os.Args[2])
 	case "threads":
 		attempt.Threads(200)
 		fmt.Println("200")
@@ -242,6 +260,19 @@ func main() {
 			}
 		}
 	}
+}
+
+// takeUncounted takes memory, says how much, and holds it.
+func takeUncounted(how, size string) {
+	mib, _ := strconv.Atoi(size)
+	n, err := uncounted(how, mib)
+	if err != nil {
+		fmt.Println(attempt.Outcome(err))
+		os.Exit(1)
+	}
+	time.Sleep(5 * time.Second)
+	fmt.Println(n)
+	os.Exit(0)
 }
 
 // uncounted takes memory by the MiB: it writes it and makes it read-only, or makes it of a page of the stack.
