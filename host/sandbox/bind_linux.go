@@ -40,7 +40,7 @@ func (b *Box) openBinds() error {
 				}
 			}
 			m := launcher.Mount{Source: bind.Source, Target: bind.Target, FD: -1, Write: list.write}
-			if m.Dev, m.Ino, err = identity(bind.Source); err != nil {
+			if _, m.Dev, m.Ino, err = b.hold(bind.Source); err != nil {
 				return fmt.Errorf("sandbox: %w (%s)", err, where)
 			}
 			b.binds = append(b.binds, m)
@@ -61,24 +61,41 @@ func (b *Box) checkTargets() error {
 	return nil
 }
 
-// checkSockets refuses to let workers of the host's own user change the folder in which sockets lie, those of other pools too: what they put in
-// the place of one would be called.
+// checkSockets refuses to let workers change the folder in which sockets lie, those of other pools too: what they put in the place of one would
+// be called, and what they put in the place of the folder would be opened to them. Workers with users of their own may change a folder
+// around it in which they can make files but not rename those of others, such as /tmp.
 func (b *Box) checkSockets() error {
-	if b.machine.ownUsers {
-		return nil
-	}
 	for i, bind := range b.policy.ReadWrite {
 		really, err := filepath.EvalSymlinks(bind.Source)
 		if err != nil {
 			return fmt.Errorf("sandbox: %w (Policy.ReadWrite[%d])", err, i)
 		}
 		for _, place := range []string{b.policy.TempDir, os.TempDir(), "/tmp"} {
-			if place, err := filepath.EvalSymlinks(place); err == nil && within(place, really) {
-				return fmt.Errorf("sandbox: %q holds the sockets of workers, in %q: name a folder of its own below that (Policy.ReadWrite[%d])", bind.Source, place, i)
+			place, err := filepath.EvalSymlinks(place)
+			if err != nil || !within(place, really) || b.machine.ownUsers && keeps(place, really) {
+				continue
 			}
+			return fmt.Errorf("sandbox: %q holds the sockets of workers, in %q: name a folder of its own below that (Policy.ReadWrite[%d])", bind.Source, place, i)
 		}
 	}
 	return nil
+}
+
+// keeps reports whether no other user can rename anything from folder down to place.
+func keeps(place, folder string) bool {
+	for ; within(place, folder); place = filepath.Dir(place) {
+		var st unix.Stat_t
+		if err := unix.Stat(place, &st); err != nil {
+			return false
+		}
+		if int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 {
+			return false
+		}
+		if place == "/" {
+			break
+		}
+	}
+	return true
 }
 
 // beneath reports whether a file lies in a folder, or below it.

@@ -159,7 +159,13 @@ func (b *Box) read() error {
 			}
 		}
 	}
-	for _, file := range append(slices.Clone(b.profile.Interpreters), found(program.Libraries)...) {
+	started := append(slices.Clone(b.profile.Interpreters), found(program.Libraries)...)
+	for _, file := range append(programs, started...) {
+		if i := slices.IndexFunc(b.profile.ReadWrite, func(folder string) bool { return lies(file, folder) }); i >= 0 {
+			return changeableError("what the plugin is started by,", file, b.policy.ReadWrite[i].Source)
+		}
+	}
+	for _, file := range started {
 		if folder := seatbelt.Home(file); !b.opens(file) && !slices.Contains(e.Folders, folder) {
 			e.Folders = append(e.Folders, folder)
 		}
@@ -221,9 +227,12 @@ func found(libraries [][]string) []string {
 
 // opens reports whether the policy lets a plugin read and run a file, given by where it really lies.
 func (b *Box) opens(file string) bool {
-	return slices.ContainsFunc(slices.Concat(b.profile.ReadOnly, seatbelt.System), func(folder string) bool {
-		return file == folder || strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
-	})
+	return slices.ContainsFunc(slices.Concat(b.profile.ReadOnly, seatbelt.System), func(folder string) bool { return lies(file, folder) })
+}
+
+// lies reports whether a path is a folder, or in it.
+func lies(file, folder string) bool {
+	return file == folder || strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
 }
 
 func (b *Box) failed(stage string, err error, hint string) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,9 +29,11 @@ type Box struct {
 	limits  []launcher.Limit
 	watched bool // its memory is looked at
 	binds   []launcher.Mount
-	origin  string   // of the program, which a private root without /proc does not tell; empty if nothing asks for it
-	users   int      // the first of the users that workers have of their own
-	cgroups *cgroups // nil if there is nothing to count
+	grants  []launcher.Grant // of the plugin itself
+	held    []*os.File       // what binds and grants are of
+	origin  string           // of the program, which a private root without /proc does not tell; empty if nothing asks for it
+	users   int              // the first of the users that workers have of their own
+	cgroups *cgroups         // nil if there is nothing to count
 	layers  []string
 	folder  *litter.Folder // of sockets, where workers have no root of their own
 	name    string
@@ -132,11 +135,20 @@ func (b *Box) read(plugin, checksum string) (err error) {
 	if b.spaces() {
 		b.origin = b.program.origin()
 	}
+	if err := b.checkSteady(); err != nil {
+		return err
+	}
 	err = b.program.check(&b.policy)
-	if err != nil && !errors.Is(err, ErrNeedsFiles) {
+	if errors.Is(err, ErrNeedsFiles) {
+		return err
+	}
+	if err == nil {
+		err = b.pin()
+	}
+	if err != nil {
 		return b.failed("plugin", err)
 	}
-	return err
+	return nil
 }
 
 // check refuses a level that would not hold.
@@ -270,7 +282,13 @@ func (b *Box) openFolder() (err error) {
 	if err := b.checkSockets(); err != nil {
 		return err
 	}
-	if b.folder, err = litter.Open("parhost-box", b.policy.TempDir, len("/4294967295/plugin4294967295")); err != nil {
+	base := b.policy.TempDir
+	if base != "" { // links on the way may be workers' to change
+		if base, err = filepath.EvalSymlinks(base); err != nil {
+			return fmt.Errorf("sandbox: %w (Policy.TempDir)", err)
+		}
+	}
+	if b.folder, err = litter.Open("parhost-box", base, len("/4294967295/plugin4294967295")); err != nil {
 		return fmt.Errorf("sandbox: %w", err)
 	}
 	if b.machine.ownUsers {
@@ -346,6 +364,9 @@ func (b *Box) Close() {
 		}
 		if b.program != nil {
 			_ = b.program.close()
+		}
+		for _, f := range b.held {
+			_ = f.Close()
 		}
 	})
 }

@@ -58,3 +58,8 @@ func (e *StageError) Unwrap() error { return e.Err }
 func (e *StageError) Is(target error) bool {
 	return target == ErrNotSupported && !errors.Is(e.Err, syscall.ENOEXEC)
 }
+
+// changeableError refuses a file that workers could change although they are started by it, or could have lead elsewhere.
+func changeableError(what, file, source string) error {
+	return fmt.Errorf("sandbox: %s %q lies in %q, or a link to it does, which workers may change (--rw, Policy.ReadWrite): keep it elsewhere, or open to them a folder that does not hold it", what, file, source)
+}

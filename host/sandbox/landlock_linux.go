@@ -92,14 +92,12 @@ func (b *Box) restrict(s *launcher.Spec) {
 		grant("/tmp", landChange, false)
 	}
 	readOnly := uint64(landRead)
-	switch {
-	case s.Exec < 0 && !s.Rehearse: // a script, which its interpreter has to find, and that may be found by another program
+	if s.Exec < 0 && !s.Rehearse || b.policy.AllowFork { // the interpreter of a script, which may be found by another program
 		readOnly = landRun
-		grant(b.program.path, landRun, false)
-	case b.policy.AllowFork:
-		readOnly = landRun
-	case b.program != nil && b.program.linker != "":
-		grant(b.program.linker, landRun, false)
+	}
+	for _, g := range b.grants {
+		g.Access &= attr.fs
+		s.Grants = append(s.Grants, g)
 	}
 	for _, m := range s.Mounts {
 		access := readOnly

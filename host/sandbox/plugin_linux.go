@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -23,6 +24,8 @@ type program struct {
 	linker  string   // the program that loads it, empty for a static executable
 	begins  []string // what comes before a script's name, if env(1) would have found its linker
 	asksEnv bool     // of a script: only env(1) knows its linker
+
+	dev, ino uint64 // of the file that was read
 
 	checksum func() (string, error) // worked out when somebody asks, once: it takes longer than all else before the start
 }
@@ -39,6 +42,11 @@ func openProgram(path, wanted string) (*program, error) {
 	}
 	defer f.Close()
 	p := &program{path: path, wanted: wanted}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	p.dev, p.ino = st.Dev, st.Ino
 	head := bufio.NewReader(f)
 	if start, _ := head.Peek(2); string(start) == "#!" {
 		line, err := head.ReadString('\n')
@@ -105,6 +113,9 @@ func (p *program) origin() string {
 	}
 	return filepath.Dir(really(p.path))
 }
+
+// openName is a name by which this process can open the copy in memory.
+func (p *program) openName() string { return "/proc/self/fd/" + strconv.Itoa(int(p.file.Fd())) }
 
 func isScript(path string) bool {
 	f, err := os.Open(path)
