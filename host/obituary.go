@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -177,14 +176,10 @@ func (p *process) limitMet(cause Cause) string {
 		}
 		return fmt.Sprintf(": out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", policy.MemoryBytes)
 	case CausePIDs:
-		limit := policy.PIDs
-		if limit == 0 && policy.Level > sandbox.Off {
-			limit = sandbox.DefaultPIDs
-		}
-		if limit == 0 { // the system's
+		if p.pids == 0 { // the system's
 			return "; it was refused a process or a thread"
 		}
-		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", limit)
+		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", p.pids)
 	case CauseEscape:
 		return ": it had left the cgroup that holds its limits (Config.Sandbox)"
 	case CauseSeccomp:

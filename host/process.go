@@ -20,6 +20,7 @@ import (
 type process struct {
 	number     int
 	cfg        *Config
+	pids       int // how many processes and threads it may have, 0 for no limit of its own
 	logger     hclog.Logger
 	child      *child
 	client     *plugin.Client

@@ -242,6 +242,9 @@ func (b *Box) failed(stage string, err error, hint string) error {
 // Level returns the level of the box.
 func (b *Box) Level() Level { return b.policy.Level }
 
+// PIDs returns 0: macOS counts the processes of users, not of workers.
+func (*Box) PIDs() int { return 0 }
+
 // Layers says in words what stands around each worker.
 func (b *Box) Layers() []string {
 	var layers []string

@@ -27,7 +27,8 @@ type Box struct {
 	filter  []byte
 	place   int // the number as which the program is executed, -1 if it is by its name
 	limits  []launcher.Limit
-	watched bool // its memory is looked at
+	shared  string // what has so few processes that workers get less than [DefaultPIDs], empty if nothing has
+	watched bool   // its memory is looked at
 	binds   []launcher.Mount
 	grants  []launcher.Grant // of the plugin itself
 	held    []*os.File       // what binds and grants are of
@@ -204,7 +205,7 @@ func (b *Box) openLimits(worker bool) error {
 	if worker && p.MemoryBytes > 0 {
 		wanted = append(wanted, memory)
 	}
-	if worker && p.PIDs > 0 {
+	if worker && (p.PIDs > 0 || p.Level > Off) {
 		wanted = append(wanted, pids)
 	}
 	if worker && p.CPUs > 0 {
@@ -214,7 +215,7 @@ func (b *Box) openLimits(worker bool) error {
 	// the limit of the worker's own user does as well.
 	ownUser := p.Level > Off && (b.machine.ownUsers || b.spaces())
 	var spared []string
-	if ownUser && p.PIDs == DefaultPIDs && !p.AllowFork {
+	if ownUser && p.PIDs == 0 && !p.AllowFork {
 		spared = append(spared, pids)
 	}
 	refused := map[string]error{}
@@ -232,21 +233,19 @@ func (b *Box) openLimits(worker bool) error {
 		if p.MemoryBytes < leastData {
 			return b.failed("limits", fmt.Errorf("MemoryBytes is %d, the least without a cgroup is %d: %w", p.MemoryBytes, leastData, refused[memory]))
 		}
-		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_DATA, Value: uint64(p.MemoryBytes)})
+		b.limitTo(unix.RLIMIT_DATA, uint64(p.MemoryBytes))
 	}
-	if p.PIDs > 0 && refused[pids] != nil {
-		if ownUser { // the number is that of all the user's processes
-			b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_NPROC, Value: uint64(p.PIDs)})
-		} else if p.PIDs != DefaultPIDs {
-			return b.failed("cgroup", fmt.Errorf("limit of %d processes: %w", p.PIDs, refused[pids]))
+	if slices.Contains(wanted, pids) {
+		if err := b.limitPIDs(refused[pids], ownUser); err != nil {
+			return err
 		}
 	}
 	switch {
 	case p.Level > Off && !b.spaces() && len(p.ReadWrite) == 0:
 		// The folder of its socket is all that it can make files in, and lies on the host's disk: they stay empty.
-		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_FSIZE, Value: 0})
+		b.limitTo(unix.RLIMIT_FSIZE, 0)
 	case p.FileBytes > 0:
-		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_FSIZE, Value: uint64(p.FileBytes)})
+		b.limitTo(unix.RLIMIT_FSIZE, uint64(p.FileBytes))
 	}
 	if p.Level > Off {
 		b.limits = append(b.limits,
@@ -262,12 +261,16 @@ func (b *Box) openLimits(worker bool) error {
 			return err
 		}
 		files := min(uint64(p.OpenFiles), most.Max-1) // one is left for the program itself
-		b.limits = append(b.limits, launcher.Limit{Resource: unix.RLIMIT_NOFILE, Value: files})
+		b.limitTo(unix.RLIMIT_NOFILE, files)
 		if b.program != nil && b.program.file != nil {
 			b.place = int(files)
 		}
 	}
 	return nil
+}
+
+func (b *Box) limitTo(resource int, value uint64) {
+	b.limits = append(b.limits, launcher.Limit{Resource: resource, Value: value})
 }
 
 const (
@@ -330,10 +333,16 @@ func (b *Box) describe() {
 	if b.watched || b.stays() {
 		b.layers = append(b.layers, "watch")
 	}
+	if b.shared != "" {
+		b.layers = append(b.layers, fmt.Sprintf("%d processes and threads, of what %s allows", b.policy.PIDs, b.shared))
+	}
 }
 
 // Level returns the level of the box.
 func (b *Box) Level() Level { return b.policy.Level }
+
+// PIDs returns how many processes and threads each worker may have, 0 if nothing counts them.
+func (b *Box) PIDs() int { return b.policy.PIDs }
 
 // Layers says in words what stands around each worker.
 func (b *Box) Layers() []string { return slices.Clone(b.layers) }
@@ -398,6 +407,8 @@ func hint(stage string, err error) string {
 		return "it takes Linux 5.13 with landlock in the kernel's lsm= list, or a host that is root"
 	case stage == "seccomp" && (is(unix.ENOSYS) || is(unix.EINVAL)):
 		return "it takes a kernel with CONFIG_SECCOMP_FILTER"
+	case stage == "processes":
+		return "raise that limit, start fewer workers, or let each have fewer: --pids"
 	case stage == "cgroup", stage == "limits":
 		return cgroupHint(err)
 	case stage == "exec" && is(unix.EACCES):

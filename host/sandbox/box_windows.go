@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -116,10 +117,16 @@ func (b *Box) Layers() []string {
 	return layers
 }
 
+// PIDs returns how many processes each worker may have, 0 for any number.
+func (b *Box) PIDs() int { return b.processes() }
+
 // processes is the most that a worker may have, 0 for any number.
 func (b *Box) processes() int {
 	if b.policy.Level > Off && !b.policy.AllowFork {
 		return 1
+	}
+	if b.policy.Level > Off {
+		return cmp.Or(b.policy.PIDs, DefaultPIDs)
 	}
 	return b.policy.PIDs
 }

@@ -17,6 +17,7 @@ import (
 type hierarchy struct {
 	version     int
 	controllers []string // of those above, that can be used
+	mount       string   // where the hierarchy is mounted
 	parent      string
 	err         error // why it cannot be used
 }
@@ -39,7 +40,7 @@ func hierarchies(below string) ([]hierarchy, error) {
 		if len(left) < 5 || len(right) < 3 {
 			continue
 		}
-		h := hierarchy{version: 2}
+		h := hierarchy{version: 2, mount: left[4]}
 		switch right[0] {
 		case "cgroup2":
 		case "cgroup":

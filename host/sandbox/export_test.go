@@ -36,6 +36,26 @@ var (
 	RemoveCgroup  = removeCgroup
 )
 
+// ThreadsOf counts the threads of a user, 0 if it cannot.
+func ThreadsOf(uid int) int64 {
+	n, _ := threadsOf(uid)
+	return n
+}
+
+// CgroupOf is the folder of any version in which boxes have theirs with a controller.
+func CgroupOf(controller string) (folder string, err error) {
+	all, err := hierarchies("")
+	if err != nil {
+		return "", err
+	}
+	for _, h := range all {
+		if h.version == 1 && h.err == nil && slices.Contains(h.controllers, controller) {
+			return h.parent, nil
+		}
+	}
+	return CgroupVersion2(controller)
+}
+
 // CgroupVersion2 is the folder of version 2 in which boxes have theirs, which pass on the controller from then on.
 func CgroupVersion2(controller string) (folder string, err error) {
 	all, err := hierarchies("")

@@ -68,7 +68,8 @@ type Policy struct {
 	// CPUs is how many CPUs' time it gets, 0.01 or more; it needs a cgroup.
 	CPUs float64 `json:"cpus,omitempty"`
 	// PIDs is how many processes and threads it may have, on Windows how many processes. 0 is 1024 at basic and strict where the machine can
-	// count them.
+	// count them, and on Linux fewer where 1024 for each of the Workers are more than half of what the host's cgroups, its user and the kernel
+	// still allow. A number that is more than all of that is refused: the host has to have threads too.
 	PIDs int `json:"pids,omitempty"`
 	// TmpBytes is the size of /tmp at [Strict]; 0 is 16 MiB. It is memory, and counted as the worker's. There is no /tmp at basic.
 	TmpBytes int64 `json:"tmp_bytes,omitempty"`
@@ -76,6 +77,9 @@ type Policy struct {
 	OpenFiles int `json:"open_files,omitempty"`
 	// FileBytes is how long a file may grow that it writes.
 	FileBytes int64 `json:"file_bytes,omitempty"`
+
+	// Workers is how many workers there are at a time, which share what the machine has of processes; 0 is 1. Package host sets it.
+	Workers int `json:"workers,omitempty"`
 
 	// What it may reach, at basic and strict.
 
@@ -101,7 +105,7 @@ type Policy struct {
 	TempDir string `json:"temp_dir,omitempty"`
 }
 
-// DefaultPIDs is [Policy.PIDs] at basic and strict, if that is 0.
+// DefaultPIDs is [Policy.PIDs] at basic and strict, if that is 0 and there are as many.
 const DefaultPIDs = 1024
 
 // Other defaults and bounds of a [Policy].
@@ -137,6 +141,7 @@ func (p Policy) complete() (Policy, error) {
 		{"OpenFiles", float64(p.OpenFiles), leastOpenFiles},
 		{"FileBytes", float64(p.FileBytes), 1},
 		{"UIDBase", float64(p.UIDBase), 1},
+		{"Workers", float64(p.Workers), 1},
 	} {
 		if f.value != 0 && !(f.value >= f.low) { // not a number is refused too
 			digits := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
@@ -148,9 +153,6 @@ func (p Policy) complete() (Policy, error) {
 	}
 	if p.Level == Off {
 		return p, p.forbidAtOff()
-	}
-	if p.PIDs == 0 {
-		p.PIDs = DefaultPIDs
 	}
 	if p.OpenFiles == 0 {
 		p.OpenFiles = defaultOpenFiles

@@ -200,6 +200,11 @@ func main() {
 	case "threads":
 		attempt.Threads(200)
 		fmt.Println("200")
+	case "crowd": // keeps what threads it gets
+		n, _ := strconv.Atoi(os.Args[2])
+		attempt.Threads(n)
+		fmt.Println("crowded")
+		wait()
 	case "forks":
 		n, err := attempt.Forks(200)
 		if err != nil {

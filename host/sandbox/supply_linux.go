@@ -1,0 +1,232 @@
+package sandbox
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// supply is how many processes and threads something allows, and how many of them there are.
+type supply struct {
+	what       string // allows them
+	most, used int64
+}
+
+// A host needs threads of its own: it ends if it cannot have one. Some are its runtime's, others wait for a worker, or are those of a
+// launcher that has no limit yet.
+const (
+	hostThreads   = 32
+	workerThreads = 4
+)
+
+// sharePIDs finds out how many processes and threads each worker may have, so that all of them together leave the host enough: what was
+// asked for, which is refused if there are fewer, or else [DefaultPIDs], or its share of half of what there is. The other half is for what
+// else is going to be started, such as another pool. counted says whether a cgroup counts them, ownUser whether setrlimit(2) can.
+func (b *Box) sharePIDs(counted, ownUser bool) error {
+	p := &b.policy
+	wanted := int64(p.PIDs)
+	if wanted == 0 {
+		wanted = DefaultPIDs
+	}
+	workers := int64(max(1, p.Workers))
+	reserve := b.reservePIDs()
+	below := ""
+	if counted {
+		below = p.CgroupParent
+	}
+	supplies, err := b.supplies(below, wanted*workers+reserve)
+	if err != nil {
+		return err
+	}
+	limit := wanted
+	for _, s := range supplies {
+		free := s.most - s.used - reserve
+		if p.PIDs > 0 && wanted*workers > free {
+			return fmt.Errorf("limit of %d processes and threads for each of %d workers: %s allows %d, of which %d are there and %d are the host's reserve (Policy.PIDs)", wanted, workers, s.what, s.most, s.used, reserve)
+		}
+		if share := max(0, free) / 2 / workers; p.PIDs == 0 && share < limit {
+			limit, b.shared = share, s.what
+			if share < leastPIDs {
+				return fmt.Errorf("%s allows %d processes and threads, of which %d are there and %d are the host's reserve: too few for %d workers, which need %d each and leave as many to others", s.what, s.most, s.used, reserve, workers, leastPIDs)
+			}
+		}
+	}
+	if ownUser && !counted { // the limit of a process can only be lowered
+		var most unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NPROC, &most); err != nil {
+			return os.NewSyscallError("getrlimit", err)
+		}
+		if most.Max < uint64(limit) {
+			if p.PIDs > 0 || most.Max < leastPIDs {
+				return fmt.Errorf("limit of %d processes and threads: the hard limit (ulimit -Hu) is %d (Policy.PIDs)", limit, most.Max)
+			}
+			limit, b.shared = int64(most.Max), "ulimit -Hu"
+		}
+	}
+	p.PIDs = int(limit)
+	return nil
+}
+
+// supplies are those that host and workers share. Fewer than wanted is not to be taken for less than there is.
+func (b *Box) supplies(below string, wanted int64) ([]supply, error) {
+	found, err := cgroupSupplies(below)
+	if err != nil {
+		return nil, err
+	}
+	all := threadsOfAll()
+	for _, name := range []string{"threads-max", "pid_max"} {
+		if most, err := readNumber("/proc/sys/kernel/" + name); err == nil {
+			found = append(found, supply{"kernel." + name, most, all})
+		}
+	}
+	most, counts := userLimit()
+	if !counts || b.machine.ownUsers {
+		return found, nil
+	}
+	used := all // no more than these are the user's
+	if most-used < wanted {
+		if used, err = threadsOf(os.Getuid()); err != nil {
+			return nil, err
+		}
+	}
+	return append(found, supply{"the user's limit (ulimit -u)", most, used}), nil
+}
+
+// cgroupSupplies are those of the cgroups that hold the workers, and of all above them that can be seen.
+func cgroupSupplies(below string) ([]supply, error) {
+	all, err := hierarchies(below)
+	if err != nil {
+		return nil, err
+	}
+	var found []supply
+	for _, h := range all {
+		if h.version == 1 && !slices.Contains(h.controllers, pids) {
+			continue
+		}
+		for folder := h.parent; within(folder, h.mount); folder = filepath.Dir(folder) {
+			most, err1 := readNumber(filepath.Join(folder, "pids.max")) // a word, max, is none
+			used, err2 := readNumber(filepath.Join(folder, "pids.current"))
+			if err1 == nil && err2 == nil {
+				found = append(found, supply{filepath.Join(folder, "pids.max"), most, used})
+			}
+			if folder == "/" {
+				break
+			}
+		}
+	}
+	return found, nil
+}
+
+func readNumber(file string) (int64, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+}
+
+// threadsOfAll is how many threads the machine has (proc_loadavg(5)).
+func threadsOfAll() int64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	var ignored float64
+	var running, all int64
+	if _, err := fmt.Sscanf(string(text), "%f %f %f %d/%d", &ignored, &ignored, &ignored, &running, &all); err != nil {
+		return 0
+	}
+	return all
+}
+
+// userLimit returns how many processes and threads the user may have of whom this process is, if there is a limit: none counts for root
+// outside of user namespaces (kernel/fork.c, copy_process).
+func userLimit() (most int64, counts bool) {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NPROC, &limit) != nil || limit.Cur > math.MaxInt32 {
+		return 0, false
+	}
+	if os.Getuid() == 0 {
+		ids, err := os.ReadFile("/proc/self/uid_map")
+		if err == nil && slices.Equal(strings.Fields(string(ids)), []string{"0", "0", "4294967295"}) {
+			return 0, false
+		}
+	}
+	return int64(limit.Cur), true
+}
+
+// threadsOf counts the threads of a user, as far as /proc shows them.
+func threadsOf(uid int) (int64, error) {
+	folder, err := os.Open("/proc")
+	if err != nil {
+		return 0, err
+	}
+	defer folder.Close()
+	names, err := folder.Readdirnames(-1)
+	if err != nil {
+		return 0, err
+	}
+	var all int64
+	for _, name := range names {
+		if name[0] < '0' || name[0] > '9' {
+			continue
+		}
+		text, err := os.ReadFile("/proc/" + name + "/status")
+		if err != nil {
+			continue // it is gone
+		}
+		var threads int64
+		real := -1
+		for line := range strings.Lines(string(text)) {
+			key, value, _ := strings.Cut(line, ":")
+			switch f := strings.Fields(value); {
+			case key == "Uid" && len(f) > 0:
+				real, err = strconv.Atoi(f[0])
+			case key == "Threads" && len(f) > 0:
+				threads, err = strconv.ParseInt(f[0], 10, 64)
+			}
+			if err != nil {
+				return 0, fmt.Errorf("status of process %s: %w", name, err)
+			}
+		}
+		if real == uid {
+			all += threads
+		}
+	}
+	return all, nil
+}
+
+// limitPIDs finds out what holds the number of a worker's processes and threads, and what it is. refused says why no cgroup does, nil if one
+// does; ownUser whether the kernel counts those of one worker by its user.
+func (b *Box) limitPIDs(refused error, ownUser bool) error {
+	p := &b.policy
+	if p.PIDs > 0 && refused != nil && !ownUser {
+		return b.failed("cgroup", fmt.Errorf("limit of %d processes: %w", p.PIDs, refused))
+	}
+	if refused == nil || ownUser {
+		if err := b.sharePIDs(refused == nil, ownUser); err != nil {
+			return b.failed("processes", err)
+		}
+		if refused != nil {
+			b.limitTo(unix.RLIMIT_NPROC, uint64(p.PIDs))
+		}
+		return nil
+	}
+	// Nothing counts those of one worker alone. But where all that the user has are counted, workers can be refused them before the host is.
+	if most, counts := userLimit(); counts {
+		b.limitTo(unix.RLIMIT_NPROC, uint64(max(leastPIDs, most-b.reservePIDs())))
+	}
+	return nil
+}
+
+// reservePIDs is how many processes and threads workers have to leave to their host.
+func (b *Box) reservePIDs() int64 {
+	return hostThreads + int64(runtime.GOMAXPROCS(0)) + workerThreads*int64(max(1, b.policy.Workers))
+}
