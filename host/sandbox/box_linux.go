@@ -94,6 +94,11 @@ func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error
 	if err := b.openBinds(); err != nil {
 		return nil, err
 	}
+	if policy.Level > Off && !b.spaces() {
+		if err := b.checkSockets(); err != nil {
+			return nil, err
+		}
+	}
 	if plugin != "" && (policy.Level > Off || checksum != "") {
 		if err := b.read(plugin, checksum); err != nil {
 			return nil, err
@@ -282,9 +287,6 @@ const (
 
 // openFolder makes the folder below which workers have their sockets.
 func (b *Box) openFolder() (err error) {
-	if err := b.checkSockets(); err != nil {
-		return err
-	}
 	base := b.policy.TempDir
 	if base != "" { // links on the way may be workers' to change
 		if base, err = filepath.EvalSymlinks(base); err != nil {
