@@ -136,6 +136,12 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		for {
 			hoard = append(hoard, bytes.Repeat([]byte{byte(len(hoard))}, 8<<20))
 		}
+	case "leave": // its cgroups, and waits to be ended
+		for _, procs := range []string{"/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/pids/cgroup.procs", "/sys/fs/cgroup/unified/cgroup.procs"} {
+			_ = os.WriteFile(procs, []byte("0"), 0) // some of them are there
+		}
+		<-ctx.Done()
+		return "", ctx.Err()
 	case "once": // dies the first time, by the file that it leaves
 		if _, err := os.Stat(o.S); err == nil {
 			return "again", nil

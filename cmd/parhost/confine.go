@@ -27,12 +27,12 @@ type confinement struct {
 
 func (c *confinement) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.level, "sandbox", "off", "off, basic (no privileges, files, sockets), strict (that, in namespaces of its own), or auto for the best that works here")
-	f.StringVar(&c.memory, "memory", "", "the most memory of a worker, such as 512MiB; also without --sandbox")
+	f.StringVar(&c.memory, "memory", "", "the most memory of a worker, such as 512MiB; also without --sandbox, where a plugin that may write to cgroups can leave its own and is killed once that is seen")
 	f.Float64Var(&c.cpus, "cpus", 0, "the most CPUs of a worker, such as 0.5; also without --sandbox")
-	f.IntVar(&c.pids, "pids", 0, "the most processes and threads of a worker; also without --sandbox")
+	f.IntVar(&c.pids, "pids", 0, "the most processes and threads of a worker (default in a sandbox: 1024, or its share of what there is); also without --sandbox")
 	f.StringVar(&c.tmpSize, "tmp-size", "", "the size of /tmp in a strict sandbox (default 16MiB)")
 	f.StringArrayVar(&c.readOnly, "ro", nil, "`SRC[:DST]`: a file or folder that sandboxed workers may read (may be repeated)")
-	f.StringArrayVar(&c.readWrite, "rw", nil, "`SRC[:DST]`: one that they may change too (may be repeated)")
+	f.StringArrayVar(&c.readWrite, "rw", nil, "`SRC[:DST]`: one that they may change too, in which the plugin does not lie (may be repeated)")
 	f.BoolVar(&c.allowNet, "allow-net", false, "let sandboxed workers use the network")
 	f.BoolVar(&c.allowFork, "allow-fork", false, "let sandboxed workers start processes")
 }
