@@ -137,7 +137,7 @@ func (b *Box) checkLibraries(name, origin string, checked map[string]bool) error
 	for _, tag := range []elf.DynTag{elf.DT_RPATH, elf.DT_RUNPATH} {
 		lists, _ := image.DynString(tag)
 		for _, list := range lists {
-			for _, folder := range strings.Split(list, ":") {
+			for folder := range strings.SplitSeq(list, ":") {
 				folder = strings.NewReplacer("$ORIGIN", origin, "${ORIGIN}", origin).Replace(folder)
 				if !filepath.IsAbs(folder) {
 					continue

@@ -4,6 +4,7 @@ package sandbox_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -182,8 +183,8 @@ func TestWorkersCannotMoveTheFolderOfSockets(t *testing.T) {
 		}
 		return err
 	}
-	above, err := os.MkdirTemp("/tmp", "above") // a short name, because sockets lie below
-	if err != nil {
+	above := fmt.Sprintf("/tmp/parhost-above-%d", os.Getpid()) // a short name, because sockets lie below
+	if err := os.Mkdir(above, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(above) })

@@ -183,12 +183,12 @@ func threadsOf(uid int) (int64, error) {
 			continue // it is gone
 		}
 		var threads int64
-		real := -1
+		owner := -1
 		for line := range strings.Lines(string(text)) {
 			key, value, _ := strings.Cut(line, ":")
 			switch f := strings.Fields(value); {
 			case key == "Uid" && len(f) > 0:
-				real, err = strconv.Atoi(f[0])
+				owner, err = strconv.Atoi(f[0])
 			case key == "Threads" && len(f) > 0:
 				threads, err = strconv.ParseInt(f[0], 10, 64)
 			}
@@ -196,7 +196,7 @@ func threadsOf(uid int) (int64, error) {
 				return 0, fmt.Errorf("status of process %s: %w", name, err)
 			}
 		}
-		if real == uid {
+		if owner == uid {
 			all += threads
 		}
 	}

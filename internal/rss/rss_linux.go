@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,8 +92,8 @@ func (p *Process) search() (Memory, bool) {
 	if err != nil {
 		return Memory{}, false
 	}
-	for i := len(threads) - 1; i >= 0; i-- { // the youngest first, which lives the longest
-		thread := "task/" + threads[i]
+	for _, name := range slices.Backward(threads) { // the youngest first, which lives the longest
+		thread := "task/" + name
 		f, err := p.folder.Open(thread + "/status")
 		if err != nil {
 			continue
