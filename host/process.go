@@ -76,6 +76,15 @@ type call struct {
 	memory lending // where items and results lie
 	spread bool    // the items lie in the pool's buffers
 	taken  int     // bytes of the results' room that have been read
+
+	canceled atomic.Bool   // the worker may have been told to cancel it
+	timedOut time.Duration // that its items which were ended for their limit must have run, together
+}
+
+// begun reports whether the worker may have begun a call: it is one of the first that it holds, as many as it has threads. Called with mu held.
+func (p *process) begun(c *call) bool {
+	at := slices.Index(p.order, c)
+	return at >= 0 && at < p.threads
 }
 
 func (p *process) run(ctx context.Context, b batch) ending {
@@ -235,6 +244,7 @@ func (p *process) wait(ctx context.Context, c *call) {
 			t := time.AfterFunc(p.cfg.Grace, func() {
 				p.kill(&fate{kind: wire.Canceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", p.cfg.Grace), call: c, guilty: -1})
 			})
+			c.canceled.Store(true) // before the worker can know
 			p.cancelCall(c)
 			<-c.done
 			t.Stop()
@@ -256,7 +266,7 @@ func (p *process) silenceLimit(c *call) time.Duration {
 // long: whatever hangs there, it is not our watch on items.
 func (p *process) listen(c *call) {
 	p.mu.Lock()
-	begun := slices.Index(p.order, c) < p.threads
+	begun := p.begun(c)
 	followed := len(p.order) > 1
 	silent := time.Since(c.heard)
 	item, stuck, hung := 0, false, false

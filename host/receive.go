@@ -39,7 +39,7 @@ func (p *process) hear(r *workerpb.WorkResponse) error {
 	case *workerpb.WorkResponse_Results:
 		return p.results(m.Results)
 	case *workerpb.WorkResponse_Progress:
-		if c := p.find(m.Progress.GetBatch()); c != nil && m.Progress.GetItem() < uint32(c.count) && m.Progress.GetFraction() >= 0 && m.Progress.GetFraction() <= 1 {
+		if c := p.running(m.Progress.GetBatch(), m.Progress.GetItem()); c != nil && m.Progress.GetFraction() >= 0 && m.Progress.GetFraction() <= 1 {
 			p.cfg.Observer.Observe(ItemProgress{Worker: p.number, Item: c.b.first() + c.base + int(m.Progress.GetItem()), Fraction: m.Progress.GetFraction()})
 		}
 		return nil
@@ -82,7 +82,7 @@ func (p *process) results(r *workerpb.Results) error {
 		if at < uint32(from) || at >= uint32(from+n) || i > 0 && at <= r.GetErrors()[i-1].GetItem() {
 			return &lieError{fmt.Sprintf("an error for item %d among the results for items %d to %d", at, from, from+n-1)}
 		}
-		c.b.fail(c.base+int(at), wire.FromProto(e))
+		c.b.fail(c.base+int(at), p.believed(c, wire.FromProto(e)))
 	}
 	values, err := p.values(c, r)
 	if err != nil {
@@ -105,6 +105,31 @@ func (p *process) results(r *workerpb.Results) error {
 	c.end.leaving = r.GetLeaving()
 	p.finish(c, now)
 	return nil
+}
+
+// running returns the call whose item may be running at a place, nil if there is none.
+func (p *process) running(id uint64, item uint32) *call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.calls[id]; c != nil && p.begun(c) && item >= uint32(c.got) && item < uint32(c.count) {
+		return c
+	}
+	return nil
+}
+
+// believed returns an error that the worker sent for an item of c. One of a kind that cannot be true counts as failed, and says why.
+func (p *process) believed(c *call, e *wire.ItemError) *wire.ItemError {
+	limit := c.b.orders().timeout
+	doubt := e.Doubt(wire.Known{
+		Canceled: c.canceled.Load(), Limit: limit, Ran: time.Since(c.sent) - c.timedOut, MaxResult: uint64(p.cfg.MaxResultBytes),
+	})
+	switch {
+	case doubt != "":
+		return &wire.ItemError{Kind: wire.Failed, Message: wire.Bound(doubt+": "+e.Message, wire.MaxMessageText)}
+	case e.Kind == wire.Timeout: // the items of a batch run one after the other
+		c.timedOut += max(0, limit-wire.ClockSlack)
+	}
+	return e
 }
 
 // values returns the column of results that a worker speaks of. What lies in the arena is copied out before anybody looks at it,
@@ -139,13 +164,23 @@ func (p *process) finish(c *call, now time.Time) {
 	close(c.done)
 }
 
-// overdue begins the grace of an item that passed its limit.
+// overdue begins the grace of an item that passed its limit. The host kills the worker of an item that does not end then, so it believes this
+// only of a batch that may have been begun, and no sooner than its limit can have passed.
 func (p *process) overdue(o *workerpb.Overdue) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.calls[o.GetBatch()]
-	if c == nil || c.b.orders().timeout == 0 || o.GetItem() < uint32(c.got) || o.GetItem() >= uint32(c.count) {
+	if c == nil || o.GetItem() < uint32(c.got) || o.GetItem() >= uint32(c.count) {
 		return nil // settled in the meantime
+	}
+	limit, passed := c.b.orders().timeout, time.Since(c.sent)
+	switch {
+	case limit == 0:
+		return &lieError{"an item is overdue, and has no time limit"}
+	case !p.begun(c):
+		return &lieError{fmt.Sprintf("item %d of a batch is overdue that waits for its turn", o.GetItem())}
+	case passed+wire.ClockSlack < limit:
+		return &lieError{fmt.Sprintf("an item is overdue %v after it was sent, and its time limit is %v", passed.Round(time.Millisecond), limit)}
 	}
 	item := int(o.GetItem())
 	if c.late != nil {

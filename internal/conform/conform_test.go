@@ -120,6 +120,15 @@ var (
 	sums    = sdk.Func("sum", sum).With(sdk.Manifest{Examples: []any{pair{1, 2}}, Idempotent: true})
 )
 
+// errs says that the first item of each message has failed in some way.
+func errs(kind workerpb.Kind) func(r *workerpb.Results, _ bool) {
+	return func(r *workerpb.Results, _ bool) {
+		if r.GetCount() > 0 {
+			r.Errors = []*workerpb.ItemError{{Item: r.GetFrom(), Kind: kind, Message: "as it says"}}
+		}
+	}
+}
+
 // counter gives another result each time.
 func counter() *sdk.Workload {
 	var n atomic.Int64
@@ -309,7 +318,19 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 					e.Size = 0
 				}
 			}},
-			check: "oversize", status: conform.Failed, want: "is said to have 0",
+			check: "oversize", status: conform.Failed, want: "the result of 0 bytes is too large, and the limit is 1",
+		},
+		"canceled by nobody": {
+			workload: doubles, lies: lies{results: errs(workerpb.Kind_KIND_CANCELED)},
+			check: "run", status: conform.Failed, want: "its host had not canceled it",
+		},
+		"a limit that there is not": {
+			workload: doubles, lies: lies{results: errs(workerpb.Kind_KIND_TIMEOUT)},
+			check: "run", status: conform.Failed, want: "passed its time limit, and there is none",
+		},
+		"too large for no limit": {
+			workload: doubles, lies: lies{results: errs(workerpb.Kind_KIND_OVERSIZE)},
+			check: "run", status: conform.Failed, want: "is too large, and the limit is",
 		},
 		"buffers that it was not given": {
 			workload: doubles, lies: lies{ready: func(r *workerpb.Ready) { r.Buffers = true }},

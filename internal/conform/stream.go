@@ -33,6 +33,7 @@ type Stream struct {
 	stream     link.Conversation
 	cancel     context.CancelFunc
 	resultKind string
+	maxResult  uint64
 	buffers    bool // the worker says that it has mapped them
 
 	send sync.Mutex
@@ -64,6 +65,10 @@ type Batch struct {
 	sent  time.Time
 	over  chan struct{}
 
+	canceled      bool // all of it
+	canceledItems map[int]bool
+	timedOut      time.Duration // that its items which were ended for their limit must have run, together
+
 	Values  [][]byte // by place; nil for failed items. JSON texts or packed values, as ordered
 	Errors  map[int]*wire.ItemError
 	ItemNS  []uint64
@@ -81,7 +86,7 @@ const Setup = 5 * time.Minute
 func OpenStream(ctx context.Context, w *Worker, resultKind string, threads int, maxResult uint64) (*Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Stream{
-		worker: w, cancel: cancel, resultKind: resultKind,
+		worker: w, cancel: cancel, resultKind: resultKind, maxResult: maxResult,
 		open: map[uint64]*Batch{}, done: map[uint64]bool{}, ended: make(chan struct{}),
 	}
 	limit := time.AfterFunc(Setup, cancel)
@@ -168,9 +173,27 @@ func (s *Stream) Cancel(id uint64, place int) {
 		at := uint32(place)
 		c.Item = &at
 	}
+	s.canceled(id, place)
 	s.send.Lock()
 	defer s.send.Unlock()
 	_ = s.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Cancel{Cancel: c}})
+}
+
+// canceled writes down what is about to be canceled.
+func (s *Stream) canceled(id uint64, place int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.open[id]
+	switch {
+	case b == nil:
+	case place < 0:
+		b.canceled = true
+	default:
+		if b.canceledItems == nil {
+			b.canceledItems = map[int]bool{}
+		}
+		b.canceledItems[place] = true
+	}
 }
 
 // Wait waits until the batch is settled.
@@ -277,6 +300,9 @@ func (s *Stream) hear(r *workerpb.WorkResponse) error {
 			return nil
 		case b == nil || int(m.Overdue.GetItem()) >= b.order.Count || b.order.Timeout == 0:
 			return fmt.Errorf("item %d of batch %d overdue, which has no limit", m.Overdue.GetItem(), m.Overdue.GetBatch())
+		case time.Since(b.sent)+wire.ClockSlack < b.order.Timeout:
+			return fmt.Errorf("item %d of batch %d overdue %v after it was sent, and its time limit is %v", m.Overdue.GetItem(), m.Overdue.GetBatch(),
+				time.Since(b.sent).Round(time.Millisecond), b.order.Timeout)
 		}
 		b.Overdue = true
 		return nil
@@ -315,6 +341,9 @@ func (s *Stream) results(r *workerpb.Results) error {
 		}
 		last = at
 		b.Errors[at] = wire.FromProto(e)
+		if doubt := s.doubt(b, at); doubt != "" {
+			return fmt.Errorf("item %d: %s", at, doubt)
+		}
 		values[at-from] = nil
 	}
 	for i, v := range values {
@@ -334,6 +363,18 @@ func (s *Stream) results(r *workerpb.Results) error {
 		close(b.over)
 	}
 	return nil
+}
+
+// doubt says why the error of an item cannot be true, as its host would, and nothing if it can be. Called with mu held.
+func (s *Stream) doubt(b *Batch, at int) string {
+	e := b.Errors[at]
+	doubt := e.Doubt(wire.Known{
+		Canceled: b.canceled || b.canceledItems[at], Limit: b.order.Timeout, Ran: time.Since(b.sent) - b.timedOut, MaxResult: s.maxResult,
+	})
+	if e.Kind == wire.Timeout {
+		b.timedOut += max(0, b.order.Timeout-wire.ClockSlack)
+	}
+	return doubt
 }
 
 func (s *Stream) split(b *Batch, packed []byte, n int) ([][]byte, error) {
