@@ -16,8 +16,10 @@ const (
 	searchDelay = 100 * time.Millisecond
 	// Searches take a tenth of one CPU at the most, unless that makes them later than this.
 	longestSearchDelay = 500 * time.Millisecond
-	// A search that has not ended all by then gives up.
+	// A search that has not ended all by then gives up. While the pool lives another one follows.
 	searchLimit = time.Second
+	// The last search of a pool has longer: none follows.
+	lastSearchLimit = 5 * time.Second
 	// A pool that is older than this has a guard; younger ones are not worth its start.
 	guardDelay = 100 * time.Millisecond
 	// A guard that is ended again and again is started ever later, up to this.
@@ -177,8 +179,11 @@ func (k *kin) watch() {
 		case <-search:
 			search = nil
 			begun := time.Now()
-			k.end(family.Search{Of: k.left})
+			done := k.end(family.Search{Of: k.left, Limit: searchLimit})
 			pause = min(max(searchDelay, 9*time.Since(begun)), longestSearchDelay)
+			if !done {
+				search = time.After(pause)
+			}
 		case <-guardDue:
 			var err error
 			if guard, err = family.OpenGuard(k.name, k.folder); err != nil {
@@ -193,7 +198,7 @@ func (k *kin) watch() {
 			guard.Close()
 			guard, guardGone, guardDue = nil, nil, time.After(again)
 		case <-k.stop:
-			s := family.Search{}
+			s := family.Search{Limit: lastSearchLimit}
 			if time.Since(k.opened) < youth {
 				k.mu.Lock()
 				s.After = k.first
@@ -208,9 +213,9 @@ func (k *kin) watch() {
 	}
 }
 
-// end ends those who are meant.
-func (k *kin) end(s family.Search) {
-	s.Name, s.Spare, s.Limit = k.name, k.awaited, searchLimit
+// end kills the processes that a search is for, and reports whether it has met none in the end.
+func (k *kin) end(s family.Search) (done bool) {
+	s.Name, s.Spare = k.name, k.awaited
 	s.Reap = true // nobody else waits for those that are left
 	ended, err := s.End()
 	if ended > 0 {
@@ -219,4 +224,5 @@ func (k *kin) end(s family.Search) {
 	if err != nil {
 		k.logger.Warn("what workers left behind may live", "err", err)
 	}
+	return err == nil
 }

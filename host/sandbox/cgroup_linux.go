@@ -237,6 +237,8 @@ func killCgroup(folder string) {
 	if os.WriteFile(filepath.Join(folder, "cgroup.kill"), []byte("1"), 0) == nil { // Linux 5.14, version 2
 		return
 	}
+	// Linux 5.2, version 2: what is frozen starts nothing, and SIGKILL ends it all the same.
+	_ = os.WriteFile(filepath.Join(folder, "cgroup.freeze"), []byte("1"), 0)
 	for range 100 { // who forks all the time is at his limit soon
 		b, err := os.ReadFile(filepath.Join(folder, "cgroup.procs"))
 		if err != nil || len(b) == 0 {

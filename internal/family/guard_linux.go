@@ -23,8 +23,12 @@ const envGuard = "PARHOST_GUARD"
 // guardPipe is the number of the descriptor from which a guard reads, and which ends with its host.
 const guardPipe = 3
 
-// guardLimit is what a guard has for its work. The host's user is promised one second.
-const guardLimit = 900 * time.Millisecond
+const (
+	// guardLimit is what a guard has for its work, as a rule. The host's user is promised one second.
+	guardLimit = 900 * time.Millisecond
+	// guardPatience is what it has if new members appear as fast as it kills them.
+	guardPatience = 30 * time.Second
+)
 
 // guardSweepLimit is what it has then for the folder, for which nobody waits.
 const guardSweepLimit = time.Minute
@@ -108,9 +112,8 @@ func RunGuard() bool {
 	if _, err := pipe.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		return true // it is not needed any more
 	}
-	deadline := time.Now().Add(guardLimit)
 	for range 2 { // workers that end by themselves may have done something in between
-		_, _ = Search{Name: n, Limit: time.Until(deadline)}.End()
+		_, _ = Search{Name: n, Limit: guardPatience / 2}.End()
 	}
 	if folder != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), guardSweepLimit)

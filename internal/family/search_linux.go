@@ -25,19 +25,37 @@ func (n Name) Mark(pid int, number uint32) {
 	_ = unix.Prlimit(pid, unix.RLIMIT_RTTIME, &limit, nil) // there is the variable too
 }
 
-// End kills all who are meant but this process, and returns how many when it has looked and found none alive.
+// quietPasses is how many passes in a row have to meet no member if processes were born meanwhile. A member that starts another and ends may have
+// been missed by one pass: it had not been born when the pass came to its number, or had ended by then.
+const quietPasses = 5
+
+// End kills all who are meant but this process, and returns how many. It looks again until it has met none and no process was born meanwhile
+// that could be one, or until quietPasses passes in a row have met none.
 //
 // The error says why they may live: there is no /proc or no pidfd (before Linux 5.3), or the limit of time has passed.
 func (s Search) End() (ended int, err error) {
 	deadline := time.Now().Add(s.Limit)
-	for {
-		killed, err := s.pass(deadline)
-		ended += s.awaitAll(killed, deadline)
-		if err != nil || len(killed) == 0 {
+	h := hunt{Search: &s, deadline: deadline, killed: map[int]int{}, dead: map[int]bool{}}
+	for quiet := 0; ; {
+		first := lastPID()
+		h.met = 0
+		err := h.pass(first)
+		ended += h.awaitAll()
+		if err != nil {
 			return ended, err
 		}
-		if time.Now().After(deadline) {
-			return ended, fmt.Errorf("%d processes that workers started were still there after %v", len(killed), s.Limit)
+		switch {
+		case h.met > 0:
+			quiet = 0
+		case first > 0 && lastPID() == first:
+			return ended, nil
+		default:
+			if quiet++; quiet >= quietPasses {
+				return ended, nil
+			}
+		}
+		if h.met > 0 && time.Now().After(deadline) {
+			return ended, fmt.Errorf("%d processes that workers started were still there after %v, and may start others faster than they are killed", h.met, s.Limit)
 		}
 	}
 }
@@ -48,62 +66,111 @@ func (s Search) Has(pid int) bool {
 	return look.member(&s, pid)
 }
 
-// pass kills each member that it sees, and returns their pidfds. It goes upwards through the numbers, as the kernel does who gives them
-// away: a child that a member makes while it looks has a higher one, as a rule. Those that it has not come to by the deadline it does not look at:
-// what processes show of themselves may be large.
-func (s *Search) pass(deadline time.Time) (killed []int, err error) {
-	var look looker
-	visit := func(pid int) error {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("not all processes have been looked at after %v", s.Limit)
-		}
-		if !look.member(s, pid) || s.Spare != nil && s.Spare(pid) {
-			return nil
-		}
-		fd, err := unix.PidfdOpen(pid, 0)
-		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-			return nil // it has ended, or is the thread of another process
-		}
-		if err != nil {
-			return fmt.Errorf("pidfd_open: %w", err)
-		}
-		// A process has its number for as long as it is there. If it was another that had the mark, this one is gone, and the signal
-		// reaches nobody.
-		if look.member(s, pid) {
-			if !isDead(fd, 0) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
-				killed = append(killed, fd)
-				return nil
-			}
-			s.reap(fd)
-		}
-		return unix.Close(fd)
-	}
-	if last := lastPID(); s.After > 0 && s.After <= last && last-s.After <= mostNumbers {
-		for pid := s.After; pid <= last && err == nil; pid++ {
-			err = visit(pid)
-			if pid == last {
-				last = max(last, lastPID())
-			}
-		}
-		return killed, err
+// hunt is a search under way.
+type hunt struct {
+	*Search
+	deadline time.Time
+	look     looker
+	killed   map[int]int  // the members that this pass has killed, with a pidfd for each
+	met      int          // members that this pass has seen, and no pass before it had seen dead
+	dead     map[int]bool // those that have been seen dead, and may stay in the kernel's table
+}
+
+// pass kills each member that it sees. It goes upwards through the numbers, as the kernel does who gives them away, and then through those that
+// were given away meanwhile, after first: a child that a member makes has a higher one, as a rule.
+func (h *hunt) pass(first int) error {
+	if h.After > 0 && h.After <= first && first-h.After <= mostNumbers {
+		return h.chase(h.After)
 	}
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer proc.Close()
 	names, err := proc.Readdirnames(-1)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
-			if err := visit(pid); err != nil {
-				return killed, err
+			if err := h.visit(pid); err != nil {
+				return err
 			}
 		}
 	}
-	return killed, nil
+	if first == 0 {
+		return nil
+	}
+	return h.chase(first + 1)
+}
+
+// unborn is how many numbers, of those given away last, may belong to processes that cannot be seen yet: the kernel has not made them.
+const unborn = 4
+
+// chase visits the numbers from next on until no more are given away. It looks once more at the last ones then.
+func (h *hunt) chase(next int) error {
+	for again := false; ; {
+		last := lastPID()
+		if last-next > mostNumbers { // the next pass sees those
+			return nil
+		}
+		from := next
+		if last < next { // or the kernel has begun again from the first number, which is for the next pass too
+			if again {
+				return nil
+			}
+			from = max(1, next-unborn)
+		}
+		again = last < next
+		for pid := from; pid <= max(last, next-1); pid++ {
+			if err := h.visit(pid); err != nil {
+				return err
+			}
+		}
+		next = max(next, last+1)
+	}
+}
+
+// visit kills a process if it is a member. Those that it is asked for after the deadline it does not look at: what processes show of themselves
+// may be large.
+func (h *hunt) visit(pid int) error {
+	if time.Now().After(h.deadline) {
+		if h.met > 0 {
+			return fmt.Errorf("%d processes that workers started have been met, and not all others looked at, after %v", h.met, h.Limit)
+		}
+		return fmt.Errorf("not all processes have been looked at after %v", h.Limit)
+	}
+	if _, killed := h.killed[pid]; killed || !h.look.member(h.Search, pid) || h.Spare != nil && h.Spare(pid) {
+		return nil
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		return nil // it is the thread of another process
+	}
+	if errors.Is(err, unix.ESRCH) {
+		h.met++ // it has ended since, and may have left another
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("pidfd_open: %w", err)
+	}
+	// A process has its number for as long as it is there. If it was another that had the mark, this one is gone, and the signal
+	// reaches nobody.
+	if !h.look.member(h.Search, pid) {
+		h.met++
+		return unix.Close(fd)
+	}
+	if !isDead(fd, 0) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
+		h.met++
+		h.killed[pid] = fd
+		return nil
+	}
+	h.reap(fd)
+	if !h.dead[pid] {
+		h.dead[pid] = true
+		h.met++
+	}
+	return unix.Close(fd)
 }
 
 // mostNumbers is how many numbers cost no more to try than a look into /proc.
@@ -125,18 +192,22 @@ func lastPID() int {
 	return pid
 }
 
-// awaitAll waits for processes to be dead, but not for long: while one takes its time, its children may have some. It returns how many are.
-func (s *Search) awaitAll(pidfds []int, deadline time.Time) (dead int) {
+// awaitAll waits for the members that a pass has killed to be dead, but not for long: while one takes its time, its children may have some. It
+// returns how many are.
+func (h *hunt) awaitAll() (dead int) {
+	deadline := h.deadline
 	if soon := time.Now().Add(50 * time.Millisecond); soon.Before(deadline) {
 		deadline = soon
 	}
-	for _, fd := range pidfds {
+	for pid, fd := range h.killed {
 		if isDead(fd, time.Until(deadline)) {
 			dead++
-			s.reap(fd)
+			h.dead[pid] = true
+			h.reap(fd)
 		}
 		_ = unix.Close(fd)
 	}
+	clear(h.killed)
 	return dead
 }
 
