@@ -49,26 +49,53 @@ type sizer struct {
 	cold     bool // nothing was known of the items at the beginning
 
 	mu       sync.Mutex
-	parallel int           // batches that run at once
+	workers  int           // of the pool
+	parallel int           // batches that run at once, at the most
 	tail     time.Duration // that a batch takes at least, if there is no need for a smaller one
 	cut      int           // batches sized
 	weight   float64       // bytes of a result, about: those of heavy ones are forgotten slowly
 	pace
 }
 
-func newSizer(cfg *Config, parallel int) sizer {
+// mostLanes is how many batches of a run are under way at once, unless there are more workers. Each takes some 10 KiB of the host, and how many
+// a worker would take is a number in a manifest.
+const mostLanes = 8192
+
+// parallelOf is how many batches run at once, given how many each worker would run.
+func parallelOf(workers, threads int) int { return min(workers*threads, max(workers, mostLanes)) }
+
+func newSizer(cfg *Config, workers, threads int) sizer {
+	parallel := parallelOf(workers, threads)
 	limit := batchMost
 	if cfg.MaxItems > 0 { // that a worker may run in its life
 		limit = min(limit, cfg.MaxItems)
 	}
-	return sizer{fixed: cfg.Batch, limit: limit, heaviest: wire.BatchBytes, parallel: parallel, tail: tailOf(parallel)}
+	return sizer{fixed: cfg.Batch, limit: limit, heaviest: wire.BatchBytes, workers: workers, parallel: parallel, tail: tailOf(parallel)}
 }
 
-// widen says how many batches run at once from now on.
-func (s *sizer) widen(parallel int) {
+// widen says how many workers there are from now on.
+func (s *sizer) widen(workers, threads int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.parallel, s.tail = parallel, tailOf(parallel)
+	s.workers, s.parallel = workers, parallelOf(workers, threads)
+	s.tail = tailOf(s.parallel)
+}
+
+// Items that take less than batchCost, which is what a batch costs the host and the worker, wait for nothing but a CPU. A few batches for each CPU
+// are enough then, however many threads a worker has.
+const (
+	batchCost = 100 * time.Microsecond
+	perCPU    = 4
+)
+
+// lanes is how many batches should run at once.
+func (s *sizer) lanes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.largest > 0 && s.item() < float64(batchCost) {
+		return min(s.parallel, max(s.workers, perCPU*runtime.GOMAXPROCS(0)))
+	}
+	return s.parallel
 }
 
 func tailOf(parallel int) time.Duration {
@@ -113,7 +140,7 @@ func (s *sizer) size(left int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cut++
-	if s.largest == 0 || s.cold && s.cut <= s.parallel { // so that each worker has had an item before one gets several
+	if s.largest == 0 || s.cold && s.cut <= s.workers { // so that each worker has had an item before one gets several
 		return 1
 	}
 	n := s.most.fit(batchTime)

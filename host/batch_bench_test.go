@@ -8,7 +8,7 @@ import (
 // BenchmarkSizer is what deciding on one batch costs: its size, whether it may wait, whether its items are timed, and what is
 // learnt from it.
 func BenchmarkSizer(b *testing.B) {
-	s := newSizer(new(Config), 2)
+	s := newSizer(new(Config), 2, 1)
 	left := 1 << 30
 	b.ReportAllocs()
 	for b.Loop() {

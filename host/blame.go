@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -8,17 +9,21 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// conclude sends what has no outcome yet on its way again, and blames the item that a worker died of.
-func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
+// conclude sends what has no outcome yet on its way again, and blames the item that a worker died of. It reports whether the worker, which
+// can run nothing any more, has run nothing in its life, and no item has been blamed for that.
+func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fruitless bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.active--
 	defer r.wake()
+	lost := end.lost
 	from := t.from + t.settled()
+	fruitless = by.Items == 0 && (lost != nil || end.leaving)
 	switch {
 	case from == t.to: // all settled, whatever happened then
+		return false
 	case lost == nil || !lost.begun:
-		r.repeat(t.block, from, t.to, false)
+		r.bounce(t, from, fruitless && (lost == nil || !lost.answered), end.reason(), by)
 	case (lost.orderly || lost.unseen) && t.bounced < mostBounces: // it crossed the worker's end on its way
 		r.repeat(t.block, from, t.to, t.solo).bounced = t.bounced + 1
 	case lost.guilty >= t.settled(): // from the end on, so that each part can leave the block
@@ -26,12 +31,16 @@ func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
 		if guilty+1 < t.to {
 			r.repeat(t.block, guilty+1, t.to, false)
 		}
+		r.pool.breaker.progress()
 		r.blame(t, guilty, lost, by)
 		if from < guilty {
 			r.repeat(t.block, from, guilty, false)
 		}
+		return false
 	case t.to-from == 1 && lost.alone:
+		r.pool.breaker.progress()
 		r.blame(t, from, lost, by)
+		return false
 	case lost.suspect >= t.settled(): // one of those that ran on the worker's threads was it, and in this batch only this one ran
 		suspect := t.from + lost.suspect
 		if suspect+1 < t.to {
@@ -46,10 +55,35 @@ func (r *run[In, Out]) conclude(t *task[In, Out], lost *loss, by WorkerInfo) {
 			r.repeat(t.block, at, at+1, true)
 		}
 	}
+	return fruitless
 }
 
-// mostBounces is how often workers may end on a task that they have not begun, by their own account, before it counts as what ended them.
-const mostBounces = 3
+const (
+	// mostBounces is how often workers may end on a task that they have not begun, by their own account, before it counts as what ended
+	// them, or gets a worker of its own.
+	mostBounces = 3
+	// mostReturns is how often a task may come back from workers that have run nothing at all before its first item fails. It is less than
+	// brokenAfter, so that one item costs itself and not the run.
+	mostReturns = 4
+)
+
+// bounce puts a task back that its worker has not begun, by its own account. That costs no attempt, so it is counted where nothing else bounds
+// it: when the worker has run nothing in its life and nothing else is blamed for its end. Called with mu held.
+func (r *run[In, Out]) bounce(t *task[In, Out], from int, counts bool, reason string, by WorkerInfo) {
+	if !counts {
+		r.repeat(t.block, from, t.to, false)
+		return
+	}
+	n := t.bounced + 1
+	if n < mostReturns {
+		r.repeat(t.block, from, t.to, n >= mostBounces).bounced = n
+		return
+	}
+	if from+1 < t.to { // from the end on, so that each part can leave the block
+		r.repeat(t.block, from+1, t.to, true).bounced = mostBounces
+	}
+	r.blame(t, from, &loss{kind: Crashed, cause: CauseProtocol, message: fmt.Sprintf("%d workers ended without having begun it, or anything else, the last one: %s", n, reason)}, by)
+}
 
 // blame gives an item the error that its worker died of, or another attempt. Called with mu held.
 func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
@@ -144,6 +178,7 @@ func (r *run[In, Out]) finalize(b *block[In, Out], at int, e *ItemError) {
 func (r *run[In, Out]) settle(b *block[In, Out], s span, failed map[int]*ItemError, offset int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.pool.breaker.progress()
 	b.spans = append(b.spans, s)
 	b.bytes += s.bytes
 	r.bytes += s.bytes

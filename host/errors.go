@@ -95,14 +95,18 @@ func (e *StartError) Error() string {
 
 func (e *StartError) Unwrap() error { return e.Err }
 
-// BrokenError says that a pool gave up because its workers could not be started again.
+// BrokenError says that a pool gave up: its workers could not be started again, or started and did nothing.
 type BrokenError struct {
-	Failures int // starts that failed one after the other; 0 if it was not for these
-	Err      error
+	Failures int   // starts that failed one after the other; 0 if it was not for these
+	Idle     int   // workers that ended one after the other with nothing done of what they had been given; 0 if it was not for these
+	Err      error // the last reason
 }
 
 func (e *BrokenError) Error() string {
-	if e.Failures == 0 {
+	switch {
+	case e.Idle > 0:
+		return fmt.Sprintf("gave up after %d workers in a row started and ended with no item done, the last one: %v", e.Idle, e.Err)
+	case e.Failures == 0:
 		return "gave up: " + e.Err.Error()
 	}
 	return fmt.Sprintf("gave up after %d failed starts in a row, the last one: %v", e.Failures, e.Err)

@@ -7,43 +7,38 @@ import (
 	"time"
 )
 
-// start sets the lanes going: as many as batches run at once, or as there are items if that is known to be less. When it turns out that
-// batches are so short that others may wait behind them, lanes make more lanes.
+// start sets the lanes going. There are none before there are items for them: whatever brings an item wakes a lane that waits, or makes one.
 func (r *run[In, Out]) start(ctx context.Context) {
-	n := r.sizer.parallel
 	r.mu.Lock() // the input may be under way
+	r.most = r.sizer.lanes()
+	r.lay = func() {
+		r.laid++
+		r.lanes.Go(func() { r.lane(ctx) })
+	}
+	n := min(r.pool.width(), r.most)
 	if r.known {
 		n = min(n, len(r.queue))
 	}
-	r.laid = n
-	r.mu.Unlock()
 	for range n {
-		r.lanes.Go(func() { r.lane(ctx) })
+		r.lay()
 	}
+	r.mu.Unlock()
 	r.heed(ctx)
-	r.leave = r.pool.crew.enter(func() { r.widen(ctx) })
+	r.leave = r.pool.crew.enter(r.widen)
 }
 
-// widen makes lanes for workers that the pool has got.
-func (r *run[In, Out]) widen(ctx context.Context) {
-	n := r.pool.width() * r.pool.depth(1)
-	r.sizer.widen(n)
+// widen lets lanes be made for workers that the pool has got.
+func (r *run[In, Out]) widen() {
+	r.sizer.widen(r.pool.width(), r.pool.depth(1))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over() { // and nobody waits for lanes before that
-		return
-	}
-	for ; r.laid < n; r.laid++ {
-		r.lanes.Go(func() { r.lane(ctx) })
-	}
+	r.most = r.sizer.lanes()
+	r.wake()
 }
 
 // lane carries one task after the other.
 func (r *run[In, Out]) lane(ctx context.Context) {
 	for t := r.next(); t != nil; t = r.next() {
-		if t.another {
-			r.lanes.Go(func() { r.lane(ctx) })
-		}
 		r.perform(ctx, t)
 	}
 }
@@ -67,22 +62,30 @@ func (r *run[In, Out]) fresh() bool {
 }
 
 // wake lets waiting lanes know that there is something to do, or that there will be nothing any more. One is enough: it wakes the next
-// if it leaves something. Called with mu held.
+// if it leaves something. If none waits, there is another one, up to most. Called with mu held.
 func (r *run[In, Out]) wake() {
 	switch {
-	case r.waiting == 0:
+	case r.waiting == 0 && r.laid >= r.most:
 	case r.over():
 		r.tasks.Broadcast()
-	case len(r.again) > 0 || r.fresh():
+	case len(r.again) == 0 && !r.fresh():
+	case r.waiting > 0:
 		r.tasks.Signal()
+	default:
+		r.lay()
 	}
 }
 
-// next returns the next task, waiting for one if need be, or nil when there will be none.
+// next returns the next task, waiting for one if need be, or nil when there will be none, or there are more lanes than are of use.
 func (r *run[In, Out]) next() *task[In, Out] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for !r.over() {
+		if r.laid > r.most {
+			r.laid--
+			r.wake() // it may have been woken for a task
+			return nil
+		}
 		var t *task[In, Out]
 		switch {
 		case len(r.again) > 0:
@@ -98,10 +101,10 @@ func (r *run[In, Out]) next() *task[In, Out] {
 		r.lent++
 		r.active++
 		t.depth = r.pool.depth(r.sizer.window(r.pool.cfg.Window))
-		r.wake()
-		if t.another = r.waiting == 0 && r.laid < r.pool.width()*t.depth && (len(r.again) > 0 || r.fresh()); t.another {
-			r.laid++
+		if r.lay != nil { // else the run has one item, and no lanes
+			r.most = r.sizer.lanes() * (t.depth / r.pool.depth(1))
 		}
+		r.wake()
 		return t
 	}
 	return nil
@@ -222,7 +225,9 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 		return
 	}
 	r.sizer.observe(t.trial)
-	r.conclude(t, end.lost, at.worker.info())
+	if r.conclude(t, end, at.worker.info()) {
+		p.fruitless(at, end.reason())
+	}
 }
 
 // put says that a lane has put its task down.

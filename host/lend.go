@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,8 @@ type place struct {
 	back    int       // when one came back last, as the lender counts
 	since   time.Time // when that was, or when it was put into the books
 	retired bool      // somebody waits for it to be drained
+
+	fruitless atomic.Bool // it has been counted as one that did nothing
 
 	drained chan struct{} // closed when it is retired and nobody holds it
 	leaving chan struct{} // closed when the worker asked to be replaced

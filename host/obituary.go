@@ -129,9 +129,15 @@ func (p *process) obituary(cause error) {
 	p.last = l.message
 	begun := min(p.threads, len(p.order))
 	witness := p.blackBox()
+	losses := make([]loss, len(p.order))
 	for i, c := range p.order {
-		own := p.lossOf(c, l, i < begun, witness)
-		own.orderly = orderly
+		losses[i] = p.lossOf(c, l, i < begun, witness)
+		losses[i].orderly = orderly
+	}
+	answered := slices.ContainsFunc(losses, func(l loss) bool { return l.begun && !l.orderly && !l.unseen })
+	for i, c := range p.order {
+		own := losses[i]
+		own.answered = answered
 		if c.spread && own.begun && f == nil && faulted(&own) {
 			own.message += "; its item lay in a buffer, which workers can only read"
 		}
@@ -201,8 +207,8 @@ func (p *process) lossOf(c *call, l loss, begun bool, witness map[uint64]sight) 
 	case f != nil && f.call == c && f.guilty >= 0:
 		l.guilty, l.alone = f.guilty, true
 		l.begun = begun && f.guilty >= c.base+c.got // or it ended after all, before the worker did; the others are innocent
-	case f != nil && f.call != nil && f.call != c:
-		l.begun = false // the culprit is known
+	case f != nil && f.call != nil && f.call != c && (f.kind == wire.Canceled || slices.Index(p.order, f.call) < p.threads):
+		l.begun = false // the culprit is known, and can have been begun; it may be settled since
 	case seen:
 		l.begun = true
 		l.suspect = c.base + max(c.got, s.item)

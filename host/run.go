@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"reflect"
+	"runtime"
 	"sync"
 
 	"github.com/parhost/parhost/internal/wire"
@@ -20,7 +21,7 @@ const (
 )
 
 // run is one input on its way through a pool. Lanes carry it: goroutines that each take the next task, borrow a worker, wait for
-// the outcome and take the next.
+// the outcome and take the next. A lane is made when there is a task that no other waits for.
 type run[In, Out any] struct {
 	pool     *Pool
 	in       wire.Codec[In]
@@ -53,7 +54,9 @@ type run[In, Out any] struct {
 	bytes    int            // in them and in their results and errors
 	queued   int            // bytes in queue, of an input that is read as it comes
 	active   int            // tasks that lanes or timers have
-	laid     int            // lanes made
+	laid     int            // lanes that there are
+	most     int            // lanes that are of use
+	lay      func()         // makes a lane; called with mu held; nil if the run has none
 	waiting  int            // lanes with nothing to do
 	lent     int            // lanes that carry a task
 	err      error          // why the run ended early
@@ -64,7 +67,7 @@ type run[In, Out any] struct {
 func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, Out], context.Context) {
 	r := &run[In, Out]{
 		pool: p, ordered: ordered, in: wire.CodecOf[In](), out: wire.CodecOf[Out](),
-		sizer: newSizer(&p.cfg, p.width()*p.depth(1)),
+		sizer: newSizer(&p.cfg, p.width(), p.depth(1)),
 	}
 	r.tasks.L, r.ready.L, r.room.L = &r.mu, &r.mu, &r.mu
 	r.weigh, r.weighOut = weigher[In](), weigher[Out]()
@@ -104,7 +107,7 @@ func (r *run[In, Out]) feedSlice(items []In) {
 func (r *run[In, Out]) feed(items iter.Seq[In]) {
 	r.open = true
 	// What the run may hold has to do for two batches in each worker, and for as many whose results have not been taken.
-	share := 4 * r.sizer.parallel
+	share := 4 * min(r.sizer.parallel, max(r.sizer.workers, runtime.GOMAXPROCS(0))) // only short items make batches as large as that
 	r.sizer.limit = max(1, min(r.sizer.limit, mostItems/share))
 	r.sizer.heaviest = min(r.sizer.heaviest, mostBytes/share)
 	go func() {

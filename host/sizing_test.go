@@ -125,7 +125,7 @@ func TestBatchesSuitTheTimesOfItems(t *testing.T) {
 
 // Results are kept until all of their batch are there, so that short items with long results need small batches.
 func TestBatchesAreBoundedByTheirResults(t *testing.T) {
-	s := newSizer(&Config{Workers: 2}, 2)
+	s := newSizer(&Config{Workers: 2}, 2, 1)
 	s.observe(trial{size: 64, done: 64, run: time.Millisecond, bytes: 64 * wire.BatchBytes / 4})
 	if n := s.size(-1); n != 4 {
 		t.Errorf("after results of a quarter of the bound: got a batch of %d items, want 4", n)

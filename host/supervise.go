@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 )
 
 const (
-	// brokenAfter failed starts in a row, with no worker left, the pool gives up.
+	// The pool gives up after brokenAfter failed starts in a row, if no worker is left, and after so many workers in a row for each of its size
+	// that ended with nothing done.
 	brokenAfter = 5
 	// A worker that dies before it was given anything and before it is this old counts as a failed start.
 	infancy = time.Second
@@ -22,11 +24,28 @@ const (
 	checkEvery = time.Second
 )
 
-// breaker counts the failed starts of a pool.
+// breaker counts the failed starts of a pool, and the starts that came to nothing.
 type breaker struct {
 	mu       sync.Mutex
 	failures int // in a row, of all slots
 	living   int // workers that are ready now
+
+	// fruitless is how many workers have ended since an item last had an outcome that got items, ran none, and left no item to blame.
+	fruitless atomic.Int64
+}
+
+// progress says that an item has its outcome, or has used up an attempt.
+func (b *breaker) progress() {
+	if b.fruitless.Load() > 0 { // the line of memory stays shared while all goes well
+		b.fruitless.Store(0)
+	}
+}
+
+// troubled reports whether the next worker might come to nothing like the last one.
+func (b *breaker) troubled() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failures > 0 || b.fruitless.Load() > 0
 }
 
 func (b *breaker) started() {
@@ -119,10 +138,7 @@ func (s *slot) ready(w worker, err error, replace bool) *place {
 func (s *slot) restart(life context.Context) *place {
 	p := s.pool
 	for !s.stopped() {
-		p.breaker.mu.Lock()
-		failures := p.breaker.failures
-		p.breaker.mu.Unlock()
-		if failures > 0 {
+		if p.breaker.troubled() {
 			select {
 			case <-time.After(s.delay.NextBackOff()):
 			case <-p.stop:
@@ -133,7 +149,7 @@ func (s *slot) restart(life context.Context) *place {
 		}
 		w, err := p.start(life, s.number)
 		if err == nil {
-			s.delay.Reset()
+			s.calm()
 			return s.ready(w, nil, true)
 		}
 		if s.stopped() {
@@ -145,6 +161,13 @@ func (s *slot) restart(life context.Context) *place {
 		}
 	}
 	return nil
+}
+
+// calm forgets the delay between starts, unless workers start and then do nothing.
+func (s *slot) calm() {
+	if s.pool.breaker.fruitless.Load() == 0 {
+		s.delay.Reset()
+	}
 }
 
 func (s *slot) stopped() bool { return isClosed(s.pool.stop) || isClosed(s.quit) }
@@ -225,7 +248,7 @@ func (s *slot) replace(life context.Context, at *place, reason string) *place {
 		s.pool.cfg.Logger.Warn("replacement did not start", "worker", s.number, "err", err)
 		return at
 	}
-	s.delay.Reset()
+	s.calm()
 	next := s.ready(w, nil, true)
 	s.retire(life, at, reason)
 	return next
@@ -234,8 +257,7 @@ func (s *slot) replace(life context.Context, at *place, reason string) *place {
 // retire lets a worker go once nobody holds it any more.
 func (s *slot) retire(life context.Context, at *place, reason string) {
 	p := s.pool
-	// Counted now, not when it is gone: by then its successor lives, and a plugin that only ever leaves would go on for ever.
-	s.count(isClosed(p.stop) || at.worker.info().Items > 0 || reason != askedToLeave, reason)
+	s.count(true, reason)
 	drained := p.lender.retire(at)
 	s.leave.Go(func() {
 		select {
@@ -273,6 +295,19 @@ func (s *slot) ended(at *place, reason string) {
 		p.cfg.Logger.Warn("worker died", "worker", s.number, "pid", info.PID, "err", reason)
 	}
 	p.cfg.Observer.Observe(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
+}
+
+// fruitless counts a worker, once, that ended with nothing done of what it was given, and gives up if there are too many in a row. It is called
+// with no run's mutex held.
+func (p *Pool) fruitless(at *place, reason string) {
+	if at.fruitless.Swap(true) || isClosed(p.stop) {
+		return
+	}
+	n, most := p.breaker.fruitless.Add(1), brokenAfter*p.crew.size.Load()
+	p.cfg.Logger.Warn("worker ended with nothing done", "worker", at.worker.info().Worker, "in a row", n, "limit", most, "reason", reason)
+	if n >= most {
+		p.refuse(&BrokenError{Idle: int(n), Err: errors.New(reason)})
+	}
 }
 
 // count tells the breaker of a worker's end.

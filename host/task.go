@@ -18,7 +18,6 @@ type task[In, Out any] struct {
 	solo     bool // needs a worker of its own, so that a crash names it
 	bounced  int  // workers that ended and had not begun it, by their own account
 	depth    int  // batches that a worker may hold, this one among them
-	another  bool // the lane that carries it should make another
 
 	trial  trial // what became of it so far
 	begun  time.Time

@@ -71,6 +71,14 @@ type ending struct {
 	err     error // the run was called off: why
 }
 
+// reason says in words why the worker runs nothing any more.
+func (e *ending) reason() string {
+	if e.lost != nil {
+		return e.lost.message
+	}
+	return askedToLeave
+}
+
 // loss is what is known of a worker's death.
 type loss struct {
 	kind     Kind // Crashed, Timeout, OutOfMemory, Oversize: what a guilty item is blamed for
@@ -83,12 +91,13 @@ type loss struct {
 	dump     string
 	usage    *Usage
 
-	begun   bool // the batch may have been running; otherwise none of its items was touched
-	unseen  bool // the worker shows what it runs, and has not shown the batch
-	orderly bool // the worker ended its stream as one does that has settled all it began
-	alone   bool // no other batch may have been running
-	guilty  int  // the place of the item that is known to be the cause, -1 if it is not known
-	suspect int  // the place of the item that is known to have been running, beside others elsewhere; -1 if it is not known
+	begun    bool // the batch may have been running; otherwise none of its items was touched
+	unseen   bool // the worker shows what it runs, and has not shown the batch
+	orderly  bool // the worker ended its stream as one does that has settled all it began
+	answered bool // a batch of the worker may have been the cause of its death
+	alone    bool // no other batch may have been running
+	guilty   int  // the place of the item that is known to be the cause, -1 if it is not known
+	suspect  int  // the place of the item that is known to have been running, beside others elsewhere; -1 if it is not known
 }
 
 // WorkerInfo is a snapshot of one worker.
