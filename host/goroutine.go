@@ -136,7 +136,9 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 			b.keep(base+p.From, p.Count, j.Out, p.From)
 		case j.Format != work.Native:
 			if err := b.unpack(base+p.From, p.Count, p.Values); err != nil {
-				b.fail(base+p.From, &wire.ItemError{Kind: wire.Failed, Message: err.Error()})
+				for i := range p.Count { // which of them have been unpacked nobody knows
+					b.fail(base+p.From+i, &wire.ItemError{Kind: wire.Failed, Message: err.Error()})
+				}
 			}
 		}
 		g.items.Add(int64(p.Count))

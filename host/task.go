@@ -178,13 +178,19 @@ func (t *task[In, Out]) unpack(from, n int, column []byte) error {
 		if out[i], err = t.decode(decode, text); err == nil {
 			continue
 		}
-		if (t.how.json || codec.Kind == wire.KindJSON) && wire.ValidText(text) { // it may well be the caller's type that is wrong
+		if (t.how.json || codec.Kind == wire.KindJSON) && mayBeText(text, err) { // it may well be the caller's type that is wrong
 			t.fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: wire.Bound(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
 			continue
 		}
 		return fmt.Errorf("result %d does not decode: %w", i, err)
 	}
 	return nil
+}
+
+// mayBeText reports whether a text that does not decode, because of err, is JSON by its grammar, as far as that was looked at.
+func mayBeText(text []byte, err error) bool {
+	e, ok := errors.AsType[*wire.TextError](err)
+	return ok && e.Refused || wire.ValidText(text)
 }
 
 // decode reads one result. The caller's own UnmarshalJSON may panic, which must not end the host.

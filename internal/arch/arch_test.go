@@ -89,8 +89,9 @@ var homes = []home{
 	},
 }
 
-// light is what a plugin may link: the protocol's libraries, the schemas, and what they bring along.
+// light is what a plugin may link: the protocol's libraries, the schemas, the reader of JSON, and what they bring along.
 var light = []string{
+	"github.com/go-json-experiment/json/...",
 	"github.com/google/jsonschema-go/...", "github.com/hashicorp/go-hclog/...", "github.com/hashicorp/go-plugin/...",
 	"google.golang.org/grpc/...", "google.golang.org/protobuf/...",
 

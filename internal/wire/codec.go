@@ -22,7 +22,7 @@ type Codec[T any] struct {
 
 	width     int           // bytes of one value when all values take the same, else 0
 	aligned   bool          // values start at multiples of 8
-	unchecked bool          // AppendJSON takes the caller's word that a text is JSON
+	unchecked bool          // a value is a text, and AppendJSON takes the caller's word that it is JSON
 	size      func(v T) int // of the packed form, nil if only encoding tells
 	append    func(dst []byte, v T) ([]byte, error)
 	decode    func(src []byte) (T, error)
@@ -91,9 +91,14 @@ func (c *Codec[T]) Fixed() bool { return c.width > 0 }
 // Aligned reports whether the values of a column start at multiples of 8.
 func (c *Codec[T]) Aligned() bool { return c.aligned }
 
-// Unchecked reports whether what Append and AppendJSON return is JSON only if the value was: whoever passes it on to somebody who
-// counts on it looks at it with [ValidText] first.
+// Unchecked reports whether a value is a JSON text itself, which has not been looked at.
 func (c *Codec[T]) Unchecked() bool { return c.unchecked }
+
+// Loose reports whether a JSON text that Append or AppendJSON has written may hold what DecodeJSON refuses. Check such a text with
+// [ValidText] before passing it on.
+func (c *Codec[T]) Loose() bool {
+	return !strings.HasPrefix(c.Kind, kindProto) && traitsOf(reflect.TypeFor[T]()).loose
+}
 
 // AppendFixed appends vs to dst as a column of a fixed kind.
 func (c *Codec[T]) AppendFixed(dst []byte, vs []T) []byte {
@@ -294,7 +299,7 @@ func protoCodec[T any](c *Codec[T], t reflect.Type) {
 	c.decodeJSON = func(src []byte) (v T, err error) {
 		m := newMessage()
 		if err := protojson.Unmarshal(src, m); err != nil {
-			if _, malformed := unmarshalJSON[json.RawMessage](src); malformed != nil {
+			if malformed := CheckText(src); malformed != nil {
 				return v, malformed // knows the place
 			}
 			return v, err

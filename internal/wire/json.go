@@ -6,21 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 	"unsafe"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 // TextError says where a JSON text stopped making sense.
 type TextError struct {
 	Offset  int // bytes from 1; 0 means unknown
 	Message string
+	// Refused says that the text may well be JSON by its grammar. It repeats a name, has half of a surrogate pair, or nests too deep.
+	Refused bool
 }
 
 func (e *TextError) Error() string { return e.Message }
 
-// marshalJSON appends v's JSON text as encoding/json writes it, but leaves <, > and & alone.
+// replacement is what encoding/json writes for bytes of a string that are no UTF-8. A real U+FFFD is written raw.
+var replacement = []byte(`\ufffd`)
+
+// marshalJSON appends v's JSON text as encoding/json writes it, but leaves <, > and & alone. A string that is no UTF-8 is an error.
 func marshalJSON[T any](dst []byte, v T) ([]byte, error) {
 	b := bytes.NewBuffer(dst)
 	e := json.NewEncoder(b)
@@ -28,61 +37,139 @@ func marshalJSON[T any](dst []byte, v T) ([]byte, error) {
 	if err := e.Encode(v); err != nil {
 		return dst, err
 	}
-	return b.Bytes()[:b.Len()-1], nil // Encode ends with a line break
+	text := b.Bytes()[:b.Len()-1] // Encode ends with a line break
+	if bytes.Contains(text[len(dst):], replacement) {
+		if err := checkStrings(v); err != nil {
+			return dst, err
+		}
+	}
+	return text, nil
 }
 
-// unmarshalJSON reads one JSON text strictly: a field that the type does not have is most likely a typing error, and one that
-// goes unnoticed costs more than one that is refused.
-func unmarshalJSON[T any](src []byte) (v T, err error) {
-	d := json.NewDecoder(bytes.NewReader(src))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
-		return v, textError(src, err, d.InputOffset())
+// errNoUTF8 is the cause that the JSON encoder gives for a string that is no UTF-8.
+var errNoUTF8 = func() error {
+	_, err := jsontext.AppendQuote(nil, "\xff")
+	return err
+}()
+
+// checkStrings returns an error if v has a string that is no UTF-8.
+func checkStrings(v any) error {
+	err := jsonv2.MarshalWrite(io.Discard, v, jsonv1.DefaultOptionsV1(), jsontext.AllowInvalidUTF8(false), jsonv1.ReportErrorsWithLegacySemantics(false))
+	if !errors.Is(err, errNoUTF8) && !strings.Contains(fmt.Sprint(err), errNoUTF8.Error()) {
+		return nil
 	}
-	if string(bytes.TrimSpace(src)) == "null" && !takesNull(reflect.TypeFor[T]()) {
-		return v, &TextError{Offset: 1, Message: fmt.Sprintf("got a JSON null, want %s", reflect.TypeFor[T]())}
+	if at := pointerOf(err); at != "" {
+		return fmt.Errorf("a string that is no UTF-8, at %q", at)
 	}
-	if rest := bytes.TrimLeft(src[d.InputOffset():], " \t\r\n"); len(rest) > 0 {
-		return v, &TextError{Offset: len(src) - len(rest) + 1, Message: fmt.Sprintf("invalid character %q after the value", rest[0])}
-	}
-	return v, nil
+	return errors.New("a string that is no UTF-8")
 }
 
-// takesNull reports whether null is a value of t. encoding/json leaves any value as it is at a null, which would make it zero.
-func takesNull(t reflect.Type) bool {
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice:
-		return true
-	default:
-		return hasOwnText(t)
+// pointerOf returns where in a value an error of the JSON library is, as a JSON Pointer (RFC 6901).
+func pointerOf(err error) jsontext.Pointer {
+	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok && e.JSONPointer != "" {
+		return e.JSONPointer
 	}
+	if e, ok := errors.AsType[*jsonv2.SemanticError](err); ok {
+		return e.JSONPointer
+	}
+	return ""
 }
 
-// textError puts the place into the words of encoding/json, which keeps it in a field.
-func textError(src []byte, err error, at int64) *TextError {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
+// textError says in plain words what is wrong with src. exact is the error of the strict decoder, which knows the place; first is what
+// encoding/json would have said, which knows the words for a value of a wrong kind.
+func textError(src []byte, exact, first error) *TextError {
+	at := len(src) // of the value in question
+	if e, ok := errors.AsType[*jsonv2.SemanticError](exact); ok {
+		at = int(e.ByteOffset)
+	}
+	e := describe(src, at, exact, first)
+	e.Offset = min(max(0, e.Offset), len(src)+1)
+	return e
+}
+
+// badTags reports whether err is about the tags of a struct's fields, which encoding/json reads as well as it can.
+func badTags(err error) bool {
+	e, ok := errors.AsType[*jsonv2.SemanticError](err)
+	return ok && e.Err != nil && strings.HasPrefix(e.Err.Error(), "Go struct field")
+}
+
+func describe(src []byte, at int, exact, first error) *TextError {
+	var kind *jsonv1.UnmarshalTypeError
+	var ownKind *json.UnmarshalTypeError
+	var ownSyntax *json.SyntaxError
+	var syntax *jsontext.SyntacticError
+	var null *nullError
+	if badTags(exact) {
+		if e, ok := errors.AsType[*TextError](CheckText(src)); ok {
+			return e
+		}
+		exact, at = first, -1 // the place stays unknown
+	}
 	switch {
 	case len(bytes.TrimSpace(src)) == 0:
 		return &TextError{Offset: 1, Message: "no JSON value"}
-	case errors.As(err, &syntax):
-		return &TextError{Offset: max(1, int(syntax.Offset)), Message: syntax.Error()}
-	case errors.As(err, &kind):
-		where := ""
-		if kind.Field != "" {
-			where = " in field " + strconv.Quote(kind.Field)
-		}
-		return &TextError{Offset: max(1, int(kind.Offset)), Message: fmt.Sprintf("got a JSON %s, want %s%s", kind.Value, kind.Type, where)}
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return &TextError{Offset: len(src) + 1, Message: "unexpected end of JSON text"}
+	case errors.As(exact, &null):
+		return &TextError{Offset: at + 1, Message: null.Error() + inField(pointerOf(exact))}
+	case errors.As(first, &kind) && kind.Err == nil:
+		return &TextError{Offset: int(kind.Offset), Message: fmt.Sprintf("got a JSON %s, want %s%s", kind.Value, kind.Type, inField(pointerOf(exact)))}
+	case errors.As(exact, &syntax):
+		return syntaxError(src, syntax, first)
+	// What follows is said by a type that reads its own text.
+	case errors.As(first, &ownKind):
+		return &TextError{Offset: at + int(ownKind.Offset), Message: fmt.Sprintf("got a JSON %s, want %s%s", ownKind.Value, ownKind.Type, inOwnField(ownKind.Field))}
+	case errors.As(first, &ownSyntax):
+		return &TextError{Offset: at + int(ownSyntax.Offset), Message: ownSyntax.Error()}
 	default:
-		message := err.Error()
-		if cut, ok := bytes.CutPrefix([]byte(message), []byte("json: ")); ok {
-			message = string(cut)
+		message := strings.TrimPrefix(first.Error(), "json: ")
+		if errors.As(first, &kind) {
+			message = fmt.Sprintf("got a JSON %s, want %s%s: %v", kind.Value, kind.Type, inField(pointerOf(exact)), kind.Err)
 		}
-		return &TextError{Offset: max(1, int(at)), Message: message}
+		return &TextError{Offset: at + 1, Message: message}
 	}
 }
+
+// inField says where in a value something is: in an array by the number of its element, from 0.
+func inField(at jsontext.Pointer) string {
+	path := strings.ReplaceAll(strings.TrimPrefix(string(at), "/"), "/", ".")
+	if strings.Trim(path, "0123456789.") == "" && path != "" {
+		return " in element " + path
+	}
+	return inOwnField(path)
+}
+
+func inOwnField(path string) string {
+	if path == "" {
+		return ""
+	}
+	return " in field " + strconv.Quote(path)
+}
+
+// syntaxError puts what the decoder says of a text into plain words. first has those of encoding/json.
+func syntaxError(src []byte, e *jsontext.SyntacticError, first error) *TextError {
+	at := int(e.ByteOffset)
+	message := e.Err.Error()
+	switch {
+	case errors.Is(e.Err, io.ErrUnexpectedEOF):
+		return &TextError{Offset: len(src) + 1, Message: "unexpected end of JSON text"}
+	case errors.Is(e.Err, jsontext.ErrDuplicateName):
+		return &TextError{Offset: at + 1, Message: fmt.Sprintf("the name %q is there twice", e.JSONPointer.LastToken()), Refused: true}
+	case strings.Contains(message, "max depth"):
+		return &TextError{Offset: at + 1, Message: "arrays and objects nest deeper than " + strconv.Itoa(maxDepth), Refused: true}
+	case at < len(src) && notUTF8(src[at:]) == 0:
+		return &TextError{Offset: at + 1, Message: fmt.Sprintf("byte %#x is no UTF-8", src[at])}
+	case bytes.HasPrefix(src[min(at, len(src)):], []byte(`\u`)) && strings.Contains(message, "surrogate"):
+		return &TextError{Offset: at + 1, Message: fmt.Sprintf("%s is half of a surrogate pair, which is no character", src[at:min(at+len(`\ud800`), len(src))]), Refused: true}
+	default:
+		message = strings.Replace(first.Error(), "after top-level value", "after the value", 1)
+		if strings.HasSuffix(message, "in string") {
+			message += " literal"
+		}
+		return &TextError{Offset: at + 1, Message: message}
+	}
+}
+
+// maxDepth is how deep the decoder lets arrays and objects nest, as encoding/json does.
+const maxDepth = 10000
 
 // rawCodec passes JSON texts through, on one line.
 func rawCodec[T any](c *Codec[T]) {
@@ -101,11 +188,8 @@ func rawCodec[T any](c *Codec[T]) {
 		if ValidText(src) {
 			return *(*T)(unsafe.Pointer(&src)), nil
 		}
-		if v, err := unmarshalJSON[T](src); err != nil {
-			return v, err
-		}
-		if at := notUTF8(src); at < len(src) {
-			return *new(T), &TextError{Offset: at + 1, Message: fmt.Sprintf("byte %#x is no UTF-8", src[at])}
+		if err := CheckText(src); err != nil {
+			return *new(T), err
 		}
 		line, err := compact(nil, src) // it has line breaks
 		return *(*T)(unsafe.Pointer(&line)), err
@@ -117,7 +201,7 @@ func rawCodec[T any](c *Codec[T]) {
 func compact(dst, src []byte) ([]byte, error) {
 	b := bytes.NewBuffer(dst)
 	if err := json.Compact(b, src); err != nil {
-		if _, where := unmarshalJSON[json.RawMessage](src); where != nil { // Compact does not say
+		if where := CheckText(src); where != nil { // Compact does not say
 			err = where
 		}
 		return dst, err
@@ -125,13 +209,19 @@ func compact(dst, src []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// ValidText reports whether src is one JSON text in UTF-8 without line breaks, as a plugin must return it. encoding/json takes any bytes in a
-// string.
+// ValidText reports whether src is one JSON text without line breaks that [CheckText] has nothing against.
 func ValidText(src []byte) bool {
 	if n, ok := cutNumber(src); ok && n == len(src) {
 		return true
 	}
-	return bytes.IndexByte(src, '\n') < 0 && bytes.IndexByte(src, '\r') < 0 && utf8.Valid(src) && json.Valid(src)
+	return bytes.IndexByte(src, '\n') < 0 && bytes.IndexByte(src, '\r') < 0 && jsontext.Value(src).IsValid()
+}
+
+// CheckText returns what is wrong with a JSON text, a [*TextError], or nil. It is to be one value in UTF-8, without half surrogate pairs, and
+// no object may have a name twice.
+func CheckText(src []byte) error {
+	_, err := unmarshalJSON[json.RawMessage](src)
+	return err
 }
 
 // notUTF8 returns the place of the first byte that is no UTF-8, or the length of src.

@@ -1,6 +1,8 @@
 package work
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -20,6 +22,8 @@ type source[In any] struct {
 // decode spoils no other.
 func openSource[In any](c *wire.Codec[In], j *Job) (s source[In], err error) {
 	switch {
+	case j.Format == Native && c.Unchecked():
+		s.spread, s.decode = texts(j.In.([]In)), c.Decode
 	case j.Format == Native:
 		s.native = j.In.([]In)
 	case j.Spread != nil:
@@ -37,6 +41,17 @@ func openSource[In any](c *wire.Codec[In], j *Job) (s source[In], err error) {
 		s.column, err = wire.OpenColumn(j.Items, j.Count, false)
 	}
 	return s, err
+}
+
+// texts returns items that are JSON texts themselves. Those of this process are held to the same rules as those that travel.
+func texts[In any](items []In) [][]byte {
+	spread := make([][]byte, len(items))
+	for i, text := range any(items).([]json.RawMessage) {
+		if spread[i] = text; text == nil {
+			spread[i] = []byte("null") // as it travels
+		}
+	}
+	return spread
 }
 
 // next returns the next item, or why it is none.
@@ -76,6 +91,7 @@ type sink[Out any] struct {
 	encode func([]byte, Out) ([]byte, error)
 	fill   int // results put into native
 	format Format
+	loose  bool   // results are JSON texts that have to be looked at
 	room   []byte // the job's
 	at     int    // of the room: what lies before has been taken
 	inRoom bool   // native lies in the room
@@ -83,6 +99,7 @@ type sink[Out any] struct {
 
 func (s *sink[Out]) open(c *wire.Codec[Out], j *Job) {
 	s.codec, s.format, s.room = c, j.Format, j.Room
+	s.loose = c.Loose() && (c.Kind == wire.KindJSON || j.Format == JSON) && (c.Unchecked() || j.Format != Native)
 	switch {
 	case j.Format == Native:
 		s.native = j.Out.([]Out)
@@ -106,12 +123,51 @@ func (s *sink[Out]) reset(most int) {
 
 // put adds a result, or says why it cannot travel.
 func (s *sink[Out]) put(v Out, limit int) *wire.ItemError {
-	if s.encode == nil {
-		s.native[s.fill] = v
-		s.fill++
+	switch {
+	case s.encode != nil:
+		return s.encodeNext(v, limit)
+	case s.loose:
+		text, e := s.checked(v)
+		if e != nil {
+			return e
+		}
+		v = text
+	}
+	s.native[s.fill] = v
+	s.fill++
+	return nil
+}
+
+// checked returns a result that is a JSON text itself as it would travel, or says why it cannot.
+func (s *sink[Out]) checked(v Out) (Out, *wire.ItemError) {
+	text, err := s.codec.Append(nil, v)
+	if err != nil {
+		return v, &wire.ItemError{Kind: wire.Failed, Message: "result: " + err.Error()}
+	}
+	if e := checkResult(text); e != nil {
+		return v, e
+	}
+	v, err = s.codec.Decode(text)
+	if err != nil {
+		return v, &wire.ItemError{Kind: wire.Failed, Message: "result: " + err.Error()}
+	}
+	return v, nil
+}
+
+// checkResult says why a text is no result.
+func checkResult(text []byte) *wire.ItemError {
+	if wire.ValidText(text) {
 		return nil
 	}
-	return s.encodeNext(v, limit)
+	e, ok := errors.AsType[*wire.TextError](wire.CheckText(text))
+	switch {
+	case !ok:
+		return &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result: not a JSON text on one line: %.60q", text)}
+	case e.Refused:
+		return &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result: %s (byte %d)", e.Message, e.Offset)}
+	default:
+		return &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result: not a JSON text: %.60q: %s (byte %d)", text, e.Message, e.Offset)}
+	}
 }
 
 func (s *sink[Out]) encodeNext(v Out, limit int) (e *wire.ItemError) {
@@ -121,10 +177,13 @@ func (s *sink[Out]) encodeNext(v Out, limit int) (e *wire.ItemError) {
 	switch size := len(data) - len(empty); {
 	case err != nil:
 		return &wire.ItemError{Kind: wire.Failed, Message: "result: " + err.Error()}
-	case s.codec.Unchecked() && !wire.ValidText(data[len(empty):]):
-		return &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result: not a JSON text: %.60q", data[len(empty):])}
 	case limit > 0 && size > limit:
 		return &wire.ItemError{Kind: wire.Oversize, Size: int64(size), Message: fmt.Sprintf("result is %d bytes, the limit is %d", size, limit)}
+	}
+	if s.loose {
+		if e := checkResult(data[len(empty):]); e != nil {
+			return e
+		}
 	}
 	s.column.End(data)
 	return nil
