@@ -280,6 +280,7 @@ type lineReader struct {
 	from  int  // of the line that has not ended
 	scan  int  // up to here it holds no line break
 	ended bool // there is nothing to read any more
+	begun bool // the first bytes have been looked at
 	loose bool // lines are not kept
 
 	at    int // lines given out in this round
@@ -351,11 +352,40 @@ func (l *lineReader) read() {
 	}
 	n, err := l.r.Read(l.block[len(l.block):cap(l.block)])
 	l.block = l.block[:len(l.block)+n]
+	if !l.begun && (err != nil || !beginsMark(l.block)) {
+		l.begin()
+	}
 	switch {
 	case err == io.EOF:
 		l.ended = true
 	case err != nil:
 		l.fail(fmt.Errorf("read %s: %w", l.name, err))
+	}
+}
+
+// What files of other encodings, or of some editors, begin with: byte order marks.
+var (
+	utf8Mark   = []byte("\xef\xbb\xbf")
+	utf16Marks = [][]byte{[]byte("\xff\xfe"), []byte("\xfe\xff")}
+)
+
+// beginsMark reports whether the first bytes of an input may become a mark with those that come next.
+func beginsMark(first []byte) bool {
+	return len(first) < len(utf8Mark) && bytes.HasPrefix(utf8Mark, first) ||
+		len(first) == 1 && (first[0] == utf16Marks[0][0] || first[0] == utf16Marks[1][0])
+}
+
+// begin looks at the first bytes of a round. The mark of UTF-8 is no part of the first item.
+func (l *lineReader) begin() {
+	l.begun = true
+	if bytes.HasPrefix(l.block, utf8Mark) {
+		l.from, l.scan = len(utf8Mark), len(utf8Mark)
+	}
+	for _, mark := range utf16Marks {
+		if bytes.HasPrefix(l.block, mark) {
+			l.block, l.from, l.scan = nil, 0, 0
+			l.fail(fmt.Errorf("read %s: it is UTF-16, and items are read as UTF-8: convert it, as with iconv -f UTF-16 -t UTF-8", l.name))
+		}
 	}
 }
 
@@ -384,7 +414,7 @@ func (l *lineReader) rewind() bool {
 		l.fail(fmt.Errorf("read %s again: %w", l.name, err))
 		return false
 	}
-	l.block, l.from, l.scan, l.ended, l.at = nil, 0, 0, false, 0
+	l.block, l.from, l.scan, l.ended, l.begun, l.at = nil, 0, 0, false, false, 0
 	return true
 }
 
