@@ -67,6 +67,7 @@ func (p *process) setUp(life context.Context) (workerpb.WorkerService_WorkClient
 	}
 	err = work.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Start{Start: &workerpb.Start{
 		Worker: uint32(p.number), Threads: uint32(p.threads), MaxResultBytes: uint64(p.cfg.MaxResultBytes),
+		SetupTimeoutNs: uint64(p.cfg.SetupTimeout),
 	}}})
 	if err != nil && !errors.Is(err, io.EOF) { // EOF: Recv knows why
 		return nil, nil, err

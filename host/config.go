@@ -31,6 +31,8 @@ const (
 type Config struct {
 	// Plugin is the workload's name or the path of its executable, see [Find].
 	Plugin string
+	// PluginWorkload names the workload of an executable that serves several. Default: its only one.
+	PluginWorkload string
 	// PluginDirs are searched for parhost-plugin-NAME before the usual places.
 	PluginDirs []string
 	// Workload is linked into this program. Goroutine and Sequential run it directly. Process starts this program again as

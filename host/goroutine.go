@@ -51,7 +51,7 @@ func startGoroutine(ctx context.Context, number int, cfg *Config, lock *sync.Mut
 	opened := make(chan error, 1)
 	go func() {
 		var err error
-		g.instance, err = cfg.Workload.Core().Open(ctx, lock)
+		g.instance, err = cfg.Workload.Core().Open(work.WithLogger(bare{ctx}, g.logger), lock)
 		opened <- err
 	}()
 	var err error
@@ -92,7 +92,7 @@ func (g *goroutine) run(ctx context.Context, b batch) ending {
 	info := g.info()
 	j := &work.Job{
 		First: b.first() + from, Count: n, Format: work.Native,
-		Timeout: o.timeout, Budget: o.budget, Timed: o.timed, MaxResult: g.cfg.MaxResultBytes, Logger: g.logger,
+		Timeout: o.timeout, Budget: o.budget, Timed: o.timed, MaxResult: g.cfg.MaxResultBytes, Logger: g.logger, Metadata: o.metadata,
 		OnProgress: func(item int, fraction float64) {
 			g.cfg.Observer.Observe(ItemProgress{Worker: g.number, Item: b.first() + from + item, Fraction: fraction})
 		},
@@ -158,7 +158,7 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 		defer close(done)
 		g.job.Store(j)
 		defer g.job.Store(nil)
-		g.instance.Run(ctx, j)
+		g.instance.Run(bare{ctx}, j)
 	}) {
 		return ending{lost: &loss{message: "worker is gone", guilty: -1, suspect: -1}}
 	}
@@ -276,7 +276,7 @@ func (g *goroutine) end(ctx context.Context, _ string) {
 }
 
 func (g *goroutine) tearDown(ctx context.Context) {
-	if err := g.instance.Close(ctx); err != nil {
+	if err := g.instance.Close(work.WithLogger(bare{ctx}, g.logger)); err != nil {
 		g.logger.Warn("teardown", "err", err)
 	}
 }

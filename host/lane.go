@@ -201,7 +201,7 @@ func (r *run[In, Out]) takeNew() *task[In, Out] {
 // perform takes a task through a worker.
 func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 	p := r.pool
-	t.how = orders{json: r.json, timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), timeout: p.cfg.ItemTimeout}
+	t.how = orders{json: r.json, timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), timeout: p.cfg.ItemTimeout, deadline: r.deadline, metadata: r.metadata}
 	if p.cfg.Batch == 0 {
 		t.how.budget = budget
 	}
@@ -217,6 +217,9 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 	t.begun = time.Now()
 	end := at.worker.run(ctx, t)
 	p.lender.release(at, end)
+	if !r.deadline.IsZero() {
+		awaitDeadline(ctx, r.deadline)
+	}
 	if end.err == nil && ctx.Err() != nil { // its items may have ended as canceled before anybody else noticed
 		end.err = context.Cause(ctx)
 	}
@@ -227,6 +230,20 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 	r.sizer.observe(t.trial)
 	if r.conclude(t, end, at.worker.info()) {
 		p.fruitless(at, end.reason())
+	}
+}
+
+// deadlineSlack is how much later than a worker's clock the host's own may say that a deadline has passed.
+const deadlineSlack = 100 * time.Millisecond
+
+// awaitDeadline lets a context end whose deadline has passed: its worker may have noticed that first.
+func awaitDeadline(ctx context.Context, deadline time.Time) {
+	if time.Now().Before(deadline) || ctx.Err() != nil {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(deadlineSlack): // a context of the caller's own making
 	}
 }
 

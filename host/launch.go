@@ -141,7 +141,7 @@ func environment(cfg *Config) []string {
 	if cfg.Workload != nil {
 		env = append(env, wire.EnvWorkload+"="+cfg.Workload.Manifest().Name)
 	} else {
-		env = append(env, wire.EnvWorkload+"=") // a plugin that is itself a host must not take itself for a child of its own
+		env = append(env, wire.EnvWorkload+"="+cfg.PluginWorkload) // empty or not: a plugin that is itself a host must not take itself for a child of its own
 	}
 	return append(env, cfg.Env...)
 }
@@ -189,7 +189,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		number: number, cfg: l.cfg, pids: l.box.PIDs(), buffers: l.buffers, calls: map[uint64]*call{}, ending: make(chan struct{}), dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
-	p.child = newChild(l.spawner, l.folder, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}})
+	p.child = newChild(l.spawner, l.folder, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}, item: p.printing})
 	if !l.cfg.Inline {
 		if p.shelf = openShelf(max(keepLeast, keepBytes/workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file

@@ -11,7 +11,7 @@ import (
 // other error is the run's: [ErrClosed], a [*BrokenError], or ctx's cause; then there are no results.
 //
 // In and Out need not be the workload's own types. If they are, values travel packed, and on goroutines not at all; otherwise
-// they travel as JSON.
+// they travel as JSON. A number in an interface that has travelled is a [encoding/json.Number], whatever it was: its digits are those that came.
 func Map[In, Out any](ctx context.Context, p *Pool, items []In) ([]Out, error) {
 	r, ctx := newRun[In, Out](ctx, p, true)
 	r.feedSlice(items)
@@ -82,7 +82,9 @@ func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo
 	defer r.end(errTaken)
 	r.onLend = lent
 	r.feedSlice([]In{item})
-	r.perform(ctx, r.next())
+	if t := r.next(); t != nil {
+		r.perform(ctx, t)
+	}
 	if !r.ended() { // while the item waits for another attempt nobody else heeds ctx
 		r.heed(ctx)
 		defer r.unheed()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +27,8 @@ const (
 type output struct {
 	logger hclog.Logger
 	valve  valve
-	done   sync.WaitGroup // readers
+	item   func() (index int, ok bool) // which item a line is likely to come from; may be nil
+	done   sync.WaitGroup              // readers
 
 	mu       sync.Mutex
 	count    int // lines so far
@@ -80,11 +82,11 @@ func readLine(r *bufio.Reader, width int) (string, error) {
 func (o *output) add(line string) {
 	text := line
 	var entry map[string]any
-	if strings.HasPrefix(line, `{"@`) && json.Unmarshal([]byte(line), &entry) == nil {
+	if strings.HasPrefix(line, `{"@`) && readEntry(line, &entry) == nil {
 		text, _ = entry["@message"].(string)
 		o.log(entry)
 	} else if o.logger.IsInfo() { // a flood costs enough without
-		o.logger.Info(wire.Plain(line))
+		o.logger.Info(wire.Plain(line), o.printing()...)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -107,11 +109,40 @@ func (o *output) add(line string) {
 	}
 }
 
+// readEntry reads a line of hclog's; numbers keep their digits.
+func readEntry(line string, entry *map[string]any) error {
+	d := json.NewDecoder(strings.NewReader(line))
+	d.UseNumber()
+	if err := d.Decode(entry); err != nil {
+		return err
+	}
+	if strings.TrimSpace(line[d.InputOffset():]) != "" {
+		return errors.New("more than an object")
+	}
+	return nil
+}
+
+// printing returns the field that names the item which has just printed, if that is clear.
+func (o *output) printing() []any {
+	if o.item == nil {
+		return nil
+	}
+	if index, ok := o.item(); ok {
+		return []any{"item", index}
+	}
+	return nil
+}
+
 // plainValue returns a value out of a JSON text as a logger may have it.
 func plainValue(v any) any {
 	switch v := v.(type) {
-	case nil, bool, float64:
+	case nil, bool:
 		return v
+	case json.Number:
+		if f, err := v.Float64(); err == nil && strconv.FormatFloat(f, 'g', -1, 64) == v.String() {
+			return f
+		}
+		return v.String()
 	case string:
 		return wire.Plain(v)
 	default:
@@ -128,6 +159,9 @@ func (o *output) log(entry map[string]any) {
 		if !strings.HasPrefix(key, "@") && key != "worker" { // the host's logger has said which worker it is
 			pairs = append(pairs, wire.Plain(key), plainValue(value))
 		}
+	}
+	if _, named := entry["item"]; !named {
+		pairs = append(pairs, o.printing()...)
 	}
 	// What is logged at a level of off would be written at every level.
 	o.logger.Log(min(max(hclog.Trace, hclog.LevelFromString(level)), hclog.Error), wire.Plain(message), pairs...)

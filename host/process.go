@@ -50,6 +50,7 @@ type process struct {
 	fate   *fate  // why the host killed it, or what the stream ended with
 	over   bool   // no call is taken any more
 	last   string // the obituary, in short
+	trail  trail  // the items that have just ended
 
 	ending chan struct{} // closed at the first sign of the end
 	dead   chan struct{} // closed when the obituary is written
@@ -165,7 +166,10 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
 		ItemTimeoutNs: uint64(o.timeout), BudgetNs: uint64(o.budget), Timed: o.timed,
 		RoomOffset: uint64(memory.room.Offset), RoomSize: uint64(memory.room.Size),
-		BufferAt: there.at, BufferSize: there.size,
+		BufferAt: there.at, BufferSize: there.size, Metadata: o.metadata,
+	}
+	if !o.deadline.IsZero() {
+		m.DeadlineUnixNs = uint64(max(1, o.deadline.UnixNano()))
 	}
 	if at, ok := inside(p.shelf.memory(memory.items), column); ok {
 		m.Items, m.ItemsOffset, m.ItemsSize = nil, uint64(memory.items.Offset+at), uint64(len(column))

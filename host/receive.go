@@ -99,6 +99,7 @@ func (p *process) results(r *workerpb.Results) error {
 	defer p.mu.Unlock()
 	c.got += n
 	c.heard = now
+	p.trail.add(n, c.b.first()+c.base+c.got-1, now)
 	if !r.GetLast() && c.got < c.count {
 		return nil
 	}

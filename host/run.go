@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -35,6 +36,8 @@ type run[In, Out any] struct {
 	unheed   func() bool             // ends the watch on it
 	leave    func()                  // ends the watch on the number of workers
 	onLend   func(WorkerInfo)        // told of each worker that gets a task; may be nil
+	deadline time.Time               // of the caller's context; zero if there is none
+	metadata map[string]string       // what the caller says of the run; nil if that is nothing
 
 	mu       sync.Mutex
 	tasks    sync.Cond        // there may be something to do
@@ -78,6 +81,9 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 	}
 	r.lighten()
 	p.lore.begin(&r.sizer)
+	r.deadline, _ = ctx.Deadline()
+	r.metadata = metadataOf(ctx)
+	r.checkMetadata()
 	ctx, r.end = context.WithCancelCause(ctx)
 	return r, ctx
 }

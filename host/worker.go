@@ -62,6 +62,9 @@ type orders struct {
 	timed   bool          // the time of each item is wanted
 	timeout time.Duration // of one item; 0 means none
 	budget  time.Duration // of the batch; 0 means none
+
+	deadline time.Time         // of the run; zero means none
+	metadata map[string]string // of the run; nil means none
 }
 
 // ending is how a worker's run of a batch came to its end.

@@ -26,7 +26,7 @@ import (
 // Serve is the whole life of a plugin process: it serves the workload to the host that started it, and exits when the host
 // ends the worker or goes away. It does not return.
 //
-// With several workloads the host names the one it wants; alone, one is served whatever the name.
+// With several workloads the host names the one it wants, as in parhost --plugin ./plug:up; alone, one is served whatever the name.
 //
 // A person who starts the program by hand gets told what it is, and exit code 2.
 func Serve(workloads ...*Workload) {
@@ -74,21 +74,29 @@ func pick(workloads []*Workload, name string) (*Workload, error) {
 	if len(workloads) == 1 {
 		return workloads[0], nil
 	}
+	var names []string
 	for _, w := range workloads {
 		if w.manifest.Name == name {
 			return w, nil
 		}
+		names = append(names, w.manifest.Name)
 	}
-	return nil, fmt.Errorf("no workload named %q among the %d linked in", name, len(workloads))
+	which := "it serves several workloads"
+	if name != "" {
+		which = fmt.Sprintf("it has no workload named %q", name)
+	}
+	return nil, fmt.Errorf("%s: name one of %s, as in --plugin %s:%s", which, strings.Join(names, ", "), os.Args[0], names[0])
 }
 
 // serve returns when the work is over.
 func serve(w *Workload) {
 	endKin := sync.OnceFunc(kinEnder())
 	watchParent(endKin)
-	s := newServer(w, hclog.New(&hclog.LoggerOptions{
+	logger := hclog.New(&hclog.LoggerOptions{
 		Name: w.manifest.Name, Output: os.Stderr, JSONFormat: true, Level: hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)),
-	}))
+	})
+	adoptLogs(logger)
+	s := newServer(w, logger)
 	s.arena, s.buffers = inherit(wire.EnvArena, arena.Map), inherit(wire.EnvBuffers, arena.MapBuffers)
 	s.link = openLink()
 	showStacks()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -106,7 +107,8 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	if s.workload.manifest.NotConcurrent {
 		lock = new(sync.Mutex)
 	}
-	instance, err := s.workload.core.Open(stream.Context(), lock)
+	logger := s.logger.With("worker", start.GetWorker())
+	instance, err := s.setUp(work.WithLogger(stream.Context(), logger), lock, time.Duration(min(start.GetSetupTimeoutNs(), math.MaxInt64)))
 	if err != nil {
 		return s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Error: wire.Bound(err.Error(), wire.MaxMessageText)}}})
 	}
@@ -120,14 +122,14 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 		s.speakOver(messages)
 	}
 	received := make(chan error, 1)
-	go func() { received <- s.receive(messages, instance, start) }()
+	go func() { received <- s.receive(messages, instance, start, logger) }()
 	select {
 	case err = <-received:
 	case <-s.left: // a stream that ends well tells the host that what it sent last was not begun
 	}
 	s.orphaned.Store(err != nil)
 	s.speakOver(nil)
-	if err := instance.Close(context.WithoutCancel(stream.Context())); err != nil {
+	if err := instance.Close(work.WithLogger(context.WithoutCancel(stream.Context()), logger)); err != nil {
 		s.logger.Warn("teardown", "worker", start.GetWorker(), "err", err)
 	}
 	return err
@@ -149,7 +151,7 @@ func (s *server) hangUp() {
 }
 
 // receive hands the batches to the threads, and returns when the host has closed its side and all batches are settled.
-func (s *server) receive(messages conversation, instance work.Instance, start *workerpb.Start) error {
+func (s *server) receive(messages conversation, instance work.Instance, start *workerpb.Start, logger hclog.Logger) error {
 	queue := make(chan waiting, queueLength)
 	var threads sync.WaitGroup
 	for n := range max(1, start.GetThreads()) {
@@ -157,7 +159,6 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 	}
 	defer threads.Wait()
 	defer close(queue)
-	logger := s.logger.With("worker", start.GetWorker())
 	for {
 		req, err := messages.Recv()
 		switch {
@@ -177,17 +178,40 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 			s.jobs.Lock()
 			s.jobs.byID[m.Batch.GetId()] = j
 			s.jobs.Unlock()
-			queue <- waiting{m.Batch.GetId(), j}
+			queue <- waiting{m.Batch.GetId(), j, deadlineOf(m.Batch)}
 		case *workerpb.WorkRequest_Cancel:
 			s.cancel(m.Cancel)
 		}
 	}
 }
 
+// setUp opens the workload. The limit is the host's, which also watches it; 0 means none.
+func (s *server) setUp(ctx context.Context, lock *sync.Mutex, limit time.Duration) (work.Instance, error) {
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	instance, err := s.workload.core.Open(ctx, lock)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("not done after %v (Config.SetupTimeout): %w", limit, err)
+	}
+	return instance, err
+}
+
 // waiting is a batch that waits for a thread.
 type waiting struct {
-	id  uint64
-	job *work.Job
+	id       uint64
+	job      *work.Job
+	deadline time.Time // of its run; zero if there is none
+}
+
+// deadlineOf is when the caller of a batch's run gives up on it; zero for never.
+func deadlineOf(b *workerpb.Batch) time.Time {
+	if b.GetDeadlineUnixNs() == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(min(b.GetDeadlineUnixNs(), math.MaxInt64)))
 }
 
 // thread runs one batch after the other, and keeps its entry in the black box, if it has one. An item that ends its goroutine ends
@@ -214,7 +238,13 @@ func (s *server) thread(ctx context.Context, instance work.Instance, queue <-cha
 				// A workload that writes to such an item then panics, which costs no other; it is said of this goroutine alone.
 				defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 			}
-			instance.Run(ctx, next.job)
+			run := ctx
+			if !next.deadline.IsZero() {
+				var cancel context.CancelFunc
+				run, cancel = context.WithDeadline(ctx, next.deadline)
+				defer cancel()
+			}
+			instance.Run(run, next.job)
 			done = true
 			runtime.Gosched() // with one CPU the results would wait in gRPC's writer until the next batch is done
 		}()
@@ -232,6 +262,7 @@ func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logg
 		Budget:    time.Duration(b.GetBudgetNs()),
 		Timed:     b.GetTimed(),
 		MaxResult: int(start.GetMaxResultBytes()),
+		Metadata:  b.GetMetadata(),
 		Logger:    logger,
 		OnProgress: func(item int, fraction float64) {
 			_ = s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Progress{

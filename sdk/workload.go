@@ -56,7 +56,9 @@ type Workload struct {
 // Func makes a workload of a function, which is called for one item at a time.
 //
 // Items and results are any Go types. Numbers, slices of numbers, strings and []byte travel as they are, proto messages as
-// proto, everything else as JSON. The error fails that item alone. ctx ends when the item is cancelled or the host goes away,
+// proto, everything else as JSON. JSON is read strictly, as docs/PROTOCOL.md says in section 6: an item that would have to be changed to fit In is
+// a bad_item and never gets here. In an interface, such as any, a number is a [encoding/json.Number], with the digits that came; use its Int64
+// or Float64. The error fails that item alone. ctx ends when the item is cancelled or the host goes away,
 // and must not be kept beyond the call; nor must slices that are an item or part of it, which lie in memory that the next items will
 // use: copy what is to stay. Nor must they be written to: they may be the host's own, which a process cannot write to without
 // a fault, and a goroutine not without changing them for the host.

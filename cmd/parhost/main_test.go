@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == nosy {
 		beNosy() // does not return
 	}
+	if filepath.Base(os.Args[0]) == several {
+		beSeveral() // does not return
+	}
 	builtin = append(builtin, testWorkloads...)
 	sdk.ServeChild(builtin...)
 	testscript.Main(m, map[string]func(){"parhost": main})

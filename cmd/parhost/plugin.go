@@ -25,8 +25,32 @@ func (b *building) flag(f *pflag.FlagSet) {
 }
 
 // pluginConfig finds out what --plugin means: an executable parhost-plugin-NAME wins over the workload of that name that is
-// linked in, a path is an executable, and a folder is a Go package, which it builds.
+// linked in, a path is an executable, and a folder is a Go package, which it builds. A name behind a colon is that of the workload, of those
+// that the plugin serves.
 func pluginConfig(ctx context.Context, name string, dirs []string, b building) (host.Config, error) {
+	plugin, workload := cutWorkload(name)
+	cfg, err := findPlugin(ctx, plugin, dirs, b)
+	if cfg.Workload == nil {
+		cfg.PluginWorkload = workload
+	} else if workload != "" {
+		return cfg, usageError("write --plugin "+quote(plugin), "--plugin %q: what is linked into parhost has one workload", name)
+	}
+	return cfg, err
+}
+
+// cutWorkload takes the workload off a plugin's name. What is a file with all of its name is that file.
+func cutWorkload(name string) (plugin, workload string) {
+	at := strings.LastIndexByte(name, ':')
+	if at < 1 || at == len(name)-1 || strings.ContainsAny(name[at:], `/\`) {
+		return name, ""
+	}
+	if _, err := os.Lstat(name); err == nil {
+		return name, ""
+	}
+	return name[:at], name[at+1:]
+}
+
+func findPlugin(ctx context.Context, name string, dirs []string, b building) (host.Config, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() && isPath(name) {
 		path, err := b.build(ctx, name)
 		return host.Config{Plugin: path}, err

@@ -240,6 +240,7 @@ func newPluginsVerify(s *streams, dirs *[]string, p *pins) *cobra.Command {
 	b := building{say: s.say}
 	var asJSON bool
 	var c confinement
+	var env []string
 	cmd := &cobra.Command{
 		Use:   "verify NAME|PATH [ITEM...]",
 		Short: "check that a plugin keeps the promises of its manifest and of the protocol",
@@ -274,6 +275,9 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 				return whenInterrupted(ctx, err)
 			}
 			cfg.Sandbox = policy
+			if cfg.Env, err = parseEnv(env); err != nil {
+				return err
+			}
 			v, err := host.Verify(ctx, cfg, items...)
 			if err != nil {
 				s.sayNeedsOf(ctx, cfg, err)
@@ -294,6 +298,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the checks for programs")
+	cmd.Flags().StringArrayVar(&env, "env", nil, "KEY=VALUE for the workers, or KEY to pass on the value of this environment (may be repeated)")
 	c.flags(cmd.Flags())
 	p.checksumFlag(cmd.Flags())
 	b.flag(cmd.Flags())

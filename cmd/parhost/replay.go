@@ -35,8 +35,8 @@ func newReplay(s *streams) *cobra.Command {
 		Long: `Run an item again that failed in a run with --dossier, with the plugin and the time limit of that run, in one worker process. The result
 goes to stdout; what became of the item, with stacks and the last lines of a process that died, to stderr.
 
-With --mode goroutine the workload runs inside parhost itself and without a time limit, as a debugger wants it:
-dlv exec parhost -- replay FILE --mode goroutine. That takes a workload that is linked into the program.`,
+With --mode goroutine a workload that is linked into this program runs inside it and without a time limit, as a debugger wants it. That of a
+plugin is stepped through in a test of its own: dlv test, with package sdktest.`,
 		Example: "  parhost replay dossiers/item-000017-4b227777d4dd.json\n  parhost replay FILE --plugin ./mended-plugin",
 		Args:    between(1, 1, "parhost replay dossiers/item-000017-4b227777d4dd.json"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -106,6 +106,7 @@ func (o *replayOptions) config(ctx context.Context, d *joblog.Dossier) (host.Con
 		cfg, err = pluginConfig(ctx, o.plugin, o.pluginDirs, o.building)
 	case d.Origin.Workload == "":
 		cfg.Plugin, err = host.Find(d.Origin.Plugin)
+		cfg.PluginWorkload = d.Origin.PluginWorkload()
 	default:
 		for _, w := range builtin {
 			if w.Manifest().Name == d.Origin.Workload {

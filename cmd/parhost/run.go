@@ -39,7 +39,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err != nil {
 		return err
 	}
-	cfg.Plugin, cfg.Workload = found.Plugin, found.Workload
+	cfg.Plugin, cfg.PluginWorkload, cfg.Workload = found.Plugin, found.PluginWorkload, found.Workload
 	if err := o.pins.hold(&cfg); err != nil {
 		return err
 	}

@@ -61,6 +61,20 @@ def serve(run, *, name, item_kind="json", result_kind="json", setup=None, teardo
     _Worker(run, setup, teardown, described, schemas).serve()
 
 
+def metadata():
+    """Returns what the host's caller says of the run that the running item belongs to, such as a trace or a tenant: a dict of strings."""
+    if _Worker.served and (running := _Worker.served.running):
+        return dict(running[0].batch.metadata)
+    return {}
+
+
+def deadline():
+    """Returns when the caller gives up on that run, in seconds since 1970 as time.time() counts them; None if never."""
+    if _Worker.served and (running := _Worker.served.running):
+        return running[0].batch.deadline_unix_ns / 1e9 or None
+    return None
+
+
 def progress(fraction):
     """Tells the host how far the running item is, from 0 to 1."""
     if _Worker.served and (running := _Worker.served.running):

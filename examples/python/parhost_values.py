@@ -205,11 +205,47 @@ class JSONCodec(VariableCodec):
 
 def load_json(raw):
     try:
-        return json.loads(text := raw.decode(), parse_constant=refuse_constant, parse_float=finite)
+        value = json.loads(
+            text := raw.decode(), parse_constant=refuse_constant, parse_float=finite, object_pairs_hook=refuse_twice
+        )
+    except UnicodeDecodeError as e:
+        raise BadItem(f"byte {raw[e.start]:#x} is no UTF-8", offset=e.start + 1) from None
     except json.JSONDecodeError as e:
         raise BadItem(e.msg, offset=len(text[: e.pos].encode()) + 1) from None
     except (ValueError, RecursionError) as e:
         raise BadItem(str(e)) from None
+    if (at := half_pair(text)) is not None:
+        raise BadItem(f"{text[at : at + 6]} is half of a surrogate pair", offset=len(text[:at].encode()) + 1)
+    return value
+
+
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
+
+
+def half_pair(text):
+    """Returns the place of an escape that is one half of a surrogate pair without the other, which is no character."""
+    if "\\u" not in text:
+        return None
+    first = None  # half of a pair that waits for the second
+    for escape in _ESCAPE.finditer(text):
+        code = int(escape[1] or "0", 16)
+        second = 0xDC00 <= code < 0xE000
+        if first and not (second and first.end() == escape.start()):
+            return first.start()
+        if second and not first:
+            return escape.start()
+        first = escape if 0xD800 <= code < 0xDC00 else None
+    return first.start() if first else None
+
+
+def refuse_twice(pairs):
+    """Makes an object of its fields. Python would take the last of two that have the same name."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"the name {json.dumps(twice)} is there twice")
+    return value
 
 
 def finite(text):

@@ -452,3 +452,38 @@ func column[T any](t *testing.T, values ...T) []byte {
 	}
 	return w.Bytes()
 }
+
+func TestNoItemIsChangedSilently(t *testing.T) {
+	p := open(t, host.Config{Plugin: "./testdata/echo.py"})
+	for text, offset := range map[string]int{
+		"\"caf\xe9\"": 5, `"\ud800x"`: 2, `"x\udc00"`: 3, `["\ud800\ud800"]`: 3, `{"a":1,"a":2}`: 0,
+	} {
+		got, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage(text))
+		if e, ok := errors.AsType[*host.ItemError](err); !ok || e.Kind != host.BadItem || e.Offset != offset {
+			t.Errorf("item %q: got %s, %v, want a bad_item at byte %d", text, got, err, offset)
+		}
+	}
+	for _, text := range []string{`"\\ud800"`, `"😀"`, "9007199254740993", `{"a":[null]}`} {
+		if got, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage(text)); err != nil || string(got) != text {
+			t.Errorf("item %s: got %s, %v, want it back", text, got, err)
+		}
+	}
+}
+
+func TestAnItemSeesItsRun(t *testing.T) {
+	p := open(t, host.Config{Plugin: "./testdata/echo.py"})
+	type seen struct {
+		Metadata map[string]string `json:"metadata"`
+		Left     *float64          `json:"left"`
+	}
+	got, err := host.Do[string, seen](t.Context(), p, "context")
+	if err != nil || len(got.Metadata) > 0 || got.Left != nil {
+		t.Errorf("a run of which nothing is said: got %+v, %v, want nothing", got, err)
+	}
+	ctx, cancel := context.WithTimeout(host.WithMetadata(t.Context(), map[string]string{"tenant": "a"}), time.Hour)
+	defer cancel()
+	got, err = host.Do[string, seen](ctx, p, "context")
+	if err != nil || got.Metadata["tenant"] != "a" || got.Left == nil || *got.Left <= 0 || *got.Left > 3600 {
+		t.Errorf("a run with a tenant and an hour: got %+v, %v, want both", got, err)
+	}
+}

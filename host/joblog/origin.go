@@ -49,6 +49,9 @@ func OriginOf(cfg host.Config) (Origin, error) {
 			return o, fmt.Errorf("checksum of the plugin: %w", err)
 		}
 	}
+	if cfg.PluginWorkload != "" {
+		o.set(workloadArgument, cfg.PluginWorkload)
+	}
 	for _, entry := range cfg.Env {
 		name, _, _ := strings.Cut(entry, "=")
 		sum := sha256.Sum256([]byte(entry))
@@ -63,6 +66,12 @@ func OriginOf(cfg host.Config) (Origin, error) {
 	}
 	return o, nil
 }
+
+// workloadArgument is the argument that names the workload of a plugin that serves several.
+const workloadArgument = "workload"
+
+// PluginWorkload returns the name of the workload of a plugin that serves several, or "".
+func (o *Origin) PluginWorkload() string { return o.Arguments[workloadArgument] }
 
 func (o *Origin) set(name, value string) {
 	if o.Arguments == nil {

@@ -227,8 +227,8 @@ func (f *traits) collect(t reflect.Type, seen map[reflect.Type]bool) {
 	case reflect.Pointer, reflect.Slice, reflect.Array:
 		f.collect(t.Elem(), seen)
 	case reflect.Struct:
-		for i := range t.NumField() {
-			f.collect(t.Field(i).Type, seen)
+		for field := range t.Fields() {
+			f.collect(field.Type, seen)
 		}
 	}
 }

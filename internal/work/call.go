@@ -39,6 +39,22 @@ func FromContext(ctx context.Context) *Call {
 	return c
 }
 
+type loggerKey struct{}
+
+// WithLogger returns the context of a set-up or teardown, whose log lines go to a logger.
+func WithLogger(ctx context.Context, logger hclog.Logger) context.Context {
+	return context.WithValue(ctx, loggerKey{}, logger)
+}
+
+// LoggerOf returns the logger of a running item, set-up or teardown, or nil.
+func LoggerOf(ctx context.Context) hclog.Logger {
+	if c := FromContext(ctx); c != nil {
+		return c.Logger()
+	}
+	logger, _ := ctx.Value(loggerKey{}).(hclog.Logger)
+	return logger
+}
+
 func newCall(base context.Context, j *Job) *Call { return &Call{base: base, job: j} }
 
 // end cancels the call with a cause; the first one stays.
@@ -122,6 +138,9 @@ func (c *Call) Value(key any) any {
 func (c *Call) Logger() hclog.Logger {
 	return c.job.Logger.With("item", c.job.First+c.job.Current())
 }
+
+// Metadata is what the caller says of the run. It must not be changed.
+func (c *Call) Metadata() map[string]string { return c.job.Metadata }
 
 // Progress passes on how far the running item says it is.
 func (c *Call) Progress(fraction float64) {

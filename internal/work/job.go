@@ -39,6 +39,7 @@ type Job struct {
 	Timed     bool          // Part.ItemNS is wanted
 	MaxResult int           // bytes of one result; 0 means no limit
 
+	Metadata   map[string]string                // of the run; nobody changes it
 	Logger     hclog.Logger                     // tagged with the worker
 	OnProgress func(item int, fraction float64) // may be nil
 	OnOverdue  func(item int)                   // called once for each item that passes Timeout; may be nil

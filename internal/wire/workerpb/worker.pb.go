@@ -692,6 +692,8 @@ type Start struct {
 	Threads uint32 `protobuf:"varint,2,opt,name=threads,proto3" json:"threads,omitempty"`
 	// A result beyond this many bytes is that item's KIND_OVERSIZE.
 	MaxResultBytes uint64 `protobuf:"varint,3,opt,name=max_result_bytes,json=maxResultBytes,proto3" json:"max_result_bytes,omitempty"`
+	// The time that the set-up may take; 0 means no limit.
+	SetupTimeoutNs uint64 `protobuf:"varint,4,opt,name=setup_timeout_ns,json=setupTimeoutNs,proto3" json:"setup_timeout_ns,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -743,6 +745,13 @@ func (x *Start) GetThreads() uint32 {
 func (x *Start) GetMaxResultBytes() uint64 {
 	if x != nil {
 		return x.MaxResultBytes
+	}
+	return 0
+}
+
+func (x *Start) GetSetupTimeoutNs() uint64 {
+	if x != nil {
+		return x.SetupTimeoutNs
 	}
 	return 0
 }
@@ -844,8 +853,12 @@ type Batch struct {
 	RoomOffset uint64 `protobuf:"varint,11,opt,name=room_offset,json=roomOffset,proto3" json:"room_offset,omitempty"`
 	RoomSize   uint64 `protobuf:"varint,12,opt,name=room_size,json=roomSize,proto3" json:"room_size,omitempty"`
 	// Where each item lies in the pool's buffers: there is no column then. Empty if they do not lie there, else count numbers each.
-	BufferAt      []uint64 `protobuf:"varint,13,rep,packed,name=buffer_at,json=bufferAt,proto3" json:"buffer_at,omitempty"`
-	BufferSize    []uint64 `protobuf:"varint,14,rep,packed,name=buffer_size,json=bufferSize,proto3" json:"buffer_size,omitempty"`
+	BufferAt   []uint64 `protobuf:"varint,13,rep,packed,name=buffer_at,json=bufferAt,proto3" json:"buffer_at,omitempty"`
+	BufferSize []uint64 `protobuf:"varint,14,rep,packed,name=buffer_size,json=bufferSize,proto3" json:"buffer_size,omitempty"`
+	// When the caller gives up on the run, in nanoseconds since 1970; 0 means never.
+	DeadlineUnixNs uint64 `protobuf:"varint,15,opt,name=deadline_unix_ns,json=deadlineUnixNs,proto3" json:"deadline_unix_ns,omitempty"`
+	// What the caller says of the run, such as a trace or a tenant.
+	Metadata      map[string]string `protobuf:"bytes,16,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -974,6 +987,20 @@ func (x *Batch) GetBufferAt() []uint64 {
 func (x *Batch) GetBufferSize() []uint64 {
 	if x != nil {
 		return x.BufferSize
+	}
+	return nil
+}
+
+func (x *Batch) GetDeadlineUnixNs() uint64 {
+	if x != nil {
+		return x.DeadlineUnixNs
+	}
+	return 0
+}
+
+func (x *Batch) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
 	}
 	return nil
 }
@@ -1415,16 +1442,17 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\aresults\x18\x02 \x01(\v2\x13.parhost.v1.ResultsH\x00R\aresults\x122\n" +
 	"\bprogress\x18\x03 \x01(\v2\x14.parhost.v1.ProgressH\x00R\bprogress\x12/\n" +
 	"\aoverdue\x18\x04 \x01(\v2\x13.parhost.v1.OverdueH\x00R\aoverdueB\t\n" +
-	"\amessage\"c\n" +
+	"\amessage\"\x8d\x01\n" +
 	"\x05Start\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\rR\x06worker\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\rR\athreads\x12(\n" +
-	"\x10max_result_bytes\x18\x03 \x01(\x04R\x0emaxResultBytes\"a\n" +
+	"\x10max_result_bytes\x18\x03 \x01(\x04R\x0emaxResultBytes\x12(\n" +
+	"\x10setup_timeout_ns\x18\x04 \x01(\x04R\x0esetupTimeoutNs\"a\n" +
 	"\x05Ready\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x14\n" +
 	"\x05arena\x18\x02 \x01(\bR\x05arena\x12\x18\n" +
 	"\abuffers\x18\x03 \x01(\bR\abuffers\x12\x12\n" +
-	"\x04link\x18\x04 \x01(\bR\x04link\"\x9e\x03\n" +
+	"\x04link\x18\x04 \x01(\bR\x04link\"\xc2\x04\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x14\n" +
@@ -1443,7 +1471,12 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\troom_size\x18\f \x01(\x04R\broomSize\x12\x1b\n" +
 	"\tbuffer_at\x18\r \x03(\x04R\bbufferAt\x12\x1f\n" +
 	"\vbuffer_size\x18\x0e \x03(\x04R\n" +
-	"bufferSize\"@\n" +
+	"bufferSize\x12(\n" +
+	"\x10deadline_unix_ns\x18\x0f \x01(\x04R\x0edeadlineUnixNs\x12;\n" +
+	"\bmetadata\x18\x10 \x03(\v2\x1f.parhost.v1.Batch.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"@\n" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x17\n" +
 	"\x04item\x18\x02 \x01(\rH\x00R\x04item\x88\x01\x01B\a\n" +
@@ -1505,7 +1538,7 @@ func file_parhost_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_parhost_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_parhost_v1_worker_proto_goTypes = []any{
 	(Format)(0),              // 0: parhost.v1.Format
 	(Kind)(0),                // 1: parhost.v1.Kind
@@ -1523,6 +1556,7 @@ var file_parhost_v1_worker_proto_goTypes = []any{
 	(*ItemError)(nil),        // 13: parhost.v1.ItemError
 	(*Progress)(nil),         // 14: parhost.v1.Progress
 	(*Overdue)(nil),          // 15: parhost.v1.Overdue
+	nil,                      // 16: parhost.v1.Batch.MetadataEntry
 }
 var file_parhost_v1_worker_proto_depIdxs = []int32{
 	4,  // 0: parhost.v1.DescribeResponse.manifest:type_name -> parhost.v1.Manifest
@@ -1535,17 +1569,18 @@ var file_parhost_v1_worker_proto_depIdxs = []int32{
 	14, // 7: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
 	15, // 8: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
 	0,  // 9: parhost.v1.Batch.format:type_name -> parhost.v1.Format
-	13, // 10: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
-	1,  // 11: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
-	2,  // 12: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
-	6,  // 13: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
-	3,  // 14: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
-	7,  // 15: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
-	14, // [14:16] is the sub-list for method output_type
-	12, // [12:14] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	16, // 10: parhost.v1.Batch.metadata:type_name -> parhost.v1.Batch.MetadataEntry
+	13, // 11: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
+	1,  // 12: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
+	2,  // 13: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
+	6,  // 14: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
+	3,  // 15: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
+	7,  // 16: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
+	15, // [15:17] is the sub-list for method output_type
+	13, // [13:15] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_parhost_v1_worker_proto_init() }
@@ -1571,7 +1606,7 @@ func file_parhost_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parhost_v1_worker_proto_rawDesc), len(file_parhost_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

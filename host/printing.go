@@ -1,0 +1,49 @@
+package host
+
+import "time"
+
+// printWindow is how long what an item has printed may be on its way here. It is read within a fraction of that.
+const printWindow = 50 * time.Millisecond
+
+// trail is the items of a worker that have ended one soon after the other.
+type trail struct {
+	n    int // items
+	item int // the last of them
+	at   time.Time
+}
+
+// add says that n items have ended, up to the one with an index.
+func (t *trail) add(n, item int, now time.Time) {
+	if now.Sub(t.at) > printWindow {
+		t.n = 0
+	}
+	t.n, t.item, t.at = t.n+n, item, now
+}
+
+// printing returns the index of the item that a line of the worker's output comes from: the only one that has run in the last moment. A
+// wrong one would be worse than none.
+func (p *process) printing() (index int, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over || p.lastID == 0 { // it has run nothing yet, or nobody may look at its memory any more
+		return 0, false
+	}
+	now := time.Now()
+	n := 0 // items that may have printed it
+	if now.Sub(p.trail.at) <= printWindow {
+		n, index = p.trail.n, p.trail.item
+	}
+	seen := p.blackBox()
+	for _, c := range p.order[:min(len(p.order), max(1, p.threads))] { // those behind them have not begun
+		at := c.b.first() + c.base
+		switch s, shown := seen[c.id]; {
+		case !shown: // its worker does not say
+			n, index = n+c.count-c.got, at+c.got
+		case now.Sub(s.since) > printWindow:
+			n, index = n+1, at+s.item
+		default: // those before it in the batch may have ended just now
+			n, index = n+max(1, s.item-c.got+1), at+s.item
+		}
+	}
+	return index, n == 1
+}

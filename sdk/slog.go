@@ -1,0 +1,137 @@
+package sdk
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/parhost/parhost/internal/work"
+)
+
+// processLogger is that of the worker which this process is; nil in any other process.
+var processLogger atomic.Pointer[hclog.Logger]
+
+// SlogHandler returns a handler for log/slog whose lines reach the host with their level and fields. With the context of a workload's Run,
+// Setup or Teardown, as in slog.InfoContext(ctx, "…"), a line is also tagged with the item.
+//
+// A plugin process that has set no default of its own for log/slog and log uses it for both: slog.Info("…", "key", value) needs nothing
+// more. Where the workload runs on goroutines, the default is the host program's own.
+//
+// Without such a context and outside of a plugin process, lines go to stderr.
+func SlogHandler() slog.Handler { return slogHandler{} }
+
+// slogHandler passes records on to a [hclog.Logger].
+type slogHandler struct {
+	fields []any  // keys and values
+	group  string // of the fields to come, with a dot behind each name
+}
+
+var _ slog.Handler = slogHandler{}
+
+// logger returns where a record with a context goes.
+func (h slogHandler) logger(ctx context.Context) hclog.Logger {
+	if ctx != nil {
+		if logger := work.LoggerOf(ctx); logger != nil {
+			return logger
+		}
+	}
+	if logger := processLogger.Load(); logger != nil {
+		return *logger
+	}
+	return hclog.Default()
+}
+
+// Enabled is part of [slog.Handler].
+func (h slogHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	least := h.logger(ctx).GetLevel()
+	return least != hclog.Off && hclogLevel(level) >= least
+}
+
+// Handle is part of [slog.Handler].
+func (h slogHandler) Handle(ctx context.Context, r slog.Record) error {
+	fields := slices.Clip(h.fields)
+	r.Attrs(func(a slog.Attr) bool {
+		fields = appendAttr(fields, h.group, a)
+		return true
+	})
+	h.logger(ctx).Log(hclogLevel(r.Level), r.Message, fields...)
+	return nil
+}
+
+// WithAttrs is part of [slog.Handler].
+func (h slogHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	h.fields = slices.Clip(h.fields)
+	for _, a := range attrs {
+		h.fields = appendAttr(h.fields, h.group, a)
+	}
+	return h
+}
+
+// WithGroup is part of [slog.Handler].
+func (h slogHandler) WithGroup(name string) slog.Handler {
+	if name != "" {
+		h.group += name + "."
+	}
+	return h
+}
+
+// appendAttr adds an attribute; those of a group have the names of both, with a dot between.
+func appendAttr(fields []any, group string, a slog.Attr) []any {
+	v := a.Value.Resolve()
+	switch v.Kind() {
+	case slog.KindGroup:
+		if a.Key != "" {
+			group += a.Key + "."
+		}
+		for _, member := range v.Group() {
+			fields = appendAttr(fields, group, member)
+		}
+		return fields
+	case slog.KindTime:
+		return append(fields, group+a.Key, v.Time().Format(time.RFC3339Nano))
+	case slog.KindAny:
+		if a.Key == "" && v.Any() == nil { // an empty one is to be ignored
+			return fields
+		}
+		if text, ok := v.Any().(fmt.Stringer); ok {
+			return append(fields, group+a.Key, text.String())
+		}
+		return append(fields, group+a.Key, v.Any())
+	case slog.KindDuration:
+		return append(fields, group+a.Key, v.Duration().String())
+	default:
+		return append(fields, group+a.Key, v.Any())
+	}
+}
+
+func hclogLevel(level slog.Level) hclog.Level {
+	switch {
+	case level < slog.LevelDebug:
+		return hclog.Trace
+	case level < slog.LevelInfo:
+		return hclog.Debug
+	case level < slog.LevelWarn:
+		return hclog.Info
+	case level < slog.LevelError:
+		return hclog.Warn
+	default:
+		return hclog.Error
+	}
+}
+
+// adoptLogs lets lines of log/slog and log that the plugin has not sent elsewhere reach the host as such. It is called before the standard
+// streams are replaced.
+func adoptLogs(logger hclog.Logger) {
+	processLogger.Store(&logger)
+	untouched := fmt.Sprintf("%T", slog.Default().Handler()) == "*slog.defaultHandler"
+	if untouched && log.Writer() == os.Stderr && log.Flags() == log.LstdFlags {
+		slog.SetDefault(slog.New(SlogHandler()))
+	}
+}
