@@ -1,6 +1,8 @@
 package host_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"testing"
 
@@ -9,32 +11,25 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// aliveFD is the number of the pipe that tells a worker of its host's end, as docs/PROTOCOL.md has it.
+// aliveFD is the number of the socket that tells a worker of its host's end, as docs/PROTOCOL.md has it.
 const aliveFD = 3
 
 func init() {
-	systemOrders["scribble alive"] = func(order) (string, error) { // what is written there, and that it does not wait, is for nobody
+	systemOrders["scribble alive"] = func(order) (string, error) { // that it does not wait is for nobody, and the host takes no words there
 		if err := unix.SetNonblock(aliveFD, true); err != nil {
 			return "", err
 		}
-		fd, err := unix.Open("/proc/self/fd/3", unix.O_WRONLY, 0)
-		if err != nil {
-			return "", err
+		if fd, err := unix.Open("/proc/self/fd/3", unix.O_WRONLY, 0); !errors.Is(err, unix.ENXIO) {
+			return "", fmt.Errorf("another opening of it: got descriptor %d, %v, want ENXIO, as for a socket", fd, err)
 		}
-		defer func() { _ = unix.Close(fd) }()
-		if _, err := unix.Write(fd, []byte("words")); err != nil {
-			return "", err
-		}
-		for left := 1; left > 0; { // until its reader has been there
-			if left, err = unix.IoctlGetInt(aliveFD, unix.TIOCINQ); err != nil {
-				return "", err
-			}
+		if _, err := unix.Write(aliveFD, []byte("words")); !errors.Is(err, unix.EPIPE) {
+			return "", fmt.Errorf("words to the host: got %v, want EPIPE", err)
 		}
 		return "", nil
 	}
 }
 
-// What a worker does to its pipe ends neither itself nor others, which have their own.
+// What a worker does to its socket ends neither itself nor others, which have their own.
 func TestAWorkerEndsNobodyByThePipeThatTellsOfItsHost(t *testing.T) {
 	events := new(recorder)
 	p := open(t, host.Config{Workload: chaos, Workers: 2, Observer: events})
@@ -43,7 +38,7 @@ func TestAWorkerEndsNobodyByThePipeThatTellsOfItsHost(t *testing.T) {
 		pipes[descriptors(t, w.PID)["3"]] = true
 	}
 	if len(pipes) != 2 || pipes[""] || pipes[descriptors(t, os.Getpid())["3"]] {
-		t.Errorf("the pipes of two workers: got %v, want one of its own for each", pipes)
+		t.Errorf("the sockets of two workers: got %v, want one of its own for each", pipes)
 	}
 	var items []order
 	for range 4 {

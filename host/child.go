@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/channel"
 	"github.com/parhost/parhost/internal/litter"
 )
 
@@ -41,16 +42,17 @@ type child struct {
 	line             *line  // to it
 
 	arena     *os.File    // the memory that the process inherits, nil if none
-	link      []*os.File  // its ends of the pipes for messages, likewise
-	alive     [2]*os.File // a pipe whose writing end closes when the host is gone, or has done with the process
-	pipes     []*os.File  // the host's ends
+	link      []*os.File  // its ends of the channels for messages, likewise
+	alive     [2]*os.File // a channel whose writing end closes when the host is gone, or has done with the process
+	pipes     []*os.File  // the host's ends of stdout and stderr
 	handshake io.ReadCloser
-	first     chan string   // the first line on stdout
-	exited    chan struct{} // closed when the process has been reaped
-	buried    chan struct{} // closed when nobody waits for that any more
-	spawned   atomic.Bool   // there is a process
-	doomed    atomic.Bool   // it was to be killed, perhaps before there was one
-	reap      sync.Mutex    // held while the process is killed, and while it is reaped if the moment of its end is known
+	first     chan string     // the first line on stdout
+	exited    chan struct{}   // closed when the process has been reaped
+	buried    chan struct{}   // closed when nobody waits for that any more
+	hurry     <-chan struct{} // closed when the pool is to end now
+	spawned   atomic.Bool     // there is a process
+	doomed    atomic.Bool     // it was to be killed, perhaps before there was one
+	reap      sync.Mutex      // held while the process is killed, and while it is reaped if the moment of its end is known
 	reaped    atomic.Bool
 	itself    bool // it ended before the host meant it to, see endedItself
 	state     *os.ProcessState
@@ -68,12 +70,12 @@ func newChild(spawner *spawner, folder *litter.Folder, family relative, output *
 
 // Start starts the process. Its stdin is empty: the host's is not shared.
 func (c *child) Start(ctx context.Context) error {
-	stdout, stdoutW, err := os.Pipe()
+	stdout, stdoutW, err := channel.FromWorker()
 	if err != nil {
 		return err
 	}
 	defer stdoutW.Close()
-	stderr, stderrW, err := os.Pipe()
+	stderr, stderrW, err := channel.FromWorker()
 	if err != nil {
 		return errors.Join(err, stdout.Close())
 	}
@@ -121,17 +123,17 @@ func (c *child) Start(ctx context.Context) error {
 	return nil
 }
 
-// openAlive makes the pipe that tells the process of the host's end. No other process has it: one could end others by what it does to it.
+// openAlive makes the channel that tells the process of the host's end. No other process has it: one could end others by what it does to it.
 func (c *child) openAlive() error {
-	r, w, err := os.Pipe()
+	ours, theirs, err := channel.ToWorker()
 	if err != nil {
 		return err
 	}
-	c.alive = [2]*os.File{r, w}
+	c.alive = [2]*os.File{theirs, ours}
 	return nil
 }
 
-// dropTheirs closes the process's ends of pipes in this one, so that the link reads as ended when the process is gone.
+// dropTheirs closes the process's ends of channels in this one, so that the link reads as ended when the process is gone.
 func (c *child) dropTheirs() {
 	for _, f := range append(c.link, c.alive[0]) {
 		_ = f.Close() // of none, too
@@ -150,9 +152,29 @@ func (c *child) hush() {
 	time.AfterFunc(hangUpTime, c.line.hangUp)
 }
 
+// closePipes closes the host's ends. A close waits for a read that is under way.
 func (c *child) closePipes() {
-	for _, p := range c.pipes {
-		_ = p.Close()
+	patiently(func() {
+		for _, p := range c.pipes {
+			_ = p.Close()
+		}
+	})
+}
+
+// closeTime is how long the host waits for the kernel to close what it shares with a process. It takes microseconds, as a rule.
+const closeTime = 200 * time.Millisecond
+
+// patiently calls f, and returns when f does or closeTime is over: where a plugin has a say in how long a system call takes, nobody may
+// wait for it without a bound.
+func patiently(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(closeTime):
 	}
 }
 
@@ -209,6 +231,7 @@ func (c *child) kill() {
 
 const (
 	buryTime   = 3 * time.Second        // of a process that has been killed
+	hurryTime  = time.Second            // the same when the pool is to end now
 	lingerTime = 300 * time.Millisecond // of which nothing keeps it, as a rule
 )
 
@@ -218,7 +241,7 @@ func (c *child) bury() {
 	if c.launch != nil {
 		defer c.launch.Close()
 	}
-	defer c.alive[1].Close()
+	defer patiently(func() { _ = c.alive[1].Close() })
 	if !c.spawned.Load() {
 		c.family.leave()
 		c.dropTheirs()
@@ -229,7 +252,7 @@ func (c *child) bury() {
 	c.line.hangUp()
 	if c.awaitEnd(lingerTime); !isClosed(c.exited) {
 		c.family.linger()
-		c.awaitEnd(buryTime - lingerTime) // else it is in the kernel's hands, as on a dead network disk
+		c.awaitEndUnless(c.hurry, buryTime-lingerTime) // else it is in the kernel's hands, as on a dead network disk
 	}
 	if isClosed(c.exited) && c.state != nil {
 		c.death = c.launch.Death(c.state, !c.endedItself())
@@ -318,6 +341,16 @@ func (c *child) awaitEnd(moment time.Duration) {
 	}
 }
 
+// awaitEndUnless is awaitEnd, but waits no longer than hurryTime once hurry is closed.
+func (c *child) awaitEndUnless(hurry <-chan struct{}, moment time.Duration) {
+	select {
+	case <-c.exited:
+	case <-time.After(moment):
+	case <-hurry:
+		c.awaitEnd(min(moment, hurryTime))
+	}
+}
+
 // endedItself reports whether the process has ended, and not because the host had killed it.
 func (c *child) endedItself() bool { return isClosed(c.exited) && c.itself }
 
@@ -342,7 +375,7 @@ func (c *child) call(ctx context.Context) (conn net.Conn, err error) {
 	if c.network == "unix" && c.launch.Sockets() != "" {
 		conn, err = c.launch.Dial(ctx, filepath.Base(c.address))
 	} else {
-		conn, err = (&net.Dialer{}).DialContext(ctx, c.network, c.address)
+		conn, err = (&net.Dialer{Control: channel.Control}).DialContext(ctx, c.network, c.address)
 	}
 	if err != nil || c.walled {
 		return conn, err

@@ -40,6 +40,7 @@ type launcher struct {
 	turns   chan struct{} // taken by processes that are starting
 	kin     *kin
 	ooms    oomWatch
+	killed  <-chan struct{} // closed when the pool is to end now
 }
 
 // openLauncher finds the executable and makes what all workers share.
@@ -190,6 +191,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, l.folder, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}, item: p.printing})
+	p.child.hurry = l.killed
 	if !l.cfg.Inline {
 		if p.shelf = openShelf(max(keepLeast, keepBytes/workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file

@@ -16,6 +16,7 @@ type line struct {
 
 // take makes conn the connection, if it is the first: a worker that closes its connection has ended.
 func (l *line) take(conn net.Conn) (net.Conn, error) {
+	conn = impatient{conn}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn != nil || l.over {
@@ -25,12 +26,22 @@ func (l *line) take(conn net.Conn) (net.Conn, error) {
 	return conn, nil
 }
 
+// impatient is a connection whose Close does not wait without a bound for a read that is under way: before Linux 6.16 a worker can make one
+// last, by a descriptor that it sends along and that takes long to close.
+type impatient struct{ net.Conn }
+
+func (c impatient) Close() error {
+	patiently(func() { _ = c.Conn.Close() })
+	return nil
+}
+
 // hangUp ends the connection from this side alone. gRPC would first wait for 5 s to say its farewell to somebody who does not read.
 func (l *line) hangUp() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.over = true
-	if l.conn != nil {
-		_ = l.conn.Close()
+	conn := l.conn
+	l.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close()
 	}
 }

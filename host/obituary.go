@@ -100,6 +100,7 @@ func (p *process) obituary(cause error) {
 	if orderly || !decided { // whether it ended by signal or exit shows in a moment
 		select {
 		case <-p.child.exited:
+		case <-p.child.hurry:
 		case <-time.After(p.cfg.Grace):
 		}
 	}
@@ -237,9 +238,11 @@ func (p *process) bury() {
 			p.cancel()
 		}
 		p.child.bury()
-		if p.link != nil {
-			p.link.Close()
-		}
-		p.client.Kill()
+		patiently(func() {
+			if p.link != nil {
+				p.link.Close()
+			}
+			p.client.Kill() // which waits for gRPC's reader
+		})
 	})
 }

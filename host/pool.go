@@ -66,6 +66,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 			p.buffers.close()
 			return nil, err
 		}
+		p.launcher.killed = p.killed
 	}
 	// Workers that are still to come when Open returns have nothing to do with its context any more.
 	opening, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))

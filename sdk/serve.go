@@ -151,7 +151,7 @@ func showStacks() {
 	}()
 }
 
-// watchParent ends this process, and those that it started, when the host is gone: its end of a pipe then closes, whatever
+// watchParent ends this process, and those that it started, when the host is gone: its end of a channel then closes, whatever
 // ended it. Where the kernel tells of it, that is heeded too.
 func watchParent(endKin func()) {
 	orphan := make(chan os.Signal, 1)
@@ -197,7 +197,7 @@ func inherit[M any](env string, mapping func(fd int) (*M, error)) *M {
 	return m
 }
 
-// openLink opens the pipes on which the host takes messages past gRPC, if there are any.
+// openLink opens the channels on which the host takes messages past gRPC, if there are any.
 func openLink() *link.Link {
 	var in, out int
 	if _, err := fmt.Sscanf(os.Getenv(wire.EnvLink), "%d,%d", &in, &out); err != nil {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
+	"github.com/parhost/parhost/internal/channel"
 )
 
 // strictID is the number of a strict worker's user and group, as it sees them itself.
@@ -258,7 +259,7 @@ func (l *Launch) Dial(ctx context.Context, name string) (net.Conn, error) {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(socket) }() // a descriptor of our own, so that Close may come meanwhile
-	return (&net.Dialer{}).DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(socket))
+	return (&net.Dialer{Control: channel.Control}).DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(socket))
 }
 
 // Check reports whether there is a socket of this name in the plugin's folder.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -27,19 +26,15 @@ type Link struct {
 	// Check says what is wrong with a message before it is decoded; nil: nothing is. It is to be set before Recv is called.
 	Check func(message []byte) error
 
-	in, out *os.File
-	writer  syscall.RawConn
-	reader  *bufio.Reader
-	most    int    // bytes of a message that is taken
-	frame   []byte // the last that was sent
+	in     *os.File
+	out    *outlet
+	reader *bufio.Reader
+	most   int    // bytes of a message that is taken
+	frame  []byte // the last that was sent
 }
 
-func newLink(in, out *os.File, most int) (*Link, error) {
-	writer, err := out.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	return &Link{in: in, out: out, writer: writer, reader: bufio.NewReaderSize(in, bufferBytes), most: most}, nil
+func newLink(in *os.File, out *outlet, most int) *Link {
+	return &Link{in: in, out: out, reader: bufio.NewReaderSize(in, bufferBytes), most: most}
 }
 
 // Send writes a message. If the other end does not read and there is no room for it, full is called once, unless it is nil, and
@@ -55,26 +50,19 @@ func (l *Link) Send(m proto.Message, full func() (stop func())) error {
 	if cap(l.frame) > keepBytes {
 		l.frame = nil
 	}
-	var stop func()
-	failed := l.writer.Write(func(fd uintptr) (done bool) {
-		for err = error(nil); err == nil && len(rest) > 0; {
-			var n int
-			n, err = write(fd, rest)
-			rest = rest[max(n, 0):]
-		}
-		if !errors.Is(err, syscall.EAGAIN) {
-			return true
-		}
-		err = nil
-		if full != nil && stop == nil {
-			stop = full()
-		}
-		return false
-	})
-	if stop != nil {
-		stop()
+	rest, err = l.out.write(rest)
+	if len(rest) == 0 || err != nil {
+		return err
 	}
-	return errors.Join(failed, err)
+	if full != nil {
+		defer full()()
+	}
+	for len(rest) > 0 && err == nil {
+		if err = l.out.awaitRoom(); err == nil {
+			rest, err = l.out.write(rest)
+		}
+	}
+	return err
 }
 
 var (
@@ -137,7 +125,7 @@ func readAll(r io.Reader, size int) ([]byte, error) {
 // expire bounds what waits at the link, now and from now on.
 func (l *Link) expire(at time.Time) {
 	_ = l.in.SetReadDeadline(at)
-	_ = l.out.SetWriteDeadline(at)
+	l.out.setDeadline(at)
 }
 
 // CloseSend tells the other end that nothing more comes.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -26,11 +27,22 @@ const most = 32 << 20
 func pair(t testing.TB) (host, worker *link.Link) {
 	t.Helper()
 	host, in, out := open(t)
-	worker, err := link.NewLink(in, out, most)
+	worker, err := link.Open(inherited(t, in), inherited(t, out), most)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(worker.Close)
 	return host, worker
+}
+
+// inherited is the number of a file as a worker process has it, which lets go of f.
+func inherited(t testing.TB, f *os.File) int {
+	t.Helper()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return fd
 }
 
 // open is one end of a link and the files of the other.

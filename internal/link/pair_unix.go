@@ -8,35 +8,43 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/channel"
 )
 
 // New makes a link, which takes messages of at most so many bytes, and the files of its other end, for another process to [Open].
 func New(most int) (l *Link, in, out *os.File, err error) {
-	in, ours, err := os.Pipe()
+	ours, in, err := channel.ToWorker()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	theirs, out, err := os.Pipe()
+	theirs, out, err := channel.FromWorker()
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, in.Close(), ours.Close())
 	}
-	if l, err = newLink(theirs, ours, most); err != nil {
+	outlet, err := newOutlet(ours)
+	if err != nil {
 		return nil, nil, nil, errors.Join(err, in.Close(), ours.Close(), theirs.Close(), out.Close())
 	}
-	return l, in, out, nil
+	return newLink(theirs, outlet, most), in, out, nil
 }
 
 // Open makes a link of two inherited file descriptors, which takes messages of at most so many bytes.
 func Open(in, out, most int) (*Link, error) {
-	files := [2]*os.File{}
-	for i, fd := range []int{in, out} {
+	for _, fd := range []int{in, out} {
 		unix.CloseOnExec(fd)
+	}
+	writer := os.NewFile(uintptr(out), "link") // before it is one that does not wait: the poller is not to watch it
+	for _, fd := range []int{in, out} {
 		if err := unix.SetNonblock(fd, true); err != nil { // only such files wait without a thread
 			return nil, fmt.Errorf("file descriptor %d: %w", fd, err)
 		}
-		files[i] = os.NewFile(uintptr(fd), "link")
 	}
-	return newLink(files[0], files[1], most)
+	outlet, err := newOutlet(writer)
+	if err != nil {
+		return nil, err
+	}
+	return newLink(os.NewFile(uintptr(in), "link"), outlet, most), nil
 }
 
 func write(fd uintptr, b []byte) (int, error) {
@@ -46,4 +54,19 @@ func write(fd uintptr, b []byte) (int, error) {
 			return n, err
 		}
 	}
+}
+
+// watched returns a copy of a file descriptor that does not wait, for the runtime's poller to watch.
+func watched(fd uintptr) (*os.File, error) {
+	fd2, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd2), "link"), nil
+}
+
+// writable reports whether the poller would say so of a file descriptor.
+func writable(fd uintptr) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
 }

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-var errNotSupported = errors.New("no pipes to inherit on Windows")
+var errNotSupported = errors.New("no descriptors to inherit on Windows")
 
 // New has no means here.
 func New(int) (l *Link, in, out *os.File, err error) { return nil, nil, nil, errNotSupported }
@@ -14,3 +14,7 @@ func New(int) (l *Link, in, out *os.File, err error) { return nil, nil, nil, err
 func Open(int, int, int) (*Link, error) { return nil, errNotSupported }
 
 func write(uintptr, []byte) (int, error) { return 0, errNotSupported }
+
+func watched(uintptr) (*os.File, error) { return nil, errNotSupported }
+
+func writable(uintptr) bool { return true }

@@ -20,7 +20,7 @@ const (
 	EnvArena = "PARHOST_ARENA_FD"
 	// EnvBuffers is the number of the file descriptor of the pool's buffers, which the worker can only read.
 	EnvBuffers = "PARHOST_BUFFERS_FD"
-	// EnvLink is the numbers of two file descriptors, "5,6": of a pipe from the host and of one to it, for the messages of the Work
+	// EnvLink is the numbers of two file descriptors, "5,6": of a channel from the host and of one to it, for the messages of the Work
 	// stream.
 	EnvLink = "PARHOST_LINK_FDS"
 	// EnvMaxItemBytes is the largest item that the host sends.

@@ -1,0 +1,100 @@
+package link
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// outlet is a file that messages go to.
+type outlet struct {
+	file *os.File // never waits, and the poller does not watch it: see awaitRoom
+	raw  syscall.RawConn
+
+	mu      sync.Mutex
+	until   time.Time // awaitRoom gives up then; zero: never
+	closed  bool
+	waiting *os.File // a copy of the file that the poller watches, while awaitRoom waits
+}
+
+func newOutlet(file *os.File) (*outlet, error) {
+	raw, err := file.SyscallConn()
+	return &outlet{file: file, raw: raw}, err
+}
+
+// write writes as much of b as there is room for, and returns the rest. It does not wait.
+func (o *outlet) write(b []byte) (rest []byte, err error) {
+	failed := o.raw.Write(func(fd uintptr) (done bool) {
+		for err == nil && len(b) > 0 {
+			var n int
+			n, err = write(fd, b)
+			b = b[max(n, 0):]
+		}
+		return true
+	})
+	if errors.Is(err, syscall.EAGAIN) {
+		err = nil
+	}
+	return b, errors.Join(failed, err)
+}
+
+// awaitRoom waits until there is room, the outlet is closed or its time is over. It has the poller watch the file only for as long as it waits: a socket wakes whoever watches it each time that its other end has
+// read something, which would make every round trip longer.
+func (o *outlet) awaitRoom() error {
+	room, err := o.watch()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.waiting = nil
+		_ = room.Close()
+	}()
+	raw, err := room.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Write(writable)
+}
+
+// watch returns a copy of the file that the poller watches.
+func (o *outlet) watch() (*os.File, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return nil, os.ErrClosed
+	}
+	var room *os.File
+	var err error
+	if failed := o.raw.Control(func(fd uintptr) { room, err = watched(fd) }); failed != nil || err != nil {
+		return nil, errors.Join(failed, err)
+	}
+	if err := room.SetWriteDeadline(o.until); err != nil {
+		return nil, errors.Join(err, room.Close())
+	}
+	o.waiting = room
+	return room, nil
+}
+
+func (o *outlet) setDeadline(at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.until = at
+	if o.waiting != nil {
+		_ = o.waiting.SetWriteDeadline(at)
+	}
+}
+
+func (o *outlet) Close() error {
+	err := o.file.Close()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	if o.waiting != nil {
+		_ = o.waiting.Close()
+	}
+	return err
+}
