@@ -47,8 +47,7 @@ var calm = []string{
 	"close", "dup", "dup2", "dup3", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2",
 	"epoll_wait", "eventfd", "eventfd2", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select", "signalfd",
 	"signalfd4", "read", "readv", "pread64", "preadv", "preadv2", "write", "writev", "pwrite64", "pwritev", "pwritev2", "lseek",
-	"fsync", "fdatasync", "sync_file_range", "ftruncate", "fadvise64", "readahead", "copy_file_range", "sendfile",
-	"splice", "tee", "fstat", "fstatfs", "getdents", "getdents64",
+	"fsync", "fdatasync", "sync_file_range", "ftruncate", "fadvise64", "readahead", "copy_file_range", "fstat", "fstatfs", "getdents", "getdents64",
 	// files, as far as Landlock and the root allow
 	"access", "faccessat", "faccessat2", "chdir", "fchdir", "stat", "lstat", "newfstatat",
 	"statx", "statfs", "readlink", "readlinkat", "link", "linkat", "symlink", "symlinkat", "mkdir", "mkdirat", "rename", "renameat",
@@ -84,6 +83,11 @@ const notOfParent = unix.CLONE_PARENT | unix.CLONE_NEWUSER | unix.CLONE_NEWNS | 
 var attributes = []string{
 	"listxattr", "llistxattr", "flistxattr", "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr",
 }
+
+// pipeHolders are system calls that sleep with a pipe's lock, for as long as the process at the other side of a socket or the memory of a file
+// likes. Everybody else who reads, writes or closes that pipe waits meanwhile, deaf to signals. EINVAL is what they say of descriptors that they
+// cannot do it for, so that programs copy by read and write. vmsplice(2), which has no such way out, is EPERM.
+var pipeHolders = []string{"sendfile", "sendfile64", "splice", "tee"}
 
 // socketOptions are those of setsockopt(2) and getsockopt(2) that give a descriptor of the process at the other end, which may be the host,
 // and those that hand the kernel a program for packets or have it take over a protocol, of SOL_SOCKET and SOL_TCP.
@@ -133,6 +137,9 @@ func (n *needs) answers(known map[string]int) answers {
 	n.allowProcesses(allow)
 	n.allowSockets(allow)
 	n.allowSignals(allow)
+	for _, name := range pipeHolders {
+		refuse(name, unix.EINVAL)
+	}
 	refuse("clone3", unix.ENOSYS)
 	allow("close_range", has(2, unix.CLOSE_RANGE_UNSHARE, 0)) // which gives a thread descriptors of its own
 	for _, command := range descriptorCommands {
