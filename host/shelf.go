@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
@@ -26,6 +27,8 @@ type shelf struct {
 	file  *os.File // what the worker inherits
 	slots *arena.Slots
 	keep  int // bytes that stay in memory
+
+	releasing atomic.Bool // memory is on its way back to the system
 
 	mu     sync.Mutex
 	held   int  // lendings under way
@@ -56,7 +59,7 @@ func (s *shelf) lend(items, results int) lending {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.releasing.Load() {
 		return l
 	}
 	if items >= wire.ArenaBytes {
@@ -94,8 +97,12 @@ func (s *shelf) giveBack(l lending) {
 	case s.closed:
 		_ = s.arena.Close()
 	case s.high > s.keep:
-		_ = s.arena.Release(s.file, s.keep) // costs memory alone if it fails
 		s.high = 0
+		s.releasing.Store(true)
+		patiently(func() { // the system call waits for whoever writes to the file, which the worker can do for as long as it likes
+			_ = s.arena.Release(s.file, s.keep) // costs memory alone if it fails
+			s.releasing.Store(false)
+		})
 	}
 }
 
@@ -110,6 +117,9 @@ func (s *shelf) close() {
 		return
 	}
 	s.closed = true
+	if s.releasing.Load() {
+		return // a number that is given away meanwhile would be another file's
+	}
 	_ = s.file.Close()
 	if s.held == 0 {
 		_ = s.arena.Close()
