@@ -13,6 +13,9 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
+// holdIfAsked is a process that a worker of a test leaves behind, and does not return there.
+var holdIfAsked = func() {}
+
 // The test binary is also the command, by its name, and the plugin, by the variables that a host sets for its children.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == nosy {
@@ -21,6 +24,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == several {
 		beSeveral() // does not return
 	}
+	holdIfAsked()
 	builtin = append(builtin, testWorkloads...)
 	sdk.ServeChild(builtin...)
 	testscript.Main(m, map[string]func(){"parhost": main})

@@ -1,0 +1,374 @@
+package attempt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/family"
+)
+
+// Holds are the ways in which a process can make the kernel wait for it when another one touches what they share.
+var Holds = map[string]func() error{
+	"splice": func() error { return holdEach(holdBySplice) },
+	"fuse":   holdByMemory,
+	"linger": func() error { return holdEach(sendTo(lingering)) },
+	"passed": func() error { return holdEach(sendTo(lockedPipe)) },
+	"trace":  trace,
+	"stop": func() error {
+		pid, err := strconv.Atoi(os.Getenv(holdWorkerEnv))
+		if err != nil {
+			return err
+		}
+		return unix.Kill(pid, unix.SIGSTOP)
+	},
+}
+
+const (
+	holdEnv       = "PARHOST_TEST_HOLD"        // the way of a holder
+	holdWorkerEnv = "PARHOST_TEST_HOLD_WORKER" // the process that started it
+	holdReportEnv = "PARHOST_TEST_HOLD_REPORT" // the file to which it says that it holds
+)
+
+// Hold starts a process that no host finds, and that has all descriptors of this one: it makes the host wait in one of the [Holds]. It writes
+// "held", or why it could not, and its process id to the file report. The program must call [HoldIfAsked] first.
+func Hold(how, report string) error {
+	limit := unix.Rlimit{Cur: 1 << 50, Max: 1 << 50} // takes off the mark of the host's family
+	if err := errors.Join(unix.Setrlimit(unix.RLIMIT_RTTIME, &limit), os.Unsetenv(family.Env)); err != nil {
+		return err
+	}
+	_ = unix.Prctl(unix.PR_SET_PTRACER, unix.PR_SET_PTRACER_ANY, 0, 0, 0) // where Yama asks for it
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if how == "fuse" {
+		attr.Cloneflags = unix.CLONE_NEWNS
+		if os.Geteuid() != 0 {
+			attr.Cloneflags |= unix.CLONE_NEWUSER
+			attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+			attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+		}
+	}
+	cmd := exec.Command("/proc/self/exe")
+	for fd := range 1 << 10 {
+		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+	}
+	cmd.Env = append(os.Environ(), holdEnv+"="+how, holdWorkerEnv+"="+strconv.Itoa(os.Getpid()), holdReportEnv+"="+report)
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = os.NewFile(1, "stdout"), os.NewFile(2, "stderr"), attr
+	if err := cmd.Start(); err != nil {
+		return os.WriteFile(report, fmt.Appendf(nil, "0 not held: start: %v\n", err), 0o600)
+	}
+	return nil
+}
+
+// HoldIfAsked is the process that [Hold] starts, and does not return there.
+func HoldIfAsked() {
+	how := os.Getenv(holdEnv)
+	if how == "" {
+		return
+	}
+	words := "held"
+	if err := Holds[how](); err != nil {
+		words = "not held: " + err.Error()
+	}
+	report := os.Getenv(holdReportEnv)
+	if err := os.WriteFile(report+".new", fmt.Appendf(nil, "%d %s\n", os.Getpid(), words), 0o600); err == nil {
+		_ = os.Rename(report+".new", report)
+	}
+	time.Sleep(10 * time.Minute) // far longer than any test
+	os.Exit(0)
+}
+
+// holdEach holds all pipes and sockets that this process has inherited.
+func holdEach(hold func(fd int, kind uint32) error) error {
+	kinds := map[int]uint32{}
+	for fd := 1; fd < 64; fd++ {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) != nil {
+			continue
+		}
+		if kind := st.Mode & unix.S_IFMT; kind == unix.S_IFIFO || kind == unix.S_IFSOCK {
+			kinds[fd] = kind
+		}
+	}
+	for fd, kind := range kinds {
+		done := make(chan error, 1)
+		go func() { done <- hold(fd, kind) }()
+		select {
+		case err := <-done:
+			if err != nil {
+				return fmt.Errorf("descriptor %d: %w", fd, err)
+			}
+		case <-time.After(time.Second): // it is one more of what is held already
+		}
+	}
+	return nil
+}
+
+// asleep runs a system call on a thread of its own, and returns when it sleeps there, or has returned.
+func asleep(call func()) {
+	thread, done := make(chan int, 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		thread <- unix.Gettid()
+		call()
+	}()
+	stat := fmt.Sprintf("/proc/self/task/%d/stat", <-thread)
+	for sleeps := 0; sleeps < 5; { // several times in a row: it may sleep for another reason before
+		text, _ := os.ReadFile(stat)
+		if _, state, _ := strings.Cut(string(text), ") "); strings.HasPrefix(state, "S") || strings.HasPrefix(state, "D") {
+			sleeps++
+		} else {
+			sleeps = 0
+		}
+		select {
+		case <-done:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// fullSocket is a socket to which nothing can be written any more.
+func fullSocket() (int, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return -1, err
+	}
+	for err == nil {
+		_, err = unix.SendmsgN(pair[0], scratch[:], nil, nil, unix.MSG_DONTWAIT)
+	}
+	return pair[0], nil
+}
+
+func holdBySplice(fd int, kind uint32) error {
+	if kind == unix.S_IFSOCK {
+		// Its reader's own lock, and that of a pipe which nobody else has: all that there is to hold.
+		var p [2]int
+		if err := unix.Pipe(p[:]); err != nil {
+			return err
+		}
+		asleep(func() { _, _ = unix.Splice(fd, nil, p[1], nil, 1<<16, 0) })
+		return nil
+	}
+	path := fmt.Sprintf("/proc/self/fd/%d", fd)
+	r, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	w, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	return sleepWithLock(r, w)
+}
+
+// sleepWithLock makes a thread of this process sleep with the lock of a pipe.
+func sleepWithLock(r, w int) error {
+	full, err := fullSocket()
+	if err != nil {
+		return err
+	}
+	if _, err := unix.Write(w, []byte("x")); err != nil {
+		return err
+	}
+	asleep(func() { _, _ = unix.Splice(r, nil, full, nil, 1, 0) })
+	return nil
+}
+
+// holdByMemory reads and writes all that was inherited with memory that never comes: it is a file's whose file system does not answer.
+func holdByMemory() error {
+	memory, err := endlessMemory()
+	if err != nil {
+		return err
+	}
+	return holdEach(func(fd int, kind uint32) error {
+		both := fd
+		if kind == unix.S_IFIFO {
+			var err error
+			if both, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDWR, 0); err != nil {
+				return err
+			}
+			asleep(func() { _, _, _ = unix.Syscall(unix.SYS_WRITE, uintptr(both), memory, 1) })
+			return nil
+		}
+		asleep(func() { _, _, _ = unix.Syscall(unix.SYS_READ, uintptr(both), memory, 1) })
+		asleep(func() { _, _, _ = unix.Syscall(unix.SYS_WRITE, uintptr(both), memory, 1) })
+		return nil
+	})
+}
+
+// endlessMemory returns the address of memory at which a reader sleeps until this process ends.
+func endlessMemory() (uintptr, error) {
+	device, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("/dev/fuse: %w", err)
+	}
+	at, err := os.CreateTemp("", "parhost-fuse-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(at.Name())
+	_ = at.Close()
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return 0, fmt.Errorf("private mounts: %w", err)
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=100600,user_id=%d,group_id=%d", device, os.Geteuid(), os.Getegid())
+	if err := unix.Mount("parhost", at.Name(), "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return 0, fmt.Errorf("mount: %w", err)
+	}
+	go serveFuse(device)
+	file, err := unix.Open(at.Name(), unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open: %w", err)
+	}
+	memory, err := unix.Mmap(file, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+	if err != nil {
+		return 0, fmt.Errorf("mmap: %w", err)
+	}
+	return address(&memory[:1][0]), nil
+}
+
+// serveFuse answers for a file system that is one file, all but the reading (linux/fuse.h).
+func serveFuse(device int) {
+	const (
+		headBytes = 40
+		getattr   = 3
+		open      = 14
+		read      = 15
+		opInit    = 26
+	)
+	le := binary.LittleEndian
+	request := make([]byte, 1<<20)
+	for {
+		n, err := unix.Read(device, request)
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil || n < headBytes {
+			return
+		}
+		var body []byte
+		failed := int32(0)
+		switch le.Uint32(request[4:]) {
+		case opInit:
+			body = make([]byte, 64)
+			le.PutUint32(body, 7)
+			le.PutUint32(body[4:], 31)
+			le.PutUint32(body[20:], 1<<16) // the most that is written at once
+		case getattr:
+			body = make([]byte, 104)
+			le.PutUint64(body, 1<<20)                         // for as long as this lives
+			le.PutUint64(body[16:], 1)                        // the number of the file
+			le.PutUint64(body[24:], uint64(os.Getpagesize())) // its size
+			le.PutUint32(body[16+60:], unix.S_IFREG|0o600)
+			le.PutUint32(body[16+64:], 1)
+		case open:
+			body = make([]byte, 16)
+		case read:
+			continue // for ever
+		default:
+			failed = -int32(unix.ENOSYS)
+		}
+		answer := le.AppendUint32(nil, uint32(16+len(body)))
+		answer = le.AppendUint32(answer, uint32(failed))
+		answer = append(append(answer, request[8:16]...), body...)
+		_, _ = unix.Write(device, answer)
+	}
+}
+
+// sendTo passes a descriptor to the other end of each socket, and keeps none: the kernel closes it there.
+func sendTo(open func() (int, error)) func(fd int, kind uint32) error {
+	return func(fd int, kind uint32) error {
+		if kind != unix.S_IFSOCK {
+			return nil
+		}
+		passed, err := open()
+		if err != nil {
+			return err
+		}
+		go func() {
+			// At once, so that the receiver's reference is the last. Where it is not, this waits.
+			if unix.Sendmsg(fd, []byte("x"), unix.UnixRights(passed), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) == nil { // else it is refused
+				_ = unix.Close(passed)
+			}
+		}()
+		return nil
+	}
+}
+
+// lingering is a socket whose close waits for a reader who never reads.
+func lingering() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return -1, err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return -1, err
+	}
+	at := l.Addr().(*net.TCPAddr)
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: at.Port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return -1, err
+	}
+	keep, err := l.Accept()
+	if err != nil {
+		return -1, err
+	}
+	kept = append(kept, keep)
+	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 600}); err != nil {
+		return -1, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return -1, err
+	}
+	for err == nil {
+		_, err = unix.Write(fd, scratch[:])
+	}
+	return fd, unix.SetNonblock(fd, false)
+}
+
+var kept []any // what must not be closed
+
+// lockedPipe is the end of a pipe whose lock a thread of this process has.
+func lockedPipe() (int, error) {
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		return -1, err
+	}
+	path := fmt.Sprintf("/proc/self/fd/%d", p[1])
+	w, err := unix.Open(path, unix.O_WRONLY, 0)
+	if err != nil {
+		return -1, err
+	}
+	return w, sleepWithLock(p[0], p[1])
+}
+
+// trace makes the worker a process that its parent cannot reap.
+func trace() error {
+	pid, err := strconv.Atoi(os.Getenv(holdWorkerEnv))
+	if err != nil {
+		return err
+	}
+	traced := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, 0, 0, 0)
+		if errno != 0 {
+			traced <- errno
+			return
+		}
+		traced <- nil
+		select {}
+	}()
+	return <-traced
+}
