@@ -38,6 +38,7 @@ const (
 	holdEnv       = "PARHOST_TEST_HOLD"        // the way of a holder
 	holdWorkerEnv = "PARHOST_TEST_HOLD_WORKER" // the process that started it
 	holdReportEnv = "PARHOST_TEST_HOLD_REPORT" // the file to which it says that it holds
+	holdServeFuse = "serve fuse"               // in place of a way: the process that serves a file system
 )
 
 // Hold starts a process that no host finds, and that has all descriptors of this one: it makes the host wait in one of the [Holds]. It writes
@@ -74,6 +75,10 @@ func HoldIfAsked() {
 	how := os.Getenv(holdEnv)
 	if how == "" {
 		return
+	}
+	if how == holdServeFuse {
+		serveFuse(3) // the first of ExtraFiles
+		os.Exit(0)
 	}
 	words := "held"
 	if err := Holds[how](); err != nil {
@@ -226,7 +231,9 @@ func endlessMemory() (uintptr, error) {
 	if err := unix.Mount("parhost", at.Name(), "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 		return 0, fmt.Errorf("mount: %w", err)
 	}
-	go serveFuse(device)
+	if err := startFuse(device); err != nil {
+		return 0, fmt.Errorf("serve: %w", err)
+	}
 	file, err := unix.Open(at.Name(), unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("open: %w", err)
@@ -236,6 +243,18 @@ func endlessMemory() (uintptr, error) {
 		return 0, fmt.Errorf("mmap: %w", err)
 	}
 	return address(&memory[:1][0]), nil
+}
+
+// startFuse lets another process serve a file system, and closes the device here. A process that sleeps in a file system of its own cannot be
+// killed. If another process serves it, and ends with this one, the kernel ends the sleep.
+func startFuse(device int) error {
+	runtime.LockOSThread() // and never let go: the other process ends with the thread that started it (prctl(2), PR_SET_PDEATHSIG)
+	file := os.NewFile(uintptr(device), "/dev/fuse")
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), holdEnv+"="+holdServeFuse)
+	cmd.ExtraFiles = []*os.File{file}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return errors.Join(cmd.Start(), file.Close())
 }
 
 // serveFuse answers for a file system that is one file, all but the reading (linux/fuse.h).
