@@ -1,0 +1,92 @@
+package plain
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// OpenFolder opens a folder, also one behind links. It never waits for another process. What is done in the folder is done there, wherever its
+// name leads to by then.
+func OpenFolder(path string) (*os.Root, error) {
+	return os.OpenRoot(path + "/.") // of a pipe the path alone would wait for the other end
+}
+
+// Replace puts a file with this content in the place of name in a folder, in one step: whatever ends the program or the machine, the old file or
+// the new one is there. A link of that name is replaced, and not what it leads to.
+//
+// The rights are perm, without those that the umask takes, and without those that an old file does not have.
+func Replace(folder *os.Root, name string, perm fs.FileMode, content []byte) error {
+	if old, err := folder.Lstat(name); err == nil && old.Mode().IsRegular() {
+		perm &= old.Mode().Perm()
+	}
+	d, err := Begin(folder, "."+name+"."+rand.Text(), perm)
+	if err != nil {
+		return err
+	}
+	_, err = d.Write(content)
+	if err == nil {
+		err = d.Sync()
+	}
+	if err = errors.Join(err, d.Close()); err == nil {
+		err = d.settle(name)
+	}
+	if err != nil {
+		return errors.Join(err, d.folder.Remove(d.name))
+	}
+	return nil
+}
+
+// Check reports whether files can be made in a folder.
+func Check(folder *os.Root) error {
+	d, err := Begin(folder, "."+rand.Text(), 0o600)
+	if err != nil {
+		return err
+	}
+	return d.Abort()
+}
+
+// Draft is a new file under a name of its own, which is to take another file's place.
+type Draft struct {
+	*os.File
+	folder *os.Root
+	name   string
+}
+
+// Begin makes a draft under a name that must be free. The draft has to be committed or aborted.
+func Begin(folder *os.Root, name string, perm fs.FileMode) (*Draft, error) {
+	f, err := folder.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &Draft{f, folder, name}, nil
+}
+
+// Commit syncs a draft and puts it in the place of name. The file stays open, so that Windows does not do this.
+func (d *Draft) Commit(name string) error {
+	if err := d.Sync(); err != nil {
+		return err
+	}
+	return d.settle(name)
+}
+
+func (d *Draft) settle(name string) error {
+	if err := d.folder.Rename(d.name, name); err != nil {
+		return err
+	}
+	return SyncFolder(d.folder)
+}
+
+// SyncFolder makes the names in a folder survive the end of the machine, if its file system can do that.
+func SyncFolder(folder *os.Root) error {
+	f, err := folder.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return syncNames(f)
+}
+
+// Abort closes and removes a draft.
+func (d *Draft) Abort() error { return errors.Join(d.Close(), d.folder.Remove(d.name)) }
