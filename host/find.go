@@ -99,6 +99,8 @@ func executable(path string) (string, error) {
 		return "", err
 	case info.IsDir():
 		return "", fmt.Errorf("%w: %q is a folder", ErrNotFound, path)
+	case runtime.GOOS != "windows" && !info.Mode().IsRegular(): // Windows has aliases of programs, which are none
+		return "", fmt.Errorf("%w: %q is no plain file but has mode %v", ErrNotFound, path, info.Mode())
 	case runtime.GOOS != "windows" && info.Mode()&0o111 == 0:
 		return "", fmt.Errorf("%w: %q is not executable (chmod +x?)", ErrNotFound, path)
 	}

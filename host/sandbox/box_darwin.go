@@ -16,6 +16,7 @@ import (
 
 	"github.com/parhost/parhost/host/sandbox/internal/rlimit"
 	"github.com/parhost/parhost/host/sandbox/internal/seatbelt"
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // sandboxExec executes a program behind the walls of a profile. It is deprecated since macOS 10.13, and there all the same: what Apple would
@@ -177,7 +178,7 @@ func (b *Box) read() error {
 }
 
 func readProgram(path string) (*seatbelt.Program, error) {
-	f, err := os.Open(path)
+	f, err := plain.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -4,9 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"strings"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // ChecksumError says that an executable is not the one that was meant.
@@ -19,22 +20,24 @@ func (e *ChecksumError) Error() string {
 	return fmt.Sprintf("%q has the SHA-256 %s, want %s", e.Path, e.Got, e.Want)
 }
 
-// Checksum returns the SHA-256 of a file, in hexadecimal.
+// mostProgram is the largest executable that is read: the host keeps it in memory.
+const mostProgram = 2 << 30
+
+// Checksum returns the SHA-256 of a plain file of up to 2 GiB, in hexadecimal. It waits for nobody, whatever has taken the file's place.
 func Checksum(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := plain.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	return checksum(f)
+	return fileChecksum(f)
 }
 
-func checksum(r io.Reader) (string, error) {
+// fileChecksum is the checksum of a file from where it is read next.
+func fileChecksum(f *os.File) (string, error) {
 	sum := sha256.New()
-	if _, err := io.Copy(sum, r); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	_, err := plain.Copy(sum, f, mostProgram)
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // compare says whether a checksum is that which was wanted, if one was.

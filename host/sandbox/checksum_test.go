@@ -9,8 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // copied is the hostile plugin in a file of the test's own, with its checksum.
@@ -122,5 +126,105 @@ func TestAScriptIsHashedBeforeEachStart(t *testing.T) {
 	_, err = startCmd(t, b, exec.Command(path), spawner(t))
 	if _, ok := errors.AsType[*sandbox.ChecksumError](err); !ok {
 		t.Errorf("start of the changed script: got %v, want a ChecksumError", err)
+	}
+}
+
+// intruders are what may lie where a plugin was. To open or to read it as a file would never end.
+var intruders = map[string]func(path string) error{
+	"pipe": func(path string) error { return unix.Mkfifo(path, 0o700) },
+	"link to a pipe": func(path string) error {
+		return errors.Join(unix.Mkfifo(path+".pipe", 0o700), os.Symlink(path+".pipe", path))
+	},
+	"endless device":   func(path string) error { return os.Symlink("/dev/zero", path) },
+	"file without end": func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o700), os.Truncate(path, 1<<42)) },
+}
+
+// soon fails a test whose call does not return.
+func soon(t *testing.T, call func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(time.Minute):
+		t.Fatal("still busy after a minute")
+		return nil
+	}
+}
+
+func TestWhatIsNoPlainFileIsNoPlugin(t *testing.T) {
+	for name, put := range intruders {
+		t.Run(name, func(t *testing.T) {
+			policies(t, func(t *testing.T, policy sandbox.Policy) {
+				path := filepath.Join(openDir(t), "plugin")
+				if err := put(path); err != nil {
+					t.Fatal(err)
+				}
+				err := soon(t, func() error {
+					b, err := sandbox.Open(t.Context(), policy, path, strings.Repeat("5a", 32))
+					if err == nil {
+						b.Close()
+					}
+					return err
+				})
+				if !errors.As(err, new(*plain.KindError)) && !errors.As(err, new(*plain.SizeError)) {
+					t.Errorf("Open: got %v, want that it is no plain file, or too large", err)
+				}
+			})
+			path := filepath.Join(t.TempDir(), "plugin")
+			if err := put(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := soon(t, func() error { _, err := sandbox.Checksum(path); return err }); err == nil {
+				t.Error("Checksum: got no error")
+			}
+		})
+	}
+}
+
+// A script lies where others may write, and is opened again for each worker.
+func TestAScriptThatIsReplacedHoldsNobodyUp(t *testing.T) {
+	for name, put := range intruders {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "script")
+			if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 7\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			checksum, err := sandbox.Checksum(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := sandbox.Open(t.Context(), sandbox.Policy{}, path, checksum)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(b.Close)
+			if err := errors.Join(os.Remove(path), put(path)); err != nil {
+				t.Fatal(err)
+			}
+			err = soon(t, func() error { _, err := b.Wrap(exec.Command(path), 0); return err })
+			if !errors.As(err, new(*plain.KindError)) && !errors.As(err, new(*plain.SizeError)) {
+				t.Errorf("start: got %v, want that it is no plain file, or too large", err)
+			}
+		})
+	}
+}
+
+// The first line of a script is read into memory before anything is known of it.
+func TestAScriptHasAFirstLine(t *testing.T) {
+	path := filepath.Join(openDir(t), "script")
+	if err := os.WriteFile(path, []byte("#!/bin/sh"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	b, err := sandbox.Open(t.Context(), sandbox.Policy{}, path, strings.Repeat("5a", 32))
+	if err == nil {
+		b.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "its first line does not end within 4096 bytes") {
+		t.Errorf("got %v, want that its first line has no end", err)
 	}
 }

@@ -1,8 +1,9 @@
 package sandbox
 
 import (
-	"bufio"
+	"crypto/sha256"
 	"debug/elf"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // program is an executable as it was when it was opened.
@@ -36,7 +39,7 @@ func openProgram(path, wanted string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, err := plain.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -47,17 +50,16 @@ func openProgram(path, wanted string) (*program, error) {
 		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
 	p.dev, p.ino = st.Dev, st.Ino
-	head := bufio.NewReader(f)
-	if start, _ := head.Peek(2); string(start) == "#!" {
-		line, err := head.ReadString('\n')
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
-		p.interpreter(strings.Fields(line[2:]))
+	line, script, err := firstLine(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if script {
+		p.interpreter(strings.Fields(line))
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return nil, err
 		}
-		got, err := checksum(f)
+		got, err := fileChecksum(f)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
@@ -76,6 +78,27 @@ func openProgram(path, wanted string) (*program, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
+}
+
+// mostLine is more than the kernel reads of a script's first line (BINPRM_BUF_SIZE).
+const mostLine = 4096
+
+// firstLine returns what follows "#!" in the first line of a script, and whether a file is one.
+func firstLine(f io.Reader) (line string, script bool, err error) {
+	head := make([]byte, mostLine)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return "", false, err
+	}
+	text, script := strings.CutPrefix(string(head[:n]), "#!")
+	if !script {
+		return "", false, nil
+	}
+	line, _, whole := strings.Cut(text, "\n")
+	if !whole {
+		return "", true, fmt.Errorf("its first line does not end within %d bytes", mostLine)
+	}
+	return line, true, nil
 }
 
 // interpreter takes the words of a script's first line. What env(1) would do with them is done here, because a worker becomes another
@@ -118,14 +141,13 @@ func (p *program) origin() string {
 func (p *program) openName() string { return "/proc/self/fd/" + strconv.Itoa(int(p.file.Fd())) }
 
 func isScript(path string) bool {
-	f, err := os.Open(path)
+	f, err := plain.Open(path)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	var head [2]byte
-	_, err = io.ReadFull(f, head[:])
-	return err == nil && string(head[:]) == "#!"
+	_, script, _ := firstLine(f)
+	return script
 }
 
 // load copies the file, and looks what it needs in order to run.
@@ -141,7 +163,11 @@ func (p *program) load(f *os.File) error {
 	if _, err := unix.FcntlInt(p.file.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return fmt.Errorf("seal %s: %w", p.path, err)
 	}
-	p.checksum = sync.OnceValues(func() (string, error) { return checksum(io.NewSectionReader(p.file, 0, size)) })
+	p.checksum = sync.OnceValues(func() (string, error) {
+		sum := sha256.New()
+		_, err := io.Copy(sum, io.NewSectionReader(p.file, 0, size))
+		return hex.EncodeToString(sum.Sum(nil)), err
+	})
 	if p.wanted != "" {
 		got, err := p.checksum()
 		if err != nil {
@@ -167,18 +193,24 @@ func (p *program) load(f *os.File) error {
 	return nil
 }
 
-// copy copies the whole file into memory.
+// copy copies the whole file into memory. The error is a [*plain.SizeError] if it is too large, or becomes that.
 func (p *program) copy(f *os.File) (size int64, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return 0, err
 	}
-	const piece = 1 << 30
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
 	for {
-		n, err := unix.Sendfile(int(p.file.Fd()), int(f.Fd()), nil, piece) // without a way through this process
+		if max(size, info.Size()) > mostProgram { // it is too large, or grows
+			return size, &plain.SizeError{Path: p.path, Most: mostProgram}
+		}
+		n, err := unix.Sendfile(int(p.file.Fd()), int(f.Fd()), nil, int(min(1<<30, mostProgram+1-size))) // without a way through this process
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS): // not every file system can
-			n, err := io.Copy(p.file, f)
+			n, err := plain.Copy(p.file, f, mostProgram-size)
 			return size + n, err
 		case err != nil || n == 0:
 			return size, err
