@@ -2,31 +2,43 @@ package joblog
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
-// compact writes the records that hold into a new file, and puts it into the place of the old one once it is complete and synced. An
-// end in between leaves the old file as it was, and beside it one that the next time overwrites.
+// compact writes the records that hold into a new file, and puts it into the place of the old one once it is complete and synced. If the
+// program ends in between, the old file stays as it was, and the next compaction removes the new one.
 func (j *Journal) compact() error {
-	path := filepath.Join(filepath.Dir(j.path), "."+filepath.Base(j.path)+".compact")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	folder, err := plain.OpenFolder(filepath.Dir(j.path))
 	if err != nil {
 		return err
 	}
-	places, size, err := j.copyTo(f)
+	defer folder.Close()
+	name := filepath.Base(j.path)
+	draft := "." + name + ".compact" // nobody else's, while the journal is locked
+	if err := folder.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	d, err := plain.Begin(folder, draft, 0o600)
+	if err != nil {
+		return err
+	}
+	places, size, err := j.copyTo(d.File)
 	if err == nil {
-		err = lock(f, j.config.Path) // before anybody can find it under the old one's name
+		err = lock(d.File, j.config.Path) // before anybody can find it under the old one's name
 	}
 	if err == nil {
-		err = os.Rename(path, j.path)
+		err = d.Commit(name)
 	}
 	if err != nil {
-		return errors.Join(err, f.Close(), os.Remove(path))
+		return errors.Join(err, d.Abort())
 	}
-	_ = syncDir(filepath.Dir(j.path)) // until that is done there is one or the other
+	_ = plain.SyncFolder(folder) // until that is done there is one or the other
 	_ = j.file.Close()
-	j.file = f
+	j.file = d.File
 	j.size, j.written, j.synced = size, size, size
 	for i := range j.index.entries {
 		j.index.entries[i].move(places[i])
@@ -54,8 +66,5 @@ func (j *Journal) copyTo(f *os.File) (places []int64, size int64, err error) {
 		group = append(append(group, line...), '\n')
 	}
 	_, err = f.WriteAt(group, size)
-	if err == nil {
-		err = f.Sync()
-	}
 	return places, size + int64(len(group)), err
 }

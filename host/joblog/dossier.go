@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // Dossier is all that is known of an item that failed.
@@ -76,22 +79,17 @@ type texts struct {
 // dossierFormat is the version of the form of the files.
 const dossierFormat = 1
 
-// Dossiers is a folder with a file for each item that failed.
+// Dossiers is a folder with a file for each item that failed. It is to be closed.
 type Dossiers struct {
 	dir      string
+	folder   *os.Root
 	template Dossier
 }
 
-// OpenDossiers makes a folder for the dossiers of a pool of cfg, if it is not there, and finds out whether it can be written.
+// OpenDossiers makes a folder for the dossiers of a pool of cfg, if it is not there, and finds out whether it can be written. The files go
+// there, wherever the folder's name leads to by then.
 func OpenDossiers(dir, program string, origin Origin, cfg host.Config) (*Dossiers, error) {
-	err := os.MkdirAll(dir, 0o777)
-	if err == nil {
-		var probe *os.File
-		if probe, err = os.CreateTemp(dir, ".dossier-*"); err == nil {
-			_ = probe.Close()
-			err = os.Remove(probe.Name())
-		}
-	}
+	folder, err := openFolder(dir)
 	if err != nil {
 		return nil, fmt.Errorf("dossiers: %w", err)
 	}
@@ -103,20 +101,41 @@ func OpenDossiers(dir, program string, origin Origin, cfg host.Config) (*Dossier
 	if !reflect.ValueOf(cfg.Sandbox).IsZero() {
 		policy = &cfg.Sandbox
 	}
-	return &Dossiers{dir, Dossier{
+	return &Dossiers{dir, folder, Dossier{
 		Sandbox: policy,
 		Origin:  origin, Mode: mode, Program: program,
 		Limits: Limits{cfg.ItemTimeout.Seconds(), cfg.Retries, cfg.Threads, cfg.MaxItemBytes, cfg.MaxResultBytes},
 	}}, nil
 }
 
+func openFolder(dir string) (*os.Root, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	folder, err := plain.OpenFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := plain.Check(folder); err != nil {
+		return nil, errors.Join(err, folder.Close())
+	}
+	return folder, nil
+}
+
+// Close lets go of the folder.
+func (d *Dossiers) Close() error { return d.folder.Close() }
+
 // Confined lets dossiers say what stands around the workers, in the words of [host.Pool.Sandbox].
 func (d *Dossiers) Confined(layers []string) { d.template.Layers = layers }
 
 // Path returns the file of the dossier of an item.
 func (d *Dossiers) Path(index int, item []byte) string {
+	return filepath.Join(d.dir, dossierName(index, item))
+}
+
+func dossierName(index int, item []byte) string {
 	key := keyOf(item)
-	return filepath.Join(d.dir, fmt.Sprintf("item-%06d-%s.json", index, hex.EncodeToString(key[:6])))
+	return fmt.Sprintf("item-%06d-%s.json", index, hex.EncodeToString(key[:6]))
 }
 
 // Write writes the dossier of an item with its error. An earlier one of the same item is replaced, in one step.
@@ -139,20 +158,7 @@ func (d *Dossiers) Write(item []byte, r *host.Result[json.RawMessage]) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(d.dir, ".dossier-*")
-	if err == nil {
-		_, err = f.Write(text)
-		if closeErr := f.Close(); err == nil {
-			err = closeErr
-		}
-		if err == nil {
-			err = os.Rename(f.Name(), d.Path(r.Index, item))
-		}
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}
-	if err != nil {
+	if err := plain.Replace(d.folder, dossierName(r.Index, item), 0o600, text); err != nil {
 		return fmt.Errorf("write the dossier of item %d: %w", r.Index, err)
 	}
 	return nil
@@ -196,9 +202,15 @@ func (d *Dossier) encode() ([]byte, error) {
 	return file, nil
 }
 
-// ReadDossier reads a file that Write has written.
+// mostDossier is the size of a file with the largest item of the default limit, each byte of it as \u0000, and the rest.
+const mostDossier = 6*64<<20 + 64<<20
+
+// ReadDossier reads a file that Write has written. What it returns is as true as whoever can write to the file: it is of the right form, and
+// its numbers are in their ranges, but nothing says that there was such a run.
+//
+// The error says what is wrong with the file: it is no plain file, or has more than 448 MiB, or is no dossier.
 func ReadDossier(path string) (*Dossier, error) {
-	text, err := os.ReadFile(path)
+	text, err := plain.Read(path, mostDossier)
 	if err != nil {
 		return nil, err
 	}
@@ -218,6 +230,9 @@ func ReadDossier(path string) (*Dossier, error) {
 	}
 	if err := d.check(); err != nil {
 		return nil, fmt.Errorf("%s: is no dossier: %w", path, err)
+	}
+	if l := &d.Limits; l.ItemTimeoutSeconds < 0 || l.ItemTimeoutSeconds > math.MaxInt64/float64(2*time.Second) || l.MaxItemBytes < 0 || l.MaxResultBytes < 0 {
+		return nil, fmt.Errorf("%s: is no dossier: limits out of range: %+v", path, *l)
 	}
 	switch {
 	case forms.JSON != nil:

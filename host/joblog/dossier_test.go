@@ -25,6 +25,7 @@ func openDossiers(t *testing.T, dir string) *joblog.Dossiers {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = d.Close() })
 	d.Confined([]string{"seccomp"})
 	return d
 }

@@ -4,16 +4,17 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/plain"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -113,19 +114,18 @@ func lineBytes(result int) int {
 	return max(min(result, math.MaxInt/8), mostFailure) + others
 }
 
-// open opens and locks the file.
+// open opens and locks the file. Links in the path are followed once, and what they lead to then is the journal.
 func (j *Journal) open() error {
-	path := j.config.Path
-	if target, err := filepath.EvalSymlinks(path); err == nil { // what a symbolic link points at is what may be replaced
-		path = target
+	path, err := plain.Resolve(j.config.Path)
+	if err != nil {
+		return fmt.Errorf("joblog: %w", err)
 	}
-	for {
-		// Looked at before it is opened: opening a pipe would wait for its other end.
-		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	for range 100 { // whoever replaces it again and again has it
+		// Only its user may read it: results are nobody else's business.
+		f, err := plain.OpenOwn(path, 0o600)
+		if _, other := errors.AsType[*plain.KindError](err); other {
 			return &ForeignError{j.config.Path, "is no regular file"}
 		}
-		// Only its user may read it: results are nobody else's business.
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return fmt.Errorf("joblog: %w", err)
 		}
@@ -133,7 +133,7 @@ func (j *Journal) open() error {
 			_ = f.Close()
 			return err
 		}
-		now, err := os.Stat(path)
+		now, err := os.Lstat(path)
 		is, err2 := f.Stat()
 		if err2 == nil && err == nil && os.SameFile(now, is) {
 			j.path, j.file = path, f
@@ -145,6 +145,7 @@ func (j *Journal) open() error {
 			return fmt.Errorf("joblog: %w", err2)
 		}
 	}
+	return &InUseError{Path: j.config.Path}
 }
 
 // Contents says what the journal held when it was opened.

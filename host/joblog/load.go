@@ -8,6 +8,8 @@ import (
 	"io"
 	"path/filepath"
 	"time"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // mostAhead is for how many records there is room from the beginning. A file may be large and hold none: files can have holes.
@@ -109,7 +111,11 @@ func (j *Journal) begin() error {
 		return err
 	}
 	j.index.build()
-	if err := syncDir(filepath.Dir(j.path)); err != nil {
+	folder, err := plain.OpenFolder(filepath.Dir(j.path))
+	if err == nil {
+		err = errors.Join(plain.SyncFolder(folder), folder.Close())
+	}
+	if err != nil {
 		return &WriteError{j.config.Path, err}
 	}
 	return nil

@@ -32,12 +32,3 @@ func lock(f *os.File, path string) error {
 
 // canReplace says that a file which is open can be replaced by another.
 const canReplace = true
-
-// syncDir makes the names in a folder survive the end of the machine.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -23,5 +23,3 @@ func lock(f *os.File, path string) error {
 
 // canReplace says that a file which is open cannot be replaced by another, so journals are not compacted.
 const canReplace = false
-
-func syncDir(string) error { return nil }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // Open opens a plain file for reading, also one behind links. It never waits for another process.
@@ -22,6 +23,30 @@ func Open(path string) (*os.File, error) {
 func OpenOwn(path string, perm fs.FileMode) (*os.File, error) {
 	return open(path, os.Lstat, os.O_RDWR|os.O_CREATE|noWait|noFollow, perm)
 }
+
+// Resolve follows the links in a path, also where the last one leads to a file that is not there. Whoever opens what it returns by [OpenOwn]
+// opens what the path led to when it was resolved, or nothing.
+func Resolve(path string) (string, error) {
+	for range mostLinks {
+		folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(folder, filepath.Base(path))
+		target, err := os.Readlink(path)
+		if err != nil { // it is no link
+			return path, nil
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(folder, target)
+		}
+		path = target
+	}
+	return "", &fs.PathError{Op: "open", Path: path, Err: errors.New("too many links")}
+}
+
+// mostLinks is how many the kernel follows (path_resolution(7)).
+const mostLinks = 40
 
 // open looks at a file before it opens it, because to open a device may change something, and after that, because another may have taken its place.
 func open(path string, look func(string) (fs.FileInfo, error), flag int, perm fs.FileMode) (*os.File, error) {

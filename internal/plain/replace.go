@@ -30,12 +30,12 @@ func Replace(folder *os.Root, name string, perm fs.FileMode, content []byte) err
 		err = d.Sync()
 	}
 	if err = errors.Join(err, d.Close()); err == nil {
-		err = d.settle(name)
+		err = folder.Rename(d.name, name)
 	}
 	if err != nil {
-		return errors.Join(err, d.folder.Remove(d.name))
+		return errors.Join(err, folder.Remove(d.name))
 	}
-	return nil
+	return SyncFolder(folder)
 }
 
 // Check reports whether files can be made in a folder.
@@ -63,19 +63,12 @@ func Begin(folder *os.Root, name string, perm fs.FileMode) (*Draft, error) {
 	return &Draft{f, folder, name}, nil
 }
 
-// Commit syncs a draft and puts it in the place of name. The file stays open, so that Windows does not do this.
+// Commit syncs a draft and puts it in the place of name. The file stays open, so that Windows does not do this. [SyncFolder] is the caller's.
 func (d *Draft) Commit(name string) error {
 	if err := d.Sync(); err != nil {
 		return err
 	}
-	return d.settle(name)
-}
-
-func (d *Draft) settle(name string) error {
-	if err := d.folder.Rename(d.name, name); err != nil {
-		return err
-	}
-	return SyncFolder(d.folder)
+	return d.folder.Rename(d.name, name)
 }
 
 // SyncFolder makes the names in a folder survive the end of the machine, if its file system can do that.

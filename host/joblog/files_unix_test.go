@@ -1,0 +1,137 @@
+//go:build unix
+
+package joblog_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/internal/plain"
+)
+
+// soon fails a test whose call does not return.
+func soon(t *testing.T, call func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(time.Minute):
+		t.Fatal("still busy after a minute")
+		return nil
+	}
+}
+
+func TestWhatIsNoPlainFileIsNoJournal(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"pipe": func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"link": func(path string) error {
+			return errors.Join(unix.Mkfifo(path+".pipe", 0o600), os.Symlink(path+".pipe", path))
+		},
+		"device": func(path string) error { return os.Symlink("/dev/zero", path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t)
+			if err := put(path); err != nil {
+				t.Fatal(err)
+			}
+			err := soon(t, func() error {
+				j, err := joblog.Open(joblog.Config{Path: path})
+				if err == nil {
+					err = errors.Join(errors.New("it was opened"), j.Close())
+				}
+				return err
+			})
+			if !errors.As(err, new(*joblog.ForeignError)) {
+				t.Errorf("Open: got %v, want a ForeignError", err)
+			}
+		})
+	}
+}
+
+// What lies where a journal is compacted to may be a link to a file of the host.
+func TestACompactionWritesThroughNoLink(t *testing.T) {
+	needCompaction(t)
+	path := newPath(t)
+	p := openPool(t, echo)
+	for range 3 {
+		runAll(t, p, path, texts(`"f"`), retryFailed)
+	}
+	victim := filepath.Join(t.TempDir(), "victim")
+	writeFile(t, victim, []byte("kept"))
+	if err := os.Symlink(victim, filepath.Join(filepath.Dir(path), ".run.joblog.compact")); err != nil {
+		t.Fatal(err)
+	}
+	if j := openJournal(t, path); !j.Contents().Compacted {
+		t.Errorf("not compacted: %+v", j.Contents())
+	}
+	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("the journal: got %v and %v, want a plain file", info, err)
+	}
+	if got := string(readFile(t, victim)); got != "kept" {
+		t.Errorf("what was linked: got %q, want it as it was", got)
+	}
+}
+
+func TestADossierGoesIntoItsFolderAndThroughNoLink(t *testing.T) {
+	base, outside := t.TempDir(), t.TempDir()
+	dir, item := filepath.Join(base, "d"), []byte("1")
+	files := openDossiers(t, dir)
+	writeFile(t, filepath.Join(outside, "victim"), []byte("kept"))
+	if err := os.Symlink(filepath.Join(outside, "victim"), files.Path(0, item)); err != nil {
+		t.Fatal(err)
+	}
+	write := func() {
+		r := host.Result[json.RawMessage]{Err: &host.ItemError{Kind: host.Failed, Message: "x"}}
+		if err := files.Write(item, &r); err != nil {
+			t.Error(err)
+		}
+	}
+	write()
+	if d, err := joblog.ReadDossier(files.Path(0, item)); err != nil || d.Message != "x" {
+		t.Errorf("in the place of a link: got %+v and %v", d, err)
+	}
+	if got := string(readFile(t, filepath.Join(outside, "victim"))); got != "kept" {
+		t.Errorf("what was linked: got %q, want it as it was", got)
+	}
+	if err := errors.Join(os.Rename(dir, base+"/away"), os.Symlink(outside, dir)); err != nil {
+		t.Fatal(err)
+	}
+	write()
+	if names, err := os.ReadDir(outside); err != nil || len(names) != 1 {
+		t.Errorf("where the folder's name leads now: got %v and %v, want what was there", names, err)
+	}
+}
+
+func TestWhatIsNoPlainFileIsNoDossier(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(unix.Mkfifo(dir+"/pipe", 0o600), os.Symlink("/dev/zero", dir+"/device"), os.WriteFile(dir+"/large", nil, 0o600), os.Truncate(dir+"/large", 1<<40)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"pipe", "device", "large"} {
+		err := soon(t, func() error { _, err := joblog.ReadDossier(dir + "/" + name); return err })
+		if !errors.As(err, new(*plain.KindError)) && !errors.As(err, new(*plain.SizeError)) {
+			t.Errorf("%s: got %v, want that it is no plain file, or too large", name, err)
+		}
+	}
+}
+
+func TestADossierOfImpossibleLimitsIsNone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dossier")
+	for _, limits := range []string{`{"item_timeout_s":1e300}`, `{"item_timeout_s":-1}`, `{"max_item_bytes":-1}`, `{"max_result_bytes":-5}`} {
+		writeFile(t, path, []byte(`{"dossier":1,"item":1,"limits":`+limits+`}`))
+		if d, err := joblog.ReadDossier(path); err == nil || !strings.Contains(err.Error(), "limits out of range") {
+			t.Errorf("%s: got %+v and %v, want that it is out of range", limits, d, err)
+		}
+	}
+}
