@@ -80,13 +80,17 @@ func opensNoHarm(e *sandbox.NeedsFilesError) bool {
 		own = "" // nobody's folder but the user's
 	}
 	for _, folder := range e.Folders {
-		target, err := filepath.EvalSymlinks(folder)
-		system := slices.ContainsFunc(libraryFolders, func(library string) bool { return within(library, target) })
-		if err != nil || !filepath.IsAbs(folder) || !system && (own == "" || folder != own) {
+		if _, err := os.Stat(folder); err != nil || !filepath.IsAbs(folder) || !isLibraries(folder) && (own == "" || folder != own) {
 			return false
 		}
 	}
 	return true
+}
+
+// isLibraries reports whether a path leads to where systems keep programs and libraries.
+func isLibraries(path string) bool {
+	target, err := filepath.EvalSymlinks(path)
+	return err == nil && filepath.IsAbs(path) && slices.ContainsFunc(libraryFolders, func(library string) bool { return within(library, target) })
 }
 
 // really is where a path leads to.

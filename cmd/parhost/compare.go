@@ -29,11 +29,11 @@ type rung struct {
 }
 
 // compareModes runs the same items in every mode, checks that the results agree, and prints the contrast.
-func compareModes(ctx context.Context, s *streams, o *options, cfg host.Config) error {
+func compareModes(ctx context.Context, s *streams, o *options, cfg host.Config, summary *report) error {
 	if cfg.Workload == nil {
-		return compareExecutable(ctx, s, o, cfg)
+		return compareExecutable(ctx, s, o, cfg, summary)
 	}
-	return compareRungs(ctx, s, o, ladder(cfg, []labelled{
+	return compareRungs(ctx, s, o, summary, ladder(cfg, []labelled{
 		{"sequential", "the whole program", true, withMode(cfg, host.Sequential)},
 		{"goroutine", "the whole program", true, withMode(cfg, host.Goroutine)},
 		{"process", "one item", false, withMode(cfg, host.Process)},
@@ -59,14 +59,14 @@ func ladder(cfg host.Config, modes []labelled) []labelled {
 
 // compareExecutable compares the modes that an executable has: it cannot run inside this program, but one process of it stands
 // for the sequence, and its threads for the goroutines.
-func compareExecutable(ctx context.Context, s *streams, o *options, cfg host.Config) error {
+func compareExecutable(ctx context.Context, s *streams, o *options, cfg host.Config, summary *report) error {
 	if cfg.Sandbox.Level > sandbox.Off {
 		s.say("parhost: warning: --compare runs %s without a sandbox too, to compare with; leave it out for what you do not trust", o.plugin)
 	}
 	one, threads := cfg, cfg
 	one.Workers, one.Threads = 1, 1
 	threads.Workers, threads.Threads = 1, poolWorkers(cfg)
-	return compareRungs(ctx, s, o, ladder(cfg, []labelled{
+	return compareRungs(ctx, s, o, summary, ladder(cfg, []labelled{
 		{"1 process", "one item", false, one},
 		{fmt.Sprintf("1 process, %d threads", threads.Threads), "the items that run", true, threads},
 		{"process", "one item", false, cfg},
@@ -84,7 +84,7 @@ func withMode(cfg host.Config, mode host.Mode) host.Config {
 	return cfg
 }
 
-func compareRungs(ctx context.Context, s *streams, o *options, modes []labelled) error {
+func compareRungs(ctx context.Context, s *streams, o *options, summary *report, modes []labelled) error {
 	if o.output != "" && o.output != "table" && o.output != "none" {
 		return usageError("leave --output out, and write --report FILE.json for numbers to work with", "--compare prints a table, not %s", o.output)
 	}
@@ -104,7 +104,7 @@ func compareRungs(ctx context.Context, s *streams, o *options, modes []labelled)
 	if err := printContrast(s, rungs); err != nil {
 		return &exitError{code: exitFailed, err: fmt.Errorf("write the table: %w", err)}
 	}
-	if err := writeReport(o.report, rungs); err != nil {
+	if err := summary.write(rungs); err != nil {
 		return &exitError{code: exitFailed, err: err}
 	}
 	for _, r := range rungs[1:] {

@@ -159,10 +159,24 @@ func checkConfinedDossier(t *testing.T, dir, level string) {
 	if d.Sandbox == nil || d.Sandbox.Level.String() != level || !slices.Contains(d.Layers, wall) || d.Cause != host.CauseExit {
 		t.Errorf("got the dossier %+v, want the policy, the layers and the cause", d)
 	}
-	code, _, stderr := call(t, nil, "replay", files[0])
-	if code != exitFailed || !strings.Contains(stderr, "failed as before") {
-		t.Errorf("replay: got exit code %d and %q, want it to fail as before", code, stderr)
+	replay := func(what string, args ...string) {
+		t.Helper()
+		code, _, stderr := call(t, nil, append([]string{"replay", files[0]}, args...)...)
+		if code != exitFailed || !strings.Contains(stderr, "failed as before") {
+			t.Errorf("%s: got exit code %d and %q, want it to fail as before, in a sandbox", what, code, stderr)
+		}
 	}
+	replay("replay")
+	replay("replay with less sandbox", "--sandbox", "off")
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`"level":`), []byte(`"read_write": [{"source": "/etc"}], "level":`), 1)
+	if err := os.WriteFile(files[0], text, 0o600); err != nil || !bytes.Contains(text, []byte("read_write")) {
+		t.Fatal(err)
+	}
+	replay("replay of a dossier that opens more")
 }
 
 // To compare a sandbox with none takes a run without, of a plugin that may be wanted in one for a reason.

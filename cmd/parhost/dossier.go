@@ -73,6 +73,13 @@ func (d *dossiers) close(r *result, journal *joblog.Journal) {
 	}
 }
 
+// end lets go of the folder.
+func (d *dossiers) end() {
+	if d != nil {
+		_ = d.files.Close()
+	}
+}
+
 // say says where the dossiers are. A folder that could not be written is no reason to end a run of hours, but to be named.
 func (d *dossiers) say(s *streams) {
 	if d.err != nil {

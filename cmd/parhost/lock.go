@@ -19,6 +19,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/plain"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -128,18 +129,20 @@ func (p *pins) read() (*lockFile, error) {
 	case noLock:
 		return nil, nil
 	case "":
-		l, err := readLock(lockName)
-		if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(lockName); errors.Is(err, fs.ErrNotExist) { // a link to nothing is there, and read
 			return nil, nil
 		}
-		return l, err
+		return readLock(lockName)
 	default:
 		return readLock(p.lock)
 	}
 }
 
+// mostLock is the size of a lock file with tens of thousands of plugins.
+const mostLock = 4 << 20
+
 func readLock(path string) (*lockFile, error) {
-	text, err := os.ReadFile(path)
+	text, err := plain.Read(path, mostLock)
 	if err != nil {
 		return nil, &exitError{code: exitUsage, err: fmt.Errorf("lock file: %w", err), hint: "parhost plugins lock writes one"}
 	}
@@ -173,18 +176,12 @@ func (l *lockFile) write() error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(l.path), filepath.Base(l.path)+".*")
+	folder, err := plain.OpenFolder(filepath.Dir(l.path))
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(plainJSON(text), '\n'))
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
-		err = os.Rename(f.Name(), l.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	defer folder.Close()
+	return plain.Replace(folder, filepath.Base(l.path), 0o666, append(plainJSON(text), '\n'))
 }
 
 func newPluginsLock(s *streams, dirs *[]string, p *pins) *cobra.Command {

@@ -3,11 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // newMan returns the hidden command with which packages make their manual pages.
@@ -24,22 +25,26 @@ func newMan() *cobra.Command {
 			if err := os.MkdirAll(args[0], 0o777); err != nil {
 				return usageError("give a folder that can be made", "%v", err)
 			}
-			return writeManPages(cmd.Root(), args[0])
+			folder, err := plain.OpenFolder(args[0])
+			if err != nil {
+				return usageError("give a folder that can be read", "%v", err)
+			}
+			defer folder.Close()
+			return writeManPages(cmd.Root(), folder)
 		},
 	}
 	return withExitCodes(cmd, "  0  written    2  wrong usage, or the folder cannot be written\n")
 }
 
 // writeManPages writes a page for a command and for each below it.
-func writeManPages(cmd *cobra.Command, dir string) error {
+func writeManPages(cmd *cobra.Command, folder *os.Root) error {
 	cmd.InitDefaultHelpFlag()
-	path := filepath.Join(dir, manName(cmd)+".1")
-	if err := os.WriteFile(path, []byte(manPage(cmd)), 0o666); err != nil {
+	if err := plain.Replace(folder, manName(cmd)+".1", 0o666, []byte(manPage(cmd))); err != nil {
 		return err
 	}
 	for _, sub := range cmd.Commands() {
 		if sub.IsAvailableCommand() {
-			if err := writeManPages(sub, dir); err != nil {
+			if err := writeManPages(sub, folder); err != nil {
 				return err
 			}
 		}

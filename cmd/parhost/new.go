@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parhost/parhost/internal/gobuild"
+	"github.com/parhost/parhost/internal/plain"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -152,9 +153,12 @@ func findSource(ctx context.Context, given string) (string, error) {
 // moduleOf returns the path of the module in a folder, or nothing.
 func moduleOf(dir string) string { return goModLine(dir, "module") }
 
+// mostModule is the size of a go.mod, or go.sum, of a very large module.
+const mostModule = 16 << 20
+
 // goModLine returns what a line of a module's go.mod says.
 func goModLine(dir, keyword string) string {
-	text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	text, err := plain.Read(filepath.Join(dir, "go.mod"), mostModule)
 	if err != nil {
 		return ""
 	}
@@ -178,7 +182,7 @@ func renderPlugin(o newOptions, source string) (map[string][]byte, error) {
 			data.Go = v
 		}
 		// With the sums of everything that parhost needs, the module resolves without a network.
-		if sums, err := os.ReadFile(filepath.Join(source, "go.sum")); err == nil {
+		if sums, err := plain.Read(filepath.Join(source, "go.sum"), mostModule); err == nil {
 			files["go.sum"] = sums
 		}
 	}
@@ -233,8 +237,13 @@ func writeFiles(dir string, files map[string][]byte) (err error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
+	folder, err := plain.OpenFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o666); err != nil {
+		if err := plain.Replace(folder, name, 0o666, content); err != nil {
 			return err
 		}
 	}

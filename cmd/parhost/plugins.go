@@ -267,6 +267,9 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 			if err != nil {
 				return whenInterrupted(ctx, err)
 			}
+			if err := keep(&policy, append(heldAlways(args[0], *dirs, p), heldStreams(s)...)); err != nil {
+				return err
+			}
 			cfg, err := pluginConfig(ctx, args[0], *dirs, b)
 			if err == nil {
 				err = p.hold(&cfg)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 // replayOptions are what the flags of replay say.
@@ -22,6 +24,7 @@ type replayOptions struct {
 	itemTimeout time.Duration
 	given       bool // itemTimeout
 	env         []string
+	confinement confinement
 	pins        pins
 	building    building
 }
@@ -34,6 +37,11 @@ func newReplay(s *streams) *cobra.Command {
 		Short: "run a failed item again, from its dossier",
 		Long: `Run an item again that failed in a run with --dossier, with the plugin and the time limit of that run, in one worker process. The result
 goes to stdout; what became of the item, with stacks and the last lines of a process that died, to stderr.
+
+A dossier is a file that others may have written to. So an executable that it names runs only as the bytes whose SHA-256 it has; another one
+runs if --plugin names it. The item runs at the higher one of --sandbox and the level of its run, within the lower limits of both. What the
+run opened to its workers, such as files or the network, is opened again only by the same flag here, but for the system's libraries, and
+nothing else can be opened.
 
 With --mode goroutine a workload that is linked into this program runs inside it and without a time limit, as a debugger wants it. That of a
 plugin is stepped through in a test of its own: dlv test, with package sdktest.`,
@@ -52,11 +60,13 @@ plugin is stepped through in a test of its own: dlv test, with package sdktest.`
 	f.StringVar(&o.mode, "mode", string(host.Process), "process or goroutine")
 	f.DurationVar(&o.itemTimeout, "item-timeout", 0, "limit of the item (default that of the run; on a goroutine none)")
 	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the worker, or KEY to pass on the value of this environment: dossiers hold none")
+	o.confinement.flags(f)
 	o.pins.flags(f)
 	o.building.flag(f)
 	return withExitCodes(cmd, `  0  the item has a result now          3  the plugin does not start
-  1  it failed again                  130  interrupted
-  2  wrong usage, or no dossier
+  1  it failed again                    4  the sandbox cannot be given here
+  2  wrong usage, no dossier, or      130  interrupted
+     another plugin than its run's
 `)
 }
 
@@ -65,8 +75,12 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 	if err != nil {
 		return usageError("a run with --dossier DIR writes one for each item that fails", "%v", err)
 	}
-	cfg, err := o.config(ctx, d)
+	cfg, err := o.config(ctx, s, d)
 	if err != nil {
+		return err
+	}
+	files := append(heldAlways(o.plugin, o.pluginDirs, &o.pins), held{what: "the dossier", path: path})
+	if err := keep(&cfg.Sandbox, append(files, heldStreams(s)...)); err != nil {
 		return err
 	}
 	origin, err := joblog.OriginOf(cfg)
@@ -98,42 +112,36 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 }
 
 // config is that of the run which the dossier comes from, with one worker and what the flags say.
-func (o *replayOptions) config(ctx context.Context, d *joblog.Dossier) (host.Config, error) {
-	var cfg host.Config
-	var err error
-	switch {
-	case o.plugin != "":
-		cfg, err = pluginConfig(ctx, o.plugin, o.pluginDirs, o.building)
-	case d.Origin.Workload == "":
-		cfg.Plugin, err = host.Find(d.Origin.Plugin)
-		cfg.PluginWorkload = d.Origin.PluginWorkload()
-	default:
-		for _, w := range builtin {
-			if w.Manifest().Name == d.Origin.Workload {
-				cfg.Workload = w
-			}
-		}
-		if cfg.Workload == nil {
-			err = usageError("name a plugin that has it with --plugin", "workload %q of the dossier is not linked into this program", d.Origin.Workload)
-		}
-	}
+func (o *replayOptions) config(ctx context.Context, s *streams, d *joblog.Dossier) (host.Config, error) {
+	cfg, err := o.findPlugin(ctx, d)
 	if err == nil {
 		err = o.pins.hold(&cfg)
+	}
+	if err == nil && cfg.Workload == nil && o.plugin == "" {
+		err = asItWas(&cfg, &d.Origin)
 	}
 	if err != nil {
 		return cfg, err
 	}
 	cfg.Mode, cfg.Workers, cfg.Batch = host.Mode(o.mode), 1, 1
-	cfg.MaxItemBytes, cfg.MaxResultBytes = d.Limits.MaxItemBytes, d.Limits.MaxResultBytes
+	cfg.MaxItemBytes, cfg.MaxResultBytes = min(d.Limits.MaxItemBytes, mostReplayed), min(d.Limits.MaxResultBytes, mostReplayed)
+	was := d.Sandbox
+	if was == nil {
+		was = &sandbox.Policy{}
+	}
+	if cfg.Sandbox, err = o.confinement.over(ctx, s, was); err != nil {
+		return cfg, err
+	}
 	switch cfg.Mode {
 	case host.Process:
 		cfg.ItemTimeout = time.Duration(d.Limits.ItemTimeoutSeconds * float64(time.Second))
-		if d.Sandbox != nil { // who was not trusted then is not now
-			cfg.Sandbox = *d.Sandbox
-		}
 	case host.Goroutine:
 		if cfg.Workload == nil {
 			return cfg, usageError("leave --mode out, or debug the plugin's own process", "--mode goroutine runs a workload inside parhost itself, and %s is an executable", cfg.Plugin)
+		}
+		if !reflect.ValueOf(cfg.Sandbox).IsZero() {
+			return cfg, usageError("leave --mode out; or run the item itself, without its dossier: parhost -p "+quote(cfg.Workload.Manifest().Name)+" --mode goroutine ITEM",
+				"--mode goroutine runs the item inside parhost itself, which no sandbox and no limit can confine, and its run was confined, or is to be")
 		}
 	default:
 		return cfg, usageError("write --mode process or --mode goroutine", "--mode %q is neither", o.mode)
@@ -143,6 +151,47 @@ func (o *replayOptions) config(ctx context.Context, d *joblog.Dossier) (host.Con
 	}
 	cfg.Env, err = parseEnv(o.env)
 	return cfg, err
+}
+
+// mostReplayed is how large an item or a result may be of which a dossier says that it may.
+const mostReplayed = 1 << 30
+
+// findPlugin finds the plugin that the flags name or, without them, the dossier.
+func (o *replayOptions) findPlugin(ctx context.Context, d *joblog.Dossier) (cfg host.Config, err error) {
+	switch {
+	case o.plugin != "":
+		return pluginConfig(ctx, o.plugin, o.pluginDirs, o.building)
+	case d.Origin.Workload == "":
+		cfg.Plugin, err = host.Find(d.Origin.Plugin)
+		cfg.PluginWorkload = d.Origin.PluginWorkload()
+		return cfg, err
+	}
+	for _, w := range builtin {
+		if w.Manifest().Name == d.Origin.Workload {
+			return host.Config{Workload: w}, nil
+		}
+	}
+	return cfg, usageError("name a plugin that has it with --plugin", "workload %q of the dossier is not linked into this program", d.Origin.Workload)
+}
+
+// asItWas lets an executable that only a dossier names run as the bytes that the dossier says, and not at all if it has others.
+func asItWas(cfg *host.Config, was *joblog.Origin) error {
+	hint := "name it, if you mean it: --plugin " + quote(cfg.Plugin)
+	want := strings.ToLower(was.SHA256)
+	if !sha256Form.MatchString(want) {
+		return usageError(hint, "the dossier names the plugin %q without its SHA-256", cfg.Plugin)
+	}
+	got, err := sandbox.Checksum(cfg.Plugin)
+	switch {
+	case err != nil:
+		return &exitError{code: exitNoWorker, err: fmt.Errorf("checksum of the plugin: %w", err)}
+	case got != want:
+		return usageError(hint, "the plugin %q is not the one of the dossier: it has the SHA-256 %s, and had %s", cfg.Plugin, got, want)
+	case cfg.Checksum != "" && cfg.Checksum != want:
+		return usageError(hint, "the plugin of the dossier has the SHA-256 %s, and --checksum or the lock file allows %s", want, cfg.Checksum)
+	}
+	cfg.Checksum = want // between here and its start it may change
+	return nil
 }
 
 // sayFailure says all that is known of a failure, and whether it is the one that was known.

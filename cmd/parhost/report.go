@@ -5,9 +5,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
-// checkReport refuses a --report that could not be written, before anything has run.
+// report is the file that --report names. The nil report is none.
+type report struct {
+	folder *os.Root // as it was when the run began: its name may lead elsewhere by the end
+	name   string
+}
+
+// checkReport refuses a --report that is no report, before anything has run.
 func checkReport(path string) error {
 	if path == "" {
 		return nil
@@ -21,17 +29,43 @@ func checkReport(path string) error {
 	return nil
 }
 
-// writeReport writes the summary of a run, or whatever else content is, to a file.
-func writeReport(path string, content any) error {
+// openReport opens the folder of --report, and refuses one that cannot be written to.
+func openReport(path string) (*report, error) {
 	if path == "" {
+		return nil, nil
+	}
+	r := &report{name: filepath.Base(path)}
+	var err error
+	if r.folder, err = plain.OpenFolder(filepath.Dir(path)); err == nil {
+		err = plain.Check(r.folder)
+	}
+	if info, missing := os.Lstat(path); err == nil && missing == nil && info.IsDir() {
+		err = &plain.KindError{Path: path, Mode: info.Mode()}
+	}
+	if err != nil {
+		r.close()
+		return nil, usageError("give a file in a folder that you can write to", "--report %q: %v", path, err)
+	}
+	return r, nil
+}
+
+// write writes the summary of a run, or whatever else content is, into a new file that takes the place of an old one.
+func (r *report) write(content any) error {
+	if r == nil {
 		return nil
 	}
 	text, err := json.MarshalIndent(content, "", "  ")
 	if err == nil {
-		err = os.WriteFile(path, append(text, '\n'), 0o666)
+		err = plain.Replace(r.folder, r.name, 0o666, append(text, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
+}
+
+func (r *report) close() {
+	if r != nil && r.folder != nil {
+		_ = r.folder.Close()
+	}
 }

@@ -32,6 +32,14 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err != nil {
 		return err
 	}
+	if err := keep(&cfg.Sandbox, o.held(s)); err != nil {
+		return err
+	}
+	summary, err := openReport(o.report)
+	if err != nil {
+		return err
+	}
+	defer summary.close()
 	if o.progress == "none" {
 		o.building.say = nil
 	}
@@ -44,14 +52,14 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 		return err
 	}
 	if o.compare {
-		return compareModes(ctx, s, o, cfg)
+		return compareModes(ctx, s, o, cfg, summary)
 	}
 	if cfg.Mode != host.Process && cfg.Workload == nil {
 		return usageError(
 			fmt.Sprintf("--procs 1 --threads N runs N items at once inside one process of %s", o.plugin),
 			"--mode %s runs a workload inside parhost itself, and %s is an executable", cfg.Mode, cfg.Plugin)
 	}
-	r := &itemRun{streams: s, options: o, policy: policy, tally: newTally()}
+	r := &itemRun{streams: s, options: o, policy: policy, tally: newTally(), summary: summary}
 	cfg.Observer, cfg.Eager = r.tally, o.many(poolWorkers(cfg))
 	return r.run(ctx, cfg)
 }
@@ -74,6 +82,7 @@ type itemRun struct {
 
 	journal  *joblog.Journal // nil without --joblog
 	dossiers *dossiers       // nil without --dossier
+	summary  *report         // nil without --report
 	source   *source
 	out      output
 	progress progress
@@ -105,6 +114,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	if err := r.openDossiers(cfg); err != nil {
 		return err
 	}
+	defer r.dossiers.end()
 	starting, stop := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, interrupts...)
@@ -291,7 +301,7 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	if r.dossiers != nil {
 		r.dossiers.say(r.streams)
 	}
-	if reportErr := writeReport(r.report, &r.sum); reportErr != nil && fatal == nil {
+	if reportErr := r.summary.write(&r.sum); reportErr != nil && fatal == nil {
 		fatal = &exitError{code: exitFailed, err: reportErr}
 	}
 	return fatal

@@ -130,7 +130,7 @@ func TestADossierOfImpossibleLimitsIsNone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dossier")
 	for _, limits := range []string{`{"item_timeout_s":1e300}`, `{"item_timeout_s":-1}`, `{"max_item_bytes":-1}`, `{"max_result_bytes":-5}`} {
 		writeFile(t, path, []byte(`{"dossier":1,"item":1,"limits":`+limits+`}`))
-		if d, err := joblog.ReadDossier(path); err == nil || !strings.Contains(err.Error(), "limits out of range") {
+		if d, err := joblog.ReadDossier(path); err == nil || !strings.Contains(err.Error(), "out of range") {
 			t.Errorf("%s: got %+v and %v, want that it is out of range", limits, d, err)
 		}
 	}

@@ -20,7 +20,7 @@ const lockName = "lock"
 // lockFolder marks a folder as in use until the file is closed.
 func lockFolder(dir string) (*os.File, error) {
 	// Locked before it has its name: who sees a lock that nobody holds takes the folder for one that was left behind.
-	f, err := os.OpenFile(filepath.Join(dir, lockName+".new"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockName+".new"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // Remove removes a folder and all that is in it, and does nothing if there is none. It gives up when ctx ends, and the error says then that it
@@ -27,7 +29,7 @@ func Remove(ctx context.Context, path string) error {
 		return errors.Join(err, os.Remove(path))
 	}
 	_ = os.Chmod(path, ownRights) // whoever made it may have forbidden that to all
-	root, err := os.OpenRoot(path)
+	root, err := plain.OpenFolder(path)
 	if err != nil {
 		return err
 	}

@@ -28,19 +28,18 @@ func OpenOwn(path string, perm fs.FileMode) (*os.File, error) {
 // opens what the path led to when it was resolved, or nothing.
 func Resolve(path string) (string, error) {
 	for range mostLinks {
-		folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-		if err != nil {
-			return "", err
+		if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil { // else whoever opens it gets the error, with the path that was given
+			path = filepath.Join(folder, filepath.Base(path))
 		}
-		path = filepath.Join(folder, filepath.Base(path))
-		target, err := os.Readlink(path)
-		if err != nil { // it is no link
+		target, _ := os.Readlink(path)
+		switch {
+		case target == "": // it is no link
 			return path, nil
+		case filepath.IsAbs(target):
+			path = target
+		default:
+			path = filepath.Join(filepath.Dir(path), target)
 		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(folder, target)
-		}
-		path = target
 	}
 	return "", &fs.PathError{Op: "open", Path: path, Err: errors.New("too many links")}
 }

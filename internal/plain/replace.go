@@ -18,6 +18,19 @@ func OpenFolder(path string) (*os.Root, error) {
 //
 // The rights are perm, without those that the umask takes, and without those that an old file does not have.
 func Replace(folder *os.Root, name string, perm fs.FileMode, content []byte) error {
+	if err := put(folder, name, perm, content, (*os.File).Sync); err != nil {
+		return err
+	}
+	return SyncFolder(folder)
+}
+
+// Put is [Replace] without its syncs, which take milliseconds: the end of the machine may leave the old file, the new one, or an empty one. The end
+// of the program leaves the old one or the new one.
+func Put(folder *os.Root, name string, perm fs.FileMode, content []byte) error {
+	return put(folder, name, perm, content, func(*os.File) error { return nil })
+}
+
+func put(folder *os.Root, name string, perm fs.FileMode, content []byte, sync func(*os.File) error) error {
 	if old, err := folder.Lstat(name); err == nil && old.Mode().IsRegular() {
 		perm &= old.Mode().Perm()
 	}
@@ -27,7 +40,7 @@ func Replace(folder *os.Root, name string, perm fs.FileMode, content []byte) err
 	}
 	_, err = d.Write(content)
 	if err == nil {
-		err = d.Sync()
+		err = sync(d.File)
 	}
 	if err = errors.Join(err, d.Close()); err == nil {
 		err = folder.Rename(d.name, name)
@@ -35,7 +48,7 @@ func Replace(folder *os.Root, name string, perm fs.FileMode, content []byte) err
 	if err != nil {
 		return errors.Join(err, folder.Remove(d.name))
 	}
-	return SyncFolder(folder)
+	return nil
 }
 
 // Check reports whether files can be made in a folder.

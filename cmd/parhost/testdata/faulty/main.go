@@ -28,6 +28,14 @@ func run(_ context.Context, how string) (string, error) {
 		if _, err := os.ReadFile("/etc/passwd"); err != nil {
 			os.Exit(9)
 		}
+	case "plant": // a link where the host is going to write
+		if err := os.Symlink("../victim", "out/run.json"); err != nil {
+			return "", err
+		}
+	case "swap": // another folder for the one where the host is going to write
+		if err := errors.Join(os.Rename("out", "away"), os.Symlink("elsewhere", "out")); err != nil {
+			return "", err
+		}
 	case "unmended":
 		if _, err := os.Stat("mended"); err != nil {
 			os.Exit(3)

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// held is a file or folder that this program reads, writes or executes, now or in a later run.
+type held struct {
+	what string // for errors: the flag, or what it is
+	path string
+	tree bool // all below it counts too
+}
+
+// keep refuses a policy that lets workers change what this program relies on: they would write its results, and say what it runs next.
+func keep(policy *sandbox.Policy, files []held) error {
+	for _, bind := range policy.ReadWrite {
+		open, err := os.Stat(bind.Source)
+		if err != nil {
+			continue // package sandbox refuses it
+		}
+		for _, f := range files {
+			if lies(f.path, open) {
+				return usageError("give --rw a folder of its own, or move the other one out of it",
+					"%s %q lies in --rw %q, which workers may change", f.what, f.path, bind.Source)
+			}
+			if !f.tree {
+				continue
+			}
+			if folder, err := os.Stat(f.path); err == nil && lies(bind.Source, folder) {
+				return usageError("give --rw a folder elsewhere", "--rw %q, which workers may change, lies in %s %q", bind.Source, f.what, f.path)
+			}
+		}
+	}
+	return nil
+}
+
+// lies reports whether a path names a file or folder that is there, or something below it, or leads over a link that lies there. A file is known by
+// more than its name: a folder may be mounted twice, and a file have two links. What is not there yet lies in its folder.
+func lies(path string, in fs.FileInfo) bool {
+	return slices.ContainsFunc(placesOf(path), func(place string) bool {
+		for {
+			if info, err := os.Stat(place); err == nil && os.SameFile(info, in) {
+				return true
+			}
+			above := filepath.Dir(place)
+			if above == place {
+				return false
+			}
+			place = above
+		}
+	})
+}
+
+// placesOf returns where a path leads: what it names in the end, and each link on the way, because whoever can replace a link says where the path
+// leads. Only the last part of what it returns may be a link.
+func placesOf(path string) []string {
+	if !filepath.IsAbs(path) { // not by filepath.Abs, for which link/.. is the folder of the link
+		folder, err := os.Getwd()
+		if err != nil {
+			return nil
+		}
+		path = folder + string(filepath.Separator) + path
+	}
+	root := filepath.VolumeName(path) + string(filepath.Separator)
+	at, left := root, parts(path)
+	var places []string
+	for links := 0; len(left) > 0; {
+		next := filepath.Join(at, left[0])
+		left = left[1:]
+		target, err := os.Readlink(next)
+		if err != nil { // it is no link, or not there
+			at = next
+			continue
+		}
+		places = append(places, next)
+		if links++; links > mostLinks {
+			return places
+		}
+		if filepath.IsAbs(target) {
+			at = root
+		}
+		left = append(parts(target), left...)
+	}
+	return append(places, at)
+}
+
+// parts are the names that a path consists of.
+func parts(path string) []string {
+	return strings.FieldsFunc(path[len(filepath.VolumeName(path)):], func(r rune) bool { return r < utf8.RuneSelf && os.IsPathSeparator(uint8(r)) })
+}
+
+// mostLinks is how many links the kernel follows in one path (path_resolution(7)).
+const mostLinks = 40
+
+// heldAlways are the files that every run relies on, whatever its flags are: this program, the lock file, and where plugins are looked for.
+func heldAlways(plugin string, pluginDirs []string, p *pins) []held {
+	var files []held
+	if self, err := os.Executable(); err == nil {
+		files = append(files, held{what: "parhost itself", path: self})
+	}
+	if _, err := os.Lstat(lockName); !errors.Is(err, fs.ErrNotExist) {
+		files = append(files, held{what: "the lock file", path: lockName})
+	}
+	if p.lock != "" && p.lock != noLock {
+		files = append(files, held{what: "--lock", path: p.lock})
+	}
+	if info, err := os.Stat(plugin); err == nil && isPath(plugin) && (info.IsDir() || really(plugin) != plugin) { // package sandbox knows only where it really lies
+		files = append(files, held{what: "--plugin", path: plugin, tree: info.IsDir()})
+	}
+	for _, dir := range host.SearchDirs(pluginDirs...) {
+		files = append(files, held{what: "the folder of plugins", path: dir})
+	}
+	for _, path := range host.Installed(pluginDirs...) {
+		files = append(files, held{what: "the plugin", path: path})
+	}
+	if cache, err := os.UserCacheDir(); err == nil {
+		files = append(files, held{what: "the folder of built plugins", path: filepath.Join(cache, "parhost", "plugins"), tree: true})
+	}
+	return files
+}
+
+// held are the files of a run of items.
+func (o *options) held(s *streams) []held {
+	var files []held
+	for _, f := range []held{
+		{what: "--report", path: o.report}, {what: "--joblog", path: o.joblog}, {what: "--dossier", path: o.dossier}, {what: "--input", path: o.input},
+	} {
+		if f.path != "" && f.path != "-" {
+			files = append(files, f)
+		}
+	}
+	return slices.Concat(files, heldStreams(s), heldAlways(o.plugin, o.pluginDirs, &o.pins)) // what the user has named comes first
+}
+
+// heldStreams are the plain files that the standard streams lead to or come from.
+func heldStreams(s *streams) []held {
+	var files []held
+	for _, stream := range []struct {
+		what string
+		to   any
+	}{{"stdin", s.in}, {"stdout", s.out.data()}, {"stderr", s.err.data()}} {
+		f, ok := stream.to.(*os.File)
+		if !ok {
+			continue
+		}
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			if path := pathOf(f); path != "" {
+				files = append(files, held{what: stream.what, path: path})
+			}
+		}
+	}
+	return files
+}
