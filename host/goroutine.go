@@ -51,7 +51,7 @@ func startGoroutine(ctx context.Context, number int, cfg *Config, lock *sync.Mut
 	opened := make(chan error, 1)
 	go func() {
 		var err error
-		g.instance, err = cfg.Workload.Core().Open(work.WithLogger(bare{ctx}, g.logger), lock)
+		g.instance, err = cfg.Workload.Core().Open(work.WithLogger(&bare{ctx}, g.logger), lock)
 		opened <- err
 	}()
 	var err error
@@ -158,7 +158,7 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 		defer close(done)
 		g.job.Store(j)
 		defer g.job.Store(nil)
-		g.instance.Run(bare{ctx}, j)
+		g.instance.Run(b.orders().base, j)
 	}) {
 		return ending{lost: &loss{message: "worker is gone", guilty: -1, suspect: -1}}
 	}
@@ -276,7 +276,7 @@ func (g *goroutine) end(ctx context.Context, _ string) {
 }
 
 func (g *goroutine) tearDown(ctx context.Context) {
-	if err := g.instance.Close(work.WithLogger(bare{ctx}, g.logger)); err != nil {
+	if err := g.instance.Close(work.WithLogger(&bare{ctx}, g.logger)); err != nil {
 		g.logger.Warn("teardown", "err", err)
 	}
 }

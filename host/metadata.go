@@ -36,7 +36,7 @@ type bare struct{ context.Context }
 
 // Value hides the caller's values, but not the standard library's own: contexts find the one above them so. Without that each would
 // cost a goroutine.
-func (b bare) Value(key any) any {
+func (b *bare) Value(key any) any {
 	if above, ok := b.Context.Value(key).(context.Context); ok && above.Done() == b.Done() {
 		return above
 	}

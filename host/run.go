@@ -38,6 +38,7 @@ type run[In, Out any] struct {
 	onLend   func(WorkerInfo)        // told of each worker that gets a task; may be nil
 	deadline time.Time               // of the caller's context; zero if there is none
 	metadata map[string]string       // what the caller says of the run; nil if that is nothing
+	base     bare                    // what a workload on a goroutine sees of the run's context
 
 	mu       sync.Mutex
 	tasks    sync.Cond        // there may be something to do
@@ -85,6 +86,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 	r.metadata = metadataOf(ctx)
 	r.checkMetadata()
 	ctx, r.end = context.WithCancelCause(ctx)
+	r.base.Context = ctx
 	return r, ctx
 }
 

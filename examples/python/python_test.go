@@ -376,9 +376,11 @@ func TestGeneratedCodeIsOfTheProtocol(t *testing.T) {
 	}
 	want := protodesc.ToFileDescriptorProto(workerpb.File_parhost_v1_worker_proto)
 	got.Name, want.Name = nil, nil // they were generated from different folders
-	for _, m := range want.GetMessageType() {
-		for _, f := range m.GetField() {
-			f.JsonName = nil // protoc adds them for Go alone
+	for _, top := range want.GetMessageType() {
+		for _, m := range append(top.GetNestedType(), top) { // maps are messages within
+			for _, f := range m.GetField() {
+				f.JsonName = nil // protoc adds them for Go alone
+			}
 		}
 	}
 	if !proto.Equal(&got, want) {
