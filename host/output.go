@@ -160,7 +160,8 @@ func (o *output) log(entry map[string]any) {
 			pairs = append(pairs, wire.Plain(key), plainValue(value))
 		}
 	}
-	if _, named := entry["item"]; !named {
+	_, named := entry["item"]
+	if _, tagged := entry["worker"]; !named && !tagged { // the SDK has said that it is of no item
 		pairs = append(pairs, o.printing()...)
 	}
 	// What is logged at a level of off would be written at every level.

@@ -347,6 +347,9 @@ func (p *process) end(ctx context.Context, reason string) {
 		p.kill(&fate{kind: wire.Crashed, message: "killed: " + reason, guilty: -1})
 	})
 	defer stop()
+	p.mu.Lock()
+	p.trail = trail{} // what it says from now on is of no item
+	p.mu.Unlock()
 	p.send.take(context.Background())
 	_ = p.stream.CloseSend()
 	p.send.give()
