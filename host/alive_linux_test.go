@@ -20,10 +20,10 @@ func init() {
 			return "", err
 		}
 		if fd, err := unix.Open("/proc/self/fd/3", unix.O_WRONLY, 0); !errors.Is(err, unix.ENXIO) {
-			return "", fmt.Errorf("another opening of it: got descriptor %d, %v, want ENXIO, as for a socket", fd, err)
+			return "", fmt.Errorf("another opening of it: got descriptor %d, %w, want ENXIO, as for a socket", fd, err)
 		}
 		if _, err := unix.Write(aliveFD, []byte("words")); !errors.Is(err, unix.EPIPE) {
-			return "", fmt.Errorf("words to the host: got %v, want EPIPE", err)
+			return "", fmt.Errorf("words to the host: got %w, want EPIPE", err)
 		}
 		return "", nil
 	}

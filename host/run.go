@@ -86,7 +86,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 	r.metadata = metadataOf(ctx)
 	r.checkMetadata()
 	ctx, r.end = context.WithCancelCause(ctx)
-	r.base.Context = ctx
+	r.base = bare{Context: ctx}
 	return r, ctx
 }
 

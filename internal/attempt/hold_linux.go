@@ -222,7 +222,7 @@ func endlessMemory() (uintptr, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.Remove(at.Name())
+	defer func() { _ = os.Remove(at.Name()) }()
 	_ = at.Close()
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return 0, fmt.Errorf("private mounts: %w", err)
