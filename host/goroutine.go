@@ -93,6 +93,7 @@ func (g *goroutine) run(ctx context.Context, b batch) ending {
 	j := &work.Job{
 		First: b.first() + from, Count: n, Format: work.Native,
 		Timeout: o.timeout, Budget: o.budget, Timed: o.timed, MaxResult: g.cfg.MaxResultBytes, Logger: g.logger, Metadata: o.metadata,
+		Seed: &o.seed.number, SeedIndex: o.seed.indexes(b.first()+from, n),
 		OnProgress: func(item int, fraction float64) {
 			g.cfg.Observer.Observe(ItemProgress{Worker: g.number, Item: b.first() + from + item, Fraction: fraction})
 		},

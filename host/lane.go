@@ -201,7 +201,10 @@ func (r *run[In, Out]) takeNew() *task[In, Out] {
 // perform takes a task through a worker.
 func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 	p := r.pool
-	t.how = orders{json: r.json, timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), timeout: p.cfg.ItemTimeout, deadline: r.deadline, metadata: r.metadata, base: &r.base}
+	t.how = orders{
+		json: r.json, timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), timeout: p.cfg.ItemTimeout,
+		deadline: r.deadline, metadata: r.metadata, base: &r.base, seed: &r.seed,
+	}
 	if p.cfg.Batch == 0 {
 		t.how.budget = budget
 	}

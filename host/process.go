@@ -167,6 +167,7 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 		ItemTimeoutNs: uint64(o.timeout), BudgetNs: uint64(o.budget), Timed: o.timed,
 		RoomOffset: uint64(memory.room.Offset), RoomSize: uint64(memory.room.Size),
 		BufferAt: there.at, BufferSize: there.size, Metadata: o.metadata,
+		Seed: &o.seed.number, SeedIndex: o.seed.indexes(b.first()+c.base, n),
 	}
 	if !o.deadline.IsZero() {
 		m.DeadlineUnixNs = uint64(max(1, o.deadline.UnixNano()))

@@ -32,6 +32,7 @@ type run[In, Out any] struct {
 	weigh    func(In) int
 	weighOut func(Out) int // the same of results, when nobody packs them
 	sizer    sizer
+	seed     seed
 	end      context.CancelCauseFunc // of the run's context
 	unheed   func() bool             // ends the watch on it
 	leave    func()                  // ends the watch on the number of workers
@@ -71,7 +72,7 @@ type run[In, Out any] struct {
 func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, Out], context.Context) {
 	r := &run[In, Out]{
 		pool: p, ordered: ordered, in: wire.CodecOf[In](), out: wire.CodecOf[Out](),
-		sizer: newSizer(&p.cfg, p.width(), p.depth(1)),
+		sizer: newSizer(&p.cfg, p.width(), p.depth(1)), seed: seedOf(ctx),
 	}
 	r.tasks.L, r.ready.L, r.room.L = &r.mu, &r.mu, &r.mu
 	r.weigh, r.weighOut = weigher[In](), weigher[Out]()

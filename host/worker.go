@@ -66,6 +66,7 @@ type orders struct {
 	deadline time.Time         // of the run; zero means none
 	metadata map[string]string // of the run; nil means none
 	base     *bare             // what a workload on a goroutine sees of the run's context
+	seed     *seed             // of the run
 }
 
 // ending is how a worker's run of a batch came to its end.

@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"maps"
+	"math/rand/v2"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -33,4 +34,20 @@ func Progress(ctx context.Context, fraction float64) {
 	if c := work.FromContext(ctx); c != nil {
 		c.Progress(fraction)
 	}
+}
+
+// Rand returns the random source of the running item. It is determined by the seed of the run and the item's index in the input: an item
+// draws the same numbers in every mode, on whichever worker, and in every attempt. Asking again returns the same source, which goes on.
+//
+// The source is for one goroutine at a time; for others make sources of numbers that it draws. It is not for secrets. In a batch function
+// use [RandAt]. Outside of a workload's Run, in Setup for example, it returns a new source with a seed of its own.
+func Rand(ctx context.Context) *rand.Rand { return RandAt(ctx, 0) }
+
+// RandAt is [Rand] for batch functions: it returns the random source of items[i]. Which items share a batch differs from run to run, so
+// each item has a source of its own. i beyond the items panics, as items[i] does.
+func RandAt(ctx context.Context, i int) *rand.Rand {
+	if c := work.FromContext(ctx); c != nil {
+		return c.Rand(i)
+	}
+	return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 }

@@ -261,6 +261,8 @@ func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logg
 		Timeout:   time.Duration(b.GetItemTimeoutNs()),
 		Budget:    time.Duration(b.GetBudgetNs()),
 		Timed:     b.GetTimed(),
+		Seed:      b.Seed,
+		SeedIndex: b.GetSeedIndex(),
 		MaxResult: int(start.GetMaxResultBytes()),
 		Metadata:  b.GetMetadata(),
 		Logger:    logger,
@@ -278,6 +280,9 @@ func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logg
 	}
 	if b.GetFormat() == workerpb.Format_FORMAT_JSON {
 		j.Format = work.JSON
+	}
+	if n := len(b.GetSeedIndex()); n != 0 && n != j.Count {
+		return nil, fmt.Errorf("seed_index has %d numbers for %d items", n, j.Count)
 	}
 	var err error
 	if b.GetItemsSize() > 0 {

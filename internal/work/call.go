@@ -3,6 +3,7 @@ package work
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,8 @@ type Call struct {
 	real   context.Context // nil until somebody waits
 	cancel context.CancelCauseFunc
 	cause  error // why the item was ended, if it was
+	places []int // the places in the job of a batch function's items; nil if one item runs
+	draws  []*rand.Rand
 }
 
 type callKey struct{}
@@ -147,4 +150,45 @@ func (c *Call) Progress(fraction float64) {
 	if c.job.OnProgress != nil {
 		c.job.OnProgress(c.job.Current(), fraction)
 	}
+}
+
+// Rand returns the random source of the running item or, in a batch function, of the item at a place of what it was given. The same
+// item gets the same source again.
+func (c *Call) Rand(at int) *rand.Rand {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used.Store(true) // the next item gets a call, and so a source, of its own
+	if c.draws == nil {
+		c.draws = make([]*rand.Rand, max(1, len(c.places)))
+	}
+	if c.draws[at] == nil {
+		place := c.job.Current()
+		if c.places != nil {
+			place = c.places[at]
+		}
+		c.draws[at] = c.job.draw(place)
+	}
+	return c.draws[at]
+}
+
+// draw returns a new random source for the item at a place.
+func (j *Job) draw(place int) *rand.Rand {
+	if j.Seed == nil {
+		return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	index := uint64(j.First + place)
+	if j.SeedIndex != nil {
+		index = j.SeedIndex[place]
+	}
+	return rand.New(rand.NewPCG(scramble(scramble(*j.Seed)+index), scramble(scramble(^*j.Seed)+index)))
+}
+
+// scramble spreads neighbouring numbers over all of 64 bits, because PCGs that begin close to each other draw similar numbers at first.
+//
+// It is one step of SplitMix64 (Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
+func scramble(n uint64) uint64 {
+	n += 0x9e3779b97f4a7c15
+	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
+	n = (n ^ n>>27) * 0x94d049bb133111eb
+	return n ^ n>>31
 }

@@ -39,6 +39,9 @@ type Job struct {
 	Timed     bool          // Part.ItemNS is wanted
 	MaxResult int           // bytes of one result; 0 means no limit
 
+	Seed      *uint64  // of the run; nil if it has none
+	SeedIndex []uint64 // the index that each item draws by; nil for First, First+1, …
+
 	Metadata   map[string]string                // of the run; nobody changes it
 	Logger     hclog.Logger                     // tagged with the worker
 	OnProgress func(item int, fraction float64) // may be nil

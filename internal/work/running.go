@@ -310,6 +310,7 @@ func (r *running[In, Out]) many() {
 		j.hide()
 	}
 	items := make([]In, 0, j.Count)
+	places := make([]int, 0, j.Count)
 	errs := make([]*wire.ItemError, j.Count)
 	for k := range j.Count {
 		v, e := r.src.next()
@@ -319,9 +320,10 @@ func (r *running[In, Out]) many() {
 		case j.isCanceled(k):
 			errs[k] = &wire.ItemError{Kind: wire.Canceled, Message: errCanceled.Error()}
 		default:
-			items = append(items, v)
+			items, places = append(items, v), append(places, k)
 		}
 	}
+	r.call.places = places
 	var outs []Out
 	fault := &wire.ItemError{Kind: wire.Panicked, Message: "the batch function ended its goroutine (runtime.Goexit)"}
 	r.leaving = true

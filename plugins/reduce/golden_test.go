@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
@@ -148,7 +149,7 @@ for line in sys.stdin:
     print(random.sample(range(limit), number))
 `
 	var asked, want strings.Builder
-	rng := unseeded()
+	rng := seeded(new(big.Int).SetUint64(rand.Uint64()))
 	for range 300 {
 		limit := 1 + int64(rng.bits(1+int(rng.below(62))))
 		number := int(rng.below(uint64(min(limit, 2000)) + 1))

@@ -19,8 +19,8 @@ type Item struct {
 	// only.
 	Range *int64 `json:"range,omitempty"`
 
-	// Seed makes the draw the one that Python makes after random.seed(Seed). Nil means another draw on each run. It stands beside
-	// Number only.
+	// Seed makes the draw the one that Python makes after random.seed(Seed). Nil takes a seed from [sdk.Rand]: another one
+	// for each item and each run, the same in every mode and attempt. It stands beside Number only.
 	Seed *big.Int `json:"seed,omitempty"`
 
 	// Values are the integers themselves. An empty list is a sequence without numbers; nil is no sequence.

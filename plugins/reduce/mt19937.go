@@ -1,7 +1,6 @@
 package reduce
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"math/big"
 )
@@ -31,17 +30,6 @@ func seeded(seed *big.Int) *twister {
 	}
 	if len(key) == 0 {
 		key = append(key, 0)
-	}
-	return newTwister(key)
-}
-
-// unseeded returns a generator whose whole state comes from the operating system, as random.seed() does.
-func unseeded() *twister {
-	var bytes [4 * stateWords]byte
-	_, _ = rand.Read(bytes[:]) // never returns an error: it ends the program instead
-	key := make([]uint32, stateWords)
-	for i := range key {
-		key[i] = binary.LittleEndian.Uint32(bytes[4*i:])
 	}
 	return newTwister(key)
 }

@@ -3,6 +3,8 @@ package reduce
 import (
 	"context"
 	"math/big"
+
+	"github.com/parhost/parhost/sdk"
 )
 
 // Run reduces one item and returns the result in decimal digits, with a minus sign if it is negative.
@@ -52,9 +54,9 @@ func (it Item) reduce(ctx context.Context) (*big.Int, error) {
 
 // draw draws the numbers of an item that names none.
 func (it Item) draw(ctx context.Context) ([]*big.Int, error) {
-	rng := unseeded
-	if it.Seed != nil {
-		rng = func() *twister { return seeded(it.Seed) }
+	seed := it.Seed
+	if seed == nil {
+		seed = new(big.Int).SetUint64(sdk.Rand(ctx).Uint64())
 	}
-	return sample(ctx, rng(), it.limit(), *it.Number)
+	return sample(ctx, seeded(seed), it.limit(), *it.Number)
 }

@@ -858,7 +858,11 @@ type Batch struct {
 	// When the caller gives up on the run, in nanoseconds since 1970; 0 means never.
 	DeadlineUnixNs uint64 `protobuf:"varint,15,opt,name=deadline_unix_ns,json=deadlineUnixNs,proto3" json:"deadline_unix_ns,omitempty"`
 	// What the caller says of the run, such as a trace or a tenant.
-	Metadata      map[string]string `protobuf:"bytes,16,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Metadata map[string]string `protobuf:"bytes,16,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The seed of the run. Together with an item's index it determines what the item draws. Absent: each item draws what it likes.
+	Seed *uint64 `protobuf:"varint,40,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
+	// The index that each item draws by, count numbers. Empty: first, first+1, and so on.
+	SeedIndex     []uint64 `protobuf:"varint,41,rep,packed,name=seed_index,json=seedIndex,proto3" json:"seed_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1001,6 +1005,20 @@ func (x *Batch) GetDeadlineUnixNs() uint64 {
 func (x *Batch) GetMetadata() map[string]string {
 	if x != nil {
 		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Batch) GetSeed() uint64 {
+	if x != nil && x.Seed != nil {
+		return *x.Seed
+	}
+	return 0
+}
+
+func (x *Batch) GetSeedIndex() []uint64 {
+	if x != nil {
+		return x.SeedIndex
 	}
 	return nil
 }
@@ -1452,7 +1470,7 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x14\n" +
 	"\x05arena\x18\x02 \x01(\bR\x05arena\x12\x18\n" +
 	"\abuffers\x18\x03 \x01(\bR\abuffers\x12\x12\n" +
-	"\x04link\x18\x04 \x01(\bR\x04link\"\xc2\x04\n" +
+	"\x04link\x18\x04 \x01(\bR\x04link\"\x83\x05\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x14\n" +
@@ -1473,10 +1491,14 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\vbuffer_size\x18\x0e \x03(\x04R\n" +
 	"bufferSize\x12(\n" +
 	"\x10deadline_unix_ns\x18\x0f \x01(\x04R\x0edeadlineUnixNs\x12;\n" +
-	"\bmetadata\x18\x10 \x03(\v2\x1f.parhost.v1.Batch.MetadataEntryR\bmetadata\x1a;\n" +
+	"\bmetadata\x18\x10 \x03(\v2\x1f.parhost.v1.Batch.MetadataEntryR\bmetadata\x12\x17\n" +
+	"\x04seed\x18( \x01(\x04H\x00R\x04seed\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"seed_index\x18) \x03(\x04R\tseedIndex\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"@\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
+	"\x05_seed\"@\n" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x17\n" +
 	"\x04item\x18\x02 \x01(\rH\x00R\x04item\x88\x01\x01B\a\n" +
@@ -1599,6 +1621,7 @@ func file_parhost_v1_worker_proto_init() {
 		(*WorkResponse_Progress)(nil),
 		(*WorkResponse_Overdue)(nil),
 	}
+	file_parhost_v1_worker_proto_msgTypes[8].OneofWrappers = []any{}
 	file_parhost_v1_worker_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
