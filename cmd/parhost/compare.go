@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"runtime"
 	"slices"
@@ -101,16 +102,22 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 	if len(items) == 0 {
 		return usageError("give at least one item", "there are no items to compare with")
 	}
+	var differ error
+	for _, r := range rungs[1:] {
+		if differ = sameResults(rungs[0], r); differ != nil {
+			s.say("parhost: error: %v", differ)
+			s.say("parhost: hint: a workload that tells the time, or draws random numbers that are not from sdk.Rand, cannot agree with itself")
+			break
+		}
+	}
 	if err := printContrast(s, rungs); err != nil {
 		return &exitError{code: exitFailed, err: fmt.Errorf("write the table: %w", err)}
 	}
 	if err := summary.write(rungs); err != nil {
 		return &exitError{code: exitFailed, err: err}
 	}
-	for _, r := range rungs[1:] {
-		if err := sameResults(rungs[0], r); err != nil {
-			return &exitError{code: exitFailed, err: err, hint: "a workload that draws random numbers or tells the time cannot agree with itself: give it a seed"}
-		}
+	if differ != nil {
+		return &exitError{code: exitFailed, err: errSaid}
 	}
 	if rungs[0].Failed > 0 {
 		s.say("parhost: %d of %d items failed, in every mode alike, the first: %v", rungs[0].Failed, rungs[0].Items, rungs[0].failure)
@@ -144,6 +151,7 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 		}
 	}
 	s.say("parhost: %s …", r.Label)
+	r.Seed = o.seed
 	r.Plugin, r.Mode, r.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
 	running := time.Now()
 	for result, err := range host.Stream[json.RawMessage, json.RawMessage](ctx, pool, slices.Values(items)) {
@@ -253,8 +261,20 @@ func verdict(rungs []*rung) string {
 		fmt.Fprintf(&b, " They are no slower than %s, and a crash takes %s.", shared.Label, process.Takes)
 	}
 	for _, confined := range rungs[3:] {
-		fmt.Fprintf(&b, " A %s starts in %s instead of %s, and an item costs %+.1f %% time.", confined.Label, micros(float64(confined.start.Nanoseconds())/1000),
-			micros(float64(process.start.Nanoseconds())/1000), 100*(confined.wall.Seconds()/max(process.wall.Seconds(), 1e-9)-1))
+		fmt.Fprintf(&b, " A %s starts in %s instead of %s, and its items take %s.", confined.Label, micros(float64(confined.start.Nanoseconds())/1000),
+			micros(float64(process.start.Nanoseconds())/1000), comparedTime(confined.wall.Seconds()/max(process.wall.Seconds(), 1e-9)))
 	}
 	return b.String()
+}
+
+// comparedTime says how much more or less time something takes, by the ratio of the two.
+func comparedTime(ratio float64) string {
+	switch percent := math.Round(100 * (ratio - 1)); {
+	case percent > 0:
+		return fmt.Sprintf("%.0f %% more time", percent)
+	case percent < 0:
+		return fmt.Sprintf("%.0f %% less time", -percent)
+	default:
+		return "the same time"
+	}
 }

@@ -32,6 +32,7 @@ func (r *itemRun) openDossiers(cfg host.Config) error {
 	if err != nil {
 		return err
 	}
+	origin.Seed = &r.seed
 	files, err := joblog.OpenDossiers(r.dossier, programVersion(), origin, cfg)
 	if err != nil {
 		return usageError("give a folder that can be written", "%v", err)

@@ -44,6 +44,9 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 	if err != nil {
 		return err
 	}
+	if r.seedGiven {
+		origin.Seed = &r.seed
+	}
 	r.journal, err = joblog.Open(joblog.Config{
 		Path: r.joblog, Origin: origin, Program: programVersion(), Run: asTexts, MaxResultBytes: cfg.MaxResultBytes,
 		Resume:      r.resume || r.resumeFailed || r.resumeAnyway,
@@ -52,6 +55,7 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 	if err != nil {
 		return joblogError(err)
 	}
+	r.seed = r.journal.Seed()
 	c := r.journal.Contents()
 	if c.TornBytes > 0 {
 		r.say("parhost: joblog %q: the last record was not written to its end; its item runs again", r.joblog)

@@ -95,6 +95,9 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 		return err
 	}
 	defer pool.Close()
+	if d.Origin.Seed != nil {
+		ctx = host.WithIndex(host.WithSeed(ctx, *d.Origin.Seed), func(int) int { return d.Index })
+	}
 	value, err := host.Do[json.RawMessage, json.RawMessage](ctx, pool, d.Item)
 	failed, ok := errors.AsType[*host.ItemError](err)
 	switch {

@@ -35,6 +35,8 @@ type options struct {
 	retries       int
 	retryAlways   bool
 	onError       string
+	seed          uint64 // of the run; drawn if none is given
+	seedGiven     bool
 	standby       int
 	memoryRetries int
 	minProcs      int
@@ -93,7 +95,7 @@ func newRoot(s *streams) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.items = args
+			o.items, o.seedGiven = args, cmd.Flags().Changed("seed")
 			if o.plugin == "" {
 				if len(args) == 0 && cmd.Flags().NFlag() == 0 {
 					return cmd.Help()
@@ -116,6 +118,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.StringVarP(&o.input, "input", "i", "", "file of items, one JSON value a line; - for stdin")
 	f.StringVar(&o.span, "range", "", "items START:STOP[:STEP], integers, without STOP itself")
 	f.IntVar(&o.repeat, "repeat", 1, "give the whole list of items this many times")
+	f.Uint64Var(&o.seed, "seed", 0, "what items draw their random numbers by, for a run that can be repeated (default another one for each run)")
 	f.StringVarP(&o.output, "output", "o", "", "table, jsonl, values or none (default table on a terminal, else jsonl)")
 	f.BoolVar(&o.raw, "raw", false, "with --output values: strings without quotes")
 	f.BoolVar(&o.unordered, "unordered", false, "results as they finish, not in the order of the items")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"time"
@@ -24,6 +25,10 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err := checkJoblog(o); err != nil {
 		return err
 	}
+	if !o.seedGiven {
+		o.seed = rand.Uint64N(1 << 53) // exact as a number of any JSON reader
+	}
+	ctx = host.WithSeed(ctx, o.seed)
 	policy, err := parseOnError(o.onError)
 	if err != nil {
 		return err
@@ -164,6 +169,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	if err := r.confine(pool); err != nil {
 		return err
 	}
+	r.sum.Seed = r.seed
 	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
 
 	err = r.take(ctx, pool)

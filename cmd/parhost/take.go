@@ -131,6 +131,7 @@ func asNumbers[In, Out number](ctx context.Context, pool *host.Pool, items iter.
 		if !rest {
 			return
 		}
+		ctx := host.WithIndex(ctx, func(i int) int { return count + i })
 		others := func(yield func(json.RawMessage) bool) {
 			if yield(odd) {
 				items(yield)
@@ -162,6 +163,9 @@ func asTexts(ctx context.Context, pool *host.Pool, items iter.Seq[json.RawMessag
 func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 	first := r.sum.Items
 	shown := new(result)
+	if first > 0 {
+		ctx = host.WithIndex(ctx, func(i int) int { return first + i })
+	}
 	results := host.Stream[json.RawMessage, json.RawMessage]
 	switch {
 	case r.journal != nil && r.unordered:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parhost/parhost/sdk"
 )
@@ -32,6 +34,14 @@ var testWorkloads = []*sdk.Workload{
 	sdk.Func("rude", talk).With(sdk.Manifest{Description: rude, Version: rude, Examples: []any{rudeExample}, ItemSchema: rudeSchema, ResultSchema: rudeSchema}),
 	sdk.Func("endless", talk).With(sdk.Manifest{Examples: []any{"a"}, ItemSchema: `{"$ref":"#"}`, ResultSchema: `{"$ref":"#"}`}),
 	sdk.Func("deep", talk).With(sdk.Manifest{ItemSchema: deepSchema(50), ResultSchema: deepSchema(20)}),
+	sdk.Func("partway", func(ctx context.Context, seconds float64) (float64, error) {
+		sdk.Progress(ctx, 0.42)
+		time.Sleep(time.Duration(seconds * float64(time.Second)))
+		return seconds, nil
+	}),
+	sdk.Struct("slow-setup", func() sdk.Runner[float64, float64] { return badSetup{nil} }),
+	sdk.Struct("broken-setup", func() sdk.Runner[float64, float64] { return badSetup{errors.New("no model")} }),
+	sdk.Func("fickle", func(context.Context, float64) (float64, error) { return rand.Float64(), nil }),
 	sdk.Struct("needy", func() sdk.Runner[float64, float64] { return needy{} }).With(sdk.Manifest{Needs: sdk.Needs{Read: []string{needyFile}}}),
 }
 
@@ -201,3 +211,16 @@ func TestNumbersAllocateNothingOneByOne(t *testing.T) {
 		}
 	}
 }
+
+// badSetup is a workload whose set-up fails or, without an error, does not end.
+type badSetup struct{ err error }
+
+func (b badSetup) Setup(ctx context.Context) error {
+	if b.err != nil {
+		return b.err
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+func (badSetup) Run(_ context.Context, x float64) (float64, error) { return x, nil }

@@ -59,6 +59,7 @@ type summary struct {
 	Mode    host.Mode          `json:"mode"`
 	Sandbox *sandboxFacts      `json:"sandbox,omitempty"` // of processes that are confined or limited
 	Workers int                `json:"workers"`
+	Seed    uint64             `json:"seed"`
 	Items   int                `json:"items"`
 	OK      int                `json:"ok"`
 	Failed  int                `json:"failed"`

@@ -105,6 +105,8 @@ func TestWhatIsNoDossierIsRefused(t *testing.T) {
 		`{"dossier":1,"item":1,"index":-1}`, `{"dossier":1,"item":1,"attempts":-1}`, `{"dossier":1,"item":1,"limits":{"item_timeout_s":-1}}`,
 		`{"dossier":1,"item":1,"limits":{"item_timeout_s":1e300}}`, `{"dossier":1,"item":1,"limits":{"max_result_bytes":9223372036854775807}}`,
 		`{"dossier":1,"item":1,"message":"` + strings.Repeat("x", 1<<20) + `"}`, `{"dossier":1,"item":1,"origin":{"plugin":"` + strings.Repeat("x", 1<<20) + `"}}`,
+		`{"dossier":1,"item":1,"origin":{"seed":-1}}`, `{"dossier":1,"item":1,"origin":{"seed":0.5}}`, `{"dossier":1,"item":1,"origin":{"seed":18446744073709551616}}`,
+		`{"dossier":1,"item":1,"origin":{"seed":"1"}}`,
 	} {
 		path := filepath.Join(dir, "file")
 		writeFile(t, path, []byte(text))

@@ -91,6 +91,10 @@ func newFlow(j *Journal, ordered bool) *flow {
 
 // run runs what has no result, and returns why that ended early.
 func (f *flow) run(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) error {
+	ctx = host.WithSeed(ctx, f.journal.Seed())
+	if !f.fresh {
+		ctx = host.WithIndex(ctx, f.index)
+	}
 	for r, err := range f.journal.config.Run(ctx, p, f.unfinished(items)) {
 		if err != nil {
 			return err
@@ -98,6 +102,13 @@ func (f *flow) run(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMes
 		f.settle(&r)
 	}
 	return nil
+}
+
+// index returns the place in the whole input of an item that workers have.
+func (f *flow) index(number int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sent.at(number).index
 }
 
 // unfinished yields the items that have no result in the journal.

@@ -151,6 +151,9 @@ func (j *Journal) open() error {
 // Contents says what the journal held when it was opened.
 func (j *Journal) Contents() Contents { return j.contents }
 
+// Seed is what the items of the stream draw their random numbers by.
+func (j *Journal) Seed() uint64 { return *j.config.Origin.Seed }
+
 // Replayed is how many of the results yielded so far were in the journal when it was opened.
 func (j *Journal) Replayed() int { return int(j.replayed.Load()) }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"path/filepath"
 	"time"
 
@@ -54,7 +55,11 @@ func (j *Journal) load() error {
 			j.contents.Failed++
 		}
 	}
+	if j.config.Origin.Seed == nil {
+		j.config.Origin.Seed = latest.Seed
+	}
 	differences := j.config.Origin.Differences(&latest.Origin)
+	drawn := j.needSeed()
 	switch {
 	case j.contents.Items > 0 && !j.config.Resume:
 		return &FinishedError{j.config.Path, j.contents.Items}
@@ -73,7 +78,7 @@ func (j *Journal) load() error {
 	if canReplace && dropped+j.contents.Damaged > len(j.index.entries) {
 		j.contents.Compacted = j.compact() == nil // if there is no room for a second file the first one does as well
 	}
-	if len(differences) > 0 && !j.contents.Compacted {
+	if (len(differences) > 0 || drawn) && !j.contents.Compacted {
 		if err := j.writeHeader(); err != nil {
 			return err
 		}
@@ -104,6 +109,7 @@ func (j *Journal) begun(size int64) (bool, error) {
 
 // begin makes an empty file a journal.
 func (j *Journal) begin() error {
+	j.needSeed()
 	if err := j.file.Truncate(0); err != nil {
 		return &WriteError{j.config.Path, err}
 	}
@@ -119,6 +125,16 @@ func (j *Journal) begin() error {
 		return &WriteError{j.config.Path, err}
 	}
 	return nil
+}
+
+// needSeed draws a seed if neither the caller nor the file gives one, and reports whether it did. Seeds have 53 bits, which each JSON reader keeps.
+func (j *Journal) needSeed() (drawn bool) {
+	if j.config.Origin.Seed != nil {
+		return false
+	}
+	seed := rand.Uint64N(1 << 53)
+	j.config.Origin.Seed = &seed
+	return true
 }
 
 // writeHeader writes down where results come from, and syncs it: no record may be taken for one of the origin before.

@@ -147,6 +147,39 @@ func TestDifferencesDoNothingToATerminal(t *testing.T) {
 	}
 }
 
+// A seed is drawn for a journal without one, and is the same from then on. What is no seed is no header.
+func TestAJournalKeepsItsSeed(t *testing.T) {
+	path := journalOf(t, append(headerLine(), append(forge(`"wait_us":1,"run_us":1,"value":2`), '\n')...))
+	var seeds []uint64
+	for _, asked := range []*uint64{nil, nil, new(uint64)} {
+		j, err := Open(Config{Path: path, Resume: true, Origin: Origin{Seed: asked}})
+		if asked != nil {
+			if !errors.As(err, new(*OriginError)) {
+				t.Errorf("another seed: got %v, want an OriginError", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seeds = append(seeds, j.Seed()); j.Contents().Items != 1 {
+			t.Errorf("got %d items, want 1", j.Contents().Items)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seeds[0] != seeds[1] {
+		t.Errorf("got the seeds %d", seeds)
+	}
+	for _, seed := range []string{"-1", "0.5", "18446744073709551616", `"1"`, "[]"} {
+		head := seal([]byte(`{"joblog":1,"seed":`+seed), 0)
+		if _, err := Open(Config{Path: journalOf(t, head), Resume: true}); !errors.As(err, new(*ForeignError)) {
+			t.Errorf("seed %s: got %v, want a ForeignError", seed, err)
+		}
+	}
+}
+
 // FuzzOpen opens files of lines whose sums are right, and reads back all that they are said to hold.
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte(`{"joblog":1`))

@@ -25,6 +25,8 @@ type Origin struct {
 	Plugin   string `json:"plugin"`             // its path, for people: a copy elsewhere is the same plugin
 	// Arguments are settings by name. A setting that may be a secret should stand here as a digest.
 	Arguments map[string]string `json:"arguments,omitempty"`
+	// Seed is what items draw their random numbers by; see [host.WithSeed]. Nil asks a journal for the one that it holds, or for a new one.
+	Seed *uint64 `json:"seed,omitempty"`
 }
 
 // OriginOf returns the origin of the results that a pool of cfg gives: its executable, which for a workload that is linked in is
@@ -89,6 +91,13 @@ func (o *Origin) Differences(was *Origin) []string {
 	}
 	if o.SHA256 != was.SHA256 {
 		list = append(list, fmt.Sprintf("the plugin was %s with SHA-256 %s and is %s with %s", word(was.Plugin), word(begin(was.SHA256)), word(o.Plugin), begin(o.SHA256)))
+	}
+	switch {
+	case o.Seed == nil:
+	case was.Seed == nil:
+		list = append(list, fmt.Sprintf("the seed was not written down and is %d", *o.Seed))
+	case *o.Seed != *was.Seed:
+		list = append(list, fmt.Sprintf("the seed was %d and is %d", *was.Seed, *o.Seed))
 	}
 	names := slices.Collect(maps.Keys(o.Arguments))
 	for name := range was.Arguments {

@@ -14,6 +14,8 @@ import (
 // Stream is [host.Stream] with a journal: it runs the items that have no result there, and yields the results of all in the order of
 // the items. Those that were in the journal have the worker, the attempts and the times of the run that they come from.
 //
+// The run has the journal's seed, and each item draws by its index among all, so that a resumed run draws what an undisturbed one does.
+//
 // A result is yielded after its record has been written. An item that was cancelled has none. Besides host.Stream's errors the last
 // one may be a [*WriteError]. A journal is for one input: its Stream and Unordered are to be ranged over once.
 func (j *Journal) Stream(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[host.Result[json.RawMessage], error] {
