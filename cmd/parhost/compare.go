@@ -47,7 +47,7 @@ func ladder(cfg host.Config, modes []labelled) []labelled {
 		modes[i].cfg.Sandbox = sandbox.Policy{}
 	}
 	p := cfg.Sandbox
-	if limits := (sandbox.Policy{MemoryBytes: p.MemoryBytes, CPUs: p.CPUs, PIDs: p.PIDs}); !reflect.ValueOf(limits).IsZero() {
+	if limits := (sandbox.Policy{MemoryBytes: p.MemoryBytes, CPUs: p.CPUs, PIDs: p.PIDs, FileBytes: p.FileBytes, OpenFiles: p.OpenFiles}); !reflect.ValueOf(limits).IsZero() {
 		cfg.Sandbox = limits
 		modes = append(modes, labelled{"limited process", "one item", false, withMode(cfg, host.Process)})
 	}

@@ -19,6 +19,8 @@ type confinement struct {
 	cpus      float64
 	pids      int
 	tmpSize   string
+	fileSize  string
+	openFiles int
 	readOnly  []string
 	readWrite []string
 	allowNet  bool
@@ -31,6 +33,8 @@ func (c *confinement) flags(f *pflag.FlagSet) {
 	f.Float64Var(&c.cpus, "cpus", 0, "the most CPUs of a worker, such as 0.5; also without --sandbox")
 	f.IntVar(&c.pids, "pids", 0, "the most processes and threads of a worker (default in a sandbox: 1024, or its share of what there is); also without --sandbox")
 	f.StringVar(&c.tmpSize, "tmp-size", "", "the size of /tmp in a strict sandbox (default 16MiB)")
+	f.StringVar(&c.fileSize, "file-size", "", "how long a file may grow that a worker writes, such as 1GiB; also without --sandbox")
+	f.IntVar(&c.openFiles, "open-files", 0, "the most open files of a worker; also without --sandbox (default in a sandbox 1024)")
 	f.StringArrayVar(&c.readOnly, "ro", nil, "`SRC[:DST]`: a file or folder that sandboxed workers may read (may be repeated)")
 	f.StringArrayVar(&c.readWrite, "rw", nil, "`SRC[:DST]`: one that they may change too, in which the plugin does not lie (may be repeated)")
 	f.BoolVar(&c.allowNet, "allow-net", false, "let sandboxed workers use the network")
@@ -42,12 +46,12 @@ func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) 
 	for _, size := range []struct {
 		flag, text string
 		to         *int64
-	}{{"memory", c.memory, &p.MemoryBytes}, {"tmp-size", c.tmpSize, &p.TmpBytes}} {
+	}{{"memory", c.memory, &p.MemoryBytes}, {"tmp-size", c.tmpSize, &p.TmpBytes}, {"file-size", c.fileSize, &p.FileBytes}} {
 		if *size.to, err = parseBytes(size.text); err != nil {
 			return p, usageError("write a size such as 512MiB", "--%s %q: %v", size.flag, size.text, err)
 		}
 	}
-	p.CPUs, p.PIDs = c.cpus, c.pids
+	p.CPUs, p.PIDs, p.OpenFiles = c.cpus, c.pids, c.openFiles
 	p.AllowNet, p.AllowFork = c.allowNet, c.allowFork
 	if p.ReadOnly, err = parseBinds("ro", c.readOnly); err != nil {
 		return p, err

@@ -247,7 +247,7 @@ func (r *rangeItems) next() (item json.RawMessage, ok bool) {
 // openInput opens --input.
 func openInput(s *streams, o *options) (*source, error) {
 	if o.input == "-" {
-		r := &lineReader{r: s.in, name: "stdin", most: maxLine, rounds: 1}
+		r := &lineReader{r: s.in, name: "stdin", most: o.longestLine(), rounds: 1}
 		return &source{supply: r, count: -1, lines: r, close: func() {}}, nil
 	}
 	f, err := os.Open(o.input)
@@ -260,12 +260,21 @@ func openInput(s *streams, o *options) (*source, error) {
 	if err != nil {
 		return nil, usageError("--input takes a file with one JSON value a line, or - for stdin", "%v", err)
 	}
-	r := &lineReader{r: f, name: o.input, most: maxLine, rounds: o.repeat}
+	r := &lineReader{r: f, name: o.input, most: o.longestLine(), rounds: o.repeat}
 	return &source{supply: r, count: -1, lines: r, close: func() { _ = f.Close() }}, nil
 }
 
 // maxLine bounds one line of input: an item of the largest size with some white space around it.
 const maxLine = 65 << 20
+
+// longestLine is maxLine, or more for --max-item-bytes.
+func (o *options) longestLine() int {
+	n, err := parseBytes(o.maxItem)
+	if err != nil || n > math.MaxInt32 {
+		return maxLine // what is wrong with it is said elsewhere
+	}
+	return max(maxLine, int(n)+1<<20)
+}
 
 // lineReader cuts a stream into lines, some number of times if it can be wound back. Blank lines are no items.
 //

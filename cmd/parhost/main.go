@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	err := root.ExecuteContext(ctx)
 	code, hint := exitCode(err)
 	if err != nil && !errors.Is(err, errSaid) {
-		s.say("parhost: error: %v", err)
+		s.say("parhost: error: %s", inFlags(err.Error()))
 		if hint != "" {
 			s.say("parhost: hint: %s", hint)
 		}
@@ -107,19 +107,5 @@ func exitCode(err error) (code int, hint string) {
 		return exitNoWorker, ""
 	default:
 		return exitUsage, "" // cobra's own errors: unknown flags and commands
-	}
-}
-
-// startHint says what to do about a worker that did not start.
-func startHint(e *host.StartError) string {
-	switch e.Cause {
-	case host.CauseOutOfMemory:
-		return "--memory is the limit of each worker, if there is one; else this machine has too little"
-	case host.CausePIDs:
-		return "--pids is the limit of each worker"
-	case host.CauseSeccomp:
-		return "--allow-net and --allow-fork permit more system calls; --sandbox off permits all"
-	default:
-		return "--start-timeout gives a slow start more time; parhost plugins verify looks closer"
 	}
 }

@@ -65,7 +65,9 @@ func findPlugin(ctx context.Context, name string, dirs []string, b building) (ho
 		}
 	}
 	hint := "parhost plugins list shows what there is; a path needs a slash: " + quote("./"+name)
-	if isPath(name) {
+	if _, there := os.Stat(name); isPath(name) && there == nil {
+		hint = "" // the error says what to do
+	} else if isPath(name) {
 		hint = "parhost new " + quote(filepath.Base(name)) + " makes a plugin to start from"
 	}
 	return host.Config{}, &exitError{code: exitNoWorker, err: err, hint: hint}
@@ -102,6 +104,8 @@ func buildHint(err error) string {
 		return "install Go, or give the path of an executable"
 	case errors.Is(err, gobuild.ErrToolchain):
 		return "with GOTOOLCHAIN=auto in the environment Go fetches the version that the folder asks for"
+	case errors.Is(err, gobuild.ErrLibrary):
+		return "a plugin is a package main that calls sdk.Serve; parhost new makes one to start from"
 	case errors.Is(err, gobuild.ErrNoWall):
 		return "if you trust the folder: " + yourself
 	case errors.Is(err, gobuild.ErrForbidden), errors.Is(err, gobuild.ErrOutside):

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -96,6 +95,9 @@ func (p *listed) where() string {
 	return p.Path
 }
 
+// mostAsked is how many plugins are asked at once. Most of a plugin that does not answer is waiting, which takes no CPU.
+const mostAsked = 32
+
 // findPlugins returns all plugins that have a name, by name.
 func findPlugins(ctx context.Context, dirs []string, held *pins, a *asking) ([]*listed, error) {
 	if _, err := a.policy(ctx); err != nil { // which is wrong for all of them
@@ -107,7 +109,7 @@ func findPlugins(ctx context.Context, dirs []string, held *pins, a *asking) ([]*
 		found[m.Name] = &listed{Name: m.Name, Builtin: true, Version: m.Version, Description: m.Description}
 	}
 	var asking sync.WaitGroup
-	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
+	turns := make(chan struct{}, mostAsked)
 	for name, path := range host.Installed(dirs...) {
 		p := &listed{Name: name, Path: path}
 		found[name] = p

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"reflect"
 	"time"
 
@@ -32,6 +33,10 @@ type options struct {
 	itemTimeout   time.Duration
 	runDeadline   time.Duration
 	startTimeout  time.Duration
+	setupTimeout  time.Duration
+	maxItem       string
+	maxResult     string
+	maxOutput     string
 	retries       int
 	retryAlways   bool
 	onError       string
@@ -126,6 +131,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.DurationVar(&o.itemTimeout, "item-timeout", 0, "limit of one item (default none)")
 	f.DurationVar(&o.runDeadline, "run-deadline", 0, "limit of the whole run (default none)")
 	f.DurationVar(&o.startTimeout, "start-timeout", 10*time.Second, "limit of a worker's start, without the workload's own set-up")
+	f.DurationVar(&o.setupTimeout, "setup-timeout", 5*time.Minute, "limit of the workload's own set-up in a worker")
 	f.IntVar(&o.retries, "retries", 0, "attempts more after a crash, a timeout or running out of memory, if the plugin is idempotent")
 	f.IntVar(&o.memoryRetries, "memory-retries", 0, "of these, how many after running out of memory, counted apart; -1 = none (default as --retries)")
 	f.BoolVar(&o.retryAlways, "retry-always", false, "retry items of plugins that are not idempotent too")
@@ -136,6 +142,9 @@ func newRoot(s *streams) *cobra.Command {
 	f.DurationVar(&o.maxAge, "worker-max-age", 0, "replace a worker process after this time (soft)")
 	f.DurationVar(&o.maxIdle, "worker-max-idle", 0, "replace a worker that has had nothing to run for so long, or let it go beyond --min-procs (then 10s by default)")
 	f.StringVar(&o.maxRSS, "worker-max-rss", "", "replace a worker process that is larger, such as 512MiB (soft)")
+	f.StringVar(&o.maxItem, "max-item-bytes", "64MiB", "the most bytes of an item")
+	f.StringVar(&o.maxResult, "max-result-bytes", "64MiB", "the most bytes of a result")
+	f.StringVar(&o.maxOutput, "max-output-bytes", "256MiB", "what a worker may write on stdout and stderr beyond 4 MiB a second before it is killed")
 	f.StringVar(&o.batch, "batch", "auto", "items per batch; auto sizes them by measured time")
 	f.IntVar(&o.window, "window", 2, "batches that run or wait in a worker, for each of its threads")
 	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the workers, or KEY to pass on the value of this environment (may be repeated)")
@@ -160,6 +169,9 @@ func newRoot(s *streams) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageError("parhost --help lists the flags; items that begin with a minus come after --, as in: parhost --plugin sqrt -- -1", "%v", err)
 	})
+	cmd.Version = string(thisBuild().layout())
+	cmd.SetVersionTemplate("{{.Version}}\n")
+	completeFlags(cmd, o)
 	return cmd
 }
 
@@ -187,6 +199,7 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 		{"item-timeout", int64(o.itemTimeout)},
 		{"run-deadline", int64(o.runDeadline)},
 		{"start-timeout", int64(o.startTimeout)},
+		{"setup-timeout", int64(o.setupTimeout)},
 		{"worker-max-age", int64(o.maxAge)},
 		{"worker-max-idle", int64(o.maxIdle)},
 		{"min-procs", int64(o.minProcs)},
@@ -209,13 +222,23 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	if err != nil {
 		return cfg, usageError("write a size such as 512MiB", "--worker-max-rss %q: %v", o.maxRSS, err)
 	}
+	for _, size := range []struct {
+		flag, text string
+		to         *int
+	}{{"max-item-bytes", o.maxItem, &cfg.MaxItemBytes}, {"max-result-bytes", o.maxResult, &cfg.MaxResultBytes}, {"max-output-bytes", o.maxOutput, &cfg.MaxOutputBytes}} {
+		n, err := parseBytes(size.text)
+		if err != nil || n < 1 || n > math.MaxInt32 {
+			return cfg, usageError("write a size such as 64MiB, up to 2 GiB", "--%s %q is no such size", size.flag, size.text)
+		}
+		*size.to = int(n)
+	}
 	logger, err := o.logger(s)
 	if err != nil {
 		return cfg, err
 	}
 	cfg.Workers, cfg.Threads = o.procs, o.threads
 	cfg.Batch, cfg.Window = batch, o.window
-	cfg.ItemTimeout, cfg.StartTimeout = o.itemTimeout, o.startTimeout
+	cfg.ItemTimeout, cfg.StartTimeout, cfg.SetupTimeout = o.itemTimeout, o.startTimeout, o.setupTimeout
 	cfg.Retries, cfg.MemoryRetries, cfg.RetryAlways = o.retries, o.memoryRetries, o.retryAlways
 	cfg.MinWorkers, cfg.Standby = o.minProcs, o.standby
 	cfg.MaxItems, cfg.MaxAge, cfg.MaxIdle, cfg.MaxRSS = o.maxItems, o.maxAge, o.maxIdle, rss
@@ -238,9 +261,9 @@ func (o *options) logger(s *streams) (hclog.Logger, error) {
 	if o.logFormat != "text" && o.logFormat != "json" {
 		return nil, usageError("write --log-format text or --log-format json", "--log-format %q is no format", o.logFormat)
 	}
-	log := &hclog.LoggerOptions{Name: "parhost", Output: s.err.messages(), Level: level}
+	log := &hclog.LoggerOptions{Name: "parhost", Output: flagWords{s.err.messages()}, Level: level}
 	if o.logFormat == "json" {
-		log.JSONFormat, log.Output = true, s.err.json()
+		log.JSONFormat, log.Output = true, flagWords{s.err.json()}
 	}
 	return hclog.New(log), nil
 }

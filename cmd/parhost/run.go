@@ -256,6 +256,7 @@ func (r *itemRun) fault(result *result) {
 		r.sum.Kinds = map[host.Kind]int{}
 	}
 	r.sum.Kinds[result.Err.Kind]++
+	inFlagsOf(result.Err)
 	if cause := result.Err.Cause; cause != "" {
 		if r.sum.Causes == nil {
 			r.sum.Causes = map[host.Cause]int{}

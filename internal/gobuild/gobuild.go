@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +45,8 @@ var (
 	ErrOutside = errors.New("lies outside of its module")
 	// ErrToolchain means that the folder asks for another version of Go, which is not fetched without the user's word.
 	ErrToolchain = errors.New("the folder asks for another version of Go")
+	// ErrLibrary means that the folder's package is not main, so that there is nothing to execute.
+	ErrLibrary = errors.New("it is a library, not a program: its package is not main")
 	// ErrForbidden means that the build met the wall.
 	ErrForbidden = errors.New("the build tried to open a file that it may not")
 )
@@ -128,6 +131,9 @@ func Build(ctx context.Context, dir string, o Options) (string, error) {
 	if err != nil {
 		return "", explain(err, output.Bytes())
 	}
+	if isArchive(made) {
+		return "", ErrLibrary
+	}
 	err = os.Rename(made, target)
 	if err != nil && runtime.GOOS == "windows" { // which replaces no program that runs, but moves it
 		if err = os.Rename(target, filepath.Join(out, "old")); err == nil {
@@ -138,6 +144,21 @@ func Build(ctx context.Context, dir string, o Options) (string, error) {
 		return "", err
 	}
 	return target, nil
+}
+
+// archive is how the format of ar(5) begins. The go command writes one for a package that is not main.
+const archive = "!<arch>\n"
+
+// isArchive reports whether a file is an archive.
+func isArchive(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	begin := make([]byte, len(archive))
+	_, err = io.ReadFull(f, begin)
+	return err == nil && string(begin) == archive
 }
 
 const (

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/parhost/parhost/host"
+)
+
+// flagsOf says what a user of the command sets, for each field of [host.Config] and of its Sandbox that an error may name.
+var flagsOf = map[string]string{
+	"Plugin": "--plugin", "PluginDirs": "--plugin-dir", "PluginWorkload": "--plugin", "Workload": "--plugin", "Checksum": "--checksum", "Mode": "--mode",
+	"Workers": "--procs", "MinWorkers": "--min-procs", "Standby": "--standby", "Threads": "--threads", "Env": "--env", "Dir": "cd", "TempDir": "TMPDIR",
+	"Batch": "--batch", "Window": "--window",
+	"ItemTimeout": "--item-timeout", "StartTimeout": "--start-timeout", "SetupTimeout": "--setup-timeout",
+	"MaxItemBytes": "--max-item-bytes", "MaxResultBytes": "--max-result-bytes", "MaxOutputBytes": "--max-output-bytes",
+	"Retries": "--retries", "MemoryRetries": "--memory-retries", "RetryAlways": "--retry-always",
+	"MaxItems": "--worker-max-items", "MaxAge": "--worker-max-age", "MaxRSS": "--worker-max-rss", "MaxIdle": "--worker-max-idle",
+	"Sandbox": "--sandbox", "Level": "--sandbox", "MemoryBytes": "--memory", "CPUs": "--cpus", "PIDs": "--pids", "TmpBytes": "--tmp-size",
+	"OpenFiles": "--open-files", "FileBytes": "--file-size", "ReadOnly": "--ro", "ReadWrite": "--rw", "AllowNet": "--allow-net", "AllowFork": "--allow-fork",
+}
+
+// field is a field as errors of the library name it: (Policy.PIDs), Config.Sandbox.PIDs: 3 …
+var field = regexp.MustCompile(`\b(?:Config|Policy)\.(?:Sandbox\.)?(` + strings.Join(slices.Sorted(maps.Keys(flagsOf)), "|") + `)\b(?:\[\d+\])?`)
+
+// inFlags returns a text of the library in the words of the command: flags where it names fields.
+func inFlags(text string) string {
+	if !strings.Contains(text, "Config.") && !strings.Contains(text, "Policy.") {
+		return text
+	}
+	return field.ReplaceAllStringFunc(text, func(found string) string { return flagsOf[field.FindStringSubmatch(found)[1]] })
+}
+
+// inFlagsOf puts an item's error in the words of the command, if the host wrote it: what a workload says stays as it is.
+func inFlagsOf(e *host.ItemError) {
+	switch e.Kind {
+	case host.Oversize, host.OutOfMemory, host.Crashed, host.Timeout:
+		e.Message = inFlags(e.Message)
+	}
+}
+
+// flagWords is a stream that gets texts of the library in the words of the command.
+type flagWords struct{ to io.Writer }
+
+func (w flagWords) Write(text []byte) (int, error) {
+	if _, err := io.WriteString(w.to, inFlags(string(text))); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}

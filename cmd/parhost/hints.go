@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/parhost/parhost/host"
+)
+
+// startHint says what to do about a worker that did not start.
+func startHint(e *host.StartError) string {
+	switch e.Cause {
+	case host.CauseOutOfMemory:
+		return "--memory is the limit of each worker, if there is one; else this machine has too little"
+	case host.CausePIDs:
+		return "--pids is the limit of each worker"
+	case host.CauseSeccomp:
+		return "--allow-net and --allow-fork permit more system calls; --sandbox off permits all"
+	case host.CauseFileSize:
+		return "--file-size is the limit of a file that a worker writes"
+	}
+	if hint := errnoHint(e); hint != "" {
+		return hint
+	}
+	text := e.Err.Error()
+	switch {
+	case strings.Contains(text, "(Config.StartTimeout)"):
+		return "--start-timeout gives a slow start more time"
+	case strings.Contains(text, "(Config.SetupTimeout)"):
+		return "--setup-timeout gives a long set-up more time"
+	case e.Stage == "set-up":
+		return "the workload's own set-up failed: what it needs may be missing; parhost plugins verify looks closer"
+	default:
+		return "parhost plugins verify looks closer"
+	}
+}
+
+// errnoHint says what to do about what the system refused, empty if that is not why a start failed.
+func errnoHint(e *host.StartError) string {
+	if e.Stage == "set-up" { // the system refused the workload something, not the host
+		return ""
+	}
+	switch {
+	case errors.Is(e.Err, syscall.ENOEXEC):
+		return "it is no program for " + runtime.GOOS + "/" + runtime.GOARCH + ": build it for this machine, or begin a script with #! and its interpreter"
+	case errors.Is(e.Err, syscall.EMFILE), errors.Is(e.Err, syscall.ENFILE):
+		return "each worker takes some ten open files: lower --procs, or raise the limit (ulimit -n)"
+	case errors.Is(e.Err, syscall.EAGAIN):
+		return "no more processes may be started: lower --procs, or raise the limit (ulimit -u, or the container's limit of processes)"
+	case errors.Is(e.Err, syscall.ENOMEM):
+		return "this machine has too little memory for so many workers: lower --procs"
+	case errors.Is(e.Err, syscall.ENOSPC), errors.Is(e.Err, syscall.EDQUOT):
+		return "make room in " + os.TempDir() + ", or set TMPDIR to a folder that has room"
+	case errors.Is(e.Err, syscall.EROFS):
+		return "set TMPDIR to a folder that can be written"
+	case errors.Is(e.Err, fs.ErrPermission):
+		return "this user may not execute it: look at its permissions (chmod +x), at those of the folders on its path, and for a mount with noexec"
+	case errors.Is(e.Err, fs.ErrNotExist):
+		if _, err := os.Stat(e.Plugin); err == nil {
+			return "the file is there, but not what runs it: a script's interpreter (its first line, which must not end with a carriage return), or a program's dynamic loader"
+		}
+		return "the executable is gone: build or install it again"
+	default:
+		return ""
+	}
+}
