@@ -31,6 +31,14 @@ type supply interface {
 	next() (item json.RawMessage, ok bool)
 }
 
+// total is how many items there are, -1 if nobody knows; of a file whose end is still to come it is an estimate.
+func (s *source) total() (n int, estimate bool) {
+	if s.count >= 0 || s.lines == nil {
+		return s.count, false
+	}
+	return s.lines.total()
+}
+
 // next returns the next item, or false when there is none any more.
 func (s *source) next() (item json.RawMessage, ok bool) {
 	if s.given {
@@ -247,7 +255,7 @@ func (r *rangeItems) next() (item json.RawMessage, ok bool) {
 // openInput opens --input.
 func openInput(s *streams, o *options) (*source, error) {
 	if o.input == "-" {
-		r := &lineReader{r: s.in, name: "stdin", most: o.longestLine(), rounds: 1}
+		r := &lineReader{r: s.in, name: "stdin", most: o.longestLine(), rounds: 1, size: leftOf(s.in)}
 		return &source{supply: r, count: -1, lines: r, close: func() {}}, nil
 	}
 	f, err := os.Open(o.input)
@@ -260,7 +268,7 @@ func openInput(s *streams, o *options) (*source, error) {
 	if err != nil {
 		return nil, usageError("--input takes a file with one JSON value a line, or - for stdin", "%v", err)
 	}
-	r := &lineReader{r: f, name: o.input, most: o.longestLine(), rounds: o.repeat}
+	r := &lineReader{r: f, name: o.input, most: o.longestLine(), rounds: o.repeat, size: leftOf(f)}
 	return &source{supply: r, count: -1, lines: r, close: func() { _ = f.Close() }}, nil
 }
 
@@ -276,6 +284,19 @@ func (o *options) longestLine() int {
 	return max(maxLine, int(n)+1<<20)
 }
 
+// leftOf is how many bytes are to be read of a regular file, 0 if nobody knows.
+func leftOf(stream any) int64 {
+	f, info := fileOf(stream), regular(stream)
+	if info == nil {
+		return 0
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0
+	}
+	return max(0, info.Size()-at)
+}
+
 // lineReader cuts a stream into lines, some number of times if it can be wound back. Blank lines are no items.
 //
 // Lines lie in the blocks that they were read in, which nobody writes to again while they are kept.
@@ -284,6 +305,7 @@ type lineReader struct {
 	name   string
 	most   int
 	rounds int
+	size   int64 // of a round in bytes; 0 if it is not known
 
 	block []byte
 	from  int  // of the line that has not ended
@@ -296,9 +318,45 @@ type lineReader struct {
 	index int // of the next item
 	above int // by how much the last item's line is numbered higher than the item
 
+	got  int64 // bytes read in this round
+	past int64 // and in those before
+
 	mu    sync.Mutex
 	jumps []jump
 	err   error
+	known known
+}
+
+// known is what has been read so far, for an estimate of what is to come.
+type known struct {
+	items int   // in whole lines, in all rounds
+	bytes int64 // of these lines
+	all   int64 // bytes of all rounds
+	ended bool  // there are no more
+}
+
+// total is how many items there are, -1 if nobody knows. It is an estimate, by the size of the file, until the end has been read.
+func (l *lineReader) total() (n int, estimate bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch k := &l.known; {
+	case k.ended:
+		return k.items, false
+	case k.bytes == 0 || k.all == 0:
+		return -1, false
+	default:
+		return int(min(float64(k.items)*max(1, float64(k.all)/float64(k.bytes)), math.MaxInt32)), true
+	}
+}
+
+// learn notes down how far the reading is.
+func (l *lineReader) learn(ended bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known.items, l.known.ended = l.index, ended
+	if l.size > 0 {
+		l.known.bytes, l.known.all = l.past+l.got-int64(len(l.block)-l.from), l.past+l.size*int64(max(1, l.rounds))
+	}
 }
 
 // jump says that the items from index on stand on consecutive lines, from line on.
@@ -311,6 +369,7 @@ func (l *lineReader) next() (item json.RawMessage, ok bool) {
 		line, ok := l.cut()
 		if !ok {
 			if l.rounds--; l.rounds <= 0 || l.failure() != nil || !l.rewind() {
+				l.learn(true)
 				return nil, false
 			}
 			continue
@@ -360,7 +419,8 @@ func (l *lineReader) read() {
 		return
 	}
 	n, err := l.r.Read(l.block[len(l.block):cap(l.block)])
-	l.block = l.block[:len(l.block)+n]
+	l.learn(false)
+	l.block, l.got = l.block[:len(l.block)+n], l.got+int64(n)
 	if !l.begun && (err != nil || !beginsMark(l.block)) {
 		l.begin()
 	}
@@ -423,6 +483,7 @@ func (l *lineReader) rewind() bool {
 		l.fail(fmt.Errorf("read %s again: %w", l.name, err))
 		return false
 	}
+	l.past, l.got = l.past+l.got, 0
 	l.block, l.from, l.scan, l.ended, l.begun, l.at = nil, 0, 0, false, false, 0
 	return true
 }

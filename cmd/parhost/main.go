@@ -53,7 +53,7 @@ func usageError(hint, format string, args ...any) error {
 
 // run is the whole command. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	s := &streams{in: stdin, out: &screen{stream: stdout}, err: &screen{stream: stderr}}
+	s := newStreams(stdin, stdout, stderr)
 	root := newRoot(s)
 	root.SetArgs(args)
 	root.SetIn(stdin)

@@ -147,15 +147,12 @@ func heldStreams(s *streams) []held {
 	for _, stream := range []struct {
 		what string
 		to   any
-	}{{"stdin", s.in}, {"stdout", s.out.data()}, {"stderr", s.err.data()}} {
-		f, ok := stream.to.(*os.File)
-		if !ok {
+	}{{"stdin", s.in}, {"stdout", s.out}, {"stderr", s.err}} {
+		if regular(stream.to) == nil {
 			continue
 		}
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			if path := pathOf(f); path != "" {
-				files = append(files, held{what: stream.what, path: path})
-			}
+		if path := pathOf(fileOf(stream.to)); path != "" {
+			files = append(files, held{what: stream.what, path: path})
 		}
 	}
 	return files

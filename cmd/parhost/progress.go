@@ -1,14 +1,24 @@
 package main
 
 import (
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
+	"github.com/parhost/parhost/host"
 )
 
-// progress shows how far a run is, on stderr. step is called for every item, and must cost next to nothing.
+// progress shows how far a run is, on stderr.
 type progress interface {
+	// begin begins to show. total says how many items there are, -1 if nobody knows, and whether that is an estimate.
+	begin(total func() (n int, estimate bool))
+	// step is called for every item, and must cost next to nothing.
 	step(done int)
 	end()
 }
@@ -18,134 +28,317 @@ const (
 	drawEvery = 100 * time.Millisecond
 )
 
-// newProgress returns the progress that --progress and -v ask for; total is -1 if nobody knows.
-func newProgress(s *streams, o *options, total int) (progress, error) {
+// newProgress returns the progress that --progress and -v ask for.
+func newProgress(s *streams, o *options, running *running) (progress, error) {
 	kind := o.progress
 	if kind == "auto" {
-		switch {
-		case o.verbose:
-			kind = "lines"
-		case s.err.isTerminal():
+		kind = "lines"
+		if s.status != nil && !o.verbose && os.Getenv("TERM") != "dumb" {
 			kind = "bar"
-		default:
-			kind = "lines"
 		}
 	}
 	switch {
 	case kind == "none":
 		return noProgress{}, nil
 	case kind == "lines" && o.verbose:
-		return &verboseProgress{lines: lines{say: s.say, total: total, begun: time.Now()}}, nil
-	case kind == "lines":
-		return &lineProgress{lines: lines{say: s.say, total: total, begun: time.Now()}, bell: newBell(lineEvery)}, nil
+		return &verboseProgress{state: state{running: running}, say: s.say}, nil
+	case kind == "lines", kind == "bar" && s.status == nil: // a file has no line to draw again
+		return &shown{state: state{running: running}, every: lineEvery, show: func(p *state) { s.say("Done %s", p.line()) }, clear: func() {}}, nil
 	case kind == "bar":
-		return &barProgress{bell: newBell(drawEvery), bar: progressbar.NewOptions(total,
-			progressbar.OptionSetWriter(s.err.data()),
-			progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(),
-			progressbar.OptionSetItsString("items"),
-			progressbar.OptionSetWidth(30),
-			progressbar.OptionClearOnFinish(),
-			progressbar.OptionSetRenderBlankState(false),
-		)}, nil
+		return &shown{state: state{running: running}, every: drawEvery, show: func(p *state) { s.status.draw(p.bar) }, clear: s.status.clear, atOnce: true}, nil
 	default:
 		return nil, usageError("write --progress auto, bar, lines or none", "--progress %q is none", o.progress)
 	}
 }
 
-// lines writes in the manner of joblib.
-type lines struct {
-	say   func(format string, args ...any)
-	total int
-	begun time.Time
+// running is how far the items are that run, by what they say themselves.
+type running struct {
+	mu        sync.Mutex
+	fractions map[int]float64 // by worker
 }
 
-func (p *lines) write(done int) {
-	elapsed := time.Since(p.begun).Seconds()
-	if p.total < 0 {
-		p.say("Done %d | elapsed %.1fs", done, elapsed)
+// Observe is part of [host.Observer].
+func (r *running) Observe(event host.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch e := event.(type) {
+	case host.ItemProgress:
+		if r.fractions == nil {
+			r.fractions = map[int]float64{}
+		}
+		r.fractions[e.Worker] = min(1, max(0, e.Fraction))
+	case host.BatchDone:
+		delete(r.fractions, e.Worker)
+	case host.WorkerEnded:
+		delete(r.fractions, e.Worker)
+	}
+}
+
+// list returns the fractions in the order of the workers.
+func (r *running) list() []float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []float64
+	for _, worker := range slices.Sorted(maps.Keys(r.fractions)) {
+		list = append(list, r.fractions[worker])
+	}
+	return list
+}
+
+// observers are several that see the same events.
+type observers []host.Observer
+
+func (o observers) Observe(event host.Event) {
+	for _, one := range o {
+		one.Observe(event)
+	}
+}
+
+// state is how far a run is. One goroutine looks at it; done is set by another.
+type state struct {
+	running *running
+	total   func() (n int, estimate bool)
+	done    atomic.Int64
+	fast    atomic.Bool // so many items end that not each needs to be counted
+	begun   time.Time
+	pace    pace
+}
+
+// pace is how many items are done in a second, of late.
+type pace struct {
+	at   time.Time
+	done float64
+	rate float64
+}
+
+// paceMemory is the time after which what was fades to a third.
+const paceMemory = 5 * time.Second
+
+// look updates the pace. Items that are under way count by the part of them that is done.
+func (p *pace) look(now time.Time, done float64) {
+	passed := now.Sub(p.at)
+	if passed <= 0 {
 		return
 	}
-	remaining := elapsed / float64(max(1, done)) * float64(p.total-done)
-	p.say("Done %d of %d | elapsed %.1fs | remaining %.1fs", done, p.total, elapsed, remaining)
+	rate := (done - p.done) / passed.Seconds()
+	keep := math.Exp(-float64(passed) / float64(paceMemory))
+	p.rate = max(0, keep*p.rate+(1-keep)*rate)
+	p.at, p.done = now, done
 }
 
-// bell says when it is time again. To ask it costs a nanosecond; to ask the clock, as looking at a ticker does, fifty of them.
-type bell struct {
-	every time.Duration
-	rung  atomic.Bool
-	timer *time.Timer
+// paceFrom is how long a run has to be under way before its pace means something.
+const paceFrom = time.Second
+
+// outlook is what there is to say of a run.
+type outlook struct {
+	done, total int // total is -1 if nobody knows
+	estimate    bool
+	elapsed     time.Duration
+	rate        float64 // items per second; 0 if it is not known yet
+	left        float64 // seconds; negative if nobody knows
+	running     []float64
 }
 
-func newBell(every time.Duration) *bell {
-	b := &bell{every: every}
-	b.timer = time.AfterFunc(every, func() { b.rung.Store(true) })
-	return b
-}
-
-// due reports whether it is time.
-func (b *bell) due() bool {
-	if !b.rung.Load() {
-		return false
+func (p *state) look() outlook {
+	now := time.Now()
+	o := outlook{done: int(p.done.Load()), elapsed: now.Sub(p.begun), left: -1, running: p.running.list()}
+	o.total, o.estimate = p.total()
+	if o.estimate {
+		o.total = max(o.total, o.done)
 	}
-	b.rung.Store(false)
-	b.timer.Reset(b.every)
-	return true
+	through := float64(o.done)
+	for _, fraction := range o.running {
+		through += fraction
+	}
+	p.pace.look(now, through)
+	p.fast.Store(p.pace.rate > fastRate)
+	if o.elapsed < paceFrom || through == 0 {
+		return o
+	}
+	// The mean is taken out that the pace has not got to know yet.
+	o.rate = p.pace.rate / (1 - math.Exp(-float64(o.elapsed)/float64(paceMemory)))
+	if o.total >= 0 && o.rate > 0 {
+		o.left = max(0, float64(o.total)-through) / o.rate
+	}
+	return o
 }
 
-func (b *bell) stop() { b.timer.Stop() }
-
-// lineProgress writes a line now and then.
-type lineProgress struct {
-	lines
-	bell *bell
-}
-
-func (p *lineProgress) step(done int) {
-	if p.bell.due() {
-		p.write(done)
+// count is "12 of 20", "12 of ~20" or "12".
+func (o *outlook) count() string {
+	switch {
+	case o.total < 0:
+		return fmt.Sprint(o.done)
+	case o.estimate:
+		return fmt.Sprintf("%d of ~%d", o.done, o.total)
+	default:
+		return fmt.Sprintf("%d of %d", o.done, o.total)
 	}
 }
 
-func (p *lineProgress) end() { p.bell.stop() }
+// mostShown is how many running items are shown one by one.
+const mostShown = 4
+
+// now is how far the running items are, empty if none says so.
+func (o *outlook) now() string {
+	var words []string
+	for _, fraction := range o.running[:min(len(o.running), mostShown)] {
+		words = append(words, fmt.Sprintf("%.0f%%", 100*fraction))
+	}
+	if more := len(o.running) - len(words); more > 0 {
+		words = append(words, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(words, " ")
+}
+
+// line is a line of progress in the manner of joblib, without the "Done" that it begins with.
+func (p *state) line() string {
+	o := p.look()
+	line := fmt.Sprintf("%s | elapsed %.1fs", o.count(), o.elapsed.Seconds())
+	if o.left < 0 && o.total >= 0 && o.done > 0 { // too early for a pace
+		o.left = o.elapsed.Seconds() / float64(o.done) * float64(o.total-o.done)
+	}
+	if o.left >= 0 {
+		line += fmt.Sprintf(" | remaining %.1fs", o.left)
+	}
+	if now := o.now(); now != "" {
+		line += " | running " + now
+	}
+	return line
+}
+
+// barWidth is how wide a bar is at most, and at least: where there is less room there is none.
+const (
+	barMost  = 30
+	barLeast = 8
+)
+
+// bar is a line of up to width columns.
+func (p *state) bar(width int) string {
+	o := p.look()
+	parts := []string{o.count()}
+	if o.total > 0 {
+		parts[0] = fmt.Sprintf("%3.0f%% %s", 100*float64(min(o.done, o.total))/float64(o.total), parts[0])
+	}
+	for _, part := range []struct {
+		known bool
+		text  string
+	}{
+		{o.left >= 0, inWords(o.left) + " left"},
+		{o.rate > 0, short(o.rate) + " items/s"},
+		{o.rate == 0, inWords(o.elapsed.Seconds())},
+		{len(o.running) > 0, "running " + o.now()},
+	} {
+		if part.known {
+			parts = append(parts, part.text)
+		}
+	}
+	line := parts[0]
+	for _, part := range parts[1:] {
+		if len(line)+2+len(part) > width {
+			break
+		}
+		line += ", " + part
+	}
+	if room := min(barMost, width-len(line)-3); o.total > 0 && room >= barLeast {
+		full := room * min(o.done, o.total) / o.total
+		line = "[" + strings.Repeat("#", full) + strings.Repeat(" ", room-full) + "] " + line
+	}
+	return line
+}
+
+// inWords writes a time as a clock does.
+func inWords(seconds float64) string {
+	if seconds > 100*24*3600 {
+		return "months"
+	}
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.0fs", seconds)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	default:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+}
+
+// shown is progress that is shown again and again, also while no item ends.
+type shown struct {
+	state
+	every  time.Duration
+	show   func(*state)
+	clear  func()
+	atOnce bool
+
+	stop  chan struct{} // nil before begin
+	ended sync.WaitGroup
+}
+
+func (p *shown) begin(total func() (int, bool)) {
+	p.total, p.begun, p.stop = total, time.Now(), make(chan struct{})
+	p.pace.at = p.begun
+	p.ended.Go(func() {
+		if p.atOnce {
+			p.show(&p.state)
+		}
+		ticker := time.NewTicker(p.every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				p.show(&p.state)
+			case <-p.stop:
+				return
+			}
+		}
+	})
+}
+
+// fastRate is from how many items a second on an item in 64 is counted: a number of three digits shows no difference.
+const fastRate = 10_000
+
+func (p *shown) step(done int) {
+	if done%64 == 0 || !p.fast.Load() {
+		p.done.Store(int64(done))
+	}
+}
+
+func (p *shown) end() {
+	close(p.stop)
+	p.ended.Wait()
+	p.clear()
+}
 
 // verboseProgress writes a line for about each tenth of the items or, where their number is not known, whenever it has doubled.
 type verboseProgress struct {
-	lines
+	state
+	say  func(format string, args ...any)
 	next int // number of items at which the next line is due
 }
 
+func (p *verboseProgress) begin(total func() (int, bool)) {
+	p.total, p.begun = total, time.Now()
+	p.pace.at = p.begun
+}
+
 func (p *verboseProgress) step(done int) {
-	if done < p.next && done != p.total {
-		return
+	if done < p.next {
+		if total, estimate := p.total(); estimate || done != total {
+			return
+		}
 	}
-	p.next = done + max(1, p.total/10)
-	if p.total < 0 {
+	total, estimate := p.total()
+	if p.next = done + max(1, total/10); total < 0 || estimate {
 		p.next = 2 * done
 	}
-	p.write(done)
+	p.done.Store(int64(done))
+	p.say("Done %s", p.line())
 }
 
 func (p *verboseProgress) end() {}
 
-// barProgress draws a bar.
-type barProgress struct {
-	bar  *progressbar.ProgressBar
-	bell *bell
-}
-
-func (p *barProgress) step(done int) {
-	if p.bell.due() {
-		_ = p.bar.Set(done) // drawing on stderr may fail; the run does not care
-	}
-}
-
-func (p *barProgress) end() {
-	p.bell.stop()
-	_ = p.bar.Finish()
-}
-
 type noProgress struct{}
 
-func (noProgress) step(int) {}
-func (noProgress) end()     {}
+func (noProgress) begin(func() (int, bool)) {}
+func (noProgress) step(int)                 {}
+func (noProgress) end()                     {}

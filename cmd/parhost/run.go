@@ -65,7 +65,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 			"--mode %s runs a workload inside parhost itself, and %s is an executable", cfg.Mode, cfg.Plugin)
 	}
 	r := &itemRun{streams: s, options: o, policy: policy, tally: newTally(), summary: summary}
-	cfg.Observer, cfg.Eager = r.tally, o.many(poolWorkers(cfg))
+	cfg.Observer, cfg.Eager = observers{r.tally, &r.running}, o.many(poolWorkers(cfg))
 	return r.run(ctx, cfg)
 }
 
@@ -91,6 +91,7 @@ type itemRun struct {
 	source   *source
 	out      output
 	progress progress
+	running  running
 	sum      summary
 	enough   bool  // no more results are wanted
 	lost     error // why results could not be shown
@@ -172,6 +173,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	r.sum.Seed = r.seed
 	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
 
+	r.progress.begin(r.source.total)
 	err = r.take(ctx, pool)
 	r.sum.wall = time.Since(begun)
 	r.progress.end()
@@ -195,11 +197,7 @@ func (r *itemRun) open(examples []json.RawMessage, known bool) (err error) {
 	if r.out, err = newOutput(r.streams, r.options); err != nil {
 		return err
 	}
-	total := -1
-	if r.source != nil {
-		total = r.source.count
-	}
-	r.progress, err = newProgress(r.streams, r.options, total)
+	r.progress, err = newProgress(r.streams, r.options, &r.running)
 	return err
 }
 

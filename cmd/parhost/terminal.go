@@ -23,6 +23,16 @@ type streams struct {
 	in  io.Reader
 	out *screen
 	err *screen
+
+	status *statusLine // nil if stderr is no terminal
+}
+
+// newStreams returns streams whose screens write above a status line where they lead to a terminal.
+func newStreams(stdin io.Reader, stdout, stderr io.Writer) *streams {
+	s := &streams{in: stdin}
+	stdout, stderr, s.status = withStatusLine(stdout, stderr)
+	s.out, s.err = &screen{stream: stdout}, &screen{stream: stderr}
+	return s
 }
 
 // say writes a message to stderr. If that fails there is nobody left to tell. Its first line begins with words of format, the others are
@@ -71,15 +81,12 @@ func (s *screen) data() io.Writer { return s.stream }
 
 // file returns the file that the stream is, if it is one.
 func (s *screen) file() (*os.File, bool) {
-	f, ok := s.stream.(*os.File)
-	return f, ok
+	f := fileOf(s.stream)
+	return f, f != nil
 }
 
 // isTerminal reports whether the stream is a terminal.
-func (s *screen) isTerminal() bool {
-	f, ok := s.file()
-	return ok && term.IsTerminal(int(f.Fd()))
-}
+func (s *screen) isTerminal() bool { return isTerminal(s.stream) }
 
 // columnWidth is how wide each of n columns of words may be, beside taken characters of others.
 func (s *screen) columnWidth(n, taken int) int {

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"os"
+
+	"golang.org/x/term"
+)
+
+// fileOf returns the file that a stream leads to or comes from, or nil.
+func fileOf(stream any) *os.File {
+	switch s := stream.(type) {
+	case *os.File:
+		return s
+	case *aboveStatus:
+		return s.file
+	case *screen:
+		f, _ := s.file()
+		return f
+	default:
+		return nil
+	}
+}
+
+// isTerminal reports whether a stream is a terminal.
+func isTerminal(stream any) bool {
+	f := fileOf(stream)
+	return f != nil && term.IsTerminal(int(f.Fd()))
+}
+
+// regular returns what a stream is if it is a regular file, else nil.
+func regular(stream any) os.FileInfo {
+	f := fileOf(stream)
+	if f == nil {
+		return nil
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	return info
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+// onTerminal runs the command on a terminal so many columns wide, and returns what it wrote there.
+func onTerminal(t *testing.T, columns uint16, env []string, args ...string) string {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("there are no terminals here: ", err)
+	}
+	defer master.Close()
+	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		err = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip("there are no terminals here: ", err)
+	}
+	cmd := command(t, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.Env = append(append(os.Environ(), "TERM=xterm"), env...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = tty.Close()
+	var shown bytes.Buffer
+	_, _ = io.Copy(&shown, master) // ends with EIO when the last process has closed the terminal
+	_ = cmd.Wait()
+	return shown.String()
+}
+
+func TestResultsAndTheBarShareATerminal(t *testing.T) {
+	shown := onTerminal(t, 80, nil, "-p", "sleep", "-j", "1", "--repeat", "4", "-o", "values", "0.3")
+	if n := len(regexp.MustCompile(`(?m)\r0\.3\r$`).FindAllString(shown, -1)); n != 4 && strings.Count(shown, "\r0.3\r\n") != 4 {
+		t.Errorf("got %q, want four results at the beginning of a line", shown)
+	}
+	if !strings.Contains(shown, " 0 of 4") || !strings.Contains(shown, " 2 of 4") {
+		t.Errorf("got %q, want the progress from the beginning on", shown)
+	}
+	if strings.Contains(shown, "\x1b") {
+		t.Errorf("got %q, want no escape sequences", shown)
+	}
+}
+
+// What goes above the status line is escaped like all else.
+func TestWordsOfOthersDoNothingToTheTerminalOfTheBar(t *testing.T) {
+	shown := onTerminal(t, 80, nil, "-p", "rude", "-j", "1", "-o", "table", "--progress", "bar", `"talk"`, `"fail"`, `"panic"`)
+	shown += onTerminal(t, 80, nil, "-p", "x\x1b[2J\u202e\u009b", "--progress", "bar", "1")
+	for line := range strings.SplitSeq(shown, "\n") {
+		if strings.ContainsAny(line, "\x1b\u202e\u009b") || strings.HasPrefix(line, "parhost: hint: run rm") {
+			t.Errorf("got the line %q, want it escaped", line)
+		}
+	}
+	if !strings.Contains(shown, "parhost: error:") {
+		t.Errorf("got %q, want an error", shown)
+	}
+}
+
+func TestTheBarFitsANarrowTerminal(t *testing.T) {
+	for _, columns := range []uint16{10, 20, 33} {
+		shown := onTerminal(t, columns, nil, "-p", "sleep", "-j", "1", "--repeat", "5", "-o", "none", "0.3")
+		shown = shown[:strings.LastIndex(shown, "5 items")] // the summary is a line for itself
+		for _, line := range strings.FieldsFunc(shown, func(r rune) bool { return r == '\r' || r == '\n' }) {
+			if utf8.RuneCountInString(line) >= int(columns) {
+				t.Errorf("%d columns: got the line %q", columns, line)
+			}
+		}
+		if !strings.Contains(shown, "%") {
+			t.Errorf("%d columns: got %q, want a share", columns, shown)
+		}
+	}
+}
+
+func TestADumbTerminalGetsLines(t *testing.T) {
+	shown := onTerminal(t, 80, []string{"TERM=dumb"}, "-p", "sleep", "-j", "1", "--repeat", "8", "-o", "none", "0.3")
+	if strings.Contains(shown, "\r ") || strings.Contains(shown, "[") || !strings.Contains(shown, "Done ") {
+		t.Errorf("got %q, want lines", shown)
+	}
+}
+
+func TestTheBarShowsWhatRunningItemsSay(t *testing.T) {
+	shown := onTerminal(t, 80, nil, "-p", "partway", "-j", "1", "-o", "none", "1")
+	if !strings.Contains(shown, "0 of 1") || !strings.Contains(shown, "running 42%") {
+		t.Errorf("got %q, want the progress of the running item", shown)
+	}
+}
+
+func TestTheBarEstimatesTheItemsOfAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "items")
+	if err := os.WriteFile(file, bytes.Repeat([]byte("0.000001\n"), 200_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shown := onTerminal(t, 80, nil, "-p", "sleep", "-j", "2", "-i", file, "-o", "none", "--run-deadline", "3s")
+	total := regexp.MustCompile(` of ~(\d+)`).FindStringSubmatch(shown)
+	if total == nil || len(total[1]) != 6 || !strings.Contains(shown, " left") {
+		t.Errorf("got %.600q, want an estimate of 200000 items, and of the time that is left", shown)
+	}
+}
