@@ -40,7 +40,10 @@ func groupOnly(example string) func(*cobra.Command, []string) error {
 
 // interruptible returns a context that a signal ends, for commands that clean up behind themselves.
 func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(cmd.Context(), interrupts...)
+	if list := heeded(); len(list) > 0 { // none would be all
+		return signal.NotifyContext(cmd.Context(), list...)
+	}
+	return context.WithCancel(cmd.Context())
 }
 
 // whenInterrupted returns the error of an interrupted command, err otherwise.

@@ -147,8 +147,15 @@ func checkSources(o *options) error {
 	if len(given) > 1 {
 		return usageError("keep one of them", "items come from %s at once", strings.Join(given, " and "))
 	}
-	if o.input == "-" && o.repeat > 1 {
-		return usageError("save the items to a file and give --input FILE --repeat N", "--repeat %d: stdin can be read only once", o.repeat)
+	if o.repeat > 1 && o.input != "" {
+		name := fmt.Sprintf("--input %q", o.input)
+		info, err := os.Stat(o.input)
+		if o.input == "-" {
+			name, err = "stdin", nil
+		}
+		if err == nil && (o.input == "-" || !info.Mode().IsRegular() && !info.IsDir()) {
+			return usageError("save the items to a file and give --input FILE --repeat N", "--repeat %d: %s can be read only once", o.repeat, name)
+		}
 	}
 	return nil
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/joblog"
@@ -20,9 +18,6 @@ func checkJoblog(o *options) error {
 			return usageError(fmt.Sprintf("write --joblog FILE --%s", f.name), "--%s: there is no --joblog to resume", f.name)
 		}
 	}
-	if o.joblog != "" && o.report != "" && filepath.Clean(o.joblog) == filepath.Clean(o.report) {
-		return usageError("give --report another file", "--joblog and --report are both %q", o.joblog)
-	}
 	if o.joblog != "" && o.compare {
 		return usageError("leave one of them out", "--compare runs the items anew in each mode, and --joblog is for not doing so")
 	}
@@ -36,9 +31,6 @@ func checkJoblog(o *options) error {
 func (r *itemRun) openJoblog(cfg host.Config) error {
 	if r.joblog == "" {
 		return nil
-	}
-	if r.joblogIsStdout() {
-		return usageError("send stdout to another file", "--joblog %q is also where stdout goes", r.joblog)
 	}
 	origin, err := joblog.OriginOf(cfg)
 	if err != nil {
@@ -64,17 +56,6 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 		r.say("parhost: joblog %q: %d damaged lines are left out; their items run again", r.joblog, c.Damaged)
 	}
 	return nil
-}
-
-// joblogIsStdout reports whether results would be written into the journal.
-func (r *itemRun) joblogIsStdout() bool {
-	f, ok := r.streams.out.file()
-	if !ok {
-		return false
-	}
-	out, err1 := f.Stat()
-	journal, err2 := os.Stat(r.joblog)
-	return err1 == nil && err2 == nil && os.SameFile(journal, out)
 }
 
 // closeJoblog closes the journal. It returns err, or else the journal's own error.
@@ -116,6 +97,9 @@ func joblogError(err error) error {
 		exit.hint = "--resume goes on with them; remove the file to begin anew"
 	case errors.As(err, &origin):
 		exit.hint = "--resume-anyway keeps them; remove the file to begin anew"
+	case errors.Is(err, joblog.ErrRemoved):
+		exit.code = exitFailed
+		exit.hint = "what it held is lost, and there is nothing for --resume; the results that were shown are complete"
 	case errors.As(err, &write):
 		exit.code = exitFailed
 		exit.hint = "the results shown so far are in the joblog; --resume goes on with them when it can be written again"

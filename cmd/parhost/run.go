@@ -22,6 +22,9 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err := checkReport(o.report); err != nil {
 		return err
 	}
+	if err := checkFiles(s, o); err != nil {
+		return err
+	}
 	if err := checkJoblog(o); err != nil {
 		return err
 	}
@@ -123,7 +126,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	defer r.dossiers.end()
 	starting, stop := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, interrupts...)
+	notifyInterrupts(signals)
 	defer func() {
 		if code, _ := exitCode(err); code != exitInterrupted { // what was interrupted has only its exit left, which one signal more must not change
 			signal.Stop(signals)

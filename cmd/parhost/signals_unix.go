@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// interrupts end a run: the first softly, the second at once.
-var interrupts = []os.Signal{os.Interrupt, syscall.SIGTERM}
+// interrupts end a run: the first softly, the second at once. SIGHUP is one: the terminal has gone, but results may go to a file.
+var interrupts = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 
 // isPipeError reports whether err is what writing to a pipe gives that nobody reads any more.
 func isPipeError(err error) bool { return errors.Is(err, syscall.EPIPE) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -115,5 +116,68 @@ func TestTheBarEstimatesTheItemsOfAFile(t *testing.T) {
 	total := regexp.MustCompile(` of ~(\d+)`).FindStringSubmatch(shown)
 	if total == nil || len(total[1]) != 6 || !strings.Contains(shown, " left") {
 		t.Errorf("got %.600q, want an estimate of 200000 items, and of the time that is left", shown)
+	}
+}
+
+// A shell without job control ignores the interrupt for what it runs in the background, nohup the hang-up: they stay ignored.
+func TestIgnoredSignalsStayIgnored(t *testing.T) {
+	for _, name := range []string{"INT", "HUP"} {
+		cmd := command(t, "-p", "sleep", "-j", "1", "-o", "values", "--repeat", "4", "0.2")
+		link := filepath.Join(t.TempDir(), "parhost") // by this name the test binary is the command
+		if err := os.Symlink(cmd.Path, link); err != nil {
+			t.Fatal(err)
+		}
+		shell := exec.Command("sh", append([]string{"-c", `trap "" ` + name + `; exec "$0" "$@"`, link}, cmd.Args[1:]...)...)
+		out, err := shell.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := shell.Start(); err != nil {
+			t.Fatal(err)
+		}
+		first := make([]byte, 4)
+		if _, err := io.ReadFull(out, first); err != nil {
+			t.Fatalf("no result: %v", err)
+		}
+		for range 2 {
+			if err := shell.Process.Signal(unix.SignalNum("SIG" + name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rest, _ := io.ReadAll(out)
+		if err := shell.Wait(); err != nil || len(rest) != 3*4 {
+			t.Errorf("SIG%s, ignored: got %q, %v, want all results", name, rest, err)
+		}
+	}
+}
+
+func TestAHangUpLetsRunningItemsEnd(t *testing.T) {
+	cmd, stdout, stderr := start(t, "-p", "sleep", "-j", "1", "-o", "values", "--repeat", "1000", "0.1")
+	if !stdout.Scan() {
+		t.Fatal("no result")
+	}
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for stdout.Scan() {
+	}
+	if code := exitOf(t, cmd); code != exitInterrupted || !strings.Contains(stderr.String(), "stopped: interrupted") {
+		t.Errorf("got exit code %d and %q, want %d and a summary", code, stderr, exitInterrupted)
+	}
+}
+
+func TestAJoblogThatIsRemovedIsSaid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "joblog")
+	cmd, stdout, stderr := start(t, "-p", "sleep", "-j", "1", "-o", "values", "--repeat", "4", "--joblog", path, "0.2")
+	if !stdout.Scan() {
+		t.Fatal("no result")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for stdout.Scan() {
+	}
+	if code := exitOf(t, cmd); code != exitFailed || !strings.Contains(stderr.String(), "was removed or replaced") {
+		t.Errorf("got exit code %d and %q, want %d and word of the joblog", code, stderr, exitFailed)
 	}
 }

@@ -11,6 +11,8 @@ var (
 	ErrUsed = errors.New("a journal is for one input")
 	// ErrClosed is yielded by Stream and Unordered after Close.
 	ErrClosed = errors.New("journal is closed")
+	// ErrRemoved is the cause of a [WriteError] whose file has been removed or replaced while the journal was open.
+	ErrRemoved = errors.New("the file was removed or replaced during the run")
 )
 
 // InUseError says that another journal has the file open.

@@ -1,7 +1,10 @@
 package joblog
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 )
 
@@ -72,6 +75,9 @@ func (j *Journal) sync() error {
 	if err := j.flush(); err != nil {
 		return err
 	}
+	if j.removed() {
+		return j.fail(ErrRemoved)
+	}
 	j.mu.Lock()
 	written, dirty := j.written, j.written != j.synced
 	j.mu.Unlock()
@@ -85,6 +91,16 @@ func (j *Journal) sync() error {
 	defer j.mu.Unlock()
 	j.synced = written
 	return nil
+}
+
+// removed reports whether the journal's name leads to another file by now, or to none: what is written then is lost with the last descriptor.
+func (j *Journal) removed() bool {
+	there, err := os.Lstat(j.path)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	ours, err := j.file.Stat()
+	return err == nil && !os.SameFile(there, ours)
 }
 
 // syncNowAndThen syncs until Close.
