@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parhost/parhost/sdk"
 )
@@ -28,6 +29,9 @@ func (talker) Setup(ctx context.Context) error {
 	return nil
 }
 
+// linger is an item that takes longer than a busy host needs to read what it has printed.
+const linger = "7"
+
 func (talker) Teardown(ctx context.Context) error {
 	sdk.Logger(ctx).Warn("tearing down")
 	return nil
@@ -39,6 +43,9 @@ func (talker) Run(ctx context.Context, item any) (any, error) {
 	slog.ErrorContext(ctx, "one with a context")
 	slog.With("a", 1).WithGroup("w").Warn("nested", "b", true)
 	log.Print("a log line")
+	if fmt.Sprint(item) == linger {
+		time.Sleep(time.Second) // the host says which item a line is of only if it reads the line while the item runs, or soon after
+	}
 	return item, nil
 }
 
@@ -92,7 +99,7 @@ func TestAJournalKnowsTheWorkload(t *testing.T) {
 }
 
 func TestLinesKeepLevelFieldsAndItem(t *testing.T) {
-	code, _, errs := call(t, nil, "--plugin", severalPlugin(t)+":up", "--procs", "1", "--log-level", "info", "7")
+	code, _, errs := call(t, nil, "--plugin", severalPlugin(t)+":up", "--procs", "1", "--log-level", "info", linger)
 	if code != 0 {
 		t.Fatalf("got exit code %d; stderr: %s", code, errs)
 	}
