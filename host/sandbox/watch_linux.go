@@ -18,7 +18,7 @@ const watchEvery = 50 * time.Millisecond
 // A watch kills a process that has more memory than it may, or that has left its cgroup.
 //
 // It looks at memory where no cgroup counts it: RLIMIT_DATA alone bounds what honest programs ask for, but does not count what was made
-// read-only after it was written, nor stacks, nor what was made of one by mremap(2). It looks at memory and at the cgroup at level off, where
+// read-only after it was written, nor stacks, nor what was made of one by mremap(2), nor page tables. It looks at memory and at the cgroup at level off, where
 // a plugin that may write to cgroups can leave its own, or change its limits.
 type watch struct {
 	process *rss.Process
@@ -75,7 +75,7 @@ func (w *watch) look() (cause Cause, ended bool) {
 	switch {
 	case errors.Is(err, rss.ErrEnded):
 		return "", true
-	case w.limit > 0 && (err != nil || m.Anonymous+m.Swapped > w.limit): // what cannot be read is hidden
+	case w.limit > 0 && (err != nil || m.Anonymous+m.Swapped+m.Tables > w.limit): // what cannot be read is hidden
 		return CauseOutOfMemory, false
 	case w.home == nil:
 		return "", false

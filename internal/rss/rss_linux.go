@@ -21,6 +21,7 @@ type Memory struct {
 	Anonymous int64 // of that what is its own, and no file's
 	Shared    int64 // of that what it may share with others by a mapping, as workers do with their host
 	Swapped   int64 // beside that: anonymous memory that was moved out
+	Tables    int64 // beside that: page tables, which are the kernel's memory
 }
 
 // ErrEnded says that a process has ended, so that it has no memory.
@@ -155,6 +156,8 @@ func parse(text []byte) (s status, err error) {
 			field = &s.Shared
 		case "VmSwap":
 			field = &s.Swapped
+		case "VmPTE":
+			field = &s.Tables
 		case "HugetlbPages":
 			field = &huge
 		default:

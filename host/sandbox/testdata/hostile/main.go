@@ -173,7 +173,7 @@ func main() {
 			kept = append(kept, bytes.Repeat([]byte{1}, 1<<20))
 		}
 		fmt.Println(len(kept))
-	case "written", "stretched": // memory that RLIMIT_DATA does not count, for as long as it takes
+	case "written", "stretched", "tables": // memory that RLIMIT_DATA does not count, for as long as it takes
 		takeUncounted(os.Args[1], os.Args[2])
 	case "headless": // that, after the first thread has ended, whose status tells of no memory then
 		go takeUncounted("written", os.Args[2])
@@ -280,7 +280,7 @@ func takeUncounted(how, size string) {
 	os.Exit(0)
 }
 
-// uncounted takes memory by the MiB: it writes it and makes it read-only, or makes it of a page of the stack.
+// uncounted takes memory by the MiB: it writes it and makes it read-only, or makes it of a page of the stack, or has the kernel take it for page tables.
 func uncounted(how string, mib int) (int, error) {
 	const step = 1 << 20
 	fill := func(memory []byte) {
@@ -298,6 +298,20 @@ func uncounted(how string, mib int) (int, error) {
 		}
 		fill(unsafe.Slice(*(**byte)(unsafe.Pointer(&at)), mib*step))
 		return mib, nil
+	}
+	if how == "tables" {
+		page := os.Getpagesize()
+		reach := page * page / 8 // of one table, which is a page
+		memory, err := unix.Mmap(-1, 0, mib*step/page*reach, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+		if err == nil {
+			err = unix.Madvise(memory, unix.MADV_NOHUGEPAGE)
+		}
+		for i := 0; err == nil && i < len(memory); i += reach {
+			if memory[i] != 0 { // a page of zeros, which all processes share
+				err = unix.EIO
+			}
+		}
+		return mib, err
 	}
 	for i := range mib {
 		memory, err := unix.Mmap(-1, 0, step, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
