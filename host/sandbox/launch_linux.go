@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -68,7 +69,11 @@ func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 
 // direct leaves a process without a launcher. It executes what has been read, if something was, and inherits the descriptor, which is of no
 // use to it: nobody can change what that refers to.
+//
+// Nothing closes other descriptors between fork and exec here. Those that this process has inherited from its own parent have no close-on-exec
+// flag, so they get it now. Linux before 5.11 has no means to set it for all.
 func (l *Launch) direct() error {
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	if p := l.box.program; p != nil && p.file != nil {
 		l.cmd.ExtraFiles = append(slices.Clone(l.cmd.ExtraFiles), p.file)
 		l.cmd.Path, l.cmd.Err = "/proc/self/fd/"+strconv.Itoa(2+len(l.cmd.ExtraFiles)), nil
