@@ -135,3 +135,28 @@ func TestADossierOfImpossibleLimitsIsNone(t *testing.T) {
 		}
 	}
 }
+
+// What was shown is safe, or the journal says that it is not.
+func TestAJournalThatIsTakenAwayIsAnError(t *testing.T) {
+	for name, take := range map[string]func(path string) error{
+		"cut":     func(path string) error { return os.Truncate(path, 10) },
+		"removed": os.Remove,
+		"replaced": func(path string) error {
+			return errors.Join(os.WriteFile(path+".new", nil, 0o600), os.Rename(path+".new", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t)
+			j, err := joblog.Open(joblog.Config{Path: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := take(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Close(); !errors.As(err, new(*joblog.WriteError)) {
+				t.Errorf("Close: got %v, want a WriteError", err)
+			}
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,3 +33,9 @@ func lock(f *os.File, path string) error {
 
 // canReplace says that a file which is open can be replaced by another.
 const canReplace = true
+
+// isRemoved reports whether a file has no name any more.
+func isRemoved(info os.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Nlink == 0
+}

@@ -59,6 +59,9 @@ func (j *Journal) flush() error {
 	if err != nil || len(group) == 0 {
 		return err
 	}
+	if err := j.whole(at); err != nil { // what is written behind a cut would hide it
+		return j.fail(err)
+	}
 	if _, err := j.file.WriteAt(group, at); err != nil {
 		_ = j.file.Truncate(at) // no half a record; if that fails too, the next Open does it
 		return j.fail(err)
@@ -81,6 +84,9 @@ func (j *Journal) sync() error {
 	j.mu.Lock()
 	written, dirty := j.written, j.written != j.synced
 	j.mu.Unlock()
+	if err := j.whole(written); err != nil {
+		return j.fail(err)
+	}
 	if !dirty {
 		return nil
 	}
@@ -101,6 +107,20 @@ func (j *Journal) removed() bool {
 	}
 	ours, err := j.file.Stat()
 	return err == nil && !os.SameFile(there, ours)
+}
+
+// whole returns an error if the file has been taken away from under the journal: nothing would be there of what was shown.
+func (j *Journal) whole(written int64) error {
+	info, err := j.file.Stat()
+	switch {
+	case err != nil:
+		return err
+	case info.Size() < written:
+		return fmt.Errorf("it has been cut to %d bytes, of which %d had been written", info.Size(), written)
+	case isRemoved(info):
+		return ErrRemoved
+	}
+	return nil
 }
 
 // syncNowAndThen syncs until Close.
