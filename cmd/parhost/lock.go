@@ -176,12 +176,13 @@ func (l *lockFile) write() error {
 	if err != nil {
 		return err
 	}
-	folder, err := plain.OpenFolder(filepath.Dir(l.path))
+	path, name := plain.Split(l.path)
+	folder, err := plain.OpenFolder(path)
 	if err != nil {
 		return err
 	}
 	defer folder.Close()
-	return plain.Replace(folder, filepath.Base(l.path), 0o666, append(plainJSON(text), '\n'))
+	return plain.Replace(folder, name, 0o666, append(plainJSON(text), '\n'))
 }
 
 func newPluginsLock(s *streams, dirs *[]string, p *pins) *cobra.Command {

@@ -23,8 +23,9 @@ func checkReport(path string) error {
 	if filepath.Ext(path) != ".json" {
 		return usageError("write --report run.json", "--report %q: the only format is .json", path)
 	}
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return usageError("make the folder first", "--report %q: there is no folder %q", path, filepath.Dir(path))
+	folder, _ := plain.Split(path)
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return usageError("make the folder first", "--report %q: there is no folder %q", path, folder)
 	}
 	return nil
 }
@@ -34,9 +35,10 @@ func openReport(path string) (*report, error) {
 	if path == "" {
 		return nil, nil
 	}
-	r := &report{name: filepath.Base(path)}
+	folder, name := plain.Split(path)
+	r := &report{name: name}
 	var err error
-	if r.folder, err = plain.OpenFolder(filepath.Dir(path)); err == nil {
+	if r.folder, err = plain.OpenFolder(folder); err == nil {
 		err = plain.Check(r.folder)
 	}
 	if info, missing := os.Lstat(path); err == nil && missing == nil && info.IsDir() {

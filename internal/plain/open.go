@@ -28,8 +28,9 @@ func OpenOwn(path string, perm fs.FileMode) (*os.File, error) {
 // opens what the path led to when it was resolved, or nothing.
 func Resolve(path string) (string, error) {
 	for range mostLinks {
-		if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil { // else whoever opens it gets the error, with the path that was given
-			path = filepath.Join(folder, filepath.Base(path))
+		folder, name := Split(path)
+		if real, err := filepath.EvalSymlinks(folder); err == nil { // else whoever opens it gets the error, with the path that was given
+			path = filepath.Join(real, name)
 		}
 		target, _ := os.Readlink(path)
 		switch {
@@ -38,10 +39,20 @@ func Resolve(path string) (string, error) {
 		case filepath.IsAbs(target):
 			path = target
 		default:
-			path = filepath.Join(filepath.Dir(path), target)
+			path = filepath.Dir(path) + string(filepath.Separator) + target // not cleaned, see Split
 		}
 	}
 	return "", &fs.PathError{Op: "open", Path: path, Err: errors.New("too many links")}
+}
+
+// Split returns the folder of a path and the name in it, as the kernel sees them. [filepath.Dir] takes link/.. for the folder of the link, and the
+// kernel for the folder above the one that the link leads to.
+func Split(path string) (folder, name string) {
+	folder, name = filepath.Split(path)
+	if folder == "" {
+		folder = "."
+	}
+	return folder, name
 }
 
 // mostLinks is how many the kernel follows (path_resolution(7)).

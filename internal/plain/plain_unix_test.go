@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -138,3 +139,37 @@ func TestCopyEndsAtItsLimit(t *testing.T) {
 type writerFunc func(p []byte) (int, error)
 
 func (w writerFunc) Write(p []byte) (int, error) { return w(p) }
+
+// The parent of a link is the parent of what it leads to. What is checked by the kernel's rule and opened by another is not checked.
+func TestParentsOfLinksAreTheKernels(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := errors.Join(os.MkdirAll("far/sub", 0o700), os.Symlink("far/sub", "link"), os.Symlink("link/../other", "file")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, "far/other", "")
+	want, err := os.Stat("far/other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"link/../other", "file", dir + "/link/../other"} {
+		got, err := plain.Resolve(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is, err := os.Lstat(got); err != nil || !os.SameFile(is, want) {
+			t.Errorf("Resolve of %q: got %q, want far/other", path, got)
+		}
+	}
+}
+
+// What can be the name of a file can be replaced, however long it is.
+func TestReplaceTakesTheLongestName(t *testing.T) {
+	dir, name := t.TempDir(), strings.Repeat("x", 255)
+	if err := plain.Replace(openFolder(t, dir), name, 0o600, []byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, filepath.Join(dir, name)); got != "y" {
+		t.Errorf("got %q, want y", got)
+	}
+}

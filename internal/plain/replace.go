@@ -34,7 +34,7 @@ func put(folder *os.Root, name string, perm fs.FileMode, content []byte, sync fu
 	if old, err := folder.Lstat(name); err == nil && old.Mode().IsRegular() {
 		perm &= old.Mode().Perm()
 	}
-	d, err := Begin(folder, "."+name+"."+rand.Text(), perm)
+	d, err := Begin(folder, "."+rand.Text(), perm)
 	if err != nil {
 		return err
 	}
