@@ -156,6 +156,30 @@ func TestMemoryRunningOutIsToldFromACrash(t *testing.T) {
 	}
 }
 
+// A dump is longer than the lines that are kept; the line that says why comes before it.
+func TestAnErrorQuotesWhatAProcessSaysBeforeItsDump(t *testing.T) {
+	p := open(t, host.Config{Workload: chaos})
+	dump := strings.Repeat("\ngs     0x0\n\t/src/main.go:13 +0x29", 100)
+	for name, c := range map[string]struct {
+		do   order
+		want string
+	}{
+		"a panic elsewhere":           {order{Do: "panic elsewhere"}, "panic: "},
+		"what Go does not recover":    {order{Do: "throw"}, "fatal error: "},
+		"a stack overflow":            {order{Do: "overflow"}, "fatal error: stack overflow"},
+		"a segfault in C":             {order{Do: "exit", N: 2, S: "SIGSEGV: segmentation violation" + dump}, "SIGSEGV: segmentation violation"},
+		"an abort of the C library":   {order{Do: "exit", N: 2, S: "free(): invalid pointer\nSIGABRT: abort" + dump}, "free(): invalid pointer"},
+		"an exception of C++":         {order{Do: "exit", N: 2, S: "terminate called after throwing an instance of 'E'\n  what():  no model\nSIGABRT: abort" + dump}, "terminate called after throwing an instance of 'E': no model"},
+		"stacks that a host asks for": {order{Do: "exit", N: 2, S: "waiting for a lock\nSIGQUIT: quit" + dump}, "waiting for a lock"},
+	} {
+		_, err := host.Do[order, string](t.Context(), p, c.do)
+		e := itemError(t, "Do of an item that ends with "+name, err, host.Crashed)
+		if _, quoted, _ := strings.Cut(e.Error(), `; stderr: "`); !strings.HasPrefix(quoted, c.want) {
+			t.Errorf("%s: got %q, want %q quoted", name, e.Error(), c.want)
+		}
+	}
+}
+
 func TestAnItemBeyondItsLimitIsEndedAlone(t *testing.T) {
 	for name, o := range map[string]order{"looks at its context": {Do: "sleep", N: 60_000}, "looks at nothing": {Do: "stubborn"}, "spins": {Do: "spin"}} {
 		t.Run(name, func(t *testing.T) {

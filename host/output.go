@@ -37,8 +37,8 @@ type output struct {
 	dump     []byte // what came from a verdict on
 }
 
-// verdict is a line that says why a process is about to die. A Go program, for one, shows all its goroutines after it, so that it
-// would not be among the last ones.
+// verdict is a line that says why a process is about to die, by [wire.IsLastWord]. A Go program shows all its goroutines after it, so it may not
+// be among the last lines.
 type verdict struct {
 	number int
 	line   string
@@ -46,15 +46,6 @@ type verdict struct {
 
 // mostVerdicts are kept, the last ones.
 const mostVerdicts = 4
-
-func isVerdict(line string) bool {
-	for _, prefix := range []string{"fatal error: ", "panic: ", "runtime: ", "runtime/cgo: ", "unexpected fault address", "SIG", "Fatal Python error: "} {
-		if strings.HasPrefix(line, prefix) {
-			return true
-		}
-	}
-	return false
-}
 
 // read takes lines until r ends.
 func (o *output) read(r *bufio.Reader) {
@@ -90,10 +81,11 @@ func (o *output) add(line string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if isVerdict(text) && len(o.dump) >= dumpWidth {
+	isVerdict := wire.IsLastWord(text)
+	if isVerdict && len(o.dump) >= dumpWidth {
 		o.dump = o.dump[:0] // the earlier one was not the end
 	}
-	if (isVerdict(text) || len(o.dump) > 0) && len(o.dump) < dumpWidth {
+	if (isVerdict || len(o.dump) > 0) && len(o.dump) < dumpWidth {
 		o.dump = append(append(o.dump, text[:min(len(text), dumpWidth-len(o.dump))]...), '\n')
 	}
 	text = wire.Bound(text, tailWidth)
@@ -103,7 +95,10 @@ func (o *output) add(line string) {
 	}
 	o.tail = append(o.tail, text)
 	o.count++
-	if isVerdict(text) {
+	if wire.IsQuit(text) && len(o.tail) > 1 { // the stacks that follow are the host's wish; the words are what stands before them
+		o.verdicts = append(o.verdicts, verdict{o.count - 1, o.tail[len(o.tail)-2]})
+	}
+	if isVerdict {
 		o.verdicts = append(o.verdicts, verdict{o.count, text})
 		o.verdicts = o.verdicts[max(0, len(o.verdicts)-mostVerdicts):]
 	}

@@ -66,7 +66,7 @@ type ItemError struct {
 	Size     int64    // Oversize: bytes measured
 	ExitCode int      // Crashed, Timeout: the exit code of the process, -1 if a signal ended it
 	Signal   string   // Crashed, Timeout: the signal that ended the process, such as "SIGSEGV"
-	Stderr   []string // Crashed, Timeout: the last lines that the process wrote
+	Stderr   []string // Crashed, Timeout: the last lines that the process wrote, and before them those that say why it died
 	Dump     string   // Crashed, Timeout: what it wrote from its last words on, such as the stacks of all goroutines
 	Usage    *Usage   // Crashed, Timeout: what the process had used in its life; nil if that is not known
 	Cause    Cause    // why the process died that the item is blamed for; empty if none did
@@ -123,8 +123,8 @@ func (e *ItemError) Error() string {
 	if e.Message != "" {
 		b.WriteString(": " + e.Message)
 	}
-	if len(e.Stderr) > 0 {
-		b.WriteString("; stderr: " + strconv.Quote(e.Stderr[len(e.Stderr)-1]))
+	if word := LastWord(e.Stderr); word != "" {
+		b.WriteString("; stderr: " + strconv.Quote(word))
 	}
 	return b.String()
 }
