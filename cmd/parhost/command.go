@@ -38,12 +38,18 @@ func groupOnly(example string) func(*cobra.Command, []string) error {
 	}
 }
 
-// interruptible returns a context that a signal ends, for commands that clean up behind themselves.
-func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+// interruptible returns a context that a signal ends, for commands that clean up behind themselves. From then on nothing waits for a reader of
+// stdout or stderr that does not read.
+func interruptible(cmd *cobra.Command, s *streams) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(cmd.Context())
 	if list := heeded(); len(list) > 0 { // none would be all
-		return signal.NotifyContext(cmd.Context(), list...)
+		ctx, stop = signal.NotifyContext(ctx, list...)
 	}
-	return context.WithCancel(cmd.Context())
+	calm := context.AfterFunc(ctx, func() { s.outlets.hurry(patienceAtEnd) })
+	return ctx, func() {
+		calm()
+		stop()
+	}
 }
 
 // whenInterrupted returns the error of an interrupted command, err otherwise.

@@ -33,7 +33,7 @@ starts a worker of the built-in plugin sqrt, and says how long that took.`,
 		Example: "  parhost doctor\n  parhost doctor --json",
 		Args:    between(0, 0, "parhost doctor"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := interruptible(cmd)
+			ctx, stop := interruptible(cmd, s)
 			defer stop()
 			d := examine(ctx, dirs)
 			var err error

@@ -262,7 +262,10 @@ func (r *rangeItems) next() (item json.RawMessage, ok bool) {
 // openInput opens --input.
 func openInput(s *streams, o *options) (*source, error) {
 	if o.input == "-" {
-		r := &lineReader{r: s.in, name: "stdin", most: o.longestLine(), rounds: 1, size: leftOf(s.in)}
+		if wasClosed(s.in) {
+			return nil, usageError("give it a file or a pipe; a /dev/null that is open for writing too counts as closed", "stdin is closed, and --input - reads items from it")
+		}
+		r := &lineReader{r: patient(s.in), name: "stdin", most: o.longestLine(), rounds: 1, size: leftOf(s.in)}
 		return &source{supply: r, count: -1, lines: r, close: func() {}}, nil
 	}
 	f, err := os.Open(o.input)

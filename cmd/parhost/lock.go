@@ -202,7 +202,7 @@ into parhost need no entry: they are parhost itself.`,
 		Example: "  parhost plugins lock\n  parhost plugins lock ./parhost-plugin-mine && git add " + lockName,
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := interruptible(cmd)
+			ctx, stop := interruptible(cmd, s)
 			defer stop()
 			return whenInterrupted(ctx, lockPlugins(ctx, s, &a, b, args, *dirs, p.lock))
 		},

@@ -54,6 +54,7 @@ func usageError(hint, format string, args ...any) error {
 // run is the whole command. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	s := newStreams(stdin, stdout, stderr)
+	defer s.outlets.close()
 	root := newRoot(s)
 	root.SetArgs(args)
 	root.SetIn(stdin)

@@ -45,7 +45,7 @@ then says where that work tree is (a replace line), and works as long as it is t
 		Args:    between(1, 1, "parhost new my-plugin"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.name = args[0]
-			ctx, stop := interruptible(cmd)
+			ctx, stop := interruptible(cmd, s)
 			defer stop()
 			return whenInterrupted(ctx, makePlugin(ctx, s, o))
 		},

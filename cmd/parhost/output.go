@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -53,27 +52,39 @@ func newOutput(s *streams, o *options) (output, error) {
 
 // writer buffers stdout, and empties the buffer soon after results stop coming, so that a filter answers while its input is
 // still open.
+//
+// It writes whole lines at once, so that no line of another writer of the same file comes between the parts of one.
 type writer struct {
 	mu    sync.Mutex
-	b     *bufio.Writer
+	w     io.Writer
+	b     []byte // whole lines
 	timer *time.Timer
 	dirty bool
 	err   error
 }
 
+// bufferBytes is how many bytes of lines wait to be written, but for the last one.
+const bufferBytes = 256 << 10
+
+// lineReserve is room for a usual line, without which the buffer would grow.
+const lineReserve = 4 << 10
+
 // flushAfter is how long a result may lie in the buffer.
 const flushAfter = 20 * time.Millisecond
 
 func newWriter(w io.Writer) *writer {
-	return &writer{b: bufio.NewWriterSize(w, 256<<10)}
+	return &writer{w: w, b: make([]byte, 0, bufferBytes)}
 }
 
 // write appends one line that fill makes.
 func (w *writer) write(fill func([]byte) []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, err := w.b.Write(fill(w.b.AvailableBuffer())); err != nil && w.err == nil {
-		w.err = err
+	if w.err != nil {
+		return w.err
+	}
+	if w.b = fill(w.b); len(w.b) >= bufferBytes-lineReserve {
+		w.empty()
 	}
 	if !w.dirty {
 		w.dirty = true
@@ -90,8 +101,16 @@ func (w *writer) flush() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dirty = false
-	if err := w.b.Flush(); err != nil && w.err == nil {
-		w.err = err
+	w.empty()
+}
+
+// empty writes the lines that wait. Called with mu held.
+func (w *writer) empty() {
+	if len(w.b) > 0 && w.err == nil {
+		_, w.err = w.w.Write(w.b)
+	}
+	if w.b = w.b[:0]; cap(w.b) > 2*bufferBytes { // a line was larger than all others
+		w.b = make([]byte, 0, bufferBytes)
 	}
 }
 

@@ -48,7 +48,7 @@ lock file forbids it.`,
 		Example: "  parhost plugins list\n  parhost plugins list --plugin-dir ./build --json",
 		Args:    between(0, 0, "parhost plugins list"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := interruptible(cmd)
+			ctx, stop := interruptible(cmd, s)
 			defer stop()
 			list, err := findPlugins(ctx, *dirs, p, &a)
 			switch {
@@ -151,7 +151,7 @@ func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 		Example: "  parhost plugins describe sqrt\n  parhost plugins describe ./my-plugin --json",
 		Args:    between(1, 1, "parhost plugins describe sqrt"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := interruptible(cmd)
+			ctx, stop := interruptible(cmd, s)
 			defer stop()
 			cfg, err := pluginConfig(ctx, args[0], *dirs, b)
 			if err == nil {
@@ -263,7 +263,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 				}
 				items = append(items, json.RawMessage(text))
 			}
-			ctx, stop := interruptible(cmd)
+			ctx, stop := interruptible(cmd, s)
 			defer stop()
 			policy, err := c.policyOrWarning(ctx, s)
 			if err != nil {

@@ -48,7 +48,7 @@ plugin is stepped through in a test of its own: dlv test, with package sdktest.`
 		Example: "  parhost replay dossiers/item-000017-4b227777d4dd.json\n  parhost replay FILE --plugin ./mended-plugin",
 		Args:    between(1, 1, "parhost replay dossiers/item-000017-4b227777d4dd.json"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := interruptible(cmd)
+			ctx, stop := interruptible(cmd, s)
 			defer stop()
 			o.given = cmd.Flags().Changed("item-timeout")
 			return whenInterrupted(ctx, replay(ctx, s, o, args[0]))

@@ -19,6 +19,9 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err := checkSources(o); err != nil {
 		return err
 	}
+	if err := checkStdout(s, o); err != nil {
+		return err
+	}
 	if err := checkReport(o.report); err != nil {
 		return err
 	}
@@ -127,15 +130,17 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	starting, stop := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
 	notifyInterrupts(signals)
+	heeded, unheed := r.heed(ctx, signals)
 	defer func() {
 		if code, _ := exitCode(err); code != exitInterrupted { // what was interrupted has only its exit left, which one signal more must not change
 			signal.Stop(signals)
+			unheed()
 		}
 	}()
 	early := make(chan struct{})
 	go func() {
 		select {
-		case <-signals:
+		case <-heeded:
 			stop(errInterrupted)
 		case <-early:
 		}
@@ -166,7 +171,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	defer r.source.close()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	interrupted := r.watch(ctx, leave, pool, signals)
+	interrupted := r.watch(ctx, leave, pool, heeded)
 	if r.sum.Sandbox = sandboxOf(pool); r.report != "" {
 		r.sum.SHA256 = pool.Checksum()
 	}
@@ -289,12 +294,12 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 		fatal = joblogError(err)
 	case isPipeError(r.lost): // whoever read stdout has gone, as head does: no failure, but the end
 		return nil
-	case r.lost != nil:
-		fatal = &exitError{code: exitFailed, err: fmt.Errorf("write results: %w", r.lost), hint: "the results shown so far are complete; the others are lost"}
+	case r.lost != nil && !errors.Is(r.lost, errNotRead):
+		fatal = r.lostError()
 	case interrupted:
 		r.sum.Stopped = "interrupted"
 		fatal = &exitError{code: exitInterrupted, err: errSaid}
-	case errors.Is(err, errDeadline):
+	case errors.Is(err, errDeadline), r.lost != nil: // nobody waits for a reader but at an interrupt and at the deadline
 		r.sum.Stopped = fmt.Sprintf("passed --run-deadline %v", r.runDeadline)
 		fatal = &exitError{code: exitFailed, err: errSaid}
 	case err != nil:
@@ -303,6 +308,11 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 		fatal = &exitError{code: exitUsage, err: r.source.failure()}
 	case r.sum.Failed > 0:
 		fatal = &exitError{code: exitFailed, err: errSaid}
+	}
+	if errors.Is(r.lost, errNotRead) {
+		lost := r.lostError()
+		r.say("parhost: error: %v", lost.err)
+		r.say("parhost: hint: %s", lost.hint)
 	}
 	r.say("%d items · %s", r.sum.Items, &r.sum)
 	r.sayResume()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"os"
 	"strings"
 	"sync"
 
@@ -15,9 +14,9 @@ import (
 // It needs nothing of a terminal but that a carriage return goes back to the first column.
 type statusLine struct {
 	mu    sync.Mutex
-	to    *os.File // where the line is drawn
-	drawn int      // columns of the line
-	open  bool     // what was written last did not end its line, so that nothing may be drawn
+	to    io.Writer // where the line is drawn
+	drawn int       // columns of the line
+	open  bool      // what was written last did not end its line, so that nothing may be drawn
 }
 
 // withStatusLine returns the streams, of which those that are terminals write above a status line. It is nil if stderr is no terminal.
@@ -25,9 +24,9 @@ func withStatusLine(stdout, stderr io.Writer) (out, err io.Writer, s *statusLine
 	if !isTerminal(stderr) {
 		return stdout, stderr, nil
 	}
-	s = &statusLine{to: fileOf(stderr)}
+	s = &statusLine{to: stderr}
 	if isTerminal(stdout) { // the same one, for all that can be known
-		stdout = &aboveStatus{s, fileOf(stdout)}
+		stdout = &aboveStatus{s, stdout}
 	}
 	return stdout, &aboveStatus{s, s.to}, s
 }
@@ -39,7 +38,7 @@ func (s *statusLine) draw(text func(width int) string) {
 	if s.open {
 		return
 	}
-	width, _, err := term.GetSize(int(s.to.Fd()))
+	width, _, err := term.GetSize(int(fileOf(s.to).Fd()))
 	if err != nil || width < 2 {
 		width = 80
 	}
@@ -69,7 +68,7 @@ func (s *statusLine) wipe() {
 // aboveStatus is the innermost stream of a screen that leads to the terminal of a status line.
 type aboveStatus struct {
 	status *statusLine
-	file   *os.File
+	to     io.Writer
 }
 
 func (a *aboveStatus) Write(text []byte) (int, error) {
@@ -79,5 +78,5 @@ func (a *aboveStatus) Write(text []byte) (int, error) {
 	if len(text) > 0 {
 		a.status.open = text[len(text)-1] != '\n'
 	}
-	return a.file.Write(text)
+	return a.to.Write(text)
 }

@@ -12,7 +12,9 @@ func fileOf(stream any) *os.File {
 	case *os.File:
 		return s
 	case *aboveStatus:
-		return s.file
+		return fileOf(s.to)
+	case *outlet:
+		return fileOf(s.w)
 	case *screen:
 		f, _ := s.file()
 		return f

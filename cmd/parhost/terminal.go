@@ -24,13 +24,14 @@ type streams struct {
 	out *screen
 	err *screen
 
-	status *statusLine // nil if stderr is no terminal
+	status  *statusLine // nil if stderr is no terminal
+	outlets *outlets    // which out and err lead to
 }
 
-// newStreams returns streams whose screens write above a status line where they lead to a terminal.
+// newStreams returns streams whose screens write to outlets, and above a status line where they lead to a terminal.
 func newStreams(stdin io.Reader, stdout, stderr io.Writer) *streams {
-	s := &streams{in: stdin}
-	stdout, stderr, s.status = withStatusLine(stdout, stderr)
+	s := &streams{in: stdin, outlets: openOutlets(stdout, stderr)}
+	stdout, stderr, s.status = withStatusLine(s.outlets.out, s.outlets.err)
 	s.out, s.err = &screen{stream: stdout}, &screen{stream: stderr}
 	return s
 }

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// What is to be written when a run is to end waits for its reader, as long as that reads: so long at the most between two pieces.
+const (
+	patienceAtEnd = time.Second
+	patienceAtOne = 100 * time.Millisecond // after the second signal
+)
+
+// heed lets signals, and the end of ctx, end the waiting for readers of stdout and stderr. It returns the signals for others to heed, and what
+// ends the heeding.
+func (s *streams) heed(ctx context.Context, signals <-chan os.Signal) (relayed <-chan os.Signal, stop func()) {
+	relay, over := make(chan os.Signal, 2), make(chan struct{})
+	go func() {
+		ended, patience := ctx.Done(), patienceAtEnd
+		for {
+			select {
+			case signal := <-signals:
+				s.outlets.hurry(patience)
+				patience = patienceAtOne
+				select {
+				case relay <- signal:
+				default: // those before it do
+				}
+			case <-ended:
+				ended = nil
+				s.outlets.hurry(patienceAtEnd)
+			case <-over:
+				return
+			}
+		}
+	}()
+	return relay, func() { close(over) }
+}
+
+// lostError is the error of results that could not be written, with what has been.
+func (r *itemRun) lostError() *exitError {
+	lines, cut := r.outlets.out.account()
+	hint := fmt.Sprintf("%d whole lines were written", lines)
+	switch {
+	case errors.Is(r.lost, errNotRead):
+		hint = "at least " + hint
+	case cut:
+		hint += ", and the beginning of one more"
+	}
+	hint += "; all other results are lost"
+	if r.journal != nil {
+		hint += " to stdout, but in the joblog: the same command with --resume shows them"
+	}
+	return &exitError{code: exitFailed, err: fmt.Errorf("write results: %w", r.lost), hint: hint}
+}
+
+// checkStdout refuses to run what would show its results to nobody.
+func checkStdout(s *streams, o *options) error {
+	if o.output != "none" && errors.Is(s.outlets.out.err, errClosed) {
+		return usageError("write --output none or >/dev/null if nobody wants the results; a /dev/null that is open for reading too counts as closed",
+			"stdout is closed, so nobody would see the results")
+	}
+	return nil
+}
