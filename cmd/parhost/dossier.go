@@ -1,10 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"iter"
-	"sync"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/joblog"
@@ -18,9 +15,7 @@ type dossiers struct {
 	replayed int   // results so far that came from the journal
 	err      error // why no more are written
 
-	mu    sync.Mutex
-	next  int                     // index of the next item
-	items map[int]json.RawMessage // under way
+	*underWay
 }
 
 // openDossiers opens the folder that --dossier names, if it does.
@@ -37,31 +32,13 @@ func (r *itemRun) openDossiers(cfg host.Config) error {
 	if err != nil {
 		return usageError("give a folder that can be written", "%v", err)
 	}
-	r.dossiers = &dossiers{files: files, dir: r.dossier, items: map[int]json.RawMessage{}}
+	r.dossiers = &dossiers{files: files, dir: r.dossier, underWay: newUnderWay()}
 	return nil
-}
-
-// watch notes down the items as they are read.
-func (d *dossiers) watch(items iter.Seq[json.RawMessage]) iter.Seq[json.RawMessage] {
-	return func(yield func(json.RawMessage) bool) {
-		for item := range items {
-			d.mu.Lock()
-			d.items[d.next] = item
-			d.next++
-			d.mu.Unlock()
-			if !yield(item) {
-				return
-			}
-		}
-	}
 }
 
 // close closes the file of an item that has its result: it writes the dossier if that is an error, and was not one before this run.
 func (d *dossiers) close(r *result, journal *joblog.Journal) {
-	d.mu.Lock()
-	item := d.items[r.Index]
-	delete(d.items, r.Index)
-	d.mu.Unlock()
+	item := d.take(r.Index)
 	before := d.replayed
 	if journal != nil {
 		d.replayed = journal.Replayed()

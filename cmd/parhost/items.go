@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"os"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -265,7 +266,11 @@ func openInput(s *streams, o *options) (*source, error) {
 		if wasClosed(s.in) {
 			return nil, usageError("give it a file or a pipe; a /dev/null that is open for writing too counts as closed", "stdin is closed, and --input - reads items from it")
 		}
-		r := &lineReader{r: patient(s.in), name: "stdin", most: o.longestLine(), rounds: 1, size: leftOf(s.in)}
+		in := patient(s.in)
+		if o.stdinTaken {
+			in = &announcedReader{Reader: in, say: s.say}
+		}
+		r := &lineReader{r: in, name: "stdin", most: o.longestLine(), rounds: 1, size: leftOf(s.in)}
 		return &source{supply: r, count: -1, lines: r, close: func() {}}, nil
 	}
 	f, err := os.Open(o.input)
@@ -323,6 +328,8 @@ type lineReader struct {
 	ended bool // there is nothing to read any more
 	begun bool // the first bytes have been looked at
 	loose bool // lines are not kept
+
+	firstBad bool // the first item is no JSON
 
 	at    int // lines given out in this round
 	index int // of the next item
@@ -386,6 +393,9 @@ func (l *lineReader) next() (item json.RawMessage, ok bool) {
 		}
 		l.at++
 		if line = bytes.TrimSpace(line); len(line) > 0 {
+			if l.index == 0 {
+				l.lookAtFirst(line)
+			}
 			l.count()
 			return line, true
 		}
@@ -502,14 +512,12 @@ func (l *lineReader) rewind() bool {
 func (l *lineReader) line(index int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := index + 1
-	for _, j := range l.jumps {
-		if j.index > index {
-			break
-		}
-		at = j.line + index - j.index
+	next := sort.Search(len(l.jumps), func(i int) bool { return l.jumps[i].index > index })
+	if next == 0 {
+		return index + 1
 	}
-	return at
+	last := l.jumps[next-1]
+	return last.line + index - last.index
 }
 
 // fail ends the reading; the lines that have ended are items all the same.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,13 +37,16 @@ func newOutput(s *streams, o *options) (output, error) {
 	if o.raw && format != "values" {
 		return nil, usageError("write --output values --raw", "--raw goes with --output values, not with %s", format)
 	}
+	if err := checkPairing(o, format); err != nil {
+		return nil, err
+	}
 	switch format {
 	case "table":
 		return &tableOutput{out: s.out}, nil
 	case "jsonl":
 		return &recordOutput{w: newWriter(s.out.data())}, nil
 	case "values":
-		return &valueOutput{w: newWriter(s.out.data()), say: s.say, raw: o.raw}, nil
+		return &valueOutput{w: newWriter(s.out.data()), raw: o.raw}, nil
 	case "none":
 		return noOutput{}, nil
 	default:
@@ -127,22 +131,35 @@ func (w *writer) close() error {
 // valueOutput prints each result as one line.
 type valueOutput struct {
 	w   *writer
-	say func(format string, args ...any)
 	raw bool
+
+	keep  bool        // each line of the input has one here
+	lines *lineReader // of the input, nil if items have no lines
+	at    int         // line of the last result
 }
 
 func (v *valueOutput) add(r *result) error {
-	if failure := r.Err; failure != nil {
-		v.say("parhost: %v", failure)
-	} else {
+	switch {
+	case v.keep:
+		return v.w.write(func(dst []byte) []byte {
+			if v.lines != nil {
+				dst = v.appendBlanks(dst, v.lines.line(r.Index))
+			}
+			if r.Err == nil {
+				dst = v.append(dst, r.Value)
+			}
+			return append(dst, '\n')
+		})
+	case r.Err == nil:
 		return v.w.write(func(dst []byte) []byte { return append(v.append(dst, r.Value), '\n') })
+	default:
+		return nil // it is named on stderr
 	}
-	return nil
 }
 
 // append appends a result, and takes the quotes from a string if they are not wanted.
 func (v *valueOutput) append(dst []byte, value json.RawMessage) []byte {
-	if v.raw && len(value) > 0 && value[0] == '"' {
+	if v.raw && len(value) > 0 && value[0] == '"' && !(v.keep && bytes.Contains(value, []byte(`\n`))) {
 		return appendUnquoted(dst, value)
 	}
 	return append(dst, value...)
@@ -161,8 +178,9 @@ func (v *valueOutput) end() error { return v.w.close() }
 // recordOutput prints one JSON object for each item.
 type recordOutput struct {
 	w      *writer
-	level  string // as each record shows it, empty for plain processes
-	layers string // as records of failures show them, likewise
+	itemOf func(index int) json.RawMessage // nil if records are without the item
+	level  string                          // as each record shows it, empty for plain processes
+	layers string                          // as records of failures show them, likewise
 }
 
 // confine lets records say what stands around the workers.
@@ -185,6 +203,10 @@ func (o *recordOutput) add(r *result) error {
 	return o.w.write(func(dst []byte) []byte {
 		dst = append(dst, `{"index":`...)
 		dst = strconv.AppendInt(dst, int64(r.Index), 10)
+		if o.itemOf != nil {
+			dst = append(dst, `,"item":`...)
+			dst = appendItem(dst, o.itemOf(r.Index))
+		}
 		if r.Err == nil {
 			dst = append(dst, `,"value":`...)
 			dst = append(dst, r.Value...)

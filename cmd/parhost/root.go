@@ -22,13 +22,16 @@ type options struct {
 	threads    int
 	compare    bool
 
-	items     []string // arguments
-	input     string
-	span      string // --range
-	repeat    int
-	output    string
-	raw       bool
-	unordered bool
+	items      []string // arguments
+	input      string
+	stdinTaken bool   // no source was given, and stdin is one
+	span       string // --range
+	repeat     int
+	output     string
+	raw        bool
+	keepLines  bool
+	withItem   bool
+	unordered  bool
 
 	itemTimeout   time.Duration
 	runDeadline   time.Duration
@@ -72,8 +75,8 @@ type options struct {
 
 const rootLong = `Run a workload on many items in parallel, each worker a separate process, and see what that isolation costs and buys.
 
-Items come from one source: arguments (each one JSON value), --input (JSON Lines, "-" for stdin), --range, or else the plugin's
-own examples. Results go to stdout in the order of the items; progress, summary and logs go to stderr.`
+Items come from one source: arguments (each one JSON value), --input (JSON Lines, "-" for stdin), --range, or else stdin if it is
+a pipe or a file, or else the plugin's own examples. Results go to stdout in the order of the items; progress, summary and logs go to stderr.`
 
 const rootExample = `  parhost --plugin reduce --procs 8                              the plugin's example items on 8 processes
   seq 0 99999 | parhost --plugin sqrt --input - --output values  a filter: values out, in input order
@@ -126,6 +129,8 @@ func newRoot(s *streams) *cobra.Command {
 	f.Uint64Var(&o.seed, "seed", 0, "what items draw their random numbers by, for a run that can be repeated (default another one for each run)")
 	f.StringVarP(&o.output, "output", "o", "", "table, jsonl, values or none (default table on a terminal, else jsonl)")
 	f.BoolVar(&o.raw, "raw", false, "with --output values: strings without quotes")
+	f.BoolVar(&o.keepLines, "keep-lines", false, "with --output values: an empty line for a failed item and for a blank line, so that line N of the output is of line N of the input")
+	f.BoolVar(&o.withItem, "with-item", false, "with --output jsonl: the item itself in each record")
 	f.BoolVar(&o.unordered, "unordered", false, "results as they finish, not in the order of the items")
 
 	f.DurationVar(&o.itemTimeout, "item-timeout", 0, "limit of one item (default none)")

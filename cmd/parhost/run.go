@@ -16,6 +16,7 @@ import (
 
 // runItems is the root command: it runs the items and shows their results.
 func runItems(ctx context.Context, s *streams, o *options) error {
+	takeStdin(s, o)
 	if err := checkSources(o); err != nil {
 		return err
 	}
@@ -93,12 +94,14 @@ type itemRun struct {
 
 	journal  *joblog.Journal // nil without --joblog
 	dossiers *dossiers       // nil without --dossier
+	underWay *underWay       // nil without --with-item
 	summary  *report         // nil without --report
 	source   *source
 	out      output
 	progress progress
 	running  running
 	sum      summary
+	hinted   bool  // what an item that is no JSON calls for has been said
 	enough   bool  // no more results are wanted
 	lost     error // why results could not be shown
 }
@@ -205,6 +208,9 @@ func (r *itemRun) open(examples []json.RawMessage, known bool) (err error) {
 	if r.out, err = newOutput(r.streams, r.options); err != nil {
 		return err
 	}
+	if r.source != nil {
+		r.pair()
+	}
 	r.progress, err = newProgress(r.streams, r.options, &r.running)
 	return err
 }
@@ -269,6 +275,7 @@ func (r *itemRun) fault(result *result) {
 		}
 		r.sum.Causes[cause]++
 	}
+	defer r.sayFailure(result.Err)
 	if result.Err.Kind != host.BadItem {
 		return
 	}
@@ -314,6 +321,9 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 		r.say("parhost: error: %v", lost.err)
 		r.say("parhost: hint: %s", lost.hint)
 	}
+	r.sayOtherFailures()
+	r.sayUnread()
+	r.sayEmpty()
 	r.say("%d items · %s", r.sum.Items, &r.sum)
 	r.sayResume()
 	if r.dossiers != nil {

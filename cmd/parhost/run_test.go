@@ -276,7 +276,7 @@ func TestReportIsWhatTheSummarySays(t *testing.T) {
 	if got.Items != 3 || got.OK != 1 || got.Failed != 2 || got.Kinds["bad_item"] != 1 || got.Kinds["failed"] != 1 {
 		t.Errorf("got %+v, want 3 items, 1 ok, one bad and one failed", got)
 	}
-	if !strings.HasPrefix(stderr, "3 items · 1 ok · 2 failed · process × ") {
+	if !strings.Contains(stderr, "\n3 items · 1 ok · 2 failed (1 bad_item, 1 failed) · process × ") {
 		t.Errorf("summary: got %q", stderr)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // Numbers for a workload of numbers go as such. From the first item on that is none the texts themselves go, as for all other workloads:
 // the worker says what is wrong with it.
 func (r *itemRun) take(ctx context.Context, pool *host.Pool) error {
-	if r.journal == nil && r.dossiers == nil { // which keep texts
+	if r.journal == nil && r.dossiers == nil && !r.withItem { // which keep texts
 		if form, numeric := formOf(pool); numeric {
 			if err := form.take(ctx, r, pool); err != nil || r.enough || !r.source.given {
 				return err
@@ -178,6 +178,9 @@ func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 	items := r.source.items
 	if r.dossiers != nil {
 		items = r.dossiers.watch(items)
+	}
+	if r.underWay != nil {
+		items = r.underWay.watch(items)
 	}
 	for got, err := range results(ctx, pool, items) {
 		if err != nil {

@@ -78,6 +78,7 @@ type summary struct {
 	Stopped          string  `json:"stopped,omitempty"`
 	wall, start      time.Duration
 	dispatchEachItem time.Duration
+	reasons          map[reason]int // of Failed
 }
 
 // sandboxFacts are the walls around each worker.
@@ -124,8 +125,8 @@ func (t *tally) summarize(sum *summary) {
 
 // String is the one line for people, without the number of items, with which it begins.
 func (s *summary) String() string {
-	line := fmt.Sprintf("%d ok · %d failed · %s · %.3f s · %s items/s · dispatch %s/item",
-		s.OK, s.Failed, describeMode(s.Mode, s.Workers)+s.Sandbox.words(), s.WallSeconds, short(s.ItemsPerSecond), micros(s.DispatchMicros))
+	line := fmt.Sprintf("%d ok · %d failed%s · %s · %.3f s · %s items/s · dispatch %s/item",
+		s.OK, s.Failed, s.failures(), describeMode(s.Mode, s.Workers)+s.Sandbox.words(), s.WallSeconds, short(s.ItemsPerSecond), micros(s.DispatchMicros))
 	if s.Resumed > 0 {
 		line += fmt.Sprintf(" · %d from the joblog", s.Resumed)
 	}
