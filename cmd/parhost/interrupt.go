@@ -57,11 +57,10 @@ func (r *itemRun) lostError() *exitError {
 	return &exitError{code: exitFailed, err: fmt.Errorf("write results: %w", r.lost), hint: hint}
 }
 
-// checkStdout refuses to run what would show its results to nobody.
-func checkStdout(s *streams, o *options) error {
-	if o.output != "none" && errors.Is(s.outlets.out.err, errClosed) {
-		return usageError("write --output none or >/dev/null if nobody wants the results; a /dev/null that is open for reading too counts as closed",
-			"stdout is closed, so nobody would see the results")
+// warnOfStdout says that nobody will see the results. It is no error: a stream that was closed cannot be told from a /dev/null that is open for
+// reading too, which is what Python's subprocess.DEVNULL gives a program whose results nobody wants.
+func warnOfStdout(s *streams, o *options) {
+	if o.output != "none" && s.outlets.out.closedAtStart {
+		s.say("parhost: warning: stdout is closed, so nobody sees the results; --output none or >/dev/null says that nobody wants them")
 	}
-	return nil
 }

@@ -31,6 +31,8 @@ type outlet struct {
 	cut    bool       // the last line written has no end
 	err    error      // the first one; nothing is written after it
 	closed bool
+
+	closedAtStart bool // the program was started without the stream
 }
 
 type written struct {
@@ -38,10 +40,7 @@ type written struct {
 	err error
 }
 
-var (
-	errNotRead = errors.New("nobody reads it")
-	errClosed  = errors.New("it is closed")
-)
+var errNotRead = errors.New("nobody reads it")
 
 // pieceBytes is how much an outlet writes at once, if lines are no longer. After each piece it is known that somebody reads.
 const pieceBytes = 64 << 10
@@ -60,7 +59,7 @@ func openOutlets(stdout, stderr io.Writer) *outlets {
 		o.err = newOutlet(stderr)
 	}
 	if wasClosed(stdout) {
-		o.out.err = errClosed
+		o.out.closedAtStart = true
 	}
 	return o
 }

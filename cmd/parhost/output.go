@@ -159,7 +159,7 @@ func (v *valueOutput) add(r *result) error {
 
 // append appends a result, and takes the quotes from a string if they are not wanted.
 func (v *valueOutput) append(dst []byte, value json.RawMessage) []byte {
-	if v.raw && len(value) > 0 && value[0] == '"' && !(v.keep && bytes.Contains(value, []byte(`\n`))) {
+	if v.raw && len(value) > 0 && value[0] == '"' && (!v.keep || !bytes.Contains(value, []byte(`\n`))) {
 		return appendUnquoted(dst, value)
 	}
 	return append(dst, value...)
