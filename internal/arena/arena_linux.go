@@ -60,8 +60,8 @@ func seal(f *os.File, seals int) error {
 // mostBytes is more than anybody shares.
 const mostBytes = min(1<<40, math.MaxInt)
 
-// sealedSize returns the size of the memory behind a file descriptor, or an error if it is not sealed as it should be.
-func sealedSize(fd, seals int) (int, error) {
+// sealedSize returns the size of the memory behind a file descriptor, or an error if it is smaller than the least or not sealed as it should be.
+func sealedSize(fd, seals, least int) (int, error) {
 	got, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
 	if err != nil {
 		return 0, fmt.Errorf("file descriptor %d is no sealed memory: %w", fd, err)
@@ -73,15 +73,15 @@ func sealedSize(fd, seals int) (int, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return 0, err
 	}
-	if st.Size < DataOffset || st.Size > mostBytes {
-		return 0, fmt.Errorf("shared memory of %d bytes, want %d to %d", st.Size, DataOffset, mostBytes)
+	if st.Size < int64(least) || st.Size > mostBytes {
+		return 0, fmt.Errorf("shared memory of %d bytes, want %d to %d", st.Size, least, int64(mostBytes))
 	}
 	return int(st.Size), nil
 }
 
 // Map maps the arena behind a file descriptor, which may be closed afterwards.
 func Map(fd int) (*Arena, error) {
-	size, err := sealedSize(fd, seals)
+	size, err := sealedSize(fd, seals, DataOffset)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,12 @@ func (a *Arena) Close() error { return nil }
 // Release gives memory back.
 func (a *Arena) Release(*os.File, int) error { return nil }
 
+// NewRings has no means here.
+func NewRings(int) ([]byte, *os.File, error) { return nil, nil, errNotSupported }
+
+// MapRings has no means here.
+func MapRings(int, int) ([]byte, error) { return nil, errNotSupported }
+
 // NewBuffers has no means here.
 func NewBuffers(int) (*Buffers, *os.File, error) { return nil, nil, errNotSupported }
 

@@ -39,7 +39,7 @@ func NewBuffers(size int) (*Buffers, *os.File, error) {
 // MapBuffers maps the buffers behind a file descriptor, which may be closed afterwards. They can only be read: whoever writes there
 // is sent SIGSEGV.
 func MapBuffers(fd int) (*Buffers, error) {
-	size, err := sealedSize(fd, readOnly)
+	size, err := sealedSize(fd, readOnly, DataOffset)
 	if err != nil {
 		return nil, err
 	}

@@ -26,15 +26,48 @@ type Link struct {
 	// Check says what is wrong with a message before it is decoded; nil: nothing is. It is to be set before Recv is called.
 	Check func(message []byte) error
 
-	in     *os.File
-	out    *outlet
+	in     source // the file or a ring
+	out    sink   // likewise
+	files  files
+	rings  *rings // nil if there are none; they are used if in and out say so
 	reader *bufio.Reader
 	most   int    // bytes of a message that is taken
 	frame  []byte // the last that was sent
 }
 
+// files are the channels to the other end. Rings need them too, to wake it.
+type files struct {
+	in  *os.File
+	out *outlet
+}
+
+// source is what messages come from.
+type source interface {
+	io.Reader
+	// expire bounds what waits in Read, now and from now on.
+	expire(at time.Time)
+}
+
+// sink is what messages go to.
+type sink interface {
+	// write writes as much of b as there is room for, and returns the rest. It does not wait.
+	write(b []byte) (rest []byte, err error)
+	// awaitRoom waits until there is room, the sink is closed or its time is over.
+	awaitRoom() error
+	// expire bounds what waits in awaitRoom, now and from now on.
+	expire(at time.Time)
+	io.Closer
+}
+
+// inlet is a file that messages come from.
+type inlet struct{ *os.File }
+
+var _ source = inlet{}
+
+func (i inlet) expire(at time.Time) { _ = i.SetReadDeadline(at) }
+
 func newLink(in *os.File, out *outlet, most int) *Link {
-	return &Link{in: in, out: out, reader: bufio.NewReaderSize(in, bufferBytes), most: most}
+	return &Link{in: inlet{in}, out: out, files: files{in, out}, reader: bufio.NewReaderSize(in, bufferBytes), most: most}
 }
 
 // Send writes a message. If the other end does not read and there is no room for it, full is called once, unless it is nil, and
@@ -66,7 +99,7 @@ func (l *Link) Send(m proto.Message, full func() (stop func())) error {
 }
 
 var (
-	// ErrFrame is matched by the error of a frame that holds no message.
+	// ErrFrame is matched by the error of a frame that holds no message, and of a ring that the other end does not use as it must.
 	ErrFrame = errors.New("a frame that is no message")
 	// ErrRefused is matched by that of one which Check refuses.
 	ErrRefused = errors.New("a frame that is not taken")
@@ -124,8 +157,8 @@ func readAll(r io.Reader, size int) ([]byte, error) {
 
 // expire bounds what waits at the link, now and from now on.
 func (l *Link) expire(at time.Time) {
-	_ = l.in.SetReadDeadline(at)
-	l.out.setDeadline(at)
+	l.in.expire(at)
+	l.out.expire(at)
 }
 
 // CloseSend tells the other end that nothing more comes.
@@ -133,6 +166,7 @@ func (l *Link) CloseSend() error { return l.out.Close() }
 
 // Close ends both directions, and whatever waits there.
 func (l *Link) Close() {
-	_ = l.in.Close()
-	_ = l.out.Close()
+	l.rings.close()
+	_ = l.files.in.Close()
+	_ = l.files.out.Close()
 }

@@ -23,6 +23,42 @@ import (
 
 const most = 32 << 20
 
+// each runs a test with both ends of a link of each kind.
+func each(t *testing.T, test func(t *testing.T, host, worker *link.Link)) {
+	t.Helper()
+	t.Run("channels", func(t *testing.T) {
+		host, worker := pair(t)
+		test(t, host, worker)
+	})
+	t.Run("rings", func(t *testing.T) {
+		host, worker := rings(t)
+		test(t, host, worker)
+	})
+}
+
+// rings is both ends of a link that goes over shared memory.
+func rings(t testing.TB) (host, worker *link.Link) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("rings are on Linux alone")
+	}
+	host, worker = pair(t)
+	files, err := host.Offer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fds [3]int
+	for i, f := range files {
+		fds[i] = inherited(t, f)
+	}
+	t.Cleanup(func() { _, _ = unix.Close(fds[1]), unix.Close(fds[2]) })
+	if err := worker.Take(fds[0], fds[1], fds[2]); err != nil {
+		t.Fatal(err)
+	}
+	host.Settle()
+	return host, worker
+}
+
 // pair is both ends of a link.
 func pair(t testing.TB) (host, worker *link.Link) {
 	t.Helper()
@@ -65,109 +101,114 @@ func batch(id uint64, size int) *workerpb.WorkRequest {
 }
 
 func TestMessagesArriveInOrderWhateverTheirSize(t *testing.T) {
-	host, worker := pair(t)
-	sizes := []int{0, 1, 100, 64<<10 - 20, 64 << 10, 64<<10 + 1, 5 << 20, 7, 20 << 20, 0}
-	sent := make(chan error, 1)
-	go func() {
+	each(t, func(t *testing.T, host, worker *link.Link) {
+		sizes := []int{0, 1, 100, 64<<10 - 20, 64 << 10, 64<<10 + 1, 5 << 20, 7, 20 << 20, 0}
+		sent := make(chan error, 1)
+		go func() {
+			for i, size := range sizes {
+				if err := host.Send(batch(uint64(i), size), nil); err != nil {
+					sent <- err
+					return
+				}
+			}
+			sent <- host.CloseSend()
+		}()
 		for i, size := range sizes {
-			if err := host.Send(batch(uint64(i), size), nil); err != nil {
-				sent <- err
-				return
+			var got workerpb.WorkRequest
+			if err := worker.Recv(&got); err != nil || !proto.Equal(&got, batch(uint64(i), size)) {
+				t.Fatalf("message %d of %d bytes: got batch %d of %d bytes, %v", i, size, got.GetBatch().GetId(), len(got.GetBatch().GetItems()), err)
 			}
 		}
-		sent <- host.CloseSend()
-	}()
-	for i, size := range sizes {
-		var got workerpb.WorkRequest
-		if err := worker.Recv(&got); err != nil || !proto.Equal(&got, batch(uint64(i), size)) {
-			t.Fatalf("message %d of %d bytes: got batch %d of %d bytes, %v", i, size, got.GetBatch().GetId(), len(got.GetBatch().GetItems()), err)
+		if err := <-sent; err != nil {
+			t.Errorf("Send: got %v", err)
 		}
-	}
-	if err := <-sent; err != nil {
-		t.Errorf("Send: got %v", err)
-	}
-	if err := worker.Recv(new(workerpb.WorkRequest)); !errors.Is(err, io.EOF) {
-		t.Errorf("after CloseSend: got %v, want io.EOF", err)
-	}
+		if err := worker.Recv(new(workerpb.WorkRequest)); !errors.Is(err, io.EOF) {
+			t.Errorf("after CloseSend: got %v, want io.EOF", err)
+		}
+	})
 }
 
 func TestAMessageBeyondTheLimitIsRefused(t *testing.T) {
-	host, worker := pair(t)
-	go func() { _ = host.Send(batch(1, most+1), nil) }()
-	err := worker.Recv(new(workerpb.WorkRequest))
-	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "the limit is 33554432") {
-		t.Errorf("got %v, want ResourceExhausted with the limit", err)
-	}
+	each(t, func(t *testing.T, host, worker *link.Link) {
+		go func() { _ = host.Send(batch(1, most+1), nil) }()
+		err := worker.Recv(new(workerpb.WorkRequest))
+		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "the limit is 33554432") {
+			t.Errorf("got %v, want ResourceExhausted with the limit", err)
+		}
+	})
 }
 
 func TestAMessageIsCheckedBeforeItIsDecoded(t *testing.T) {
-	host, worker := pair(t)
-	wrong := errors.New("too much of it")
-	worker.Check = func(message []byte) error {
-		if len(message) > 1000 {
-			return wrong
+	each(t, func(t *testing.T, host, worker *link.Link) {
+		wrong := errors.New("too much of it")
+		worker.Check = func(message []byte) error {
+			if len(message) > 1000 {
+				return wrong
+			}
+			return nil
 		}
-		return nil
-	}
-	go func() {
-		_ = host.Send(batch(1, 10), nil)
-		_ = host.Send(batch(2, 2000), nil)
-	}()
-	var got workerpb.WorkRequest
-	if err := worker.Recv(&got); err != nil || got.GetBatch().GetId() != 1 {
-		t.Errorf("a message that is well: got %v, %v, want batch 1", &got, err)
-	}
-	if err := worker.Recv(&got); !errors.Is(err, link.ErrRefused) || !errors.Is(err, wrong) {
-		t.Errorf("a message that is refused: got %v, want ErrRefused with the reason", err)
-	}
+		go func() {
+			_ = host.Send(batch(1, 10), nil)
+			_ = host.Send(batch(2, 2000), nil)
+		}()
+		var got workerpb.WorkRequest
+		if err := worker.Recv(&got); err != nil || got.GetBatch().GetId() != 1 {
+			t.Errorf("a message that is well: got %v, %v, want batch 1", &got, err)
+		}
+		if err := worker.Recv(&got); !errors.Is(err, link.ErrRefused) || !errors.Is(err, wrong) {
+			t.Errorf("a message that is refused: got %v, want ErrRefused with the reason", err)
+		}
+	})
 }
 
 func TestAnEndThatDoesNotReadIsNoticed(t *testing.T) {
-	host, worker := pair(t)
-	noticed, stopped := make(chan struct{}), make(chan struct{})
-	sent := make(chan error, 1)
-	go func() {
-		sent <- host.Send(batch(1, 1<<20), func() func() {
-			close(noticed)
-			return func() { close(stopped) }
-		})
-	}()
-	<-noticed
-	if err := worker.Recv(new(workerpb.WorkRequest)); err != nil {
-		t.Fatal(err)
-	}
-	<-stopped
-	if err := <-sent; err != nil {
-		t.Errorf("Send: got %v", err)
-	}
-	if err := host.Send(batch(2, 100), func() func() { t.Error("a message that fits is said not to"); return func() {} }); err != nil {
-		t.Errorf("Send: got %v", err)
-	}
+	each(t, func(t *testing.T, host, worker *link.Link) {
+		noticed, stopped := make(chan struct{}), make(chan struct{})
+		sent := make(chan error, 1)
+		go func() {
+			sent <- host.Send(batch(1, 1<<20), func() func() {
+				close(noticed)
+				return func() { close(stopped) }
+			})
+		}()
+		<-noticed
+		if err := worker.Recv(new(workerpb.WorkRequest)); err != nil {
+			t.Fatal(err)
+		}
+		<-stopped
+		if err := <-sent; err != nil {
+			t.Errorf("Send: got %v", err)
+		}
+		if err := host.Send(batch(2, 100), func() func() { t.Error("a message that fits is said not to"); return func() {} }); err != nil {
+			t.Errorf("Send: got %v", err)
+		}
+	})
 }
 
 func TestCloseEndsWhatWaits(t *testing.T) {
-	host, worker := pair(t)
-	waiting := make(chan struct{})
-	ended := make(chan error, 2)
-	go func() { ended <- host.Send(batch(1, 1<<20), func() func() { close(waiting); return func() {} }) }()
-	go func() { ended <- host.Recv(new(workerpb.WorkResponse)) }()
-	<-waiting
-	host.Close()
-	for range 2 {
-		select {
-		case err := <-ended:
-			if err == nil {
-				t.Error("got no error, want one")
+	each(t, func(t *testing.T, host, worker *link.Link) {
+		waiting := make(chan struct{})
+		ended := make(chan error, 2)
+		go func() { ended <- host.Send(batch(1, 1<<20), func() func() { close(waiting); return func() {} }) }()
+		go func() { ended <- host.Recv(new(workerpb.WorkResponse)) }()
+		<-waiting
+		host.Close()
+		for range 2 {
+			select {
+			case err := <-ended:
+				if err == nil {
+					t.Error("got no error, want one")
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("Send or Recv waits on after Close")
 			}
-		case <-time.After(10 * time.Second):
-			t.Fatal("Send or Recv waits on after Close")
 		}
-	}
-	for {
-		if err := worker.Recv(new(workerpb.WorkRequest)); err != nil {
-			break
+		for {
+			if err := worker.Recv(new(workerpb.WorkRequest)); err != nil {
+				break
+			}
 		}
-	}
+	})
 }
 
 // A promise of a large message costs no memory before its bytes have come.
@@ -218,7 +259,16 @@ func FuzzRecv(f *testing.F) {
 }
 
 func BenchmarkRoundTrip(b *testing.B) {
-	host, worker := pair(b)
+	for name, open := range map[string]func(testing.TB) (host, worker *link.Link){"channels": pair, "rings": rings} {
+		b.Run(name, func(b *testing.B) {
+			host, worker := open(b)
+			roundTrips(b, host, worker)
+		})
+	}
+}
+
+func roundTrips(b *testing.B, host, worker *link.Link) {
+	b.Helper()
 	go func() {
 		for {
 			var m workerpb.WorkRequest

@@ -19,12 +19,13 @@ type outlet struct {
 	waiting *os.File // a copy of the file that the poller watches, while awaitRoom waits
 }
 
+var _ sink = (*outlet)(nil)
+
 func newOutlet(file *os.File) (*outlet, error) {
 	raw, err := file.SyscallConn()
 	return &outlet{file: file, raw: raw}, err
 }
 
-// write writes as much of b as there is room for, and returns the rest. It does not wait.
 func (o *outlet) write(b []byte) (rest []byte, err error) {
 	failed := o.raw.Write(func(fd uintptr) (done bool) {
 		for err == nil && len(b) > 0 {
@@ -40,7 +41,7 @@ func (o *outlet) write(b []byte) (rest []byte, err error) {
 	return b, errors.Join(failed, err)
 }
 
-// awaitRoom waits until there is room, the outlet is closed or its time is over. It has the poller watch the file only for as long as it waits: a socket wakes whoever watches it each time that its other end has
+// awaitRoom has the poller watch the file only for as long as it waits: a socket wakes whoever watches it each time that its other end has
 // read something, which would make every round trip longer.
 func (o *outlet) awaitRoom() error {
 	room, err := o.watch()
@@ -79,7 +80,7 @@ func (o *outlet) watch() (*os.File, error) {
 	return room, nil
 }
 
-func (o *outlet) setDeadline(at time.Time) {
+func (o *outlet) expire(at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.until = at

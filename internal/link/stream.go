@@ -36,6 +36,7 @@ type Client struct {
 // NewClient begins to use the link. Whichever of link and stream ends first, the other has the grace to do so too: end breaks the
 // stream. first is called once when the link has ended, which is some time before Recv says so.
 func NewClient(stream workerpb.WorkerService_WorkClient, l *Link, grace time.Duration, first, end func()) *Client {
+	l.settle()
 	c := &Client{WorkerService_WorkClient: stream, link: l, grace: grace, first: first, end: end, ended: make(chan struct{})}
 	go func() {
 		defer close(c.ended)
@@ -43,7 +44,7 @@ func NewClient(stream workerpb.WorkerService_WorkClient, l *Link, grace time.Dur
 			c.err = errors.New("a message on the stream, though there is a link")
 			end()
 		}
-		l.expire(time.Now().Add(grace)) // somebody else may hold the other ends
+		l.expire(time.Now().Add(grace)) // another process may hold the other ends
 	}()
 	return c
 }

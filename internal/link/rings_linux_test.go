@@ -1,0 +1,316 @@
+package link_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parhost/parhost/internal/link"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// The layout that docs/PROTOCOL.md §5.11 gives.
+const (
+	used      = 0
+	down      = 512
+	up        = 1024
+	wrote     = 0
+	read      = 64
+	closed    = 128
+	reader    = 192
+	ringBytes = 64 << 10
+	downData  = 4096
+	upData    = downData + ringBytes
+	size      = upData + ringBytes
+)
+
+// hand is a worker that uses the rings by hand.
+type hand struct {
+	memory     []byte
+	data, room *os.File // eventfds
+	wake, full *os.File // channels, from the host and to it
+}
+
+// byHand is one end of a link whose other end uses its rings by hand.
+func byHand(t testing.TB) (*link.Link, *hand) {
+	t.Helper()
+	host, in, out := open(t)
+	files, err := host.Offer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory, err := unix.Mmap(int(files[0].Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hand{memory: memory, data: files[1], room: files[2], wake: in, full: out}
+	t.Cleanup(func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+		_ = unix.Munmap(memory)
+	})
+	h.word(used).Store(1)
+	host.Settle()
+	return host, h
+}
+
+func (h *hand) word(at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&h.memory[at])) }
+
+// ring wakes the host, whether it sleeps or not.
+func ring(f *os.File) { _, _ = f.Write(binary.NativeEndian.AppendUint64(nil, 1)) }
+
+// say writes bytes into the ring to the host, which has to have room.
+func (h *hand) say(b []byte) {
+	at := h.word(up + wrote).Load()
+	for i, c := range b {
+		h.memory[upData+(at+uint32(i))%ringBytes] = c
+	}
+	h.word(up + wrote).Add(uint32(len(b)))
+	ring(h.data)
+}
+
+func response(t testing.TB, n int) []byte {
+	t.Helper()
+	m, err := proto.Marshal(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: &workerpb.Results{Batch: 7, Values: make([]byte, n)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(m))), m...)
+}
+
+// received is what Recv returns, which must not hang.
+func received(t testing.TB, host *link.Link) (*workerpb.WorkResponse, error) {
+	t.Helper()
+	m := new(workerpb.WorkResponse)
+	ended := make(chan error, 1)
+	go func() { ended <- host.Recv(m) }()
+	select {
+	case err := <-ended:
+		return m, err
+	case <-time.After(30 * time.Second):
+		host.Close()
+		t.Fatal("Recv hangs until Close: ", <-ended)
+		return nil, nil
+	}
+}
+
+func TestTheLayoutOfRingsIsWhatTheProtocolSays(t *testing.T) {
+	host, h := byHand(t)
+	if err := host.Send(batch(9, 100), nil); err != nil {
+		t.Fatal(err)
+	}
+	n := h.word(down + wrote).Load()
+	var m workerpb.WorkRequest
+	if err := proto.Unmarshal(h.memory[downData+4:downData+n], &m); err != nil || m.GetBatch().GetId() != 9 {
+		t.Errorf("the ring to the worker: got %v, %v, want batch 9", &m, err)
+	}
+	h.word(down + read).Store(n)
+	h.say(response(t, 10))
+	if m, err := received(t, host); err != nil || m.GetResults().GetBatch() != 7 {
+		t.Errorf("the ring to the host: got %v, %v, want results of batch 7", m, err)
+	}
+	h.word(up + closed).Store(1)
+	ring(h.data)
+	if _, err := received(t, host); !errors.Is(err, io.EOF) {
+		t.Errorf("a ring that is closed: got %v, want io.EOF", err)
+	}
+	if err := host.CloseSend(); err != nil || h.word(down+closed).Load() != 1 {
+		t.Errorf("CloseSend: got %v and the word %d, want 1", err, h.word(down+closed).Load())
+	}
+}
+
+func TestAnEndIsWokenOnlyWhenItSleeps(t *testing.T) {
+	host, h := byHand(t)
+	if err := unix.SetNonblock(int(h.wake.Fd()), true); err != nil {
+		t.Fatal(err)
+	}
+	bytes := make([]byte, 8)
+	if err := host.Send(batch(1, 1), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.Read(int(h.wake.Fd()), bytes); n > 0 {
+		t.Errorf("a worker that is awake: got %d bytes, %v, want none", n, err)
+	}
+	h.word(down + reader).Store(1)
+	for range 3 {
+		if err := host.Send(batch(1, 1), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := unix.Read(int(h.wake.Fd()), bytes); n != 1 {
+		t.Errorf("a worker that sleeps: got %d bytes, %v, want 1", n, err)
+	}
+}
+
+func TestNumbersThatCannotBeEndTheLink(t *testing.T) {
+	for name, lie := range map[string]func(h *hand){
+		"wrote more than there is room for": func(h *hand) { h.word(up + wrote).Add(ringBytes + 1) },
+		"wrote half of the numbers":         func(h *hand) { h.word(up + wrote).Add(1 << 31) },
+		"wrote less than before":            func(h *hand) { h.word(up + wrote).Add(^uint32(0)) },
+		"wrote nothing at all":              func(h *hand) { h.word(up + wrote).Store(0) },
+		"wrote a frame that is no message":  func(h *hand) { h.say([]byte("\x05\x00\x00\x00\xff\xff\xff\xff\xff")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			host, h := byHand(t)
+			h.say(response(t, 10))
+			if _, err := received(t, host); err != nil {
+				t.Fatal(err)
+			}
+			lie(h)
+			ring(h.data)
+			if _, err := received(t, host); !errors.Is(err, link.ErrFrame) {
+				t.Errorf("got %v, want ErrFrame", err)
+			}
+		})
+	}
+	// Who receives hears of what the sender has found.
+	for name, by := range map[string]uint32{"read more than there is": 1 << 20, "read less than before": 1<<32 - 1} {
+		t.Run(name, func(t *testing.T) {
+			host, h := byHand(t)
+			large := batch(1, ringBytes-100)
+			if err := host.Send(large, nil); err != nil {
+				t.Fatal(err)
+			}
+			h.word(down + read).Store(h.word(down + wrote).Load())
+			if err := host.Send(large, nil); err != nil {
+				t.Fatal(err)
+			}
+			h.word(down + read).Add(by)
+			if err := host.Send(large, nil); !errors.Is(err, link.ErrFrame) {
+				t.Errorf("Send: got %v, want ErrFrame", err)
+			}
+			if _, err := received(t, host); !errors.Is(err, link.ErrFrame) {
+				t.Errorf("Recv: got %v, want ErrFrame", err)
+			}
+		})
+	}
+}
+
+func TestAnEndThatIsWokenForNothingDoesNotGoOnForEver(t *testing.T) {
+	t.Run("for data", func(t *testing.T) {
+		host, h := byHand(t)
+		wakeUntil(t, h.data, func() error { _, err := received(t, host); return err })
+	})
+	t.Run("for room", func(t *testing.T) {
+		host, h := byHand(t)
+		wakeUntil(t, h.room, func() error { return host.Send(batch(1, 1<<20), nil) })
+		if _, err := received(t, host); !errors.Is(err, link.ErrFrame) {
+			t.Errorf("Recv: got %v, want ErrFrame", err)
+		}
+	})
+}
+
+// wakeUntil wakes the host without end until a call returns, which it must.
+func wakeUntil(t *testing.T, bell *os.File, call func() error) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- call() }()
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); ring(bell) {
+		select {
+		case err := <-ended:
+			if !errors.Is(err, link.ErrFrame) || !strings.Contains(err.Error(), "1000 times for nothing") {
+				t.Errorf("got %v, want ErrFrame and the limit", err)
+			}
+			return
+		default:
+		}
+	}
+	t.Error("the host is woken on and on")
+}
+
+// When the stream has ended, a process that the worker has left may write on.
+func TestWhatIsWrittenAfterTheEndIsNotRead(t *testing.T) {
+	host, h := byHand(t)
+	h.say(response(t, 10))
+	host.Expire()
+	h.say(response(t, 10))
+	if _, err := received(t, host); err != nil {
+		t.Errorf("what was there: got %v", err)
+	}
+	if _, err := received(t, host); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("what came later: got %v, want os.ErrDeadlineExceeded", err)
+	}
+}
+
+// A worker may change numbers back and forth as the host looks.
+func TestNumbersThatChangeAsTheyAreReadDoNotHoldTheHost(t *testing.T) {
+	host, h := byHand(t)
+	stop := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := uint32(0); ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				h.word(up + wrote).Store(i % 3 * ringBytes)
+				h.word(down + read).Store(i)
+				h.word(down + reader).Store(1)
+				ring(h.data)
+				ring(h.room)
+			}
+		}
+	}()
+	for {
+		if _, err := received(t, host); err != nil {
+			break
+		}
+	}
+	_ = host.Send(batch(1, 1<<20), nil) // returns
+	close(stop)
+	<-stopped
+}
+
+// FuzzRing has the other end do anything with its ring, one step for two bytes, between what the host reads. It is read to its end.
+func FuzzRing(f *testing.F) {
+	f.Add([]byte{0, 4, 1, 4})
+	f.Add([]byte{2, 255, 3, 1, 0, 9, 4, 0})
+	f.Add([]byte{0, 200, 5, 0, 0, 1})
+	f.Fuzz(func(t *testing.T, steps []byte) {
+		if len(steps) > 1000 {
+			return
+		}
+		host, h := byHand(t)
+		frame := response(t, 3)
+		for ; len(steps) >= 2; steps = steps[2:] {
+			n := uint32(steps[1])
+			switch steps[0] % 7 {
+			case 0:
+				h.say(frame)
+			case 1:
+				h.say(frame[:min(int(n), len(frame))])
+			case 2:
+				h.word(up + wrote).Add(n << (steps[0] / 7))
+			case 3:
+				h.word(up + wrote).Add(-n)
+			case 4:
+				h.word(down + read).Store(n)
+			case 5:
+				h.word(down + reader).Store(n)
+				h.word(up + read).Store(n)
+			case 6:
+				if host.Send(batch(1, int(n)<<8), func() func() { host.Close(); return func() {} }) != nil {
+					return
+				}
+			}
+		}
+		h.word(up + closed).Store(1)
+		ring(h.data)
+		for {
+			if _, err := received(t, host); err != nil {
+				return
+			}
+		}
+	})
+}
