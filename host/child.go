@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,6 +44,7 @@ type child struct {
 
 	arena     *os.File    // the memory that the process inherits, nil if none
 	link      []*os.File  // its ends of the channels for messages, likewise
+	rings     []*os.File  // what the process needs for the link's rings, likewise
 	alive     [2]*os.File // a channel whose writing end closes when the host is gone, or has done with the process
 	pipes     []*os.File  // the host's ends of stdout and stderr
 	handshake io.ReadCloser
@@ -135,7 +137,7 @@ func (c *child) openAlive() error {
 
 // dropTheirs closes the process's ends of channels in this one, so that the link reads as ended when the process is gone.
 func (c *child) dropTheirs() {
-	for _, f := range append(c.link, c.alive[0]) {
+	for _, f := range slices.Concat(c.link, c.rings, c.alive[:1]) {
 		_ = f.Close() // of none, too
 	}
 }

@@ -199,6 +199,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		if own, in, out, err := link.New(l.cfg.messageBytes()); err == nil { // without one the stream does it all
 			own.Check = l.cfg.checkResponse
 			p.link, p.child.link = own, []*os.File{in, out}
+			p.child.rings, _ = own.Offer() // without them the channels do it all
 		}
 	}
 	p.client = l.client(p.child, number, cpuShare(l.cfg, workers))
@@ -289,6 +290,9 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 				}
 				if c.link != nil {
 					inherit(cmd, wire.EnvLink, c.link...)
+				}
+				if c.rings != nil {
+					inherit(cmd, wire.EnvRings, c.rings...)
 				}
 			}
 			c.cmd, c.sockets, c.walled = cmd, sockets, l.box.Level() == sandbox.Strict

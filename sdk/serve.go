@@ -207,6 +207,10 @@ func openLink() *link.Link {
 	if err != nil {
 		return nil
 	}
+	var memory, data, room int
+	if _, err := fmt.Sscanf(os.Getenv(wire.EnvRings), "%d,%d,%d", &memory, &data, &room); err == nil {
+		_ = l.Take(memory, data, room) // else its channels are as good, only slower
+	}
 	return l
 }
 
@@ -222,7 +226,7 @@ func messageBytes() int {
 // forgetLaunch takes the host's words from the environment, so that a program which the workload starts does not take itself for
 // a worker of this host.
 func forgetLaunch() {
-	words := []string{wire.Handshake.MagicCookieKey, wire.EnvWorkload, wire.EnvAlive, wire.EnvArena, wire.EnvBuffers, wire.EnvLink}
+	words := []string{wire.Handshake.MagicCookieKey, wire.EnvWorkload, wire.EnvAlive, wire.EnvArena, wire.EnvBuffers, wire.EnvLink, wire.EnvRings}
 	for _, kv := range os.Environ() {
 		if key, _, _ := strings.Cut(kv, "="); strings.HasPrefix(key, "PLUGIN_") || slices.Contains(words, key) {
 			_ = os.Unsetenv(key)

@@ -23,6 +23,9 @@ const (
 	// EnvLink is the numbers of two file descriptors, "5,6": of a channel from the host and of one to it, for the messages of the Work
 	// stream.
 	EnvLink = "PARHOST_LINK_FDS"
+	// EnvRings is the numbers of three file descriptors, "8,9,10": of memory with two ring buffers, over which the link's messages may go
+	// instead, and of two eventfds that wake the host for data and for room.
+	EnvRings = "PARHOST_RING_FDS"
 	// EnvMaxItemBytes is the largest item that the host sends.
 	EnvMaxItemBytes = "PARHOST_MAX_ITEM_BYTES"
 	// EnvLogLevel is hclog's level for the workload's logger.
