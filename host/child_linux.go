@@ -26,6 +26,13 @@ func awaitExit(pid int) bool {
 	}
 }
 
+// stopped reports whether a signal has stopped the process. It reads nothing of /proc, which may hide the process.
+func (c *child) stopped() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, c.pid(), &info, unix.WSTOPPED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo != 0
+}
+
 // checkPeer refuses a connection to somebody who is neither the process nor anything that it has started: a socket in its folder can be
 // a link to another one. The kernel knows who has begun to listen (unix(7), SO_PEERCRED).
 func (c *child) checkPeer(conn net.Conn) error {

@@ -11,6 +11,9 @@ import (
 // checkPeer has no means here.
 func (*child) checkPeer(net.Conn) error { return nil }
 
+// stopped has no means here: a stopped process is waited for as one that tears down is.
+func (*child) stopped() bool { return false }
+
 const canReadRSS = false
 
 func readRSS(int) (int64, error) {

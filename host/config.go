@@ -84,6 +84,9 @@ type Config struct {
 	StartTimeout time.Duration // from exec to the manifest. Default 10 s
 	SetupTimeout time.Duration // of the workload's Setup. Default 5 min
 	Grace        time.Duration // from asking an item or a worker to end, to killing it. Default 500 ms
+	// TeardownTimeout is how long a worker that is not needed any more may take for the workload's Teardown and its own end, after it has
+	// ended its items. Then it is killed, or left behind if it is a goroutine. Close does not wait for it. Default 5 s.
+	TeardownTimeout time.Duration
 
 	// Inline sends all items and results in gRPC messages, even where memory and pipes could be shared.
 	Inline bool
@@ -151,6 +154,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"StartTimeout", int64(c.StartTimeout)},
 		{"SetupTimeout", int64(c.SetupTimeout)},
 		{"Grace", int64(c.Grace)},
+		{"TeardownTimeout", int64(c.TeardownTimeout)},
 		{"BufferBytes", int64(c.BufferBytes)},
 		{"MaxItemBytes", int64(c.MaxItemBytes)},
 		{"MaxResultBytes", int64(c.MaxResultBytes)},
@@ -209,6 +213,7 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.StartTimeout, 10*time.Second)
 	fill(&c.SetupTimeout, 5*time.Minute)
 	fill(&c.Grace, 500*time.Millisecond)
+	fill(&c.TeardownTimeout, 5*time.Second)
 	most := int64(defaultBufferBytes)
 	if limit := c.Sandbox.MemoryBytes; limit > 0 {
 		most = min(most, limit)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
 )
@@ -101,5 +103,23 @@ func TestAStartThatLeavesAProcessBehindFailsAtOnce(t *testing.T) {
 			}
 		})
 		checkGone(t, mark)
+	})
+}
+
+// A worker that somebody has stopped while it had nothing to do cannot end by itself.
+func TestShutdownEndsStoppedWorkers(t *testing.T) {
+	p := open(t, host.Config{Workload: half, SetupTimeout: time.Hour, TeardownTimeout: time.Hour, Grace: 100 * time.Millisecond})
+	if _, err := host.Map[float64, float64](t.Context(), p, upTo(100)); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range p.Workers() {
+		if err := unix.Kill(w.PID, unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	within(t, "Shutdown", patience, func() {
+		if err := p.Shutdown(context.Background()); err != nil {
+			t.Errorf("Shutdown: got %v, want no error", err)
+		}
 	})
 }

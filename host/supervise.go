@@ -96,7 +96,7 @@ func (s *slot) run(life, opening context.Context, first func(error)) {
 
 	ctx, cancel := context.WithCancel(life)
 	stop := context.AfterFunc(opening, cancel)
-	w, err := p.start(ctx, s.number)
+	w, err := s.start(ctx)
 	stop()
 	if err != nil && opening.Err() != nil {
 		err = context.Cause(opening)
@@ -147,7 +147,7 @@ func (s *slot) restart(life context.Context) *place {
 				return nil
 			}
 		}
-		w, err := p.start(life, s.number)
+		w, err := s.start(life)
 		if err == nil {
 			s.calm()
 			return s.ready(w, nil, true)
@@ -161,6 +161,22 @@ func (s *slot) restart(life context.Context) *place {
 		}
 	}
 	return nil
+}
+
+// start starts the slot's next worker. A worker that is not needed any more before it is ready is not waited for.
+func (s *slot) start(life context.Context) (worker, error) {
+	ctx, cancel := context.WithCancelCause(life)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-s.pool.stop:
+			cancel(ErrClosed)
+		case <-s.quit:
+			cancel(errors.New("the pool needs fewer workers"))
+		case <-ctx.Done():
+		}
+	}()
+	return s.pool.start(ctx, s.number)
 }
 
 // calm forgets the delay between starts, unless workers start and then do nothing.
@@ -243,7 +259,10 @@ func (s *slot) outlived(at *place) string {
 
 // replace starts another worker before it lets this one go. If that fails this one stays.
 func (s *slot) replace(life context.Context, at *place, reason string) *place {
-	w, err := s.pool.start(life, s.number)
+	w, err := s.start(life)
+	if err != nil && s.stopped() {
+		return at // watch sees why
+	}
 	if err != nil {
 		s.pool.cfg.Logger.Warn("replacement did not start", "worker", s.number, "err", err)
 		return at
@@ -265,8 +284,13 @@ func (s *slot) retire(life context.Context, at *place, reason string) {
 		case <-at.worker.gone():
 		case <-life.Done():
 		}
-		ctx, cancel := context.WithTimeoutCause(life, p.cfg.SetupTimeout, errors.New("teardown takes too long"))
+		ctx, cancel := context.WithTimeout(life, p.cfg.TeardownTimeout)
 		defer cancel()
+		defer context.AfterFunc(ctx, func() {
+			if life.Err() == nil {
+				p.cfg.Logger.Warn("worker does not end", "worker", s.number, "pid", at.worker.info().PID, "after", p.cfg.TeardownTimeout, "limit", "Config.TeardownTimeout")
+			}
+		})()
 		at.worker.end(ctx, reason)
 		s.ended(at, reason)
 	})

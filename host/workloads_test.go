@@ -307,6 +307,14 @@ func (s *state) Setup(ctx context.Context) error {
 	case "exit":
 		fmt.Fprintln(os.Stderr, "cannot live like this")
 		os.Exit(9)
+	case "second hangs": // the first worker lives, later ones are never ready
+		f, err := os.OpenFile(s.log+".first", os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			return f.Close()
+		}
+		touch(s.log + ".later")
+		<-ctx.Done()
+		return ctx.Err()
 	case "second": // the first worker lives, later ones do not
 		f, err := os.OpenFile(s.log+".first", os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
@@ -342,7 +350,7 @@ func (s *state) Run(_ context.Context, item string) (string, error) {
 
 func (s *state) Teardown(context.Context) error {
 	if os.Getenv("STATE_TEARDOWN") == "hang" {
-		select {}
+		<-*released.Load()
 	}
 	return s.write("torn down")
 }

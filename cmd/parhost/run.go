@@ -172,7 +172,8 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	defer r.source.close()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	interrupted := r.watch(ctx, leave, pool, heeded)
+	taken := make(chan struct{}) // closed when nothing is to be run any more
+	interrupted := r.watch(ctx, leave, pool, heeded, taken)
 	if r.sum.Sandbox = sandboxOf(pool); r.report != "" {
 		r.sum.SHA256 = pool.Checksum()
 	}
@@ -184,6 +185,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 
 	r.progress.begin(r.source.total)
 	err = r.take(ctx, pool)
+	close(taken)
 	r.sum.wall = time.Since(begun)
 	r.progress.end()
 	if outErr := r.out.end(); r.lost == nil {
@@ -226,8 +228,9 @@ func (r *itemRun) confine(pool *host.Pool) error {
 }
 
 // watch lets the first signal end the run softly, the second at once. The returned function reports whether there was one; it
-// ends the watching. leave ends the run once no item is running any more: it may wait for an input that is idle.
-func (r *itemRun) watch(ctx context.Context, leave context.CancelCauseFunc, pool *host.Pool, signals <-chan os.Signal) func() bool {
+// ends the watching. leave ends the run once no item is running any more: it may wait for an input that is idle. Once taken is closed all
+// results are out, and the first signal kills workers that are still being torn down.
+func (r *itemRun) watch(ctx context.Context, leave context.CancelCauseFunc, pool *host.Pool, signals <-chan os.Signal, taken <-chan struct{}) func() bool {
 	over, done := make(chan struct{}), make(chan struct{})
 	seen := false
 	go func() {
@@ -237,6 +240,13 @@ func (r *itemRun) watch(ctx context.Context, leave context.CancelCauseFunc, pool
 			seen = true
 		case <-over:
 			return
+		}
+		select {
+		case <-taken:
+			r.say("parhost: interrupted: all results are out; workers that have not ended are killed")
+			_ = pool.Close()
+			return
+		default:
 		}
 		r.say("parhost: interrupted: running items end, no others begin; once more kills them")
 		shutdown, cancel := context.WithCancel(ctx)
