@@ -70,7 +70,7 @@ func beDaemon(part string) {
 var systemDaemons = map[string]func(){}
 
 // hostsWithoutGuard are hosts that begin before sdk.ServeChild is called.
-var hostsWithoutGuard = map[string]func(){"unguarded": haveOrphans}
+var hostsWithoutGuard = map[string]func(){"unguarded": haveOrphans, "of itself": hostItself}
 
 // haveOrphans is a host whose workers have daemons: it says who they all are, and waits for its end.
 func haveOrphans() {

@@ -45,6 +45,9 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkWorkerOfItself(&cfg); err != nil {
+		return nil, err
+	}
 	p := &Pool{cfg: cfg, stop: make(chan struct{}), ended: make(chan struct{})}
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
 	p.kill, p.killed = kill, life.Done()

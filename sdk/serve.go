@@ -81,6 +81,9 @@ func pick(workloads []*Workload, name string) (*Workload, error) {
 		}
 		names = append(names, w.manifest.Name)
 	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("it serves no workload: main must give each to sdk.ServeChild")
+	}
 	which := "it serves several workloads"
 	if name != "" {
 		which = fmt.Sprintf("it has no workload named %q", name)

@@ -1,0 +1,42 @@
+package host
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// checkWorkerOfItself refuses a pool whose workers would be this program, if this process is a worker of it that does not serve: it would start
+// workers that start workers, without end. A worker that serves has no such variable any more, and may have any pool.
+func checkWorkerOfItself(cfg *Config) error {
+	if cfg.Mode != Process || os.Getenv(wire.Handshake.MagicCookieKey) != wire.Handshake.MagicCookieValue {
+		return nil
+	}
+	if cfg.Workload != nil {
+		return &ConfigError{"Workload", fmt.Sprintf(
+			"this process was started as a worker of the program, and did not serve: begin main with sdk.ServeChild and each workload that the program has pools of, such as %q",
+			cfg.Workload.Manifest().Name)}
+	}
+	path, err := Find(cfg.Plugin, cfg.PluginDirs...)
+	if err != nil {
+		return nil // it will be said where a worker is to be started
+	}
+	plugin, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	if own, err := ownExecutable(); err == nil && os.SameFile(plugin, own) {
+		return &ConfigError{"Plugin", fmt.Sprintf("%q is this program, and this process was started as a worker of it and did not serve: begin main with sdk.Serve or sdk.ServeChild", path)}
+	}
+	return nil
+}
+
+// ownExecutable describes the file that this process executes.
+func ownExecutable() (os.FileInfo, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return os.Stat(path)
+}
