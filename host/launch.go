@@ -110,13 +110,20 @@ var passedOn = []string{
 	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "TEMP", "TMP", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", // Windows
 }
 
+// threadVariables say how many threads a runtime or a library makes for itself: of Go, OpenMP, the implementations of BLAS, numexpr, Numba, Rayon,
+// Polars and Julia. TBB has none.
+var threadVariables = []string{
+	"GOMAXPROCS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+	"NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS", "JULIA_NUM_THREADS",
+}
+
 // cpuShare returns the variables that give one of so many workers its share of the CPUs, for the libraries that would otherwise take
 // them all.
 func cpuShare(cfg *Config, workers int) []string {
 	cpus := runtime.GOMAXPROCS(0)
 	share := strconv.Itoa(max(1, cpus/workers, min(cfg.Threads, cpus)))
 	var env []string
-	for _, key := range []string{"GOMAXPROCS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"} {
+	for _, key := range threadVariables {
 		env = append(env, key+"="+share)
 	}
 	return env

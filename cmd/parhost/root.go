@@ -140,7 +140,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.IntVar(&o.retries, "retries", 0, "attempts more after a crash, a timeout or running out of memory, if the plugin is idempotent")
 	f.IntVar(&o.memoryRetries, "memory-retries", 0, "of these, how many after running out of memory, counted apart; -1 = none (default as --retries)")
 	f.BoolVar(&o.retryAlways, "retry-always", false, "retry items of plugins that are not idempotent too")
-	f.StringVar(&o.onError, "on-error", "continue", "continue, stop, or the number (3) or share (5%) of failures to stop at")
+	f.StringVar(&o.onError, "on-error", "continue", "continue, stop, or the number (3) or share (5%) of failures to stop at: of all items or, if --input leaves their number open, of those that have ended, from 100 on")
 	f.IntVar(&o.minProcs, "min-procs", 0, "begin with so many workers, have more up to --procs while items wait, and fewer when they are idle (default --procs)")
 	f.IntVar(&o.standby, "standby", 0, "worker processes more, ready to take the place of one that ends")
 	f.IntVar(&o.maxItems, "worker-max-items", 0, "replace a worker process after so many items (soft: between batches)")

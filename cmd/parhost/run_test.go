@@ -312,24 +312,33 @@ func TestRanges(t *testing.T) {
 func TestHaltPolicies(t *testing.T) {
 	for name, c := range map[string]struct {
 		policy       string
-		failed, done int
-		want         bool
+		failed, ended, total int
+		want                 bool
 	}{
-		"continue":              {"continue", 1000, 1000, false},
-		"stop at the first":     {"stop", 1, 1000, true},
-		"stop without failures": {"stop", 0, 1000, false},
-		"below a number":        {"3", 2, 1000, false},
-		"at a number":           {"3", 3, 1000, true},
-		"share of too few":      {"5%", 1, 19, false},
-		"share reached":         {"5%", 1, 20, true},
-		"share not reached":     {"5%", 1, 21, false},
+		"continue":                           {"continue", 1000, 1000, -1, false},
+		"stop at the first":                  {"stop", 1, 1000, -1, true},
+		"stop without failures":              {"stop", 0, 1000, -1, false},
+		"below a number":                     {"3", 2, 1000, -1, false},
+		"at a number":                        {"3", 3, 1000, -1, true},
+		"share of too few that ended":        {"5%", 99, 99, -1, false},
+		"share of those that ended, reached": {"5%", 5, 100, -1, true},
+		"below it":                           {"5%", 5, 101, -1, false},
+		"share of all, at the beginning":     {"5%", 1, 20, 100_001, false},
+		"below a share of all":               {"5%", 49, 49, 1000, false},
+		"share of all reached":               {"5%", 50, 50, 1000, true},
+		"share of a few":                     {"50%", 1, 1, 2, true},
+		"below a share of a few":             {"50%", 1, 1, 3, false},
+		"below one that is no binary number": {"4.1%", 40, 1000, 1000, false},
+		"one that is no binary number":       {"4.1%", 41, 1000, 1000, true},
+		"all of them":                        {"100%", 3, 3, 3, true},
+		"not all of them":                    {"100%", 2, 3, 3, false},
 	} {
 		h, err := parseOnError(c.policy)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := h.reached(c.failed, c.done); got != c.want {
-			t.Errorf("%s: %d of %d failed with --on-error %s: got %v, want %v", name, c.failed, c.done, c.policy, got, c.want)
+		if got := h.reached(c.failed, c.ended, c.total); got != c.want {
+			t.Errorf("%s: %d of %d failed, of %d, with --on-error %s: got %v, want %v", name, c.failed, c.ended, c.total, c.policy, got, c.want)
 		}
 	}
 }

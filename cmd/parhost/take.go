@@ -214,7 +214,7 @@ func (r *itemRun) show(result *result) {
 		return
 	}
 	r.progress.step(r.sum.Items)
-	if r.policy.reached(r.sum.Failed, r.sum.Items) {
+	if decisive := result.Err != nil || r.sum.Items == shareFrom; decisive && r.policy.reached(r.sum.Failed, r.sum.Items, r.source.count) {
 		r.sum.Stopped = fmt.Sprintf("%d failures (--on-error %s)", r.sum.Failed, r.onError)
 		r.enough = true
 	}

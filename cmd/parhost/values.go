@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/big"
 	"os"
 	"strconv"
 	"strings"
@@ -58,12 +59,12 @@ func parseEnv(entries []string) ([]string, error) {
 
 // haltPolicy says after how many failures a run stops.
 type haltPolicy struct {
-	count int     // 0: no limit
-	share float64 // of the items done; 0: no limit
+	count int      // 0: no limit
+	share *big.Rat // of the items; nil: no limit
 }
 
-// shareFrom items done, a share of failures means something.
-const shareFrom = 20
+// shareFrom is how many items must have ended before a share of them stops a run whose number of items is not known.
+const shareFrom = 100
 
 func parseOnError(text string) (haltPolicy, error) {
 	switch percent, isShare := strings.CutSuffix(text, "%"); {
@@ -73,8 +74,9 @@ func parseOnError(text string) (haltPolicy, error) {
 		return haltPolicy{count: 1}, nil
 	case isShare:
 		p, err := strconv.ParseFloat(percent, 64)
-		if err == nil && p > 0 && p <= 100 {
-			return haltPolicy{share: p / 100}, nil
+		exact, ok := new(big.Rat).SetString(percent) // 4.1% of 1000 is 41, which floating point misses
+		if err == nil && ok && p >= leastPercent && p <= 100 {
+			return haltPolicy{share: exact.Quo(exact, big.NewRat(100, 1))}, nil
 		}
 	default:
 		n, err := strconv.Atoi(text)
@@ -85,16 +87,24 @@ func parseOnError(text string) (haltPolicy, error) {
 	return haltPolicy{}, usageError("write --on-error continue, stop, a number such as 3, or a share such as 5%", "--on-error %q is no policy", text)
 }
 
-// reached reports whether the run is to stop.
-func (h haltPolicy) reached(failed, done int) bool {
+// leastPercent is the smallest share that --on-error takes.
+const leastPercent = 1e-9
+
+// reached reports whether the run is to stop, of whose items so many have ended, some of them failed. A share is one of total, the number of
+// items of the whole run. If that is not known (-1) it is one of the items that have ended, once these are shareFrom.
+func (h haltPolicy) reached(failed, ended, total int) bool {
 	switch {
 	case failed == 0:
 		return false
 	case h.count > 0:
 		return failed >= h.count
-	case h.share > 0:
-		return done >= shareFrom && float64(failed) >= h.share*float64(done)
-	default:
+	case h.share == nil:
 		return false
+	case total < 0 && ended < shareFrom:
+		return false
+	case total < 0:
+		total = ended
 	}
+	most := new(big.Rat).Mul(h.share, new(big.Rat).SetInt64(int64(total)))
+	return new(big.Rat).SetInt64(int64(failed)).Cmp(most) >= 0
 }
