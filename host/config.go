@@ -241,10 +241,21 @@ func CountWorkers(n int) (int, error) {
 	case n > 0:
 		return n, nil
 	case n < 0:
-		return max(1, runtime.GOMAXPROCS(0)+1+n), nil
+		return max(1, countCPUs()+1+n), nil
 	default:
 		return 0, fmt.Errorf("0 workers can do nothing: give 1 or more, or -1 for one per CPU")
 	}
+}
+
+// countCPUs is how many CPUs this process may use, by affinity, by its container's quota, and by GOMAXPROCS.
+func countCPUs() int {
+	cpus := runtime.GOMAXPROCS(0)
+	if cpus == 2 { // Go counts two for any smaller quota
+		if quota := cpuQuota(); quota == 1 {
+			return 1
+		}
+	}
+	return cpus
 }
 
 // checkResponse refuses what would take many times its size in memory.

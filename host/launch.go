@@ -120,7 +120,7 @@ var threadVariables = []string{
 // cpuShare returns the variables that give one of so many workers its share of the CPUs, for the libraries that would otherwise take
 // them all.
 func cpuShare(cfg *Config, workers int) []string {
-	cpus := runtime.GOMAXPROCS(0)
+	cpus := countCPUs()
 	share := strconv.Itoa(max(1, cpus/workers, min(cfg.Threads, cpus)))
 	var env []string
 	for _, key := range threadVariables {

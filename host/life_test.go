@@ -191,8 +191,13 @@ func TestWorkersGetAnExplicitEnvironment(t *testing.T) {
 func TestWorkersShareTheCPUs(t *testing.T) {
 	n := 2 * runtime.GOMAXPROCS(0)
 	p := open(t, host.Config{Workload: chaos, Workers: n})
-	if got, err := host.Do[order, string](t.Context(), p, order{Do: "env", S: "GOMAXPROCS"}); err != nil || got != "1" {
-		t.Errorf("GOMAXPROCS of one of %d workers: got %q, %v, want 1", n, got, err)
+	for _, name := range []string{
+		"GOMAXPROCS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+		"NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS", "JULIA_NUM_THREADS",
+	} {
+		if got, err := host.Do[order, string](t.Context(), p, order{Do: "env", S: name}); err != nil || got != "1" {
+			t.Errorf("%s of one of %d workers: got %q, %v, want 1", name, n, got, err)
+		}
 	}
 }
 

@@ -30,6 +30,7 @@ func (s *spawner) start(cmd *exec.Cmd, born func(pid int)) error {
 	s.jobs <- func() {
 		err := cmd.Start()
 		if err == nil {
+			preferToKill(cmd.Process.Pid)
 			born(cmd.Process.Pid)
 		}
 		started <- err

@@ -61,6 +61,9 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err := o.pins.hold(&cfg); err != nil {
 		return err
 	}
+	if err := o.limitWorkers(ctx, &cfg); err != nil {
+		return err
+	}
 	if o.compare {
 		return compareModes(ctx, s, o, cfg, summary)
 	}
@@ -81,6 +84,39 @@ func (o *options) many(workers int) bool {
 		return true
 	}
 	return len(o.items)*max(1, o.repeat) > workers
+}
+
+// limitWorkers makes the workers no more than there are items, where their number is known. The examples of an executable are asked for only if
+// there would be more workers than CPUs: that takes a process.
+func (o *options) limitWorkers(ctx context.Context, cfg *host.Config) error {
+	workers := poolWorkers(*cfg)
+	items := -1
+	switch {
+	case o.input != "" || workers <= 1:
+	case o.span != "":
+		span, err := parseRange(o.span)
+		if err != nil {
+			return err
+		}
+		items = span.count()
+	case len(o.items) > 0:
+		items = len(o.items)
+	case cfg.Workload != nil:
+		items = len(cfg.Workload.Manifest().Examples)
+	default:
+		if cpus, err := host.CountWorkers(-1); err == nil && workers > cpus {
+			if m, err := host.Describe(ctx, *cfg); err == nil { // else the run's own start says what is wrong
+				items = len(m.Examples)
+			}
+		}
+	}
+	if items < 1 || o.repeat < 1 || items > workers/o.repeat {
+		return nil
+	}
+	if items *= o.repeat; items < workers {
+		cfg.Workers, cfg.MinWorkers = items, min(cfg.MinWorkers, items)
+	}
+	return nil
 }
 
 // itemRun is one run of items.

@@ -311,7 +311,7 @@ func TestRanges(t *testing.T) {
 
 func TestHaltPolicies(t *testing.T) {
 	for name, c := range map[string]struct {
-		policy       string
+		policy               string
 		failed, ended, total int
 		want                 bool
 	}{
@@ -411,5 +411,27 @@ func TestFewItemsRunOnAsManyProcesses(t *testing.T) {
 	}
 	if len(pids) != 8 {
 		t.Errorf("the 8 examples of reduce on 8 processes: got %d different ones in\n%s", len(pids), stdout)
+	}
+}
+
+// A worker that can get no item is not started.
+func TestThereAreNoMoreWorkersThanItems(t *testing.T) {
+	for name, c := range map[string]struct {
+		args    []string
+		workers string
+	}{
+		"arguments":         {[]string{"-p", "sqrt", "4", "9", "16"}, "process × 3"},
+		"one, repeated":     {[]string{"-p", "sqrt", "--repeat", "2", "4"}, "process × 2"},
+		"a range":           {[]string{"-p", "sqrt", "--range", "0:3"}, "process × 3"},
+		"examples":          {[]string{"-p", "reduce"}, "process × 8"},
+		"a pool that grows": {[]string{"-p", "sqrt", "--min-procs", "5", "4"}, "process × 1"},
+		"goroutines":        {[]string{"-p", "sqrt", "--mode", "goroutine", "4", "9"}, "goroutine × 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := call(t, nil, append(c.args, "--procs", "100000")...)
+			if code != 0 || !strings.Contains(stderr, c.workers+" ·") {
+				t.Errorf("with --procs 100000: got exit code %d and\n%s\nwant %s", code, stderr, c.workers)
+			}
+		})
 	}
 }
