@@ -14,8 +14,11 @@ import (
 func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fruitless bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.active--
 	defer r.wake()
+	defer func() {
+		r.publish()
+		r.active--
+	}()
 	lost := end.lost
 	from := t.from + t.settled()
 	fruitless = by.Items == 0 && (lost != nil || end.leaving)
@@ -102,7 +105,7 @@ func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
 		weight := wire.Weight(e)
 		b.bytes += weight
 		r.bytes += weight
-		r.outcome(b, 1)
+		r.due = append(r.due, b)
 	}
 }
 
@@ -159,7 +162,7 @@ func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool
 		r.repeat(b, at, at+1, true)
 		r.wake()
 	})
-	p.cfg.Observer.Observe(ItemRetried{Err: e, In: delay})
+	r.news = append(r.news, ItemRetried{Err: e, In: delay})
 	return true
 }
 
@@ -171,7 +174,7 @@ func (r *run[In, Out]) finalize(b *block[In, Out], at int, e *ItemError) {
 	}
 	b.errs[at] = e
 	b.out[at] = *new(Out) // what a worker may have put there before it turned out a liar
-	r.pool.cfg.Observer.Observe(ItemFailed{Err: e})
+	r.news = append(r.news, ItemFailed{Err: e})
 }
 
 // settle writes down what a worker did. The places in failed count from offset.
@@ -190,5 +193,22 @@ func (r *run[In, Out]) settle(b *block[In, Out], s span, failed map[int]*ItemErr
 			r.finalize(b, offset+at, e)
 		}
 	}
+	r.publish()
 	r.outcome(b, n)
+}
+
+// publish gives mu up while the Observer hears of what has come up. Whoever waits for the items sees their outcome then. Called with mu held.
+func (r *run[In, Out]) publish() {
+	news, due := r.news, r.due
+	r.news, r.due = nil, nil
+	if len(news) > 0 && r.pool.cfg.Observer != nil {
+		r.mu.Unlock()
+		for _, e := range news {
+			r.pool.cfg.observe(e)
+		}
+		r.mu.Lock()
+	}
+	for _, b := range due {
+		r.outcome(b, 1)
+	}
 }

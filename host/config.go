@@ -120,6 +120,8 @@ type Config struct {
 
 	Logger   hclog.Logger // gets the pool's own words and the workloads'. Default: discards
 	Observer Observer     // sees every event of the pool. Default: none
+
+	observing *observers // calls of Observer
 }
 
 // withDefaults checks all fields and returns the config with its defaults filled in.
@@ -205,9 +207,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
-	if c.Observer == nil {
-		c.Observer = ignore{}
-	}
+	c.observing = &observers{calls: map[*time.Time]struct{}{}}
 	fill(&c.MemoryRetries, c.Retries)
 	fill(&c.Window, 2)
 	fill(&c.StartTimeout, 10*time.Second)

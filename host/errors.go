@@ -62,6 +62,10 @@ var (
 var (
 	// ErrClosed is returned for work that comes after Shutdown or Close, or that Close cut off.
 	ErrClosed = errors.New("pool is closed")
+	// ErrObserving is returned by Shutdown and Close while a call of [Config.Observer] keeps the pool from ending: perhaps their own caller.
+	ErrObserving = errors.New("pool cannot end before a call of Config.Observer has returned")
+	// ErrNested is returned to an item that runs items on its own pool, with a context that comes from its own, in modes goroutine and sequential.
+	ErrNested = errors.New("an item may not run items on its own pool: each would wait for the other; give it a pool of its own")
 	// ErrNotFound matches the error of [Find] for a name that no plugin has.
 	ErrNotFound = errors.New("no such plugin")
 )

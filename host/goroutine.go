@@ -51,7 +51,7 @@ func startGoroutine(ctx context.Context, number int, cfg *Config, lock *sync.Mut
 	opened := make(chan error, 1)
 	go func() {
 		var err error
-		g.instance, err = cfg.Workload.Core().Open(work.WithLogger(&bare{ctx}, g.logger), lock)
+		g.instance, err = cfg.Workload.Core().Open(work.WithLogger(&bare{Context: ctx}, g.logger), lock)
 		opened <- err
 	}()
 	var err error
@@ -95,7 +95,7 @@ func (g *goroutine) run(ctx context.Context, b batch) ending {
 		Timeout: o.timeout, Budget: o.budget, Timed: o.timed, MaxResult: g.cfg.MaxResultBytes, Logger: g.logger, Metadata: o.metadata,
 		Seed: &o.seed.number, SeedIndex: o.seed.indexes(b.first()+from, n),
 		OnProgress: func(item int, fraction float64) {
-			g.cfg.Observer.Observe(ItemProgress{Worker: g.number, Item: b.first() + from + item, Fraction: fraction})
+			g.cfg.observe(ItemProgress{Worker: g.number, Item: b.first() + from + item, Fraction: fraction})
 		},
 	}
 	in, out, native := b.native(o.timeout > 0)
@@ -277,7 +277,7 @@ func (g *goroutine) end(ctx context.Context, _ string) {
 }
 
 func (g *goroutine) tearDown(ctx context.Context) {
-	if err := g.instance.Close(work.WithLogger(&bare{ctx}, g.logger)); err != nil {
+	if err := g.instance.Close(work.WithLogger(&bare{Context: ctx}, g.logger)); err != nil {
 		g.logger.Warn("teardown", "err", err)
 	}
 }

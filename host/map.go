@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 	"iter"
+
+	"github.com/parhost/parhost/internal/relay"
 )
 
 // Map runs all items and returns their results in the same order.
@@ -43,6 +45,9 @@ func Map[In, Out any](ctx context.Context, p *Pool, items []In) ([]Out, error) {
 //
 // A failed item is a result with Err set. The second value is nil but for the last, if the run ended early: then it is
 // [ErrClosed], a [*BrokenError], or ctx's cause. Breaking the loop cancels what is under way.
+//
+// items is ranged over on another goroutine. If it panics, or calls [runtime.Goexit] as testing.T.FailNow does, what is under way is cancelled, and
+// the goroutine that ranges over the results panics with the same value, or ends.
 func Stream[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In]) iter.Seq2[Result[Out], error] {
 	return stream[In, Out](ctx, p, items, true)
 }
@@ -62,6 +67,7 @@ func stream[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In], order
 			wanted = b.results(func(result Result[Out]) bool { return yield(result, nil) })
 			return wanted
 		})
+		relay.Raise(err)
 		if err != nil && wanted {
 			yield(Result[Out]{}, err)
 		}

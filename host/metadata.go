@@ -32,11 +32,32 @@ func metadataOf(ctx context.Context) map[string]string {
 }
 
 // bare is the context of a workload on a goroutine: it ends as the caller's does, but has none of its values, as in a process.
-type bare struct{ context.Context }
+type bare struct {
+	context.Context
+	pool  *Pool // whose items see it; nil for a set-up or teardown
+	outer *bare // of the item that has begun the run; nil if none has
+}
+
+// insideKey is the key by which a run finds the item that has begun it.
+type insideKey struct{}
+
+// checkNested refuses a run that an item of the same pool has begun: each may wait for the other. Processes have no way to their host's pool.
+func (r *run[In, Out]) checkNested(ctx context.Context) {
+	r.base.pool = r.pool
+	r.base.outer, _ = ctx.Value(insideKey{}).(*bare)
+	for item := r.base.outer; item != nil; item = item.outer {
+		if item.pool == r.pool {
+			r.refuse(ErrNested)
+		}
+	}
+}
 
 // Value hides the caller's values, but not the standard library's own: contexts find the one above them so. Without that each would
 // cost a goroutine.
 func (b *bare) Value(key any) any {
+	if key == (insideKey{}) {
+		return b
+	}
 	if above, ok := b.Context.Value(key).(context.Context); ok && above.Done() == b.Done() {
 		return above
 	}

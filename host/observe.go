@@ -1,9 +1,16 @@
 package host
 
-import "time"
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+)
 
 // Observer sees what happens in a pool: the hook for all numbers and displays. Its method is called from many goroutines at
-// once and must return quickly; the pool waits for it.
+// once and must return quickly; the pool waits for it. It must not call [runtime.Goexit], as testing.T.FailNow does, nor run items on the pool.
+//
+// A panic in it is logged, and the pool goes on. [Pool.Close] and [Pool.Shutdown] may be called in it: see there.
 type Observer interface {
 	Observe(Event)
 }
@@ -61,6 +68,41 @@ func (ItemFailed) event()    {}
 func (ItemRetried) event()   {}
 func (ItemProgress) event()  {}
 
-type ignore struct{}
+// observers counts the calls of an Observer that are under way.
+type observers struct {
+	mu    sync.Mutex
+	calls map[*time.Time]struct{} // by when each began
+}
 
-func (ignore) Observe(Event) {}
+// observe tells the pool's Observer of an event. It is called with no mutex held.
+func (c *Config) observe(e Event) {
+	if c.Observer == nil {
+		return
+	}
+	begun := time.Now()
+	o := c.observing
+	o.mu.Lock()
+	o.calls[&begun] = struct{}{}
+	o.mu.Unlock()
+	defer func() {
+		o.mu.Lock()
+		delete(o.calls, &begun)
+		o.mu.Unlock()
+		if p := recover(); p != nil {
+			c.Logger.Error("Config.Observer panicked", "event", fmt.Sprintf("%T", e), "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	c.Observer.Observe(e)
+}
+
+// since reports whether a call is under way that began before a time.
+func (o *observers) since(at time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for begun := range o.calls {
+		if begun.Before(at) {
+			return true
+		}
+	}
+	return false
+}

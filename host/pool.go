@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/wire/workerpb"
@@ -187,11 +188,18 @@ func (p *Pool) Workers() []WorkerInfo {
 
 // Shutdown takes no more work, lets batches that have begun end, tears the workers down and returns when nothing of the pool is
 // left. If ctx ends first it closes the pool and returns the context's cause.
+//
+// The pool cannot end while a call of [Config.Observer] that began before Shutdown has not returned. If such a call takes longer than
+// Config.Grace, Shutdown returns [ErrObserving]: the pool ends when the call has returned. So an Observer may call Shutdown and Close itself.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.refuse(ErrClosed)
+	observed := p.observed()
+	defer observed.stop()
 	select {
 	case <-p.ended:
 		return nil
+	case <-observed.stuck:
+		return ErrObserving
 	case <-ctx.Done():
 		_ = p.Close()
 		return context.Cause(ctx)
@@ -199,12 +207,37 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the pool now: what runs is killed, and its callers get [ErrClosed] or their items' errors. It returns when nothing
-// of the pool is left. It may be called twice, and after Shutdown.
+// of the pool is left, or [ErrObserving] as [Pool.Shutdown] does. It may be called twice, and after Shutdown.
 func (p *Pool) Close() error {
 	p.refuse(ErrClosed) // first, or workers that the kill keeps from starting look as if they had failed
 	p.kill()
-	<-p.ended
-	return nil
+	observed := p.observed()
+	defer observed.stop()
+	select {
+	case <-p.ended:
+		return nil
+	case <-observed.stuck:
+		return ErrObserving
+	}
+}
+
+// observed watches the calls of the Observer that are under way now: stuck is closed when one of them has taken Config.Grace more.
+func (p *Pool) observed() (w struct {
+	stuck <-chan struct{}
+	stop  func()
+}) {
+	now, stuck := time.Now(), make(chan struct{})
+	if !p.cfg.observing.since(now) {
+		w.stop = func() {}
+		return w
+	}
+	timer := time.AfterFunc(p.cfg.Grace, func() {
+		if p.cfg.observing.since(now) {
+			close(stuck)
+		}
+	})
+	w.stuck, w.stop = stuck, func() { timer.Stop() }
+	return w
 }
 
 // refuse takes no more work, for the reason err. Who has not begun to work is not waited for.

@@ -40,7 +40,7 @@ func (p *process) hear(r *workerpb.WorkResponse) error {
 		return p.results(m.Results)
 	case *workerpb.WorkResponse_Progress:
 		if c := p.running(m.Progress.GetBatch(), m.Progress.GetItem()); c != nil && m.Progress.GetFraction() >= 0 && m.Progress.GetFraction() <= 1 {
-			p.cfg.Observer.Observe(ItemProgress{Worker: p.number, Item: c.b.first() + c.base + int(m.Progress.GetItem()), Fraction: m.Progress.GetFraction()})
+			p.cfg.observe(ItemProgress{Worker: p.number, Item: c.b.first() + c.base + int(m.Progress.GetItem()), Fraction: m.Progress.GetFraction()})
 		}
 		return nil
 	case *workerpb.WorkResponse_Overdue:

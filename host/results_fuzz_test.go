@@ -35,7 +35,7 @@ func FuzzResults(f *testing.F) {
 	}
 	f.Cleanup(shelf.close)
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		p := &process{cfg: &Config{Mode: Process, Workers: 1, Observer: ignore{}, Logger: hclog.NewNullLogger(), MaxResultBytes: 1 << 20}, calls: map[uint64]*call{}, threads: 1, shelf: shelf, shared: true}
+		p := &process{cfg: &Config{Mode: Process, Workers: 1, Logger: hclog.NewNullLogger(), MaxResultBytes: 1 << 20}, calls: map[uint64]*call{}, threads: 1, shelf: shelf, shared: true}
 		p.child = &child{cmd: &exec.Cmd{Process: &os.Process{}}} // results name its pid
 		pool := &Pool{cfg: *p.cfg, manifest: Manifest{ItemKind: "float64", ResultKind: "float64"}}
 		r, _ := newRun[float64, float64](context.Background(), pool, true)

@@ -6,9 +6,11 @@ import (
 	"iter"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/parhost/parhost/internal/relay"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -53,18 +55,20 @@ type run[In, Out any] struct {
 	again    []*task[In, Out] // came back; the first of the input is the last here
 	returned int              // items in them
 	ordered  bool
-	blocks   chain[In, Out] // to be taken: ordered, all that were cut; else those that are complete
-	taking   int            // blocks cut and not taken
-	held     int            // items in them
-	bytes    int            // in them and in their results and errors
-	queued   int            // bytes in queue, of an input that is read as it comes
-	active   int            // tasks that lanes or timers have
-	laid     int            // lanes that there are
-	most     int            // lanes that are of use
-	lay      func()         // makes a lane; called with mu held; nil if the run has none
-	waiting  int            // lanes with nothing to do
-	lent     int            // lanes that carry a task
-	err      error          // why the run ended early
+	blocks   chain[In, Out]    // to be taken: ordered, all that were cut; else those that are complete
+	taking   int               // blocks cut and not taken
+	held     int               // items in them
+	bytes    int               // in them and in their results and errors
+	queued   int               // bytes in queue, of an input that is read as it comes
+	active   int               // tasks that lanes or timers have
+	laid     int               // lanes that there are
+	most     int               // lanes that are of use
+	lay      func()            // makes a lane; called with mu held; nil if the run has none
+	waiting  int               // lanes with nothing to do
+	lent     int               // lanes that carry a task
+	news     []Event           // that the Observer is to hear of once mu is free
+	due      []*block[In, Out] // each has one item more with an outcome once it has
+	err      error             // why the run ended early
 	lanes    sync.WaitGroup
 }
 
@@ -86,6 +90,9 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 	r.deadline, _ = ctx.Deadline()
 	r.metadata = metadataOf(ctx)
 	r.checkMetadata()
+	if p.cfg.Mode != Process {
+		r.checkNested(ctx)
+	}
 	ctx, r.end = context.WithCancelCause(ctx)
 	r.base = bare{Context: ctx}
 	return r, ctx
@@ -120,11 +127,23 @@ func (r *run[In, Out]) feed(items iter.Seq[In]) {
 	r.sizer.limit = max(1, min(r.sizer.limit, mostItems/share))
 	r.sizer.heaviest = min(r.sizer.heaviest, mostBytes/share)
 	go func() {
+		ended := false
+		defer func() {
+			if ended {
+				return
+			}
+			broken := &relay.Broken{Value: recover()} // nil: runtime.Goexit, as testing.T.FailNow does
+			if r.halt(broken) && broken.Value != nil {
+				r.pool.cfg.Logger.Error("the iterator of items panicked after its run had ended", "panic", broken.Value, "stack", string(debug.Stack()))
+			}
+		}()
 		for item := range items {
 			if !r.push(item) {
+				ended = true
 				return
 			}
 		}
+		ended = true
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.open, r.known = false, true
@@ -153,6 +172,15 @@ func (r *run[In, Out]) push(item In) bool {
 // heed ends the run when ctx does.
 func (r *run[In, Out]) heed(ctx context.Context) {
 	r.unheed = context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
+}
+
+// halt is fail, and reports whether the run had ended before.
+func (r *run[In, Out]) halt(err error) (over bool) {
+	r.mu.Lock()
+	over = r.err != nil
+	r.mu.Unlock()
+	r.fail(err)
+	return over
 }
 
 // fail ends the run early, and cancels what is under way.

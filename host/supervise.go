@@ -126,7 +126,7 @@ func (s *slot) ready(w worker, err error, replace bool) *place {
 	}
 	info := w.info()
 	s.pool.breaker.started()
-	s.pool.cfg.Observer.Observe(WorkerStarted{Worker: s.number, PID: info.PID, Took: time.Since(info.Started), Replace: replace})
+	s.pool.cfg.observe(WorkerStarted{Worker: s.number, PID: info.PID, Took: time.Since(info.Started), Replace: replace})
 	most := s.pool.cfg.MaxItems
 	if most > 0 {
 		most += rand.IntN(1 + most/10) // so that not all are replaced at once
@@ -318,7 +318,7 @@ func (s *slot) ended(at *place, reason string) {
 		reason = at.worker.obit()
 		p.cfg.Logger.Warn("worker died", "worker", s.number, "pid", info.PID, "err", reason)
 	}
-	p.cfg.Observer.Observe(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
+	p.cfg.observe(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
 }
 
 // fruitless counts a worker, once, that ended with nothing done of what it was given, and gives up if there are too many in a row. It is called

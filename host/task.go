@@ -227,7 +227,7 @@ func (t *task[In, Out]) settle(n int, by WorkerInfo, ran time.Duration, itemNS [
 	t.failed, t.bytes = nil, 0
 	if n > 0 {
 		t.run.settle(t.block, s, failed, t.from)
-		t.run.pool.cfg.Observer.Observe(BatchDone{
+		t.run.pool.cfg.observe(BatchDone{
 			Worker: by.Worker, PID: by.PID, First: t.block.first + s.from, Items: n, Wait: s.wait, Trip: now.Sub(t.begun), Run: ran,
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/relay"
 )
 
 // Stream is [host.Stream] with a journal: it runs the items that have no result there, and yields the results of all in the order of
@@ -40,7 +41,17 @@ func (j *Journal) stream(ctx context.Context, p *host.Pool, items iter.Seq[json.
 		}
 		f := newFlow(j, ordered)
 		var running sync.WaitGroup
-		running.Go(func() { f.end(f.run(ctx, p, items)) })
+		running.Go(func() {
+			ended := false
+			defer func() {
+				if !ended { // the iterator of items panicked, or ended this goroutine
+					f.end(&relay.Broken{Value: recover()})
+				}
+			}()
+			err := f.run(ctx, p, items)
+			ended = true
+			f.end(err)
+		})
 		defer func() {
 			cancel(errTaken)
 			running.Wait()
@@ -60,6 +71,7 @@ func (j *Journal) stream(ctx context.Context, p *host.Pool, items iter.Seq[json.
 				return
 			}
 		}
+		relay.Raise(f.err)
 		if f.err != nil {
 			yield(result{}, f.err)
 		}

@@ -1,0 +1,148 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/sdk"
+)
+
+// broken yields some items, and then does what it is told.
+func broken(end func()) iter.Seq[float64] {
+	return func(yield func(float64) bool) {
+		for i := range 10 {
+			if !yield(float64(i)) {
+				return
+			}
+		}
+		end()
+	}
+}
+
+// An iterator that does not return ends the caller's goroutine as if the caller had ranged over it.
+func TestWhatAnIteratorDoesComesToItsCaller(t *testing.T) {
+	cause := errors.New("the input is gone")
+	pools(t, host.Config{Workload: half}, func(t *testing.T, p *host.Pool) {
+		for name, stream := range map[string]func(context.Context, *host.Pool, iter.Seq[float64]) iter.Seq2[host.Result[float64], error]{
+			"Stream": host.Stream[float64, float64], "Unordered": host.Unordered[float64, float64],
+		} {
+			within(t, name+" of an iterator that panics", patience, func() {
+				defer func() {
+					if got := recover(); got != cause {
+						t.Errorf("%s of an iterator that panics: got %v, want its panic", name, got)
+					}
+				}()
+				for range stream(t.Context(), p, broken(func() { panic(cause) })) {
+				}
+			})
+			within(t, name+" of an iterator that ends its goroutine", patience, func() {
+				returned, ended := false, make(chan struct{})
+				go func() {
+					defer close(ended)
+					for range stream(t.Context(), p, broken(runtime.Goexit)) {
+					}
+					returned = true
+				}()
+				<-ended
+				if returned {
+					t.Errorf("%s of an iterator that ends its goroutine: got a return, want the end of the caller's", name)
+				}
+			})
+			got, err := host.Do[float64, float64](t.Context(), p, 4)
+			if err != nil || got != 2 {
+				t.Errorf("the pool afterwards: got %v, %v, want 2", got, err)
+			}
+		}
+	})
+}
+
+// observerFunc is an observer of one function.
+type observerFunc func(host.Event)
+
+func (f observerFunc) Observe(e host.Event) { f(e) }
+
+var broodyItems = map[int]order{3: {Do: "fail", S: "no"}, 5: {Do: "panic", S: "ouch"}}
+
+func TestAnObserverThatPanicsCostsNothing(t *testing.T) {
+	cfg := host.Config{Workload: chaos, Observer: observerFunc(func(host.Event) { panic("no") })}
+	pools(t, cfg, func(t *testing.T, p *host.Pool) {
+		got, err := host.Map[order, string](t.Context(), p, orders(20, broodyItems))
+		if errs := checkOthers(t, "Map", got, err); len(errs) != 2 {
+			t.Errorf("Map: got the errors %v, want those of two items", errs)
+		}
+	})
+}
+
+// An Observer may end its pool, at whichever event.
+func TestAnObserverMayEndItsPool(t *testing.T) {
+	for name, at := range map[string]func(host.Event) bool{
+		"a batch that is done": func(e host.Event) bool { _, ok := e.(host.BatchDone); return ok },
+		"an item that failed":  func(e host.Event) bool { _, ok := e.(host.ItemFailed); return ok },
+		"a worker that ended":  func(e host.Event) bool { _, ok := e.(host.WorkerEnded); return ok },
+	} {
+		for how, end := range map[string]func(*host.Pool) error{
+			"Close":    (*host.Pool).Close,
+			"Shutdown": func(p *host.Pool) error { return p.Shutdown(context.Background()) },
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				var pool atomic.Pointer[host.Pool]
+				var once atomic.Bool
+				cfg := host.Config{Workload: chaos, Observer: observerFunc(func(e host.Event) {
+					if p := pool.Load(); p != nil && at(e) && once.CompareAndSwap(false, true) {
+						if err := end(p); err != nil && !errors.Is(err, host.ErrObserving) {
+							t.Errorf("%s in Observe: got %v", how, err)
+						}
+					}
+				})}
+				pools(t, cfg, func(t *testing.T, p *host.Pool) {
+					once.Store(false)
+					pool.Store(p)
+					within(t, "Map and Close", patience, func() {
+						_, _ = host.Map[order, string](t.Context(), p, orders(20, broodyItems))
+						_ = p.Close()
+						_ = p.Close()
+					})
+					pool.Store(nil)
+				})
+			})
+		}
+	}
+}
+
+// An item that runs items on its own pool is told that it may not, where it would wait for itself.
+func TestAnItemDoesNotWaitForItsOwnPool(t *testing.T) {
+	for _, mode := range []host.Mode{host.Goroutine, host.Sequential} {
+		t.Run(string(mode), func(t *testing.T) {
+			var pool, other *host.Pool
+			nested := sdk.Func("nested", func(ctx context.Context, depth float64) (float64, error) {
+				switch depth {
+				case 0:
+					return 7, nil
+				case 1:
+					return host.Do[float64, float64](ctx, pool, 0)
+				default:
+					return host.Do[float64, float64](ctx, other, depth-1)
+				}
+			})
+			pool = open(t, host.Config{Workload: nested, Mode: mode, Workers: 1})
+			other = open(t, host.Config{Workload: nested, Mode: mode, Workers: 1})
+			for _, depth := range []float64{1, 2} { // itself, and by way of the other pool
+				within(t, "Do", patience, func() {
+					_, err := host.Do[float64, float64](t.Context(), pool, depth)
+					if e := itemError(t, "a nested Do", err, host.Failed); !strings.HasSuffix(e.Message, host.ErrNested.Error()) {
+						t.Errorf("depth %v: got %q, want %q", depth, e.Message, host.ErrNested)
+					}
+				})
+			}
+			if got, err := host.Do[float64, float64](t.Context(), other, 1); err != nil || got != 7 {
+				t.Errorf("items of one pool on another: got %v, %v, want 7", got, err)
+			}
+		})
+	}
+}
