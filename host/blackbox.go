@@ -5,12 +5,19 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/pulse"
 )
 
 // sight is which item of a batch a worker says that it runs.
 type sight struct {
 	item  int
 	since time.Time
+}
+
+// look is when the host first saw an item run.
+type look struct {
+	item  int
+	since pulse.Mark
 }
 
 // blackBox returns which item each batch is at, as far as the worker's entries tell: they may say anything. Called with mu held,
@@ -56,10 +63,9 @@ func (p *process) underWay() []Running {
 // threads are all held up, or that is stopped, does not notice itself. Called with mu held.
 func (p *process) stuck(c *call) (item int, ok bool) {
 	s, seen := p.blackBox()[c.id]
-	now := time.Now()
-	if !seen || c.seen.since.IsZero() || c.seen.item != s.item {
-		c.seen = sight{s.item, now}
+	if !seen || c.seen.since.At.IsZero() || c.seen.item != s.item {
+		c.seen = look{s.item, p.cfg.pulse.Mark()}
 		return 0, false
 	}
-	return s.item, now.Sub(c.seen.since) > c.b.orders().timeout+p.cfg.Grace
+	return s.item, p.cfg.pulse.Since(c.seen.since) > c.b.orders().timeout+p.cfg.Grace
 }

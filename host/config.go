@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/sdk"
 )
@@ -121,7 +122,8 @@ type Config struct {
 	Logger   hclog.Logger // gets the pool's own words and the workloads'. Default: discards
 	Observer Observer     // sees every event of the pool. Default: none
 
-	observing *observers // calls of Observer
+	observing *observers   // calls of Observer
+	pulse     *pulse.Pulse // of this process while the pool lives
 }
 
 // withDefaults checks all fields and returns the config with its defaults filled in.

@@ -92,7 +92,7 @@ func (g *goroutine) run(ctx context.Context, b batch) ending {
 	info := g.info()
 	j := &work.Job{
 		First: b.first() + from, Count: n, Format: work.Native,
-		Timeout: o.timeout, Budget: o.budget, Timed: o.timed, MaxResult: g.cfg.MaxResultBytes, Logger: g.logger, Metadata: o.metadata,
+		Timeout: o.timeout, Budget: o.budget, Timed: o.timed, MaxResult: g.cfg.MaxResultBytes, Logger: g.logger, Pulse: g.cfg.pulse, Metadata: o.metadata,
 		Seed: &o.seed.number, SeedIndex: o.seed.indexes(b.first()+from, n),
 		OnProgress: func(item int, fraction float64) {
 			g.cfg.observe(ItemProgress{Worker: g.number, Item: b.first() + from + item, Fraction: fraction})
@@ -166,7 +166,7 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 	item := -1
 	ended, closed := ctx.Done(), g.killed
 	var over error
-	var patience <-chan time.Time
+	var patience <-chan struct{}
 	for {
 		select {
 		case <-done:
@@ -176,7 +176,7 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 			end.err = over
 			return end
 		case item = <-overdue:
-			patience = time.After(g.cfg.Grace)
+			patience = g.cfg.pulse.After(g.cfg.Grace)
 			continue
 		case <-ended:
 			over = context.Cause(ctx)
@@ -196,7 +196,7 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 		}
 		ended, closed = nil, nil
 		j.CancelAll()
-		patience = time.After(g.cfg.Grace)
+		patience = g.cfg.pulse.After(g.cfg.Grace)
 	}
 }
 

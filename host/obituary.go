@@ -147,7 +147,7 @@ func (p *process) obituary(cause error) {
 			c.end.err = ErrClosed
 		}
 		if c.late != nil {
-			c.late.Stop()
+			c.late()
 		}
 		close(c.done)
 	}

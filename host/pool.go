@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
@@ -72,6 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		}
 		p.launcher.killed = p.killed
 	}
+	p.cfg.pulse = pulse.Start()
 	// Workers that are still to come when Open returns have nothing to do with its context any more.
 	opening, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	p.giveUp = giveUp
@@ -115,6 +117,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 			p.launcher.close()
 		}
 		p.buffers.close()
+		p.cfg.pulse.Stop()
 		close(p.ended)
 	}()
 	if len(failures) == slots {

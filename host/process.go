@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 
 	"github.com/parhost/parhost/internal/link"
+	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -68,9 +69,9 @@ type call struct {
 	count int // items sent
 	got   int // of which have an outcome
 	sent  time.Time
-	heard time.Time // when it was last known that the worker is getting on with it
-	late  *time.Timer
-	seen  sight // the item that the black box named when it was last looked at, since when it has
+	heard pulse.Mark // when it was last known that the worker is getting on with it
+	late  func()     // ends the grace of an overdue item; nil if none is
+	seen  look       // the item that the black box named when it was last looked at, since when it has
 	end   ending
 	done  chan struct{}
 
@@ -136,7 +137,7 @@ func (p *process) lend(b batch, there spread, to int) lending {
 // post sends n items of b, from its first without an outcome on.
 func (p *process) post(ctx context.Context, b batch, n int, column []byte, memory lending, there spread) *call {
 	now := time.Now()
-	c := &call{b: b, base: b.settled(), count: n, memory: memory, spread: there.count() > 0, sent: now, heard: now, done: make(chan struct{})}
+	c := &call{b: b, base: b.settled(), count: n, memory: memory, spread: there.count() > 0, sent: now, heard: p.cfg.pulse.Mark(), done: make(chan struct{})}
 	o := b.orders()
 	format := workerpb.Format_FORMAT_PACKED
 	if o.json {
@@ -214,18 +215,18 @@ func (p *process) watchSend(ctx context.Context, c *call) (stop func()) {
 		limit = min(limit, silence)
 	}
 	sent := make(chan struct{})
-	timer := time.AfterFunc(limit, stuck)
+	unwatch := p.cfg.pulse.AfterFunc(limit, stuck)
 	grace := context.AfterFunc(ctx, func() {
 		select {
 		case <-sent:
-		case <-time.After(p.cfg.Grace):
+		case <-p.cfg.pulse.After(p.cfg.Grace):
 			stuck()
 		}
 	})
 	return func() {
 		close(sent)
 		grace()
-		timer.Stop()
+		unwatch()
 	}
 }
 
@@ -246,13 +247,13 @@ func (p *process) wait(ctx context.Context, c *call) {
 			p.listen(c)
 		case <-ctx.Done():
 			// The timer comes first: a worker that reads nothing holds up the sending too.
-			t := time.AfterFunc(p.cfg.Grace, func() {
+			stop := p.cfg.pulse.AfterFunc(p.cfg.Grace, func() {
 				p.kill(&fate{kind: wire.Canceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", p.cfg.Grace), call: c, guilty: -1})
 			})
 			c.canceled.Store(true) // before the worker can know
 			p.cancelCall(c)
 			<-c.done
-			t.Stop()
+			stop()
 			c.end.err = context.Cause(ctx)
 			return
 		}
@@ -273,7 +274,7 @@ func (p *process) listen(c *call) {
 	p.mu.Lock()
 	begun := p.begun(c)
 	followed := len(p.order) > 1
-	silent := time.Since(c.heard)
+	silent := p.cfg.pulse.Since(c.heard)
 	item, stuck, hung := 0, false, false
 	if begun && !p.over {
 		item, stuck = p.stuck(c)

@@ -98,7 +98,7 @@ func (p *process) results(r *workerpb.Results) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.got += n
-	c.heard = now
+	c.heard = p.cfg.pulse.Mark()
 	p.trail.add(n, c.b.first()+c.base+c.got-1, now)
 	if !r.GetLast() && c.got < c.count {
 		return nil
@@ -157,10 +157,10 @@ func (p *process) finish(c *call, now time.Time) {
 	delete(p.calls, c.id)
 	p.order = slices.DeleteFunc(p.order, func(o *call) bool { return o == c })
 	if p.threads <= len(p.order) {
-		p.order[p.threads-1].heard = now // its turn begins
+		p.order[p.threads-1].heard = p.cfg.pulse.Mark() // its turn begins
 	}
 	if c.late != nil {
-		c.late.Stop()
+		c.late()
 	}
 	close(c.done)
 }
@@ -185,8 +185,8 @@ func (p *process) overdue(o *workerpb.Overdue) error {
 	}
 	item := int(o.GetItem())
 	if c.late != nil {
-		c.late.Stop()
+		c.late()
 	}
-	c.late = time.AfterFunc(p.cfg.Grace, func() { p.tooLate(c, item) })
+	c.late = p.cfg.pulse.AfterFunc(p.cfg.Grace, func() { p.tooLate(c, item) })
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/link"
+	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 	"github.com/parhost/parhost/internal/work"
@@ -39,6 +40,8 @@ type server struct {
 	buffers  *arena.Buffers // likewise
 	link     *link.Link     // likewise
 	stderr   *os.File       // the real one, before go-plugin puts a pipe in its place; nil in a process that is not the worker's own
+
+	pulse *pulse.Pulse // nil before an item has a limit; used by receive alone
 
 	opened  atomic.Bool
 	leaving atomic.Bool // nothing more is to begin
@@ -159,6 +162,7 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 	}
 	defer threads.Wait()
 	defer close(queue)
+	defer func() { s.pulse.Stop() }()
 	for {
 		req, err := messages.Recv()
 		switch {
@@ -277,6 +281,12 @@ func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logg
 			}})
 		},
 		Settle: func(p work.Part) { s.settle(b.GetId(), p) },
+	}
+	if j.Timeout > 0 {
+		if s.pulse == nil {
+			s.pulse = pulse.Start()
+		}
+		j.Pulse = s.pulse
 	}
 	if b.GetFormat() == workerpb.Format_FORMAT_JSON {
 		j.Format = work.JSON

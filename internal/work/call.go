@@ -113,7 +113,7 @@ func (c *Call) Deadline() (time.Time, bool) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	at := j.started.Add(j.Timeout)
+	at := j.started.At.Add(j.Timeout)
 	if base, ok := c.base.Deadline(); ok && base.Before(at) {
 		return base, true
 	}

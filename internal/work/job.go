@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -47,6 +48,7 @@ type Job struct {
 	OnProgress func(item int, fraction float64) // may be nil
 	OnOverdue  func(item int)                   // called once for each item that passes Timeout; may be nil
 	ReadOnly   func(address uintptr) bool       // whether items lie there that can only be read; may be nil
+	Pulse      *pulse.Pulse                     // of this process, for Timeout; nil: it always runs
 	Settle     func(Part)                       // gets consecutive parts, the last one with Last set
 
 	own         arena.Place                 // of the running item
@@ -57,10 +59,10 @@ type Job struct {
 	mu       sync.Mutex // guards what follows
 	all      bool       // everything is canceled
 	canceled map[int]bool
-	started  time.Time // of the running item, when Timeout is set
-	overdue  int       // the item that passed Timeout, -1 if none
-	between  bool      // no item is running, so none can be late
-	call     *Call     // the context of the running item
+	started  pulse.Mark // of the running item, when Timeout is set
+	overdue  int        // the item that passed Timeout, -1 if none
+	between  bool       // no item is running, so none can be late
+	call     *Call      // the context of the running item
 }
 
 // Part is what became of consecutive items of a job.

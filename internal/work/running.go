@@ -224,7 +224,7 @@ func (r *running[In, Out]) enter() bool {
 	}
 	j.call = r.call
 	if j.Timeout > 0 {
-		j.started, j.overdue, j.between = time.Now(), -1, false
+		j.started, j.overdue, j.between = j.Pulse.Mark(), -1, false
 	}
 	return !j.all && !j.canceled[r.k]
 }
@@ -403,7 +403,7 @@ func (r *running[In, Out]) watch() (stop func()) {
 	look := func() {
 		j.mu.Lock()
 		item := j.Current()
-		left := j.Timeout - time.Since(j.started)
+		left := j.Timeout - j.Pulse.Since(j.started)
 		late := left <= 0 && j.overdue != item && !j.between && !over
 		if late {
 			j.overdue = item
@@ -421,7 +421,7 @@ func (r *running[In, Out]) watch() (stop func()) {
 		}
 	}
 	j.mu.Lock()
-	j.started = time.Now()
+	j.started = j.Pulse.Mark()
 	timer = time.AfterFunc(j.Timeout, look)
 	j.mu.Unlock()
 	return func() {

@@ -1,0 +1,135 @@
+// Package pulse knows for how long this process has not run although the clock went on: it was stopped, or frozen with its container or machine.
+package pulse
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	beat = 100 * time.Millisecond
+	// late is the time without a beat from which on the process counts as one that did not run.
+	late = 300 * time.Millisecond
+)
+
+// Pulse is a heartbeat. Make one with [Start]. A nil Pulse has lost nothing.
+type Pulse struct {
+	lost atomic.Int64 // nanoseconds
+	stop chan struct{}
+	done sync.WaitGroup
+
+	mu   sync.Mutex
+	last time.Time // when it was last seen running
+	slow bool      // the beat before was late too
+}
+
+// Start begins a heartbeat, which [Pulse.Stop] ends.
+func Start() *Pulse {
+	p := &Pulse{last: time.Now(), stop: make(chan struct{})}
+	p.done.Go(func() {
+		t := time.NewTicker(beat)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				p.Lost()
+			case <-p.stop:
+				return
+			}
+		}
+	})
+	return p
+}
+
+// Stop ends the heartbeat. It is called once.
+func (p *Pulse) Stop() {
+	if p != nil {
+		close(p.stop)
+		p.done.Wait()
+	}
+}
+
+// Lost is how long the process has not run so far. What happened since the last beat is looked at, so it may be called when a timer rings
+// that the pause has made ring.
+//
+// Of two late beats in a row the second counts as lost only beyond what makes it late: on a machine that is merely overloaded time still passes.
+func (p *Pulse) Lost() time.Duration {
+	if p == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	gap := now.Sub(p.last)
+	p.last = now
+	switch {
+	case gap <= late:
+		p.slow = p.slow && gap < beat/2 // a look between two beats says nothing
+	case p.slow:
+		p.lost.Add(int64(gap - late))
+	default:
+		p.slow = true
+		p.lost.Add(int64(gap))
+	}
+	return time.Duration(p.lost.Load())
+}
+
+// Known is Lost without what happened since the last beat. It costs a nanosecond.
+func (p *Pulse) Known() time.Duration {
+	if p == nil {
+		return 0
+	}
+	return time.Duration(p.lost.Load())
+}
+
+// Mark is a moment in the life of a process.
+type Mark struct {
+	At   time.Time
+	lost time.Duration
+}
+
+// Mark is now.
+func (p *Pulse) Mark() Mark { return Mark{time.Now(), p.Known()} }
+
+// Since is how long the process has run since a moment.
+func (p *Pulse) Since(m Mark) time.Duration {
+	lost := p.Lost() - m.lost
+	return time.Since(m.At) - lost
+}
+
+// AfterFunc calls f once the process has run for d. The returned function keeps it from that, if it has not begun.
+func (p *Pulse) AfterFunc(d time.Duration, f func()) (stop func()) {
+	begun := p.Mark()
+	var mu sync.Mutex
+	var timer *time.Timer
+	stopped := false
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(d, func() {
+		left := d - p.Since(begun)
+		mu.Lock()
+		again := left > 0 && !stopped
+		if again {
+			timer.Reset(left)
+		}
+		due := left <= 0 && !stopped
+		mu.Unlock()
+		if due {
+			f()
+		}
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+		timer.Stop()
+	}
+}
+
+// After returns a channel that is closed once the process has run for d.
+func (p *Pulse) After(d time.Duration) <-chan struct{} {
+	c := make(chan struct{})
+	p.AfterFunc(d, func() { close(c) })
+	return c
+}
