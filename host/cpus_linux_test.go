@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +41,8 @@ func quotaGroup(t *testing.T) (string, error) {
 	for _, c := range []struct{ root, file, quota string }{
 		{"/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "50000"}, {"/sys/fs/cgroup", "cpu.max", "50000 100000"},
 	} {
-		group, err := os.MkdirTemp(c.root, "parhost-test-")
+		group := filepath.Join(c.root, fmt.Sprintf("parhost-test-%d", os.Getpid()))
+		err := os.Mkdir(group, 0o755)
 		if err == nil {
 			t.Cleanup(func() { _ = os.Remove(group) })
 			if err = os.WriteFile(filepath.Join(group, c.file), []byte(c.quota), 0o600); err == nil {

@@ -18,15 +18,12 @@ func checkWorkerOfItself(cfg *Config) error {
 			"this process was started as a worker of the program, and did not serve: begin main with sdk.ServeChild and each workload that the program has pools of, such as %q",
 			cfg.Workload.Manifest().Name)}
 	}
-	path, err := Find(cfg.Plugin, cfg.PluginDirs...)
+	own, err := ownExecutable()
 	if err != nil {
-		return nil // it will be said where a worker is to be started
+		return err
 	}
-	plugin, err := os.Stat(path)
-	if err != nil {
-		return nil
-	}
-	if own, err := ownExecutable(); err == nil && os.SameFile(plugin, own) {
+	path, _ := Find(cfg.Plugin, cfg.PluginDirs...)
+	if plugin, err := os.Stat(path); err == nil && os.SameFile(plugin, own) { // what keeps a plugin from being found, its start will say
 		return &ConfigError{"Plugin", fmt.Sprintf("%q is this program, and this process was started as a worker of it and did not serve: begin main with sdk.Serve or sdk.ServeChild", path)}
 	}
 	return nil

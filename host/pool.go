@@ -228,7 +228,8 @@ func (p *Pool) Close() error {
 func (p *Pool) observed() (w struct {
 	stuck <-chan struct{}
 	stop  func()
-}) {
+},
+) {
 	now, stuck := time.Now(), make(chan struct{})
 	if !p.cfg.observing.since(now) {
 		w.stop = func() {}

@@ -104,7 +104,7 @@ func (p *process) results(r *workerpb.Results) error {
 		return nil
 	}
 	c.end.leaving = r.GetLeaving()
-	p.finish(c, now)
+	p.finish(c)
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (p *process) values(c *call, r *workerpb.Results) ([]byte, error) {
 }
 
 // finish takes a call out of the books. Called with mu held.
-func (p *process) finish(c *call, now time.Time) {
+func (p *process) finish(c *call) {
 	delete(p.calls, c.id)
 	p.order = slices.DeleteFunc(p.order, func(o *call) bool { return o == c })
 	if p.threads <= len(p.order) {

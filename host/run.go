@@ -132,7 +132,7 @@ func (r *run[In, Out]) feed(items iter.Seq[In]) {
 			if ended {
 				return
 			}
-			broken := &relay.Broken{Value: recover()} // nil: runtime.Goexit, as testing.T.FailNow does
+			broken := &relay.BrokenError{Value: recover()} // nil: runtime.Goexit, as testing.T.FailNow does
 			if r.halt(broken) && broken.Value != nil {
 				r.pool.cfg.Logger.Error("the iterator of items panicked after its run had ended", "panic", broken.Value, "stack", string(debug.Stack()))
 			}

@@ -45,7 +45,7 @@ func (j *Journal) stream(ctx context.Context, p *host.Pool, items iter.Seq[json.
 			ended := false
 			defer func() {
 				if !ended { // the iterator of items panicked, or ended this goroutine
-					f.end(&relay.Broken{Value: recover()})
+					f.end(&relay.BrokenError{Value: recover()})
 				}
 			}()
 			err := f.run(ctx, p, items)

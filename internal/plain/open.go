@@ -29,8 +29,8 @@ func OpenOwn(path string, perm fs.FileMode) (*os.File, error) {
 func Resolve(path string) (string, error) {
 	for range mostLinks {
 		folder, name := Split(path)
-		if real, err := filepath.EvalSymlinks(folder); err == nil { // else whoever opens it gets the error, with the path that was given
-			path = filepath.Join(real, name)
+		if there, err := filepath.EvalSymlinks(folder); err == nil { // else whoever opens it gets the error, with the path that was given
+			path = filepath.Join(there, name)
 		}
 		target, _ := os.Readlink(path)
 		switch {

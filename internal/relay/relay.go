@@ -6,16 +6,16 @@ import (
 	"runtime"
 )
 
-// Broken is how a function ended that panicked with Value, or called runtime.Goexit if Value is nil. It is an error for the way to the caller's
+// BrokenError is how a function ended that panicked with Value, or called runtime.Goexit if Value is nil. It is an error for the way to the caller's
 // goroutine, and no caller sees it.
-type Broken struct{ Value any }
+type BrokenError struct{ Value any }
 
-func (*Broken) Error() string { return "a function of the caller's did not return" }
+func (*BrokenError) Error() string { return "a function of the caller's did not return" }
 
 // Raise does in this goroutine what err says a function did in another one, as the iterators of package iter do. It returns if err says nothing
 // of the kind.
 func Raise(err error) {
-	broken, ok := errors.AsType[*Broken](err)
+	broken, ok := errors.AsType[*BrokenError](err)
 	switch {
 	case !ok:
 	case broken.Value != nil:

@@ -1,6 +1,9 @@
 package wire
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // lastWords are how lines begin that say why a process ends. Runtimes print a dump after most of them, so such a line is seldom the last one.
 var lastWords = []string{
@@ -76,9 +79,9 @@ func LastWord(lines []string) string {
 
 // lineBefore returns the last of lines that is not blank.
 func lineBefore(lines []string) string {
-	for i := len(lines) - 1; i >= 0; i-- {
-		if strings.TrimSpace(lines[i]) != "" {
-			return lines[i]
+	for _, line := range slices.Backward(lines) {
+		if strings.TrimSpace(line) != "" {
+			return line
 		}
 	}
 	return ""
