@@ -387,6 +387,9 @@ func rightBytes(i int, v []byte) bool {
 	return bytes.Equal(v, binary.LittleEndian.AppendUint64(nil, uint64(i)))
 }
 
+// scribbled is so many items that the liar's place is filled again before the honest worker has run them all.
+const scribbled = 4000
+
 // A worker that writes all over its arena spoils its own results, and those of nobody else.
 func TestAWorkerThatScribblesSpoilsItsOwnItemsAlone(t *testing.T) {
 	for _, kind := range []string{"bytes", "float64"} {
@@ -399,9 +402,9 @@ func TestAWorkerThatScribblesSpoilsItsOwnItemsAlone(t *testing.T) {
 				within(t, "a run", 60*time.Second, func() {
 					var errs map[int]*host.ItemError
 					if kind == "bytes" {
-						errs = checkHonest(t, p, numbered(600), rightBytes)
+						errs = checkHonest(t, p, numbered(scribbled), rightBytes)
 					} else {
-						errs = checkHonest(t, p, numbered(600), func(i int, v float64) bool { return v == float64(i) })
+						errs = checkHonest(t, p, numbered(scribbled), func(i int, v float64) bool { return v == float64(i) })
 					}
 					for i, e := range errs {
 						if e.Kind != host.Crashed {

@@ -94,7 +94,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		r.checkNested(ctx)
 	}
 	ctx, r.end = context.WithCancelCause(ctx)
-	r.base = bare{Context: ctx}
+	r.base = bare{Context: ctx, pool: r.base.pool, outer: r.base.outer}
 	return r, ctx
 }
 

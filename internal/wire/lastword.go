@@ -18,13 +18,33 @@ var lastWords = []string{
 // IsLastWord reports whether a line says why a process is about to end: the words of the runtimes of Go, Python, C, C++ and Rust, and of the sanitizers.
 func IsLastWord(line string) bool {
 	line = strings.TrimLeft(line, "\t")
-	for _, prefix := range lastWords {
-		if strings.HasPrefix(line, prefix) {
-			return prefix != "thread '" || strings.Contains(line, "' panicked at ") || strings.Contains(line, ") panicked at ")
+	if line == "" {
+		return false
+	}
+	if begins[line[0]] { // most lines do not, and there may be a flood of them
+		for _, prefix := range lastWords {
+			if strings.HasPrefix(line, prefix) {
+				return prefix != "thread '" || strings.Contains(line, "' panicked at ") || strings.Contains(line, ") panicked at ")
+			}
 		}
 	}
-	return strings.Contains(line, ": Assertion `") || strings.Contains(line, "==ERROR: ") || strings.HasPrefix(line, whatPrefix)
+	switch line[0] {
+	case '=': // of a sanitizer, behind the number of the process
+		return strings.Contains(line, "==ERROR: ")
+	case ' ':
+		return strings.HasPrefix(line, whatPrefix)
+	default: // of assert(3), behind the place
+		return strings.IndexByte(line, '`') > 0 && strings.Contains(line, ": Assertion `")
+	}
 }
+
+// begins has the bytes with which lastWords begin.
+var begins = func() (b [256]bool) {
+	for _, prefix := range lastWords {
+		b[prefix[0]] = true
+	}
+	return b
+}()
 
 // whatPrefix begins the line after "terminate called after throwing": the words of a C++ exception.
 const whatPrefix = "  what():  "
