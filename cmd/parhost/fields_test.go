@@ -17,6 +17,9 @@ func TestEachFieldOfTheLibraryIsAFlag(t *testing.T) {
 	flags := newRoot(new(streams)).Flags()
 	for _, of := range []reflect.Type{reflect.TypeFor[host.Config](), reflect.TypeFor[sandbox.Policy]()} {
 		for f := range of.Fields() {
+			if !f.IsExported() {
+				continue
+			}
 			name := f.Name
 			flag, known := flagsOf[name]
 			if known == slices.Contains(flagless, name) {

@@ -33,28 +33,29 @@ type options struct {
 	withItem   bool
 	unordered  bool
 
-	itemTimeout   time.Duration
-	runDeadline   time.Duration
-	startTimeout  time.Duration
-	setupTimeout  time.Duration
-	maxItem       string
-	maxResult     string
-	maxOutput     string
-	retries       int
-	retryAlways   bool
-	onError       string
-	seed          uint64 // of the run; drawn if none is given
-	seedGiven     bool
-	standby       int
-	memoryRetries int
-	minProcs      int
-	maxIdle       time.Duration
-	maxItems      int
-	maxAge        time.Duration
-	maxRSS        string
-	batch         string
-	window        int
-	env           []string
+	itemTimeout     time.Duration
+	runDeadline     time.Duration
+	startTimeout    time.Duration
+	setupTimeout    time.Duration
+	teardownTimeout time.Duration
+	maxItem         string
+	maxResult       string
+	maxOutput       string
+	retries         int
+	retryAlways     bool
+	onError         string
+	seed            uint64 // of the run; drawn if none is given
+	seedGiven       bool
+	standby         int
+	memoryRetries   int
+	minProcs        int
+	maxIdle         time.Duration
+	maxItems        int
+	maxAge          time.Duration
+	maxRSS          string
+	batch           string
+	window          int
+	env             []string
 
 	confinement confinement
 	pins        pins
@@ -137,6 +138,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.DurationVar(&o.runDeadline, "run-deadline", 0, "limit of the whole run (default none)")
 	f.DurationVar(&o.startTimeout, "start-timeout", 10*time.Second, "limit of a worker's start, without the workload's own set-up")
 	f.DurationVar(&o.setupTimeout, "setup-timeout", 5*time.Minute, "limit of the workload's own set-up in a worker")
+	f.DurationVar(&o.teardownTimeout, "teardown-timeout", 5*time.Second, "limit of the workload's own tear-down when a worker ends; then the worker is killed")
 	f.IntVar(&o.retries, "retries", 0, "attempts more after a crash, a timeout or running out of memory, if the plugin is idempotent")
 	f.IntVar(&o.memoryRetries, "memory-retries", 0, "of these, how many after running out of memory, counted apart; -1 = none (default as --retries)")
 	f.BoolVar(&o.retryAlways, "retry-always", false, "retry items of plugins that are not idempotent too")
@@ -205,6 +207,7 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 		{"run-deadline", int64(o.runDeadline)},
 		{"start-timeout", int64(o.startTimeout)},
 		{"setup-timeout", int64(o.setupTimeout)},
+		{"teardown-timeout", int64(o.teardownTimeout)},
 		{"worker-max-age", int64(o.maxAge)},
 		{"worker-max-idle", int64(o.maxIdle)},
 		{"min-procs", int64(o.minProcs)},
@@ -244,6 +247,7 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	cfg.Workers, cfg.Threads = o.procs, o.threads
 	cfg.Batch, cfg.Window = batch, o.window
 	cfg.ItemTimeout, cfg.StartTimeout, cfg.SetupTimeout = o.itemTimeout, o.startTimeout, o.setupTimeout
+	cfg.TeardownTimeout = o.teardownTimeout
 	cfg.Retries, cfg.MemoryRetries, cfg.RetryAlways = o.retries, o.memoryRetries, o.retryAlways
 	cfg.MinWorkers, cfg.Standby = o.minProcs, o.standby
 	cfg.MaxItems, cfg.MaxAge, cfg.MaxIdle, cfg.MaxRSS = o.maxItems, o.maxAge, o.maxIdle, rss
