@@ -138,7 +138,7 @@ func (p *pins) read() (*lockFile, error) {
 	}
 }
 
-// mostLock is the size of a lock file with tens of thousands of plugins.
+// mostLock is the size of the largest lock file that is read, in bytes. It has room for tens of thousands of plugins.
 const mostLock = 4 << 20
 
 func readLock(path string) (*lockFile, error) {

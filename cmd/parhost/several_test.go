@@ -29,7 +29,7 @@ func (talker) Setup(ctx context.Context) error {
 	return nil
 }
 
-// linger is an item that takes longer than a busy host needs to read what it has printed.
+// linger is an item that runs for a second, so that even a busy host reads its output while the item still runs.
 const linger = "7"
 
 func (talker) Teardown(ctx context.Context) error {

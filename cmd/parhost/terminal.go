@@ -77,7 +77,7 @@ func (s *screen) messages() io.Writer { return &screen{s.stream, plainMessage} }
 // json returns the screen for lines of JSON, whose meaning stays what it was.
 func (s *screen) json() io.Writer { return &screen{s.stream, plainJSON} }
 
-// data returns the stream itself. Results are data, and go out as they are. So does what this program draws.
+// data returns the stream itself, without escaping. Results are written to it as they are, and so is the status line.
 func (s *screen) data() io.Writer { return s.stream }
 
 // file returns the file that the stream is, if it is one.

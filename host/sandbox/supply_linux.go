@@ -99,7 +99,7 @@ func (b *Box) supplies(below string, wanted int64) ([]supply, error) {
 	return append(found, supply{"the user's limit (ulimit -u)", most, used}), nil
 }
 
-// cgroupSupplies are those of the cgroups that hold the workers, and of all above them that can be seen.
+// cgroupSupplies returns the room for processes in each cgroup that holds the workers, and in each visible ancestor of it.
 func cgroupSupplies(below string) ([]supply, error) {
 	all, err := hierarchies(below)
 	if err != nil {

@@ -77,9 +77,9 @@ var private = tree{
 	"private/key.go":        "package main\n\nfunc init() { println(\"" + secret + "\") }\n",
 	"private/lib/lib.go":    "package lib\n\nfunc Key() string { return \"" + secret + "\" }\n",
 	"private/lib.pc":        "Name: lib\nDescription: lib\nVersion: 1\nCflags: -DKEY=" + secret[:6] + "\n",
-	"work/go.mod":           "module example.com/work\n\ngo 1.25\n",
-	"work/.env.h":           "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
-	"work/lib/lib.go":       "package lib\n\nfunc Nothing() {}\n",
+	"mine/go.mod":           "module example.com/mine\n\ngo 1.25\n",
+	"mine/.env.h":           "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
+	"mine/lib/lib.go":       "package lib\n\nfunc Nothing() {}\n",
 	"modules/cache/asm.h":   "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
 	"modules/a@v1/asm.h":    "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
 	"modules/cache/key.zip": secret,
@@ -136,11 +136,11 @@ func TestNoFileOfTheUsersIsBuiltIn(t *testing.T) {
 			files: tree{"theirs/main.go": asmGo, "theirs/x.txt": "-> ../private/asm.h", "theirs/a.s": "#include \"textflag.h\"\n#include \"x.txt\"\n" + globl},
 		},
 		"assembly: beside a replaced module": {files: tree{
-			"theirs/go.mod":  goMod + "require example.com/work v0.0.0\nreplace example.com/work => ../work\n",
-			"theirs/main.go": asmGo + "\nfunc init() { lib.Nothing() }\n", "theirs/a.s": "#include \"textflag.h\"\n#include \"../work/.env.h\"\n" + globl,
+			"theirs/go.mod":  goMod + "require example.com/mine v0.0.0\nreplace example.com/mine => ../mine\n",
+			"theirs/main.go": asmGo + "\nfunc init() { lib.Nothing() }\n", "theirs/a.s": "#include \"textflag.h\"\n#include \"../mine/.env.h\"\n" + globl,
 		}},
-		"assembly: beside the user's module": {dir: "work/theirs", withoutC: true, files: tree{
-			"work/theirs/main.go": asmGo, "work/theirs/a.s": "#include \"textflag.h\"\n#include \"../.env.h\"\n" + globl,
+		"assembly: beside the user's module": {dir: "mine/theirs", withoutC: true, files: tree{
+			"mine/theirs/main.go": asmGo, "mine/theirs/a.s": "#include \"textflag.h\"\n#include \"../.env.h\"\n" + globl,
 		}},
 		"a link to a source":     {files: tree{"theirs/main.go": "package main\n\nfunc main() {}\n", "theirs/key.go": "-> ../private/key.go"}},
 		"a link to a package":    {files: tree{"theirs/main.go": "package main\n\nimport \"example.com/plugin/lib\"\n\nfunc main() { println(lib.Key()) }\n", "theirs/lib": "-> ../private/lib"}},
@@ -155,7 +155,7 @@ func TestNoFileOfTheUsersIsBuiltIn(t *testing.T) {
 			t.Setenv("GOMODCACHE", filepath.Join(dir, "modules"))
 			t.Setenv("KEY", secret)
 			if fix, ok := c.files["theirs/main.go"]; ok && strings.Contains(fix, "lib.Nothing") {
-				c.files["theirs/main.go"] = strings.Replace(fix, "package main\n", "package main\n\nimport \"example.com/work/lib\"\n", 1)
+				c.files["theirs/main.go"] = strings.Replace(fix, "package main\n", "package main\n\nimport \"example.com/mine/lib\"\n", 1)
 			}
 			private.write(t, dir)
 			tree{"theirs/go.mod": goMod}.write(t, dir)
