@@ -133,7 +133,7 @@ func TestSqrtAsJSON(t *testing.T) {
 		}
 	}
 	for item, offset := range map[string]int{
-		``: 1, `four`: 1, `"é" x`: 6, `[1, 2`: 6, `true`: 1, `null`: 1, `"4"`: 1, `NaN`: 0, `1e999`: 0, "1\xff": 0,
+		``: 1, `four`: 1, `"é" x`: 6, `[1, 2`: 6, `true`: 1, `null`: 1, `"4"`: 1, `NaN`: 0, `1e999`: 0, "1\xff": 2,
 	} {
 		_, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage(item))
 		var e *host.ItemError
