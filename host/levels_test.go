@@ -61,9 +61,12 @@ func needLevel(t *testing.T, level sandbox.Level) {
 	}
 }
 
-// atLevels runs a test at each of some levels.
+// atLevels runs a test at each of some levels; with -short, at the first of them, since what differs between levels is in other processes.
 func atLevels(t *testing.T, levels []sandbox.Level, test func(t *testing.T, policy sandbox.Policy)) {
 	t.Helper()
+	if testing.Short() {
+		levels = levels[:1]
+	}
 	for _, level := range levels {
 		t.Run(level.String(), func(t *testing.T) {
 			needLevel(t, level)
@@ -72,12 +75,16 @@ func atLevels(t *testing.T, levels []sandbox.Level, test func(t *testing.T, poli
 	}
 }
 
-// atLevelsTogether does so at all levels at the same time: for tests that mostly wait.
+// atLevelsTogether runs a test at all levels at the same time, for tests that mostly wait; with -short, at the first level.
 func atLevelsTogether(t *testing.T, test func(t *testing.T, policy sandbox.Policy)) {
 	t.Helper()
+	levels := allLevels
+	if testing.Short() {
+		levels = levels[:1]
+	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	for _, level := range allLevels {
+	for _, level := range levels {
 		running.Go(func() {
 			t.Run(level.String(), func(t *testing.T) {
 				needLevel(t, level)
