@@ -61,7 +61,7 @@ export GORACE ?= atexit_sleep_ms=0
 # sandbox level where the promise is the same at all, for CI, which has run all levels without the detector.
 SHORT ?=
 test:
-	go test -race $(SHORT) -count=1 ./...
+	go test -race $(SHORT) -count=1 -timeout 20m ./...
 
 # What package host promises of sandboxes, once more for a host without rights, which confines its workers by other means. Only root can
 # become nobody. (Package host/sandbox does this in its own tests.)
