@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/gobuild"
 )
 
 // held is a file or folder that this program reads, writes or executes, now or in a later run.
@@ -21,13 +25,17 @@ type held struct {
 }
 
 // keep refuses a policy that lets workers change what this program relies on: they would write its results, and say what it runs next.
-func keep(policy *sandbox.Policy, files []held) error {
+func keep(policy *sandbox.Policy, files func() []held) error {
+	if len(policy.ReadWrite) == 0 {
+		return nil
+	}
+	all := files()
 	for _, bind := range policy.ReadWrite {
 		open, err := os.Stat(bind.Source)
 		if err != nil {
 			continue // package sandbox refuses it
 		}
-		for _, f := range files {
+		for _, f := range all {
 			if lies(f.path, open) {
 				return usageError("give --rw a folder of its own, or move the other one out of it",
 					"%s %q lies in --rw %q, which workers may change", f.what, f.path, bind.Source)
@@ -39,8 +47,53 @@ func keep(policy *sandbox.Policy, files []held) error {
 				return usageError("give --rw a folder elsewhere", "--rw %q, which workers may change, lies in %s %q", bind.Source, f.what, f.path)
 			}
 		}
+		if err := keepLinked(bind.Source, all); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// mostSearched is how many files and folders of --rw are searched for other names of the host's files.
+const mostSearched = 200_000
+
+// keepLinked refuses a folder that has another name (a hard link) of one of the files in it. It searches the folder only if one of them has several
+// names. A sandboxed worker can add none later: it links no file into another folder than its own.
+func keepLinked(folder string, files []held) error {
+	var linked []held
+	var infos []fs.FileInfo
+	for _, f := range files {
+		if info, err := os.Stat(f.path); err == nil && hasNames(info) {
+			linked, infos = append(linked, f), append(infos, info)
+		}
+	}
+	if len(linked) == 0 {
+		return nil
+	}
+	hint := func(f held) string {
+		return fmt.Sprintf("use a copy, which is another file; one that is moved is the same: cp %s %s", quote(f.path), quote(f.path+".copy"))
+	}
+	searched := 0
+	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // workers find nothing there either
+		}
+		if searched++; searched > mostSearched {
+			f := linked[0]
+			return usageError(hint(f), "%s %q has several names (hard links), and --rw %q more than %d files to search for them", f.what, f.path, folder, mostSearched)
+		}
+		if !entry.Type().IsRegular() {
+			return nil
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return nil
+		}
+		if i := slices.IndexFunc(infos, func(known fs.FileInfo) bool { return os.SameFile(known, info) }); i >= 0 {
+			return usageError(hint(linked[i]), "%s %q lies in --rw %q, which workers may change, by another name (a hard link): %q", linked[i].what, linked[i].path, folder, path)
+		}
+		return nil
+	})
 }
 
 // lies reports whether a path names a file or folder that is there, or something below it, or leads over a link that lies there. A file is known by
@@ -101,8 +154,9 @@ func parts(path string) []string {
 // mostLinks is how many links the kernel follows in one path (path_resolution(7)).
 const mostLinks = 40
 
-// heldAlways are the files that every run relies on, whatever its flags are: this program, the lock file, and where plugins are looked for.
-func heldAlways(plugin string, pluginDirs []string, p *pins) []held {
+// heldAlways are the files that every run relies on, whatever its flags are: this program, the lock file, where plugins are looked for, and what
+// plugins are built with.
+func heldAlways(ctx context.Context, plugin string, pluginDirs []string, p *pins) []held {
 	var files []held
 	if self, err := os.Executable(); err == nil {
 		files = append(files, held{what: "parhost itself", path: self})
@@ -113,7 +167,9 @@ func heldAlways(plugin string, pluginDirs []string, p *pins) []held {
 	if p.lock != "" && p.lock != noLock {
 		files = append(files, held{what: "--lock", path: p.lock})
 	}
-	if info, err := os.Stat(plugin); err == nil && isPath(plugin) && (info.IsDir() || really(plugin) != plugin) { // package sandbox knows only where it really lies
+	plugin, _ = cutWorkload(plugin)
+	// Package sandbox looks where an executable really lies, and at no other name of it.
+	if info, err := os.Stat(plugin); err == nil && isPath(plugin) && (info.IsDir() || hasNames(info) || really(plugin) != plugin) {
 		files = append(files, held{what: "--plugin", path: plugin, tree: info.IsDir()})
 	}
 	for _, dir := range host.SearchDirs(pluginDirs...) {
@@ -125,11 +181,36 @@ func heldAlways(plugin string, pluginDirs []string, p *pins) []held {
 	if cache, err := os.UserCacheDir(); err == nil {
 		files = append(files, held{what: "the folder of built plugins", path: filepath.Join(cache, "parhost", "plugins"), tree: true})
 	}
+	return append(files, heldByGo(ctx)...)
+}
+
+// heldByGo are the files that decide what comes of a Go package folder that is built. There are none where there is no go command.
+func heldByGo(ctx context.Context) []held {
+	program, err := exec.LookPath("go")
+	if err != nil {
+		return nil
+	}
+	files := []held{{what: "the go command", path: program}}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) { // a file of that name in one of these would be the go command
+		if dir == filepath.Dir(program) {
+			break
+		}
+		files = append(files, held{what: "the folder of PATH", path: dir})
+	}
+	settings, err := gobuild.Settings(ctx)
+	if err != nil {
+		return files // then it builds nothing either
+	}
+	for _, key := range []string{"GOCACHE", "GOMODCACHE", "GOROOT", "GOTMPDIR", "GOENV"} {
+		if path := settings[key]; filepath.IsAbs(path) {
+			files = append(files, held{what: key + " of the go command", path: path, tree: key != "GOENV"})
+		}
+	}
 	return files
 }
 
 // held are the files of a run of items.
-func (o *options) held(s *streams) []held {
+func (o *options) held(ctx context.Context, s *streams) []held {
 	var files []held
 	for _, f := range []held{
 		{what: "--report", path: o.report}, {what: "--joblog", path: o.joblog}, {what: "--dossier", path: o.dossier}, {what: "--input", path: o.input},
@@ -138,7 +219,7 @@ func (o *options) held(s *streams) []held {
 			files = append(files, f)
 		}
 	}
-	return slices.Concat(files, heldStreams(s), heldAlways(o.plugin, o.pluginDirs, &o.pins)) // what the user has named comes first
+	return slices.Concat(files, heldStreams(s), heldAlways(ctx, o.plugin, o.pluginDirs, &o.pins)) // what the user has named comes first
 }
 
 // heldStreams are the plain files that the standard streams lead to or come from.

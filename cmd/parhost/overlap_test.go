@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -44,5 +46,86 @@ func TestWhatWorkersMayChangeHoldsNoFileOfTheHost(t *testing.T) {
 	}
 	if _, err := os.Lstat("out/run.json"); err == nil {
 		t.Error("the report has been written")
+	}
+}
+
+// A hard link is one more name of a file of the host's, and the folder of its first name does not tell of it.
+func TestNoFileOfTheHostHasAnotherNameWhereWorkersMayChangeIt(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows opens no files to workers")
+	}
+	t.Chdir(t.TempDir())
+	const dossier = `{"dossier":1,"item":4,"origin":{"workload":"sqrt","sha256":"","plugin":""}}`
+	for file, text := range map[string]string{
+		"items": "4\n", "run.json": "{}", "run.joblog": "", "parhost.lock": `{"lock":1,"plugins":[]}`, "other.lock": `{"lock":1,"plugins":[]}`, "dossier": dossier, "plugin": "#!/bin/sh\n",
+	} {
+		if err := errors.Join(os.MkdirAll("out/deep", 0o700), os.WriteFile(file, []byte(text), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sandboxed := []string{"--sandbox", "strict", "--rw", "out"}
+	for file, args := range map[string][]string{
+		"items":        {"-p", "sqrt", "--input", "items"},
+		"run.json":     {"-p", "sqrt", "--report", "run.json", "4"},
+		"run.joblog":   {"-p", "sqrt", "--joblog", "run.joblog", "--resume", "4"},
+		"parhost.lock": {"-p", "sqrt", "4"},
+		"other.lock":   {"-p", "sqrt", "--lock", "other.lock", "4"},
+		"dossier":      {"replay", "dossier"},
+		"plugin":       {"plugins", "verify", "./plugin"},
+	} {
+		if err := os.Link(file, "out/deep/again"); err != nil {
+			t.Fatal(err)
+		}
+		code, _, stderr := call(t, nil, append(args, sandboxed...)...)
+		if code != exitUsage || !strings.Contains(stderr, file+`" lies in --rw `) || !strings.Contains(stderr, `out/deep/again"`) || !strings.Contains(stderr, "use a copy") {
+			t.Errorf("%s: got exit code %d, want %d, where its other name is and to copy it; stderr: %s", file, code, exitUsage, stderr)
+		}
+		if err := os.Rename("out/deep/again", "again"); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, stderr := call(t, nil, append(args, sandboxed...)...); strings.Contains(stderr, " lies in --rw ") {
+			t.Errorf("%s, with another name elsewhere: got %s", file, stderr)
+		}
+		if err := os.Remove("again"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Whoever may change what builds a Go package folder says what its plugin is.
+func TestWhatWorkersMayChangeHoldsNothingThatBuilds(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows opens no files to workers")
+	}
+	home := t.TempDir()
+	t.Chdir(home)
+	for name, dir := range map[string]string{"GOCACHE": "go-build", "GOMODCACHE": "mod", "GOTMPDIR": "tmp", "GOENV": "env", "PATH": "bin"} {
+		if err := os.MkdirAll(dir+"/in", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		value := filepath.Join(home, dir)
+		switch name {
+		case "GOENV":
+			value = filepath.Join(value, "in", "file")
+		case "PATH":
+			value += string(filepath.ListSeparator) + os.Getenv(name)
+		}
+		t.Setenv(name, value)
+	}
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for folder, what := range map[string]string{
+		"go-build": "GOCACHE", "go-build/in": "GOCACHE", "mod": "GOMODCACHE", "mod/in": "GOMODCACHE", "tmp": "GOTMPDIR", "env": "GOENV", "env/in": "GOENV", "bin": "PATH",
+		strings.TrimSpace(string(root)): "GOROOT", filepath.Join(strings.TrimSpace(string(root)), "src"): "GOROOT",
+	} {
+		code, _, stderr := call(t, nil, "-p", "sqrt", "--sandbox", "strict", "--rw", folder, "4")
+		if code != exitUsage || !strings.Contains(stderr, " lies in ") || !strings.Contains(stderr, what) && what != "GOROOT" {
+			t.Errorf("%s: got exit code %d, want %d and that %s lies there; stderr: %s", folder, code, exitUsage, what, stderr)
+		}
+	}
+	if _, _, stderr := call(t, nil, "-p", "sqrt", "--sandbox", "strict", "--rw", "bin/in", "4"); strings.Contains(stderr, " lies in ") {
+		t.Errorf("a folder of its own: got %s", stderr)
 	}
 }

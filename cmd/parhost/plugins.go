@@ -269,7 +269,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 			if err != nil {
 				return whenInterrupted(ctx, err)
 			}
-			if err := keep(&policy, append(heldAlways(args[0], *dirs, p), heldStreams(s)...)); err != nil {
+			if err := keep(&policy, func() []held { return append(heldAlways(ctx, args[0], *dirs, p), heldStreams(s)...) }); err != nil {
 				return err
 			}
 			cfg, err := pluginConfig(ctx, args[0], *dirs, b)

@@ -79,8 +79,10 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 	if err != nil {
 		return err
 	}
-	files := append(heldAlways(o.plugin, o.pluginDirs, &o.pins), held{what: "the dossier", path: path})
-	if err := keep(&cfg.Sandbox, append(files, heldStreams(s)...)); err != nil {
+	if err := keep(&cfg.Sandbox, func() []held {
+		files := append(heldAlways(ctx, o.plugin, o.pluginDirs, &o.pins), held{what: "the dossier", path: path})
+		return append(files, heldStreams(s)...)
+	}); err != nil {
 		return err
 	}
 	origin, err := joblog.OriginOf(cfg)

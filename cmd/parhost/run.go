@@ -42,7 +42,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err != nil {
 		return err
 	}
-	if err := keep(&cfg.Sandbox, o.held(s)); err != nil {
+	if err := keep(&cfg.Sandbox, func() []held { return o.held(ctx, s) }); err != nil {
 		return err
 	}
 	summary, err := openReport(o.report)

@@ -31,6 +31,16 @@ type environ struct {
 	values map[string]string
 }
 
+// Settings returns what the go command is set to where no folder says otherwise, by the names of go env. It asks the go command, and the error
+// matches [ErrNoGo] if there is none.
+func Settings(ctx context.Context) (map[string]string, error) {
+	e, err := readEnv(ctx, string(filepath.Separator))
+	if err != nil {
+		return nil, err
+	}
+	return e.values, nil
+}
+
 // readEnv asks the go command for its settings in a folder.
 func readEnv(ctx context.Context, dir string) (*environ, error) {
 	e := &environ{dir: dir}
