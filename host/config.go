@@ -41,8 +41,9 @@ type Config struct {
 	Workload *sdk.Workload
 
 	// Checksum is the SHA-256 of the plugin's executable in hexadecimal, or that of this program for a Workload. [Open] fails with a
-	// [*sandbox.ChecksumError] for another one. On Linux what has been hashed is what runs, in all workers, whatever becomes of the file; on
-	// other systems, and for a script everywhere, the file is hashed before each start, and read once more for that. Default: any.
+	// [*sandbox.ChecksumError] for another one. Default: whatever it is when the pool is opened. All workers run these bytes, whatever becomes of
+	// the file's name. Where they are read again for each start (a script everywhere, every plugin on other systems than Linux), a start after they
+	// have been changed fails with a [*sandbox.ChangedError].
 	Checksum string
 
 	Mode Mode // default Process

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -31,7 +32,7 @@ func checkWorkerOfItself(cfg *Config) error {
 
 // ownExecutable describes the file that this process executes.
 func ownExecutable() (os.FileInfo, error) {
-	path, err := os.Executable()
+	path, err := sandbox.Self()
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ type launcher struct {
 	cfg     *Config
 	buffers *buffers // of the pool
 	box     *sandbox.Box
-	path    string // of the executable
+	path    string // of the executable, for people: what is executed the box knows
 	env     []string
 	folder  *litter.Folder // of sockets
 	spawner *spawner
@@ -46,10 +46,13 @@ type launcher struct {
 // openLauncher finds the executable and makes what all workers share.
 func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launcher, err error) {
 	l := &launcher{cfg: cfg, buffers: buffers}
+	var source string // of the bytes that all workers execute
 	if cfg.Workload != nil {
-		l.path, err = os.Executable()
+		source, err = sandbox.Self()
+		l.path, _ = os.Executable()
 	} else {
-		l.path, err = Find(cfg.Plugin, cfg.PluginDirs...)
+		source, err = Find(cfg.Plugin, cfg.PluginDirs...)
+		l.path = source
 	}
 	if err != nil {
 		return nil, err
@@ -59,7 +62,7 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	if policy.TempDir == "" {
 		policy.TempDir = cfg.TempDir
 	}
-	if l.box, err = sandbox.Open(ctx, policy, l.path, cfg.Checksum); err != nil {
+	if l.box, err = sandbox.Open(ctx, policy, source, cfg.Checksum); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -232,7 +235,10 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 	defer stop()
 	if _, err = guarded(p.client.Start); err != nil {
 		if p.child.refused != nil {
-			stage, err = "sandbox", p.child.refused
+			err = p.child.refused
+			if !errors.As(err, new(*sandbox.ChangedError)) {
+				stage = "sandbox"
+			}
 		} else if p.child.spawned.Load() {
 			stage = "handshake"
 			err = l.handshakeError(start, p.child, err)
@@ -259,6 +265,10 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		return nil, err
 	}
 	if err = checkManifest(answer.GetManifest()); err != nil {
+		return nil, err
+	}
+	if err = p.child.launch.Recheck(); err != nil {
+		stage = "exec"
 		return nil, err
 	}
 	p.manifest, p.service = answer.GetManifest(), service

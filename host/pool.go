@@ -152,14 +152,27 @@ func (p *Pool) start(ctx context.Context, number int) (worker, error) {
 		return nil, err
 	}
 	p.describe(w.manifest)
-	if got := manifestOf(w.manifest); got.ItemKind != p.manifest.ItemKind || got.ResultKind != p.manifest.ResultKind {
-		err := fmt.Errorf("the plugin has changed: it takes %.100q and gives %.100q, the pool's other workers %.100q and %.100q",
-			got.ItemKind, got.ResultKind, p.manifest.ItemKind, p.manifest.ResultKind)
+	if err := p.sameWorkload(manifestOf(w.manifest)); err != nil {
 		w.kill(&fate{message: err.Error()})
 		w.read.Wait()
 		return nil, &StartError{Worker: number, Plugin: p.cfg.Plugin, Stage: "describe", Err: err}
 	}
 	return w, nil
+}
+
+// sameWorkload refuses a worker that says it has another workload than the pool's other workers.
+func (p *Pool) sameWorkload(got Manifest) error {
+	for _, c := range []struct{ what, got, want string }{
+		{"is", got.Name, p.manifest.Name},
+		{"has the version", got.Version, p.manifest.Version},
+		{"takes", got.ItemKind, p.manifest.ItemKind},
+		{"gives", got.ResultKind, p.manifest.ResultKind},
+	} {
+		if c.got != c.want {
+			return fmt.Errorf("the workload has changed while the pool lives: it %s %.100q, and with the pool's other workers %.100q; start the run again", c.what, c.got, c.want)
+		}
+	}
+	return nil
 }
 
 // Sandbox says at which level worker processes are confined, and what stands around each: walls and limits, in words. There are none
@@ -171,8 +184,8 @@ func (p *Pool) Sandbox() (level sandbox.Level, layers []string) {
 	return p.launcher.box.Level(), p.launcher.box.Layers()
 }
 
-// Checksum returns the SHA-256 of what worker processes execute, in hexadecimal: known if [Config.Checksum] says so, or a sandbox has read
-// it. Else it is empty. It is to be asked for before the pool is closed.
+// Checksum returns the SHA-256 of what worker processes execute, in hexadecimal. It is empty if there are none, or the file cannot be read or has been
+// changed. It is worked out when it is first asked for, which takes some 20 ms for 20 MB and is to be before the pool is closed.
 func (p *Pool) Checksum() string {
 	if p.launcher == nil {
 		return ""

@@ -97,7 +97,10 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 		if items, err = r.run(ctx, s, o, m.cfg, items); err != nil {
 			return fmt.Errorf("%s: %w", m.label, err)
 		}
-		rungs = append(rungs, r)
+		if rungs = append(rungs, r); r.SHA256 != rungs[0].SHA256 {
+			err := fmt.Errorf("in the mode %q its SHA-256 was %q, and is %q", rungs[0].Label, rungs[0].SHA256, r.SHA256)
+			return &exitError{code: exitNoWorker, err: fmt.Errorf("%s: %w", m.label, &sandbox.ChangedError{Path: m.cfg.Plugin, Err: err})}
+		}
 	}
 	if len(items) == 0 {
 		return usageError("give at least one item", "there are no items to compare with")
@@ -173,6 +176,9 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 		for _, w := range pool.Workers() {
 			r.WorkersRSS += peakRSS(w.PID)
 		}
+	}
+	if cfg.Workload == nil {
+		r.SHA256 = pool.Checksum()
 	}
 	tally.summarize(&r.summary)
 	return items, nil

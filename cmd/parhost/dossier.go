@@ -10,6 +10,7 @@ import (
 // dossiers keeps the texts of the items that are under way, and writes the files of those that fail.
 type dossiers struct {
 	files    *joblog.Dossiers
+	origin   joblog.Origin // that all of them name
 	dir      string
 	written  int
 	replayed int   // results so far that came from the journal
@@ -32,7 +33,7 @@ func (r *itemRun) openDossiers(cfg host.Config) error {
 	if err != nil {
 		return usageError("give a folder that can be written", "%v", err)
 	}
-	r.dossiers = &dossiers{files: files, dir: r.dossier, underWay: newUnderWay()}
+	r.dossiers = &dossiers{files: files, origin: origin, dir: r.dossier, underWay: newUnderWay()}
 	return nil
 }
 

@@ -80,6 +80,7 @@ func exitCode(err error) (code int, hint string) {
 	var config *host.ConfigError
 	var start *host.StartError
 	var broken *host.BrokenError
+	var changed *sandbox.ChangedError
 	var checksum *sandbox.ChecksumError
 	var confined *confinedError
 	var stage *sandbox.StageError // of a plugin that is no program
@@ -94,6 +95,8 @@ func exitCode(err error) (code int, hint string) {
 		return code, withoutSandbox
 	case notConfined:
 		return exitNoSandbox, confineHint
+	case errors.As(err, &changed):
+		return exitNoWorker, ""
 	case errors.As(err, &checksum):
 		return exitNoWorker, anotherPlugin(checksum)
 	case errors.As(err, &stage):

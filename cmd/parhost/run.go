@@ -254,6 +254,9 @@ func (r *itemRun) open(examples []json.RawMessage, known bool) (err error) {
 // confine lets records and dossiers say what stands around the workers.
 func (r *itemRun) confine(pool *host.Pool) error {
 	if r.dossiers != nil {
+		if err := r.dossiers.origin.Check(pool); err != nil {
+			return err
+		}
 		_, layers := pool.Sandbox()
 		r.dossiers.files.Confined(layers)
 	}

@@ -55,7 +55,7 @@ func (t *tally) Observe(event host.Event) {
 // summary is a whole run in numbers.
 type summary struct {
 	Plugin  string             `json:"plugin"`
-	SHA256  string             `json:"sha256,omitempty"` // of what ran, where it was checked or read for a sandbox
+	SHA256  string             `json:"sha256,omitempty"` // of what ran
 	Mode    host.Mode          `json:"mode"`
 	Sandbox *sandboxFacts      `json:"sandbox,omitempty"` // of processes that are confined or limited
 	Workers int                `json:"workers"`

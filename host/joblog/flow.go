@@ -95,13 +95,20 @@ func (f *flow) run(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMes
 	if !f.fresh {
 		ctx = host.WithIndex(ctx, f.index)
 	}
+	// Nothing is recorded before it is known that the origin is the pool's. Items run meanwhile.
+	check := make(chan error, 1)
+	go func() { check <- f.journal.config.Origin.Check(p) }()
+	wait := sync.OnceValue(func() error { return <-check })
 	for r, err := range f.journal.config.Run(ctx, p, f.unfinished(items)) {
+		if other := wait(); other != nil {
+			return other
+		}
 		if err != nil {
 			return err
 		}
 		f.settle(&r)
 	}
-	return nil
+	return wait()
 }
 
 // index returns the place in the whole input of an item that workers have.

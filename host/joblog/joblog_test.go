@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/plugins/sqrt"
 )
 
@@ -411,6 +413,45 @@ func TestOriginIsTheExecutableAndItsSettings(t *testing.T) {
 	}
 	if _, err = joblog.OriginOf(host.Config{Plugin: filepath.Join(dir, "none")}); !errors.Is(err, host.ErrNotFound) {
 		t.Errorf("of no plugin: got %v, want ErrNotFound", err)
+	}
+}
+
+// Nothing is recorded under the checksum of a file that the pool does not run.
+func TestAPluginThatIsReplacedBeforeItsPoolIsOpenedIsNotRecorded(t *testing.T) {
+	plugin := filepath.Join(t.TempDir(), "parhost-plugin-sqrt")
+	if out, err := exec.Command("go", "build", "-o", plugin, "../../plugins/sqrt/parhost-plugin-sqrt").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	cfg := host.Config{Plugin: plugin, Workers: 1}
+	of, err := joblog.OriginOf(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(plugin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(plugin+".new", append(program, 0), 0o700), os.Rename(plugin+".new", plugin)); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := host.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	path := newPath(t)
+	j := openJournal(t, path, func(c *joblog.Config) { c.Origin = of })
+	for r, err := range j.Stream(t.Context(), pool, texts("1", "4")) {
+		if !errors.As(err, new(*sandbox.ChangedError)) {
+			t.Errorf("got %v and the error %v, want a ChangedError", r, err)
+		}
+	}
+	closeJournal(t, j)
+	if got := openJournal(t, path, func(c *joblog.Config) { c.Origin = of }).Contents(); got.Items != 0 {
+		t.Errorf("got %+v, want no items", got)
+	}
+	if of, err = joblog.OriginOf(cfg); err != nil || of.Check(pool) != nil {
+		t.Errorf("of the new file: got %v and %v", err, of.Check(pool))
 	}
 }
 

@@ -32,7 +32,7 @@ type Origin struct {
 // OriginOf returns the origin of the results that a pool of cfg gives: its executable, which for a workload that is linked in is
 // this program, its working folder, and what it adds to the environment, by the first half of the SHA-256 of each entry.
 //
-// What else the plugin reads, such as the modules of a script, is not seen. The error matches [host.ErrNotFound] if there is no such
+// A journal checks that its pool runs that executable, see [Origin.Check]. What else the plugin reads, such as the modules of a script, is not seen. The error matches [host.ErrNotFound] if there is no such
 // plugin.
 func OriginOf(cfg host.Config) (Origin, error) {
 	var o Origin
@@ -47,7 +47,14 @@ func OriginOf(cfg host.Config) (Origin, error) {
 		return o, err
 	}
 	if o.SHA256 = strings.ToLower(cfg.Checksum); o.SHA256 == "" { // with one, no other plugin runs
-		if o.SHA256, err = sandbox.Checksum(o.Plugin); err != nil {
+		source := o.Plugin
+		if cfg.Workload != nil { // another file may have taken its place
+			source, err = sandbox.Self()
+		}
+		if err == nil {
+			o.SHA256, err = sandbox.Checksum(source)
+		}
+		if err != nil {
 			return o, fmt.Errorf("checksum of the plugin: %w", err)
 		}
 	}
@@ -67,6 +74,18 @@ func OriginOf(cfg host.Config) (Origin, error) {
 		o.set("dir", dir)
 	}
 	return o, nil
+}
+
+// Check is a [*sandbox.ChangedError] if a pool runs another executable than that of the origin: the file was replaced between
+// [OriginOf] and [host.Open]. What runs inside this program, or cannot be read, is not checked.
+func (o *Origin) Check(pool *host.Pool) error {
+	if o.Workload != "" || o.SHA256 == "" {
+		return nil
+	}
+	if got := pool.Checksum(); got != "" && got != o.SHA256 {
+		return &sandbox.ChangedError{Path: o.Plugin, Err: fmt.Errorf("it had the SHA-256 %s, and its workers have %s", o.SHA256, got)}
+	}
+	return nil
 }
 
 // workloadArgument is the argument that names the workload of a plugin that serves several.

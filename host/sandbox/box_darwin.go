@@ -38,9 +38,9 @@ type Box struct {
 // The error matches [ErrNotSupported] if macOS cannot give the level or hold a limit, and [ErrNeedsFiles] if the plugin could not run for
 // want of files.
 //
-// With a checksum, the plugin's SHA-256 in hexadecimal, the plugin is hashed here and before each start, and the error is a
-// [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it: that takes Linux,
-// where the bytes that were hashed are those that run.
+// The plugin is hashed here and before each start, which fails with a [*ChangedError] if it has been changed. With a checksum, the plugin's SHA-256 in
+// hexadecimal, the error is a [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it: that
+// takes Linux, where the bytes that were hashed are those that run.
 func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	asked := policy
 	policy, err := policy.complete()
@@ -60,14 +60,14 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 
 // openBox opens a box for a complete policy that macOS can hold.
 func openBox(policy Policy, plugin, checksum string) (*Box, error) {
-	b := &Box{policy: policy, plugin: plugin, checksum: checksum}
-	if err := compareAgain(plugin, checksum); err != nil {
+	checksum, err := hashed(plugin, checksum)
+	if err != nil {
 		return nil, err
 	}
+	b := &Box{policy: policy, plugin: plugin, checksum: checksum}
 	if policy.Level == Off && !policy.limited() {
 		return b, nil
 	}
-	var err error
 	if b.stage, err = os.Executable(); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
@@ -258,7 +258,7 @@ func (b *Box) Layers() []string {
 	return layers
 }
 
-// Checksum is that which [Open] was given.
+// Checksum returns the SHA-256 of the plugin, in hexadecimal.
 func (b *Box) Checksum() string { return b.checksum }
 
 // Close has nothing to let go of.
@@ -268,7 +268,7 @@ func (*Box) Close() {}
 // folder and descriptors holds for the plugin; its descriptors keep their numbers, and no others stay. macOS itself takes variables away
 // whose names begin with DYLD_.
 func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
-	if err := compareAgain(b.plugin, b.checksum); err != nil {
+	if err := unchanged(b.plugin, b.checksum); err != nil {
 		return nil, err
 	}
 	l := &Launch{}

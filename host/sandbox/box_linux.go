@@ -23,7 +23,8 @@ import (
 type Box struct {
 	policy  Policy
 	machine machine
-	program *program // nil at level off
+	program *program // nil for a rehearsal
+	linker  mark     // of the file that starts the program, zero if nothing does
 	filter  []byte
 	place   int // the number as which the program is executed, -1 if it is by its name
 	limits  []launcher.Limit
@@ -53,12 +54,14 @@ type seams struct {
 // boxes numbers the boxes of this process.
 var boxes atomic.Uint64
 
-// Open makes a sandbox for workers that run plugin, an executable or script. It has seen a process run at the policy's level, and has
-// read the plugin: later changes of the file do not matter, unless it is a script.
+// Open makes a sandbox for workers that run plugin, an executable or script, or [Self]. It has seen a process run at the policy's level.
 //
-// With a checksum, the plugin's SHA-256 in hexadecimal, no other bytes are executed, at no level. At [Off] too they are then read once,
-// and run from memory: a program that looks for files beside its own does not find them there. A script is hashed before each start, and
-// read by its interpreter after that: who can change it in between is not kept from it.
+// All workers run the bytes that Open has opened, whatever becomes of their name. Confined ones run from a copy in memory. At [Off] the file is
+// held, and a start after it has been written to fails with a [*ChangedError]. So does that of a script, which is hashed before its interpreter
+// reads it and again when [Launch.Recheck] is called, and that of a plugin whose interpreter or loader has been replaced.
+//
+// With a checksum, the plugin's SHA-256 in hexadecimal, no other bytes are executed, at no level. At [Off] too they are then
+// run from memory: a program that looks for files beside its own does not find them there.
 //
 // The error matches [ErrNotSupported] if this machine cannot give the level, or cannot hold a limit, and [ErrNeedsFiles] if the
 // plugin could not run for want of files. It is a [*ChecksumError] if the plugin is another one.
@@ -99,7 +102,7 @@ func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error
 			return nil, err
 		}
 	}
-	if plugin != "" && (policy.Level > Off || checksum != "") {
+	if plugin != "" {
 		if err := b.read(plugin, checksum); err != nil {
 			return nil, err
 		}
@@ -129,6 +132,12 @@ func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error
 
 // read opens the plugin, and refuses one that is not what was wanted or could not run.
 func (b *Box) read(plugin, checksum string) (err error) {
+	if b.policy.Level == Off && checksum == "" {
+		if b.program, err = openHeld(plugin); err == nil {
+			b.remember()
+		}
+		return err
+	}
 	if b.program, err = openProgram(plugin, checksum); err != nil {
 		if _, other := errors.AsType[*ChecksumError](err); other {
 			return err
@@ -136,6 +145,7 @@ func (b *Box) read(plugin, checksum string) (err error) {
 		return b.failed("plugin", err)
 	}
 	if b.policy.Level == Off {
+		b.remember()
 		return nil
 	}
 	if b.spaces() {
@@ -153,6 +163,36 @@ func (b *Box) read(plugin, checksum string) (err error) {
 	}
 	if err != nil {
 		return b.failed("plugin", err)
+	}
+	b.remember()
+	return nil
+}
+
+// remember notes what the plugin's interpreter or loader is like, which the kernel opens by name at each start.
+func (b *Box) remember() {
+	if b.program.linker != "" {
+		b.linker, _ = lookAt(b.seen(b.program.linker)) // what is not there fails by itself
+	}
+}
+
+// recheck is a [*ChangedError] if the next start, or the last one, is of other bytes than those that were opened.
+func (b *Box) recheck() error {
+	p := b.program
+	if p == nil {
+		return nil
+	}
+	if err := p.recheck(); err != nil {
+		return err
+	}
+	if b.linker == (mark{}) {
+		return nil
+	}
+	now, err := lookAt(b.seen(p.linker))
+	if err == nil && now.bytes() != b.linker.bytes() {
+		err = fmt.Errorf("it had %d bytes, last written %v, and has %d, last written %v", b.linker.size, b.linker.time(), now.size, now.time())
+	}
+	if err != nil {
+		return &ChangedError{p.linker, fmt.Errorf("it starts %s: %w", p.path, err)}
 	}
 	return nil
 }
@@ -267,7 +307,7 @@ func (b *Box) openLimits(worker bool) error {
 		}
 		files := min(uint64(p.OpenFiles), most.Max-1) // one is left for the program itself
 		b.limitTo(unix.RLIMIT_NOFILE, files)
-		if b.program != nil && b.program.file != nil {
+		if b.program != nil && !b.program.script() {
 			b.place = int(files)
 		}
 	}
@@ -349,13 +389,16 @@ func (b *Box) PIDs() int { return b.policy.PIDs }
 // Layers says in words what stands around each worker.
 func (b *Box) Layers() []string { return slices.Clone(b.layers) }
 
-// Checksum returns the SHA-256 of the plugin as it runs, in hexadecimal; of a script as it was at [Open]. It is empty at level off if
-// [Open] was given none. It is worked out when it is first asked for, which is to be before Close.
+// Checksum returns the SHA-256 of the plugin as it was at [Open], in hexadecimal, which is what all workers run. It is empty if the file cannot
+// be read, or has been changed. It is worked out when it is first asked for, which is to be before Close.
 func (b *Box) Checksum() string {
 	if b.program == nil {
 		return ""
 	}
-	sum, _ := b.program.checksum() // of memory of this process
+	sum, err := b.program.checksum()
+	if err != nil {
+		return ""
+	}
 	return sum
 }
 

@@ -14,7 +14,7 @@ import (
 
 // Box is the sandbox of one pool's workers. On this system it is none: its processes are plain ones.
 type Box struct {
-	plugin, checksum string // that is to be compared before each start, if there is one
+	plugin, checksum string // that is to be compared before each start
 }
 
 // Launch is one process in its box.
@@ -24,9 +24,9 @@ var errNoWalls = errors.New("package sandbox builds walls on Linux, and some on 
 
 // Open refuses everything but plain processes without limits.
 //
-// With a checksum, the plugin's SHA-256 in hexadecimal, the plugin is hashed here and before each start, and the error is a
-// [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it: that takes Linux,
-// where the bytes that were hashed are those that run.
+// The plugin is hashed here and before each start, which fails with a [*ChangedError] if it has been changed. With a checksum, the plugin's SHA-256 in
+// hexadecimal, the error is a [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it: that
+// takes Linux, where the bytes that were hashed are those that run.
 func Open(_ context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {
@@ -38,7 +38,8 @@ func Open(_ context.Context, policy Policy, plugin, checksum string) (*Box, erro
 	case policy.limited():
 		return nil, notHere(policy.Level, "limits")
 	}
-	return &Box{plugin, checksum}, compareAgain(plugin, checksum)
+	checksum, err = hashed(plugin, checksum)
+	return &Box{plugin, checksum}, err
 }
 
 func notHere(level Level, stage string) error {
@@ -54,7 +55,7 @@ func (*Box) PIDs() int { return 0 }
 // Layers says in words what stands around each worker: nothing.
 func (*Box) Layers() []string { return nil }
 
-// Checksum is that which [Open] was given.
+// Checksum returns the SHA-256 of the plugin, in hexadecimal.
 func (b *Box) Checksum() string { return b.checksum }
 
 // Close has nothing to let go of.
@@ -62,8 +63,11 @@ func (*Box) Close() {}
 
 // Wrap leaves the command as it is, if the plugin is.
 func (b *Box) Wrap(*exec.Cmd, int) (*Launch, error) {
-	return &Launch{}, compareAgain(b.plugin, b.checksum)
+	return &Launch{}, unchanged(b.plugin, b.checksum)
 }
+
+// Recheck has nothing to add to what is looked at before each start.
+func (*Launch) Recheck() error { return nil }
 
 // StartError returns err.
 func (*Launch) StartError(err error) error { return err }

@@ -12,7 +12,7 @@ import (
 // Box is the sandbox of one pool's workers: what they share. Its methods may be called from any goroutine.
 type Box struct {
 	policy           Policy
-	plugin, checksum string // compared before each start, if there is a checksum
+	plugin, checksum string // compared before each start
 	token            *token // nil at level off
 	closing          sync.Once
 }
@@ -23,8 +23,8 @@ type Box struct {
 // Windows cannot close the network to a process that listens on it, as plugins do there, nor open single files to a token: [Basic] needs
 // [Policy.AllowNet], and is refused with ReadOnly or ReadWrite. So is what a job object cannot hold.
 //
-// With a checksum, the plugin's SHA-256 in hexadecimal, the plugin is hashed here and before each start, and the error is a
-// [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it.
+// The plugin is hashed here and before each start, which fails with a [*ChangedError] if it has been changed. With a checksum, the plugin's SHA-256 in
+// hexadecimal, the error is a [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it.
 func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	complete, err := policy.complete()
 	if err != nil {
@@ -43,14 +43,14 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 
 // openBox opens a box for a complete policy.
 func openBox(policy Policy, plugin, checksum string) (*Box, error) {
-	b := &Box{policy: policy, plugin: plugin, checksum: checksum}
-	if err := compareAgain(plugin, checksum); err != nil {
+	checksum, err := hashed(plugin, checksum)
+	if err != nil {
 		return nil, err
 	}
+	b := &Box{policy: policy, plugin: plugin, checksum: checksum}
 	if policy.Level == Off {
 		return b, nil
 	}
-	var err error
 	if b.token, err = openToken(); err != nil {
 		return nil, b.failed("token", err, "")
 	}
@@ -131,7 +131,7 @@ func (b *Box) processes() int {
 	return b.policy.PIDs
 }
 
-// Checksum is that which [Open] was given.
+// Checksum returns the SHA-256 of the plugin, in hexadecimal.
 func (b *Box) Checksum() string { return b.checksum }
 
 // Close lets go of everything. All launches must be closed. It may be called twice.

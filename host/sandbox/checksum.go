@@ -20,6 +20,18 @@ func (e *ChecksumError) Error() string {
 	return fmt.Sprintf("%q has the SHA-256 %s, want %s", e.Path, e.Got, e.Want)
 }
 
+// ChangedError says that a plugin, or what starts it, is no longer what it was when its pool was opened.
+type ChangedError struct {
+	Path string
+	Err  error // what has changed
+}
+
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("%q was changed while the pool lives: %v; start the run again", e.Path, e.Err)
+}
+
+func (e *ChangedError) Unwrap() error { return e.Err }
+
 // mostProgram is the largest executable that is read: the host keeps it in memory.
 const mostProgram = 2 << 30
 
@@ -48,14 +60,19 @@ func compare(path, want, got string) error {
 	return nil
 }
 
-// compareAgain reads a file that its program will read once more, and compares that.
-func compareAgain(path, want string) error {
-	if want == "" {
+// unchanged is a [*ChangedError] if a file has another checksum than before.
+func unchanged(path, sum string) error {
+	if sum == "" {
 		return nil
 	}
 	got, err := Checksum(path)
-	if err != nil {
-		return err
+	if err == nil && got != sum {
+		err = otherBytes(sum, got)
 	}
-	return compare(path, want, got)
+	if err != nil {
+		return &ChangedError{path, err}
+	}
+	return nil
 }
+
+func otherBytes(was, is string) error { return fmt.Errorf("it had the SHA-256 %s and has %s", was, is) }

@@ -124,8 +124,8 @@ func TestAScriptIsHashedBeforeEachStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = startCmd(t, b, exec.Command(path), spawner(t))
-	if _, ok := errors.AsType[*sandbox.ChecksumError](err); !ok {
-		t.Errorf("start of the changed script: got %v, want a ChecksumError", err)
+	if _, ok := errors.AsType[*sandbox.ChangedError](err); !ok {
+		t.Errorf("start of the changed script: got %v, want a ChangedError", err)
 	}
 }
 

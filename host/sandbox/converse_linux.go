@@ -28,6 +28,11 @@ func (l *Launch) Confirm(ctx context.Context) error {
 	} else if err := l.openWatch(); err != nil {
 		return err
 	}
+	if p := l.box.program; p != nil && p.held != nil {
+		if err := p.held.ran(l.cmd.Process.Pid, l.byName); err != nil {
+			return err
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.watch != nil && !l.shut {

@@ -10,7 +10,7 @@ import (
 
 // check reports what the program needs that a policy does not open to it.
 func (p *program) check(policy *Policy) error {
-	script := p.file == nil
+	script := p.script()
 	if p.linker != "" && !filepath.IsAbs(p.linker) {
 		return fmt.Errorf("%s: it is to be started by %q, which is no absolute path", p.path, p.linker)
 	}
@@ -36,7 +36,7 @@ func (p *program) check(policy *Policy) error {
 // libraries are the folders of this machine that the loader or interpreter needs, but for those that are open already.
 func (p *program) libraries(policy *Policy) []string {
 	usual := []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"}
-	if p.file == nil {
+	if p.script() {
 		usual = []string{"/bin", "/lib", "/lib64", "/usr"}
 	}
 	var folders []string

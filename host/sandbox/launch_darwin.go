@@ -18,6 +18,9 @@ type Launch struct {
 	sockets string // the folder of the socket, empty at level off
 }
 
+// Recheck has nothing to add to what is looked at before each start.
+func (*Launch) Recheck() error { return nil }
+
 // StartError returns err.
 func (*Launch) StartError(err error) error { return err }
 

@@ -33,6 +33,7 @@ type Launch struct {
 	box     *Box
 	cmd     *exec.Cmd
 	wrapped bool // a launcher comes first
+	byName  bool // the held file of the program is executed so
 	spec    launcher.Spec
 	ctl     *net.UnixConn
 	theirs  []*os.File // the launcher's, which this process closes when it is there
@@ -52,10 +53,8 @@ type Launch struct {
 // launch is confirmed. It is to be closed whatever happens.
 func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 	l := &Launch{box: b, cmd: cmd}
-	if b.program != nil {
-		if err := b.program.recheck(); err != nil {
-			return nil, err
-		}
+	if err := b.recheck(); err != nil {
+		return nil, err
 	}
 	if b.name == "" {
 		return l, l.direct()
@@ -67,19 +66,38 @@ func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 	return l, nil
 }
 
-// direct leaves a process without a launcher. It executes what has been read, if something was, and inherits the descriptor, which is of no
-// use to it: nobody can change what that refers to.
+// direct leaves a process without a launcher. What is executed by its descriptor inherits that, which is of no use to it: nobody can change
+// what it refers to.
 //
 // Nothing closes other descriptors between fork and exec here. Those that this process has inherited from its own parent have no close-on-exec
 // flag, so they get it now. Linux before 5.11 has no means to set it for all.
 func (l *Launch) direct() error {
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
-	if p := l.box.program; p != nil && p.file != nil {
-		l.cmd.ExtraFiles = append(slices.Clone(l.cmd.ExtraFiles), p.file)
+	if f := l.executed(); f != nil {
+		l.cmd.ExtraFiles = append(slices.Clone(l.cmd.ExtraFiles), f)
 		l.cmd.Path, l.cmd.Err = "/proc/self/fd/"+strconv.Itoa(2+len(l.cmd.ExtraFiles)), nil
 	}
 	return l.prepareOff()
 }
+
+// executed returns what is executed by its descriptor, nil if it is executed by its name.
+func (l *Launch) executed() *os.File {
+	p := l.box.program
+	switch {
+	case p == nil:
+		return nil
+	case p.held == nil:
+		return p.file
+	case p.held.leads():
+		l.byName = true
+		return nil
+	}
+	return p.held.file
+}
+
+// Recheck is a [*ChangedError] if the plugin, which has said something by now, may have been started from other bytes than those that [Open] has
+// opened: its interpreter may have read them later than they were hashed.
+func (l *Launch) Recheck() error { return l.box.recheck() }
 
 // prepareOff is for a plugin that sees what its host sees.
 func (l *Launch) prepareOff() error {
@@ -120,7 +138,7 @@ func (l *Launch) prepare(slot int) error {
 		Keep: len(cmd.ExtraFiles), UID: -1, Spaces: b.spaces(), TmpBytes: b.policy.TmpBytes, Limits: b.limits,
 		Filter: b.filter, Seccomp: unix.SYS_SECCOMP, ExecveAt: unix.SYS_EXECVEAT, GetRandom: unix.SYS_GETRANDOM,
 	}
-	if p := b.program; p != nil && p.begins != nil {
+	if p := b.program; p != nil && p.begins != nil && b.policy.Level > Off {
 		l.spec.Path, l.spec.Args = p.linker, slices.Concat(p.begins, []string{p.path}, cmd.Args[1:])
 	}
 	switch {
@@ -146,9 +164,9 @@ func (l *Launch) prepare(slot int) error {
 	}
 	l.ctl = conn.(*net.UnixConn)
 	files := slices.Clone(cmd.ExtraFiles)
-	if b.program != nil && b.program.file != nil {
+	if f := l.executed(); f != nil {
 		l.spec.Exec = 3 + len(files)
-		files = append(files, b.program.file)
+		files = append(files, f)
 		if b.place < 0 {
 			l.spec.Place = l.spec.Exec
 		}

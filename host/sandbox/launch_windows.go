@@ -28,7 +28,7 @@ type Launch struct {
 // Wrap turns a command that would start the plugin into one that starts it in the box, as yet without running: [Launch.Confirm] lets it. A
 // host that is killed in between leaves it behind, where it does nothing.
 func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
-	if err := compareAgain(b.plugin, b.checksum); err != nil {
+	if err := unchanged(b.plugin, b.checksum); err != nil {
 		return nil, err
 	}
 	j, err := openJob(&b.policy, b.processes())
@@ -53,6 +53,9 @@ func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
 	cmd.SysProcAttr, cmd.Env = attr, environment(&b.policy, slices.Clone(cmd.Env))
 	return &Launch{box: b, cmd: cmd, job: j}, nil
 }
+
+// Recheck has nothing to add to what is looked at before each start.
+func (*Launch) Recheck() error { return nil }
 
 // StartError adds to the error of [exec.Cmd.Start] what is known about it.
 func (l *Launch) StartError(err error) error {

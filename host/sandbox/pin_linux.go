@@ -102,7 +102,7 @@ func (b *Box) checkSteady() error {
 		return nil
 	}
 	names := []place{onHost}
-	if p.file == nil {
+	if p.script() {
 		names = append(names, b.seen)
 	}
 	for _, in := range names {
@@ -179,6 +179,16 @@ var commonFolders = sync.OnceValue(func() []string {
 	return folders
 })
 
+// lookAt returns the mark of what a name leads to.
+func lookAt(path string) (mark, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return mark{}, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return markOf(fd)
+}
+
 // hold opens a file or folder for as long as the box is there, so that no other one can have its number meanwhile, and returns its identity.
 func (b *Box) hold(path string) (f *os.File, dev, ino uint64, err error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -198,7 +208,7 @@ func (b *Box) hold(path string) (f *os.File, dev, ino uint64, err error) {
 // names may lead to other files, which are not granted.
 func (b *Box) pin() error {
 	p := b.program
-	if p.file == nil {
+	if p.script() {
 		file, err := b.steady("the plugin", p.path, b.seen)
 		if err != nil {
 			return err

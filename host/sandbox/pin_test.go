@@ -48,7 +48,7 @@ func TestAScriptStaysWhatItWas(t *testing.T) {
 		folder, private := openDir(t), openDir(t)
 		script, secret := folder+"/script", private+"/secret"
 		writeScript(t, script, "echo harmless\n")
-		writeScript(t, secret, "echo secret\n")
+		writeScript(t, secret, "echo harmless\n") // its bytes are no reason to refuse it
 		b := mustOpen(t, sandbox.Policy{Level: level, ReadOnly: interpreted(folder)}, script)
 		w, err := startCmd(t, b, exec.Command(script), spawner(t))
 		if err != nil {

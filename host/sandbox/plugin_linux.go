@@ -19,10 +19,11 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// program is an executable as it was when it was opened.
+// program is an executable as it was when it was opened. It is one of three: copied into memory, held by its own file, or a script.
 type program struct {
 	path    string
-	file    *os.File // a copy in memory that nobody can change, nil for a script
+	file    *os.File // a copy in memory that nobody can change, or nil
+	held    *held    // its own file, or nil
 	wanted  string   // its checksum, if somebody has said what that is to be
 	linker  string   // the program that loads it, empty for a static executable
 	begins  []string // what comes before a script's name, if env(1) would have found its linker
@@ -35,11 +36,11 @@ type program struct {
 
 // openProgram reads an executable once: what is hashed is what runs, in all workers, whatever becomes of the file.
 func openProgram(path, wanted string) (*program, error) {
-	path, err := filepath.Abs(path)
+	path, source, err := sourceOf(path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := plain.Open(path)
+	f, err := plain.Open(source)
 	if err != nil {
 		return nil, err
 	}
@@ -55,16 +56,7 @@ func openProgram(path, wanted string) (*program, error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	if script {
-		p.interpreter(strings.Fields(line))
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return nil, err
-		}
-		got, err := fileChecksum(f)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
-		p.checksum = func() (string, error) { return got, nil }
-		return p, compare(path, wanted, got)
+		return p, p.readScript(f, line)
 	}
 	fd, err := unix.MemfdCreate("parhost-plugin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) { // the last flag came with Linux 6.3
@@ -79,6 +71,65 @@ func openProgram(path, wanted string) (*program, error) {
 	}
 	return p, nil
 }
+
+// sourceOf returns a plugin's name, and the name to open it by, which differs for this program: see [Self].
+func sourceOf(plugin string) (path, source string, err error) {
+	if plugin == self {
+		path, err = os.Executable()
+		return path, self, err
+	}
+	path, err = filepath.Abs(plugin)
+	return path, path, err
+}
+
+// readScript hashes a script, whose interpreter is going to read it again at each start.
+func (p *program) readScript(f *os.File, line string) error {
+	p.interpreter(strings.Fields(line))
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	sum, err := fileChecksum(f)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", p.path, err)
+	}
+	p.checksum = func() (string, error) { return sum, nil }
+	return compare(p.path, p.wanted, sum)
+}
+
+// openHeld holds the file of an executable that needs no walls: its bytes are not copied. A script is hashed, and read at each start.
+func openHeld(plugin string) (*program, error) {
+	path, source, err := sourceOf(plugin)
+	if err != nil {
+		return nil, err
+	}
+	h, err := holdFile(path, source)
+	if err != nil {
+		return nil, err
+	}
+	p := &program{path: path, held: h, checksum: h.checksum, dev: h.mark.dev, ino: h.mark.ino}
+	f, err := plain.Open(h.openName())
+	if errors.Is(err, unix.EACCES) { // it is no script, which its interpreter could not read
+		return p, nil
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	defer f.Close()
+	line, script, err := firstLine(f)
+	if script && err == nil {
+		err = errors.Join(p.readScript(f, line), h.close())
+		p.held = nil
+		return p, err
+	}
+	p.linker, _ = loaderOf(f) // what the kernel executes besides is its business
+	if plugin != self {       // which nobody can write to
+		h.learn()
+	}
+	return p, nil
+}
+
+// script reports whether an interpreter reads the program's file at each start.
+func (p *program) script() bool { return p.file == nil && p.held == nil }
 
 // mostLine is more than the kernel reads of a script's first line (BINPRM_BUF_SIZE).
 const mostLine = 4096
@@ -131,7 +182,7 @@ func (p *program) origin() string {
 	switch {
 	case p.linker == "":
 		return ""
-	case p.file == nil:
+	case p.script():
 		return filepath.Dir(really(p.linker))
 	}
 	return filepath.Dir(really(p.path))
@@ -177,20 +228,25 @@ func (p *program) load(f *os.File) error {
 			return err
 		}
 	}
-	image, err := elf.NewFile(p.file)
-	if err != nil {
+	if p.linker, err = loaderOf(p.file); err != nil {
 		return fmt.Errorf("%s is neither a script nor an executable of this system (%w): %w", p.path, err, unix.ENOEXEC)
+	}
+	return nil
+}
+
+// loaderOf returns the name of the program that loads an executable, empty for a static one.
+func loaderOf(f io.ReaderAt) (string, error) {
+	image, err := elf.NewFile(f)
+	if err != nil {
+		return "", err
 	}
 	for _, s := range image.Progs {
 		if s.Type == elf.PT_INTERP {
-			name, err := io.ReadAll(io.LimitReader(s.Open(), 4096))
-			if err != nil {
-				return fmt.Errorf("read %s: %w", p.path, err)
-			}
-			p.linker = strings.TrimRight(string(name), "\x00")
+			name, err := io.ReadAll(io.LimitReader(s.Open(), unix.PathMax))
+			return strings.TrimRight(string(name), "\x00"), err
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // copy copies the whole file into memory. The error is a [*plain.SizeError] if it is too large, or becomes that.
@@ -219,17 +275,24 @@ func (p *program) copy(f *os.File) (size int64, err error) {
 	}
 }
 
-// recheck compares the checksum of a script once more, which its interpreter reads at each start. Other programs cannot change.
+// recheck is a [*ChangedError] if the next start, or the last one, is not of the bytes that were opened. A copy in memory cannot change.
 func (p *program) recheck() error {
-	if p.file != nil {
+	switch {
+	case p.held != nil:
+		return p.held.recheck()
+	case p.file != nil:
 		return nil
 	}
-	return compareAgain(p.path, p.wanted)
+	sum, _ := p.checksum() // which is known
+	return unchanged(p.path, sum)
 }
 
 func (p *program) close() error {
-	if p.file == nil {
-		return nil
+	switch {
+	case p.held != nil:
+		return p.held.close()
+	case p.file != nil:
+		return p.file.Close()
 	}
-	return p.file.Close()
+	return nil
 }

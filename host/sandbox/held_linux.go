@@ -1,0 +1,201 @@
+package sandbox
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/plain"
+)
+
+// held is the file of an executable that runs without walls. The descriptor keeps the file, whatever becomes of its name. Workers are executed
+// by the name while that leads to the file, so that ps(1) shows them as before, and by the descriptor afterwards.
+//
+// The kernel lets nobody write to a file that is being executed (ETXTBSY; not so Linux 6.11 and 6.12). Who writes to it when no worker runs is
+// seen by its size and times, and where those leave a doubt by its SHA-256.
+type held struct {
+	path string
+	file *os.File // by O_PATH: an executable need not be readable
+
+	mu    sync.Mutex
+	mark  mark
+	sum   string // of the bytes that were opened, empty until it is known
+	moved bool   // the name has led to another file
+
+	over     chan struct{} // closed when nobody wants the sum any more
+	learning sync.WaitGroup
+}
+
+// learnAfter is when a box works out the checksum of the file that it holds. It takes 20 ms of a CPU for 20 MB, which a short run can do without.
+const learnAfter = 250 * time.Millisecond
+
+// hold opens the file of an executable. source is the name to open it by.
+func holdFile(path, source string) (*held, error) {
+	if info, err := os.Stat(source); err == nil && !info.Mode().IsRegular() {
+		return nil, &plain.KindError{Path: path, Mode: info.Mode()}
+	}
+	fd, err := unix.Open(source, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	h := &held{path: path, file: os.NewFile(uintptr(fd), path), over: make(chan struct{})}
+	info, err := h.file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &plain.KindError{Path: path, Mode: info.Mode()}
+	}
+	if err == nil {
+		h.mark, err = markOf(fd)
+	}
+	if err != nil {
+		return nil, errors.Join(err, h.file.Close())
+	}
+	return h, nil
+}
+
+// learn works out the checksum when the pool is no longer young.
+func (h *held) learn() {
+	h.learning.Go(func() {
+		select {
+		case <-time.After(learnAfter):
+			_, _ = h.checksum()
+		case <-h.over:
+		}
+	})
+}
+
+// openName is a name by which this process can open the file.
+func (h *held) openName() string { return "/proc/self/fd/" + strconv.Itoa(int(h.file.Fd())) }
+
+// leads reports whether the name has always led to the file.
+func (h *held) leads() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	dev, ino, err := identity(h.path)
+	h.moved = h.moved || err != nil || dev != h.mark.dev || ino != h.mark.ino
+	return !h.moved
+}
+
+// ran is a [*ChangedError] if a process that has been started does not execute the bytes that were opened.
+func (h *held) ran(pid int, byName bool) error {
+	if byName && !h.leads() {
+		dev, ino, err := identity("/proc/" + strconv.Itoa(pid) + "/exe")
+		if err != nil || dev != h.mark.dev || ino != h.mark.ino {
+			return &ChangedError{h.path, errors.New("another file took its name just when it was started")}
+		}
+	}
+	return h.recheck()
+}
+
+// recheck is a [*ChangedError] if the file has been written to since it was opened.
+func (h *held) recheck() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now, err := markOf(int(h.file.Fd()))
+	if err != nil {
+		return err
+	}
+	if now == h.mark {
+		return nil
+	}
+	same := now.bytes() == h.mark.bytes() // then it may have been renamed, removed or linked, or the time of its change set back
+	if !same && h.sum == "" {
+		return &ChangedError{h.path, fmt.Errorf("it had %d bytes, last written %v, and has %d, last written %v", h.mark.size, h.mark.time(), now.size, now.time())}
+	}
+	sum, err := h.read()
+	switch {
+	case errors.Is(err, unix.EACCES) && same: // one may execute it, but not read it
+	case err != nil:
+		return &ChangedError{h.path, err}
+	case h.sum == "":
+		h.sum = sum
+	case sum != h.sum:
+		return &ChangedError{h.path, otherBytes(h.sum, sum)}
+	}
+	h.mark = now
+	return nil
+}
+
+// checksum returns the SHA-256 of the bytes that were opened.
+func (h *held) checksum() (string, error) {
+	if err := h.recheck(); err != nil {
+		return "", err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sum != "" {
+		return h.sum, nil
+	}
+	sum, err := h.read()
+	if err != nil {
+		return "", err
+	}
+	if now, err := markOf(int(h.file.Fd())); err != nil || now.bytes() != h.mark.bytes() {
+		return "", &ChangedError{h.path, errors.Join(errors.New("it is being written to"), err)}
+	}
+	h.sum = sum
+	return sum, nil
+}
+
+// read hashes the file as it is now, unless nobody wants to know any more. It is called with mu held.
+func (h *held) read() (string, error) {
+	f, err := plain.Open(h.openName()) // again, because a layered file system may have put another file below a descriptor
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	_, err = plain.Copy(untilOver{sum, h.over}, f, mostProgram)
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// untilOver is a writer that fails once a channel is closed.
+type untilOver struct {
+	io.Writer
+	over <-chan struct{}
+}
+
+func (w untilOver) Write(b []byte) (int, error) {
+	select {
+	case <-w.over:
+		return 0, os.ErrClosed
+	default:
+		return w.Writer.Write(b)
+	}
+}
+
+func (h *held) close() error {
+	close(h.over)
+	h.learning.Wait()
+	return h.file.Close()
+}
+
+// mark is what changes when a file does.
+type mark struct {
+	dev, ino         uint64
+	size             int64
+	written, changed unix.Timespec // its content; anything of it
+}
+
+func markOf(fd int) (mark, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return mark{}, os.NewSyscallError("fstat", err)
+	}
+	return mark{st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim}, nil
+}
+
+// bytes is what of a mark tells of the content.
+func (m mark) bytes() mark {
+	m.changed = unix.Timespec{}
+	return m
+}
+
+func (m mark) time() time.Time { return time.Unix(m.written.Unix()) }
