@@ -45,10 +45,20 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 		RetryFailed: r.resumeFailed, Anyway: r.resumeAnyway,
 	})
 	if err != nil {
-		return joblogError(err)
+		e := joblogError(err)
+		if errors.As(err, new(*joblog.WriteError)) {
+			e.hint = "nothing has run; give a joblog in a folder that can be written"
+		}
+		return e
 	}
 	r.seed = r.journal.Seed()
 	c := r.journal.Contents()
+	if c.Unsynced != nil {
+		r.say("parhost: warning: joblog %q: its file system cannot sync files (%v): after a crash of the machine, results that were shown may be missing in it", r.joblog, c.Unsynced)
+	}
+	if c.Unlocked != nil {
+		r.say("parhost: warning: joblog %q: its file system cannot lock files (%v): nothing keeps a second run from writing to it, which would spoil it", r.joblog, c.Unlocked)
+	}
 	if c.TornBytes > 0 {
 		r.say("parhost: joblog %q: the last record was not written to its end; its item runs again", r.joblog)
 	}
@@ -78,7 +88,7 @@ func (r *itemRun) sayResume() {
 }
 
 // joblogError gives an error of the journal its exit code, and says what to do about it.
-func joblogError(err error) error {
+func joblogError(err error) *exitError {
 	var inUse *joblog.InUseError
 	var foreign *joblog.ForeignError
 	var long *joblog.LineError

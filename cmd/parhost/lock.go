@@ -168,7 +168,7 @@ func readLock(path string) (*lockFile, error) {
 }
 
 // write replaces the file as a whole.
-func (l *lockFile) write() error {
+func (l *lockFile) write(s *streams) error {
 	slices.SortFunc(l.Plugins, func(a, b locked) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.OS, b.OS), strings.Compare(a.Arch, b.Arch))
 	})
@@ -182,7 +182,7 @@ func (l *lockFile) write() error {
 		return err
 	}
 	defer folder.Close()
-	return plain.Replace(folder, name, 0o666, append(plainJSON(text), '\n'))
+	return replace(s.say, folder, name, l.path, append(plainJSON(text), '\n'))
 }
 
 func newPluginsLock(s *streams, dirs *[]string, p *pins) *cobra.Command {
@@ -241,7 +241,7 @@ func lockPlugins(ctx context.Context, s *streams, a *asking, b building, names, 
 		l.Plugins = append(slices.DeleteFunc(l.Plugins, func(old locked) bool { return old.is(e.Name) }), e)
 		w.row(e.Name, shorten(e.Version, cellWidth), e.SHA256, where)
 	}
-	if err := l.write(); err != nil {
+	if err := l.write(s); err != nil {
 		return &exitError{code: exitUsage, err: fmt.Errorf("write the lock file: %w", err)}
 	}
 	s.say("parhost: wrote %q", l.path)

@@ -39,7 +39,7 @@ func newMan() *cobra.Command {
 // writeManPages writes a page for a command and for each below it.
 func writeManPages(cmd *cobra.Command, folder *os.Root) error {
 	cmd.InitDefaultHelpFlag()
-	if err := plain.Replace(folder, manName(cmd)+".1", 0o666, []byte(manPage(cmd))); err != nil {
+	if err := plain.Put(folder, manName(cmd)+".1", 0o666, []byte(manPage(cmd))); err != nil {
 		return err
 	}
 	for _, sub := range cmd.Commands() {

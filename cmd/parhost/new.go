@@ -243,7 +243,7 @@ func writeFiles(dir string, files map[string][]byte) (err error) {
 	}
 	defer folder.Close()
 	for name, content := range files {
-		if err := plain.Replace(folder, name, 0o666, content); err != nil {
+		if err := plain.Put(folder, name, 0o666, content); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,8 @@ import (
 
 // report is the file that --report names. The nil report is none.
 type report struct {
+	say    func(format string, args ...any)
+	path   string   // as it was given
 	folder *os.Root // as it was when the run began: its name may lead elsewhere by the end
 	name   string
 }
@@ -31,12 +33,12 @@ func checkReport(path string) error {
 }
 
 // openReport opens the folder of --report, and refuses one that cannot be written to.
-func openReport(path string) (*report, error) {
+func openReport(s *streams, path string) (*report, error) {
 	if path == "" {
 		return nil, nil
 	}
 	folder, name := plain.Split(path)
-	r := &report{name: name}
+	r := &report{say: s.say, path: path, name: name}
 	var err error
 	if r.folder, err = plain.OpenFolder(folder); err == nil {
 		err = plain.Check(r.folder)
@@ -58,12 +60,21 @@ func (r *report) write(content any) error {
 	}
 	text, err := json.MarshalIndent(content, "", "  ")
 	if err == nil {
-		err = plain.Replace(r.folder, r.name, 0o666, append(text, '\n'))
+		err = replace(r.say, r.folder, r.name, r.path, append(text, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
+}
+
+// replace puts a file in the place of name in a folder. It warns of a file system that cannot sync it; path is the file's name there.
+func replace(say func(format string, args ...any), folder *os.Root, name, path string, content []byte) error {
+	unsynced, err := plain.Replace(folder, name, 0o666, content)
+	if unsynced != nil && err == nil {
+		say("parhost: warning: %q: its file system cannot sync files (%v): if the machine crashes soon, the file may be lost", path, unsynced)
+	}
+	return err
 }
 
 func (r *report) close() {

@@ -45,7 +45,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err := keep(&cfg.Sandbox, func() []held { return o.held(ctx, s) }); err != nil {
 		return err
 	}
-	summary, err := openReport(o.report)
+	summary, err := openReport(s, o.report)
 	if err != nil {
 		return err
 	}

@@ -79,6 +79,13 @@ type Contents struct {
 	Damaged   int   // lines that could not be read; their items run again
 	TornBytes int64 // of a last line that had not been written to its end, and was cut off
 	Compacted bool  // the file has been written anew, because most of it was out of date
+
+	// Unsynced is why the file system cannot sync the file, nil if it can. Records may then be lost when the machine ends, also those of results
+	// that have been yielded.
+	Unsynced error
+	// Unlocked is why the file system cannot lock the file, nil if it can. Nothing then keeps two journals from having it open at the same time,
+	// which spoils it. Such a file is not compacted.
+	Unlocked error
 }
 
 // syncEvery is how long a record may wait for being synced.
@@ -88,7 +95,7 @@ const syncEvery = time.Second
 //
 // The error is an [*InUseError] if another has it open, a [*ForeignError] for a file that is no journal, a [*FinishedError] if there
 // are results and Resume is not set, an [*OriginError] if they come from something else, and a [*LineError] for a line that is too long. The
-// file is then as it was.
+// file is then as it was. A file system that cannot sync or lock files is no error: [Contents] says so.
 func Open(cfg Config) (*Journal, error) {
 	if cfg.Run == nil {
 		cfg.Run = host.Unordered[json.RawMessage, json.RawMessage]
@@ -100,7 +107,13 @@ func Open(cfg Config) (*Journal, error) {
 	if err := j.open(); err != nil {
 		return nil, err
 	}
-	if err := j.load(); err != nil {
+	err := j.load()
+	if err == nil { // once and before any record, which must not be taken for one of the origin before
+		if j.contents.Unsynced, err = plain.Sync(j.file); err != nil {
+			err = &WriteError{cfg.Path, err}
+		}
+	}
+	if err != nil {
 		_ = j.file.Close()
 		return nil, err
 	}
@@ -129,9 +142,16 @@ func (j *Journal) open() error {
 		if err != nil {
 			return fmt.Errorf("joblog: %w", err)
 		}
-		if err := lock(f, j.config.Path); err != nil {
+		j.contents.Unlocked = nil
+		switch err := lock(f, j.config.Path); {
+		case plain.Unsupported(err):
+			j.contents.Unlocked = err
+		case err != nil:
 			_ = f.Close()
-			return err
+			if errors.As(err, new(*InUseError)) {
+				return err
+			}
+			return fmt.Errorf("lock joblog %q: %w", j.config.Path, err)
 		}
 		now, err := os.Lstat(path)
 		is, err2 := f.Stat()

@@ -75,7 +75,7 @@ func (j *Journal) load() error {
 		}
 	}
 	j.size, j.written, j.synced = end, end, end
-	if canReplace && dropped+j.contents.Damaged > len(j.index.entries) {
+	if canReplace && j.contents.Unlocked == nil && dropped+j.contents.Damaged > len(j.index.entries) {
 		j.contents.Compacted = j.compact() == nil // if there is no room for a second file the first one does as well
 	}
 	if (len(differences) > 0 || drawn) && !j.contents.Compacted {
@@ -137,17 +137,13 @@ func (j *Journal) needSeed() (drawn bool) {
 	return true
 }
 
-// writeHeader writes down where results come from, and syncs it: no record may be taken for one of the origin before.
+// writeHeader writes down where results come from. [Open] syncs it.
 func (j *Journal) writeHeader() error {
 	line := j.header()
 	if len(line) > mostHeader {
 		return fmt.Errorf("joblog %q: what the results come from takes %d bytes to write down, the limit is %d", j.config.Path, len(line), mostHeader)
 	}
-	_, err := j.file.WriteAt(line, j.size)
-	if err == nil {
-		err = j.file.Sync()
-	}
-	if err != nil {
+	if _, err := j.file.WriteAt(line, j.size); err != nil {
 		return &WriteError{j.config.Path, err}
 	}
 	j.size += int64(len(line))

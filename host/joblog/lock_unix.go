@@ -4,7 +4,6 @@ package joblog
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"syscall"
@@ -25,7 +24,7 @@ func lock(f *os.File, path string) error {
 		return held
 	}
 	if err != nil {
-		return fmt.Errorf("lock joblog %q: %w", path, err)
+		return err
 	}
 	_ = unix.FcntlFlock(f.Fd(), unix.F_SETLK, &whole)
 	return nil

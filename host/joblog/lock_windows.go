@@ -2,7 +2,6 @@ package joblog
 
 import (
 	"errors"
-	"fmt"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -16,7 +15,7 @@ func lock(f *os.File, path string) error {
 		return &InUseError{Path: path}
 	}
 	if err != nil {
-		return fmt.Errorf("lock joblog %q: %w", path, err)
+		return err
 	}
 	return nil
 }

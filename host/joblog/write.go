@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // groupBytes of records are written at once, even if nobody waits for them yet.
@@ -90,7 +92,7 @@ func (j *Journal) sync() error {
 	if !dirty {
 		return nil
 	}
-	if err := j.file.Sync(); err != nil {
+	if _, err := plain.Sync(j.file); err != nil {
 		return j.fail(err)
 	}
 	j.mu.Lock()

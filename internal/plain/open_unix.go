@@ -2,21 +2,16 @@
 
 package plain
 
-import (
-	"errors"
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 const (
 	noWait   = unix.O_NONBLOCK | unix.O_NOCTTY // for the other end of a pipe, or for the holder of a lease
 	noFollow = unix.O_NOFOLLOW
 )
 
-func syncNames(folder *os.File) error {
-	if err := folder.Sync(); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
-		return err
-	}
-	return nil
-}
+// foldersSync says whether a folder can be synced.
+const foldersSync = true
+
+// unsupported are the errors of file systems that cannot sync or lock, beside those that match [errors.ErrUnsupported]. CIFS and FUSE return
+// EINVAL or ENOTTY, NFS without its lock daemon ENOLCK.
+var unsupported = []error{unix.EINVAL, unix.ENOTTY, unix.ENOLCK}

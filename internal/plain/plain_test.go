@@ -33,7 +33,7 @@ func TestReplaceLeavesTheNewFileAlone(t *testing.T) {
 	dir := t.TempDir()
 	folder := openFolder(t, dir)
 	for _, content := range []string{"first", "second"} {
-		if err := plain.Replace(folder, "file", 0o644, []byte(content)); err != nil {
+		if _, err := plain.Replace(folder, "file", 0o644, []byte(content)); err != nil {
 			t.Fatal(err)
 		}
 		if got := read(t, filepath.Join(dir, "file")); got != content {
@@ -51,7 +51,7 @@ func TestReplaceThatFailsLeavesNothing(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "file", "in"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := plain.Replace(openFolder(t, dir), "file", 0o644, []byte("x")); err == nil {
+	if _, err := plain.Replace(openFolder(t, dir), "file", 0o644, []byte("x")); err == nil {
 		t.Error("in the place of a folder: got no error")
 	}
 	checkNames(t, dir, "file")
@@ -63,7 +63,7 @@ func TestReplaceKeepsTheRightsOfTheOldFile(t *testing.T) {
 	}
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "file"), "x") // 0600
-	if err := plain.Replace(openFolder(t, dir), "file", 0o644, []byte("y")); err != nil {
+	if _, err := plain.Replace(openFolder(t, dir), "file", 0o644, []byte("y")); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(filepath.Join(dir, "file")); err != nil || info.Mode().Perm() != 0o600 {

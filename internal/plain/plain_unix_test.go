@@ -79,7 +79,7 @@ func TestNothingIsMadeThroughALink(t *testing.T) {
 		t.Error("Begin of a link to nothing: got no error")
 	}
 	for _, name := range []string{"link", "dangling", "hard"} {
-		if err := plain.Replace(folder, name, 0o600, []byte("new")); err != nil {
+		if _, err := plain.Replace(folder, name, 0o600, []byte("new")); err != nil {
 			t.Errorf("Replace of a %s: got %v", name, err)
 		}
 		if info, err := os.Lstat(dir + "/" + name); err != nil || !info.Mode().IsRegular() || read(t, dir+"/"+name) != "new" {
@@ -102,7 +102,7 @@ func TestReplaceStaysInItsFolder(t *testing.T) {
 	if err := errors.Join(os.Rename(dir+"/out", dir+"/away"), os.Symlink(outside, dir+"/out")); err != nil {
 		t.Fatal(err)
 	}
-	if err := plain.Replace(folder, "file", 0o600, []byte("x")); err != nil {
+	if _, err := plain.Replace(folder, "file", 0o600, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	checkNames(t, outside)
@@ -166,7 +166,7 @@ func TestParentsOfLinksAreTheKernels(t *testing.T) {
 // What can be the name of a file can be replaced, however long it is.
 func TestReplaceTakesTheLongestName(t *testing.T) {
 	dir, name := t.TempDir(), strings.Repeat("x", 255)
-	if err := plain.Replace(openFolder(t, dir), name, 0o600, []byte("y")); err != nil {
+	if _, err := plain.Replace(openFolder(t, dir), name, 0o600, []byte("y")); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, filepath.Join(dir, name)); got != "y" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 )
 
 // OpenFolder opens a folder, also one behind links. It never waits for another process. What is done in the folder is done there, wherever its
@@ -17,11 +18,17 @@ func OpenFolder(path string) (*os.Root, error) {
 // the new one is there. A link of that name is replaced, and not what it leads to.
 //
 // The rights are perm, without those that the umask takes, and without those that an old file does not have.
-func Replace(folder *os.Root, name string, perm fs.FileMode, content []byte) error {
-	if err := put(folder, name, perm, content, (*os.File).Sync); err != nil {
+//
+// unsynced is the reason why the file system cannot sync the file, and nil if it can. The file is in its place then too.
+func Replace(folder *os.Root, name string, perm fs.FileMode, content []byte) (unsynced, err error) {
+	err = put(folder, name, perm, content, func(f *os.File) (err error) {
+		unsynced, err = Sync(f)
 		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	return SyncFolder(folder)
+	return unsynced, SyncFolder(folder)
 }
 
 // Put is [Replace] without its syncs, which take milliseconds: the end of the machine may leave the old file, the new one, or an empty one. The end
@@ -76,9 +83,10 @@ func Begin(folder *os.Root, name string, perm fs.FileMode) (*Draft, error) {
 	return &Draft{f, folder, name}, nil
 }
 
-// Commit syncs a draft and puts it in the place of name. The file stays open, so that Windows does not do this. [SyncFolder] is the caller's.
+// Commit syncs a draft, if its file system can do that, and puts it in the place of name. The file stays open, so that Windows does not do this.
+// [SyncFolder] is the caller's.
 func (d *Draft) Commit(name string) error {
-	if err := d.Sync(); err != nil {
+	if _, err := Sync(d.File); err != nil {
 		return err
 	}
 	return d.folder.Rename(d.name, name)
@@ -86,12 +94,34 @@ func (d *Draft) Commit(name string) error {
 
 // SyncFolder makes the names in a folder survive the end of the machine, if its file system can do that.
 func SyncFolder(folder *os.Root) error {
+	if !foldersSync {
+		return nil
+	}
 	f, err := folder.Open(".")
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return syncNames(f)
+	_, err = Sync(f)
+	return err
+}
+
+// Sync makes what was written to a file survive the end of the machine. unsynced is the reason why the file system cannot do that at all; err is
+// the error of one that can, and that failed.
+func Sync(f *os.File) (unsynced, err error) {
+	err = f.Sync()
+	if !Unsupported(err) {
+		return nil, err
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // whoever tells of it has a path that its reader knows
+	}
+	return err, nil
+}
+
+// Unsupported reports whether err, the error of a sync or a lock, says that the file system does not offer it, as those of CIFS, FUSE and NFS may not.
+func Unsupported(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || slices.ContainsFunc(unsupported, func(e error) bool { return errors.Is(err, e) })
 }
 
 // Abort closes and removes a draft.

@@ -1,0 +1,2 @@
+// Package refuse makes system calls of this process fail with an error of the test's choice.
+package refuse
