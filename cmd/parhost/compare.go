@@ -113,11 +113,11 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 			break
 		}
 	}
+	if err := summary.write(rungs); err != nil { // first, because nobody may read stdout any more
+		return &exitError{code: exitFailed, err: err}
+	}
 	if err := printContrast(s, rungs); err != nil {
 		return &exitError{code: exitFailed, err: fmt.Errorf("write the table: %w", err)}
-	}
-	if err := summary.write(rungs); err != nil {
-		return &exitError{code: exitFailed, err: err}
 	}
 	if differ != nil {
 		return &exitError{code: exitFailed, err: errSaid}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"time"
 )
 
@@ -38,6 +39,50 @@ func (s *streams) heed(ctx context.Context, signals <-chan os.Signal) (relayed <
 		}
 	}()
 	return relay, func() { close(over) }
+}
+
+// interruptibly calls do with a context that the first of the signals ends, and returns errInterrupted then, whatever do returns. So no signal is lost:
+// one that comes as do returns is left in the channel, or is the error.
+func interruptibly(ctx context.Context, signals <-chan os.Signal, do func(context.Context) error) error {
+	ctx, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
+	over, interrupted := make(chan struct{}), make(chan bool)
+	go func() {
+		select {
+		case <-signals:
+			interrupt(errInterrupted)
+			interrupted <- true
+		case <-over:
+			interrupted <- false
+		}
+	}()
+	err := do(ctx)
+	close(over)
+	if <-interrupted {
+		return &exitError{code: exitInterrupted, err: errInterrupted}
+	}
+	return err
+}
+
+// untilInterrupted is interruptibly with the signals of this process, of which a second one ends it at once: do may wait for something that heeds
+// no context.
+func (s *streams) untilInterrupted(ctx context.Context, do func(context.Context) error) error {
+	signals := make(chan os.Signal, 2)
+	notifyInterrupts(signals)
+	err := interruptibly(ctx, signals, func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, func() {
+			signal.Stop(signals)
+			s.outlets.hurry(patienceAtEnd)
+		})()
+		return do(ctx)
+	})
+	signal.Stop(signals)
+	select {
+	case <-signals: // it came as do returned
+		return &exitError{code: exitInterrupted, err: errInterrupted}
+	default:
+		return err
+	}
 }
 
 // lostError is the error of results that could not be written, with what has been.

@@ -68,16 +68,17 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 	return nil
 }
 
-// closeJoblog closes the journal. It returns err, or else the journal's own error.
+// closeJoblog closes the journal. It returns err and the journal's own error: whoever resumes an interrupted run has to know that the file is whole.
 func (r *itemRun) closeJoblog(err error) error {
 	if r.journal == nil {
 		return err
 	}
 	r.sum.Resumed = r.journal.Replayed()
-	if closeErr := r.journal.Close(); err == nil {
-		err = closeErr
+	closeErr := r.journal.Close()
+	if closeErr == nil || errors.Is(err, closeErr) {
+		return err
 	}
-	return err
+	return errors.Join(closeErr, err)
 }
 
 // sayResume tells how to go on with a run that stopped early.
@@ -110,6 +111,9 @@ func joblogError(err error) *exitError {
 	case errors.Is(err, joblog.ErrRemoved):
 		exit.code = exitFailed
 		exit.hint = "what it held is lost, and there is nothing for --resume; the results that were shown are complete"
+	case errors.Is(err, joblog.ErrCut):
+		exit.code = exitFailed
+		exit.hint = "records of results that were shown are gone from it; --resume keeps those that are left, and runs the other items again"
 	case errors.As(err, &write):
 		exit.code = exitFailed
 		exit.hint = "the results shown so far are in the joblog; --resume goes on with them when it can be written again"

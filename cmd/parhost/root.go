@@ -129,7 +129,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.IntVar(&o.repeat, "repeat", 1, "give the whole list of items this many times")
 	f.Uint64Var(&o.seed, "seed", 0, "what items draw their random numbers by, for a run that can be repeated (default another one for each run)")
 	f.StringVarP(&o.output, "output", "o", "", "table, jsonl, values or none (default table on a terminal, else jsonl)")
-	f.BoolVar(&o.raw, "raw", false, "with --output values: strings without quotes")
+	f.BoolVar(&o.raw, "raw", false, "with --output values: strings without quotes and as they are, data for a file or a program: what steers a terminal is not escaped")
 	f.BoolVar(&o.keepLines, "keep-lines", false, "with --output values: an empty line for a failed item and for a blank line, so that line N of the output is of line N of the input")
 	f.BoolVar(&o.withItem, "with-item", false, "with --output jsonl: the item itself in each record")
 	f.BoolVar(&o.unordered, "unordered", false, "results as they finish, not in the order of the items")

@@ -53,15 +53,18 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if o.progress == "none" {
 		o.building.say = nil
 	}
-	found, err := pluginConfig(ctx, o.plugin, o.pluginDirs, o.building)
+	err = s.untilInterrupted(ctx, func(ctx context.Context) error {
+		found, err := pluginConfig(ctx, o.plugin, o.pluginDirs, o.building)
+		if err != nil {
+			return err
+		}
+		cfg.Plugin, cfg.PluginWorkload, cfg.Workload = found.Plugin, found.PluginWorkload, found.Workload
+		if err := o.pins.hold(&cfg); err != nil {
+			return err
+		}
+		return o.limitWorkers(ctx, &cfg)
+	})
 	if err != nil {
-		return err
-	}
-	cfg.Plugin, cfg.PluginWorkload, cfg.Workload = found.Plugin, found.PluginWorkload, found.Workload
-	if err := o.pins.hold(&cfg); err != nil {
-		return err
-	}
-	if err := o.limitWorkers(ctx, &cfg); err != nil {
 		return err
 	}
 	if o.compare {
@@ -164,7 +167,6 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		return err
 	}
 	defer r.dossiers.end()
-	starting, stop := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
 	notifyInterrupts(signals)
 	heeded, unheed := r.heed(ctx, signals)
@@ -174,21 +176,16 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 			unheed()
 		}
 	}()
-	early := make(chan struct{})
-	go func() {
-		select {
-		case <-heeded:
-			stop(errInterrupted)
-		case <-early:
-		}
-	}()
-	pool, err := host.Open(starting, cfg)
-	close(early)
-	if errors.Is(context.Cause(starting), errInterrupted) {
-		if err == nil {
-			_ = pool.Close()
-		}
-		return &exitError{code: exitInterrupted, err: errInterrupted}
+	var pool *host.Pool
+	err = interruptibly(ctx, heeded, func(ctx context.Context) (err error) {
+		pool, err = host.Open(ctx, cfg)
+		return err
+	})
+	if pool != nil {
+		defer pool.Close()
+	}
+	if errors.Is(err, errInterrupted) {
+		return err
 	}
 	if errors.Is(context.Cause(ctx), errDeadline) && err != nil {
 		return &exitError{code: exitFailed, err: fmt.Errorf("the run passed --run-deadline %v while its workers started", r.runDeadline)}
@@ -197,7 +194,6 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		r.sayNeedsOf(ctx, cfg, err)
 		return err
 	}
-	defer pool.Close()
 	r.sum.start = time.Since(begun)
 	r.sayNeeds(pool.Manifest(), cfg.Sandbox)
 	if r.source == nil {
@@ -345,8 +341,13 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	var journal *joblog.WriteError
 	switch {
 	case errors.As(err, &journal):
-		fatal = joblogError(err)
+		fatal = joblogError(journal)
+		r.journal = nil // nothing else is to name it
 	case isPipeError(r.lost): // whoever read stdout has gone, as head does: no failure, but the end
+		r.sum.Stopped = "nobody reads stdout any more"
+		if err := r.summary.write(&r.sum); err != nil {
+			return &exitError{code: exitFailed, err: err}
+		}
 		return nil
 	case r.lost != nil && !errors.Is(r.lost, errNotRead):
 		fatal = r.lostError()

@@ -206,7 +206,8 @@ func TestInterruptEndsARunWhoseInputIsIdle(t *testing.T) {
 }
 
 func TestClosedPipeEndsTheRunQuietly(t *testing.T) {
-	cmd := command(t, "-p", "sqrt", "-o", "values", "--range", "0:1000000000")
+	report := filepath.Join(t.TempDir(), "run.json")
+	cmd := command(t, "-p", "sqrt", "-o", "values", "--range", "0:1000000000", "--report", report)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -223,6 +224,25 @@ func TestClosedPipeEndsTheRunQuietly(t *testing.T) {
 	_ = r.Close()
 	if code := exitOf(t, cmd); code != exitOK || stderr.Len() > 0 {
 		t.Errorf("got exit code %d and %q, want %d and no word", code, &stderr, exitOK)
+	}
+	var got summary
+	if text, err := os.ReadFile(report); err != nil || json.Unmarshal(text, &got) != nil || got.Items < 1 || got.Stopped == "" {
+		t.Errorf("the report: got %s and %v, want the items and why there were no more", text, err)
+	}
+}
+
+// However late a signal comes, it ends what is under way or is left for what comes next.
+func TestNoInterruptIsLost(t *testing.T) {
+	for range 1000 {
+		signals := make(chan os.Signal, 2)
+		err := interruptibly(t.Context(), signals, func(context.Context) error {
+			runtime.Gosched() // so that it is waited for
+			signals <- os.Interrupt
+			return nil
+		})
+		if len(signals) == 0 && !errors.Is(err, errInterrupted) {
+			t.Fatalf("got %v, and no signal is left", err)
+		}
 	}
 }
 

@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -166,18 +168,50 @@ func TestAHangUpLetsRunningItemsEnd(t *testing.T) {
 	}
 }
 
-func TestAJoblogThatIsRemovedIsSaid(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "joblog")
-	cmd, stdout, stderr := start(t, "-p", "sleep", "-j", "1", "-o", "values", "--repeat", "4", "--joblog", path, "0.2")
-	if !stdout.Scan() {
-		t.Fatal("no result")
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	for stdout.Scan() {
-	}
-	if code := exitOf(t, cmd); code != exitFailed || !strings.Contains(stderr.String(), "was removed or replaced") {
-		t.Errorf("got exit code %d and %q, want %d and word of the joblog", code, stderr, exitFailed)
+// A joblog that lost what it held is named, whatever else ends the run, and nobody is told that it has the results.
+func TestAJoblogThatLostResultsIsSaid(t *testing.T) {
+	for name, c := range map[string]struct {
+		harm func(path string) error
+		says string
+	}{
+		"removed": {os.Remove, "was removed or replaced"},
+		"cut":     {func(path string) error { return os.Truncate(path, 10) }, "was cut during the run"},
+	} {
+		for _, interrupted := range []bool{false, true} {
+			path := filepath.Join(t.TempDir(), "joblog")
+			last := "0.2"
+			if interrupted {
+				last = "3600" // has no record
+			}
+			cmd, stdout, stderr := start(t, "-p", "sleep", "-j", "2", "-o", "values", "--joblog", path, "--", "0.01", last)
+			if !stdout.Scan() {
+				t.Fatal("no result")
+			}
+			if err := c.harm(path); err != nil {
+				t.Fatal(err)
+			}
+			var signals sync.WaitGroup
+			over := make(chan struct{})
+			if interrupted {
+				signals.Go(func() {
+					for tick := time.NewTicker(10 * time.Millisecond); ; { // nothing tells that the first one was seen
+						_ = cmd.Process.Signal(os.Interrupt)
+						select {
+						case <-tick.C:
+						case <-over:
+							return
+						}
+					}
+				})
+			}
+			for stdout.Scan() {
+			}
+			close(over)
+			signals.Wait()
+			code, text := exitOf(t, cmd), stderr.String()
+			if code != exitFailed || !strings.Contains(text, c.says) || strings.Contains(text, "in the joblog") || strings.Contains(text, "what is finished is in") {
+				t.Errorf("%s, interrupted: %v: got exit code %d and %q, want %d and that results are lost", name, interrupted, code, text, exitFailed)
+			}
+		}
 	}
 }

@@ -13,6 +13,8 @@ var (
 	ErrClosed = errors.New("journal is closed")
 	// ErrRemoved is the cause of a [WriteError] whose file has been removed or replaced while the journal was open.
 	ErrRemoved = errors.New("the file was removed or replaced during the run")
+	// ErrCut is the cause of a [WriteError] whose file has been cut while the journal was open: records of results that were yielded are gone.
+	ErrCut = errors.New("the file was cut during the run")
 )
 
 // InUseError says that another journal has the file open.
@@ -67,7 +69,8 @@ func (e *LineError) Error() string {
 	return fmt.Sprintf("joblog %q: line %d is longer than %d bytes, the limit of a record", e.Path, e.Line, e.Limit)
 }
 
-// WriteError says that a record could not be written or synced. What was yielded before has been written.
+// WriteError says that a record could not be written or synced. What was yielded before has been written; if the error matches [ErrRemoved] or
+// [ErrCut], it is not there any more.
 type WriteError struct {
 	Path string
 	Err  error

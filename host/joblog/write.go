@@ -118,7 +118,7 @@ func (j *Journal) whole(written int64) error {
 	case err != nil:
 		return err
 	case info.Size() < written:
-		return fmt.Errorf("it has been cut to %d bytes, of which %d had been written", info.Size(), written)
+		return fmt.Errorf("%w: it has %d bytes, and %d had been written", ErrCut, info.Size(), written)
 	case isRemoved(info):
 		return ErrRemoved
 	}

@@ -1,9 +1,9 @@
 package gobuild
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,11 +57,12 @@ func (e *environ) ask(ctx context.Context, env []string, args ...string) ([]byte
 	cmd.Dir = e.dir
 	cmd.Env = append(KeepToolchain(cmd.Environ()), env...)
 	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return nil, explain(err, exit.Stderr)
+	var out, words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &words
+	if err := runBound(cmd); err != nil {
+		return nil, explain(err, words.Bytes())
 	}
-	return out, explain(err, nil)
+	return out.Bytes(), nil
 }
 
 // goCommand is the program that builds: of the version that answered, without another step.

@@ -126,7 +126,7 @@ func Build(ctx context.Context, dir string, o Options) (string, error) {
 	if hasWall() {
 		err = runWalled(cmd, grants)
 	} else {
-		err = cmd.Run()
+		err = runBuild(cmd)
 	}
 	if err != nil {
 		return "", explain(err, output.Bytes())

@@ -50,7 +50,7 @@ func runWalled(cmd *exec.Cmd, grants map[string]access) error {
 		runtime.LockOSThread() // and never unlocked
 		err := restrict(grants)
 		if err == nil {
-			err = cmd.Run()
+			err = runBuild(cmd)
 		}
 		done <- err
 	}()
