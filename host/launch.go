@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/family"
 	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/litter"
 	"github.com/parhost/parhost/internal/wire"
@@ -76,6 +77,9 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	}
 	l.spawner = newSpawner()
 	l.turns = make(chan struct{}, runtime.GOMAXPROCS(0))
+	if err := family.Markable(); err != nil && l.box.Level() != sandbox.Strict {
+		cfg.Logger.Warn("what a worker starts is not found, and may outlive the pool, if it leaves the worker's session and environment", "err", err)
+	}
 	l.kin = openKin(l.folder.Path(), cfg.Logger)
 	return l, nil
 }

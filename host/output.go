@@ -145,6 +145,16 @@ func plainValue(v any) any {
 	}
 }
 
+// plainKey returns the key of a field as a logger may have it. One that looks like a key of the host's and is none, or like more than a key, is in
+// quotes, which no key of the host's is.
+func plainKey(key string) string {
+	like := strings.ToLower(key)
+	if strings.Trim(like, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != "" || key == "" || key != like && (like == "worker" || like == "item") {
+		return wire.Plain(strconv.Quote(key))
+	}
+	return key
+}
+
 // log passes on a line that the workload's own hclog wrote.
 func (o *output) log(entry map[string]any) {
 	level, _ := entry["@level"].(string)
@@ -152,7 +162,7 @@ func (o *output) log(entry map[string]any) {
 	var pairs []any
 	for key, value := range entry {
 		if !strings.HasPrefix(key, "@") && key != "worker" { // the host's logger has said which worker it is
-			pairs = append(pairs, wire.Plain(key), plainValue(value))
+			pairs = append(pairs, plainKey(key), plainValue(value))
 		}
 	}
 	_, named := entry["item"]

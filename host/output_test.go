@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -19,5 +20,36 @@ func TestAWorkerCannotSpeakLouderThanItsHostListens(t *testing.T) {
 				t.Errorf("a line at the level off: got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// The host says which worker and which item a line is of. What a workload calls its own fields does not pass for that.
+func TestFieldsOfAWorkerAreToldFromTheHosts(t *testing.T) {
+	for key, want := range map[string]string{
+		"Size_2.x-y":  `Size_2.x-y=7`,
+		"item":        `item=7`, // as the SDK says it
+		"worker":      ``,
+		"worker ":     `"worker "=7`,
+		" worker":     `" worker"=7`,
+		"Worker":      `"Worker"=7`,
+		"ITEM":        `"ITEM"=7`,
+		"w\u043erker": "\"w\u043erker\"=7",
+		"a=1 worker":  `"a=1 worker"=7`,
+		"worker\n":    `"worker\n"=7`,
+		"\u202eitem":  `"\u202eitem"=7`,
+		`"worker"`:    `"\"worker\""=7`,
+		"":            `""=7`,
+	} {
+		var log bytes.Buffer
+		o := &output{logger: hclog.New(&hclog.LoggerOptions{Output: &log, DisableTime: true}).With("worker", 1)}
+		name, err := json.Marshal(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.add(`{"@level":"info","@message":"said",` + string(name) + `:7}`)
+		want := strings.TrimSpace("[INFO]  said: worker=1 " + want)
+		if got := strings.TrimSpace(log.String()); got != want {
+			t.Errorf("a field %q: got %s, want %s", key, got, want)
+		}
 	}
 }

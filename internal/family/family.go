@@ -70,9 +70,12 @@ func parseMark(text string) (n Name, number uint32, ok bool) {
 	return n, uint32(parsed), err == nil && parsed < Numbers
 }
 
+// markBit is in each mark that is a limit, and makes it hundreds of thousands of years.
+const markBit = 1 << 62
+
 // limit is the mark as a limit of time in microseconds: bit 62, then 42 bits of the name, then the number.
 func (n Name) limit(number uint32) uint64 {
-	return 1<<62 | binary.BigEndian.Uint64(n[:])>>22*Numbers | uint64(number%Numbers)
+	return markBit | binary.BigEndian.Uint64(n[:])>>22*Numbers | uint64(number%Numbers)
 }
 
 // Search says whose families are to be ended.

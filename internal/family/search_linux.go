@@ -25,6 +25,19 @@ func (n Name) Mark(pid int, number uint32) {
 	_ = unix.Prlimit(pid, unix.RLIMIT_RTTIME, &limit, nil) // there is the variable too
 }
 
+// Markable returns why the limit that marks a worker cannot be set, nil if it can. A host that is itself marked is not told: it is another host's worker,
+// and what its own workers start bears that one's mark.
+func Markable() error {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(0, unix.RLIMIT_RTTIME, nil, &limit); err != nil {
+		return os.NewSyscallError("prlimit", err)
+	}
+	if limit.Max < markBit {
+		return fmt.Errorf("RLIMIT_RTTIME is %d µs here, and would have to be unlimited", limit.Max)
+	}
+	return nil
+}
+
 // quietPasses is how many passes in a row have to meet no member if processes were born meanwhile. A member that starts another and ends may have
 // been missed by one pass: it had not been born when the pass came to its number, or had ended by then.
 const quietPasses = 5
