@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"time"
@@ -66,9 +68,10 @@ type Config struct {
 	// Env is added to the environment of worker processes, as "KEY=value". Of the host's own environment they get only what
 	// programs need to find their way (PATH, HOME, locale, time zone and the like), and no more CPUs than their share.
 	Env []string
-	// Dir is the working folder of worker processes. Default: the host's.
+	// Dir is the working folder of worker processes. Default: the host's, when the process starts.
 	Dir string
-	// TempDir is where the pool's private folder of sockets is made. Default: the system's folder for temporary files.
+	// TempDir is where the pool's private folder of sockets is made. Its path must be short, and have no | and no line break in it. Default: the
+	// system's folder for temporary files, or /tmp where that one is of no use.
 	TempDir string
 
 	// Sandbox confines worker processes and limits what they take. The zero value does neither. With any other, workers begin as
@@ -197,6 +200,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxRSS > 0 && c.Mode == Process && !canReadRSS {
 		return c, &ConfigError{"MaxRSS", "the memory of a process cannot be read on " + runtime.GOOS}
 	}
+	for name, path := range map[string]*string{"Dir": &c.Dir, "TempDir": &c.TempDir, "Sandbox.TempDir": &c.Sandbox.TempDir} {
+		if *path, err = fixed(*path); err != nil {
+			return c, &ConfigError{name, err.Error()}
+		}
+	}
 	c.Workers = workers
 	if c.Mode == Sequential {
 		c.Workers, c.Window, c.MinWorkers = 1, 1, 0
@@ -226,6 +234,19 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.MaxResultBytes, wire.DefaultMaxResultBytes)
 	fill(&c.MaxOutputBytes, 256<<20)
 	return c, nil
+}
+
+// fixed makes a relative path absolute: it leads to the same place also when the program has changed its working folder. The path is not cleaned,
+// because the kernel takes link/.. for the folder above the link's target.
+func fixed(path string) (string, error) {
+	switch {
+	case path == "" || filepath.IsAbs(path):
+		return path, nil
+	case runtime.GOOS == "windows": // where a path can be relative to a drive
+		return filepath.Abs(path)
+	}
+	here, err := os.Getwd()
+	return here + string(filepath.Separator) + path, err
 }
 
 // defaultBufferBytes is address space first of all: 128 MiB where addresses have 32 bits.

@@ -82,7 +82,7 @@ func (e *ConfigError) Error() string { return "Config." + e.Field + ": " + e.Pro
 type StartError struct {
 	Worker int    // its number in the pool, from 1
 	Plugin string // as Config named it
-	Stage  string // "exec", "sandbox", "handshake", "dial", "describe" or "set-up"
+	Stage  string // "sockets" (no place for the pool's folder), "exec", "sandbox", "handshake", "dial", "describe" or "set-up"
 	Err    error
 	Stderr []string // the last lines
 	Cause  Cause    // of the process's death, empty if it did not come to one by itself

@@ -55,6 +55,9 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 		source, err = Find(cfg.Plugin, cfg.PluginDirs...)
 		l.path = source
 	}
+	if err != nil && cfg.Workload != nil {
+		return nil, &StartError{Worker: 1, Plugin: cfg.Plugin, Stage: "exec", Err: fmt.Errorf("find this program's own file: %w", err)}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +67,7 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 		policy.TempDir = cfg.TempDir
 	}
 	if l.box, err = sandbox.Open(ctx, policy, source, cfg.Checksum); err != nil {
-		return nil, err
+		return nil, noFolder(cfg, err)
 	}
 	defer func() {
 		if err != nil {
@@ -73,7 +76,7 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	}()
 	l.env = environment(cfg)
 	if l.folder, err = litter.Open(folderPrefix, cfg.TempDir, socketNameBytes()); err != nil {
-		return nil, err
+		return nil, noFolder(cfg, err)
 	}
 	l.spawner = newSpawner()
 	l.turns = make(chan struct{}, runtime.GOMAXPROCS(0))
@@ -82,6 +85,14 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	}
 	l.kin = openKin(l.folder.Path(), cfg.Logger)
 	return l, nil
+}
+
+// noFolder makes a failed start of the error that there is no place for sockets. Any other stays as it is.
+func noFolder(cfg *Config, err error) error {
+	if errors.As(err, new(*litter.FolderError)) {
+		return &StartError{Worker: 1, Plugin: cfg.Plugin, Stage: "sockets", Err: err}
+	}
+	return err
 }
 
 // folderPrefix is what the names of pools' folders begin with.

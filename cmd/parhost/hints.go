@@ -44,6 +44,7 @@ func errnoHint(e *host.StartError) string {
 	if e.Stage == "set-up" { // the system refused the workload something, not the host
 		return ""
 	}
+	path, _ := errors.AsType[*fs.PathError](e.Err)
 	switch {
 	case errors.Is(e.Err, syscall.ENOEXEC):
 		return "it is no program for " + runtime.GOOS + "/" + runtime.GOARCH + ": build it for this machine, or begin a script with #! and its interpreter"
@@ -55,6 +56,10 @@ func errnoHint(e *host.StartError) string {
 		return "this machine has too little memory for so many workers: lower --procs"
 	case errors.Is(e.Err, syscall.ENOSPC), errors.Is(e.Err, syscall.EDQUOT):
 		return "make room in " + os.TempDir() + ", or set TMPDIR to a folder that has room"
+	case e.Stage == "sockets":
+		return "set TMPDIR to a folder that is there and can be written, with a short path that has no | and no line break in it"
+	case path != nil && strings.HasPrefix(path.Path, "/proc/"):
+		return "mount /proc, or take --mode goroutine: to start workers, parhost reads there where its own file is"
 	case errors.Is(e.Err, syscall.EROFS):
 		return "set TMPDIR to a folder that can be written"
 	case errors.Is(e.Err, fs.ErrPermission):

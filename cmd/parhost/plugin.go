@@ -110,7 +110,9 @@ func buildHint(err error) string {
 		return "if you trust the folder: " + yourself
 	case errors.Is(err, gobuild.ErrForbidden), errors.Is(err, gobuild.ErrOutside):
 		return "a folder's build reads its sources, its modules and Go, and nothing else; if you trust it: " + yourself
-	default:
-		return ""
 	}
+	if _, err := os.UserCacheDir(); err != nil {
+		return "set HOME or XDG_CACHE_HOME to a folder of yours: what is built is kept there"
+	}
+	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"math"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,6 +131,9 @@ func lineBytes(result int) int {
 // open opens and locks the file. Links in the path are followed once, and what they lead to then is the journal.
 func (j *Journal) open() error {
 	path, err := plain.Resolve(j.config.Path)
+	if err == nil {
+		path, err = filepath.Abs(path) // the program may change its working folder
+	}
 	if err != nil {
 		return fmt.Errorf("joblog: %w", err)
 	}

@@ -508,3 +508,14 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestAJournalStaysWhereItWasOpened(t *testing.T) {
+	p, dir := openPool(t, echo), t.TempDir()
+	t.Chdir(dir)
+	j := openJournal(t, "run.joblog")
+	t.Chdir(t.TempDir())
+	if got := lines(j.Stream(t.Context(), p, texts("1")), all); !slices.Equal(got, []string{"item 0: [1]"}) {
+		t.Errorf("Stream: got %q", got)
+	}
+	closeJournal(t, j)
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
 )
 
@@ -22,9 +24,11 @@ type Folder struct {
 }
 
 // Open makes a folder in base, which only this user can enter, and which must be closed. Its name begins with prefix; those of the same prefix
-// that hosts of this user have left behind in base are removed in the background. An empty base is the system's folder for temporary files.
+// that hosts of this user have left behind in base are removed in the background. An empty base is the system's folder for temporary files, or /tmp
+// where that one is of no use. The path is absolute.
 //
-// below is how long the names in it of sockets are going to be, 0 if there are none: their paths have a limit.
+// below is how long the names in it of sockets are going to be, 0 if there are none: their paths have a limit. The error is a [*FolderError] if no
+// folder can be made.
 func Open(prefix, base string, below int) (*Folder, error) {
 	path, err := makeFolder(prefix, base, below)
 	if err != nil {
@@ -63,21 +67,54 @@ func Check(prefix, base string, below int) (string, error) {
 // longestSocket is the length that a socket's path may have everywhere: the kernels' limits are 104 and 108 bytes, with a zero.
 const longestSocket = 103
 
+// FolderError says that no folder could be made, with the reason for each place where that was tried.
+type FolderError struct{ Reasons []error }
+
+func (e *FolderError) Error() string {
+	var texts []string
+	for _, reason := range e.Reasons {
+		texts = append(texts, reason.Error())
+	}
+	return "make a folder for sockets: " + strings.Join(texts, "; ")
+}
+
+// Unwrap gives the reasons.
+func (e *FolderError) Unwrap() []error { return e.Reasons }
+
 func makeFolder(prefix, base string, below int) (string, error) {
-	fits := func(path string) bool { return below == 0 || len(path)+below <= longestSocket }
+	bases := []string{base}
 	if base == "" {
-		base = os.TempDir()
-		if !fits(filepath.Join(base, prefix+"-4194304-4294967295")) {
-			base = "/tmp" // as on macOS, where each user's own folder has a long name
+		bases[0] = os.TempDir()
+		if runtime.GOOS != "windows" && bases[0] != "/tmp" {
+			bases = append(bases, "/tmp") // each user's own folder has a long name on macOS, and TMPDIR may say anything
 		}
+	}
+	var failed FolderError
+	for _, base := range bases {
+		path, err := makeFolderIn(base, prefix, below)
+		if err == nil {
+			return path, nil
+		}
+		failed.Reasons = append(failed.Reasons, err)
+	}
+	return "", &failed
+}
+
+func makeFolderIn(base, prefix string, below int) (string, error) {
+	base, err := filepath.Abs(base)
+	if err != nil {
+		return "", err
+	}
+	if below > 0 && strings.ContainsAny(base, "|\n") {
+		return "", fmt.Errorf("a socket in %q could not be named in a worker's handshake, where | separates fields and a line break ends the line (Config.TempDir)", base)
 	}
 	path, err := os.MkdirTemp(base, fmt.Sprintf("%s-%d-", prefix, os.Getpid()))
 	if err != nil {
-		return "", fmt.Errorf("make a folder for sockets: %w", err)
+		return "", err
 	}
-	if !fits(path) {
+	if below > 0 && len(path)+below > longestSocket {
 		_ = os.Remove(path)
-		return "", fmt.Errorf("a socket in %q would have a path of %d bytes, the limit is %d (set TempDir to a shorter one)", base, len(path)+below, longestSocket)
+		return "", fmt.Errorf("a socket in %q would have a path of %d bytes, the limit is %d (Config.TempDir)", base, len(path)+below, longestSocket)
 	}
 	return path, nil
 }

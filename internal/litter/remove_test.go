@@ -115,7 +115,7 @@ func TestAFolderRemovesWhatIsDropped(t *testing.T) {
 func TestAFolderHasRoomForSockets(t *testing.T) {
 	base := filepath.Join(t.TempDir(), strings.Repeat("long", 20))
 	mkdir(t, base)
-	if f, err := litter.Open("parhost", base, 30); err == nil || !strings.Contains(err.Error(), "the limit is 103 (set TempDir to a shorter one)") {
+	if f, err := litter.Open("parhost", base, 30); err == nil || !strings.Contains(err.Error(), "the limit is 103 (Config.TempDir)") {
 		t.Errorf("Open: got %v and %v, want an error with the limit", f, err)
 	}
 	if left, err := os.ReadDir(base); err != nil || len(left) > 0 {
@@ -141,5 +141,49 @@ func checkGone(t *testing.T, path string) {
 	t.Helper()
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s: got %v, want it gone", filepath.Base(path), err)
+	}
+}
+
+// A TMPDIR that is of no use for sockets is no reason to fail while there is /tmp.
+func TestOpenTakesTmpWhereTheDefaultIsOfNoUse(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no /tmp there")
+	}
+	dir := t.TempDir()
+	write(t, dir+"/file")
+	for _, name := range []string{"a|b", "a\nb", strings.Repeat("long", 30)} {
+		mkdir(t, filepath.Join(dir, name))
+	}
+	for _, name := range []string{"missing", "file", "a|b", "a\nb", strings.Repeat("long", 30)} {
+		t.Setenv("TMPDIR", filepath.Join(dir, name))
+		f, err := litter.Open("parhost-test", "", 30)
+		if err != nil {
+			t.Errorf("Open with TMPDIR=%.20q: got %v", name, err)
+			continue
+		}
+		if filepath.Dir(f.Path()) != "/tmp" {
+			t.Errorf("Open with TMPDIR=%.20q: got %q, want a folder in /tmp", name, f.Path())
+		}
+		if err := f.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, err := litter.Open("parhost-test", filepath.Join(dir, name), 30); !errors.As(err, new(*litter.FolderError)) {
+			t.Errorf("Open in %.20q: got %v, want a FolderError", name, err)
+		}
+	}
+}
+
+func TestOpenInARelativeFolderStaysThere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	mkdir(t, "base")
+	f, err := litter.Open("parhost-test", "base", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !filepath.IsAbs(f.Path()) {
+		t.Errorf("got the path %q, want an absolute one", f.Path())
+	}
+	if err := f.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
