@@ -16,20 +16,8 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// libraries opens what a test binary needs that is linked dynamically.
-func libraries() []string {
-	var flags []string
-	for _, folder := range []string{"/lib", "/lib64", "/usr/lib"} {
-		if _, err := os.Stat(folder); err == nil {
-			flags = append(flags, "--ro", folder)
-		}
-	}
-	return flags
-}
-
 func TestAConfinedRunIsLikeAnyOther(t *testing.T) {
-	args := append([]string{"-p", "sqrt", "--procs", "2", "-o", "values", "--sandbox", "auto", "--range", "0:1000"}, libraries()...)
-	cmd := command(t, args...)
+	cmd := command(t, "-p", "sqrt", "--procs", "2", "-o", "values", "--sandbox", "auto", "--range", "0:1000")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -46,7 +34,7 @@ func TestAConfinedRunIsLikeAnyOther(t *testing.T) {
 // What is asked for by name and cannot be given ends the command before anything runs.
 func TestASandboxThatCannotBeGivenIsExitCode4(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "parhost-plugin-script") // which strict cannot run without its interpreter; other systems have no strict
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
+	if err := os.WriteFile(script, []byte("#!/bin/cat\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	cmd := command(t, "-p", script, "--sandbox", "strict", "1")
@@ -108,7 +96,7 @@ func TestRecordsSayWhatStandsAroundTheirWorkers(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "dossiers")
 			args := []string{"-p", plugin, "-o", "jsonl", "--procs", "2", "--item-timeout", "200ms", "--log-level", "off", "--dossier", dir}
 			if level != "off" {
-				args = append(append(args, "--sandbox", level), libraries()...)
+				args = append(args, "--sandbox", level)
 			}
 			code, stdout, stderr := call(t, nil, append(args, "--", `"ok"`, `"fail"`, `"exit"`, `"spin"`, `"peek"`)...)
 			if code == exitNoSandbox {
@@ -182,7 +170,7 @@ func checkConfinedDossier(t *testing.T, dir, level string) {
 // To compare a sandbox with none takes a run without, of a plugin that may be wanted in one for a reason.
 func TestCompareSaysThatItRunsAPluginWithoutASandbox(t *testing.T) {
 	plugin := filepath.Join(t.TempDir(), "parhost-plugin-script")
-	if err := os.WriteFile(plugin, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
+	if err := os.WriteFile(plugin, []byte("#!/bin/cat\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {

@@ -185,6 +185,22 @@ func (d *diagnosis) sandbox(ctx context.Context) {
 		d.add(finding{"sandbox", l.Name, l.OK, l.Fact, use})
 	}
 	d.Findings[len(d.Findings)-1].Use += fmt.Sprintf("; auto takes %s", report.Best)
+	if runtime.GOOS == "linux" {
+		d.loaded()
+	}
+}
+
+// loaded says what a sandbox opens to workers of parhost's own workloads.
+func (d *diagnosis) loaded() {
+	f := finding{"sandbox", "own libraries", true, "none: parhost is linked statically", "are opened to workers of parhost's own workloads, one by one"}
+	names, err := loadedWith(host.Config{Workload: sqrt.Workload})
+	switch {
+	case err != nil:
+		f.OK, f.Found = false, err.Error()
+	case len(names) > 0:
+		f.Found = strings.Join(names, ", ")
+	}
+	d.add(f)
 }
 
 // worker starts one and runs an item on it.

@@ -104,7 +104,7 @@ func TestHintsHoldPathsAsOneWord(t *testing.T) {
 func TestAFlagIsShownInOnePiece(t *testing.T) {
 	path := "/" + strings.Repeat("a'", 80) + ";id;" + strings.Repeat("'b", 40)
 	var out strings.Builder
-	if err := printManifest(&screen{stream: &out}, host.Manifest{Name: "x", Needs: host.Needs{Read: []string{path}}}, "here"); err != nil {
+	if err := printManifest(&screen{stream: &out}, host.Manifest{Name: "x", Needs: host.Needs{Read: []string{path}}}, "here", nil); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "--ro "+quote(path)+"\n") {
@@ -116,7 +116,7 @@ func TestAFlagIsShownInOnePiece(t *testing.T) {
 func TestARunSaysWhatItsPluginNeeds(t *testing.T) {
 	for name, flags := range map[string][]string{"lacks it": nil, "is given it": {"--ro", needyFile}} {
 		t.Run(name, func(t *testing.T) {
-			cmd := command(t, slices.Concat([]string{"-p", "needy", "-o", "values", "--procs", "1", "--sandbox", "basic", "1"}, libraries(), flags)...)
+			cmd := command(t, slices.Concat([]string{"-p", "needy", "-o", "values", "--procs", "1", "--sandbox", "basic", "1"}, flags)...)
 			var stdout, stderr bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			err := cmd.Run()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // newPlugins returns the commands that look at plugins without running anybody's items.
@@ -161,17 +162,22 @@ func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 				return whenInterrupted(ctx, err)
 			}
 			m, err := a.ask(ctx, cfg)
+			if err != nil {
+				return whenInterrupted(ctx, err)
+			}
+			loaded, err := loadedWith(cfg)
 			switch {
 			case err != nil:
 				return whenInterrupted(ctx, err)
 			case asJSON:
 				return printJSON(s, struct {
 					host.Manifest
-					Builtin bool   `json:"builtin"`
-					Path    string `json:"path,omitempty"`
-				}{m, cfg.Workload != nil, cfg.Plugin})
+					Builtin bool     `json:"builtin"`
+					Path    string   `json:"path,omitempty"`
+					Loaded  []string `json:"loaded,omitempty"` // what a sandbox opens to it besides
+				}{m, cfg.Workload != nil, cfg.Plugin, loaded})
 			default:
-				return printManifest(s.out, m, whereIs(cfg))
+				return printManifest(s.out, m, whereIs(cfg), loaded)
 			}
 		},
 	}
@@ -189,8 +195,23 @@ func whereIs(cfg host.Config) string {
 	return cfg.Plugin
 }
 
-// printManifest shows a manifest to people.
-func printManifest(out *screen, m host.Manifest, where string) error {
+// loadedWith returns what a sandbox opens to a plugin because its loader needs it.
+func loadedWith(cfg host.Config) (names []string, err error) {
+	path := cfg.Plugin
+	if cfg.Workload != nil {
+		if path, err = sandbox.Self(); err != nil {
+			return nil, err
+		}
+	}
+	names, err = sandbox.Loaded(path)
+	for i := range names {
+		names[i] = wire.Plain(wire.Bound(names[i], cellWidth)) // its file has chosen them
+	}
+	return names, err
+}
+
+// printManifest shows a manifest to people, with the files that a sandbox opens to it because its loader needs them.
+func printManifest(out *screen, m host.Manifest, where string, loaded []string) error {
 	w := newTable()
 	row := func(what, value string) {
 		if value != "" {
@@ -212,6 +233,9 @@ func printManifest(out *screen, m host.Manifest, where string) error {
 	}
 	for i, flag := range lacking(m.Needs, sandbox.Policy{Level: sandbox.Basic, MemoryBytes: 1}) {
 		w.row(yesNo(i == 0, "asks in a sandbox for", ""), flag) // whole, because quotes that are cut quote nothing
+	}
+	for i, name := range loaded {
+		row(yesNo(i == 0, "a sandbox opens to it", ""), name)
 	}
 	for i, example := range m.Examples {
 		row(yesNo(i == 0, "examples", ""), string(example))

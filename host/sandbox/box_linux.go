@@ -24,7 +24,9 @@ type Box struct {
 	policy  Policy
 	machine machine
 	program *program // nil for a rehearsal
-	linker  mark     // of the file that starts the program, zero if nothing does
+	parts   []part   // what starts the program, and is loaded with it
+	opened  []string // of these what the policy does not name
+	started bool     // what starts the program is opened to it
 	filter  []byte
 	place   int // the number as which the program is executed, -1 if it is by its name
 	limits  []launcher.Limit
@@ -34,13 +36,15 @@ type Box struct {
 	grants  []launcher.Grant // of the plugin itself
 	held    []*os.File       // what binds and grants are of
 	origin  string           // of the program, which a private root without /proc does not tell; empty if nothing asks for it
-	users   int              // the first of the users that workers have of their own
-	cgroups *cgroups         // nil if there is nothing to count
-	layers  []string
-	folder  *litter.Folder // of sockets, where workers have no root of their own
-	name    string
-	number  atomic.Uint32 // of launches
-	seams   seams
+	// libraryPath are the folders of libraries that a program names by its own, which a loader that finds it in memory does not know.
+	libraryPath string
+	users       int      // the first of the users that workers have of their own
+	cgroups     *cgroups // nil if there is nothing to count
+	layers      []string
+	folder      *litter.Folder // of sockets, where workers have no root of their own
+	name        string
+	number      atomic.Uint32 // of launches
+	seams       seams
 
 	closing sync.Once
 }
@@ -154,7 +158,10 @@ func (b *Box) read(plugin, checksum string) (err error) {
 	if err := b.checkSteady(); err != nil {
 		return err
 	}
-	err = b.program.check(&b.policy)
+	if err := b.load(); err != nil {
+		return err
+	}
+	err = b.program.check(&b.policy, b.started)
 	if errors.Is(err, ErrNeedsFiles) {
 		return err
 	}
@@ -168,10 +175,20 @@ func (b *Box) read(plugin, checksum string) (err error) {
 	return nil
 }
 
-// remember notes what the plugin's interpreter or loader is like, which the kernel opens by name at each start.
+// A part is a file of the host that is opened by its name at each start.
+type part struct {
+	path string
+	mark mark
+}
+
+// remember notes what the plugin's interpreter or loader is like, if that is not known. One that is not there fails by itself.
 func (b *Box) remember() {
-	if b.program.linker != "" {
-		b.linker, _ = lookAt(b.seen(b.program.linker)) // what is not there fails by itself
+	if b.program.linker == "" || b.started {
+		return
+	}
+	path := b.seen(b.program.linker)
+	if is, err := lookAt(path); err == nil {
+		b.parts = append(b.parts, part{path, is})
 	}
 }
 
@@ -184,15 +201,14 @@ func (b *Box) recheck() error {
 	if err := p.recheck(); err != nil {
 		return err
 	}
-	if b.linker == (mark{}) {
-		return nil
-	}
-	now, err := lookAt(b.seen(p.linker))
-	if err == nil && now.bytes() != b.linker.bytes() {
-		err = fmt.Errorf("it had %d bytes, last written %v, and has %d, last written %v", b.linker.size, b.linker.time(), now.size, now.time())
-	}
-	if err != nil {
-		return &ChangedError{p.linker, fmt.Errorf("it starts %s: %w", p.path, err)}
+	for _, part := range b.parts {
+		now, err := lookAt(part.path)
+		if err == nil && now.bytes() != part.mark.bytes() {
+			err = fmt.Errorf("it had %d bytes, last written %v, and has %d, last written %v", part.mark.size, part.mark.time(), now.size, now.time())
+		}
+		if err != nil {
+			return &ChangedError{part.path, fmt.Errorf("%s is started or loaded by it: %w", p.path, err)}
+		}
 	}
 	return nil
 }
@@ -368,6 +384,9 @@ func (b *Box) describe() {
 				b.layers = append(b.layers, fmt.Sprintf("cgroup v%d %s", h.version, strings.Join(h.controllers, " ")))
 			}
 		}
+	}
+	if len(b.opened) > 0 {
+		b.layers = append(b.layers, "opened for its loader: "+quoted(b.opened))
 	}
 	if len(b.limits) > 0 {
 		b.layers = append(b.layers, "rlimits")

@@ -14,6 +14,9 @@ const envSockets = "PLUGIN_UNIX_SOCKET_DIR"
 // (ld.so(8)).
 const envOrigin = "LD_ORIGIN_PATH"
 
+// envLibraries are folders in which the loader looks before others (ld.so(8)).
+const envLibraries = "LD_LIBRARY_PATH"
+
 // environment tells the plugin's libraries what its limits are: without /proc and /sys they cannot find out.
 func environment(p *Policy, env []string) []string {
 	if p.MemoryBytes > 0 && variable(env, "GOMEMLIMIT") == "" {

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// check reports what the program needs that a policy does not open to it.
-func (p *program) check(policy *Policy) error {
+// check reports what the program needs that a policy does not open to it. started says that what starts it is opened to it, and what is loaded with
+// that.
+func (p *program) check(policy *Policy, started bool) error {
 	script := p.script()
 	if p.linker != "" && !filepath.IsAbs(p.linker) {
 		return fmt.Errorf("%s: it is to be started by %q, which is no absolute path", p.path, p.linker)
@@ -20,11 +21,11 @@ func (p *program) check(policy *Policy) error {
 	e := &NeedsFilesError{Path: p.path, Reason: "is linked dynamically, by " + p.linker, Static: !script}
 	if script {
 		e.Reason = "is a script for " + p.linker
-		if policy.Level == Strict && !opens(policy, p.path) { // its interpreter has to find it
+		if policy.Level == Strict && !opens(policy, p.path) && (!started || !isShell(p.linker)) { // its interpreter has to find it
 			e.Folders = append(e.Folders, filepath.Dir(p.path))
 		}
 	}
-	if p.linker != "" && missing(policy, p.linker) != "" {
+	if p.linker != "" && !started && missing(policy, p.linker) != "" {
 		e.Folders = append(e.Folders, p.libraries(policy)...)
 	}
 	if len(e.Folders) == 0 {

@@ -71,9 +71,6 @@ func (h *held) learn() {
 	})
 }
 
-// openName is a name by which this process can open the file.
-func (h *held) openName() string { return "/proc/self/fd/" + strconv.Itoa(int(h.file.Fd())) }
-
 // leads reports whether the name has always led to the file.
 func (h *held) leads() bool {
 	h.mu.Lock()
@@ -146,7 +143,7 @@ func (h *held) checksum() (string, error) {
 
 // read hashes the file as it is now, unless nobody wants to know any more. It is called with mu held.
 func (h *held) read() (string, error) {
-	f, err := plain.Open(h.openName()) // again, because a layered file system may have put another file below a descriptor
+	f, err := plain.Open(descriptor(h.file)) // again, because a layered file system may have put another file below a descriptor
 	if err != nil {
 		return "", err
 	}

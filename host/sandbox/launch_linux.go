@@ -138,6 +138,9 @@ func (l *Launch) prepare(slot int) error {
 		Keep: len(cmd.ExtraFiles), UID: -1, Spaces: b.spaces(), TmpBytes: b.policy.TmpBytes, Limits: b.limits,
 		Filter: b.filter, Seccomp: unix.SYS_SECCOMP, ExecveAt: unix.SYS_EXECVEAT, GetRandom: unix.SYS_GETRANDOM,
 	}
+	if b.libraryPath != "" && variable(l.spec.Env, envLibraries) == "" {
+		l.spec.Env = append(l.spec.Env, envLibraries+"="+b.libraryPath)
+	}
 	if p := b.program; p != nil && p.begins != nil && b.policy.Level > Off {
 		l.spec.Path, l.spec.Args = p.linker, slices.Concat(p.begins, []string{p.path}, cmd.Args[1:])
 	}

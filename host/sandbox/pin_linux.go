@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"debug/elf"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,7 +94,7 @@ func (b *Box) changeable(what, name, host string) error {
 	}
 }
 
-// checkSteady refuses a plugin that workers could change, or its interpreter, its loader, or a library.
+// checkSteady refuses a plugin that workers could change, or its interpreter or loader. Its libraries are looked at when they are found.
 func (b *Box) checkSteady() error {
 	p := b.program
 	if len(b.policy.ReadWrite) == 0 {
@@ -113,60 +112,8 @@ func (b *Box) checkSteady() error {
 	if p.linker == "" {
 		return nil
 	}
-	linker, err := b.steady("the plugin's interpreter or loader", p.linker, b.seen)
-	if err != nil {
-		return err
-	}
-	name, origin := linker, filepath.Dir(linker)
-	if p.file != nil {
-		name, origin = p.openName(), p.origin()
-	}
-	return b.checkLibraries(name, origin, map[string]bool{})
-}
-
-// checkLibraries refuses libraries of an executable or library that workers could change, and those of its libraries: as far as they are
-// known from the files, and lie where loaders look first.
-func (b *Box) checkLibraries(name, origin string, checked map[string]bool) error {
-	image, err := elf.Open(name)
-	if err != nil || checked[name] {
-		return nil // the interpreter of another script, or nothing at all, which others find out
-	}
-	defer image.Close()
-	checked[name] = true
-	var own []string
-	for _, tag := range []elf.DynTag{elf.DT_RPATH, elf.DT_RUNPATH} {
-		lists, _ := image.DynString(tag)
-		for _, list := range lists {
-			for folder := range strings.SplitSeq(list, ":") {
-				folder = strings.NewReplacer("$ORIGIN", origin, "${ORIGIN}", origin).Replace(folder)
-				if !filepath.IsAbs(folder) {
-					continue
-				}
-				if _, err := b.steady("a folder of the plugin's libraries", folder, b.seen); err != nil {
-					return err
-				}
-				own = append(own, folder)
-			}
-		}
-	}
-	needed, _ := image.ImportedLibraries()
-	for _, library := range needed {
-		for _, folder := range append(own, commonFolders()...) {
-			file := filepath.Join(folder, library)
-			if _, err := os.Stat(b.seen(file)); err != nil {
-				continue
-			}
-			host, err := b.steady("the plugin's library", file, b.seen)
-			if err != nil {
-				return err
-			}
-			if err := b.checkLibraries(host, filepath.Dir(host), checked); err != nil {
-				return err
-			}
-			break
-		}
-	}
-	return nil
+	_, err := b.steady("the plugin's interpreter or loader", p.linker, b.seen)
+	return err
 }
 
 // commonFolders are those in which loaders look for libraries (ld.so(8)), with those of Debian's multiarch.
@@ -239,7 +186,7 @@ func (b *Box) pin() error {
 		if err != nil {
 			return err
 		}
-		if !opens(&b.policy, really) {
+		if !b.started && !opens(&b.policy, really) {
 			return fmt.Errorf("%s: its loader %s lies elsewhere than a moment ago", p.path, p.linker)
 		}
 	}

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"crypto/sha256"
-	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -107,7 +105,7 @@ func openHeld(plugin string) (*program, error) {
 		return nil, err
 	}
 	p := &program{path: path, held: h, checksum: h.checksum, dev: h.mark.dev, ino: h.mark.ino}
-	f, err := plain.Open(h.openName())
+	f, err := plain.Open(descriptor(h.file))
 	if errors.Is(err, unix.EACCES) { // it is no script, which its interpreter could not read
 		return p, nil
 	}
@@ -188,8 +186,13 @@ func (p *program) origin() string {
 	return filepath.Dir(really(p.path))
 }
 
-// openName is a name by which this process can open the copy in memory.
-func (p *program) openName() string { return "/proc/self/fd/" + strconv.Itoa(int(p.file.Fd())) }
+// openName is a name by which this process can open what was opened, which is no script.
+func (p *program) openName() string {
+	if p.held != nil {
+		return descriptor(p.held.file)
+	}
+	return descriptor(p.file)
+}
 
 func isScript(path string) bool {
 	f, err := plain.Open(path)
@@ -229,24 +232,9 @@ func (p *program) load(f *os.File) error {
 		}
 	}
 	if p.linker, err = loaderOf(p.file); err != nil {
-		return fmt.Errorf("%s is neither a script nor an executable of this system (%w): %w", p.path, err, unix.ENOEXEC)
+		return fmt.Errorf("%s is neither a script nor an executable of this system: %w", p.path, err)
 	}
 	return nil
-}
-
-// loaderOf returns the name of the program that loads an executable, empty for a static one.
-func loaderOf(f io.ReaderAt) (string, error) {
-	image, err := elf.NewFile(f)
-	if err != nil {
-		return "", err
-	}
-	for _, s := range image.Progs {
-		if s.Type == elf.PT_INTERP {
-			name, err := io.ReadAll(io.LimitReader(s.Open(), unix.PathMax))
-			return strings.TrimRight(string(name), "\x00"), err
-		}
-	}
-	return "", nil
 }
 
 // copy copies the whole file into memory. The error is a [*plain.SizeError] if it is too large, or becomes that.

@@ -1,0 +1,53 @@
+package dynamic
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// CacheName is where glibc's loader finds where libraries are (ld.so(8), ldconfig(8)).
+const CacheName = "/etc/ld.so.cache"
+
+// The form of the cache is that of glibc's sysdeps/generic/dl-cache.h. An older table may stand in front of it.
+const (
+	oldMagic    = "ld.so-1.7.0"
+	oldHead     = 16
+	oldEntry    = 12
+	cacheMagic  = "glibc-ld.so.cache1.1"
+	cacheHead   = 48
+	cacheEntry  = 24
+	cacheLibs   = len(cacheMagic) // where their number stands
+	entryKey    = 4
+	entryValue  = 8
+	cachePlaces = 64 // of one library, for as many kinds of processors
+)
+
+// Cached returns where a cache says that a library is: the files for this processor and for others. A cache that is none has no libraries.
+func Cached(cache []byte, name string) []string {
+	if bytes.HasPrefix(cache, []byte(oldMagic)) && len(cache) >= oldHead {
+		n := uint64(binary.LittleEndian.Uint32(cache[12:]))
+		begin := (oldHead + n*oldEntry + 7) / 8 * 8
+		if begin > uint64(len(cache)) {
+			return nil
+		}
+		cache = cache[begin:]
+	}
+	if !bytes.HasPrefix(cache, []byte(cacheMagic)) || len(cache) < cacheHead {
+		return nil
+	}
+	n := min(int(binary.LittleEndian.Uint32(cache[cacheLibs:])), (len(cache)-cacheHead)/cacheEntry)
+	wanted := append([]byte(name), 0)
+	var places []string
+	for i := range n {
+		entry := cache[cacheHead+i*cacheEntry:]
+		key, value := binary.LittleEndian.Uint32(entry[entryKey:]), binary.LittleEndian.Uint32(entry[entryValue:])
+		if uint64(key) >= uint64(len(cache)) || !bytes.HasPrefix(cache[key:], wanted) || uint64(value) >= uint64(len(cache)) {
+			continue
+		}
+		text := cache[value:min(len(cache), int(value)+mostPath)]
+		if end := bytes.IndexByte(text, 0); end > 0 && text[0] == '/' && len(places) < cachePlaces {
+			places = append(places, string(text[:end]))
+		}
+	}
+	return places
+}
