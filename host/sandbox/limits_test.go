@@ -156,11 +156,11 @@ func TestPIDsLimit(t *testing.T) {
 // A worker gets its share of the CPUs and no more.
 func TestCPULimit(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
-		w := start(t, policyBox(t, sandbox.Policy{Level: level, CPUs: 0.25}), nil, "spin")
+		w := start(t, policyBox(t, sandbox.Policy{Level: level, CPUs: 0.05}), nil, "spin")
 		begun := time.Now()
 		text, d := w.rest()
 		used, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-		if most := time.Since(begun)/4 + 200*time.Millisecond; err != nil || time.Duration(used) > most {
+		if most := time.Since(begun)/20 + 200*time.Millisecond; err != nil || time.Duration(used) > most {
 			t.Errorf("four threads that spin: got %q and %v, want at most %v", text, d, most)
 		}
 		if u := w.launch.Usage(); u.Throttled == 0 {
