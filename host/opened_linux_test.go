@@ -77,6 +77,34 @@ func TestAPoolRunsWhatItWasOpenedWith(t *testing.T) {
 	})
 }
 
+// A script that is replaced starts no other worker, and when the last one is gone the pool ends with that.
+func TestAPoolOfAScriptThatIsReplacedEndsWithThat(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := shortDir(t) + "/script"
+	write := func(text string) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(path+".new", []byte("#!/bin/sh\n"+text), 0o755), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("exec '" + exe + "'\n")
+	p := open(t, host.Config{Plugin: path, PluginWorkload: chaos.Manifest().Name, Workers: 1, Batch: 1})
+	if got, err := host.Do[order, string](t.Context(), p, order{Do: "echo", S: "a"}); got != "a" || err != nil {
+		t.Fatalf("as it was: got %q, %v", got, err)
+	}
+	write("exec '" + exe + "' # the same, by other bytes\n")
+	_, err = host.Do[order, string](t.Context(), p, order{Do: "exit", N: 3})
+	_ = itemError(t, "a crash", err, host.Crashed)
+	_, err = host.Do[order, string](t.Context(), p, order{Do: "echo"})
+	broken, ok := errors.AsType[*host.BrokenError](err)
+	if !ok || broken.Failures != 0 || !errors.As(err, new(*sandbox.ChangedError)) {
+		t.Errorf("then: got %v, want that the script was changed, at once", err)
+	}
+}
+
 // A program that is its own plugin runs itself, also after an upgrade.
 func TestAHostThatIsUpgradedRunsItself(t *testing.T) {
 	path := shortDir(t) + "/host"

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 const (
@@ -66,6 +68,13 @@ func (b *breaker) failed() (failures int, broken bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.count(false)
+}
+
+// deserted reports whether no worker is left.
+func (b *breaker) deserted() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.living == 0
 }
 
 func (b *breaker) count(well bool) (failures int, broken bool) {
@@ -158,6 +167,8 @@ func (s *slot) restart(life context.Context) *place {
 		p.cfg.Logger.Warn("worker did not start", "worker", s.number, "err", err)
 		if n, broken := p.breaker.failed(); broken {
 			p.refuse(&BrokenError{Failures: n, Err: err})
+		} else if errors.As(err, new(*sandbox.ChangedError)) && p.breaker.deserted() { // the next one would be no other
+			p.refuse(&BrokenError{Err: err})
 		}
 	}
 	return nil

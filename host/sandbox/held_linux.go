@@ -80,12 +80,13 @@ func (h *held) leads() bool {
 	return !h.moved
 }
 
-// ran is a [*ChangedError] if a process that has been started does not execute the bytes that were opened.
+// ran is an error if a process that has been started may not execute the bytes that were opened: a [*ChangedError] if no other will. If the name led
+// elsewhere just then, the next one is executed by the descriptor.
 func (h *held) ran(pid int, byName bool) error {
 	if byName && !h.leads() {
 		dev, ino, err := identity("/proc/" + strconv.Itoa(pid) + "/exe")
 		if err != nil || dev != h.mark.dev || ino != h.mark.ino {
-			return &ChangedError{h.path, errors.New("another file took its name just when it was started")}
+			return fmt.Errorf("another file took the name %q just when it was to be executed", h.path)
 		}
 	}
 	return h.recheck()
