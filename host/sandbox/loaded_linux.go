@@ -32,6 +32,7 @@ type loading struct {
 	asked  map[string]bool
 	opened map[string]bool // names
 	left   []object
+	looks  int
 }
 
 // object is a program or library whose libraries are still to be found.
@@ -41,8 +42,11 @@ type object struct {
 	folders []string // of the RPATH of those that have loaded it
 }
 
-// mostLoaded is how many files a program may be loaded from.
-const mostLoaded = 256
+// A program may be loaded from so many files, and have the host look in so many places for them.
+const (
+	mostLoaded = 256
+	mostLooks  = 1 << 15
+)
 
 // load finds what starts the program and what is loaded with it, and opens that to workers. What is not found, or cannot be opened to them, the loader
 // is going to miss, and to name.
@@ -80,7 +84,7 @@ func (b *Box) load() error {
 			return err
 		}
 	}
-	b.libraryPath = ownFolders(&w.left[0])
+	b.libraryPath = libraryPath(&w.left[0])
 	for len(w.left) > 0 {
 		next := w.left[0]
 		w.left = w.left[1:]
@@ -206,6 +210,9 @@ func (w *loading) within(folder, name string, o *object) (found bool, err error)
 	if !filepath.IsAbs(folder) {
 		return false, nil
 	}
+	if w.looks++; w.looks > mostLooks {
+		return false, w.box.failed("plugin", fmt.Errorf("%s: its libraries may lie in more than %d places, which is the limit", w.box.program.path, mostLooks))
+	}
 	if err := w.steady("a folder of the plugin's libraries", folder); err != nil {
 		return false, err
 	}
@@ -239,8 +246,8 @@ func (o *object) expand(folders []string) (expanded []string) {
 	return expanded
 }
 
-// ownFolders is LD_LIBRARY_PATH for a program that names folders by the place of its file: it is executed from memory, or in a root of its own.
-func ownFolders(o *object) string {
+// libraryPath is LD_LIBRARY_PATH for a program that names folders by the place of its file: it is executed from memory, or in a root of its own.
+func libraryPath(o *object) string {
 	all := slices.Concat(o.RunPath, o.RPath)
 	if text := strings.Join(all, ":"); !strings.Contains(text, "ORIGIN") && !strings.Contains(text, "..") {
 		return ""
@@ -268,6 +275,9 @@ func (w *loading) take(what, name string, suits func(*dynamic.Image) bool) (*obj
 	if err := w.steady(what, name); err != nil || w.opened[name] {
 		return nil, err
 	}
+	if slices.ContainsFunc(ownFolders, func(folder string) bool { return within(name, folder) }) {
+		return nil, nil
+	}
 	f, image := w.box.openImage(name)
 	if f == nil {
 		return nil, nil
@@ -282,6 +292,9 @@ func (w *loading) take(what, name string, suits func(*dynamic.Image) bool) (*obj
 	return &object{Image: image, origin: filepath.Dir(name)}, w.box.show(f, name)
 }
 
+// ownFolders hold no libraries: what is there is the host's own, or that of a worker with a root of its own.
+var ownFolders = []string{"/proc", "/dev", "/sys", launcher.Sockets}
+
 // machines are what files for this program's processor say.
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "riscv64": elf.EM_RISCV, "loong64": elf.EM_LOONGARCH, "ppc64le": elf.EM_PPC64}
 
@@ -295,11 +308,22 @@ func (b *Box) openImage(name string) (*os.File, *dynamic.Image) {
 	}
 	f := os.NewFile(uintptr(fd), host)
 	image, err := readImage(f)
-	if really, err2 := os.Readlink(descriptor(f)); err != nil || err2 != nil || b.machine.ownUsers && !publicFile(really) {
+	if err != nil || !b.public(f) {
 		_ = f.Close()
 		return nil, nil
 	}
 	return f, image
+}
+
+// public reports whether workers may be shown a file, and whether it has a name by which they can be.
+func (b *Box) public(f *os.File) bool {
+	path, err := os.Readlink(descriptor(f))
+	if err != nil {
+		return false
+	}
+	named, err := lookAt(path)
+	is, err2 := markOf(int(f.Fd()))
+	return err == nil && err2 == nil && named.dev == is.dev && named.ino == is.ino && (!b.machine.ownUsers || publicFile(path))
 }
 
 func readImage(held *os.File) (*dynamic.Image, error) {

@@ -4,6 +4,7 @@ package sandbox_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -162,6 +163,29 @@ func TestWhatIsNoLibraryIsNotOpened(t *testing.T) {
 	}
 	if os.Geteuid() == 0 && loads() {
 		t.Error("a library in a folder that others cannot enter is opened")
+	}
+}
+
+// A program that names thousands of folders, and files of the host's processes, holds nobody up and gets nothing.
+func TestAProgramThatNamesManyFoldersIsRefused(t *testing.T) {
+	dir := openDir(t)
+	files := map[string]string{dir + "/main.c": "int main(void) { return 7; }\n", dir + "/lib.c": "int answer(void) { return 0; }\n"}
+	writeFiles(t, files)
+	args := []string{"-o", dir + "/main", dir + "/main.c", "-Wl,--no-as-needed", "-L" + dir, "-Wl,-rpath," + strings.Repeat("/x:", 4000) + "/y"}
+	for i := range 10 {
+		name := fmt.Sprintf("libmany%d", i)
+		compile(t, "-shared", "-fPIC", "-o", dir+"/"+name+".so", dir+"/lib.c", "-Wl,-soname,"+name+".so.gone")
+		args = append(args, "-l"+strings.TrimPrefix(name, "lib"))
+	}
+	compile(t, args...)
+	if _, err := sandbox.Loaded(dir + "/main"); err == nil || !strings.Contains(err.Error(), "more than 32768 places") {
+		t.Errorf("got %v, want that these are too many places", err)
+	}
+	self := fmt.Sprintf("/proc/%d/root%s/liblocal.so", os.Getpid(), dir)
+	compile(t, "-shared", "-fPIC", "-o", dir+"/liblocal.so", dir+"/lib.c")
+	compile(t, "-o", dir+"/other", dir+"/main.c", "-Wl,--no-as-needed", self) // which it names so
+	if opened, err := sandbox.Loaded(dir + "/other"); err != nil || slices.Contains(opened, self) {
+		t.Errorf("by /proc: got %q and %v, want it left out", opened, err)
 	}
 }
 
