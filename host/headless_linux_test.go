@@ -56,3 +56,16 @@ func TestAnEscapeIsTold(t *testing.T) {
 		t.Errorf("got %v, want item 1 killed for an escape", errs)
 	}
 }
+
+// The host itself killed the worker: the item gets no attempt beyond its Retries, as one has whose worker somebody else killed.
+func TestAnEscapeIsTheFaultOfItsItem(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may write to any cgroup")
+	}
+	p := open(t, host.Config{Workload: chaos, Workers: 1, RetryAlways: true, Sandbox: sandbox.Policy{PIDs: 200}})
+	got, err := host.Map[order, string](t.Context(), p, orders(1, map[int]order{0: {Do: "leave"}}))
+	errs := checkOthers(t, "Map", got, err)
+	if e := errs[0]; len(errs) != 1 || e == nil || e.Cause != host.CauseEscape || e.Attempts != 1 || strings.Contains(e.Message, "somebody else") {
+		t.Errorf("got %+v, want item 0 killed for an escape at its only attempt", errs[0])
+	}
+}

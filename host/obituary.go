@@ -123,7 +123,7 @@ func (p *process) obituary(cause error) {
 		l.kind, l.message, l.cause = f.kind, f.message+p.limitMet(Cause(p.child.death.Cause)), cmp.Or(f.cause, Cause(p.child.death.Cause))
 	} else if l.cause, l.message = p.diagnosis(l.stderr); l.cause == CauseOutOfMemory {
 		l.kind = wire.OutOfMemory
-	} else if slices.Contains(foreignSignals, signal) {
+	} else if l.cause == CauseSignal && slices.Contains(foreignSignals, signal) { // the host knows of nothing that sent it
 		l.outside = true
 		l.message += ", perhaps sent by somebody else"
 	}

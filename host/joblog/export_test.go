@@ -4,6 +4,7 @@ package joblog
 const (
 	MostItems  = mostItems
 	GroupItems = groupItems
+	HeldBytes  = heldBytes
 )
 
 // Unsynced is how many bytes the end of the machine could take.

@@ -225,7 +225,7 @@ func (f *flow) place(r *result) (full bool) {
 	}
 	size := weight(r)
 	next := f.slots.size() == 0 || f.ordered && f.slots.first == index
-	if s.at >= 0 && !next && f.held+size > heldBytes && (r.Err != nil || wire.ValidText(r.Value)) { // what is no JSON could not be read back
+	if s.at >= 0 && !next && f.held+size > heldBytes && readable(r) {
 		s.state = filed
 	} else {
 		if !next {

@@ -167,15 +167,28 @@ const (
 	mostFailure     = mostFailureText + 4*mostStderr + 1<<10
 )
 
-func appendFailure(dst []byte, e *host.ItemError) []byte {
-	f := failure{
+// failureOf returns what a record holds of an error.
+func failureOf(e *host.ItemError) *failure {
+	f := &failure{
 		Kind: e.Kind, Message: wire.Bound(e.Message, wire.MaxMessageText), Stack: wire.Bound(e.Stack, wire.MaxStackText), Offset: min(max(0, e.Offset), mostOffset),
 		Size: min(max(0, e.Size), mostSize), ExitCode: e.ExitCode, Signal: wire.Bound(e.Signal, mostSignal), Cause: e.Cause,
 	}
 	for _, line := range e.Stderr[max(0, len(e.Stderr)-mostStderr):] {
 		f.Stderr = append(f.Stderr, wire.Bound(line, mostStderrText))
 	}
-	text, err := json.Marshal(f)
+	return f
+}
+
+// readable reports whether the record of a result is one when it is read back. A workload on a goroutine may return what is no JSON.
+func readable(r *result) bool {
+	if r.Err != nil {
+		return failureOf(r.Err).possible()
+	}
+	return wire.ValidText(r.Value)
+}
+
+func appendFailure(dst []byte, e *host.ItemError) []byte {
+	text, err := json.Marshal(failureOf(e))
 	if err != nil { // no field of these can fail
 		panic(err)
 	}

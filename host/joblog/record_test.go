@@ -66,6 +66,25 @@ func TestRecordsAreExact(t *testing.T) {
 	}
 }
 
+// Whatever cause the host gives a death, its record and its dossier are read back.
+func TestEachCauseIsReadBack(t *testing.T) {
+	causes := wire.Causes()
+	if len(causes) == 0 {
+		t.Fatal("there are no causes: the test shows nothing")
+	}
+	for _, cause := range causes {
+		want := result{Attempts: 1, Err: &host.ItemError{Kind: host.Crashed, Message: "m", Cause: cause, Attempts: 1}}
+		line := appendRecord(nil, &head{key: sampleKey}, &want)
+		_, got, ok := parseRecord(line[:len(line)-1])
+		if diff := cmp.Diff(want, got); !ok || diff != "" {
+			t.Errorf("record of cause %q: read back: %v (-want +got):\n%s", cause, ok, diff)
+		}
+		if err := (&Dossier{Kind: host.Crashed, Cause: cause}).check(); err != nil {
+			t.Errorf("dossier of cause %q: %v", cause, err)
+		}
+	}
+}
+
 // forge returns a line with a right sum: {"n":0,"item":…,"index":0,"worker":1,"pid":2, and what follows.
 func forge(rest string) []byte {
 	line := fmt.Appendf(nil, `{"n":0,"item":"%x","index":0,"worker":1,"pid":2,%s`, sampleKey, rest)

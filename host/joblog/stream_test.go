@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -315,5 +316,45 @@ func TestTheWorkerAndTheTimesOfAResultStay(t *testing.T) {
 	first := collect()
 	if diff := cmp.Diff(first, collect()); diff != "" || first[0].Worker == 0 || first[0].PID == 0 {
 		t.Errorf("results (-first +resumed):\n%s\nfirst: %+v", diff, first)
+	}
+}
+
+// A result that could not be read back from the file stays in memory, however much waits there: the run goes on.
+func TestWhatCannotBeReadBackWaitsInMemory(t *testing.T) {
+	large := json.RawMessage(`"` + strings.Repeat("x", joblog.HeldBytes/4-len(`""`)) + `"`) // four of them are all that may wait
+	backwards := func(_ context.Context, _ *host.Pool, items iter.Seq[json.RawMessage]) results {
+		return func(yield func(host.Result[json.RawMessage], error) bool) {
+			n := 0
+			for range items {
+				n++
+			}
+			for n--; n >= 0; n-- {
+				r := host.Result[json.RawMessage]{Index: n, Attempts: 1, Value: large}
+				switch n {
+				case 1:
+					r.Value, r.Err = nil, &host.ItemError{Kind: host.Crashed, Message: "m", Cause: "unheard of", Attempts: 1}
+				case 2:
+					r.Value, r.Err = nil, &host.ItemError{Kind: "unheard of", Message: "m", Attempts: 1}
+				case 3:
+					r.Value = json.RawMessage("no JSON")
+				}
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
+	}
+	j := openJournal(t, newPath(t), func(c *joblog.Config) { c.Run = backwards })
+	n := 0
+	for r, err := range j.Stream(t.Context(), openPool(t, echo), numbers(10)) {
+		if err != nil {
+			t.Fatalf("after %d results: %v", n, err)
+		}
+		if n++; (r.Err != nil) != (r.Index == 1 || r.Index == 2) {
+			t.Errorf("item %d: got error %v", r.Index, r.Err)
+		}
+	}
+	if n != 10 {
+		t.Errorf("got %d results, want 10", n)
 	}
 }

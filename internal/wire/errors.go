@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,16 +84,6 @@ func IsKind(k Kind) bool {
 	return false
 }
 
-// IsCause reports whether c is one of the causes.
-func IsCause(c Cause) bool {
-	switch c {
-	case CauseExit, CauseSignal, CauseOutOfMemory, CausePIDs, CauseSeccomp, CauseFileSize, CauseTimeout, CauseFlood, CauseProtocol:
-		return true
-	default:
-		return false
-	}
-}
-
 // Cause says in a word why a process died.
 type Cause string
 
@@ -109,6 +100,16 @@ const (
 	CauseFlood       Cause = "flood"         // killed by its host: it wrote without end
 	CauseProtocol    Cause = "protocol"      // killed by its host: it broke the protocol
 )
+
+// Causes are all causes.
+func Causes() []Cause { return slices.Clone(causes) }
+
+// IsCause reports whether c is one of the causes.
+func IsCause(c Cause) bool { return slices.Contains(causes, c) }
+
+var causes = []Cause{
+	CauseExit, CauseSignal, CauseOutOfMemory, CausePIDs, CauseSeccomp, CauseFileSize, CauseTimeout, CauseEscape, CauseFlood, CauseProtocol,
+}
 
 // Usage is what a process has used.
 type Usage struct {

@@ -3,7 +3,11 @@ package wire_test
 import (
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -31,6 +35,43 @@ func TestItemErrorsMatchTheErrorOfTheirKindAlone(t *testing.T) {
 	}
 	if errors.Is(&wire.ItemError{Kind: "unheard of"}, wire.ErrFailed) {
 		t.Error("an ItemError of an unknown kind: Is says it failed")
+	}
+}
+
+// A cause or kind that is declared and not listed would make records that cannot be read back. Package sandbox has causes of its own, which become the host's.
+func TestEachCauseAndKindThatIsDeclaredIsListed(t *testing.T) {
+	found := 0
+	for _, path := range []string{"errors.go", "../../host/sandbox/death.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || spec.Type == nil || len(spec.Values) != 1 {
+				return true
+			}
+			literal, ok := spec.Values[0].(*ast.BasicLit)
+			typ, named := spec.Type.(*ast.Ident)
+			if !ok || !named {
+				return true
+			}
+			word, err := strconv.Unquote(literal.Value)
+			if err != nil {
+				t.Fatalf("%s: constant %s: %v", path, spec.Names[0], err)
+			}
+			switch {
+			case typ.Name == "Cause" && !wire.IsCause(wire.Cause(word)):
+				t.Errorf("%s: cause %q is not in the list of causes", path, word)
+			case typ.Name == "Kind" && !wire.IsKind(wire.Kind(word)):
+				t.Errorf("%s: kind %q is not in the list of kinds", path, word)
+			}
+			found++
+			return true
+		})
+	}
+	if want := len(errorOf) + len(wire.Causes()); found < want {
+		t.Errorf("found %d constants, want at least %d: the test no longer sees them", found, want)
 	}
 }
 
