@@ -83,6 +83,11 @@ var homes = []home{
 		why:      "only host/sandbox makes filters of system calls",
 	},
 	{
+		of:       []string{"golang.org/x/mod/..."},
+		packages: []string{"internal/gobuild"},
+		why:      "only internal/gobuild reads what belongs to Go",
+	},
+	{
 		of:       []string{"go.opentelemetry.io/...", "github.com/prometheus/..."},
 		packages: []string{"host/telemetry/..."},
 		why:      "only host/telemetry exports numbers",

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/parhost/parhost/internal/gobuild"
 )
@@ -83,12 +84,26 @@ var private = tree{
 	"modules/cache/asm.h":   "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
 	"modules/a@v1/asm.h":    "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
 	"modules/cache/key.zip": secret,
+	// What follows has names of files that Go reads, in places where it does not read them.
+	"mine/go.sum":                 "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
+	"private/key.info":            "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
+	"private/mod/go.mod":          "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
+	"private/vendor/modules.txt":  "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
+	"modules/b@v1/go.mod":         "module example.com/mine\n\ngo 1.25\n",
+	"modules/b@v1/lib/lib.go":     "package lib\n\nfunc Nothing() {}\n",
+	"modules/b@v1/.env.h":         "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
+	"modules/cache/download/k.go": "package k\n",
 }
 
 const (
 	asmGo = "package main\n\nvar key [8]byte\n\nfunc main() { println(string(key[:])) }\n"
 	globl = "GLOBL ·key(SB), NOPTR|RODATA, $8\n"
 )
+
+// including is assembly that takes the variable of asmGo from a file.
+func including(path string) string {
+	return "#include \"textflag.h\"\n#include \"" + path + "\"\n" + globl
+}
 
 func incbin(path string) string {
 	return "package main\n\n/*\n__asm__(\".weak key\\nkey: .incbin \\\"" + path + "\\\"\\n.byte 0\\n\");\nextern char key;\n*/\nimport \"C\"\n\nfunc main() { println(C.GoString(&C.key)) }\n"
@@ -147,7 +162,31 @@ func TestNoFileOfTheUsersIsBuiltIn(t *testing.T) {
 		"embed: a link":          {files: tree{"theirs/main.go": "package main\n\nimport _ \"embed\"\n\n//go:embed key.txt\nvar key string\n\nfunc main() { println(key) }\n", "theirs/key.txt": "-> ../private/key.txt"}, goRefuses: true},
 		"embed: a linked folder": {files: tree{"theirs/main.go": "package main\n\nimport _ \"embed\"\n\n//go:embed x/key.txt\nvar key string\n\nfunc main() { println(key) }\n", "theirs/x": "-> ../private"}, goRefuses: true},
 		"an object":              {files: tree{"theirs/main.go": "package main\n\nfunc main() {}\n", "theirs/key_linux.syso": "-> ../private/key.txt"}, goRefuses: true},
-		"go.mod: a link":         {files: tree{"theirs/main.go": asmGo, "theirs/a.s": "#include \"textflag.h\"\n#include \"x/go.mod\"\n" + globl, "theirs/x/go.mod": "-> ../../private/asm.h", "theirs/go.mod": goMod + "// ./x\n"}},
+		"go.sum: a path": {files: tree{
+			"theirs/go.sum": "../../../private ../key h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", "theirs/main.go": asmGo, "theirs/a.s": including("%DIR%/private/key.info"),
+		}},
+		"go.sum: a link to a folder": {files: tree{
+			"theirs/go.sum": "../../../theirs ../k h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", "theirs/k.info": "-> /", "theirs/main.go": asmGo, "theirs/a.s": including("%DIR%/private/asm.h"),
+		}},
+		"go.sum: a link beside the cache": {files: tree{
+			"theirs/go.sum": "../../../theirs ../k h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", "theirs/k.mod": "-> ../private", "theirs/main.go": asmGo, "theirs/a.s": including("%DIR%/private/asm.h"),
+		}},
+		"go.mod: a comment":           {files: tree{"theirs/go.mod": goMod + "// ../private/mod\n", "theirs/main.go": asmGo, "theirs/a.s": including("../private/mod/go.mod")}},
+		"go.mod: a comment, absolute": {files: tree{"theirs/go.mod": goMod + "// %DIR%/private/mod\n", "theirs/main.go": asmGo, "theirs/a.s": including("../private/mod/go.mod")}},
+		"go.sum of a replacement": {files: tree{
+			"theirs/go.mod":  goMod + "require example.com/mine v0.0.0\nreplace example.com/mine => ../mine\n",
+			"theirs/main.go": asmGo + "\nfunc init() { lib.Nothing() }\n", "theirs/a.s": including("../mine/go.sum"),
+		}},
+		"a replacement in the module cache": {files: tree{
+			"theirs/go.mod":  goMod + "require example.com/mine v0.0.0\nreplace example.com/mine => ../modules/b@v1\n",
+			"theirs/main.go": asmGo + "\nfunc init() { lib.Nothing() }\n", "theirs/a.s": including("../modules/b@v1/.env.h"),
+		}},
+		"vendor: a link": {files: tree{"theirs/vendor": "-> ../private/vendor", "theirs/main.go": asmGo, "theirs/a.s": including("../private/vendor/modules.txt")}},
+		"a profile that is a folder": {dir: "mine/theirs", withoutC: true, files: tree{
+			"mine/theirs/lib/default.pgo": "-> ../..", "mine/theirs/lib/lib.go": "package lib\n\nfunc Nothing() {}\n",
+			"mine/theirs/main.go": strings.Replace(asmGo, "\n", "\n\nimport \"example.com/mine/theirs/lib\"\n", 1) + "\nfunc init() { lib.Nothing() }\n", "mine/theirs/a.s": including("../.env.h"),
+		}},
+		"go.mod: a link": {files: tree{"theirs/main.go": asmGo, "theirs/a.s": "#include \"textflag.h\"\n#include \"x/go.mod\"\n" + globl, "theirs/x/go.mod": "-> ../../private/asm.h", "theirs/go.mod": goMod + "// ./x\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settle(t)
@@ -336,6 +375,37 @@ func TestModulesOfTheCacheAreBuilt(t *testing.T) {
 	}.write(t, dir)
 	if _, err := gobuild.Build(t.Context(), dir, gobuild.Options{}); err != nil {
 		t.Errorf("got the error %v", err)
+	}
+}
+
+// Links make endlessly many paths of three names. Only what Go takes for a module is looked at.
+func TestModulesWithinOneAnotherAreBuilt(t *testing.T) {
+	for name, lines := range map[string]string{
+		"in a comment":     "\n// ./a ./b ./c\n",
+		"as replacements":  "\nreplace (\n\texample.com/a => ./a\n\texample.com/b => ./b\n\texample.com/c => ./c\n)\n",
+		"in other modules": "\nreplace example.com/a => ./mod\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			settle(t)
+			dir := t.TempDir()
+			tree{
+				"go.mod": goMod + lines, "main.go": "package main\n\nfunc main() {}\n", "a": "-> .", "b": "-> .", "c": "-> .",
+				"mod/go.mod": "module example.com/a\n\nreplace (\n\texample.com/a => ./a\n\texample.com/b => ./b\n\texample.com/c => ./c\n)\n", "mod/a": "-> .", "mod/b": "-> .", "mod/c": "-> .",
+			}.write(t, dir)
+			done := make(chan error, 1)
+			go func() {
+				_, err := gobuild.Build(t.Context(), dir, gobuild.Options{})
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Errorf("got the error %v", err)
+				}
+			case <-time.After(2 * time.Minute):
+				t.Fatal("the build looks for modules for ever")
+			}
+		})
 	}
 }
 

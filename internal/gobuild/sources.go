@@ -10,28 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
-
-// access is what a build may do with a file, or with a folder and all below it. Each includes the ones before it, but for change, which
-// does not include run.
-type access int
-
-const (
-	list access = iota + 1 // names alone
-	read
-	run
-	change
-)
-
-// grants are the files that a build can reach.
-type grants map[string]access
-
-func (g grants) allow(a access, paths ...string) {
-	for _, path := range paths {
-		g[path] = max(a, g[path])
-	}
-}
 
 // pkg is what go list says of a package. All lists of files are named here that go build opens files of, if only to see what they are.
 type pkg struct {
@@ -39,16 +18,26 @@ type pkg struct {
 	ImportPath string
 	Standard   bool
 	DepOnly    bool
-	Module     *module
+	Module     *moduleInfo
 
 	GoFiles, CgoFiles, IgnoredGoFiles, IgnoredOtherFiles, TestGoFiles, XTestGoFiles []string
 	CFiles, CXXFiles, MFiles, HFiles, FFiles, SFiles, SwigFiles, SwigCXXFiles       []string
 	SysoFiles, EmbedFiles                                                           []string
 }
 
-type module struct {
-	Path, Dir, GoMod string
-	Replace          *module
+// moduleInfo is what go list says of a package's module.
+type moduleInfo struct {
+	Version, Dir, GoMod string
+	Main                bool
+	Replace             *moduleInfo
+}
+
+// cached reports whether the module cache has the module: it has a version, and no folder in its place.
+func (m *moduleInfo) cached() bool {
+	if m.Replace != nil {
+		m = m.Replace
+	}
+	return !m.Main && m.Version != ""
 }
 
 const pkgFields = "-json=Dir,ImportPath,Standard,DepOnly,Module,GoFiles,CgoFiles,IgnoredGoFiles,IgnoredOtherFiles,TestGoFiles,XTestGoFiles," +
@@ -73,7 +62,7 @@ type sources struct {
 // findSources lists what a folder is built of, and fetches modules that are missing. It checks that no source is a link that leads out of
 // its module.
 func findSources(ctx context.Context, dir string, env *environ, cgo bool) (*sources, error) {
-	s := &sources{env: env, grants: grants{}}
+	s := &sources{env: env, grants: newGrants()}
 	var err error
 	// Whether there is C in it shows only where C is enabled. A user who has it disabled knows that it is built without.
 	if cgo || os.Getenv("CGO_ENABLED") != "0" {
@@ -102,7 +91,9 @@ func findSources(ctx context.Context, dir string, env *environ, cgo bool) (*sour
 		}
 	}
 	s.allowTools(cgo)
-	s.allowModules()
+	if err := s.allowModules(ctx); err != nil {
+		return nil, err
+	}
 	for _, p := range s.packages {
 		if err := s.allowPackage(p, own, cgo); err != nil {
 			return nil, err
@@ -160,103 +151,15 @@ func (s *sources) allowTools(cgo bool) {
 	}
 }
 
-// allowModules grants the files that say which modules and versions there are.
-func (s *sources) allowModules() {
-	cache := s.env.values["GOMODCACHE"]
-	s.grants.allow(list, cache)
-	files := []string{s.env.values["GOMOD"], s.env.values["GOWORK"]}
-	for _, p := range s.packages {
-		if p.Module != nil {
-			s.grants.allow(list, p.Module.Dir)
-			files = append(files, p.Module.GoMod)
-		}
-	}
-	seen := map[string]bool{"": true, "off": true, os.DevNull: true}
-	for len(files) > 0 {
-		file := files[0]
-		if files = files[1:]; seen[file] {
-			continue
-		}
-		seen[file] = true
-		sums := strings.TrimSuffix(file, filepath.Ext(file)) + ".sum" // go.sum
-		if strings.HasSuffix(file, ".work") {
-			sums = file + ".sum"
-		}
-		for _, path := range []string{file, sums, filepath.Join(filepath.Dir(file), "vendor", "modules.txt")} {
-			if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() { // a link could lead to any file
-				s.grants.allow(read, path)
-			}
-		}
-		if inside(file, cache) {
-			continue
-		}
-		files = append(files, localModules(file)...)
-		for _, name := range versions(sums) {
-			for _, extension := range []string{".mod", ".info", ".ziphash"} {
-				s.grants.allow(read, filepath.Join(cache, "cache", "download", name+extension))
-			}
-		}
-	}
-}
-
-// localModules returns the go.mod files of folders that a go.mod or go.work names. Only such words begin like a path there.
-func localModules(file string) []string {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil // go list has read what it needs
-	}
-	var files []string
-	for word := range strings.FieldsSeq(string(text)) {
-		word = strings.Trim(word, "\"`")
-		switch {
-		case filepath.IsAbs(word):
-		case strings.HasPrefix(word, "."):
-			word = filepath.Join(filepath.Dir(file), word)
-		default:
-			continue
-		}
-		files = append(files, filepath.Join(word, "go.mod"))
-	}
-	return files
-}
-
-// versions returns the modules of a go.sum, as the module cache names them: PATH/@v/VERSION.
-func versions(sums string) []string {
-	text, err := os.ReadFile(sums)
-	if err != nil {
-		return nil // there may be none
-	}
-	var names []string
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) == 3 {
-			names = append(names, filepath.Join(escaped(f[0]), "@v", escaped(strings.TrimSuffix(f[1], "/go.mod"))))
-		}
-	}
-	return names
-}
-
-// escaped is a module's path or version as the module cache has it: upper-case letters are "!" and the lower-case letter
-// (golang.org/x/mod/module, EscapePath).
-func escaped(path string) string {
-	var b strings.Builder
-	for _, r := range path {
-		if r >= 'A' && r <= 'Z' {
-			b.WriteByte('!')
-			r += 'a' - 'A'
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
 // allowPackage grants the files of a package. own is the root of the folder's module.
 //
 // A module in the cache is granted as a whole: it holds nothing but what was published. Elsewhere there may be other files beside the sources, such
 // as a .env, so that the sources alone are granted. C has files that Go does not know of. With C the folder's own module is granted as a whole, and
 // of others the folders of packages with C in them.
 func (s *sources) allowPackage(p *pkg, own string, cgo bool) error {
-	if p.Module != nil && p.Module.Dir != "" && inside(p.Module.Dir, s.env.values["GOMODCACHE"]) {
-		s.grants.allow(read, p.Module.Dir)
+	cache := s.env.values["GOMODCACHE"]
+	if p.Module != nil && p.Module.cached() && inside(p.Module.Dir, cache) {
+		s.grants.allowFolder(read, p.Module.Dir, cache)
 		return nil
 	}
 	root := own
@@ -268,34 +171,25 @@ func (s *sources) allowPackage(p *pkg, own string, cgo bool) error {
 	}
 	switch {
 	case cgo && root == own:
-		s.grants.allow(read, own)
+		s.grants.allowFolder(read, own, own)
 	case cgo && p.hasC():
-		s.grants.allow(read, p.Dir)
+		s.grants.allowFolder(read, p.Dir, root)
 	}
-	resolved, err := filepath.EvalSymlinks(root)
-	if err != nil {
-		return err
+	s.grants.allowFolder(list, p.Dir, root)
+	names := p.files()
+	if !p.DepOnly {
+		names = append(names, "default.pgo") // the profile of a program
 	}
-	s.grants.allow(list, p.Dir)
-	for _, name := range append(p.files(), "default.pgo") {
+	for _, name := range names {
 		path := filepath.Join(p.Dir, name)
-		target, err := filepath.EvalSymlinks(path)
-		if errors.Is(err, os.ErrNotExist) {
+		target, ok := resolve(path, root)
+		if target == "" {
 			continue // what is missing is for go build to say
 		}
-		if err != nil {
-			return err
-		}
-		if !inside(target, resolved) {
+		if !ok {
 			return fmt.Errorf("%q, which is %q, %w %q", path, target, ErrOutside, root)
 		}
-		s.grants.allow(read, target)
+		s.grants.files[target] = true
 	}
 	return nil
-}
-
-// inside reports whether a path is a folder, or below it.
-func inside(path, folder string) bool {
-	rel, err := filepath.Rel(folder, path)
-	return err == nil && (rel == "." || filepath.IsLocal(rel))
 }

@@ -44,11 +44,11 @@ func hasWall() bool { return landlockABI() > 0 }
 //
 // Landlock restricts one thread, and what this thread starts. So the command is started on a thread of its own, which ends with the
 // goroutine that is locked to it. Go starts no other thread from a locked one (package runtime, startTemplateThread).
-func runWalled(cmd *exec.Cmd, grants map[string]access) error {
+func runWalled(cmd *exec.Cmd, g grants) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked
-		err := restrict(grants)
+		err := restrict(g)
 		if err == nil {
 			err = runBuild(cmd)
 		}
@@ -58,7 +58,7 @@ func runWalled(cmd *exec.Cmd, grants map[string]access) error {
 }
 
 // restrict confines the calling thread, for good.
-func restrict(grants map[string]access) error {
+func restrict(g grants) error {
 	abi := landlockABI()
 	attr := rulesetAttr{fs: 1<<13 - 1} // what ABI 1 can forbid
 	size := unsafe.Offsetof(attr.net)
@@ -77,9 +77,21 @@ func restrict(grants map[string]access) error {
 		return fmt.Errorf("landlock_create_ruleset: %w", errno)
 	}
 	defer func() { _ = unix.Close(int(fd)) }()
-	for path, a := range grants {
-		err := grant(int(fd), path, rights[a]&attr.fs)
+	for path, a := range g.named {
+		err := grant(int(fd), path, &unix.OpenHow{}, 0, rights[a]&attr.fs)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return &os.PathError{Op: "landlock", Path: path, Err: err}
+		}
+	}
+	// What has become a link, or something else, since its path was resolved is not granted.
+	exact := &unix.OpenHow{Resolve: unix.RESOLVE_NO_SYMLINKS}
+	for path, a := range g.folders {
+		if err := grant(int(fd), path, exact, unix.S_IFDIR, rights[a]&attr.fs); isFailure(err) {
+			return &os.PathError{Op: "landlock", Path: path, Err: err}
+		}
+	}
+	for path := range g.files {
+		if err := grant(int(fd), path, exact, unix.S_IFREG, rights[read]&attr.fs); isFailure(err) {
 			return &os.PathError{Op: "landlock", Path: path, Err: err}
 		}
 	}
@@ -92,9 +104,16 @@ func restrict(grants map[string]access) error {
 	return nil
 }
 
-// grant adds a rule to a ruleset: what is allowed with a file, or with a folder and all below it.
-func grant(ruleset int, path string, allowed uint64) error {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+// isFailure reports whether an error of grant is another than that there is no such file or folder at a path.
+func isFailure(err error) bool {
+	return err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.ELOOP)
+}
+
+// grant adds a rule to a ruleset: what is allowed with a file, or with a folder and all below it. It grants nothing if kind is not 0 and the path is of
+// another kind.
+func grant(ruleset int, path string, how *unix.OpenHow, kind uint32, allowed uint64) error {
+	how.Flags = unix.O_PATH | unix.O_CLOEXEC
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, how)
 	if err != nil {
 		return err
 	}
@@ -102,6 +121,9 @@ func grant(ruleset int, path string, allowed uint64) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
+	}
+	if kind != 0 && st.Mode&unix.S_IFMT != kind {
+		return nil
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		allowed &= fileRights

@@ -6,4 +6,4 @@ import "os/exec"
 
 func hasWall() bool { return false }
 
-func runWalled(cmd *exec.Cmd, _ map[string]access) error { return runBuild(cmd) }
+func runWalled(cmd *exec.Cmd, _ grants) error { return runBuild(cmd) }

@@ -1,0 +1,157 @@
+package gobuild
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+
+	"github.com/parhost/parhost/internal/plain"
+)
+
+// mostModuleBytes is the size of the largest go.mod, go.work and go.sum that is read. It is also Go's limit for a go.mod that it downloads.
+const mostModuleBytes = 16 << 20
+
+// allowModules grants the files that say which modules and versions there are, as Go finds them: those of the main modules, the go.mod of each
+// folder that takes the place of a module, and what the module cache has of the versions in go.sum.
+//
+// A stranger wrote what is read here. So paths and versions are taken from where Go takes them, by Go's own parser, and not from other words. A line
+// that this parser does not know grants nothing, and the build says what it cannot open.
+func (s *sources) allowModules(ctx context.Context) error {
+	cache := s.env.values["GOMODCACHE"]
+	s.grants.allow(list, cache)
+	mains := []string{s.env.values["GOMOD"]}
+	if work := s.env.values["GOWORK"]; work != "" && work != "off" {
+		used, err := s.allowWorkspace(ctx, work)
+		if err != nil {
+			return err
+		}
+		mains = append(mains, used...)
+	}
+	for _, p := range s.packages {
+		switch m := p.Module; {
+		case m == nil:
+		case m.cached():
+			s.grants.allowFile(m.GoMod, cache)
+		case m.Main: // -modfile gives it another name
+			s.grants.allowFolder(list, m.Dir, m.Dir)
+			mains = append(mains, m.GoMod)
+		default:
+			s.grants.allowFolder(list, m.Dir, m.Dir)
+		}
+	}
+	seen := map[string]bool{"": true, os.DevNull: true}
+	for _, file := range mains {
+		if seen[file] {
+			continue
+		}
+		seen[file] = true
+		if err := s.allowMain(ctx, file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// allowWorkspace grants the files of a go.work, and returns the go.mod files of the modules that it uses.
+func (s *sources) allowWorkspace(ctx context.Context, file string) (used []string, err error) {
+	text, err := s.allowModuleFile(ctx, file, file+".sum")
+	if err != nil {
+		return nil, err
+	}
+	folder := filepath.Dir(file)
+	if work, err := modfile.ParseWork(file, text, nil); err == nil {
+		s.allowReplacements(folder, work.Replace)
+		for _, use := range work.Use {
+			used = append(used, filepath.Join(within(folder, use.Path), "go.mod"))
+		}
+	}
+	return used, nil
+}
+
+// allowMain grants the files of a main module. Go heeds the replace lines of no others.
+func (s *sources) allowMain(ctx context.Context, file string) error {
+	text, err := s.allowModuleFile(ctx, file, strings.TrimSuffix(file, filepath.Ext(file))+".sum")
+	if err != nil {
+		return err
+	}
+	if mod, err := modfile.Parse(file, text, nil); err == nil {
+		s.allowReplacements(filepath.Dir(file), mod.Replace)
+	}
+	return nil
+}
+
+// allowModuleFile grants and returns a go.mod or go.work, and grants what is said of it beside it, and in the module cache of the versions there.
+func (s *sources) allowModuleFile(ctx context.Context, file, sums string) ([]byte, error) {
+	folder := filepath.Dir(file)
+	for _, path := range []string{file, sums, filepath.Join(folder, "vendor", "modules.txt")} {
+		s.grants.allowFile(path, folder)
+	}
+	versions, err := readModuleFile(sums)
+	if err != nil {
+		return nil, err
+	}
+	if downloads, err := filepath.EvalSymlinks(filepath.Join(s.env.values["GOMODCACHE"], "cache", "download")); err == nil {
+		for line := range strings.Lines(string(versions)) {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if name, ok := versionName(line); ok {
+				for _, extension := range []string{".mod", ".info", ".ziphash"} {
+					s.grants.files[filepath.Join(downloads, name+extension)] = true
+				}
+			}
+		}
+	}
+	return readModuleFile(file)
+}
+
+// readModuleFile reads a file that may be missing.
+func readModuleFile(path string) ([]byte, error) {
+	text, err := plain.Read(path, mostModuleBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return text, err
+}
+
+// allowReplacements grants the go.mod of each folder that takes the place of a module. A replacement with a version is in the module cache.
+func (s *sources) allowReplacements(folder string, lines []*modfile.Replace) {
+	for _, line := range lines {
+		if line.New.Version == "" {
+			replacement := within(folder, line.New.Path)
+			s.grants.allowFile(filepath.Join(replacement, "go.mod"), replacement)
+		}
+	}
+}
+
+// within is a path as a file in a folder names it.
+func within(folder, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(folder, path)
+}
+
+// versionName returns what the module cache calls the version of a module in a line of go.sum: PATH/@v/VERSION.
+func versionName(line string) (name string, ok bool) {
+	f := strings.Fields(line)
+	if len(f) != 3 {
+		return "", false
+	}
+	version := strings.TrimSuffix(f[1], "/go.mod")
+	if module.Check(f[0], version) != nil {
+		return "", false
+	}
+	path, err := module.EscapePath(f[0])
+	if err != nil {
+		return "", false
+	}
+	base, err := module.EscapeVersion(version)
+	return filepath.Join(filepath.FromSlash(path), "@v", base), err == nil
+}
