@@ -172,7 +172,7 @@ func TestThreadsAreBoundedInASandbox(t *testing.T) {
 		}
 		_, err := host.Do[order, string](t.Context(), p, order{Do: "threads"})
 		e, ok := errors.AsType[*host.ItemError](err)
-		if want := "the limit is 1024 (Config.Sandbox.PIDs)"; !ok || e.Cause != host.CausePIDs || !strings.Contains(e.Message, want) {
+		if want := "the limit is 512 (Config.Sandbox.PIDs)"; !ok || e.Cause != host.CausePIDs || !strings.Contains(e.Message, want) {
 			t.Errorf("got %v, want an end by pids with %q", err, want)
 		}
 	})

@@ -31,7 +31,7 @@ func (c *confinement) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.level, "sandbox", "off", "off, basic (no privileges, files, sockets), strict (that, in namespaces of its own), or auto for the best that works here")
 	f.StringVar(&c.memory, "memory", "", "the most memory of a worker, such as 512MiB; also without --sandbox, where a plugin that may write to cgroups can leave its own and is killed once that is seen")
 	f.Float64Var(&c.cpus, "cpus", 0, "the most CPUs of a worker, such as 0.5; also without --sandbox")
-	f.IntVar(&c.pids, "pids", 0, "the most processes and threads of a worker (default in a sandbox: 1024, or its share of what there is); also without --sandbox")
+	f.IntVar(&c.pids, "pids", 0, "the most processes and threads of a worker (default in a sandbox: 512, or its share of what there is); also without --sandbox")
 	f.StringVar(&c.tmpSize, "tmp-size", "", "the size of /tmp in a strict sandbox (default 16MiB)")
 	f.StringVar(&c.fileSize, "file-size", "", "how long a file may grow that a worker writes, such as 1GiB; also without --sandbox")
 	f.IntVar(&c.openFiles, "open-files", 0, "the most open files of a worker; also without --sandbox (default in a sandbox 1024)")

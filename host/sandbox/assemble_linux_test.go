@@ -161,6 +161,12 @@ func TestNoFilterAllows(t *testing.T) {
 		"ioctl":       {"TIOCSTI": {0, unix.TIOCSTI}, "group": {0, unix.SIOCSPGRP}},
 		"prctl":       {"parent-death signal": {unix.PR_SET_PDEATHSIG}, "dumpable": {unix.PR_SET_DUMPABLE}, "seccomp": {unix.PR_SET_SECCOMP}},
 		"prlimit64":   {"set": {0, 0, 1}, "set, high": {0, 0, 1 << 32}},
+		"poll":        {"more than 64": {0, 65}, "as many as there are": {0, 1 << 20}, "the most": {0, 0xffff_ffff}},
+		"ppoll":       {"more than 64": {0, 65}},
+		"select":      {"more than 64": {65}},
+		"pselect6":    {"more than 64": {65}, "more than 1024": {1088}},
+		"madvise":     {"hole": {0, 1 << 16, unix.MADV_REMOVE}},
+		"fallocate":   {"hole": {0, unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE}, "zeros": {0, unix.FALLOC_FL_ZERO_RANGE}},
 		"ptrace":      {"seize": {0x4206}}, "mount": {"": {}}, "unshare": {"": {}}, "bpf": {"": {}}, "io_uring_setup": {"": {}}, "memfd_create": {"": {}}, "pidfd_send_signal": {"": {}},
 	}
 	for name, n := range filters {

@@ -29,7 +29,7 @@ type needs struct {
 // call is all there; what no program of theirs needs is not.
 var calm = []string{
 	// memory
-	"brk", "madvise", "mincore", "mlock", "mlock2", "mprotect", "mremap", "msync", "munlock", "munmap", "membarrier",
+	"brk", "mincore", "mlock", "mlock2", "mprotect", "mremap", "msync", "munlock", "munmap", "membarrier",
 	"pkey_alloc", "pkey_free", "pkey_mprotect",
 	// threads and signals
 	"arch_prctl", "exit", "exit_group", "futex", "futex_wait", "futex_wake", "futex_waitv", "futex_requeue", "get_robust_list",
@@ -45,8 +45,7 @@ var calm = []string{
 	"getgroups", "getpriority", "getrlimit", "getrusage", "sysinfo", "uname", "umask", "getcwd", "capget", "getrandom", "fgetxattr",
 	// descriptors
 	"close", "dup", "dup2", "dup3", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2",
-	"epoll_wait", "eventfd", "eventfd2", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select", "signalfd",
-	"signalfd4", "read", "readv", "pread64", "preadv", "preadv2", "write", "writev", "pwrite64", "pwritev", "pwritev2", "lseek",
+	"epoll_wait", "eventfd", "eventfd2", "pipe", "pipe2", "signalfd", "signalfd4", "read", "readv", "pread64", "preadv", "preadv2", "write", "writev", "pwrite64", "pwritev", "pwritev2", "lseek",
 	"fsync", "fdatasync", "sync_file_range", "ftruncate", "fadvise64", "readahead", "copy_file_range", "fstat", "fstatfs", "getdents", "getdents64",
 	// files, as far as Landlock and the root allow
 	"access", "faccessat", "faccessat2", "chdir", "fchdir", "stat", "lstat", "newfstatat",
@@ -89,6 +88,14 @@ var attributes = []string{
 // cannot do it for, so that programs copy by read and write. vmsplice(2), which has no such way out, is EPERM.
 var pipeHolders = []string{"sendfile", "sendfile64", "splice", "tee"}
 
+// waits are the system calls that queue the calling thread once for each descriptor of a list, by the argument that is the length of the list. A write
+// to a socket visits everybody who is queued for it, with interrupts off and deaf to signals, and an epoll instance multiplies that (a thousand threads
+// that poll an instance a thousand times, which watches a socket a thousand times: 22 s). The writer may be the host. epoll_wait(2) queues a thread once.
+var waits = map[string]int{"poll": 1, "ppoll": 1, "select": 0, "pselect6": 0}
+
+// mostWaits is how long the list of one of the waits may be: a power of two.
+const mostWaits = 64
+
 // socketOptions are those of setsockopt(2) and getsockopt(2) that give a descriptor of the process at the other end, which may be the host,
 // and those that hand the kernel a program for packets or have it take over a protocol, of SOL_SOCKET and SOL_TCP.
 var socketOptions = []uint32{
@@ -124,10 +131,13 @@ func (n *needs) answers(known map[string]int) answers {
 			all[uint32(number)] = a
 		}
 	}
-	// The flags of some lie behind a pointer, where a filter does not see them. Who is told that there is no such call takes an older one.
+	// refuse sets the error of a call outside of its cases. The flags of some lie behind a pointer, where a filter does not see them: a program that is
+	// told that there is no such call takes an older one.
 	refuse := func(name string, errno unix.Errno) {
 		if number, ok := known[name]; ok {
-			all[uint32(number)] = answer{errno: errno}
+			a := all[uint32(number)]
+			a.errno = errno
+			all[uint32(number)] = a
 		}
 	}
 	for _, name := range calm {
@@ -137,6 +147,11 @@ func (n *needs) answers(known map[string]int) answers {
 	n.allowProcesses(allow)
 	n.allowSockets(allow)
 	n.allowSignals(allow)
+	for name, length := range waits {
+		allow(name, has(length, ^uint32(mostWaits-1), 0))
+		allow(name, is(length, mostWaits))
+		refuse(name, unix.EINVAL) // as for a list that is longer than RLIMIT_NOFILE
+	}
 	for _, name := range pipeHolders {
 		refuse(name, unix.EINVAL)
 	}
@@ -207,10 +222,10 @@ func (n *needs) allowFiles(allow allower, refuse func(name string, errno unix.Er
 	for _, name := range attributes {
 		refuse(name, unix.EOPNOTSUPP)
 	}
-	// Beyond RLIMIT_FSIZE a file grows if its length stays what it was; holes are another matter.
-	for _, mode := range []uint32{0, unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE} {
-		allow("fallocate", is(1, mode))
-	}
+	// Beyond RLIMIT_FSIZE a file grows if its length stays what it was. To punch a hole into memory that is mapped thousands of times takes seconds, and
+	// whoever touches or unmaps that memory, such as the host, waits until it is done (mm/shmem.c, shmem_fault; mm/memory.c, unmap_mapping_range).
+	allow("fallocate", is(1, 0))
+	allow("madvise", isNot(2, unix.MADV_REMOVE))
 	if n.level == Strict {
 		for _, name := range private {
 			allow(name)

@@ -67,8 +67,8 @@ type Policy struct {
 	MemoryBytes int64 `json:"memory_bytes,omitempty"`
 	// CPUs is how many CPUs' time it gets, 0.01 or more; it needs a cgroup.
 	CPUs float64 `json:"cpus,omitempty"`
-	// PIDs is how many processes and threads it may have, on Windows how many processes. 0 is 1024 at basic and strict where the machine can
-	// count them, and on Linux fewer where 1024 for each of the Workers are more than half of what the host's cgroups, its user and the kernel
+	// PIDs is how many processes and threads it may have, on Windows how many processes. 0 is 512 at basic and strict where the machine can
+	// count them, and on Linux fewer where 512 for each of the Workers are more than half of what the host's cgroups, its user and the kernel
 	// still allow. A number that is more than all of that is refused: the host has to have threads too.
 	PIDs int `json:"pids,omitempty"`
 	// TmpBytes is the size of /tmp at [Strict]; 0 is 16 MiB. It is memory, and counted as the worker's. There is no /tmp at basic.
@@ -106,7 +106,7 @@ type Policy struct {
 }
 
 // DefaultPIDs is [Policy.PIDs] at basic and strict, if that is 0 and there are as many.
-const DefaultPIDs = 1024
+const DefaultPIDs = 512
 
 // Other defaults and bounds of a [Policy].
 const (

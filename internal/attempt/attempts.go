@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -377,6 +378,36 @@ func onCounts(t Target, attempt tell) {
 		}
 		defer func() { _, _ = unix.Close(fd), os.Remove(path) }()
 		return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, 1<<16)
+	})
+	attempt("a hole in a file", func() error {
+		path := filepath.Join(t.Sockets, "hole")
+		fd, err := unix.Open(path, unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			return err
+		}
+		defer func() { _, _ = unix.Close(fd), os.Remove(path) }()
+		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, 1<<16)
+	})
+	attempt("a hole in shared memory", func() error {
+		memory, err := unix.Mmap(-1, 0, 1<<16, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Munmap(memory) }()
+		return unix.Madvise(memory, unix.MADV_REMOVE)
+	})
+	attempt("poll one socket a hundred times", func() error {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _, _ = unix.Close(pair[0]), unix.Close(pair[1]) }()
+		_, err = unix.Poll(slices.Repeat([]unix.PollFd{{Fd: int32(pair[0]), Events: unix.POLLPRI}}, 100), 0)
+		return err
+	})
+	attempt("select among a hundred descriptors", func() error {
+		_, err := unix.Select(100, nil, nil, nil, &unix.Timeval{})
+		return err
 	})
 	attempt("lock what others lock", func() error {
 		return ofFile("/dev/null", unix.O_RDONLY, func(fd int) error { return unix.Flock(fd, unix.LOCK_SH) })
