@@ -16,6 +16,9 @@ import (
 // holdIfAsked is a process that a worker of a test leaves behind, and does not return there.
 var holdIfAsked = func() {}
 
+// confineIfAsked makes this process execute a program in the circumstances of a container or a service, and does not return there.
+var confineIfAsked = func() {}
+
 // The test binary is also the command, by its name, and the plugin, by the variables that a host sets for its children.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == nosy {
@@ -25,6 +28,7 @@ func TestMain(m *testing.M) {
 		beSeveral() // does not return
 	}
 	holdIfAsked()
+	confineIfAsked()
 	builtin = append(builtin, testWorkloads...)
 	sdk.ServeChild(builtin...)
 	testscript.Main(m, map[string]func(){"parhost": main})

@@ -23,7 +23,7 @@ import (
 type Box struct {
 	policy  Policy
 	machine machine
-	program *program // nil for a rehearsal
+	program *program
 	parts   []part   // what starts the program, and is loaded with it
 	opened  []string // of these what the policy does not name
 	started bool     // what starts the program is opened to it
@@ -88,8 +88,11 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 
 // openBox opens a box for a complete policy. Without a plugin it is good for a rehearsal.
 func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error) {
-	b := &Box{policy: policy, machine: look(), seams: s, place: -1}
-	b.users = b.machine.block(policy.UIDBase)
+	b := &Box{policy: policy, seams: s, place: -1}
+	if policy.Level > Off { // a seccomp filter may kill for a question that nobody needs answered
+		b.machine = look()
+		b.users = b.machine.block(policy.UIDBase)
+	}
 	defer func() {
 		if err != nil {
 			b.Close()
@@ -107,9 +110,12 @@ func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error
 		}
 	}
 	if plugin != "" {
-		if err := b.read(plugin, checksum); err != nil {
-			return nil, err
-		}
+		err = b.read(plugin, checksum)
+	} else if b.program, err = openBlank(); err != nil {
+		err = b.failed("plugin", err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if policy.Level == Off && !policy.limited() {
 		return b, nil

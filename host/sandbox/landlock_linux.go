@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/binary"
+	"os/exec"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -26,12 +27,25 @@ const (
 
 // landlockABI asks the kernel which version of Landlock it has; 0 is none. The list in /sys/kernel/security/lsm is not asked: it
 // is often not mounted where Landlock works.
+//
+// A seccomp filter may kill whoever asks, as systemd's SystemCallFilter= does. So a process that has one leaves the question to another process.
 func landlockABI() int {
+	if mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err == nil && mode != 0 {
+		return askedLandlockABI()
+	}
 	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return 0
 	}
 	return int(v)
+}
+
+// askedLandlockABI is the answer of a launcher, 0 if it could not give one.
+func askedLandlockABI() int {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args, cmd.Env = []string{launcher.Name}, []string{"GOMAXPROCS=1", launcher.Variable + "=" + launcher.AskLandlock}
+	_ = cmd.Run()
+	return max(0, cmd.ProcessState.ExitCode()-launcher.FirstABI) // below it for whatever else has ended it
 }
 
 // handled is everything that a version can forbid (include/uapi/linux/landlock.h): bits 0 to 12 since ABI 1, REFER since 2,
@@ -92,7 +106,7 @@ func (b *Box) restrict(s *launcher.Spec) {
 		grant("/tmp", landChange, false)
 	}
 	readOnly := uint64(landRead)
-	if s.Exec < 0 && !s.Rehearse || b.policy.AllowFork { // the interpreter of a script, which may be found by another program
+	if s.Exec < 0 || b.policy.AllowFork { // the interpreter of a script, which may be found by another program
 		readOnly = landRun
 	}
 	for _, g := range b.grants {

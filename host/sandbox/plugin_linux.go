@@ -56,18 +56,26 @@ func openProgram(path, wanted string) (*program, error) {
 	if script {
 		return p, p.readScript(f, line)
 	}
+	if err := p.openMemory(); err != nil {
+		return nil, err
+	}
+	if err := p.load(f); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// openMemory makes the file in memory that holds the program.
+func (p *program) openMemory() error {
 	fd, err := unix.MemfdCreate("parhost-plugin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) { // the last flag came with Linux 6.3
 		fd, err = unix.MemfdCreate("parhost-plugin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("memfd_create: %w", err)
+		return fmt.Errorf("memfd_create: %w", err)
 	}
-	p.file = os.NewFile(uintptr(fd), path)
-	if err := p.load(f); err != nil {
-		return nil, errors.Join(err, p.close())
-	}
-	return p, nil
+	p.file = os.NewFile(uintptr(fd), p.path)
+	return nil
 }
 
 // sourceOf returns a plugin's name, and the name to open it by, which differs for this program: see [Self].

@@ -51,6 +51,20 @@ func rehearse(p play) error {
 	return b.judge(t)
 }
 
+// openBlank makes a program for rehearsals, which cannot be executed: its start takes all steps of a plugin's, and its execveat(2) fails with
+// ENOEXEC. Its first bytes are text, because the kernel looks for a module that knows others (fs/exec.c, search_binary_handler).
+func openBlank() (*program, error) {
+	p := &program{path: "rehearsal"}
+	if err := p.openMemory(); err != nil {
+		return nil, err
+	}
+	_, err := p.file.WriteString("no program\n")
+	if err = errors.Join(err, p.file.Chmod(0o555)); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
 // seen is what a rehearsal has shown that went well.
 const seen = "a process was started at it"
 

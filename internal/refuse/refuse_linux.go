@@ -8,18 +8,73 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const (
+	load      = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+	jumpEqual = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+	jumpSet   = unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K
+	ret       = unix.BPF_RET | unix.BPF_K
+)
+
+// Where struct seccomp_data has the number of the call, and the first argument on a little-endian machine.
+const (
+	atNumber   = 0
+	atArgument = 16
+)
+
 // Calls makes system calls, by their numbers, return the error that belongs to each. It holds for all threads of this process and for what it
 // starts, and cannot be undone.
 func Calls(errs map[uintptr]unix.Errno) error {
-	const load, jumpEqual, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
-	program := []unix.SockFilter{{Code: load}} // the number stands first in seccomp_data
+	program := []unix.SockFilter{{Code: load, K: atNumber}}
 	for number, errno := range errs {
-		program = append(program,
-			unix.SockFilter{Code: jumpEqual, K: uint32(number), Jf: 1},
-			unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
-		)
+		program = append(program, answer(number, unix.SECCOMP_RET_ERRNO|uint32(errno))...)
 	}
-	program = append(program, unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW})
+	return install(append(program, unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW}))
+}
+
+// Kill makes the kernel kill this process, and what it starts, for one of these system calls.
+func Kill(numbers []uintptr) error {
+	program := []unix.SockFilter{{Code: load, K: atNumber}}
+	for _, number := range numbers {
+		program = append(program, answer(number, unix.SECCOMP_RET_KILL_PROCESS)...)
+	}
+	return install(append(program, unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW}))
+}
+
+// Container makes this process one as in a container of Docker's default seccomp profile, without added capabilities: no system call that makes or
+// enters a namespace, mounts, or uses keys succeeds (github.com/moby/profiles, seccomp/default.json).
+func Container() error {
+	const spaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
+	program := []unix.SockFilter{{Code: load, K: atNumber}}
+	for _, number := range privileged {
+		program = append(program, answer(number, unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM))...)
+	}
+	program = append(program, answer(unix.SYS_CLONE3, unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS))...) // its flags lie behind a pointer
+	return install(append(program,
+		unix.SockFilter{Code: jumpEqual, K: unix.SYS_CLONE, Jf: 3},
+		unix.SockFilter{Code: load, K: atArgument},
+		unix.SockFilter{Code: jumpSet, K: spaces, Jf: 1},
+		unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW},
+	))
+}
+
+// privileged are system calls that the profile leaves to containers with capabilities.
+var privileged = []uintptr{
+	unix.SYS_ACCT, unix.SYS_ADD_KEY, unix.SYS_BPF, unix.SYS_CLOCK_SETTIME, unix.SYS_DELETE_MODULE, unix.SYS_FANOTIFY_INIT, unix.SYS_FINIT_MODULE,
+	unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSOPEN, unix.SYS_FSPICK, unix.SYS_GET_MEMPOLICY, unix.SYS_INIT_MODULE, unix.SYS_IO_URING_ENTER,
+	unix.SYS_IO_URING_REGISTER, unix.SYS_IO_URING_SETUP, unix.SYS_KCMP, unix.SYS_KEXEC_FILE_LOAD, unix.SYS_KEXEC_LOAD, unix.SYS_KEYCTL,
+	unix.SYS_LOOKUP_DCOOKIE, unix.SYS_MBIND, unix.SYS_MOUNT, unix.SYS_MOUNT_SETATTR, unix.SYS_MOVE_MOUNT, unix.SYS_MOVE_PAGES,
+	unix.SYS_OPEN_BY_HANDLE_AT, unix.SYS_OPEN_TREE, unix.SYS_PERF_EVENT_OPEN, unix.SYS_PIVOT_ROOT, unix.SYS_QUOTACTL, unix.SYS_REBOOT,
+	unix.SYS_REQUEST_KEY, unix.SYS_SETDOMAINNAME, unix.SYS_SETHOSTNAME, unix.SYS_SETNS, unix.SYS_SETTIMEOFDAY, unix.SYS_SET_MEMPOLICY,
+	unix.SYS_SWAPOFF, unix.SYS_SWAPON, unix.SYS_SYSLOG, unix.SYS_UMOUNT2, unix.SYS_UNSHARE, unix.SYS_USERFAULTFD, unix.SYS_VHANGUP,
+}
+
+// answer is what a filter, which has loaded the number of a call, says of one.
+func answer(number uintptr, action uint32) []unix.SockFilter {
+	return []unix.SockFilter{{Code: jumpEqual, K: uint32(number), Jf: 1}, {Code: ret, K: action}}
+}
+
+func install(program []unix.SockFilter) error {
 	runtime.LockOSThread() // prctl is for this thread; TSYNC gives all others what it has
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {

@@ -16,6 +16,13 @@ func init() {
 	if !ok {
 		return
 	}
+	if value == AskLandlock {
+		abi, _, errno := syscall.RawSyscall(sysLandlockCreate, 0, 0, landlockVersion)
+		if errno != 0 {
+			abi = 0
+		}
+		syscall.Exit(FirstABI + int(abi))
+	}
 	l := launcher{ruleset: -1}
 	for _, digit := range []byte(value) {
 		if digit < '0' || digit > '9' || l.ctl > 1<<20 {
@@ -218,10 +225,9 @@ func (l *launcher) limit() error {
 			return err
 		}
 		// A table of descriptors that threads share grows only when all CPUs have taken note, which is milliseconds (fs/file.c,
-		// expand_fdtable). This thread is all that goes on.
-		if err := call("unshare descriptors", syscall.SYS_UNSHARE, syscall.CLONE_FILES); err != nil {
-			return err
-		}
+		// expand_fdtable). This thread is all that goes on. An error costs these milliseconds and nothing else: the seccomp filters of
+		// containers forbid unshare(2).
+		_, _, _ = syscall.RawSyscall(syscall.SYS_UNSHARE, syscall.CLONE_FILES, 0, 0)
 		if err := call("dup3", syscall.SYS_DUP3, uintptr(l.spec.Exec), uintptr(l.spec.Place), syscall.O_CLOEXEC); err != nil {
 			return err
 		}
@@ -238,7 +244,7 @@ func (l *launcher) limit() error {
 // exec executes the plugin.
 func (l *launcher) exec() error {
 	if l.spec.Rehearse {
-		return l.say(SayTried, try(), -1)
+		return l.rehearse()
 	}
 	if err := l.say(SayReady, nil, -1); err != nil {
 		return err
@@ -247,6 +253,16 @@ func (l *launcher) exec() error {
 		return call("execve "+l.spec.Path, syscall.SYS_EXECVE, l.name, l.argv, l.envv)
 	}
 	return call("execveat", l.spec.ExecveAt, uintptr(l.spec.Place), l.name, l.argv, l.envv, atEmptyPath)
+}
+
+// rehearse tries the walls, and then executes a file as a start does. The file is no program, so that execveat fails with ENOEXEC if nothing forbids it.
+func (l *launcher) rehearse() error {
+	tried := try()
+	err := call("execveat", l.spec.ExecveAt, uintptr(l.spec.Place), l.name, l.argv, l.envv, atEmptyPath)
+	if !errors.Is(err, syscall.ENOEXEC) {
+		return err
+	}
+	return l.say(SayTried, tried, -1)
 }
 
 // try does what nobody may do who is inside.

@@ -7,6 +7,13 @@ const Name = "parhost-sandbox-init"
 // those are package os's to know. A plugin never has it: it gets the environment that its host has sent.
 const Variable = "PARHOST_SANDBOX_CONTROL"
 
+// AskLandlock is a value of [Variable] that makes a process tell the kernel's version of Landlock by its exit code, which is that many above
+// FirstABI.
+const (
+	AskLandlock = "landlock"
+	FirstABI    = 100
+)
+
 // Sockets is where a plugin with a root of its own has its socket.
 const Sockets = "/run/plugin"
 
@@ -53,7 +60,7 @@ type Spec struct {
 
 	Seccomp, ExecveAt, GetRandom uintptr // the numbers of these system calls, which package syscall does not know
 
-	Rehearse bool // do not execute anything, but try the walls and tell
+	Rehearse bool // the file is no program: try the walls, then to execute it, and tell
 }
 
 func (s *Spec) code(c *coder) {
