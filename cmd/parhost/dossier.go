@@ -33,6 +33,11 @@ func (r *itemRun) openDossiers(cfg host.Config) error {
 	if err != nil {
 		return usageError("give a folder that can be written", "%v", err)
 	}
+	if key, err := makeKey(); err == nil {
+		files.Sign(key)
+	} else {
+		r.say("parhost: warning: dossiers are not signed, so that replay asks for --sandbox: %v", err)
+	}
 	r.dossiers = &dossiers{files: files, origin: origin, dir: r.dossier, underWay: newUnderWay()}
 	return nil
 }

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/parhost/parhost/host"
@@ -105,5 +109,79 @@ func TestResumedFailuresKeepTheirDossiers(t *testing.T) {
 	files, err = filepath.Glob(filepath.Join(dir, "d", "*"))
 	if err != nil || len(files) != 1 || !strings.HasPrefix(filepath.Base(files[0]), "item-000002-") {
 		t.Errorf("got the files %q, %v, want that of item 2 alone: the other failure is of the run before", files, err)
+	}
+}
+
+// Whoever can write a dossier and an executable has both agree. What parhost wrote itself runs again by one command; anything else says on the command
+// line that nothing is to confine it.
+func TestAForgedDossierDoesNotSayThatNothingConfinesIt(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	plugin, dir := buildFaulty(t), t.TempDir()
+	if code, _, stderr := call(t, nil, "-p", plugin, "-o", "none", "--log-level", "off", "--dossier", dir, `"fail"`); code != exitFailed {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("got the files %q, %v, want one", files, err)
+	}
+	own, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature := regexp.MustCompile(`,\n  "signature": "[0-9a-f]{64}"`)
+	if !signature.Match(own) {
+		t.Fatalf("no signature in %s", own)
+	}
+	const refused = "it lacks your signature"
+	for name, c := range map[string]struct {
+		file    []byte
+		args    []string
+		refused bool
+	}{
+		"as it was written":       {own, nil, false},
+		"without its signature":   {signature.ReplaceAll(own, nil), nil, true},
+		"with another item":       {bytes.Replace(own, []byte(`"item": "fail"`), []byte(`"item": "exit"`), 1), nil, true},
+		"with more behind":        {append(bytes.Clone(own), ' '), nil, true},
+		"with an item again":      {bytes.Replace(own, []byte("\"\n}\n"), []byte("\",\n  \"item\": \"exit\"\n}\n"), 1), nil, true},
+		"off by the command":      {signature.ReplaceAll(own, nil), []string{"--sandbox", "off"}, false},
+		"named by the command":    {signature.ReplaceAll(own, nil), []string{"--plugin", plugin}, false},
+		"limits alone":            {bytes.Replace(own, []byte(`"item"`), []byte(`"sandbox": {"level": "off", "pids": 99}, "item"`), 1), nil, true},
+		"confined by the dossier": {bytes.Replace(own, []byte(`"item"`), []byte(`"sandbox": {"level": "basic"}, "item"`), 1), nil, false},
+	} {
+		path := filepath.Join(t.TempDir(), "dossier")
+		if err := os.WriteFile(path, c.file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, _, stderr := call(t, nil, append([]string{"replay", path}, c.args...)...)
+		if strings.Contains(stderr, refused) != c.refused || c.refused && (code != exitUsage || strings.Contains(stderr, "failed")) {
+			t.Errorf("%s: got exit code %d and %s, want it refused: %v", name, code, stderr, c.refused)
+		}
+	}
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	if code, _, stderr := call(t, nil, "replay", files[0]); code != exitUsage || !strings.Contains(stderr, refused) {
+		t.Errorf("of another user: got exit code %d and %s, want it refused", code, stderr)
+	}
+}
+
+func TestAKeyIsMadeOnce(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	var makers sync.WaitGroup
+	keys := make([][]byte, 20)
+	for i := range keys {
+		makers.Go(func() {
+			var err error
+			if keys[i], err = makeKey(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	makers.Wait()
+	for _, key := range keys {
+		if len(key) != keyBytes || !bytes.Equal(key, readKey()) {
+			t.Errorf("got the key %x, want %x", key, readKey())
+		}
+	}
+	if info, err := os.Stat(keyPath()); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v and %v, want a file for its user alone", info, err)
 	}
 }

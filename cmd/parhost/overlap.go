@@ -181,6 +181,9 @@ func heldAlways(ctx context.Context, plugin string, pluginDirs []string, p *pins
 	if cache, err := os.UserCacheDir(); err == nil {
 		files = append(files, held{what: "the folder of built plugins", path: filepath.Join(cache, "parhost", "plugins"), tree: true})
 	}
+	if key := keyPath(); key != "" {
+		files = append(files, held{what: "the key of dossiers", path: key})
+	}
 	return append(files, heldByGo(ctx)...)
 }
 

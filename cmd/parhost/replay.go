@@ -23,6 +23,7 @@ type replayOptions struct {
 	mode        string
 	itemTimeout time.Duration
 	given       bool // itemTimeout
+	chosen      bool // confinement.level
 	env         []string
 	confinement confinement
 	pins        pins
@@ -39,7 +40,8 @@ func newReplay(s *streams) *cobra.Command {
 goes to stdout; what became of the item, with stacks and the last lines of a process that died, to stderr.
 
 A dossier is a file that others may have written to. So an executable that it names runs only as the bytes whose SHA-256 it has; another one
-runs if --plugin names it. The item runs at the higher one of --sandbox and the level of its run, within the lower limits of both. What the
+runs if --plugin names it. Where the dossier says that there was no sandbox, that executable runs if the dossier is signed, as those are which
+parhost wrote for you on this machine, or with --sandbox off. The item runs at the higher one of --sandbox and the level of its run, within the lower limits of both. What the
 run opened to its workers, such as files or the network, is opened again only by the same flag here, but for the system's libraries, and
 nothing else can be opened.
 
@@ -50,7 +52,7 @@ plugin is stepped through in a test of its own: dlv test, with package sdktest.`
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd, s)
 			defer stop()
-			o.given = cmd.Flags().Changed("item-timeout")
+			o.given, o.chosen = cmd.Flags().Changed("item-timeout"), cmd.Flags().Changed("sandbox")
 			return whenInterrupted(ctx, replay(ctx, s, o, args[0]))
 		},
 	}
@@ -71,11 +73,11 @@ plugin is stepped through in a test of its own: dlv test, with package sdktest.`
 }
 
 func replay(ctx context.Context, s *streams, o *replayOptions, path string) error {
-	d, err := joblog.ReadDossier(path)
+	d, signed, err := joblog.ReadSignedDossier(path, readKey())
 	if err != nil {
 		return usageError("a run with --dossier DIR writes one for each item that fails", "%v", err)
 	}
-	cfg, err := o.config(ctx, s, d)
+	cfg, err := o.config(ctx, s, d, signed)
 	if err != nil {
 		return err
 	}
@@ -117,13 +119,16 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 }
 
 // config is that of the run which the dossier comes from, with one worker and what the flags say.
-func (o *replayOptions) config(ctx context.Context, s *streams, d *joblog.Dossier) (host.Config, error) {
+func (o *replayOptions) config(ctx context.Context, s *streams, d *joblog.Dossier, signed bool) (host.Config, error) {
 	cfg, err := o.findPlugin(ctx, d)
 	if err == nil {
 		err = o.pins.hold(&cfg)
 	}
 	if err == nil && cfg.Workload == nil && o.plugin == "" {
 		err = asItWas(&cfg, &d.Origin)
+		if err == nil && !signed {
+			err = o.trust(d, cfg.Plugin)
+		}
 	}
 	if err != nil {
 		return cfg, err
@@ -197,6 +202,16 @@ func asItWas(cfg *host.Config, was *joblog.Origin) error {
 	}
 	cfg.Checksum = want // between here and its start it may change
 	return nil
+}
+
+// trust refuses an executable that only a dossier names, to run without a sandbox because a dossier without a signature says so: whoever
+// can write both has them agree.
+func (o *replayOptions) trust(d *joblog.Dossier, plugin string) error {
+	if o.chosen || d.Sandbox != nil && d.Sandbox.Level > sandbox.Off {
+		return nil
+	}
+	return usageError("add --sandbox auto, or strict; or, if you trust "+quote(plugin)+" and the item: --sandbox off",
+		"the dossier names the plugin %q, to run without a sandbox, and is not as parhost wrote it for you here (it lacks your signature)", plugin)
 }
 
 // sayFailure says all that is known of a failure, and whether it is the one that was known.

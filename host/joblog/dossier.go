@@ -83,6 +83,7 @@ type Dossiers struct {
 	dir      string
 	folder   *os.Root
 	template Dossier
+	key      []byte // nil if they are not signed
 }
 
 // OpenDossiers makes a folder for the dossiers of a pool of cfg, if it is not there, and finds out whether it can be written. The files go
@@ -100,7 +101,7 @@ func OpenDossiers(dir, program string, origin Origin, cfg host.Config) (*Dossier
 	if !reflect.ValueOf(cfg.Sandbox).IsZero() {
 		policy = &cfg.Sandbox
 	}
-	return &Dossiers{dir, folder, Dossier{
+	return &Dossiers{dir: dir, folder: folder, template: Dossier{
 		Sandbox: policy,
 		Origin:  origin, Mode: mode, Program: program,
 		Limits: Limits{cfg.ItemTimeout.Seconds(), cfg.Retries, cfg.Threads, cfg.MaxItemBytes, cfg.MaxResultBytes},
@@ -158,6 +159,9 @@ func (d *Dossiers) Write(item []byte, r *host.Result[json.RawMessage]) error {
 	if err != nil {
 		return err
 	}
+	if d.key != nil {
+		text = addSignature(d.key, text)
+	}
 	if err := plain.Put(d.folder, dossierName(r.Index, item), 0o600, text); err != nil {
 		return fmt.Errorf("write the dossier of item %d: %w", r.Index, err)
 	}
@@ -206,14 +210,25 @@ func (d *Dossier) encode() ([]byte, error) {
 const mostDossier = 6*64<<20 + 64<<20
 
 // ReadDossier reads a file that Write has written. What it returns is as true as whoever can write to the file: it is of the right form, and
-// its numbers are in their ranges, but nothing says that there was such a run.
+// its numbers are in their ranges, but only [ReadSignedDossier] says whether there was such a run.
 //
 // The error says what is wrong with the file: it is no plain file, or has more than 448 MiB, or is no dossier.
 func ReadDossier(path string) (*Dossier, error) {
+	d, _, err := ReadSignedDossier(path, nil)
+	return d, err
+}
+
+// ReadSignedDossier is [ReadDossier], and reports whether the file is, byte for byte, one that was signed with a key.
+func ReadSignedDossier(path string, key []byte) (d *Dossier, signed bool, err error) {
 	text, err := plain.Read(path, mostDossier)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	d, err = parseDossier(path, text)
+	return d, err == nil && isSigned(key, text), err
+}
+
+func parseDossier(path string, text []byte) (*Dossier, error) {
 	d := new(Dossier)
 	var forms texts
 	if err := json.Unmarshal(text, &forms); err != nil {

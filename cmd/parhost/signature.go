@@ -1,0 +1,75 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/parhost/parhost/internal/plain"
+)
+
+// keyBytes is the length of the key that dossiers are signed with.
+const keyBytes = 32
+
+// keyPath is where the user's key lies, empty if there is no place for it.
+func keyPath() string {
+	state := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) {
+		home, err := os.UserHomeDir()
+		if err != nil || !filepath.IsAbs(home) {
+			return ""
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "parhost", "dossiers.key")
+}
+
+// readKey returns the key that this user's dossiers are signed with, nil if there is none.
+func readKey() []byte {
+	path := keyPath()
+	if path == "" {
+		return nil
+	}
+	key, err := plain.Read(path, keyBytes)
+	if err != nil || len(key) != keyBytes {
+		return nil
+	}
+	return key
+}
+
+// makeKey is readKey, and makes the key if there is none. Of two processes that do so at once one takes the other's.
+func makeKey() ([]byte, error) {
+	if key := readKey(); key != nil {
+		return key, nil
+	}
+	path := keyPath()
+	if path == "" {
+		return nil, errors.New("there is no home folder")
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	folder, err := plain.OpenFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	key := make([]byte, keyBytes)
+	_, _ = rand.Read(key) // never fails
+	draft := "." + rand.Text()
+	if err := plain.Put(folder, draft, 0o600, key); err != nil {
+		return nil, err
+	}
+	defer func() { _ = folder.Remove(draft) }()
+	err = folder.Link(draft, filepath.Base(path)) // which replaces none
+	if errors.Is(err, fs.ErrExist) {
+		if key = readKey(); key == nil {
+			return nil, errors.New(path + " is no key; remove it")
+		}
+		err = nil
+	}
+	return key, err
+}
