@@ -148,3 +148,17 @@ func TestAnItemDoesNotWaitForItsOwnPool(t *testing.T) {
 		})
 	}
 }
+
+// Tests call t.FailNow where they like.
+func TestAnObserverThatEndsItsGoroutineHoldsNothingUp(t *testing.T) {
+	cfg := host.Config{Workload: chaos, Observer: observerFunc(func(host.Event) { runtime.Goexit() })}
+	pools(t, cfg, func(t *testing.T, p *host.Pool) {
+		within(t, "Map and Close", patience, func() {
+			got, err := host.Map[order, string](t.Context(), p, orders(20, broodyItems))
+			if errs := checkOthers(t, "Map", got, err); len(errs) != 2 {
+				t.Errorf("Map: got the errors %v, want those of two items", errs)
+			}
+			_ = p.Close()
+		})
+	})
+}

@@ -8,9 +8,9 @@ import (
 )
 
 // Observer sees what happens in a pool: the hook for all numbers and displays. Its method is called from many goroutines at
-// once and must return quickly; the pool waits for it. It must not call [runtime.Goexit], as testing.T.FailNow does, nor run items on the pool.
+// once and must return quickly; the pool waits for it. It must not run items on the pool.
 //
-// A panic in it is logged, and the pool goes on. [Pool.Close] and [Pool.Shutdown] may be called in it: see there.
+// A panic in it, and [runtime.Goexit], as testing.T.FailNow calls it, are logged, and the pool goes on. [Pool.Close] and [Pool.Shutdown] may be called in it: see there.
 type Observer interface {
 	Observe(Event)
 }
@@ -84,15 +84,30 @@ func (c *Config) observe(e Event) {
 	o.mu.Lock()
 	o.calls[&begun] = struct{}{}
 	o.mu.Unlock()
+	done := make(chan struct{})
+	go func() { // runtime.Goexit would take the pool's own goroutine along
+		defer close(done)
+		c.call(e)
+	}()
+	<-done
+	o.mu.Lock()
+	delete(o.calls, &begun)
+	o.mu.Unlock()
+}
+
+// call calls the Observer, and logs if that does not return.
+func (c *Config) call(e Event) {
+	returned := false
 	defer func() {
-		o.mu.Lock()
-		delete(o.calls, &begun)
-		o.mu.Unlock()
-		if p := recover(); p != nil {
+		switch p := recover(); {
+		case p != nil:
 			c.Logger.Error("Config.Observer panicked", "event", fmt.Sprintf("%T", e), "panic", p, "stack", string(debug.Stack()))
+		case !returned:
+			c.Logger.Error("Config.Observer ended its goroutine (runtime.Goexit, testing.T.FailNow)", "event", fmt.Sprintf("%T", e))
 		}
 	}()
 	c.Observer.Observe(e)
+	returned = true
 }
 
 // since reports whether a call is under way that began before a time.
