@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
+	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -27,8 +27,12 @@ func (p *process) open(ctx context.Context) error {
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p.cancel = cancel
+	var late atomic.Bool
 	// Before anything is said: a worker can hold up the opening of the stream too, and the first message.
-	limit := time.AfterFunc(p.cfg.SetupTimeout, cancel)
+	unlimit := p.cfg.pulse.AfterFunc(p.cfg.SetupTimeout, func() {
+		late.Store(true)
+		cancel()
+	})
 	stop := context.AfterFunc(ctx, func() {
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) { // the start's deadline does not hold for the set-up
 			cancel()
@@ -36,8 +40,9 @@ func (p *process) open(ctx context.Context) error {
 	})
 	work, r, err := p.setUp(life)
 	stop()
+	unlimit()
 	switch {
-	case !limit.Stop():
+	case late.Load():
 		return fmt.Errorf("not done after %v (Config.SetupTimeout)", p.cfg.SetupTimeout)
 	case err != nil:
 		return err

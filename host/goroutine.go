@@ -42,7 +42,7 @@ var _ worker = (*goroutine)(nil)
 // startGoroutine sets an instance up. Workers that share a lock never run two items at once. killed is closed when what runs is to
 // end at once.
 func startGoroutine(ctx context.Context, number int, cfg *Config, lock *sync.Mutex, killed <-chan struct{}) (*goroutine, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, cfg.SetupTimeout, fmt.Errorf("not done after %v (Config.SetupTimeout)", cfg.SetupTimeout))
+	ctx, cancel := cfg.pulse.WithTimeout(ctx, cfg.SetupTimeout, fmt.Errorf("not done after %v (Config.SetupTimeout)", cfg.SetupTimeout))
 	defer cancel()
 	g := &goroutine{
 		number: number, pid: os.Getpid(), mode: cfg.Mode, cfg: cfg, killed: killed, exclusive: lock != nil, started: time.Now(), dead: make(chan struct{}),

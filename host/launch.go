@@ -235,7 +235,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 	}
 	defer end()
 	late := l.late()
-	start, cancel := context.WithTimeoutCause(ctx, l.cfg.StartTimeout, late)
+	start, cancel := l.cfg.pulse.WithTimeout(ctx, l.cfg.StartTimeout, late)
 	defer func() {
 		if err != nil {
 			if errors.Is(context.Cause(start), late) && stage != "handshake" {
@@ -300,7 +300,7 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: servicePlugin{}}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
-		StartTimeout:     l.cfg.StartTimeout + time.Second, // ours comes first
+		StartTimeout:     l.cfg.StartTimeout + time.Hour, // ours comes first, also where a pause of this process does not count
 		SkipHostEnv:      true,
 		AutoMTLS:         usesTCP, // 40 ms for each start; a socket in a private folder does not need it
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.folder.Path()},

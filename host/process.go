@@ -349,11 +349,12 @@ func (p *process) end(ctx context.Context, reason string) {
 		p.kill(&fate{kind: wire.Crashed, message: "killed: " + reason, guilty: -1})
 	})
 	defer stop()
-	defer time.AfterFunc(p.cfg.Grace, func() {
+	// A pause of the host, and of the worker with it, does not count.
+	defer p.cfg.pulse.AfterFunc(p.cfg.Grace, func() {
 		if p.child.stopped() { // by a signal: it tears nothing down
 			p.kill(&fate{kind: wire.Crashed, message: "killed: " + reason + ", and a signal had stopped it", guilty: -1})
 		}
-	}).Stop()
+	})()
 	p.mu.Lock()
 	p.trail = trail{} // what it says from now on is of no item
 	p.mu.Unlock()

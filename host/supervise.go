@@ -295,7 +295,7 @@ func (s *slot) retire(life context.Context, at *place, reason string) {
 		case <-at.worker.gone():
 		case <-life.Done():
 		}
-		ctx, cancel := context.WithTimeout(life, p.cfg.TeardownTimeout)
+		ctx, cancel := p.cfg.pulse.WithTimeout(life, p.cfg.TeardownTimeout, context.DeadlineExceeded)
 		defer cancel()
 		defer context.AfterFunc(ctx, func() {
 			if life.Err() == nil {

@@ -307,6 +307,8 @@ func (s *state) Setup(ctx context.Context) error {
 	case "exit":
 		fmt.Fprintln(os.Stderr, "cannot live like this")
 		os.Exit(9)
+	case "await": // says who it is, and waits for a file
+		return s.await("set-up")
 	case "second hangs": // the first worker lives, later ones are never ready
 		f, err := os.OpenFile(s.log+".first", os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
@@ -323,6 +325,20 @@ func (s *state) Setup(ctx context.Context) error {
 		return f.Close()
 	}
 	return s.write("set up")
+}
+
+// await writes the process's number into a file, and returns when there is another.
+func (s *state) await(what string) error {
+	path := s.log + "." + what
+	if err := errors.Join(os.WriteFile(path+".new", []byte(strconv.Itoa(os.Getpid())), 0o600), os.Rename(path+".new", path)); err != nil {
+		return err
+	}
+	for {
+		if _, err := os.Stat(path + ".go"); err == nil {
+			return nil
+		}
+		<-time.After(10 * time.Millisecond)
+	}
 }
 
 func (s *state) write(line string) error {
@@ -349,8 +365,13 @@ func (s *state) Run(_ context.Context, item string) (string, error) {
 }
 
 func (s *state) Teardown(context.Context) error {
-	if os.Getenv("STATE_TEARDOWN") == "hang" {
+	switch os.Getenv("STATE_TEARDOWN") {
+	case "hang":
 		<-*released.Load()
+	case "await":
+		if err := s.await("tear-down"); err != nil {
+			return err
+		}
 	}
 	return s.write("torn down")
 }

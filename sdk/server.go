@@ -192,8 +192,10 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 // setUp opens the workload. The limit is the host's, which also watches it; 0 means none.
 func (s *server) setUp(ctx context.Context, lock *sync.Mutex, limit time.Duration) (work.Instance, error) {
 	if limit > 0 {
+		running := pulse.Start() // while this process is stopped or frozen, its set-up has no time
+		defer running.Stop()
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
+		ctx, cancel = running.WithTimeout(ctx, limit, context.DeadlineExceeded)
 		defer cancel()
 	}
 	instance, err := s.workload.core.Open(ctx, lock)

@@ -135,7 +135,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.BoolVar(&o.unordered, "unordered", false, "results as they finish, not in the order of the items")
 
 	f.DurationVar(&o.itemTimeout, "item-timeout", 0, "limit of one item (default none)")
-	f.DurationVar(&o.runDeadline, "run-deadline", 0, "limit of the whole run (default none)")
+	f.DurationVar(&o.runDeadline, "run-deadline", 0, "limit of the whole run by the clock, pauses of this process included (default none)")
 	f.DurationVar(&o.startTimeout, "start-timeout", 10*time.Second, "limit of a worker's start, without the workload's own set-up")
 	f.DurationVar(&o.setupTimeout, "setup-timeout", 5*time.Minute, "limit of the workload's own set-up in a worker")
 	f.DurationVar(&o.teardownTimeout, "teardown-timeout", 5*time.Second, "limit of the workload's own tear-down when a worker ends; then the worker is killed")

@@ -2,6 +2,7 @@
 package pulse
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,6 +125,16 @@ func (p *Pulse) AfterFunc(d time.Duration, f func()) (stop func()) {
 		defer mu.Unlock()
 		stopped = true
 		timer.Stop()
+	}
+}
+
+// WithTimeout is [context.WithTimeoutCause] for time in which the process has run. The context has no deadline: when the time is over it is canceled.
+func (p *Pulse) WithTimeout(ctx context.Context, d time.Duration, cause error) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := p.AfterFunc(d, func() { cancel(cause) })
+	return ctx, func() {
+		stop()
+		cancel(context.Canceled)
 	}
 }
 
