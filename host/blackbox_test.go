@@ -84,6 +84,22 @@ func TestOnlyItemsThatRanAreSuspects(t *testing.T) {
 	}
 }
 
+// An item that was a suspect has begun once more than it ended, and its result says so. That is no retry.
+func TestASuspectHasBegunTwice(t *testing.T) {
+	p := open(t, host.Config{Workload: chaos, Workers: 1, Threads: 4, Batch: 1})
+	items := []order{{Do: "sleep", N: 200}, {Do: "once", S: filepath.Join(t.TempDir(), "begun")}, {Do: "sleep", N: 200}, {Do: "sleep", N: 200}}
+	attempts := map[int]int{}
+	for r, err := range host.Stream[order, string](t.Context(), p, slices.Values(items)) {
+		if err != nil || r.Err != nil {
+			t.Fatalf("item %d: got %v and %v, want a result", r.Index, err, r.Err)
+		}
+		attempts[r.Index] = r.Attempts
+	}
+	if attempts[1] != 2 {
+		t.Errorf("the item that ended its worker: got %d attempts, want 2; all: %v", attempts[1], attempts)
+	}
+}
+
 func TestWorkersShowWhichItemsRun(t *testing.T) {
 	for _, mode := range []host.Mode{host.Process, host.Goroutine} {
 		t.Run(string(mode), func(t *testing.T) {

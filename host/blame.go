@@ -22,6 +22,9 @@ func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fr
 	lost := end.lost
 	from := t.from + t.settled()
 	fruitless = by.Items == 0 && (lost != nil || end.leaving)
+	if lost != nil && !lost.orderly && !lost.unseen {
+		r.countBegun(t, from, lost)
+	}
 	switch {
 	case from == t.to: // all settled, whatever happened then
 		return false
@@ -59,6 +62,21 @@ func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fr
 		}
 	}
 	return fruitless
+}
+
+// countBegun counts one attempt of each item from a place on that had begun when the worker died and is to begin again, but for the one that is
+// blamed, whose attempt is counted there. Called with mu held.
+func (r *run[In, Out]) countBegun(t *task[In, Out], from int, lost *loss) {
+	last := min(t.from+lost.ran, t.to-1)
+	if lost.begun && (lost.guilty >= t.settled() || t.to-from == 1 && lost.alone) {
+		last = min(last, t.from+max(lost.guilty, t.settled())-1)
+	}
+	for at := from; at <= last; at++ {
+		n := t.block.tried[at]
+		n.all++
+		n.blind++
+		t.block.again(at, n)
+	}
 }
 
 const (

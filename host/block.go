@@ -27,6 +27,7 @@ type block[In, Out any] struct {
 type tries struct {
 	all    int
 	memory int  // of which it ran out of memory
+	blind  int  // of which it was not known to be what its worker died of, so that they do not count as retries
 	spared bool // one is not counted, because somebody else may have ended its worker
 }
 
@@ -36,7 +37,7 @@ func (t tries) due(kind Kind, cfg *Config) bool {
 	if kind == OutOfMemory {
 		return t.memory < cfg.MemoryRetries
 	}
-	counted := t.all - t.memory
+	counted := t.all - t.memory - t.blind
 	if t.spared {
 		counted--
 	}

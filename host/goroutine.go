@@ -161,7 +161,7 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 		defer g.job.Store(nil)
 		g.instance.Run(b.orders().base, j)
 	}) {
-		return ending{lost: &loss{message: "worker is gone", guilty: -1, suspect: -1}}
+		return ending{lost: &loss{message: "worker is gone", guilty: -1, suspect: -1, ran: -1}}
 	}
 	item := -1
 	ended, closed := ctx.Done(), g.killed
@@ -219,7 +219,7 @@ func (g *goroutine) abandon(over error, guilty int, timeout time.Duration) endin
 		return ending{err: over, leaving: true}
 	}
 	return ending{lost: &loss{
-		kind: wire.Timeout, begun: true, alone: true, guilty: guilty, suspect: -1,
+		kind: wire.Timeout, begun: true, alone: true, guilty: guilty, ran: guilty, suspect: -1,
 		message: fmt.Sprintf("still running %v after its limit of %v; its goroutine is left behind", g.cfg.Grace, timeout),
 	}}
 }

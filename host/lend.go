@@ -38,8 +38,9 @@ type place struct {
 
 	drained chan struct{} // closed when it is retired and nobody holds it
 	leaving chan struct{} // closed when the worker asked to be replaced
-	full    chan struct{} // closed when it has run all the items that it may
-	most    int           // of these; 0 means no limit
+	full    chan struct{} // closed when a batch has come back and the worker is beyond most or oldest
+	most    int           // items that it may run; 0 means no limit
+	oldest  time.Time     // when it will be as old as it may be; zero means no limit
 }
 
 type waiter struct {
@@ -156,7 +157,8 @@ func (l *lender) release(p *place, end ending) {
 	if end.leaving && !isClosed(p.leaving) {
 		close(p.leaving)
 	}
-	if p.most > 0 && !isClosed(p.full) && p.worker.info().Items >= p.most {
+	full := p.most > 0 && p.worker.info().Items >= p.most || !p.oldest.IsZero() && p.since.After(p.oldest)
+	if full && !isClosed(p.full) {
 		close(p.full)
 	}
 	if p.retired {
@@ -168,11 +170,11 @@ func (l *lender) release(p *place, end ending) {
 	l.serve()
 }
 
-// add puts a worker into the books; most is the number of items after which it is full, 0 means never.
-func (l *lender) add(w worker, most int) *place {
+// add puts a worker into the books. It is full after most items, 0 means never, and after the time oldest, zero means never.
+func (l *lender) add(w worker, most int, oldest time.Time) *place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := &place{worker: w, most: most, since: time.Now(), drained: make(chan struct{}), leaving: make(chan struct{}), full: make(chan struct{})}
+	p := &place{worker: w, most: most, oldest: oldest, since: time.Now(), drained: make(chan struct{}), leaving: make(chan struct{}), full: make(chan struct{})}
 	l.places = append(l.places, p)
 	l.serve()
 	return p

@@ -500,3 +500,28 @@ func TestAStandbyTakesTheDeadWorkersPlace(t *testing.T) {
 		}
 	}
 }
+
+// A worker that is too old when a batch comes back runs few more.
+func TestAWorkerThatIsTooOldEndsSoon(t *testing.T) {
+	events := new(recorder)
+	p := open(t, host.Config{Workload: chaos, Workers: 1, Batch: 1, Window: 1, MaxAge: time.Millisecond, Observer: events})
+	items := make([]order, 40)
+	for i := range items {
+		items[i] = order{Do: "sleep", N: 50}
+	}
+	if _, err := host.Map[order, string](t.Context(), p, items); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Close()
+	youngest := time.Hour
+	for _, e := range ofKind[host.WorkerEnded](events) {
+		if age, _, ok := strings.Cut(strings.TrimPrefix(e.Reason, "retired: "), " old, "); ok {
+			if d, err := time.ParseDuration(age); err == nil {
+				youngest = min(youngest, d)
+			}
+		}
+	}
+	if youngest >= time.Second { // as old as a look once a second finds them
+		t.Errorf("the age of the youngest worker that was replaced: got %v, want less than 1 s", youngest)
+	}
+}

@@ -114,7 +114,7 @@ func (p *process) obituary(cause error) {
 	p.bury()
 
 	_, code, signal := p.child.lastState()
-	l := loss{kind: wire.Crashed, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1, suspect: -1}
+	l := loss{kind: wire.Crashed, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1, suspect: -1, ran: -1}
 	l.dump, l.usage = p.child.output.lastWords(), p.child.usage()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -203,10 +203,17 @@ func (p *process) limitMet(cause Cause) string {
 func (p *process) lossOf(c *call, l loss, begun bool, witness map[uint64]sight) loss {
 	f := p.fate
 	l.begun = begun
+	l.ran = -1
+	switch s, seen := witness[c.id]; {
+	case seen:
+		l.ran = c.base + max(c.got, s.item)
+	case begun && len(witness) == 0:
+		l.ran = c.base + c.got
+	}
 	l.alone = len(p.order) == 1 // or the results of the one before may have been lost on their way
 	switch s, seen := witness[c.id]; {
 	case f != nil && f.call == c && f.guilty >= 0:
-		l.guilty, l.alone = f.guilty, true
+		l.guilty, l.ran, l.alone = f.guilty, f.guilty, true
 		l.begun = begun && f.guilty >= c.base+c.got // or it ended after all, before the worker did; the others are innocent
 	case f != nil && f.call != nil && f.call != c && (f.kind == wire.Canceled || slices.Index(p.order, f.call) < p.threads):
 		l.begun = false // the culprit is known, and can have been begun; it may be settled since

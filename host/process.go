@@ -154,7 +154,7 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	p.mu.Lock()
 	if p.over {
 		p.mu.Unlock()
-		c.end.lost = &loss{message: "worker is gone", guilty: -1, suspect: -1}
+		c.end.lost = &loss{message: "worker is gone", guilty: -1, suspect: -1, ran: -1}
 		close(c.done)
 		return c
 	}

@@ -167,7 +167,7 @@ func (s simulation) open(t *testing.T, log *batchLog) *Pool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.lender.add(&simulated{goroutine: g, turn: make(chan struct{}, 1), log: log}, 0)
+		p.lender.add(&simulated{goroutine: g, turn: make(chan struct{}, 1), log: log}, 0, time.Time{})
 	}
 	return p
 }

@@ -22,7 +22,7 @@ const (
 	infancy = time.Second
 	// askedToLeave is why a worker was retired that said so itself.
 	askedToLeave = "retired: asked to be replaced"
-	// Ages and memory are looked at this often.
+	// The memory of workers, and the ages of idle ones, are looked at this often. Others are as old as they are when a batch comes back.
 	checkEvery = time.Second
 )
 
@@ -140,7 +140,11 @@ func (s *slot) ready(w worker, err error, replace bool) *place {
 	if most > 0 {
 		most += rand.IntN(1 + most/10) // so that not all are replaced at once
 	}
-	return s.pool.lender.add(w, most)
+	var oldest time.Time
+	if age := s.pool.cfg.MaxAge; age > 0 {
+		oldest = info.Started.Add(age)
+	}
+	return s.pool.lender.add(w, most, oldest)
 }
 
 // restart starts a worker until that succeeds, waiting longer after each failure. It returns nil if the pool ends first.
@@ -222,7 +226,11 @@ func (s *slot) watch(life context.Context, at *place) *place {
 			s.retire(life, at, askedToLeave)
 			return nil
 		case <-full:
-			if next := s.replace(life, at, fmt.Sprintf("retired: %d items (Config.MaxItems)", p.cfg.MaxItems)); next != at {
+			reason := s.outlived(at)
+			if reason == "" {
+				reason = fmt.Sprintf("retired: %d items (Config.MaxItems)", p.cfg.MaxItems)
+			}
+			if next := s.replace(life, at, reason); next != at {
 				return next
 			}
 			full, again = nil, time.After(s.delay.NextBackOff())
@@ -252,7 +260,7 @@ func (s *slot) outlived(at *place) string {
 	cfg := &s.pool.cfg
 	info := at.worker.info()
 	if age := time.Since(info.Started); cfg.MaxAge > 0 && age > cfg.MaxAge {
-		return fmt.Sprintf("retired: %v old, the limit is %v (Config.MaxAge)", age.Round(time.Second), cfg.MaxAge)
+		return fmt.Sprintf("retired: %v old, the limit is %v (Config.MaxAge)", age.Round(time.Millisecond), cfg.MaxAge)
 	}
 	if info.Items > 0 && s.pool.idle(at) { // one that has run nothing has nothing to let go of
 		return fmt.Sprintf("retired: idle for %v (Config.MaxIdle)", cfg.MaxIdle)

@@ -101,6 +101,7 @@ type loss struct {
 	orderly  bool // the worker ended its stream as one does that has settled all it began
 	answered bool // a batch of the worker may have been the cause of its death
 	alone    bool // no other batch may have been running
+	ran      int  // the place of the last item that had begun, -1 if none had
 	guilty   int  // the place of the item that is known to be the cause, -1 if it is not known
 	suspect  int  // the place of the item that is known to have been running, beside others elsewhere; -1 if it is not known
 }
