@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/gobuild"
 )
 
 // confinement is what the flags say of sandboxes and limits.
@@ -125,8 +126,8 @@ func openHint(e *sandbox.NeedsFilesError) string {
 		flags = append(flags, "--ro "+quote(folder))
 	}
 	hint := "add " + strings.Join(flags, " ")
-	if e.Static {
-		hint += ", or build it with CGO_ENABLED=0, so that it needs none"
+	if e.Static && !gobuild.Built(e.Path) { // parhost builds without C, but for what needs it
+		hint += ", or link it statically, so that it needs none (a Go program that needs no C: CGO_ENABLED=0)"
 	}
 	return hint
 }

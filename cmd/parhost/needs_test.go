@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -80,6 +81,20 @@ func TestQuote(t *testing.T) {
 	}
 	if diff := cmp.Diff(words, strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")); diff != "" {
 		t.Errorf("words behind a shell (-want +got):\n%s", diff)
+	}
+}
+
+// What parhost has built itself with --cgo has C that it needs.
+func TestTheHintForAFolderWithCNamesNoStaticBuild(t *testing.T) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, static := range map[string]bool{filepath.Join(cache, "parhost", "plugins", "5a", "mean"): false, "/srv/mean": true} {
+		_, hint := exitCode(&sandbox.NeedsFilesError{Path: path, Folders: []string{"/lib"}, Static: true})
+		if !strings.HasPrefix(hint, "add --ro /lib") || strings.Contains(hint, "CGO_ENABLED=0") != static {
+			t.Errorf("%s: got the hint %q, want CGO_ENABLED=0 in it: %v", path, hint, static)
+		}
 	}
 }
 

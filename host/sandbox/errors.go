@@ -26,7 +26,7 @@ type NeedsFilesError struct {
 func (e *NeedsFilesError) Error() string {
 	s := fmt.Sprintf("%v: %s %s: open %s to it (Policy.ReadOnly)", ErrNeedsFiles, e.Path, e.Reason, strings.Join(e.Folders, ", "))
 	if e.Static {
-		s += ", or link it statically, as Go does with CGO_ENABLED=0"
+		s += ", or link it statically (a Go program that needs no C: CGO_ENABLED=0)"
 	}
 	return s
 }

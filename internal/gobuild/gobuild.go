@@ -166,6 +166,12 @@ const (
 	oldAge    = 24 * time.Hour // a build that takes longer was killed
 )
 
+// Built reports whether an executable is one that [Build] made.
+func Built(path string) bool {
+	cache, err := os.UserCacheDir()
+	return err == nil && filepath.Dir(filepath.Dir(path)) == filepath.Join(cache, "parhost", "plugins")
+}
+
 // place returns where the executable of a folder is, in a folder of its own, which it makes and cleans of builds that were killed.
 func place(abs string, cgo bool) (home, target string, err error) {
 	cache, err := os.UserCacheDir()
