@@ -4,7 +4,7 @@ import (
 	"math"
 	"os"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
@@ -28,12 +28,12 @@ type shelf struct {
 	slots *arena.Slots
 	keep  int // bytes that stay in memory
 
-	releasing atomic.Bool // memory is on its way back to the system
-
-	mu     sync.Mutex
-	held   int  // lendings under way
-	high   int  // the end of the furthest slot since the arena was last empty
-	closed bool // to be unmapped when nothing is held
+	mu        sync.Mutex
+	held      int  // lendings under way
+	high      int  // the end of what may have memory: of the furthest slot since the last release
+	releasing bool // memory is on its way back to the system; nothing is lent
+	closed    bool // to be unmapped when nothing is held
+	gone      bool // is being unmapped
 }
 
 // openShelf makes an arena of which keep bytes stay in memory, or returns nil where there is no means to: everything then travels in
@@ -59,7 +59,7 @@ func (s *shelf) lend(items, results int) lending {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.releasing.Load() {
+	if s.closed || s.releasing {
 		return l
 	}
 	if items >= wire.ArenaBytes {
@@ -88,22 +88,40 @@ func (s *shelf) giveBack(l lending) {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.slots.Give(l.items)
 	s.slots.Give(l.room)
 	s.held--
-	switch {
-	case s.held > 0:
-	case s.closed:
-		_ = s.arena.Close()
-	case s.high > s.keep:
-		s.high = 0
-		s.releasing.Store(true)
-		patiently(func() { // the system call waits for whoever writes to the file, which the worker can do for as long as it likes
-			_ = s.arena.Release(s.file, s.keep) // costs memory alone if it fails
-			s.releasing.Store(false)
-		})
+	release := s.held == 0 && !s.closed && s.high > s.keep
+	s.releasing = release // which was false: nothing is lent while it is true
+	s.mu.Unlock()
+	if release {
+		patiently(s.release) // the system call waits for whoever writes to the file, which the worker can do for as long as it likes
+		return
 	}
+	s.unmap()
+}
+
+// releaseTime is how long a worker's memory may be on its way back to the system: an honest worker's GiB takes less. The rest stays until the next time.
+const releaseTime = 2 * time.Second
+
+// release gives memory back to the system, unless the arena is closed meanwhile. That keeps memory if it fails, and costs nothing else.
+func (s *shelf) release() {
+	s.mu.Lock()
+	high := s.high
+	s.mu.Unlock()
+	begun := time.Now()
+	rest, err := s.arena.Release(s.file, s.keep, high, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.closed && time.Since(begun) < releaseTime
+	})
+	s.mu.Lock()
+	s.high, s.releasing = rest, false
+	if err != nil {
+		s.high = 0
+	}
+	s.mu.Unlock()
+	s.unmap()
 }
 
 // close unmaps the arena as soon as nobody holds a part of it. The worker must be dead.
@@ -112,16 +130,19 @@ func (s *shelf) close() {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
 	s.closed = true
-	if s.releasing.Load() {
-		return // a number that is given away meanwhile would be another file's
-	}
-	_ = s.file.Close()
-	if s.held == 0 {
-		_ = s.arena.Close()
+	s.mu.Unlock()
+	s.unmap()
+}
+
+// unmap unmaps a closed arena, and closes its file, if nobody needs them any more. A process that the worker has left behind may hold the kernel's
+// lock of the arena's mappings.
+func (s *shelf) unmap() {
+	s.mu.Lock()
+	now := s.closed && s.held == 0 && !s.releasing && !s.gone
+	s.gone = s.gone || now
+	s.mu.Unlock()
+	if now {
+		patiently(func() { _, _ = s.file.Close(), s.arena.Close() })
 	}
 }

@@ -95,7 +95,21 @@ func Map(fd int) (*Arena, error) {
 // Close unmaps the arena. Nothing that lies in it may be used any more.
 func (a *Arena) Close() error { return unix.Munmap(a.mem) }
 
-// Release gives the memory of a range back to the system; it reads as zeros then.
-func (a *Arena) Release(f *os.File, from int) error {
-	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(from), int64(len(a.mem)-from))
+// releaseBytes is how much one system call of Release gives back. The call cannot be interrupted, and visits each mapping of these pages: a worker
+// maps them up to 65530 times (/proc/sys/vm/max_map_count), which takes 0.7 s for 64 KiB and minutes for 64 MiB. Smaller calls cost an honest worker's
+// host nothing: 64 MiB take 20 to 80 ms, however they are divided.
+const releaseBytes = 64 << 10
+
+// Release gives the memory from one offset to another back to the system, or to a little behind that; it reads as zeros then. It begins at the end, goes
+// on in small steps for as long as more returns true, and returns the offset that it has come to. An error means that nothing can be given back.
+func (a *Arena) Release(f *os.File, from, to int, more func() bool) (int, error) {
+	to = min((to+releaseBytes-1)/releaseBytes*releaseBytes, len(a.mem)) // only whole pages are given back
+	for to > from && more() {
+		step := min(releaseBytes, to-from)
+		if err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(to-step), int64(step)); err != nil {
+			return to, fmt.Errorf("punch a hole: %w", err)
+		}
+		to -= step
+	}
+	return to, nil
 }

@@ -75,16 +75,36 @@ func TestBytesStayAmongTheSlots(t *testing.T) {
 
 func TestReleasedMemoryReadsAsZeros(t *testing.T) {
 	a, file := newArena(t)
-	b, err := a.Bytes(8<<10, 1)
+	b, err := a.Bytes(8<<10, size-8<<10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b[0] = 7
-	if err := a.Release(file, 8<<10); err != nil {
+	b[0], b[len(b)-1] = 7, 7
+	rest, err := a.Release(file, 8<<10, size, func() bool { return true })
+	if err != nil || rest != 8<<10 {
+		t.Fatalf("got %d, %v, want all from %d on", rest, err, 8<<10)
+	}
+	if b[0] != 0 || b[len(b)-1] != 0 {
+		t.Errorf("got %d and %d, want 0", b[0], b[len(b)-1])
+	}
+}
+
+// One system call of a release visits all mappings of its pages, which a worker can make many, and nobody can interrupt it.
+func TestAReleaseIsStoppedBetweenSmallSteps(t *testing.T) {
+	a, file := newArena(t)
+	all, err := a.Bytes(arena.DataOffset, size-arena.DataOffset)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if b[0] != 0 {
-		t.Errorf("got %d, want 0", b[0])
+	all[0] = 7
+	const most = 64 << 10
+	last, steps := size, 0
+	rest, err := a.Release(file, arena.DataOffset, size, func() bool { steps++; return steps <= 3 })
+	if err != nil || rest < last-3*most || rest >= last {
+		t.Errorf("three steps: got as far as %d, %v, want from %d to %d", rest, err, last-3*most, last-1)
+	}
+	if all[0] != 7 {
+		t.Error("memory below the last step is gone")
 	}
 }
 
