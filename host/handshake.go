@@ -51,6 +51,8 @@ func (l *launcher) handshakeError(start context.Context, c *child, cause error) 
 		return fmt.Errorf("%.200q: %w", line, errors.New(strings.Join(strings.Fields(cause.Error()), " ")))
 	case line != "":
 		return fmt.Errorf("stdout says %.200q, which is no handshake; is it a parhost plugin?", line)
+	case len(c.output.lines(endTime)) > 0: // it has said why, which StartError quotes
+		return fmt.Errorf("%s before it wrote a handshake line", words)
 	default:
 		return fmt.Errorf("%s before it wrote a handshake line; is it a parhost plugin?", words)
 	}

@@ -114,12 +114,20 @@ func serve(w *Workload) {
 		<-terminate
 		os.Exit(1)
 	}()
+	// What go-plugin says before it has a server is why it cannot have one, as when no socket can be made in its folder.
+	whyNot := hclog.New(&hclog.LoggerOptions{Name: w.manifest.Name, Output: os.Stderr, Level: hclog.Error, DisableTime: true})
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: &grpcPlugin{server: s}}},
-		GRPCServer:       s.listen,
-		Logger:           hclog.NewNullLogger(),
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			whyNot.SetLevel(hclog.Off)
+			return s.listen(opts)
+		},
+		Logger: whyNot,
 	})
+	if s.grpc == nil {
+		os.Exit(1)
+	}
 	if s.orphaned.Load() {
 		endKin() // a host that lives does so itself, when this process has ended
 	}

@@ -32,6 +32,10 @@ var outsideServices = []uintptr{
 var circumstances = map[string]func() error{
 	"container": refuse.Container,
 	"service":   func() error { return refuse.Kill(outsideServices) },
+	// As with NFS that has no lock daemon.
+	"no locks": func() error { return refuse.Calls(map[uintptr]unix.Errno{unix.SYS_FLOCK: unix.ENOLCK}) },
+	// As with file systems that can hold no sockets.
+	"no sockets": func() error { return refuse.Calls(map[uintptr]unix.Errno{unix.SYS_BIND: unix.EOPNOTSUPP}) },
 }
 
 func init() {
@@ -144,5 +148,21 @@ func TestNothingIsCalledThatAServiceMayNot(t *testing.T) {
 	}
 	if _, stdout, stderr := in(t, "service", nil, parhost, "doctor"); !strings.Contains(stdout, "auto takes off") {
 		t.Errorf("parhost doctor: want auto to take off: %s%s", stdout, stderr)
+	}
+}
+
+// A folder for sockets that cannot be locked serves as well.
+func TestWithoutLocksARunGoesOn(t *testing.T) {
+	if code, stdout, stderr := in(t, "no locks", nil, built(t, "."), "-p", "sqrt", "-o", "values", "4"); code != exitOK || stdout != "2\n" {
+		t.Errorf("got exit code %d, %q and %q, want %d and the result", code, stdout, stderr, exitOK)
+	}
+}
+
+// A worker that cannot make its socket says why, and the command quotes it.
+func TestAWorkerThatCannotListenSaysWhy(t *testing.T) {
+	code, _, stderr := in(t, "no sockets", nil, built(t, "."), "-p", "sqrt", "4")
+	if code != exitNoWorker || !strings.Contains(stderr, "exit code 1 before it wrote a handshake line") || !strings.Contains(stderr, "bind: operation not supported") ||
+		strings.Contains(stderr, "is it a parhost plugin?") {
+		t.Errorf("got exit code %d and %q, want %d and the error of bind", code, stderr, exitNoWorker)
 	}
 }

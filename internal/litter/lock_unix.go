@@ -11,13 +11,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // lockName is the file in a folder that its host keeps locked. A lock ends with its process, whatever ends that, and
 // holds across containers that share a folder for temporary files, where process ids mean nothing.
 const lockName = "lock"
 
-// lockFolder marks a folder as in use until the file is closed.
+// lockFolder marks a folder as in use until the file is closed. A file system without locks (NFS that has no lock daemon, some FUSE) cannot tell such
+// a folder from one that was left behind: nobody can lock it, so that no host removes it.
 func lockFolder(dir string) (*os.File, error) {
 	// Locked before it has its name: who sees a lock that nobody holds takes the folder for one that was left behind.
 	f, err := os.OpenFile(filepath.Join(dir, lockName+".new"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
@@ -25,7 +28,7 @@ func lockFolder(dir string) (*os.File, error) {
 		return nil, err
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
+	if err == nil || plain.Unsupported(err) {
 		err = os.Rename(f.Name(), filepath.Join(dir, lockName))
 	}
 	if err != nil {
