@@ -1,59 +1,118 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// The go command waits for what a pipe in a folder says, and heeds no signal then. It ends with parhost, and parhost at the first signal.
-func TestABuildThatWaitsForAPipeEndsWithTheCommand(t *testing.T) {
+// What a build starts waits for what a pipe in the folder says, and heeds no signal then. It ends with parhost, and parhost at the first signal.
+func TestABuildEndsWithTheCommand(t *testing.T) {
 	for key, value := range goEnv() {
 		t.Setenv(key, value)
 	}
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	for name, args := range map[string][]string{
-		"a run":     {"-p", "DIR", "4"},
-		"described": {"plugins", "describe", "DIR"},
+	const goMod = "module example.com/plugin\n\ngo 1.25\n"
+	for name, c := range map[string]struct {
+		files map[string]string
+		pipe  string
+	}{
+		"go list": {
+			files: map[string]string{"go.mod": goMod + "require example.com/x v0.0.0\nreplace example.com/x => ./x\n", "main.go": "package main\n\nimport _ \"example.com/x\"\n\nfunc main() {}\n"},
+			pipe:  "x/go.mod",
+		},
+		"the assembler": {
+			files: map[string]string{"go.mod": goMod, "main.go": "package main\n\nfunc main() {}\n", "a.s": "#include \"x/wait\"\n"},
+			pipe:  "x/wait",
+		},
 	} {
-		for _, signal := range []os.Signal{os.Interrupt, os.Kill} {
-			dir := t.TempDir()
-			pipe := filepath.Join(dir, "go.mod")
-			if err := unix.Mkfifo(pipe, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			given := append([]string(nil), args...)
-			for i := range given {
-				if given[i] == "DIR" {
-					given[i] = dir
+		for _, args := range [][]string{{"-p", "DIR", "--cgo", "4"}, {"plugins", "describe", "--cgo", "DIR"}} {
+			for _, signal := range []os.Signal{os.Interrupt, os.Kill} {
+				dir := t.TempDir()
+				pipe := filepath.Join(dir, c.pipe)
+				if err := os.Mkdir(filepath.Dir(pipe), 0o700); err != nil {
+					t.Fatal(err)
 				}
+				for file, text := range c.files {
+					if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := unix.Mkfifo(pipe, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				given := slices.Clone(args)
+				given[slices.Index(given, "DIR")] = dir
+				endsWithTheCommand(t, name, pipe, signal, given)
 			}
-			cmd := command(t, given...)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-			w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // waits until somebody reads
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
-			if code := exitOf(t, cmd); !late.Stop() || signal == os.Interrupt && code != exitInterrupted {
-				t.Errorf("%s, %v: got exit code %d, want %d for an interrupt", name, signal, code, exitInterrupted)
-			}
-			gone := []unix.PollFd{{Fd: int32(w.Fd())}}
-			for err = unix.EINTR; err == unix.EINTR; {
-				_, err = unix.Poll(gone, int(time.Minute.Milliseconds()))
-			}
-			if err != nil || gone[0].Revents&unix.POLLERR == 0 {
-				t.Errorf("%s, %v: the go command still reads: %v", name, signal, err)
-			}
-			_ = w.Close()
 		}
+	}
+}
+
+func TestTheDeadlineHoldsForTheBuildToo(t *testing.T) {
+	for key, value := range goEnv() {
+		t.Setenv(key, value)
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	dir := t.TempDir()
+	for file, text := range map[string]string{
+		"go.mod":  "module example.com/plugin\n\ngo 1.25\n\nrequire example.com/x v0.0.0\nreplace example.com/x => ./x\n",
+		"main.go": "package main\n\nimport _ \"example.com/x\"\n\nfunc main() {}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "x"), 0o700), unix.Mkfifo(filepath.Join(dir, "x/go.mod"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, "-p", dir, "--run-deadline", "1s", "4")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	late := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if code := exitOf(t, cmd); !late.Stop() || code != exitFailed || !strings.Contains(stderr.String(), "--run-deadline 1s while its plugin was built") {
+		t.Errorf("got exit code %d and %q, want %d and the deadline", code, &stderr, exitFailed)
+	}
+}
+
+func endsWithTheCommand(t *testing.T, name, pipe string, signal os.Signal, args []string) {
+	t.Helper()
+	cmd := command(t, args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(2*time.Minute, func() {
+		_ = cmd.Process.Kill()
+		if f, err := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0); err == nil { // nobody has: let the test go on
+			_ = f.Close()
+		}
+	})
+	w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // waits until somebody reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := cmd.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+	if code := exitOf(t, cmd); !late.Stop() || signal == os.Interrupt && code != exitInterrupted {
+		t.Errorf("%s, %q, %v: got exit code %d, want %d for an interrupt", name, args, signal, code, exitInterrupted)
+	}
+	gone := []unix.PollFd{{Fd: int32(w.Fd())}}
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		_, err = unix.Poll(gone, int(time.Minute.Milliseconds()))
+	}
+	if err != nil || gone[0].Revents&unix.POLLERR == 0 {
+		t.Errorf("%s, %q, %v: what the build started still reads: %v", name, args, signal, err)
 	}
 }

@@ -39,13 +39,16 @@ func groupOnly(example string) func(*cobra.Command, []string) error {
 }
 
 // interruptible returns a context that a signal ends, for commands that clean up behind themselves. From then on nothing waits for a reader of
-// stdout or stderr that does not read.
+// stdout or stderr that does not read, and a second signal ends the process at once: the command may wait for something that heeds no context.
 func interruptible(cmd *cobra.Command, s *streams) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(cmd.Context())
 	if list := heeded(); len(list) > 0 { // none would be all
 		ctx, stop = signal.NotifyContext(ctx, list...)
 	}
-	calm := context.AfterFunc(ctx, func() { s.outlets.hurry(patienceAtEnd) })
+	calm := context.AfterFunc(ctx, func() {
+		stop() // the signals have their default action again
+		s.outlets.hurry(patienceAtEnd)
+	})
 	return ctx, func() {
 		calm()
 		stop()

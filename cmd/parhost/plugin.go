@@ -108,6 +108,8 @@ func buildHint(err error) string {
 		return "a plugin is a package main that calls sdk.Serve; parhost new makes one to start from"
 	case errors.Is(err, gobuild.ErrNoWall):
 		return "if you trust the folder: " + yourself
+	case errors.Is(err, gobuild.ErrTooLarge):
+		return "if you trust the folder: " + yourself
 	case errors.Is(err, gobuild.ErrForbidden), errors.Is(err, gobuild.ErrOutside):
 		return "a folder's build reads its sources, its modules and Go, and nothing else; if you trust it: " + yourself
 	}

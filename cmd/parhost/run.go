@@ -53,8 +53,13 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if o.progress == "none" {
 		o.building.say = nil
 	}
-	err = s.untilInterrupted(ctx, func(ctx context.Context) error {
+	whole, cancel := o.untilDeadline(ctx)
+	defer cancel()
+	err = s.untilInterrupted(whole, func(ctx context.Context) error {
 		found, err := pluginConfig(ctx, o.plugin, o.pluginDirs, o.building)
+		if err != nil && errors.Is(context.Cause(ctx), errDeadline) {
+			return &exitError{code: exitFailed, err: fmt.Errorf("the run passed --run-deadline %v while its plugin was built", o.runDeadline)}
+		}
 		if err != nil {
 			return err
 		}
@@ -77,7 +82,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	}
 	r := &itemRun{streams: s, options: o, policy: policy, tally: newTally(), summary: summary}
 	cfg.Observer, cfg.Eager = observers{r.tally, &r.running}, o.many(poolWorkers(cfg))
-	return r.run(ctx, cfg)
+	return r.run(whole, cfg)
 }
 
 // many reports whether there are more items than workers, as far as that can be known before the plugin is asked for its examples. A few
@@ -148,13 +153,16 @@ var (
 	errInterrupted = errors.New("interrupted")
 )
 
+// untilDeadline returns a context that ends at --run-deadline.
+func (o *options) untilDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.runDeadline > 0 {
+		return context.WithTimeoutCause(ctx, o.runDeadline, errDeadline)
+	}
+	return context.WithCancel(ctx)
+}
+
 func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	begun := time.Now()
-	if r.runDeadline > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, r.runDeadline, errDeadline)
-		defer cancel()
-	}
 	// What is wrong with the input or the output should be known before a worker is started; the examples come from a worker.
 	if err := r.open(nil, r.input != "" || r.span != "" || len(r.items) > 0); err != nil {
 		return err

@@ -1,9 +1,9 @@
 package gobuild
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,12 +29,15 @@ func KeepToolchain(env []string) []string {
 type environ struct {
 	dir    string // of the package
 	values map[string]string
+	bounds *bounds
 }
 
 // Settings returns what the go command is set to where no folder says otherwise, by the names of go env. It asks the go command, and the error
 // matches [ErrNoGo] if there is none.
 func Settings(ctx context.Context) (map[string]string, error) {
-	e, err := readEnv(ctx, string(filepath.Separator))
+	b := newBounds()
+	e, err := readEnv(ctx, string(filepath.Separator), b)
+	b.close(err != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -42,13 +45,24 @@ func Settings(ctx context.Context) (map[string]string, error) {
 }
 
 // readEnv asks the go command for its settings in a folder.
-func readEnv(ctx context.Context, dir string) (*environ, error) {
-	e := &environ{dir: dir}
-	out, err := e.ask(ctx, nil, "env", "-json")
-	if err != nil {
-		return nil, err
+//
+// The go command executes the C compiler if it is asked for all of them. That may be any program of the user's settings, and would not be confined,
+// so that here it is one that cannot be executed, and the compilers are asked for by themselves.
+func readEnv(ctx context.Context, dir string, b *bounds) (*environ, error) {
+	e := &environ{dir: dir, bounds: b}
+	for _, question := range []struct{ env, args []string }{
+		{[]string{"CC=" + os.DevNull, "CXX=" + os.DevNull}, []string{"env", "-json"}},
+		{nil, []string{"env", "-json", "CC", "CXX"}},
+	} {
+		out, err := e.ask(ctx, question.env, question.args...)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(out, &e.values); err != nil {
+			return nil, err
+		}
 	}
-	return e, json.Unmarshal(out, &e.values)
+	return e, nil
 }
 
 // ask runs a go command that compiles nothing, and executes nothing of the folder or of what that names.
@@ -57,12 +71,15 @@ func (e *environ) ask(ctx context.Context, env []string, args ...string) ([]byte
 	cmd.Dir = e.dir
 	cmd.Env = append(KeepToolchain(cmd.Environ()), env...)
 	cmd.WaitDelay = time.Second
-	var out, words bytes.Buffer
+	out, words := head{most: mostListBytes}, head{most: mostWords}
 	cmd.Stdout, cmd.Stderr = &out, &words
-	if err := runBound(cmd); err != nil {
-		return nil, explain(err, words.Bytes())
+	if err := e.bounds.run(cmd); err != nil {
+		return nil, explain(err, words.kept.Bytes())
 	}
-	return out.Bytes(), nil
+	if out.cut {
+		return nil, fmt.Errorf("go %s: its answer is larger than %d bytes, which is the limit", args[0], mostListBytes)
+	}
+	return out.kept.Bytes(), nil
 }
 
 // goCommand is the program that builds: of the version that answered, without another step.

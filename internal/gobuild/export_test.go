@@ -1,10 +1,22 @@
 package gobuild
 
-import "context"
+import (
+	"context"
+	"testing"
+)
+
+// SetMemory gives the processes of builds less memory until the test ends.
+func SetMemory(t *testing.T, bytes uint64) {
+	before := mostMemoryBytes
+	mostMemoryBytes = bytes
+	t.Cleanup(func() { mostMemoryBytes = before })
+}
 
 // CheckIncludes is what systems without a wall do before they build a folder.
 func CheckIncludes(ctx context.Context, dir string) error {
-	env, err := readEnv(ctx, dir)
+	b := newBounds()
+	defer b.close(false)
+	env, err := readEnv(ctx, dir, b)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package gobuild
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,9 +12,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/parhost/parhost/internal/litter"
 )
 
 // Options say how a folder is built.
@@ -47,6 +49,8 @@ var (
 	ErrToolchain = errors.New("the folder asks for another version of Go")
 	// ErrLibrary means that the folder's package is not main, so that there is nothing to execute.
 	ErrLibrary = errors.New("it is a library, not a program: its package is not main")
+	// ErrTooLarge means that a process of the build met the limit of memory, or of the size of a file.
+	ErrTooLarge = fmt.Errorf("a process of the build may take %d GiB of memory, and write files of %d GiB", mostMemoryBytes>>30, mostFileBytes>>30)
 	// ErrForbidden means that the build met the wall.
 	ErrForbidden = errors.New("the build tried to open a file that it may not")
 )
@@ -58,7 +62,7 @@ const quietTime = time.Second
 // that it needs no files in a sandbox. Modules that are missing are fetched first, which executes nothing of them.
 //
 // Builds of one folder may run at once: each replaces the executable as a whole when it is done.
-func Build(ctx context.Context, dir string, o Options) (string, error) {
+func Build(ctx context.Context, dir string, o Options) (path string, err error) {
 	began := sync.OnceFunc(func() {
 		if o.Began != nil {
 			o.Began()
@@ -78,7 +82,24 @@ func Build(ctx context.Context, dir string, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	env, err := readEnv(ctx, abs)
+	if err := checkModuleFiles(abs); err != nil {
+		return "", err
+	}
+	// It is private to this build. The executable is linked beside its place, so that it gets there in one step.
+	own, err := litter.Open(newPrefix, home, 0)
+	if f, ok := errors.AsType[*litter.FolderError](err); ok { // which speaks of sockets
+		err = errors.Join(f.Reasons...)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = own.Close(context.WithoutCancel(ctx)) }()
+	b := newBounds()
+	if err := b.guarded(own.Path()); err != nil {
+		return "", err
+	}
+	defer func() { b.close(err != nil) }()
+	env, err := readEnv(ctx, abs, b)
 	if err != nil {
 		return "", err
 	}
@@ -94,17 +115,10 @@ func Build(ctx context.Context, dir string, o Options) (string, error) {
 			return "", err
 		}
 	}
-	// Both are private to this build. The executable is linked beside its place, so that it gets there in one step.
-	out, err := os.MkdirTemp(home, newPrefix)
-	if err != nil {
+	out, tmp := filepath.Join(own.Path(), "out"), filepath.Join(own.Path(), "tmp")
+	if err := errors.Join(os.Mkdir(out, 0o700), os.Mkdir(tmp, 0o700)); err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(out) }()
-	tmp, err := os.MkdirTemp(env.values["GOTMPDIR"], "parhost-build-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.RemoveAll(tmp) }()
 	made := filepath.Join(out, filepath.Base(target))
 	if os.Link(target, made) != nil { // go build leaves alone what is up to date
 		began()
@@ -112,11 +126,15 @@ func Build(ctx context.Context, dir string, o Options) (string, error) {
 			o.Outside(s.outside)
 		}
 	}
-	cmd := exec.CommandContext(ctx, env.goCommand(), "build", "-buildvcs=false", "-o", made, ".")
+	args := []string{"build", "-buildvcs=false", "-o", made}
+	if n := parallel(); n < runtime.NumCPU() {
+		args = append(args, "-p", strconv.Itoa(n))
+	}
+	cmd := exec.CommandContext(ctx, env.goCommand(), append(args, ".")...)
 	cmd.Dir = abs
 	cmd.Env = env.confined(tmp, o.Cgo)
 	cmd.WaitDelay = time.Second
-	var output bytes.Buffer
+	output := head{most: mostWords}
 	cmd.Stdout, cmd.Stderr = &output, &output
 	grants := s.grants
 	grants.allow(change, out, tmp, env.values["GOCACHE"])
@@ -124,12 +142,12 @@ func Build(ctx context.Context, dir string, o Options) (string, error) {
 		return "", err
 	}
 	if hasWall() {
-		err = runWalled(cmd, grants)
+		err = runWalled(b, cmd, grants)
 	} else {
-		err = runBuild(cmd)
+		err = b.runBuild(cmd)
 	}
 	if err != nil {
-		return "", explain(err, output.Bytes())
+		return "", explain(err, output.kept.Bytes())
 	}
 	if isArchive(made) {
 		return "", ErrLibrary
@@ -161,10 +179,8 @@ func isArchive(path string) bool {
 	return err == nil && string(begin) == archive
 }
 
-const (
-	newPrefix = "new-"
-	oldAge    = 24 * time.Hour // a build that takes longer was killed
-)
+// newPrefix is how the folders of builds are called.
+const newPrefix = "new"
 
 // Built reports whether an executable is one that [Build] made.
 func Built(path string) bool {
@@ -172,7 +188,7 @@ func Built(path string) bool {
 	return err == nil && filepath.Dir(filepath.Dir(path)) == filepath.Join(cache, "parhost", "plugins")
 }
 
-// place returns where the executable of a folder is, in a folder of its own, which it makes and cleans of builds that were killed.
+// place returns where the executable of a folder is, in a folder of its own, which it makes.
 func place(abs string, cgo bool) (home, target string, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -188,19 +204,7 @@ func place(abs string, cgo bool) (home, target string, err error) {
 	if runtime.GOOS == "windows" {
 		target += ".exe"
 	}
-	if err := os.MkdirAll(home, 0o755); err != nil {
-		return "", "", err
-	}
-	entries, err := os.ReadDir(home)
-	if err != nil {
-		return "", "", err
-	}
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), newPrefix) && e.IsDir() && time.Since(info.ModTime()) > oldAge {
-			_ = os.RemoveAll(filepath.Join(home, e.Name())) // the next build tries again
-		}
-	}
-	return home, target, nil
+	return home, target, os.MkdirAll(home, 0o755)
 }
 
 // explain adds to a failure what the go command said, and what kind of failure that is.
@@ -217,6 +221,7 @@ func explain(err error, output []byte) error {
 		signs []string
 	}{
 		{ErrToolchain, []string{ownToolchain}},
+		{ErrTooLarge, []string{"out of memory", "cannot allocate memory", "File size limit exceeded", "file too large"}},
 		{ErrForbidden, []string{"permission denied", "Permission denied", "#include: open", "Error: file not found"}}, // assemblers try other folders then, and tell of the last
 	} {
 		if slices.ContainsFunc(known.signs, func(sign string) bool { return strings.Contains(text, sign) }) {

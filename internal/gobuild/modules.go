@@ -111,6 +111,29 @@ func (s *sources) allowModuleFile(ctx context.Context, file, sums string) ([]byt
 	return readModuleFile(file)
 }
 
+// checkModuleFiles refuses files that the go command would read before it is known where they are, and that are not plain or too large: those of the
+// folder and of all above it. It would wait for a pipe, and read a device without end.
+func checkModuleFiles(dir string) error {
+	for {
+		for _, name := range []string{"go.mod", "go.sum", "go.work", "go.work.sum"} {
+			path := filepath.Join(dir, name)
+			info, err := os.Stat(path)
+			switch {
+			case err != nil || info.IsDir(): // Go says what it makes of that
+			case !info.Mode().IsRegular():
+				return &plain.KindError{Path: path, Mode: info.Mode()}
+			case info.Size() > mostModuleBytes:
+				return &plain.SizeError{Path: path, Most: mostModuleBytes}
+			}
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			return nil
+		}
+		dir = above
+	}
+}
+
 // readModuleFile reads a file that may be missing.
 func readModuleFile(path string) ([]byte, error) {
 	text, err := plain.Read(path, mostModuleBytes)

@@ -44,13 +44,13 @@ func hasWall() bool { return landlockABI() > 0 }
 //
 // Landlock restricts one thread, and what this thread starts. So the command is started on a thread of its own, which ends with the
 // goroutine that is locked to it. Go starts no other thread from a locked one (package runtime, startTemplateThread).
-func runWalled(cmd *exec.Cmd, g grants) error {
+func runWalled(b *bounds, cmd *exec.Cmd, g grants) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked
 		err := restrict(g)
 		if err == nil {
-			err = runBuild(cmd)
+			err = b.runBuild(cmd)
 		}
 		done <- err
 	}()

@@ -6,4 +6,4 @@ import "os/exec"
 
 func hasWall() bool { return false }
 
-func runWalled(cmd *exec.Cmd, _ grants) error { return runBuild(cmd) }
+func runWalled(b *bounds, cmd *exec.Cmd, _ grants) error { return b.runBuild(cmd) }

@@ -1,0 +1,113 @@
+package gobuild_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/gobuild"
+	"github.com/parhost/parhost/internal/plain"
+)
+
+// A few lines of assembly are as many words as a sender likes: each macro is the one before it, twice.
+func TestABuildHasSoMuchMemoryAndNoMore(t *testing.T) {
+	settle(t)
+	gobuild.SetMemory(t, 512<<20)
+	dir := t.TempDir()
+	var macros strings.Builder
+	macros.WriteString("#define A0 x x\n")
+	for i := range 40 {
+		fmt.Fprintf(&macros, "#define A%d A%d A%d\n", i+1, i, i)
+	}
+	tree{"go.mod": goMod, "main.go": "package main\n\nfunc f()\n\nfunc main() { f() }\n", "a.s": macros.String() + "TEXT ·f(SB), 4, $0\n\tMOVQ A40\n\tRET\n"}.write(t, dir)
+	_, err := gobuild.Build(t.Context(), dir, gobuild.Options{})
+	if !errors.Is(err, gobuild.ErrTooLarge) {
+		t.Errorf("got the error %.1000v, want one that matches ErrTooLarge", err)
+	}
+	if text := fmt.Sprint(err); len(text) > 100<<10 {
+		t.Errorf("got an error of %d bytes", len(text))
+	}
+}
+
+// The go command would wait for a pipe, and read a device until there is no memory left.
+func TestFilesThatSayWhichModulesThereAreArePlain(t *testing.T) {
+	for name, c := range map[string]struct {
+		link string
+		size int64
+	}{"pipe": {}, "device": {link: "/dev/zero"}, "large": {size: 1 << 40}} {
+		for _, file := range []string{"go.mod", "go.sum", "go.work", "go.work.sum"} {
+			settle(t)
+			dir := t.TempDir()
+			tree{"go.mod": goMod, "main.go": "package main\n\nfunc main() {}\n"}.write(t, dir)
+			path := filepath.Join(dir, file)
+			_ = os.Remove(path)
+			var err error
+			switch {
+			case c.link != "":
+				err = os.Symlink(c.link, path)
+			case c.size > 0:
+				if err = os.WriteFile(path, nil, 0o600); err == nil {
+					err = os.Truncate(path, c.size)
+				}
+			default:
+				err = unix.Mkfifo(path, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() {
+				_, err := gobuild.Build(t.Context(), dir, gobuild.Options{})
+				done <- err
+			}()
+			select {
+			case err = <-done:
+			case <-time.After(time.Minute):
+				t.Fatalf("%s, %s: the build waits", name, file)
+			}
+			_, kind := errors.AsType[*plain.KindError](err)
+			_, size := errors.AsType[*plain.SizeError](err)
+			if kind != (c.size == 0) || size != (c.size > 0) {
+				t.Errorf("%s, %s: got the error %v, want that of package plain", name, file, err)
+			}
+		}
+	}
+}
+
+// The go command executes the C compiler that the user's settings name when it says what they are. That is outside of the wall.
+func TestToAskForTheSettingsExecutesNoCompiler(t *testing.T) {
+	settle(t)
+	dir := t.TempDir()
+	tree{
+		"theirs/go.mod": goMod, "theirs/main.go": "package main\n\nfunc main() {}\n", "cc": "#!/bin/sh\n: >" + dir + "/executed\n",
+		"config/go/env": "CC=" + dir + "/cc\nCXX=" + dir + "/cc\n",
+	}.write(t, dir)
+	if err := os.Chmod(filepath.Join(dir, "cc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
+	for _, key := range []string{"CC", "CXX", "GOENV"} {
+		t.Setenv(key, "")
+		if err := os.Unsetenv(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settings, err := gobuild.Settings(t.Context())
+	if err != nil || settings["CC"] != filepath.Join(dir, "cc") {
+		t.Errorf("got the compiler %q and %v, want that of the settings", settings["CC"], err)
+	}
+	for _, cgo := range []bool{false, true} {
+		if _, err := gobuild.Build(t.Context(), filepath.Join(dir, "theirs"), gobuild.Options{Cgo: cgo}); err != nil {
+			t.Errorf("cgo %v: got the error %v", cgo, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "executed")); err == nil {
+		t.Error("the compiler was executed")
+	}
+}
