@@ -59,6 +59,7 @@ type child struct {
 	itself    bool // it ended before the host meant it to, see endedItself
 	state     *os.ProcessState
 	started   time.Time
+	stays     bool // the folder of its socket cannot be moved, because something is mounted there
 }
 
 var _ runner.Runner = (*child)(nil)
@@ -247,7 +248,7 @@ func (c *child) bury() {
 	if !c.spawned.Load() {
 		c.family.leave()
 		c.dropTheirs()
-		c.litter.Drop(c.sockets) // "" when there is none
+		c.stays = !c.litter.Drop(c.sockets) // "" when there is none
 		return
 	}
 	c.kill()
@@ -261,7 +262,7 @@ func (c *child) bury() {
 	}
 	c.output.lines(100 * time.Millisecond)
 	c.closePipes() // ends the readers even if a process that left the group holds the other ends
-	c.litter.Drop(c.sockets)
+	c.stays = !c.litter.Drop(c.sockets)
 }
 
 // PluginToHost checks the address that the process wants to be called at: whatever it says, the host dials nothing but a

@@ -245,6 +245,9 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		}
 		cancel()
 	}()
+	if l.folder.Covered() { // go-plugin would make a folder there
+		return nil, fmt.Errorf("something has been mounted over %q, the folder of sockets", l.folder.Path())
+	}
 	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
 	stop := context.AfterFunc(start, p.child.kill)
 	defer stop()

@@ -249,7 +249,9 @@ func (p *process) bury() {
 			if p.link != nil {
 				p.link.Close()
 			}
-			p.client.Kill() // which waits for gRPC's reader
+			if !p.child.stays { // it would remove the folder, and wait for what is mounted there
+				p.client.Kill() // which waits for gRPC's reader
+			}
 		})
 	})
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 	"github.com/parhost/parhost/internal/channel"
+	"github.com/parhost/parhost/internal/litter"
 )
 
 // strictID is the number of a strict worker's user and group, as it sees them itself.
@@ -301,14 +302,14 @@ func (l *Launch) openSocket(name string) (int, error) {
 	if name == "" || strings.ContainsRune(name, '/') {
 		return -1, fmt.Errorf("socket %q is not a name in the plugin's folder", name)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.shut || l.folder == nil {
-		return -1, fmt.Errorf("socket %q: the plugin is gone", name)
-	}
-	fd, err := unix.Openat(int(l.folder.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	folder, err := l.ownFolder()
 	if err != nil {
-		return -1, &os.PathError{Op: "open socket", Path: name, Err: err}
+		return -1, fmt.Errorf("socket %q: %w", name, err)
+	}
+	defer func() { _ = unix.Close(folder) }()
+	fd, err := litter.Look(folder, name) // without the lock, for which Kill and Close wait
+	if err != nil {
+		return -1, fmt.Errorf("socket %q: %w", name, err)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -318,6 +319,16 @@ func (l *Launch) openSocket(name string) (int, error) {
 		return -1, errors.Join(fmt.Errorf("%q in the plugin's folder is no socket but has mode %#o", name, st.Mode), unix.Close(fd))
 	}
 	return fd, nil
+}
+
+// ownFolder returns a descriptor of the caller's own for the plugin's folder.
+func (l *Launch) ownFolder() (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shut || l.folder == nil {
+		return -1, errors.New("the plugin is gone")
+	}
+	return unix.FcntlInt(l.folder.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 }
 
 // Kill kills all that the plugin started, also what left its group of processes, as far as a cgroup or a namespace knows of it. The

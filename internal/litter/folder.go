@@ -2,17 +2,24 @@ package litter
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // Folder is a folder that is one host's alone. It removes what is dropped in the background. Its methods may be called from any goroutine.
 type Folder struct {
 	path   string
+	around *os.Root // what it lies in, and the folder itself, as they were when nobody else could have mounted anything there
+	root   *os.Root
 	lock   *os.File // says that it is in use
 	cancel context.CancelFunc
 	full   chan struct{} // has a word when something waits
@@ -35,7 +42,15 @@ func Open(prefix, base string, below int) (*Folder, error) {
 		return nil, err
 	}
 	f := &Folder{path: path, full: make(chan struct{}, 1)}
-	if f.lock, err = lockFolder(path); err != nil {
+	f.around, err = plain.OpenFolder(filepath.Dir(path))
+	if err == nil {
+		f.root, err = plain.OpenFolder(path)
+	}
+	if err == nil {
+		f.lock, err = lockFolder(path)
+	}
+	if err != nil {
+		f.closeRoots()
 		_ = os.RemoveAll(path)
 		return nil, err
 	}
@@ -122,38 +137,77 @@ func makeFolderIn(base, prefix string, below int) (string, error) {
 // Path is where the folder is.
 func (f *Folder) Path() string { return f.path }
 
-// Drop takes a folder out of its place, which must be on the same file system, and returns at once. If it cannot be moved, it stays.
-func (f *Folder) Drop(path string) {
+// Covered reports whether something has been mounted over the folder: who goes there by its path may wait for whoever has done that.
+func (f *Folder) Covered() bool {
+	_, err := lstat(f.around, filepath.Base(f.path))
+	return err != nil
+}
+
+// Drop takes a folder within this one out of its place, and returns at once. It reports whether the place is free now. It is not if a mount keeps
+// the folder there; then nobody should go there by its path.
+func (f *Folder) Drop(path string) (free bool) {
+	if path == "" {
+		return true
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	gone := filepath.Join(f.path, fmt.Sprintf("gone-%d", f.dropped))
+	gone := fmt.Sprintf("gone-%d", f.dropped)
 	f.dropped++
-	if os.Rename(path, gone) != nil {
-		return
+	if err := f.root.Rename(filepath.Base(path), gone); err != nil {
+		return errors.Is(err, fs.ErrNotExist)
 	}
 	f.waiting = append(f.waiting, gone)
 	select {
 	case f.full <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 // empty removes what waits.
 func (f *Folder) empty(ctx context.Context) {
 	f.mu.Lock()
-	paths := f.waiting
+	names := f.waiting
 	f.waiting = nil
 	f.mu.Unlock()
-	for _, path := range paths {
-		_ = Remove(ctx, path) // what cannot be removed now is tried once more with the folder
+	for _, name := range names {
+		_ = removeIn(ctx, f.root, name) // what cannot be removed now is tried once more with the folder
 	}
 }
 
 // Close removes the folder with all that is in it, also what was not dropped. It gives up when ctx ends, as Remove does, and leaves the rest to
-// the next host.
+// the next host. It waits for no file system that does not answer.
 func (f *Folder) Close(ctx context.Context) error {
 	f.cancel()
-	f.done.Wait()
-	_ = f.lock.Close() // before the folder goes: Windows removes none with an open file in it
-	return Remove(ctx, f.path)
+	closed := make(chan error, 1)
+	go func() {
+		f.done.Wait()
+		_ = f.lock.Close() // before the folder goes: Windows removes none with an open file in it
+		_ = f.root.Close()
+		err := removeIn(ctx, f.around, filepath.Base(f.path))
+		f.closeRoots()
+		closed <- err
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+	}
+	select { // it heeds ctx, but for the system call that is under way
+	case err := <-closed:
+		return err
+	case <-time.After(stuckTime):
+		return context.Cause(ctx)
+	}
+}
+
+// stuckTime is how long a single system call may take before it counts as stuck.
+const stuckTime = time.Second
+
+func (f *Folder) closeRoots() {
+	for _, root := range []*os.Root{f.around, f.root} {
+		if root != nil {
+			_ = root.Close()
+		}
+	}
 }

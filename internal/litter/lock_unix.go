@@ -39,20 +39,35 @@ func lockFolder(dir string) (*os.File, error) {
 
 // sweepFolder removes a folder of this very user's that its host has left behind.
 func sweepFolder(ctx context.Context, dir string) {
-	info, err := os.Lstat(dir)
+	around, err := os.OpenRoot(filepath.Dir(dir))
+	if err != nil {
+		return
+	}
+	defer around.Close()
+	name := filepath.Base(dir)
+	info, err := lstat(around, name)
 	if err != nil || !info.IsDir() || !isOwn(info) {
 		return
 	}
-	// Whoever can write there may have put anything in the lock's place, or hold a lease on it: to open it must wait for nobody.
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	root, err := around.OpenRoot(name)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	_, err = lstat(root, lockName)
 	if errors.Is(err, os.ErrNotExist) && time.Since(info.ModTime()) > time.Hour { // its host ended before it came to lock it
-		_ = Remove(ctx, dir)
+		_ = removeIn(ctx, around, name)
 	}
 	if err != nil {
 		return // young, or somebody is at it
 	}
+	// Whoever can write there may have put anything in the lock's place, or hold a lease on it: to open it must wait for nobody.
+	f, err := root.OpenFile(lockName, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-		_ = Remove(ctx, dir)
+		_ = removeIn(ctx, around, name)
 	}
 	_ = f.Close()
 }

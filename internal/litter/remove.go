@@ -17,25 +17,41 @@ import (
 // has, or what could not be removed.
 //
 // [os.RemoveAll] holds two descriptors for each level, so that a folder which is deep enough takes all that its process may have. Here a folder
-// within another that is not empty is moved up first, so that there is one level at a time, and four descriptors. That leaves alone, too, what
-// is mounted below: it cannot be moved. Nobody else may have rights that the caller does not have: who writes there meanwhile can put other
+// within another that is not empty is moved up first, so that there is one level at a time, and seven descriptors. What is mounted below is
+// left alone, and not even looked at: see [Look]. Nobody else may have rights that the caller does not have: who writes there meanwhile can put other
 // files of the caller's own in the place of those that are removed.
 func Remove(ctx context.Context, path string) error {
-	found, err := os.Lstat(path)
+	around, err := plain.OpenFolder(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil || !found.IsDir() {
-		return errors.Join(err, os.Remove(path))
+	if err != nil {
+		return err
 	}
-	_ = os.Chmod(path, ownRights) // whoever made it may have forbidden that to all
-	root, err := plain.OpenFolder(path)
+	defer around.Close()
+	return removeIn(ctx, around, filepath.Base(path))
+}
+
+// removeIn is Remove of a folder that lies in another one, which no mount can hide.
+func removeIn(ctx context.Context, around *os.Root, name string) error {
+	found, err := lstat(around, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !found.IsDir() {
+		return around.Remove(name)
+	}
+	_ = around.Chmod(name, ownRights) // whoever made it may have forbidden that to all
+	root, err := around.OpenRoot(name)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
 	if opened, err := root.Stat("."); err != nil || !os.SameFile(found, opened) { // a link has taken its place
-		return errors.Join(err, &os.PathError{Op: "remove", Path: path, Err: errors.New("it has changed meanwhile")})
+		return errors.Join(err, &os.PathError{Op: "remove", Path: name, Err: errors.New("it has changed meanwhile")})
 	}
 	r := remover{root: root, prefix: "." + rand.Text() + "-"}
 	for r.pass(ctx, root, ".") {
@@ -50,7 +66,7 @@ func Remove(ctx context.Context, path string) error {
 		r.fail(err)
 	}
 	_ = root.Close() // Windows removes no folder that somebody has open
-	return errors.Join(r.err, os.Remove(path))
+	return errors.Join(r.err, around.Remove(name))
 }
 
 // ownRights is what it takes to empty a folder, and to move it.
@@ -112,7 +128,7 @@ func (r *remover) drop(folder *os.Root, path, name string) bool {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return true
 	}
-	if info, missing := folder.Lstat(name); missing != nil || !info.IsDir() {
+	if info, missing := lstat(folder, name); missing != nil || !info.IsDir() {
 		r.fail(err)
 		return errors.Is(missing, fs.ErrNotExist)
 	}
@@ -126,7 +142,7 @@ func (r *remover) drop(folder *os.Root, path, name string) bool {
 }
 
 func isFile(folder *os.Root, name string) bool {
-	info, err := folder.Lstat(name)
+	info, err := lstat(folder, name)
 	return err == nil && info.Mode().IsRegular()
 }
 
