@@ -50,7 +50,7 @@ func checkManifest(m *workerpb.Manifest) error {
 	return nil
 }
 
-// manifestOf takes over a checked manifest. Texts that have to be JSON and are not are left out.
+// manifestOf takes over a checked manifest. Texts that have to be JSON in UTF-8 and are not are left out.
 func manifestOf(pb *workerpb.Manifest) Manifest {
 	m := Manifest{
 		Name: pb.GetName(), Version: pb.GetVersion(), Description: pb.GetDescription(),
@@ -62,14 +62,14 @@ func manifestOf(pb *workerpb.Manifest) Manifest {
 		m.Needs = Needs{n.GetNetwork(), n.GetProcesses(), n.GetRead(), n.GetWrite(), int64(n.GetMemoryBytes())}
 	}
 	for _, example := range pb.GetExamples() {
-		if json.Valid(example) {
+		if wire.IsJSON(example) {
 			m.Examples = append(m.Examples, example)
 		}
 	}
-	if s := pb.GetItemSchema(); json.Valid([]byte(s)) {
+	if s := pb.GetItemSchema(); wire.IsJSON([]byte(s)) {
 		m.ItemSchema = json.RawMessage(s)
 	}
-	if s := pb.GetResultSchema(); json.Valid([]byte(s)) {
+	if s := pb.GetResultSchema(); wire.IsJSON([]byte(s)) {
 		m.ResultSchema = json.RawMessage(s)
 	}
 	return m

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,6 +19,7 @@ import (
 func FuzzManifest(f *testing.F) {
 	for _, m := range []*workerpb.Manifest{
 		{Name: "x", ItemKind: "json", ResultKind: "float64", Examples: [][]byte{[]byte("1"), []byte("{")}, ItemSchema: "{}", ResultSchema: "{", Threads: 1 << 12, ItemTimeNs: 1 << 63},
+		{Name: "x", ItemKind: "json", ResultKind: "json", Examples: [][]byte{[]byte("\"\xff\""), []byte("{\n\"a\": 1}")}},
 		{Name: "x", ItemKind: "json", ResultKind: "json", Needs: &workerpb.Needs{Network: true, Read: []string{"/a b", "/etc"}, Write: []string{"/srv"}, MemoryBytes: 1 << 62}},
 		{Name: "x", ItemKind: "json", ResultKind: "json", Needs: &workerpb.Needs{Read: []string{"/a/../b"}, Write: []string{"/\n"}, MemoryBytes: 1 << 63}},
 	} {
@@ -33,8 +35,8 @@ func FuzzManifest(f *testing.F) {
 			return
 		}
 		m := manifestOf(&pb)
-		if _, err := json.Marshal(m); err != nil {
-			t.Fatalf("a manifest that passed cannot be written: %v", err)
+		if text, err := json.Marshal(m); err != nil || !utf8.Valid(text) {
+			t.Fatalf("a manifest that passed is written as %q, %v, want JSON in UTF-8", text, err)
 		}
 		if m.Threads < 1 || m.ItemTime < 0 || m.Needs.MemoryBytes < 0 {
 			t.Errorf("got %d threads, %v for an item, %d bytes; want no number below its least", m.Threads, m.ItemTime, m.Needs.MemoryBytes)

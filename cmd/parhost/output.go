@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -159,18 +158,15 @@ func (v *valueOutput) add(r *result) error {
 
 // append appends a result, and takes the quotes from a string if they are not wanted.
 func (v *valueOutput) append(dst []byte, value json.RawMessage) []byte {
-	if v.raw && len(value) > 0 && value[0] == '"' && (!v.keep || !bytes.Contains(value, []byte(`\n`))) {
-		return appendUnquoted(dst, value)
-	}
-	return append(dst, value...)
-}
-
-func appendUnquoted(dst []byte, value json.RawMessage) []byte {
-	var plain string
-	if json.Unmarshal(value, &plain) != nil {
+	var text string
+	switch {
+	case !v.raw || len(value) == 0 || value[0] != '"' || json.Unmarshal(value, &text) != nil:
 		return append(dst, value...)
+	case v.keep && strings.ContainsAny(text, "\n\r"): // JSON has several ways to write a line break, so the decoded text is searched
+		return append(dst, value...)
+	default:
+		return append(dst, text...)
 	}
-	return append(dst, plain...)
 }
 
 func (v *valueOutput) end() error { return v.w.close() }

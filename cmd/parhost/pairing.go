@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"iter"
 	"sync"
+
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // How results are paired with their items: by --keep-lines, and by --with-item.
@@ -81,10 +83,10 @@ func (v *valueOutput) appendBlanks(dst []byte, at int) []byte {
 	return dst
 }
 
-// appendItem appends an item as one line of JSON: as a text if it is no JSON.
+// appendItem appends an item as one line of JSON: as a text if it is no JSON in UTF-8.
 func appendItem(dst []byte, item json.RawMessage) []byte {
 	var line bytes.Buffer
-	if json.Compact(&line, item) == nil {
+	if wire.IsJSON(item) && json.Compact(&line, item) == nil {
 		return append(dst, line.Bytes()...)
 	}
 	text, err := json.Marshal(string(item))

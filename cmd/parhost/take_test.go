@@ -41,6 +41,7 @@ var testWorkloads = []*sdk.Workload{
 	}),
 	sdk.Struct("slow-setup", func() sdk.Runner[float64, float64] { return badSetup{nil} }),
 	sdk.Struct("broken-setup", func() sdk.Runner[float64, float64] { return badSetup{errors.New("no model")} }),
+	sdk.Func("echo", func(_ context.Context, text json.RawMessage) (json.RawMessage, error) { return text, nil }),
 	sdk.Func("fickle", func(context.Context, float64) (float64, error) { return rand.Float64(), nil }),
 	sdk.Struct("needy", func() sdk.Runner[float64, float64] { return needy{} }).With(sdk.Manifest{Needs: sdk.Needs{Read: []string{needyFile}}}),
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/plain"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // Dossier is all that is known of an item that failed.
@@ -182,7 +183,7 @@ func linesOf(text string) []string {
 func (d *Dossier) encode() ([]byte, error) {
 	forms := texts{Format: dossierFormat}
 	switch bare := bytes.IndexByte(d.Item, '\n') < 0 && len(bytes.TrimSpace(d.Item)) == len(d.Item); {
-	case bare && json.Valid(d.Item):
+	case bare && wire.IsJSON(d.Item):
 		forms.JSON = json.RawMessage("0") // stands for it
 	case utf8.Valid(d.Item):
 		text := string(d.Item)

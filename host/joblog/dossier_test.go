@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -76,6 +77,9 @@ func TestADossierHasTheItemToTheByte(t *testing.T) {
 		got, err := joblog.ReadDossier(files.Path(0, []byte(item)))
 		if err != nil || string(got.Item) != item || got.Kind != host.BadItem {
 			t.Errorf("item %q: got %+v, %v", item, got, err)
+		}
+		if file := readFile(t, files.Path(0, []byte(item))); !utf8.Valid(file) || !json.Valid(file) {
+			t.Errorf("item %q: the file is no JSON in UTF-8: %q", item, file)
 		}
 	}
 }

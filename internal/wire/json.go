@@ -217,6 +217,9 @@ func ValidText(src []byte) bool {
 	return bytes.IndexByte(src, '\n') < 0 && bytes.IndexByte(src, '\r') < 0 && jsontext.Value(src).IsValid()
 }
 
+// IsJSON reports whether src is one JSON text in UTF-8, as RFC 8259, section 8.1 has it. [json.Valid] does not look at the encoding of strings.
+func IsJSON(src []byte) bool { return utf8.Valid(src) && json.Valid(src) }
+
 // CheckText returns what is wrong with a JSON text, a [*TextError], or nil. It is to be one value in UTF-8, without half surrogate pairs, and
 // no object may have a name twice.
 func CheckText(src []byte) error {
