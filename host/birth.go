@@ -95,6 +95,9 @@ func (p *process) stillborn(ctx context.Context, stage string, err error) error 
 	f := p.fate
 	p.mu.Unlock()
 	e := &StartError{Worker: p.number, Plugin: p.cfg.Plugin, Stage: stage, Err: err, Stderr: p.child.output.lines(0)}
+	if p.manifest != nil {
+		e.Manifest = manifestOf(p.manifest)
+	}
 	var words string
 	if p.child.endedItself() {
 		e.Cause, words = p.diagnosis(e.Stderr)

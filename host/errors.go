@@ -86,6 +86,9 @@ type StartError struct {
 	Err    error
 	Stderr []string // the last lines
 	Cause  Cause    // of the process's death, empty if it did not come to one by itself
+
+	// Manifest is what this worker said of itself, without the schemas. It is zero if the worker did not come so far.
+	Manifest Manifest
 }
 
 func (e *StartError) Error() string {

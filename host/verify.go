@@ -38,6 +38,7 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 		given = &conform.Buffers{Memory: memory, Offset: uint64(slot.Offset)}
 	}
 	number := 0
+	var said Manifest // by the worker that was started last
 	v, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) {
 		number++
 		l.cfg.Inline = number%2 == 0 // what a worker can do past gRPC, it must also do without
@@ -45,11 +46,12 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 		if err != nil {
 			return nil, err
 		}
+		said = manifestOf(p.manifest)
 		return &conform.Worker{Service: p.service, Link: p.link, Gone: p.child.exited, Kill: p.bury, Death: p.lastWords, Buffers: given}, nil
 	}, items...)
 	var start *StartError
 	if err != nil && ctx.Err() == nil && !errors.As(err, &start) {
-		err = &StartError{Worker: number, Plugin: l.cfg.Plugin, Stage: "set-up", Err: err}
+		err = &StartError{Worker: number, Plugin: l.cfg.Plugin, Stage: "set-up", Err: err, Manifest: said}
 	}
 	return v, err
 }

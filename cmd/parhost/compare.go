@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -30,7 +31,35 @@ type rung struct {
 }
 
 // compareModes runs the same items in every mode, checks that the results agree, and prints the contrast.
+//
+// --run-deadline bounds all modes together, but for the time in which items are read.
 func compareModes(ctx context.Context, s *streams, o *options, cfg host.Config, summary *report) error {
+	if o.runDeadline > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.runDeadline, errDeadline)
+		defer cancel()
+	}
+	err := compareAll(ctx, s, o, cfg, summary)
+	if err != nil && errors.Is(context.Cause(ctx), errDeadline) {
+		return &exitError{code: exitFailed, err: fmt.Errorf("the comparison passed --run-deadline %v", o.runDeadline)}
+	}
+	return err
+}
+
+// checkCompare refuses the flags that a comparison has no use for, rather than ignoring them.
+func checkCompare(o *options) error {
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{{"raw", o.raw}, {"keep-lines", o.keepLines}, {"with-item", o.withItem}, {"unordered", o.unordered}, {"on-error", o.onError != "continue"}} {
+		if o.compare && f.given {
+			return usageError("leave one of them out", "--compare prints a table of all modes, and --%s has no effect on it", f.name)
+		}
+	}
+	return nil
+}
+
+func compareAll(ctx context.Context, s *streams, o *options, cfg host.Config, summary *report) error {
 	if cfg.Workload == nil {
 		return compareExecutable(ctx, s, o, cfg, summary)
 	}

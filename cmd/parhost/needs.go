@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -70,12 +69,9 @@ func (s *streams) sayNeeds(m host.Manifest, p sandbox.Policy) {
 	}
 }
 
-// sayNeedsOf does so for a plugin whose set-up failed, perhaps for want of them.
-func (s *streams) sayNeedsOf(ctx context.Context, cfg host.Config, err error) {
-	if e, ok := errors.AsType[*host.StartError](err); !ok || e.Stage != "set-up" || cfg.Sandbox.Level == sandbox.Off {
-		return // one that did not come as far as its manifest need not be waited for again
-	}
-	if m, err := host.Describe(ctx, cfg); err == nil {
-		s.sayNeeds(m, cfg.Sandbox)
+// sayNeedsOf does so for a plugin whose set-up failed, perhaps for want of them. It starts no worker: another start could take --start-timeout.
+func (s *streams) sayNeedsOf(err error, p sandbox.Policy) {
+	if e, ok := errors.AsType[*host.StartError](err); ok && e.Stage == "set-up" && p.Level > sandbox.Off {
+		s.sayNeeds(e.Manifest, p)
 	}
 }

@@ -17,6 +17,19 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
+// needyStarts names a folder in which each worker makes a file when it is started.
+const needyStarts = "PARHOST_TEST_NEEDY_STARTS"
+
+func init() {
+	if path := os.Getenv(needyStarts); path != "" {
+		f, err := os.CreateTemp(path, "start")
+		if err != nil {
+			panic(err)
+		}
+		_ = f.Close()
+	}
+}
+
 // needy is a workload that cannot be set up without a file.
 type needy struct{}
 
@@ -146,6 +159,39 @@ func TestARunSaysWhatItsPluginNeeds(t *testing.T) {
 			}
 			if err != nil || stdout.String() != "1\n" || strings.Contains(stderr.String(), "hint") {
 				t.Errorf("got %v, stdout %q, stderr %s; want 1 and no hint", err, &stdout, &stderr)
+			}
+		})
+	}
+}
+
+// What a plugin needs is known from the start that failed. Another start could hang, and would hold up the command.
+func TestNoWorkerIsStartedToSayWhatItsPluginNeeds(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs --rw in a sandbox")
+	}
+	for name, args := range map[string][]string{
+		"run":    {"-p", "needy", "-j", "1", "--progress", "none", "1"},
+		"verify": {"plugins", "verify", "needy", "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder, err := os.MkdirTemp("", "needy")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.RemoveAll(folder) })
+			if err := os.Chmod(folder, 0o777); err != nil { // workers of root are users of their own
+				t.Fatal(err)
+			}
+			cmd := command(t, slices.Concat(args[:len(args)-1], []string{"--sandbox", "basic", "--rw", folder, "--env", needyStarts + "=" + folder}, args[len(args)-1:])...)
+			out, err := cmd.CombinedOutput()
+			if cmd.ProcessState.ExitCode() == exitNoSandbox && os.Geteuid() != 0 {
+				t.Skipf("no sandbox here: %s", out)
+			}
+			if want := "add: --ro " + needyFile; !strings.Contains(string(out), want) {
+				t.Errorf("got %v, %s, want %q in it", err, out, want)
+			}
+			if starts, err := os.ReadDir(folder); err != nil || len(starts) != 1 {
+				t.Errorf("got starts %v, %v, want one", starts, err)
 			}
 		})
 	}

@@ -282,7 +282,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var items []json.RawMessage
 			for _, text := range args[1:] {
-				if !json.Valid([]byte(text)) {
+				if !wire.IsJSON([]byte(text)) {
 					return usageError("an item is one JSON value, a string has quotes: '\"text\"'", "item %q is not JSON", text)
 				}
 				items = append(items, json.RawMessage(text))
@@ -309,7 +309,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 			}
 			v, err := host.Verify(ctx, cfg, items...)
 			if err != nil {
-				s.sayNeedsOf(ctx, cfg, err)
+				s.sayNeedsOf(err, cfg.Sandbox)
 				return whenInterrupted(ctx, err)
 			}
 			if asJSON {

@@ -20,6 +20,9 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err := checkSources(o); err != nil {
 		return err
 	}
+	if err := checkCompare(o); err != nil {
+		return err
+	}
 	warnOfStdout(s, o)
 	if err := checkReport(o.report); err != nil {
 		return err
@@ -199,7 +202,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		return &exitError{code: exitFailed, err: fmt.Errorf("the run passed --run-deadline %v while its workers started", r.runDeadline)}
 	}
 	if err != nil {
-		r.sayNeedsOf(ctx, cfg, err)
+		r.sayNeedsOf(err, cfg.Sandbox)
 		return err
 	}
 	r.sum.start = time.Since(begun)
