@@ -80,9 +80,10 @@ var arenaFakes = map[string]func(){
 		if err != nil {
 			return err
 		}
+		room = room[:min(uint64(len(room)), b.GetCredit())]
 		clear(room[:8])
 		binary.LittleEndian.PutUint32(room, uint32(len(room)-8)) // one value that takes all the rest
-		return s.Send(results(&workerpb.Results{Batch: b.GetId(), Count: 1, RoomUsed: b.GetRoomSize(), Last: true}))
+		return s.Send(results(&workerpb.Results{Batch: b.GetId(), Count: 1, RoomUsed: uint64(len(room)), Last: true}))
 	}),
 	"attacks the buffers": func() {
 		fakeServe(&liar{

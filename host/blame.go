@@ -195,10 +195,12 @@ func (r *run[In, Out]) finalize(b *block[In, Out], at int, e *ItemError) {
 	r.news = append(r.news, ItemFailed{Err: e})
 }
 
-// settle writes down what a worker did. The places in failed count from offset.
-func (r *run[In, Out]) settle(b *block[In, Out], s span, failed map[int]*ItemError, offset int) {
+// settle writes down what a worker did. The places in failed count from the task's first item.
+func (r *run[In, Out]) settle(t *task[In, Out], s span, failed map[int]*ItemError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	b, offset := t.block, t.from
+	r.redeem(t)
 	r.pool.breaker.progress()
 	b.spans = append(b.spans, s)
 	b.bytes += s.bytes
@@ -213,6 +215,7 @@ func (r *run[In, Out]) settle(b *block[In, Out], s span, failed map[int]*ItemErr
 	}
 	r.publish()
 	r.outcome(b, n)
+	r.answer()
 }
 
 // publish gives mu up while the Observer hears of what has come up. Whoever waits for the items sees their outcome then. Called with mu held.

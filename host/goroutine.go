@@ -85,6 +85,9 @@ func (g *goroutine) late(ctx context.Context, opened <-chan error) error {
 	}
 }
 
+// hasBegun is true: nothing waits in a goroutine.
+func (g *goroutine) hasBegun(batch) bool { return true }
+
 func (g *goroutine) run(ctx context.Context, b batch) ending {
 	from := b.settled()
 	n := b.size() - from

@@ -58,7 +58,7 @@ func (r *run[In, Out]) over() bool {
 // fresh reports whether a block may be cut from the queue: there is something, and what the run holds is within its bounds. Called
 // with mu held.
 func (r *run[In, Out]) fresh() bool {
-	return len(r.queue) > 0 && (r.results != nil || r.held == 0 || r.held < mostItems && r.bytes < mostBytes)
+	return len(r.queue) > 0 && (r.results != nil || r.held == 0 || r.held < mostItems && r.bytes+r.granted < r.limit)
 }
 
 // wake lets waiting lanes know that there is something to do, or that there will be nothing any more. One is enough: it wakes the next
@@ -101,6 +101,13 @@ func (r *run[In, Out]) next() *task[In, Out] {
 		r.lent++
 		r.active++
 		t.depth = r.pool.depth(r.sizer.window(r.pool.cfg.Window))
+		if r.results == nil { // else the caller has room for all of them
+			t.how.credit = r.sizer.credit(r.limit, r.pool.cfg.Window)
+			if !r.json {
+				t.how.credit += t.size() * r.out.Width() // which the block has already
+			}
+			r.enlist(t)
+		}
 		if r.lay != nil { // else the run has one item, and no lanes
 			r.most = r.sizer.lanes() * (t.depth / r.pool.depth(1))
 		}
@@ -203,12 +210,12 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 	p := r.pool
 	t.how = orders{
 		json: r.json, timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), timeout: p.cfg.ItemTimeout,
-		deadline: r.deadline, metadata: r.metadata, base: &r.base, seed: &r.seed,
+		deadline: r.deadline, metadata: r.metadata, base: &r.base, seed: &r.seed, credit: t.how.credit,
 	}
 	if p.cfg.Batch == 0 {
 		t.how.budget = budget
 	}
-	defer r.put()
+	defer r.put(t)
 	at, err := p.lender.acquire(ctx, t.depth, t.solo)
 	if err != nil {
 		r.refuse(err)
@@ -217,6 +224,7 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 	if r.onLend != nil {
 		r.onLend(at.worker.info())
 	}
+	t.worker.Store(&at.worker)
 	t.begun = time.Now()
 	end := at.worker.run(ctx, t)
 	p.lender.release(at, end)
@@ -251,10 +259,13 @@ func awaitDeadline(ctx context.Context, deadline time.Time) {
 }
 
 // put says that a lane has put its task down.
-func (r *run[In, Out]) put() {
+func (r *run[In, Out]) put(t *task[In, Out]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lent--
+	if t.how.credit > 0 {
+		r.strike(t)
+	}
 	if r.lent == 0 {
 		r.ready.Broadcast()
 	}

@@ -75,9 +75,15 @@ type call struct {
 	end   ending
 	done  chan struct{}
 
-	memory lending // where items and results lie
-	spread bool    // the items lie in the pool's buffers
-	taken  int     // bytes of the results' room that have been read
+	memory  lending         // where items and results lie
+	credit  int             // bytes of results that the worker may still send
+	answers chan answer     // to what it asks for; nil if there is no limit
+	asked   bool            // it has asked, and no results have come since
+	waiting bool            // and has no answer yet
+	refused *wire.ItemError // what its items fail with that are cancelled; nil: with that
+
+	spread bool // the items lie in the pool's buffers
+	taken  int  // bytes of the results' room that have been read
 
 	canceled atomic.Bool   // the worker may have been told to cancel it
 	timedOut time.Duration // that its items which were ended for their limit must have run, together
@@ -86,6 +92,13 @@ type call struct {
 // begun reports whether the worker may have begun a call: it is one of the first that it holds, as many as it has threads. Called with mu held.
 func (p *process) begun(c *call) bool {
 	at := slices.Index(p.order, c)
+	return at >= 0 && at < p.threads
+}
+
+func (p *process) hasBegun(b batch) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := slices.IndexFunc(p.order, func(c *call) bool { return c.b == b })
 	return at >= 0 && at < p.threads
 }
 
@@ -139,6 +152,9 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	now := time.Now()
 	c := &call{b: b, base: b.settled(), count: n, memory: memory, spread: there.count() > 0, sent: now, heard: p.cfg.pulse.Mark(), done: make(chan struct{})}
 	o := b.orders()
+	if o.credit > 0 {
+		c.credit, c.answers = o.credit, make(chan answer, 1)
+	}
 	format := workerpb.Format_FORMAT_PACKED
 	if o.json {
 		format = workerpb.Format_FORMAT_JSON
@@ -167,7 +183,7 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
 		ItemTimeoutNs: uint64(o.timeout), BudgetNs: uint64(o.budget), Timed: o.timed,
 		RoomOffset: uint64(memory.room.Offset), RoomSize: uint64(memory.room.Size),
-		BufferAt: there.at, BufferSize: there.size, Metadata: o.metadata,
+		Credit: uint64(o.credit), BufferAt: there.at, BufferSize: there.size, Metadata: o.metadata,
 		Seed: &o.seed.number, SeedIndex: o.seed.indexes(b.first()+c.base, n),
 	}
 	if !o.deadline.IsZero() {
@@ -245,19 +261,30 @@ func (p *process) wait(ctx context.Context, c *call) {
 			return
 		case <-silence:
 			p.listen(c)
+		case a := <-c.answers:
+			if p.answer(ctx, c, a) {
+				continue
+			}
+			p.callOff(c)
+			return
 		case <-ctx.Done():
-			// The timer comes first: a worker that reads nothing holds up the sending too.
-			stop := p.cfg.pulse.AfterFunc(p.cfg.Grace, func() {
-				p.kill(&fate{kind: wire.Canceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", p.cfg.Grace), call: c, guilty: -1})
-			})
-			c.canceled.Store(true) // before the worker can know
-			p.cancelCall(c)
-			<-c.done
-			stop()
+			p.callOff(c)
 			c.end.err = context.Cause(ctx)
 			return
 		}
 	}
+}
+
+// callOff cancels a call and returns when it has ended. It kills the worker if that does not help.
+func (p *process) callOff(c *call) {
+	// The timer comes first: a worker that reads nothing holds up the sending too.
+	stop := p.cfg.pulse.AfterFunc(p.cfg.Grace, func() {
+		p.kill(&fate{kind: wire.Canceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", p.cfg.Grace), call: c, guilty: -1})
+	})
+	c.canceled.Store(true) // before the worker can know
+	p.cancelCall(c)
+	<-c.done
+	stop()
 }
 
 // silenceLimit is how long a worker that keeps to its orders can be without a word about a batch that it runs.
@@ -272,6 +299,10 @@ func (p *process) silenceLimit(c *call) time.Duration {
 // long: whatever hangs there, it is not our watch on items.
 func (p *process) listen(c *call) {
 	p.mu.Lock()
+	if c.waiting { // for the host
+		p.mu.Unlock()
+		return
+	}
 	begun := p.begun(c)
 	followed := len(p.order) > 1
 	silent := p.cfg.pulse.Since(c.heard)

@@ -45,6 +45,8 @@ func (p *process) hear(r *workerpb.WorkResponse) error {
 		return nil
 	case *workerpb.WorkResponse_Overdue:
 		return p.overdue(m.Overdue)
+	case *workerpb.WorkResponse_Need:
+		return p.need(m.Need)
 	default:
 		return &lieError{fmt.Sprintf("a message of kind %T", m)}
 	}
@@ -76,6 +78,9 @@ func (p *process) results(r *workerpb.Results) error {
 	}
 	if t := len(r.GetItemNs()); t != 0 && t != n {
 		return &lieError{fmt.Sprintf("%d times for %d items", t, n)}
+	}
+	if problem := p.charge(c, r); problem != "" {
+		return &lieError{problem}
 	}
 	for i, e := range r.GetErrors() {
 		at := e.GetItem()
@@ -120,6 +125,10 @@ func (p *process) running(id uint64, item uint32) *call {
 
 // believed returns an error that the worker sent for an item of c. One of a kind that cannot be true counts as failed, and says why.
 func (p *process) believed(c *call, e *wire.ItemError) *wire.ItemError {
+	if e.Kind == wire.Canceled && c.refused != nil {
+		own := *c.refused
+		return &own
+	}
 	limit := c.b.orders().timeout
 	doubt := e.Doubt(wire.Known{
 		Canceled: c.canceled.Load(), Limit: limit, Ran: time.Since(c.sent) - c.timedOut, MaxResult: uint64(p.cfg.MaxResultBytes),

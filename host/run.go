@@ -17,10 +17,12 @@ import (
 // Bounds of what a run holds between its input and whoever takes its results: an endless input runs in constant memory.
 const (
 	mostItems = 1 << 18
-	mostBytes = 64 << 20 // of items and results, where their size is known without encoding them, and of errors
+	mostBytes = 64 << 20 // of items and results, where their size is known without encoding them, and of errors; less if memory is limited
 
 	queueMost  = 1 << 15 // items read ahead of the lanes
 	queueBytes = 8 << 20 // of them
+
+	heavy = 64 << 10 // bytes of a block from which on it is worth a look at each value to let go of them
 )
 
 // run is one input on its way through a pool. Lanes carry it: goroutines that each take the next task, borrow a worker, wait for
@@ -59,6 +61,11 @@ type run[In, Out any] struct {
 	taking   int               // blocks cut and not taken
 	held     int               // items in them
 	bytes    int               // in them and in their results and errors
+	limit    int               // of bytes, beyond which no block is cut and no credit given
+	granted  int               // bytes of results that workers may send beyond the credit of their batches
+	asks     []ask[In, Out]    // for credit, in the order of the input
+	under    []*task[In, Out]  // that lanes have, if credit is limited
+	exempt   *task[In, Out]    // may bring results beyond the limit; nil if none
 	queued   int               // bytes in queue, of an input that is read as it comes
 	active   int               // tasks that lanes or timers have
 	laid     int               // lanes that there are
@@ -78,6 +85,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		pool: p, ordered: ordered, in: wire.CodecOf[In](), out: wire.CodecOf[Out](),
 		sizer: newSizer(&p.cfg, p.width(), p.depth(1)), seed: seedOf(ctx),
 	}
+	r.limit = mostBytes
 	r.tasks.L, r.ready.L, r.room.L = &r.mu, &r.mu, &r.mu
 	r.weigh, r.weighOut = weigher[In](), weigher[Out]()
 	r.json = r.in.Kind != p.manifest.ItemKind || r.out.Kind != p.manifest.ResultKind
@@ -125,7 +133,7 @@ func (r *run[In, Out]) feed(items iter.Seq[In]) {
 	// What the run may hold has to do for two batches in each worker, and for as many whose results have not been taken.
 	share := 4 * min(r.sizer.parallel, max(r.sizer.workers, runtime.GOMAXPROCS(0))) // only short items make batches as large as that
 	r.sizer.limit = max(1, min(r.sizer.limit, mostItems/share))
-	r.sizer.heaviest = min(r.sizer.heaviest, mostBytes/share)
+	r.sizer.heaviest = min(r.sizer.heaviest, r.limit/share)
 	go func() {
 		ended := false
 		defer func() {
@@ -196,6 +204,7 @@ func (r *run[In, Out]) refuse(err error) {
 	if r.err == nil {
 		r.err = err
 	}
+	r.answer()
 	r.tasks.Broadcast()
 	r.ready.Broadcast()
 	r.room.Broadcast()
@@ -221,11 +230,21 @@ func (r *run[In, Out]) take(yield func(*block[In, Out]) bool) error {
 			return nil
 		}
 		r.mu.Lock()
+		r.letGo(b)
 		r.taking--
 		r.held -= len(b.in)
 		r.bytes -= b.bytes
+		r.answer()
 		r.wake()
 		r.mu.Unlock()
+	}
+}
+
+// letGo drops the values of a block that has been taken: memory that other blocks have a part of holds them otherwise.
+func (r *run[In, Out]) letGo(b *block[In, Out]) {
+	if r.results == nil && b.bytes >= heavy {
+		clear(b.in)
+		clear(b.out)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 type worker interface {
 	// run runs the items of b that have no outcome yet, and returns when each has one, or none is under way any more.
 	run(ctx context.Context, b batch) ending
+	// hasBegun reports whether b may have been begun: it does not wait in the worker for its turn.
+	hasBegun(b batch) bool
 	// info describes the worker for people.
 	info() WorkerInfo
 	// underWay says which items run, as far as the worker shows it.
@@ -52,6 +54,8 @@ type batch interface {
 	copies() bool
 	// fail writes down the error of the item at a place.
 	fail(at int, e *wire.ItemError)
+	// need asks for credit for results of so many bytes. answer has room for one, and gets one unless the batch ends before.
+	need(bytes int, answer chan<- answer)
 	// settle says that the n items that come next have their outcome.
 	settle(n int, by WorkerInfo, run time.Duration, itemNS []uint64)
 }
@@ -62,6 +66,7 @@ type orders struct {
 	timed   bool          // the time of each item is wanted
 	timeout time.Duration // of one item; 0 means none
 	budget  time.Duration // of the batch; 0 means none
+	credit  int           // bytes of results that may come unasked; 0 means no limit
 
 	deadline time.Time         // of the run; zero means none
 	metadata map[string]string // of the run; nil means none

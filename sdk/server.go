@@ -56,7 +56,7 @@ type server struct {
 	}
 	jobs struct {
 		sync.Mutex
-		byID map[uint64]*work.Job
+		byID map[uint64]*batch
 	}
 	left chan struct{} // closed when the worker is leaving and has settled all it was given
 }
@@ -76,7 +76,7 @@ var (
 func newServer(w *Workload, logger hclog.Logger) *server {
 	s := &server{workload: w, logger: logger, stderr: os.Stderr}
 	s.left = make(chan struct{})
-	s.jobs.byID = map[uint64]*work.Job{}
+	s.jobs.byID = map[uint64]*batch{}
 	return s
 }
 
@@ -175,14 +175,21 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 		}
 		switch m := req.GetMessage().(type) {
 		case *workerpb.WorkRequest_Batch:
-			j, err := s.job(m.Batch, start, logger)
-			if err != nil {
+			held := newBatch(m.Batch)
+			if held.job, err = s.job(m.Batch, held, start, logger); err != nil {
 				return status.Error(codes.InvalidArgument, err.Error())
 			}
 			s.jobs.Lock()
-			s.jobs.byID[m.Batch.GetId()] = j
+			s.jobs.byID[held.id] = held
 			s.jobs.Unlock()
-			queue <- waiting{m.Batch.GetId(), j, deadlineOf(m.Batch)}
+			queue <- waiting{held.id, held.job, deadlineOf(m.Batch)}
+		case *workerpb.WorkRequest_Credit:
+			s.jobs.Lock()
+			held := s.jobs.byID[m.Credit.GetBatch()]
+			s.jobs.Unlock()
+			if held != nil { // else it has crossed the batch's end
+				held.give(m.Credit.GetBytes())
+			}
 		case *workerpb.WorkRequest_Cancel:
 			s.cancel(m.Cancel)
 		}
@@ -258,7 +265,7 @@ func (s *server) thread(ctx context.Context, instance work.Instance, queue <-cha
 }
 
 // job turns a batch into a job whose parts go back over the stream.
-func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logger) (*work.Job, error) {
+func (s *server) job(b *workerpb.Batch, held *batch, start *workerpb.Start, logger hclog.Logger) (*work.Job, error) {
 	j := &work.Job{
 		First:     int(b.GetFirst()),
 		Count:     int(b.GetCount()),
@@ -282,7 +289,7 @@ func (s *server) job(b *workerpb.Batch, start *workerpb.Start, logger hclog.Logg
 				Overdue: &workerpb.Overdue{Batch: b.GetId(), Item: uint32(item)},
 			}})
 		},
-		Settle: func(p work.Part) { s.settle(b.GetId(), p) },
+		Settle: func(p work.Part) { s.settle(held, p) },
 	}
 	if j.Timeout > 0 {
 		if s.pulse == nil {
@@ -333,22 +340,25 @@ func (s *server) spread(b *workerpb.Batch) ([][]byte, error) {
 	return items, nil
 }
 
-// settle sends one part of a batch.
-func (s *server) settle(batch uint64, p work.Part) {
+// settle sends one part of a batch, once the host has room for it.
+func (s *server) settle(b *batch, p work.Part) {
 	if p.Leaving {
 		s.leaving.Store(true)
 	}
 	r := &workerpb.Results{
-		Batch: batch, From: uint32(p.From), Count: uint32(p.Count), Values: p.Values, RoomAt: uint64(p.RoomAt), RoomUsed: uint64(p.RoomUsed),
+		Batch: b.id, From: uint32(p.From), Count: uint32(p.Count), Values: p.Values, RoomAt: uint64(p.RoomAt), RoomUsed: uint64(p.RoomUsed),
 		ItemNs: p.ItemNS, RunNs: p.RunNS, Last: p.Last, Leaving: s.leaving.Load(),
 	}
 	for i, e := range p.Errors {
 		r.Errors = append(r.Errors, e.ToProto(p.Places[i]))
 	}
+	if !s.pay(b, r) {
+		s.withhold(b, r)
+	}
 	_ = s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: r}}) // a broken stream ends receive
 	if p.Last {
 		s.jobs.Lock()
-		delete(s.jobs.byID, batch)
+		delete(s.jobs.byID, b.id)
 		s.jobs.Unlock()
 		s.mayLeave()
 	}
@@ -365,22 +375,22 @@ func (s *server) respond(r *workerpb.WorkResponse) error {
 
 func (s *server) cancel(c *workerpb.Cancel) {
 	s.jobs.Lock()
-	j := s.jobs.byID[c.GetBatch()]
+	b := s.jobs.byID[c.GetBatch()]
 	s.jobs.Unlock()
 	switch {
-	case j == nil: // settled already
+	case b == nil: // settled already
 	case c.Item == nil:
-		j.CancelAll()
+		b.cancel()
 	default:
-		j.Cancel(int(c.GetItem()))
+		b.job.Cancel(int(c.GetItem()))
 	}
 }
 
 func (s *server) cancelAll() {
 	s.jobs.Lock()
 	defer s.jobs.Unlock()
-	for _, j := range s.jobs.byID {
-		j.CancelAll()
+	for _, b := range s.jobs.byID {
+		b.cancel()
 	}
 }
 
@@ -388,8 +398,8 @@ func (s *server) cancelAll() {
 func (s *server) leave() {
 	s.leaving.Store(true)
 	s.jobs.Lock()
-	for _, j := range s.jobs.byID {
-		j.HandBack()
+	for _, b := range s.jobs.byID {
+		b.job.HandBack()
 	}
 	s.jobs.Unlock()
 	s.terminating.Store(true)

@@ -83,7 +83,7 @@ def progress(fraction):
 
 
 class _Job:
-    """A batch on its way. Everything but `canceled` and `overdue` belongs to the main thread."""
+    """A batch on its way. Everything but `canceled`, `overdue` and `more` belongs to the main thread."""
 
     def __init__(self, batch):
         self.batch, self.id, self.count = batch, batch.id, batch.count
@@ -91,6 +91,8 @@ class _Job:
         self.place = 0  # of the item that runs, or is to run next
         self.canceled = set()  # places; None stands for all
         self.overdue = -1  # the place of the item that passed its limit
+        self.credit = batch.credit or math.inf  # bytes of results that may still be sent (§5.3)
+        self.more = queue.SimpleQueue()  # credit that the host gives, 0 if the batch was cancelled
 
     def is_canceled(self):
         return bool(self.canceled) and (None in self.canceled or self.place in self.canceled)
@@ -189,11 +191,18 @@ class _Worker:
                     if job:  # else it is settled already
                         job.canceled.add(request.cancel.item if request.cancel.HasField("item") else None)
                         self.interrupt()
+                        if None in job.canceled:
+                            job.more.put(0)
+                elif kind == "credit":
+                    job = self.jobs.get(request.credit.batch)
+                    if job:
+                        job.more.put(request.credit.bytes)
                 elif kind == "start":
                     self.tasks.put(request.start)
         except grpc.RpcError:  # the host is gone, or has done with us
             for job in list(self.jobs.values()):
                 job.canceled.add(None)
+                job.more.put(0)
             self.interrupt()
         finally:
             self.tasks.put(None)
@@ -361,14 +370,37 @@ class _Batch:
 
     def flush(self, last):
         job, now = self.job, time.monotonic()
+        column = self.results.join(self.values)
+        if not self.pay(len(column) + sum(len(e.message.encode()) + len(e.stack.encode()) for e in self.errors)):
+            column = self.withhold()
         if last:  # before it is sent: a Cancel that comes now has nothing to do
             self.worker.jobs.pop(job.id, None)
         self.worker.respond(results=pb.Results(
-            batch=job.id, **{"from": self.settled}, count=len(self.values), values=self.results.join(self.values), errors=self.errors,
+            batch=job.id, **{"from": self.settled}, count=len(self.values), values=column, errors=self.errors,
             item_ns=self.item_ns, run_ns=int((now - self.sent) * 1e9), last=last, leaving=last and self.worker.leaving,
         ))
         self.settled, self.sent = job.place, now
         self.clear()
+
+    def pay(self, size):
+        """Waits until the host has room for so many bytes, and returns whether it has: the batch may be cancelled before (§5.3)."""
+        job = self.job
+        while job.credit < size:
+            self.worker.respond(need=pb.Need(batch=job.id, bytes=size - job.credit))
+            more = job.more.get()
+            if not more:
+                return False
+            job.credit += more
+        job.credit -= size
+        return True
+
+    def withhold(self):
+        """Makes cancelled items of those that the host has no room for, and returns their column."""
+        count = len(self.values)
+        self.errors = [
+            pb.ItemError(item=self.settled + i, kind=pb.KIND_CANCELED, message="item was canceled") for i in range(count)
+        ]
+        return self.results.join([bytes(self.results.width)] * count)
 
 
 # Words

@@ -90,6 +90,25 @@ func handBack(ctx context.Context, t *trial) (string, error) {
 	return fmt.Sprintf("%d of %d items done with no time to spare, the rest handed back", b.settled(), len(items)), t.compare(b, items)
 }
 
+// credit checks that a worker asks before it sends more than it may.
+func credit(ctx context.Context, t *trial) (string, error) {
+	items, err := t.some(aim, manyMost)
+	if err != nil {
+		return "", err
+	}
+	s, err := t.stream(ctx)
+	if err != nil {
+		return "", err
+	}
+	o := order(items)
+	o.Credit = 1 // less than any column
+	b, err := s.Run(o, t.limit(len(items)))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s, asked for %d times", plural(len(items), "item"), b.Needs), t.complete(b, items)
+}
+
 // threads runs batches at once in one worker.
 func threads(ctx context.Context, t *trial) (string, error) {
 	const at = 4

@@ -28,6 +28,7 @@ var checks = []check{
 	{"batch", "the results of a batch come in order and without gaps", many},
 	{"window", "batches wait in a worker while another runs", window},
 	{"hand-back", "a batch that has used up its time is handed back where it stands", handBack},
+	{"credit", "results wait until the host has room for them", credit},
 	{"threads", "several threads run several batches, one at a time if NotConcurrent", threads},
 	{"cancel", "what is canceled is settled soon, and the worker lives on", cancel},
 	{"timeout", "an item beyond its limit is a timeout, and the host is told at once", timeout},

@@ -320,6 +320,14 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 			}},
 			check: "oversize", status: conform.Failed, want: "the result of 0 bytes is too large, and the limit is 1",
 		},
+		"more than was asked for": {
+			workload: doubles, lies: lies{results: func(r *workerpb.Results, _ bool) {
+				if r.GetCount() > 1 { // an example alone still runs
+					r.Errors = append(r.Errors, &workerpb.ItemError{Item: r.GetFrom() + r.GetCount() - 1, Message: "x"})
+				}
+			}},
+			check: "credit", status: conform.Failed, want: "and the batch has a credit of",
+		},
 		"canceled by nobody": {
 			workload: doubles, lies: lies{results: errs(workerpb.Kind_KIND_CANCELED)},
 			check: "run", status: conform.Failed, want: "its host had not canceled it",

@@ -56,6 +56,7 @@ type Order struct {
 	Timeout time.Duration
 	Budget  time.Duration
 	Timed   bool
+	Credit  int // bytes of results that may come unasked; 0 means no limit
 }
 
 // Batch is an order on its way and what has become of it so far. Its fields may be read once it is settled.
@@ -64,6 +65,9 @@ type Batch struct {
 	order Order
 	sent  time.Time
 	over  chan struct{}
+
+	credit uint64 // what is left of it, if there is a limit
+	asked  bool   // it has asked for more, and no results have come since
 
 	canceled      bool // all of it
 	canceledItems map[int]bool
@@ -75,6 +79,7 @@ type Batch struct {
 	Run     time.Duration
 	Took    time.Duration // from being sent
 	Parts   int           // messages that it was settled in
+	Needs   int           // times that it asked for credit
 	Overdue bool          // the worker said that an item passed its limit
 	Leaving bool          // the worker asked to be replaced
 }
@@ -150,7 +155,7 @@ func (s *Stream) Send(o Order) *Batch {
 	defer s.send.Unlock()
 	s.mu.Lock()
 	s.next++
-	b := &Batch{id: s.next, order: o, sent: time.Now(), over: make(chan struct{}), Errors: map[int]*wire.ItemError{}}
+	b := &Batch{id: s.next, order: o, sent: time.Now(), over: make(chan struct{}), credit: uint64(o.Credit), Errors: map[int]*wire.ItemError{}}
 	s.open[b.id] = b
 	s.mu.Unlock()
 	format := workerpb.Format_FORMAT_PACKED
@@ -161,7 +166,7 @@ func (s *Stream) Send(o Order) *Batch {
 	_ = s.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: &workerpb.Batch{
 		Id: b.id, Count: uint32(o.Count), Format: format, Items: o.Items,
 		ItemTimeoutNs: uint64(o.Timeout), BudgetNs: uint64(o.Budget), Timed: o.Timed,
-		BufferAt: o.At, BufferSize: o.Size,
+		BufferAt: o.At, BufferSize: o.Size, Credit: uint64(o.Credit),
 	}}})
 	return b
 }
@@ -306,9 +311,31 @@ func (s *Stream) hear(r *workerpb.WorkResponse) error {
 		}
 		b.Overdue = true
 		return nil
+	case *workerpb.WorkResponse_Need:
+		return s.need(m.Need)
 	default:
 		return fmt.Errorf("a message of kind %T", m)
 	}
+}
+
+// need gives a worker the credit that it asks for. Called with mu held.
+func (s *Stream) need(n *workerpb.Need) error {
+	b := s.open[n.GetBatch()]
+	switch {
+	case b == nil:
+		return fmt.Errorf("it asks for credit for batch %d, which it does not hold", n.GetBatch())
+	case b.order.Credit == 0:
+		return errors.New("it asks for credit for a batch that has no limit")
+	case n.GetBytes() == 0 || b.asked:
+		return fmt.Errorf("it asks for a credit of %d bytes, asked before: %v", n.GetBytes(), b.asked)
+	}
+	b.Needs, b.asked, b.credit = b.Needs+1, true, b.credit+n.GetBytes()
+	go func() { // the worker may have to be heard before it reads
+		s.send.Lock()
+		defer s.send.Unlock()
+		_ = s.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Credit{Credit: &workerpb.Credit{Batch: n.GetBatch(), Bytes: n.GetBytes()}}})
+	}()
+	return nil
 }
 
 // results writes down what the worker says it has done. Called with mu held.
@@ -325,6 +352,11 @@ func (s *Stream) results(r *workerpb.Results) error {
 		return fmt.Errorf("results for items %d to %d of a batch of %d", from, from+n-1, b.order.Count)
 	case t != n && (t != 0 || b.order.Timed):
 		return fmt.Errorf("%d times for %d items", t, n)
+	}
+	if size := wire.ResultsBytes(r); b.order.Credit > 0 && size > b.credit {
+		return fmt.Errorf("results of %d bytes, and the batch has a credit of %d left", size, b.credit)
+	} else if b.order.Credit > 0 {
+		b.credit, b.asked = b.credit-size, false
 	}
 	values, err := s.split(b, r.GetValues(), n)
 	if err != nil {

@@ -146,3 +146,11 @@ func (c *Column) Next() []byte {
 	c.table, c.at = c.table[4:], end
 	return v
 }
+
+// EmptyColumn is a column of n values of which none is there: of a fixed kind whose values take width bytes or, if that is 0, of any other.
+func EmptyColumn(n, width int) []byte {
+	if width > 0 {
+		return make([]byte, n*width)
+	}
+	return make([]byte, headerBytes(n))
+}

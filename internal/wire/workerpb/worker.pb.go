@@ -478,6 +478,7 @@ type WorkRequest struct {
 	//	*WorkRequest_Start
 	//	*WorkRequest_Batch
 	//	*WorkRequest_Cancel
+	//	*WorkRequest_Credit
 	Message       isWorkRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -547,6 +548,15 @@ func (x *WorkRequest) GetCancel() *Cancel {
 	return nil
 }
 
+func (x *WorkRequest) GetCredit() *Credit {
+	if x != nil {
+		if x, ok := x.Message.(*WorkRequest_Credit); ok {
+			return x.Credit
+		}
+	}
+	return nil
+}
+
 type isWorkRequest_Message interface {
 	isWorkRequest_Message()
 }
@@ -563,11 +573,17 @@ type WorkRequest_Cancel struct {
 	Cancel *Cancel `protobuf:"bytes,3,opt,name=cancel,proto3,oneof"`
 }
 
+type WorkRequest_Credit struct {
+	Credit *Credit `protobuf:"bytes,4,opt,name=credit,proto3,oneof"`
+}
+
 func (*WorkRequest_Start) isWorkRequest_Message() {}
 
 func (*WorkRequest_Batch) isWorkRequest_Message() {}
 
 func (*WorkRequest_Cancel) isWorkRequest_Message() {}
+
+func (*WorkRequest_Credit) isWorkRequest_Message() {}
 
 type WorkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -577,6 +593,7 @@ type WorkResponse struct {
 	//	*WorkResponse_Results
 	//	*WorkResponse_Progress
 	//	*WorkResponse_Overdue
+	//	*WorkResponse_Need
 	Message       isWorkResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -655,6 +672,15 @@ func (x *WorkResponse) GetOverdue() *Overdue {
 	return nil
 }
 
+func (x *WorkResponse) GetNeed() *Need {
+	if x != nil {
+		if x, ok := x.Message.(*WorkResponse_Need); ok {
+			return x.Need
+		}
+	}
+	return nil
+}
+
 type isWorkResponse_Message interface {
 	isWorkResponse_Message()
 }
@@ -675,6 +701,10 @@ type WorkResponse_Overdue struct {
 	Overdue *Overdue `protobuf:"bytes,4,opt,name=overdue,proto3,oneof"`
 }
 
+type WorkResponse_Need struct {
+	Need *Need `protobuf:"bytes,5,opt,name=need,proto3,oneof"`
+}
+
 func (*WorkResponse_Ready) isWorkResponse_Message() {}
 
 func (*WorkResponse_Results) isWorkResponse_Message() {}
@@ -682,6 +712,8 @@ func (*WorkResponse_Results) isWorkResponse_Message() {}
 func (*WorkResponse_Progress) isWorkResponse_Message() {}
 
 func (*WorkResponse_Overdue) isWorkResponse_Message() {}
+
+func (*WorkResponse_Need) isWorkResponse_Message() {}
 
 // Start opens the conversation and sets what holds for all of it.
 type Start struct {
@@ -859,6 +891,8 @@ type Batch struct {
 	DeadlineUnixNs uint64 `protobuf:"varint,15,opt,name=deadline_unix_ns,json=deadlineUnixNs,proto3" json:"deadline_unix_ns,omitempty"`
 	// What the caller says of the run, such as a trace or a tenant.
 	Metadata map[string]string `protobuf:"bytes,16,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The bytes of results that the worker may send of the batch without asking for more (Need); 0 means no limit.
+	Credit uint64 `protobuf:"varint,17,opt,name=credit,proto3" json:"credit,omitempty"`
 	// The seed of the run. Together with an item's index it determines what the item draws. Absent: each item draws what it likes.
 	Seed *uint64 `protobuf:"varint,40,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
 	// The index that each item draws by, count numbers. Empty: first, first+1, and so on.
@@ -1009,6 +1043,13 @@ func (x *Batch) GetMetadata() map[string]string {
 	return nil
 }
 
+func (x *Batch) GetCredit() uint64 {
+	if x != nil {
+		return x.Credit
+	}
+	return 0
+}
+
 func (x *Batch) GetSeed() uint64 {
 	if x != nil && x.Seed != nil {
 		return *x.Seed
@@ -1023,6 +1064,59 @@ func (x *Batch) GetSeedIndex() []uint64 {
 	return nil
 }
 
+// Credit answers a Need: the worker may send so many bytes of results of the batch more.
+type Credit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Batch         uint64                 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Credit) Reset() {
+	*x = Credit{}
+	mi := &file_parhost_v1_worker_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credit) ProtoMessage() {}
+
+func (x *Credit) ProtoReflect() protoreflect.Message {
+	mi := &file_parhost_v1_worker_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credit.ProtoReflect.Descriptor instead.
+func (*Credit) Descriptor() ([]byte, []int) {
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Credit) GetBatch() uint64 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+func (x *Credit) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 // Cancel ends a whole batch, or one item of it.
 type Cancel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1035,7 +1129,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[9]
+	mi := &file_parhost_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1141,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[9]
+	mi := &file_parhost_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1154,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Cancel) GetBatch() uint64 {
@@ -1105,7 +1199,7 @@ type Results struct {
 
 func (x *Results) Reset() {
 	*x = Results{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[10]
+	mi := &file_parhost_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1211,7 @@ func (x *Results) String() string {
 func (*Results) ProtoMessage() {}
 
 func (x *Results) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[10]
+	mi := &file_parhost_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1224,7 @@ func (x *Results) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Results.ProtoReflect.Descriptor instead.
 func (*Results) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Results) GetBatch() uint64 {
@@ -1228,7 +1322,7 @@ type ItemError struct {
 
 func (x *ItemError) Reset() {
 	*x = ItemError{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[11]
+	mi := &file_parhost_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1334,7 @@ func (x *ItemError) String() string {
 func (*ItemError) ProtoMessage() {}
 
 func (x *ItemError) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[11]
+	mi := &file_parhost_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1347,7 @@ func (x *ItemError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemError.ProtoReflect.Descriptor instead.
 func (*ItemError) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ItemError) GetItem() uint32 {
@@ -1310,7 +1404,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[12]
+	mi := &file_parhost_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1416,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[12]
+	mi := &file_parhost_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1429,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Progress) GetBatch() uint64 {
@@ -1370,7 +1464,7 @@ type Overdue struct {
 
 func (x *Overdue) Reset() {
 	*x = Overdue{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[13]
+	mi := &file_parhost_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1476,7 @@ func (x *Overdue) String() string {
 func (*Overdue) ProtoMessage() {}
 
 func (x *Overdue) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[13]
+	mi := &file_parhost_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1489,7 @@ func (x *Overdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Overdue.ProtoReflect.Descriptor instead.
 func (*Overdue) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Overdue) GetBatch() uint64 {
@@ -1408,6 +1502,59 @@ func (x *Overdue) GetBatch() uint64 {
 func (x *Overdue) GetItem() uint32 {
 	if x != nil {
 		return x.Item
+	}
+	return 0
+}
+
+// Need asks for credit: the next Results of the batch hold so many bytes more than the worker may send.
+type Need struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Batch         uint64                 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Need) Reset() {
+	*x = Need{}
+	mi := &file_parhost_v1_worker_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Need) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Need) ProtoMessage() {}
+
+func (x *Need) ProtoReflect() protoreflect.Message {
+	mi := &file_parhost_v1_worker_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Need.ProtoReflect.Descriptor instead.
+func (*Need) Descriptor() ([]byte, []int) {
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Need) GetBatch() uint64 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+func (x *Need) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
 	}
 	return 0
 }
@@ -1449,17 +1596,19 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\tprocesses\x18\x02 \x01(\bR\tprocesses\x12\x12\n" +
 	"\x04read\x18\x03 \x03(\tR\x04read\x12\x14\n" +
 	"\x05write\x18\x04 \x03(\tR\x05write\x12!\n" +
-	"\fmemory_bytes\x18\x05 \x01(\x04R\vmemoryBytes\"\x9c\x01\n" +
+	"\fmemory_bytes\x18\x05 \x01(\x04R\vmemoryBytes\"\xca\x01\n" +
 	"\vWorkRequest\x12)\n" +
 	"\x05start\x18\x01 \x01(\v2\x11.parhost.v1.StartH\x00R\x05start\x12)\n" +
 	"\x05batch\x18\x02 \x01(\v2\x11.parhost.v1.BatchH\x00R\x05batch\x12,\n" +
-	"\x06cancel\x18\x03 \x01(\v2\x12.parhost.v1.CancelH\x00R\x06cancelB\t\n" +
-	"\amessage\"\xda\x01\n" +
+	"\x06cancel\x18\x03 \x01(\v2\x12.parhost.v1.CancelH\x00R\x06cancel\x12,\n" +
+	"\x06credit\x18\x04 \x01(\v2\x12.parhost.v1.CreditH\x00R\x06creditB\t\n" +
+	"\amessage\"\x82\x02\n" +
 	"\fWorkResponse\x12)\n" +
 	"\x05ready\x18\x01 \x01(\v2\x11.parhost.v1.ReadyH\x00R\x05ready\x12/\n" +
 	"\aresults\x18\x02 \x01(\v2\x13.parhost.v1.ResultsH\x00R\aresults\x122\n" +
 	"\bprogress\x18\x03 \x01(\v2\x14.parhost.v1.ProgressH\x00R\bprogress\x12/\n" +
-	"\aoverdue\x18\x04 \x01(\v2\x13.parhost.v1.OverdueH\x00R\aoverdueB\t\n" +
+	"\aoverdue\x18\x04 \x01(\v2\x13.parhost.v1.OverdueH\x00R\aoverdue\x12&\n" +
+	"\x04need\x18\x05 \x01(\v2\x10.parhost.v1.NeedH\x00R\x04needB\t\n" +
 	"\amessage\"\x8d\x01\n" +
 	"\x05Start\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\rR\x06worker\x12\x18\n" +
@@ -1470,7 +1619,7 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x14\n" +
 	"\x05arena\x18\x02 \x01(\bR\x05arena\x12\x18\n" +
 	"\abuffers\x18\x03 \x01(\bR\abuffers\x12\x12\n" +
-	"\x04link\x18\x04 \x01(\bR\x04link\"\x83\x05\n" +
+	"\x04link\x18\x04 \x01(\bR\x04link\"\x9b\x05\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x14\n" +
@@ -1491,14 +1640,18 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\vbuffer_size\x18\x0e \x03(\x04R\n" +
 	"bufferSize\x12(\n" +
 	"\x10deadline_unix_ns\x18\x0f \x01(\x04R\x0edeadlineUnixNs\x12;\n" +
-	"\bmetadata\x18\x10 \x03(\v2\x1f.parhost.v1.Batch.MetadataEntryR\bmetadata\x12\x17\n" +
+	"\bmetadata\x18\x10 \x03(\v2\x1f.parhost.v1.Batch.MetadataEntryR\bmetadata\x12\x16\n" +
+	"\x06credit\x18\x11 \x01(\x04R\x06credit\x12\x17\n" +
 	"\x04seed\x18( \x01(\x04H\x00R\x04seed\x88\x01\x01\x12\x1d\n" +
 	"\n" +
 	"seed_index\x18) \x03(\x04R\tseedIndex\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
-	"\x05_seed\"@\n" +
+	"\x05_seed\"4\n" +
+	"\x06Credit\x12\x14\n" +
+	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"@\n" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x17\n" +
 	"\x04item\x18\x02 \x01(\rH\x00R\x04item\x88\x01\x01B\a\n" +
@@ -1529,7 +1682,10 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\bfraction\x18\x03 \x01(\x01R\bfraction\"3\n" +
 	"\aOverdue\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x12\n" +
-	"\x04item\x18\x02 \x01(\rR\x04item*D\n" +
+	"\x04item\x18\x02 \x01(\rR\x04item\"2\n" +
+	"\x04Need\x12\x14\n" +
+	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes*D\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFORMAT_PACKED\x10\x01\x12\x0f\n" +
@@ -1560,7 +1716,7 @@ func file_parhost_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_parhost_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_parhost_v1_worker_proto_goTypes = []any{
 	(Format)(0),              // 0: parhost.v1.Format
 	(Kind)(0),                // 1: parhost.v1.Kind
@@ -1573,36 +1729,40 @@ var file_parhost_v1_worker_proto_goTypes = []any{
 	(*Start)(nil),            // 8: parhost.v1.Start
 	(*Ready)(nil),            // 9: parhost.v1.Ready
 	(*Batch)(nil),            // 10: parhost.v1.Batch
-	(*Cancel)(nil),           // 11: parhost.v1.Cancel
-	(*Results)(nil),          // 12: parhost.v1.Results
-	(*ItemError)(nil),        // 13: parhost.v1.ItemError
-	(*Progress)(nil),         // 14: parhost.v1.Progress
-	(*Overdue)(nil),          // 15: parhost.v1.Overdue
-	nil,                      // 16: parhost.v1.Batch.MetadataEntry
+	(*Credit)(nil),           // 11: parhost.v1.Credit
+	(*Cancel)(nil),           // 12: parhost.v1.Cancel
+	(*Results)(nil),          // 13: parhost.v1.Results
+	(*ItemError)(nil),        // 14: parhost.v1.ItemError
+	(*Progress)(nil),         // 15: parhost.v1.Progress
+	(*Overdue)(nil),          // 16: parhost.v1.Overdue
+	(*Need)(nil),             // 17: parhost.v1.Need
+	nil,                      // 18: parhost.v1.Batch.MetadataEntry
 }
 var file_parhost_v1_worker_proto_depIdxs = []int32{
 	4,  // 0: parhost.v1.DescribeResponse.manifest:type_name -> parhost.v1.Manifest
 	5,  // 1: parhost.v1.Manifest.needs:type_name -> parhost.v1.Needs
 	8,  // 2: parhost.v1.WorkRequest.start:type_name -> parhost.v1.Start
 	10, // 3: parhost.v1.WorkRequest.batch:type_name -> parhost.v1.Batch
-	11, // 4: parhost.v1.WorkRequest.cancel:type_name -> parhost.v1.Cancel
-	9,  // 5: parhost.v1.WorkResponse.ready:type_name -> parhost.v1.Ready
-	12, // 6: parhost.v1.WorkResponse.results:type_name -> parhost.v1.Results
-	14, // 7: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
-	15, // 8: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
-	0,  // 9: parhost.v1.Batch.format:type_name -> parhost.v1.Format
-	16, // 10: parhost.v1.Batch.metadata:type_name -> parhost.v1.Batch.MetadataEntry
-	13, // 11: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
-	1,  // 12: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
-	2,  // 13: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
-	6,  // 14: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
-	3,  // 15: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
-	7,  // 16: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
-	15, // [15:17] is the sub-list for method output_type
-	13, // [13:15] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	12, // 4: parhost.v1.WorkRequest.cancel:type_name -> parhost.v1.Cancel
+	11, // 5: parhost.v1.WorkRequest.credit:type_name -> parhost.v1.Credit
+	9,  // 6: parhost.v1.WorkResponse.ready:type_name -> parhost.v1.Ready
+	13, // 7: parhost.v1.WorkResponse.results:type_name -> parhost.v1.Results
+	15, // 8: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
+	16, // 9: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
+	17, // 10: parhost.v1.WorkResponse.need:type_name -> parhost.v1.Need
+	0,  // 11: parhost.v1.Batch.format:type_name -> parhost.v1.Format
+	18, // 12: parhost.v1.Batch.metadata:type_name -> parhost.v1.Batch.MetadataEntry
+	14, // 13: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
+	1,  // 14: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
+	2,  // 15: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
+	6,  // 16: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
+	3,  // 17: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
+	7,  // 18: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
+	17, // [17:19] is the sub-list for method output_type
+	15, // [15:17] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_parhost_v1_worker_proto_init() }
@@ -1614,22 +1774,24 @@ func file_parhost_v1_worker_proto_init() {
 		(*WorkRequest_Start)(nil),
 		(*WorkRequest_Batch)(nil),
 		(*WorkRequest_Cancel)(nil),
+		(*WorkRequest_Credit)(nil),
 	}
 	file_parhost_v1_worker_proto_msgTypes[5].OneofWrappers = []any{
 		(*WorkResponse_Ready)(nil),
 		(*WorkResponse_Results)(nil),
 		(*WorkResponse_Progress)(nil),
 		(*WorkResponse_Overdue)(nil),
+		(*WorkResponse_Need)(nil),
 	}
 	file_parhost_v1_worker_proto_msgTypes[8].OneofWrappers = []any{}
-	file_parhost_v1_worker_proto_msgTypes[9].OneofWrappers = []any{}
+	file_parhost_v1_worker_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parhost_v1_worker_proto_rawDesc), len(file_parhost_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

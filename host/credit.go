@@ -1,0 +1,151 @@
+package host
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// A worker sends the results of a batch unasked as far as the batch's credit goes, and asks for more before it sends more. So a run never holds
+// more than it has agreed to, whatever its plugin does: limit bytes of results in its blocks and granted to batches, limit bytes of credit that
+// batches were lent with, and what one batch may bring beyond that to let the run go on (see [run.answer]).
+
+// leastCredit is what a batch may bring unasked however many are under way: asking costs more than so little is worth.
+const leastCredit = 4 << 10
+
+// credit returns the bytes of results that a batch may bring unasked if a run holds so many: together no more than that. It is enough for
+// most batches, which are cut by the weight of their results.
+func (s *sizer) credit(limit, window int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(leastCredit, min(2*s.heaviest, limit/max(1, s.parallel*window)))
+}
+
+// ask is a batch that needs credit for its next results. answer has room for one.
+type ask[In, Out any] struct {
+	task   *task[In, Out]
+	bytes  int
+	answer chan<- answer
+}
+
+// answer is what becomes of an ask.
+type answer struct {
+	bytes   int             // of results that may come
+	refused *wire.ItemError // what the items fail with instead: the batch is to be cancelled
+}
+
+// need asks for credit.
+func (t *task[In, Out]) need(bytes int, to chan<- answer) {
+	r := t.run
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.peel(t)
+	a := ask[In, Out]{t, bytes, to}
+	at, _ := slices.BinarySearchFunc(r.asks, a, func(a, b ask[In, Out]) int { return cmp.Compare(a.task.index, b.task.index) })
+	r.asks = slices.Insert(r.asks, at, a)
+	r.answer()
+}
+
+// peel lets the items of a task that have their outcome leave its block, so that their results can be taken. Called with mu held.
+func (r *run[In, Out]) peel(t *task[In, Out]) {
+	at := t.from + t.settled()
+	rest, _ := r.part(t.block, at, t.to)
+	if rest != t.block {
+		t.block, t.from, t.to = rest, t.from-at, t.to-at
+	}
+}
+
+// answer answers those who ask for credit, the first of the input first: as far as the run's limit goes, and beyond it for one batch at a time
+// that the rest waits for. Called with mu held.
+func (r *run[In, Out]) answer() {
+	for len(r.asks) > 0 {
+		a := r.asks[0]
+		if r.bytes+r.granted+a.bytes > r.limit {
+			if r.exempt != nil || r.takable() || !r.blocking(a.task) {
+				return
+			}
+			if held, most := r.awaited(a); held+a.bytes > most {
+				r.reply(a, answer{refused: &wire.ItemError{
+					Kind: wire.Oversize, Size: int64(held + a.bytes),
+					Message: fmt.Sprintf("results that wait for those of other items would be %d bytes, and the run may hold %d", held+a.bytes, most),
+				}})
+				continue
+			}
+			r.exempt = a.task
+		}
+		r.granted += a.bytes
+		a.task.granted = a.bytes
+		r.reply(a, answer{bytes: a.bytes})
+	}
+}
+
+// takable reports whether a block is complete. Called with mu held.
+func (r *run[In, Out]) takable() bool { return r.blocks.head != nil && r.blocks.head.left == 0 }
+
+// blocking reports whether the run may not go on before the first who asks for credit has got it: it is the first of all tasks, or the first
+// one has not begun, perhaps because there is no worker for it. Called with mu held.
+func (r *run[In, Out]) blocking(t *task[In, Out]) bool {
+	if !r.ordered {
+		return r.granted == 0
+	}
+	first := t
+	for _, u := range r.under {
+		if u.index < first.index {
+			first = u
+		}
+	}
+	if n := len(r.again); n > 0 && r.again[n-1].index < first.index {
+		return true
+	}
+	return first == t || !first.hasBegun()
+}
+
+// awaited returns the bytes that are held until an exempt batch gets on, and the most that they may be with its own. Called with mu held.
+func (r *run[In, Out]) awaited(a ask[In, Out]) (held, most int) {
+	message := r.pool.cfg.messageBytes()
+	if b := a.task.block; !r.ordered || b == r.blocks.head {
+		return b.bytes - b.weight, r.limit + message // of a block that has several tasks: else what was settled has left it
+	}
+	return r.bytes + r.granted, r.limit + max(1, r.pool.cfg.Workers*r.pool.cfg.Window)*message
+}
+
+// reply answers the first who asks. Called with mu held.
+func (r *run[In, Out]) reply(a ask[In, Out], with answer) {
+	r.asks = slices.Delete(r.asks, 0, 1) // which lets go of the task
+	a.answer <- with
+}
+
+// redeem says that what a task was granted has come, or never will. Called with mu held.
+func (r *run[In, Out]) redeem(t *task[In, Out]) {
+	r.granted -= t.granted
+	t.granted = 0
+	if r.exempt == t {
+		r.exempt = nil
+	}
+}
+
+// hasBegun reports whether a task's worker may have begun it.
+func (t *task[In, Out]) hasBegun() bool {
+	w := t.worker.Load()
+	return w != nil && (*w).hasBegun(t)
+}
+
+// enlist puts a task into the list of those under way. Called with mu held.
+func (r *run[In, Out]) enlist(t *task[In, Out]) {
+	t.listed = len(r.under)
+	r.under = append(r.under, t)
+}
+
+// strike takes it out of the list, with whatever it has asked for. Called with mu held.
+func (r *run[In, Out]) strike(t *task[In, Out]) {
+	last := len(r.under) - 1
+	r.under[t.listed] = r.under[last]
+	r.under[t.listed].listed = t.listed
+	r.under[last] = nil
+	r.under = r.under[:last]
+	r.redeem(t)
+	r.asks = slices.DeleteFunc(r.asks, func(a ask[In, Out]) bool { return a.task == t })
+	r.answer()
+}

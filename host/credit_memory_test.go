@@ -1,0 +1,44 @@
+//go:build linux && !race
+
+package host_test
+
+import (
+	"runtime/debug"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// However many threads a plugin claims, and whatever it sends or asks for while it withholds the first item: a run holds a bounded
+// number of bytes. Without a bound all 47 items of 32 MiB would pile up.
+func TestResultsThatPileUpAreBounded(t *testing.T) {
+	const n, most = 48, 700 << 20
+	defer debug.SetGCPercent(debug.SetGCPercent(25)) // garbage is not what is looked at
+	for _, name := range []string{"hoards results", "hoards credit"} {
+		t.Run(name, func(t *testing.T) {
+			atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
+				cfg := fake(t, name)
+				cfg.Sandbox, cfg.Workers, cfg.Batch, cfg.Window, cfg.ItemTimeout = policy, 2, 4, 2, 2*time.Second
+				p := open(t, cfg)
+				more := growth(t, func() {
+					got := 0
+					for _, err := range host.Stream[int, []byte](t.Context(), p, slices.Values(make([]int, n))) {
+						if err != nil {
+							t.Fatal(err)
+						}
+						got++
+					}
+					if got != n {
+						t.Errorf("got %d results, want %d", got, n)
+					}
+				})
+				if more > most {
+					t.Errorf("got %d bytes more in memory, want at most %d", more, most)
+				}
+			})
+		})
+	}
+}

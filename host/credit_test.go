@@ -1,0 +1,282 @@
+//go:build unix
+
+package host_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/sdk"
+)
+
+// hoardResult is what each item of the fakes below brings.
+const hoardResult = 32 << 20
+
+// large are results of so many bytes for items of a batch.
+func large(b *workerpb.Batch, from, count uint32, size int) *workerpb.Results {
+	var w wire.ColumnWriter
+	for range count {
+		w.End(append(w.Begin(), make([]byte, size)...))
+	}
+	return &workerpb.Results{Batch: b.GetId(), From: from, Count: count, Values: w.Bytes(), Last: from+count == b.GetCount()}
+}
+
+// hoarder is a plugin of many threads that answers its batches in some way, and may withhold the first one.
+func hoarder(withhold bool, way func(s stream, b *workerpb.Batch) error) func() {
+	return func() {
+		fakeServe(&liar{
+			manifest: &workerpb.Manifest{Name: "liar", ItemKind: "int64", ResultKind: "bytes", Threads: 64},
+			work: dialogue(func(s stream, b *workerpb.Batch) error {
+				if withhold && b.GetFirst() == 0 {
+					return nil
+				}
+				return way(s, b)
+			}),
+		})
+	}
+}
+
+func needs(s stream, b *workerpb.Batch, bytes uint64) error {
+	return s.Send(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Need{Need: &workerpb.Need{Batch: b.GetId(), Bytes: bytes}}})
+}
+
+func init() {
+	unasked := func(s stream, b *workerpb.Batch) error {
+		for at := range b.GetCount() {
+			if err := s.Send(results(large(b, at, 1, hoardResult))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	fakes["hoards results"], fakes["does not ask"] = hoarder(true, unasked), hoarder(false, unasked)
+	fakes["hoards credit"] = func() {
+		fakeServe(&liar{
+			manifest: &workerpb.Manifest{Name: "liar", ItemKind: "int64", ResultKind: "bytes", Threads: 64},
+			work:     hoardCredit,
+		})
+	}
+	fakes["asks twice"] = hoarder(false, func(s stream, b *workerpb.Batch) error {
+		_ = needs(s, b, 1)
+		return needs(s, b, 1)
+	})
+	fakes["asks for all"] = hoarder(false, func(s stream, b *workerpb.Batch) error { return needs(s, b, 1<<63) })
+	fakes["asks for nothing"] = hoarder(false, func(s stream, b *workerpb.Batch) error { return needs(s, b, 0) })
+	fakes["asks, does not wait"] = hoarder(false, func(s stream, b *workerpb.Batch) error {
+		_ = needs(s, b, 1)
+		return s.Send(results(large(b, 0, 1, hoardResult)))
+	})
+	fakes["sends errors without credit"] = hoarder(false, func(s stream, b *workerpb.Batch) error {
+		r := large(b, 0, b.GetCount(), 0)
+		for at := range b.GetCount() {
+			r.Errors = append(r.Errors, &workerpb.ItemError{Item: at, Message: strings.Repeat("x", int(b.GetCredit())), Stack: "y"})
+		}
+		return s.Send(results(r))
+	})
+}
+
+// hoardCredit keeps to the rules: for each result it asks. It settles nothing of the first item.
+func hoardCredit(s stream) error {
+	type state struct {
+		b      *workerpb.Batch
+		at     uint32
+		credit uint64
+	}
+	if err := s.Send(ready(false)); err != nil {
+		return err
+	}
+	held := map[uint64]*state{}
+	for {
+		req, err := s.Recv()
+		if err != nil {
+			return nil
+		}
+		var st *state
+		switch {
+		case req.GetBatch().GetFirst() > 0:
+			b := req.GetBatch()
+			st = &state{b: b, credit: b.GetCredit()}
+			held[b.GetId()] = st
+		case req.GetCredit() != nil:
+			if st = held[req.GetCredit().GetBatch()]; st != nil {
+				st.credit += req.GetCredit().GetBytes()
+			}
+		}
+		if st == nil {
+			continue
+		}
+		for size := uint64(hoardResult + 8); st.at < st.b.GetCount(); st.at++ {
+			if st.credit < size {
+				_ = needs(s, st.b, size-st.credit)
+				break
+			}
+			st.credit -= size
+			if err := s.Send(results(large(st.b, st.at, 1, hoardResult))); err != nil {
+				return nil
+			}
+		}
+	}
+}
+
+// What a worker says against the rules of credit costs it its life, and is blamed on its items, at each level.
+func TestResultsBeyondTheCreditCostTheWorker(t *testing.T) {
+	for name, says := range map[string]string{
+		"does not ask":                "and the batch has a credit of",
+		"sends errors without credit": "and the batch has a credit of",
+		"asks twice":                  "asks for credit again",
+		"asks for all":                "asks for a credit of 9223372036854775808 bytes, the limit is",
+		"asks for nothing":            "asks for a credit of 0 bytes",
+		"asks, does not wait":         "credit", // it may have come by then, and is too little
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
+				cfg := fake(t, name)
+				cfg.Sandbox, cfg.Batch, cfg.Threads = policy, 2, 1
+				p := open(t, cfg)
+				within(t, "a stream over a plugin that "+name, 30*time.Second, func() {
+					for r, err := range host.Stream[int, []byte](t.Context(), p, slices.Values([]int{0, 1, 2})) {
+						if err != nil || r.Err == nil || r.Err.Kind != host.Crashed || !strings.Contains(r.Err.Message, says) {
+							t.Errorf("item %d: got %v, %v, want crashed with %q", r.Index, r.Err, err, says)
+						}
+					}
+				})
+			})
+		})
+	}
+}
+
+var (
+	bulky = sdk.Func("bulky", func(_ context.Context, size int) ([]byte, error) { return bytes.Repeat([]byte{byte(size)}, size), nil })
+
+	bulkyMany = sdk.Batch("bulky-many", func(_ context.Context, sizes []int) ([][]byte, error) {
+		outs := make([][]byte, len(sizes))
+		for i, size := range sizes {
+			outs[i] = bytes.Repeat([]byte{byte(size)}, size)
+		}
+		return outs, nil
+	})
+
+	// bulkyOnce ends its process on the item 1 if the file does not exist, and makes it.
+	bulkyOnce = sdk.Func("bulky-once", func(_ context.Context, o order) ([]byte, error) {
+		if o.N == 1 {
+			if _, err := os.Stat(o.Do); err != nil {
+				_ = os.WriteFile(o.Do, nil, 0o600)
+				os.Exit(3)
+			}
+		}
+		return bytes.Repeat([]byte{byte(o.N)}, 20<<20), nil
+	}).With(sdk.Manifest{Idempotent: true})
+)
+
+func init() { workloads = append(workloads, bulky, bulkyMany, bulkyOnce) }
+
+// Results larger than any credit come through whole and in order, whichever way they take, though many more of them are ready than the host holds.
+func TestLargeResultsComeThroughWithCredit(t *testing.T) {
+	for name, cfg := range map[string]host.Config{
+		"one":              {Workload: bulky},
+		"one, inline":      {Workload: bulky, Inline: true},
+		"fixed batches":    {Workload: bulky, Batch: 7},
+		"threads":          {Workload: bulky, Batch: 3, Threads: 8},
+		"a batch function": {Workload: bulkyMany, Batch: 11},
+		"time limits":      {Workload: bulky, Batch: 3, ItemTimeout: 30 * time.Second},
+	} {
+		for kind, stream := range map[string]func(context.Context, *host.Pool, []int) (int, error){"ordered": ordered, "unordered": unordered} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				p := open(t, cfg)
+				sizes := make([]int, 120)
+				for i := range sizes {
+					sizes[i] = (i * 77_777_777) % (5 << 20)
+				}
+				within(t, "a stream of large results", 2*time.Minute, func() {
+					if n, err := stream(t.Context(), p, sizes); err != nil || n != len(sizes) {
+						t.Errorf("got %d results, %v, want %d", n, err, len(sizes))
+					}
+				})
+			})
+		}
+	}
+}
+
+func ordered(ctx context.Context, p *host.Pool, sizes []int) (n int, err error) {
+	for r, err := range host.Stream[int, []byte](ctx, p, slices.Values(sizes)) {
+		if err != nil {
+			return n, err
+		}
+		if r.Index != n || r.Err != nil || !bytes.Equal(r.Value, bytes.Repeat([]byte{byte(sizes[n])}, sizes[n])) {
+			return n, fmt.Errorf("result %d: item %d, %d bytes, %w", n, r.Index, len(r.Value), r.Err)
+		}
+		n++
+	}
+	return n, nil
+}
+
+func unordered(ctx context.Context, p *host.Pool, sizes []int) (n int, err error) {
+	for r, err := range host.Unordered[int, []byte](ctx, p, slices.Values(sizes)) {
+		if err != nil {
+			return n, err
+		}
+		if size := sizes[r.Index]; r.Err != nil || !bytes.Equal(r.Value, bytes.Repeat([]byte{byte(size)}, size)) {
+			return n, fmt.Errorf("item %d, %d bytes, %w", r.Index, len(r.Value), r.Err)
+		}
+		n++
+	}
+	return n, nil
+}
+
+// An item that is begun again needs a worker of its own, while all workers wait for the host to take results that come behind it.
+func TestARetryIsNotHeldUpByResultsThatWait(t *testing.T) {
+	p := open(t, host.Config{Workload: bulkyOnce, Workers: 2, Threads: 3, Batch: 2, Retries: 1})
+	items := make([]order, 24)
+	flag := filepath.Join(t.TempDir(), "begun")
+	for i := range items {
+		items[i] = order{Do: flag, N: i}
+	}
+	within(t, "a stream with a retry", 2*time.Minute, func() {
+		n := 0
+		for r, err := range host.Stream[order, []byte](t.Context(), p, slices.Values(items)) {
+			if err != nil || r.Err != nil || len(r.Value) != 20<<20 || r.Value[0] != byte(n) {
+				t.Fatalf("result %d: got %d bytes, %v, %v", n, len(r.Value), r.Err, err)
+			}
+			n++
+		}
+		if n != len(items) {
+			t.Errorf("got %d results, want %d", n, len(items))
+		}
+	})
+}
+
+// Whoever gives up while workers wait for credit is not held up, and the workers live on.
+func TestACancelEndsTheWaitForCredit(t *testing.T) {
+	p := open(t, host.Config{Workload: bulky, Workers: 2, Threads: 4, Batch: 2})
+	ctx, cancel := context.WithCancel(t.Context())
+	var once sync.Once
+	within(t, "a stream that is given up", time.Minute, func() {
+		for _, err := range host.Stream[int, []byte](ctx, p, slices.Values(slices.Repeat([]int{20 << 20}, 50))) {
+			once.Do(cancel)
+			_ = err
+		}
+	})
+	within(t, "the run after it", time.Minute, func() {
+		if _, err := ordered(t.Context(), p, []int{1, 5 << 20, 3}); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, w := range p.Workers() {
+		if w.Batches > 0 {
+			t.Errorf("worker %d holds %d batches, want none", w.Worker, w.Batches)
+		}
+	}
+}

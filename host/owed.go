@@ -1,0 +1,85 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// need passes on that a worker asks for credit for the next results of a batch. While it waits its item has ended, so no limit of time
+// is looked at; that it may ask only once before it sends results keeps it from gaining time so.
+func (p *process) need(n *workerpb.Need) error {
+	p.mu.Lock()
+	c := p.calls[n.GetBatch()]
+	problem := ""
+	switch most := p.cfg.messageBytes(); {
+	case c == nil: // settled in the meantime
+		p.mu.Unlock()
+		return nil
+	case c.answers == nil:
+		problem = "it asks for credit for a batch that has no limit"
+	case c.asked || c.waiting:
+		problem = "it asks for credit again, and has sent no results since"
+	case n.GetBytes() == 0 || n.GetBytes() > uint64(most):
+		problem = fmt.Sprintf("it asks for a credit of %d bytes, the limit is %d", n.GetBytes(), most)
+	default:
+		c.asked, c.waiting = true, true
+		if c.late != nil {
+			c.late()
+			c.late = nil
+		}
+	}
+	p.mu.Unlock()
+	if problem != "" {
+		return &lieError{problem}
+	}
+	c.b.need(int(n.GetBytes()), c.answers)
+	return nil
+}
+
+// answer tells a worker that it may send more results of a batch, and reports whether it may.
+func (p *process) answer(ctx context.Context, c *call, a answer) bool {
+	p.mu.Lock()
+	c.waiting = false
+	c.credit += a.bytes
+	c.refused = a.refused
+	c.heard, c.seen = p.cfg.pulse.Mark(), look{}
+	p.mu.Unlock()
+	if a.refused != nil {
+		return false
+	}
+	if !p.send.take(ctx) {
+		return true // the caller notices too
+	}
+	defer p.send.give()
+	p.dispatch(ctx, c, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Credit{Credit: &workerpb.Credit{Batch: c.id, Bytes: uint64(a.bytes)}}})
+	return true
+}
+
+// canceledBytes is more than an item takes that ended because its batch was cancelled: such items need no credit.
+const canceledBytes = 128
+
+// charge takes results off a call's credit, and says what is wrong if they are more, or come while their worker has to wait.
+func (p *process) charge(c *call, r *workerpb.Results) (problem string) {
+	if c.answers == nil {
+		return ""
+	}
+	size := wire.ResultsBytes(r)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	free := uint64(0)
+	switch {
+	case c.canceled.Load():
+		free = canceledBytes * uint64(r.GetCount())
+	case c.waiting:
+		return "results of a batch that waits for credit"
+	}
+	if size > free+uint64(c.credit) {
+		return fmt.Sprintf("results of %d bytes, and the batch has a credit of %d left", size, c.credit)
+	}
+	c.credit -= int(min(size, uint64(c.credit)))
+	c.asked = false
+	return ""
+}
