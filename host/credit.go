@@ -3,6 +3,8 @@ package host
 import (
 	"cmp"
 	"fmt"
+	"math"
+	"runtime/debug"
 	"slices"
 
 	"github.com/parhost/parhost/internal/wire"
@@ -148,4 +150,22 @@ func (r *run[In, Out]) strike(t *task[In, Out]) {
 	r.redeem(t)
 	r.asks = slices.DeleteFunc(r.asks, func(a ask[In, Out]) bool { return a.task == t })
 	r.answer()
+}
+
+// memoryShare is a quarter of Go's soft memory limit (GOMEMLIMIT, [debug.SetMemoryLimit]): what is held travels through copies, and garbage waits
+// for its collection. It is 0 if there is no limit.
+func memoryShare() int {
+	limit := debug.SetMemoryLimit(-1)
+	if limit == math.MaxInt64 {
+		return 0
+	}
+	return int(min(max(limit/4, 1<<20), math.MaxInt32))
+}
+
+// bytes is what a run of the pool may hold.
+func (p *Pool) bytes() int {
+	if p.share > 0 {
+		return min(mostBytes, p.share)
+	}
+	return mostBytes
 }

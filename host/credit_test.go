@@ -5,7 +5,9 @@ package host_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,8 +102,10 @@ func hoardCredit(s stream) error {
 	held := map[uint64]*state{}
 	for {
 		req, err := s.Recv()
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			return nil
+		} else if err != nil {
+			return err
 		}
 		var st *state
 		switch {
@@ -124,7 +128,7 @@ func hoardCredit(s stream) error {
 			}
 			st.credit -= size
 			if err := s.Send(results(large(st.b, st.at, 1, hoardResult))); err != nil {
-				return nil
+				return err
 			}
 		}
 	}

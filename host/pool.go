@@ -18,6 +18,7 @@ type Pool struct {
 	cfg      Config
 	launcher *launcher // nil unless mode is Process
 	buffers  *buffers
+	share    int // of the memory of this process, which a run's items and results may take; 0: it is not limited
 	lender   lender
 	lore     lore
 	lock     *sync.Mutex // shared by goroutine workers of a workload that is not concurrent
@@ -50,7 +51,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := checkWorkerOfItself(&cfg); err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, stop: make(chan struct{}), ended: make(chan struct{})}
+	p := &Pool{cfg: cfg, stop: make(chan struct{}), ended: make(chan struct{}), share: memoryShare()}
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
 	p.kill, p.killed = kill, life.Done()
 	if cfg.Workload != nil {

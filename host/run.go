@@ -85,7 +85,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		pool: p, ordered: ordered, in: wire.CodecOf[In](), out: wire.CodecOf[Out](),
 		sizer: newSizer(&p.cfg, p.width(), p.depth(1)), seed: seedOf(ctx),
 	}
-	r.limit = mostBytes
+	r.limit = p.bytes()
 	r.tasks.L, r.ready.L, r.room.L = &r.mu, &r.mu, &r.mu
 	r.weigh, r.weighOut = weigher[In](), weigher[Out]()
 	r.json = r.in.Kind != p.manifest.ItemKind || r.out.Kind != p.manifest.ResultKind
@@ -168,7 +168,7 @@ func (r *run[In, Out]) push(item In) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for (len(r.queue) >= queueMost || r.queued >= queueBytes) && r.err == nil {
+	for (len(r.queue) >= queueMost || r.queued >= min(queueBytes, r.limit/2)) && r.err == nil {
 		r.room.Wait()
 	}
 	r.queue = append(r.queue, item)

@@ -114,16 +114,22 @@ func cpuQuota() float64 {
 	return quota
 }
 
+// unlimited is from where on a memory limit is none: version 1 says so by the largest number of pages.
+const unlimited = 1 << 60
+
 // memoryLimit returns the bytes that the groups allow, 0 if they do not limit them.
 func memoryLimit() int64 {
 	var least int64
 	for _, g := range ownCgroups() {
 		file := "memory.max"
+		if !g.has("memory") {
+			continue
+		}
 		if g.controllers != nil {
 			file = "memory.limit_in_bytes"
 		}
 		for _, v := range g.values(file) {
-			if n, err := strconv.ParseInt(v, 10, 64); err == nil && (least == 0 || n < least) {
+			if n, err := strconv.ParseInt(v, 10, 64); err == nil && n < unlimited && (least == 0 || n < least) {
 				least = n
 			}
 		}

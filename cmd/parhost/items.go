@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"os"
+	"runtime/debug"
 	"sort"
 	"strconv"
 	"strings"
@@ -290,8 +291,13 @@ func openInput(s *streams, o *options) (*source, error) {
 // maxLine bounds one line of input: an item of the largest size with some white space around it.
 const maxLine = 65 << 20
 
-// longestLine is maxLine, or more for --max-item-bytes.
+// longestLine is maxLine, or more for --max-item-bytes; but no more than a quarter of the memory that this process may take, because a line is
+// copied several times on its way.
 func (o *options) longestLine() int {
+	return int(min(int64(o.longestItem()), debug.SetMemoryLimit(-1)/4))
+}
+
+func (o *options) longestItem() int {
 	n, err := parseBytes(o.maxItem)
 	if err != nil || n > math.MaxInt32 {
 		return maxLine // what is wrong with it is said elsewhere
@@ -379,7 +385,10 @@ func (l *lineReader) learn(ended bool) {
 // jump says that the items from index on stand on consecutive lines, from line on.
 type jump struct{ index, line int }
 
-const blockBytes = 256 << 10
+const (
+	blockBytes = 256 << 10
+	largeLine  = 4 << 20 // bytes of a line from which on its block grows by a quarter, not to twice its size
+)
 
 func (l *lineReader) next() (item json.RawMessage, ok bool) {
 	for {
@@ -435,7 +444,7 @@ func (l *lineReader) cut() (line []byte, ok bool) {
 // read adds to the block.
 func (l *lineReader) read() {
 	if len(l.block) == cap(l.block) && !l.makeRoom() {
-		l.fail(fmt.Errorf("read %s: line %d is longer than %d bytes", l.name, l.at+1, l.most))
+		l.fail(fmt.Errorf("read %s: line %d is longer than %d bytes%s", l.name, l.at+1, l.most, l.scarce()))
 		return
 	}
 	n, err := l.r.Read(l.block[len(l.block):cap(l.block)])
@@ -450,6 +459,14 @@ func (l *lineReader) read() {
 	case err != nil:
 		l.fail(fmt.Errorf("read %s: %w", l.name, err))
 	}
+}
+
+// scarce says why lines may not be longer, if it is for want of memory.
+func (l *lineReader) scarce() string {
+	if limit := debug.SetMemoryLimit(-1); int64(l.most) == limit/4 {
+		return fmt.Sprintf(", a quarter of the %d bytes that parhost may take itself (GOMEMLIMIT, by default a third of its cgroup's memory limit)", limit)
+	}
+	return ""
 }
 
 // What files of other encodings, or of some editors, begin with: byte order marks.
@@ -484,7 +501,11 @@ func (l *lineReader) makeRoom() bool {
 	if len(rest) > l.most {
 		return false
 	}
-	if size := max(blockBytes, 2*len(rest)); !l.loose || cap(l.block) < size {
+	size := max(blockBytes, 2*len(rest))
+	if len(rest) >= largeLine { // a block is kept as long as a line in it
+		size = len(rest) + len(rest)/4
+	}
+	if !l.loose || cap(l.block) < size {
 		l.block = append(make([]byte, 0, size), rest...)
 	} else {
 		l.block = l.block[:copy(l.block, rest)]

@@ -23,6 +23,7 @@ func main() {
 	sdk.ServeChild(builtin...)
 	quietGRPC()
 	keepPipeErrors()
+	boundMemory(memoryLimit())
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

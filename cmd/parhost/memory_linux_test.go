@@ -1,0 +1,96 @@
+//go:build !race
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/parhost/parhost/sdk"
+)
+
+func init() {
+	testWorkloads = append(testWorkloads, sdk.Func("parrot", func(_ context.Context, x json.RawMessage) (json.RawMessage, error) { return x, nil }))
+}
+
+// memoryGroup makes a cgroup with a memory limit below this process's own. It skips the test where that cannot be.
+func memoryGroup(t *testing.T, limit int) (dir string) {
+	t.Helper()
+	for _, g := range ownCgroups() {
+		if !g.has("memory") {
+			continue
+		}
+		dir, file := filepath.Join(g.dir, fmt.Sprintf("parhost-test-%d", os.Getpid())), "memory.max"
+		if g.controllers != nil {
+			file = "memory.limit_in_bytes"
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Skip("no cgroup can be made here: ", err)
+		}
+		t.Cleanup(func() {
+			if err := os.Remove(dir); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := os.WriteFile(filepath.Join(dir, file), fmt.Append(nil, limit), 0o600); err != nil {
+			t.Skip("no memory limit can be set here: ", err)
+		}
+		return dir
+	}
+	t.Skip("no memory cgroup is mounted")
+	return ""
+}
+
+// The command keeps to the memory of its cgroup, which its workers share with it, and says which item is too large for it.
+func TestTheCommandKeepsToTheMemoryOfItsCgroup(t *testing.T) {
+	const limit = 200 << 20
+	for name, c := range map[string]struct {
+		size, items, code int
+		says              string
+	}{
+		"items that fit":    {10 << 20, 12, exitOK, ""},
+		"one that does not": {30 << 20, 1, exitUsage, "line 1 is longer than 17476266 bytes, a quarter of the 69905066 bytes that parhost may take itself"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			group := memoryGroup(t, limit)
+			input := filepath.Join(t.TempDir(), "items")
+			line := `"` + strings.Repeat("x", c.size) + "\"\n"
+			if err := os.WriteFile(input, []byte(strings.Repeat(line, c.items)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := command(t, "-p", "parrot", "-j", "2", "--input", input, "-o", "values", "--progress", "none")
+			link := filepath.Join(t.TempDir(), "parhost") // by this name the test binary is the command
+			if err := os.Symlink(cmd.Path, link); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Args = append([]string{"sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, group, link}, cmd.Args[1:]...)
+			cmd.Path = "/bin/sh"
+			var stderr bytes.Buffer
+			lines := counter{}
+			cmd.Stdout, cmd.Stderr = &lines, &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if code := exitOf(t, cmd); code != c.code || !strings.Contains(stderr.String(), c.says) {
+				t.Errorf("got exit code %d and %q, want %d and %q", code, &stderr, c.code, c.says)
+			}
+			if want := c.items * len(line); c.code == exitOK && lines.n != want {
+				t.Errorf("got %d bytes of results, want %d", lines.n, want)
+			}
+		})
+	}
+}
+
+// counter counts what is written to it.
+type counter struct{ n int }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += len(p)
+	return len(p), nil
+}
