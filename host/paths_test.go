@@ -12,11 +12,7 @@ import (
 
 // Relative paths are those of the moment in which the pool was opened, for each worker of its life.
 func TestAProgramMayChangeItsFolder(t *testing.T) {
-	base, err := os.MkdirTemp("", "p") // t.TempDir has a long path, and that of a socket must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	base := shortDir(t)
 	if err := errors.Join(os.Mkdir(filepath.Join(base, "work"), 0o700), os.Mkdir(filepath.Join(base, "s"), 0o700)); err != nil {
 		t.Fatal(err)
 	}

@@ -101,8 +101,10 @@ func TestInAContainerAllCommandsTakeBasic(t *testing.T) {
 	}
 	for name, attr := range map[string]*syscall.SysProcAttr{
 		"": nil,
-		"as pid 1": {Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWPID, UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}},
+		"as pid 1": {
+			Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWPID, UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
+		},
 	} {
 		t.Run("container "+name, func(t *testing.T) {
 			_, stdout, stderr := in(t, "container", attr, parhost, "doctor")

@@ -248,7 +248,7 @@ func (d *diagnosis) advice() string {
 	}
 	var start *host.StartError
 	if errors.As(d.failure, &start) && start.Stage == "exec" {
-		return "is the folder of the parhost program mounted noexec?"
+		return errnoHint(start)
 	}
 	return ""
 }

@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// Without /proc no worker can be started, and the command says what to mount.
+// Without /proc no worker can be started, and the command says what to mount, as does its doctor.
 func TestWithoutProcTheHintNamesIt(t *testing.T) {
 	command, err := exec.LookPath("parhost")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sh", "-c", `mount -t tmpfs none /proc || exit 99; "$0" -p sqrt 4; "$0" -p sqrt --mode goroutine -o values 4; exit 0`, command)
+	cmd := exec.Command("sh", "-c", `mount -t tmpfs none /proc || exit 99; "$0" -p sqrt 4; "$0" -p sqrt --mode goroutine -o values 4; "$0" doctor; test $? = 3`, command)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -28,10 +28,17 @@ func TestWithoutProcTheHintNamesIt(t *testing.T) {
 	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() == 99) {
 		t.Skipf("nobody may cover /proc here: %v %s", err, &stderr)
 	}
+	if err != nil {
+		t.Errorf("parhost doctor: want exit code 3: %s", &stdout)
+	}
 	if !strings.Contains(stderr.String(), "parhost: hint: mount /proc") {
 		t.Errorf("got %q, want a hint to mount /proc", &stderr)
 	}
-	if stdout.String() != "2\n" {
-		t.Errorf("goroutines without /proc: got %q, want 2", &stdout)
+	values, report, _ := strings.Cut(stdout.String(), "\n")
+	if values != "2" {
+		t.Errorf("goroutines without /proc: got %q, want 2", values)
+	}
+	if !strings.Contains(report, "\n start ") || strings.Count(stderr.String(), "parhost: hint: mount /proc") != 2 {
+		t.Errorf("parhost doctor: got %s and %s, want a row for the start, and the hint", report, &stderr)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,12 +175,8 @@ func TestNoWorkerIsStartedToSayWhatItsPluginNeeds(t *testing.T) {
 		"verify": {"plugins", "verify", "needy", "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			folder, err := os.MkdirTemp("", "needy")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = os.RemoveAll(folder) })
-			if err := os.Chmod(folder, 0o777); err != nil { // workers of root are users of their own
+			folder := t.TempDir()
+			if err := errors.Join(os.Chmod(folder, 0o777), os.Chmod(filepath.Dir(folder), 0o755)); err != nil { // workers of root are users of their own
 				t.Fatal(err)
 			}
 			cmd := command(t, slices.Concat(args[:len(args)-1], []string{"--sandbox", "basic", "--rw", folder, "--env", needyStarts + "=" + folder}, args[len(args)-1:])...)

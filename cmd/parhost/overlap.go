@@ -76,7 +76,7 @@ func keepLinked(folder string, files []held) error {
 	searched := 0
 	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // workers find nothing there either
+			return fs.SkipDir // workers find nothing there either
 		}
 		if searched++; searched > mostSearched {
 			f := linked[0]
@@ -85,11 +85,8 @@ func keepLinked(folder string, files []held) error {
 		if !entry.Type().IsRegular() {
 			return nil
 		}
-		info, err := entry.Info()
-		if err != nil {
-			return nil
-		}
-		if i := slices.IndexFunc(infos, func(known fs.FileInfo) bool { return os.SameFile(known, info) }); i >= 0 {
+		info, _ := entry.Info() // nil if the file is gone by now, which is no file of the host's
+		if i := slices.IndexFunc(infos, func(known fs.FileInfo) bool { return info != nil && os.SameFile(known, info) }); i >= 0 {
 			return usageError(hint(linked[i]), "%s %q lies in --rw %q, which workers may change, by another name (a hard link): %q", linked[i].what, linked[i].path, folder, path)
 		}
 		return nil

@@ -67,7 +67,7 @@ func (l *Lure) serve(device int) {
 		case forget:
 			continue
 		case opInit:
-			answer = append(answer, make([]byte, 64)...)
+			answer = make([]byte, headBytes+64)
 			le.PutUint32(answer[headBytes:], 7)
 			le.PutUint32(answer[headBytes+4:], 31)
 			le.PutUint32(answer[headBytes+20:], 4096)
