@@ -11,7 +11,7 @@ import (
 type worker interface {
 	// run runs the items of b that have no outcome yet, and returns when each has one, or none is under way any more.
 	run(ctx context.Context, b batch) ending
-	// hasBegun reports whether b may have been begun: it does not wait in the worker for its turn.
+	// hasBegun reports whether the worker may have begun b, rather than holding it behind another batch.
 	hasBegun(b batch) bool
 	// info describes the worker for people.
 	info() WorkerInfo

@@ -8,7 +8,7 @@ import (
 	"github.com/parhost/parhost/internal/work"
 )
 
-// batch is a batch that the worker holds.
+// batch is a batch that the worker has received and not finished.
 type batch struct {
 	id      uint64
 	job     *work.Job
@@ -67,7 +67,7 @@ func (s *server) pay(b *batch, r *workerpb.Results) bool {
 	return true
 }
 
-// withhold makes cancelled items of results that the host does not take.
+// withhold turns results that the host did not accept into cancelled items.
 func (s *server) withhold(b *batch, r *workerpb.Results) {
 	_, kind := s.workload.core.Kinds()
 	width := wire.KindWidth(kind)

@@ -114,7 +114,7 @@ func cpuQuota() float64 {
 	return quota
 }
 
-// unlimited is from where on a memory limit is none: version 1 says so by the largest number of pages.
+// unlimited is the least number that stands for no limit: cgroups of version 1 report the largest number of pages.
 const unlimited = 1 << 60
 
 // memoryLimit returns the bytes that the groups allow, 0 if they do not limit them.

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// deafEnv makes the test binary a command that hears of no context.
+// deafEnv makes the test binary a command that does not look at its context.
 const deafEnv = "PARHOST_TEST_DEAF"
 
 func init() {

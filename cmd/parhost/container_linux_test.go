@@ -68,7 +68,7 @@ func built(t *testing.T, pkg string) string {
 	return path
 }
 
-// in runs a program in a circumstance, with what else is to hold for it.
+// in runs the command in a circumstance, as a process with attr.
 func in(t *testing.T, circumstance string, attr *syscall.SysProcAttr, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	exe, err := os.Executable()
@@ -89,7 +89,7 @@ func in(t *testing.T, circumstance string, attr *syscall.SysProcAttr, args ...st
 	return code, out.String(), words.String()
 }
 
-// What a container forbids, strict alone is refused for: the doctor, a run and a question to a plugin say and do the same thing.
+// In a container only strict is refused. parhost doctor, a run and plugins list agree on that.
 func TestInAContainerAllCommandsTakeBasic(t *testing.T) {
 	parhost, plugin := built(t, "."), built(t, "../../plugins/sqrt/parhost-plugin-sqrt")
 	report, err := sandbox.Probe(t.Context())
@@ -133,7 +133,7 @@ func TestInAContainerAllCommandsTakeBasic(t *testing.T) {
 	}
 }
 
-// A filter that kills for what it does not name is no reason to die where nobody has asked for a sandbox, nor where auto is free to take none.
+// Under a filter that kills a process for a system call that is not on its list, a run without a sandbox works, and auto takes off.
 func TestNothingIsCalledThatAServiceMayNot(t *testing.T) {
 	parhost := built(t, ".")
 	for _, args := range [][]string{

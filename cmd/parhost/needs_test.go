@@ -98,7 +98,7 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-// What parhost has built itself with --cgo has C that it needs.
+// A folder that was built with --cgo contains C, so a build without cgo would fail.
 func TestTheHintForAFolderWithCNamesNoStaticBuild(t *testing.T) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -49,7 +49,7 @@ func TestWhatWorkersMayChangeHoldsNoFileOfTheHost(t *testing.T) {
 	}
 }
 
-// A hard link is one more name of a file of the host's, and the folder of its first name does not tell of it.
+// A file of the host may have a second name (a hard link) within --rw, though its first name is elsewhere.
 func TestNoFileOfTheHostHasAnotherNameWhereWorkersMayChangeIt(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows opens no files to workers")

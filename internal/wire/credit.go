@@ -2,7 +2,7 @@ package wire
 
 import "github.com/parhost/parhost/internal/wire/workerpb"
 
-// ResultsBytes is what a message of results takes of its batch's credit: the column, wherever it lies, and the texts of errors.
+// ResultsBytes is how much of its batch's credit a message of results uses: the bytes of the column, inline or in the arena, and of the errors' texts.
 func ResultsBytes(r *workerpb.Results) uint64 {
 	size := uint64(len(r.GetValues()))
 	if used := r.GetRoomUsed(); used > 0 { // which may be any number
