@@ -17,6 +17,10 @@ import (
 // leastCredit is what a batch may bring unasked however many are under way: asking costs more than so little is worth.
 const leastCredit = 4 << 10
 
+// leastResult is what each item of a batch may bring unasked besides: a fixed value, or a short text with its entry in the column. The bound of
+// items that a run holds bounds that too.
+const leastResult = 16
+
 // credit returns the bytes of results that a batch may bring unasked if a run holds so many: together no more than that. It is enough for
 // most batches, which are cut by the weight of their results.
 func (s *sizer) credit(limit, window int) int {

@@ -100,8 +100,9 @@ func TestACrashCostsItsItemAlone(t *testing.T) {
 				t.Fatalf("items that failed (-want +got):\n%s", d)
 			}
 			for i, e := range errs {
-				if e.Kind != host.Crashed || e.ExitCode != c.exitCode || e.Signal != c.signal || e.Attempts != 1 || !errors.Is(e, host.ErrCrashed) {
-					t.Errorf("item %d: got %+v, want crashed with exit code %d, signal %q and one attempt", i, e, c.exitCode, c.signal)
+				if e.Kind != host.Crashed || e.ExitCode != c.exitCode || e.Signal != c.signal || e.Attempts < 1 || e.Attempts > 1 && c.cfg.Threads == 0 || !errors.Is(e, host.ErrCrashed) {
+					// Beside others an item can be a suspect first, and begin once more alone.
+					t.Errorf("item %d: got %+v after %d attempts, want crashed with exit code %d and signal %q, after one attempt on one thread", i, e, e.Attempts, c.exitCode, c.signal)
 				}
 				if !strings.Contains(strings.Join(e.Stderr, "\n"), c.stderr) {
 					t.Errorf("item %d: got the last lines %q, want %q among them", i, e.Stderr, c.stderr)
@@ -127,7 +128,7 @@ func TestResultsSayWhoRanTheItem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Worker == 0 || r.PID == 0 || r.Attempts != 1 {
+		if r.Worker == 0 || r.PID == 0 || r.Attempts < 1 || r.Attempts > 1 && r.Index/3 != 2 { // the batch of the crash may have been under way
 			t.Errorf("item %d: got worker %d, pid %d, %d attempts, want all of them", r.Index, r.Worker, r.PID, r.Attempts)
 		}
 		n++
@@ -268,8 +269,8 @@ func TestAnItemThatStopsItsWorkerIsEndedAlone(t *testing.T) {
 				if d := cmp.Diff([]int{57}, indexes(errs)); d != "" {
 					t.Fatalf("items that failed (-want +got):\n%s", d)
 				}
-				if errs[57].Kind != host.Timeout || errs[57].Attempts != 1 || got[199] != "slept" {
-					t.Errorf("item 57: got %v, want timed out after one attempt, and the others' results", errs[57])
+				if errs[57].Kind != host.Timeout || errs[57].Attempts > 2 || errs[57].Attempts > 1 && cfg.Threads == 1 || got[199] != "slept" {
+					t.Errorf("item 57: got %v, want timed out, after one attempt on one thread, and the others' results", errs[57])
 				}
 			})
 		})

@@ -96,7 +96,7 @@ var fakes = map[string]func(){
 		fakeServe(&liar{work: func(s stream) error { return s.Send(results(&workerpb.Results{Batch: 1})) }})
 	},
 	"reads nothing": func() {
-		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "liar", ItemKind: "json", ResultKind: "json", Threads: 2}, work: func(s stream) error {
+		fakeServe(&liar{manifest: &workerpb.Manifest{Name: liarName(), ItemKind: "json", ResultKind: "json", Threads: 2}, work: func(s stream) error {
 			_, out := linkFDs()
 			_ = s.Send(ready(out > 0))
 			select {}
@@ -300,7 +300,7 @@ func (l *liar) Describe(context.Context, *workerpb.DescribeRequest) (*workerpb.D
 	}
 	m := l.manifest
 	if m == nil {
-		m = &workerpb.Manifest{Name: "liar", ItemKind: "json", ResultKind: "json"}
+		m = &workerpb.Manifest{Name: liarName(), ItemKind: "json", ResultKind: "json"}
 	}
 	return &workerpb.DescribeResponse{Manifest: m}, nil
 }
@@ -384,10 +384,18 @@ func honest(also func()) func(stream) error {
 	})
 }
 
+// liarName is the workload that a liar says it has: that of the honest workers which it takes turns with, if there are any.
+func liarName() string {
+	if os.Getenv(liesEnv) != "" {
+		return mayhem.Manifest().Name
+	}
+	return "liar"
+}
+
 // claims is a plugin that says something of itself.
 func claims(what func(m *workerpb.Manifest)) func() {
 	return func() {
-		m := &workerpb.Manifest{Name: "liar", ItemKind: "json", ResultKind: "json"}
+		m := &workerpb.Manifest{Name: liarName(), ItemKind: "json", ResultKind: "json"}
 		what(m)
 		fakeServe(&liar{manifest: m})
 	}

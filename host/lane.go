@@ -103,9 +103,7 @@ func (r *run[In, Out]) next() *task[In, Out] {
 		t.depth = r.pool.depth(r.sizer.window(r.pool.cfg.Window))
 		if r.results == nil { // else the caller has room for all of them
 			t.how.credit = r.sizer.credit(r.limit, r.pool.cfg.Window)
-			if !r.json {
-				t.how.credit += t.size() * r.out.Width() // which the block has already
-			}
+			t.how.credit += t.size() * max(leastResult, r.out.Width())
 			r.enlist(t)
 		}
 		if r.lay != nil { // else the run has one item, and no lanes

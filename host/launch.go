@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -76,7 +77,7 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	}()
 	l.env = environment(cfg)
 	if l.folder, err = litter.Open(folderPrefix, cfg.TempDir, socketNameBytes()); err != nil {
-		return nil, noFolder(cfg, err)
+		return nil, &StartError{Worker: 1, Plugin: cfg.Plugin, Stage: "sockets", Err: err}
 	}
 	l.spawner = newSpawner()
 	l.turns = make(chan struct{}, runtime.GOMAXPROCS(0))
@@ -245,8 +246,11 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		}
 		cancel()
 	}()
-	if l.folder.Covered() { // go-plugin would make a folder there
+	switch err := l.folder.Reach(); { // go-plugin makes a folder there
+	case errors.Is(err, syscall.EXDEV):
 		return nil, fmt.Errorf("something has been mounted over %q, the folder of sockets", l.folder.Path())
+	case err != nil:
+		return nil, fmt.Errorf("look at the folder of sockets: %w", err)
 	}
 	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
 	stop := context.AfterFunc(start, p.child.kill)

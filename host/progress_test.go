@@ -79,7 +79,7 @@ func init() {
 }
 
 func threads(n uint32) *workerpb.Manifest {
-	return &workerpb.Manifest{Name: "liar", ItemKind: "json", ResultKind: "json", Threads: n}
+	return &workerpb.Manifest{Name: liarName(), ItemKind: "json", ResultKind: "json", Threads: n}
 }
 
 // handedBack is the end of a batch of which nothing was done.

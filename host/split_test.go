@@ -154,15 +154,18 @@ func TestBooksAreEvenWhenARunIsOver(t *testing.T) {
 						kind, _, _ := strings.Cut(items[i], " ")
 						want := Result[string]{Index: i, Value: strings.ToUpper(items[i]), Attempts: 1}
 						var wrong bool
+						mu.Lock()
+						runs := tried[items[i]] // twice if it had run in a batch whose worker was left behind before the batch was settled
+						mu.Unlock()
 						switch kind {
 						case "stuck":
 							wrong = got.Err == nil || got.Err.Kind != Timeout || got.Attempts != 2 || got.Err.Index != i
 						case "fail":
-							wrong = got.Err == nil || got.Err.Message != items[i] || got.Attempts != 1 || got.Err.Index != i
+							wrong = got.Err == nil || got.Err.Message != items[i] || got.Attempts < 1 || got.Attempts > runs || got.Err.Index != i
 						case "late":
 							wrong = got.Err != nil || got.Value != want.Value || got.Attempts != 2
 						default:
-							wrong = got.Err != nil || got.Value != want.Value || got.Attempts != 1
+							wrong = got.Err != nil || got.Value != want.Value || got.Attempts < 1 || got.Attempts > runs
 						}
 						if wrong {
 							t.Errorf("%s: got %+v", items[i], got)

@@ -158,9 +158,17 @@ func (v *valueOutput) add(r *result) error {
 
 // append appends a result, and takes the quotes from a string if they are not wanted.
 func (v *valueOutput) append(dst []byte, value json.RawMessage) []byte {
+	if !v.raw || len(value) == 0 || value[0] != '"' {
+		return append(dst, value...)
+	}
+	return v.appendText(dst, value)
+}
+
+// appendText appends a string without its quotes.
+func (v *valueOutput) appendText(dst []byte, value json.RawMessage) []byte {
 	var text string
 	switch {
-	case !v.raw || len(value) == 0 || value[0] != '"' || json.Unmarshal(value, &text) != nil:
+	case json.Unmarshal(value, &text) != nil:
 		return append(dst, value...)
 	case v.keep && strings.ContainsAny(text, "\n\r"): // JSON has several ways to write a line break, so the decoded text is searched
 		return append(dst, value...)

@@ -20,7 +20,7 @@ const rude = "rude \x1b[31m\x1b]0;title\x07 over\r \u009b2J \u202e\nparhost: hin
 // rudeSchema is the same in a schema, in which JSON itself allows most of it.
 const rudeSchema = "\r{\"title\":\r\"\u009b2J \u202e\u200b\x7f \U000e0001\"\r}\r"
 
-// rudeExample is no UTF-8, which JSON's grammar does not rule out.
+// rudeExample is no UTF-8, which JSON's grammar does not rule out. No example of that kind is taken.
 var rudeExample = json.RawMessage("\"no UTF-8: \xff\x9b\"")
 
 // deepSchema is a schema of 32 KiB, nested so deeply.
@@ -60,7 +60,7 @@ func TestWhatPluginsSayDoesNothingToATerminal(t *testing.T) {
 			var v any
 			if err := json.Unmarshal([]byte(stdout), &v); err != nil {
 				t.Errorf("%q: got %v, want JSON", args, err)
-			} else if text := fmt.Sprint(v); slices.Contains(args, "describe") && (!strings.Contains(text, "\u009b2J \u202e\u200b\x7f \U000e0001") || !strings.Contains(text, "no UTF-8: \ufffd\ufffd")) {
+			} else if text := fmt.Sprint(v); slices.Contains(args, "describe") && (!strings.Contains(text, "\u009b2J \u202e\u200b\x7f \U000e0001") || strings.Contains(text, "no UTF-8")) {
 				t.Errorf("%q: got %q, want it to mean what the plugin says", args, text)
 			}
 		}

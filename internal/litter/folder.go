@@ -137,10 +137,11 @@ func makeFolderIn(base, prefix string, below int) (string, error) {
 // Path is where the folder is.
 func (f *Folder) Path() string { return f.path }
 
-// Covered reports whether something has been mounted over the folder: who goes there by its path may wait for whoever has done that.
-func (f *Folder) Covered() bool {
+// Reach returns why the folder cannot be reached by its path, nil if it can. The error matches [syscall.EXDEV] if something has been mounted over
+// it: who goes there by its path may then wait for whoever serves that.
+func (f *Folder) Reach() error {
 	_, err := lstat(f.around, filepath.Base(f.path))
-	return err != nil
+	return err
 }
 
 // Drop takes a folder within this one out of its place, and returns at once. It reports whether the place is free now. It is not if a mount keeps

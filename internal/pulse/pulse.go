@@ -128,14 +128,33 @@ func (p *Pulse) AfterFunc(d time.Duration, f func()) (stop func()) {
 	}
 }
 
-// WithTimeout is [context.WithTimeoutCause] for time in which the process has run. The context has no deadline: when the time is over it is canceled.
+// WithTimeout is [context.WithTimeoutCause] for time in which the process has run. The context knows no deadline beforehand, because that
+// depends on whether the process runs.
 func (p *Pulse) WithTimeout(ctx context.Context, d time.Duration, cause error) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := p.AfterFunc(d, func() { cancel(cause) })
-	return ctx, func() {
+	t := &timed{Context: ctx}
+	stop := p.AfterFunc(d, func() {
+		t.late.Store(ctx.Err() == nil)
+		cancel(cause)
+	})
+	return t, func() {
 		stop()
 		cancel(context.Canceled)
 	}
+}
+
+// timed is a context whose error tells whether its time is over, as that of [context.WithTimeout] does.
+type timed struct {
+	context.Context
+	late atomic.Bool
+}
+
+func (t *timed) Err() error {
+	err := t.Context.Err()
+	if err != nil && t.late.Load() {
+		return context.DeadlineExceeded
+	}
+	return err
 }
 
 // After returns a channel that is closed once the process has run for d.
