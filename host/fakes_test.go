@@ -175,6 +175,11 @@ var fakes = map[string]func(){
 			return s.Send(results(r))
 		})})
 	},
+	"says it was too much": func() {
+		fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error {
+			return grpcstatus.Error(codes.ResourceExhausted, "message is 9999999999 bytes, the limit is 1")
+		})})
+	},
 	"ready twice": func() {
 		fakeServe(&liar{work: dialogue(func(s stream, _ *workerpb.Batch) error { return s.Send(ready(false)) })})
 	},

@@ -187,7 +187,8 @@ func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 		"ready twice":           "a message of kind",
 		"empty answer":          "a message of kind",
 		"hangs up":              "closed its stream",
-		"too much":              "bytes, the limit is",
+		"too much":              "broke the protocol: a message that is too large: it is 3",
+		"says it was too much":  "closed its stream",
 	} {
 		for way, inline := range map[string]bool{"link": false, "stream": true} {
 			t.Run(name+"/"+way, func(t *testing.T) {
@@ -245,7 +246,7 @@ func lieTo(t *testing.T, cfg host.Config, name, says string) {
 			t.Fatalf("got %v, want all %d items blamed", err, n)
 		}
 		for i, e := range errs {
-			if e.Kind != host.Crashed && (!strings.Contains(says, "limit is") && name != "too much" || e.Kind != host.Oversize) || !strings.Contains(e.Message, says) {
+			if e.Kind != host.Crashed || !strings.Contains(e.Message, says) {
 				t.Errorf("item %d: got %v, want crashed with %q", i, e, says)
 			}
 		}
@@ -256,7 +257,7 @@ func lieTo(t *testing.T, cfg host.Config, name, says string) {
 func TestWordsOfAWorkerAreBounded(t *testing.T) {
 	const most = wire.MaxMessageText
 	for name, kind := range map[string]host.Kind{
-		"last words": host.Crashed, "last words, too large": host.Oversize, "a number without end": host.Failed,
+		"last words": host.Crashed, "last words, too large": host.Crashed, "a number without end": host.Failed,
 	} {
 		for way, inline := range map[string]bool{"link": false, "stream": true} {
 			t.Run(name+"/"+way, func(t *testing.T) {

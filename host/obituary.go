@@ -90,8 +90,8 @@ func (p *process) obituary(cause error) {
 	switch {
 	case errors.As(cause, &lie):
 		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: lie.Error(), guilty: -1})
-	case status.Code(cause) == codes.ResourceExhausted:
-		p.decide(&fate{kind: wire.Oversize, cause: CauseProtocol, message: status.Convert(cause).Message(), guilty: -1})
+	case status.Code(cause) == codes.ResourceExhausted: // from gRPC, for a message that is too large, or from the worker, which may lie
+		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: "worker closed its stream: " + cause.Error(), guilty: -1})
 	}
 	orderly := errors.Is(cause, io.EOF) // the end that it was asked for, or SIGTERM: it has settled all that it began
 	p.mu.Lock()

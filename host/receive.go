@@ -19,7 +19,7 @@ func (p *process) receive() {
 		switch {
 		case err == nil:
 			err = p.hear(r)
-		case errors.Is(err, link.ErrFrame), errors.Is(err, link.ErrRefused):
+		case errors.Is(err, link.ErrFrame), errors.Is(err, link.ErrRefused), errors.Is(err, link.ErrTooLarge):
 			err = &lieError{err.Error()}
 		}
 		if err != nil {

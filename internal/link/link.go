@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -103,11 +101,13 @@ var (
 	ErrFrame = errors.New("a frame that is no message")
 	// ErrRefused is matched by that of one which Check refuses.
 	ErrRefused = errors.New("a frame that is not taken")
+	// ErrTooLarge is matched by that of a message larger than is taken.
+	ErrTooLarge = errors.New("a message that is too large")
 )
 
 // Recv reads the next message into m. The error is io.EOF when the other end has closed, or io.ErrUnexpectedEOF in the middle of a
-// large one; it has the code ResourceExhausted for a message larger than is taken, and matches [ErrFrame] for what is none and [ErrRefused]
-// for one that Check refuses.
+// large one. It matches [ErrTooLarge] for a message larger than is taken, [ErrFrame] for a frame that holds no message, and [ErrRefused] for a
+// message that Check refuses.
 func (l *Link) Recv(m proto.Message) error {
 	header, err := l.reader.Peek(headerBytes)
 	if err != nil {
@@ -115,7 +115,7 @@ func (l *Link) Recv(m proto.Message) error {
 	}
 	size := int64(binary.LittleEndian.Uint32(header))
 	if size > int64(l.most) {
-		return status.Errorf(codes.ResourceExhausted, "message is %d bytes, the limit is %d", size, l.most)
+		return fmt.Errorf("%w: it is %d bytes, the limit is %d", ErrTooLarge, size, l.most)
 	}
 	var message []byte
 	if frame := headerBytes + int(size); frame <= bufferBytes {

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parhost/parhost/internal/link"
@@ -132,8 +130,8 @@ func TestAMessageBeyondTheLimitIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, host, worker *link.Link) {
 		go func() { _ = host.Send(batch(1, most+1), nil) }()
 		err := worker.Recv(new(workerpb.WorkRequest))
-		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "the limit is 33554432") {
-			t.Errorf("got %v, want ResourceExhausted with the limit", err)
+		if !errors.Is(err, link.ErrTooLarge) || !strings.Contains(err.Error(), "the limit is 33554432") {
+			t.Errorf("got %v, want ErrTooLarge with the limit", err)
 		}
 	})
 }
