@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -99,6 +100,9 @@ func (p *listed) where() string {
 // mostAsked is how many plugins are asked at once. Most of a plugin that does not answer is waiting, which takes no CPU.
 const mostAsked = 32
 
+// largePlugin is the size from which on a plugin is asked alone. A sandbox keeps the whole file in memory, whatever room that takes on the disk.
+const largePlugin = 64 << 20
+
 // findPlugins returns all plugins that have a name, by name.
 func findPlugins(ctx context.Context, dirs []string, held *pins, a *asking) ([]*listed, error) {
 	if _, err := a.policy(ctx); err != nil { // which is wrong for all of them
@@ -110,13 +114,17 @@ func findPlugins(ctx context.Context, dirs []string, held *pins, a *asking) ([]*
 		found[m.Name] = &listed{Name: m.Name, Builtin: true, Version: m.Version, Description: m.Description}
 	}
 	var asking sync.WaitGroup
-	turns := make(chan struct{}, mostAsked)
+	turns, alone := make(chan struct{}, mostAsked), make(chan struct{}, 1)
 	for name, path := range host.Installed(dirs...) {
 		p := &listed{Name: name, Path: path}
 		found[name] = p
 		asking.Go(func() {
-			turns <- struct{}{}
-			defer func() { <-turns }()
+			turn := turns
+			if info, err := os.Stat(path); err == nil && info.Size() >= largePlugin {
+				turn = alone
+			}
+			turn <- struct{}{}
+			defer func() { <-turn }()
 			cfg := host.Config{Plugin: path}
 			var m host.Manifest
 			err := held.hold(&cfg)

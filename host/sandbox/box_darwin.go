@@ -55,12 +55,12 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 			return nil, err
 		}
 	}
-	return openBox(policy, plugin, checksum)
+	return openBox(ctx, policy, plugin, checksum)
 }
 
 // openBox opens a box for a complete policy that macOS can hold.
-func openBox(policy Policy, plugin, checksum string) (*Box, error) {
-	checksum, err := hashed(plugin, checksum)
+func openBox(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
+	checksum, err := hashed(ctx, plugin, checksum)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 	}
 	tried := make(chan error, 1)
 	go func() { tried <- rehearsed(ctx, playOf(&policy)) }() // while the plugin is read, which takes longer
-	b, err := openBox(policy, plugin, checksum, seams{})
+	b, err := openBox(ctx, policy, plugin, checksum, seams{})
 	if refused := <-tried; refused != nil {
 		if b != nil {
 			b.Close()
@@ -87,7 +87,7 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 }
 
 // openBox opens a box for a complete policy. Without a plugin it is good for a rehearsal.
-func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error) {
+func openBox(ctx context.Context, policy Policy, plugin, checksum string, s seams) (_ *Box, err error) {
 	b := &Box{policy: policy, seams: s, place: -1}
 	if policy.Level > Off { // a seccomp filter may kill for a question that nobody needs answered
 		b.machine = look()
@@ -110,7 +110,9 @@ func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error
 		}
 	}
 	if plugin != "" {
-		err = b.read(plugin, checksum)
+		if err = b.read(ctx, plugin, checksum); err != nil && ctx.Err() != nil { // the plugin is not to blame
+			err = fmt.Errorf("sandbox: read %s: %w", plugin, context.Cause(ctx))
+		}
 	} else if b.program, err = openBlank(); err != nil {
 		err = b.failed("plugin", err)
 	}
@@ -141,14 +143,14 @@ func openBox(policy Policy, plugin, checksum string, s seams) (_ *Box, err error
 }
 
 // read opens the plugin, and refuses one that is not what was wanted or could not run.
-func (b *Box) read(plugin, checksum string) (err error) {
+func (b *Box) read(ctx context.Context, plugin, checksum string) (err error) {
 	if b.policy.Level == Off && checksum == "" {
-		if b.program, err = openHeld(plugin); err == nil {
+		if b.program, err = openHeld(ctx, plugin); err == nil {
 			b.remember()
 		}
 		return err
 	}
-	if b.program, err = openProgram(plugin, checksum); err != nil {
+	if b.program, err = openProgram(ctx, plugin, checksum); err != nil {
 		if _, other := errors.AsType[*ChecksumError](err); other {
 			return err
 		}

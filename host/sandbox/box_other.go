@@ -27,7 +27,7 @@ var errNoWalls = errors.New("package sandbox builds walls on Linux, and some on 
 // The plugin is hashed here and before each start, which fails with a [*ChangedError] if it has been changed. With a checksum, the plugin's SHA-256 in
 // hexadecimal, the error is a [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it: that
 // takes Linux, where the bytes that were hashed are those that run.
-func Open(_ context.Context, policy Policy, plugin, checksum string) (*Box, error) {
+func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
@@ -38,7 +38,7 @@ func Open(_ context.Context, policy Policy, plugin, checksum string) (*Box, erro
 	case policy.limited():
 		return nil, notHere(policy.Level, "limits")
 	}
-	checksum, err = hashed(plugin, checksum)
+	checksum, err = hashed(ctx, plugin, checksum)
 	return &Box{plugin, checksum}, err
 }
 

@@ -38,12 +38,12 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 			return nil, err
 		}
 	}
-	return openBox(complete, plugin, checksum)
+	return openBox(ctx, complete, plugin, checksum)
 }
 
 // openBox opens a box for a complete policy.
-func openBox(policy Policy, plugin, checksum string) (*Box, error) {
-	checksum, err := hashed(plugin, checksum)
+func openBox(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
+	checksum, err := hashed(ctx, plugin, checksum)
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,11 @@
 package sandbox
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -36,20 +38,38 @@ func (e *ChangedError) Unwrap() error { return e.Err }
 const mostProgram = 2 << 30
 
 // Checksum returns the SHA-256 of a plain file of up to 2 GiB, in hexadecimal. It waits for nobody, whatever has taken the file's place.
-func Checksum(path string) (string, error) {
+func Checksum(path string) (string, error) { return checksumOf(context.Background(), path) }
+
+// checksumOf is [Checksum]. ctx ends the reading.
+func checksumOf(ctx context.Context, path string) (string, error) {
 	f, err := plain.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	return fileChecksum(f)
+	return fileChecksum(ctx, f)
 }
 
-// fileChecksum is the checksum of a file from where it is read next.
-func fileChecksum(f *os.File) (string, error) {
+// fileChecksum is the checksum of a file from where it is read next. ctx ends the reading.
+func fileChecksum(ctx context.Context, f *os.File) (string, error) {
 	sum := sha256.New()
-	_, err := plain.Copy(sum, f, mostProgram)
+	_, err := plain.Copy(until{sum, ctx.Done()}, f, mostProgram)
 	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// until is a writer that fails once a channel is closed.
+type until struct {
+	io.Writer
+	over <-chan struct{}
+}
+
+func (w until) Write(b []byte) (int, error) {
+	select {
+	case <-w.over:
+		return 0, os.ErrClosed
+	default:
+		return w.Writer.Write(b)
+	}
 }
 
 // compare says whether a checksum is that which was wanted, if one was.

@@ -3,11 +3,14 @@
 package sandbox_test
 
 import (
+	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,4 +230,89 @@ func TestAScriptHasAFirstLine(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "its first line does not end within 4096 bytes") {
 		t.Errorf("got %v, want that its first line has no end", err)
 	}
+}
+
+// large is a file of so many bytes that takes no room on the disk, and begins as this program does, or as a script.
+func large(t *testing.T, size int64, script bool) string {
+	t.Helper()
+	path := filepath.Join(openDir(t), "plugin")
+	head := []byte("#!/bin/sh\n")
+	if !script {
+		f, err := os.Open(os.Args[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		head = make([]byte, 4096)
+		if _, err := io.ReadFull(f, head); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(path, head, 0o700), os.Truncate(path, size)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// fading is a context that ends when it has been looked at a few times.
+type fading struct{ looks atomic.Int32 }
+
+var _ context.Context = (*fading)(nil)
+
+func (*fading) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (*fading) Done() <-chan struct{}       { return nil }
+func (*fading) Value(any) any               { return nil }
+
+func (f *fading) Err() error {
+	if f.looks.Add(1) > 5 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestALargePluginIsReadNoLongerThanItsContext(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	policies(t, func(t *testing.T, policy sandbox.Policy) {
+		for name, c := range map[string]struct {
+			later, script bool
+			checksum      string
+		}{
+			"before": {}, "between pieces": {later: true}, "with a checksum": {checksum: strings.Repeat("5a", 32)}, "a script": {script: true},
+		} {
+			ctx := ended
+			if c.later {
+				ctx = &fading{}
+			}
+			if policy.Level == sandbox.Off && !c.script && c.checksum == "" {
+				continue // it is not read
+			}
+			b, err := sandbox.OpenAtOnce(ctx, policy, large(t, 256<<20, c.script), c.checksum)
+			if err == nil {
+				b.Close()
+			}
+			if !errors.Is(err, context.Canceled) || errors.Is(err, sandbox.ErrNotSupported) {
+				t.Errorf("%s: got %v, want that the context has ended", name, err)
+			}
+		}
+	})
+}
+
+func TestWhatIsNoExecutableIsNotCopied(t *testing.T) {
+	path := filepath.Join(openDir(t), "plugin")
+	if err := errors.Join(os.WriteFile(path, nil, 0o700), os.Truncate(path, 3<<30)); err != nil { // more than is copied
+		t.Fatal(err)
+	}
+	policies(t, func(t *testing.T, policy sandbox.Policy) {
+		if policy.Level == sandbox.Off {
+			return // it copies nothing
+		}
+		b, err := sandbox.OpenAtOnce(t.Context(), policy, path, "")
+		if err == nil {
+			b.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "neither a script nor an executable") {
+			t.Errorf("got %v, want that it is no executable", err)
+		}
+	})
 }

@@ -24,7 +24,16 @@ func OpenWithout(policy Policy, plugin string, without ...string) (*Box, error) 
 			s.landlock = cmp.Or(since-1, -1)
 		}
 	}
-	return openBox(policy, plugin, "", s)
+	return openBox(context.Background(), policy, plugin, "", s)
+}
+
+// OpenAtOnce is [Open], without the rehearsal that it begins with.
+func OpenAtOnce(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
+	policy, err := policy.complete()
+	if err != nil {
+		return nil, err
+	}
+	return openBox(ctx, policy, plugin, checksum, seams{})
 }
 
 // What tests look at.

@@ -1,6 +1,10 @@
 package sandbox
 
-import "github.com/parhost/parhost/host/sandbox/internal/trial"
+import (
+	"context"
+
+	"github.com/parhost/parhost/host/sandbox/internal/trial"
+)
 
 // OpenUnrehearsed opens a box of whose walls nobody has seen that they hold.
 func OpenUnrehearsed(policy Policy) (*Box, error) {
@@ -8,7 +12,7 @@ func OpenUnrehearsed(policy Policy) (*Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openBox(policy, "", "")
+	return openBox(context.Background(), policy, "", "")
 }
 
 // Try has a process try the walls of a box.

@@ -2,10 +2,18 @@
 
 package sandbox
 
+import (
+	"context"
+	"fmt"
+)
+
 // hashed returns the checksum of a plugin that is hashed again before each start, which has to be the one that was wanted, if one was. It is
 // empty for what can be executed but not read as a file, such as an alias of Windows, unless a checksum was wanted.
-func hashed(plugin, want string) (string, error) {
-	got, err := Checksum(plugin)
+func hashed(ctx context.Context, plugin, want string) (string, error) {
+	got, err := checksumOf(ctx, plugin)
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("sandbox: read %s: %w", plugin, context.Cause(ctx))
+	}
 	if err != nil && want == "" {
 		return "", nil
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"sync"
@@ -150,23 +149,8 @@ func (h *held) read() (string, error) {
 	}
 	defer f.Close()
 	sum := sha256.New()
-	_, err = plain.Copy(untilOver{sum, h.over}, f, mostProgram)
+	_, err = plain.Copy(until{sum, h.over}, f, mostProgram)
 	return hex.EncodeToString(sum.Sum(nil)), err
-}
-
-// untilOver is a writer that fails once a channel is closed.
-type untilOver struct {
-	io.Writer
-	over <-chan struct{}
-}
-
-func (w untilOver) Write(b []byte) (int, error) {
-	select {
-	case <-w.over:
-		return 0, os.ErrClosed
-	default:
-		return w.Writer.Write(b)
-	}
 }
 
 func (h *held) close() error {

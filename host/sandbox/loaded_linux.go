@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -393,7 +394,7 @@ func Loaded(plugin string) ([]string, error) {
 	b := &Box{policy: Policy{Level: Basic}, machine: look(), place: -1}
 	defer b.Close()
 	var err error
-	if b.program, err = openHeld(plugin); err != nil {
+	if b.program, err = openHeld(context.Background(), plugin); err != nil {
 		return nil, err
 	}
 	if err := b.load(); err != nil {

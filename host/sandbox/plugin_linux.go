@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -32,8 +33,9 @@ type program struct {
 	checksum func() (string, error) // worked out when somebody asks, once: it takes longer than all else before the start
 }
 
-// openProgram reads an executable once: what is hashed is what runs, in all workers, whatever becomes of the file.
-func openProgram(path, wanted string) (*program, error) {
+// openProgram reads an executable once: what is hashed is what runs, in all workers, whatever becomes of the file. ctx ends the reading, which may
+// take half a minute.
+func openProgram(ctx context.Context, path, wanted string) (*program, error) {
 	path, source, err := sourceOf(path)
 	if err != nil {
 		return nil, err
@@ -54,12 +56,17 @@ func openProgram(path, wanted string) (*program, error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	if script {
-		return p, p.readScript(f, line)
+		return p, p.readScript(ctx, f, line)
+	}
+	if wanted == "" { // before it takes memory; with a checksum it is of more use to say that it is another file
+		if err := p.findLoader(f); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.openMemory(); err != nil {
 		return nil, err
 	}
-	if err := p.load(f); err != nil {
+	if err := p.load(ctx, f); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
@@ -89,12 +96,12 @@ func sourceOf(plugin string) (path, source string, err error) {
 }
 
 // readScript hashes a script, whose interpreter is going to read it again at each start.
-func (p *program) readScript(f *os.File, line string) error {
+func (p *program) readScript(ctx context.Context, f *os.File, line string) error {
 	p.interpreter(strings.Fields(line))
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	sum, err := fileChecksum(f)
+	sum, err := fileChecksum(ctx, f)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", p.path, err)
 	}
@@ -103,7 +110,7 @@ func (p *program) readScript(f *os.File, line string) error {
 }
 
 // openHeld holds the file of an executable that needs no walls: its bytes are not copied. A script is hashed, and read at each start.
-func openHeld(plugin string) (*program, error) {
+func openHeld(ctx context.Context, plugin string) (*program, error) {
 	path, source, err := sourceOf(plugin)
 	if err != nil {
 		return nil, err
@@ -123,7 +130,7 @@ func openHeld(plugin string) (*program, error) {
 	defer f.Close()
 	line, script, err := firstLine(f)
 	if script && err == nil {
-		err = errors.Join(p.readScript(f, line), h.close())
+		err = errors.Join(p.readScript(ctx, f, line), h.close())
 		p.held = nil
 		return p, err
 	}
@@ -213,8 +220,8 @@ func isScript(path string) bool {
 }
 
 // load copies the file, and looks what it needs in order to run.
-func (p *program) load(f *os.File) error {
-	size, err := p.copy(f)
+func (p *program) load(ctx context.Context, f *os.File) error {
+	size, err := p.copy(ctx, f)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", p.path, err)
 	}
@@ -225,28 +232,38 @@ func (p *program) load(f *os.File) error {
 	if _, err := unix.FcntlInt(p.file.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return fmt.Errorf("seal %s: %w", p.path, err)
 	}
-	p.checksum = sync.OnceValues(func() (string, error) {
+	hash := func(ctx context.Context) (string, error) {
 		sum := sha256.New()
-		_, err := io.Copy(sum, io.NewSectionReader(p.file, 0, size))
+		_, err := io.Copy(until{sum, ctx.Done()}, io.NewSectionReader(p.file, 0, size))
 		return hex.EncodeToString(sum.Sum(nil)), err
-	})
+	}
+	p.checksum = sync.OnceValues(func() (string, error) { return hash(context.Background()) })
 	if p.wanted != "" {
-		got, err := p.checksum()
+		got, err := hash(ctx)
 		if err != nil {
 			return err
 		}
 		if err := compare(p.path, p.wanted, got); err != nil {
 			return err
 		}
+		p.checksum = func() (string, error) { return got, nil }
 	}
-	if p.linker, err = loaderOf(p.file); err != nil {
+	return p.findLoader(p.file) // the file may have been changed since it was looked at first
+}
+
+// findLoader finds the program that loads the executable, and refuses what is none.
+func (p *program) findLoader(f io.ReaderAt) (err error) {
+	if p.linker, err = loaderOf(f); err != nil {
 		return fmt.Errorf("%s is neither a script nor an executable of this system: %w", p.path, err)
 	}
 	return nil
 }
 
+// pieceBytes is what one system call copies, so that a signal does not wait longer than some milliseconds.
+const pieceBytes = 4 << 20
+
 // copy copies the whole file into memory. The error is a [*plain.SizeError] if it is too large, or becomes that.
-func (p *program) copy(f *os.File) (size int64, err error) {
+func (p *program) copy(ctx context.Context, f *os.File) (size int64, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return 0, err
 	}
@@ -258,11 +275,14 @@ func (p *program) copy(f *os.File) (size int64, err error) {
 		if max(size, info.Size()) > mostProgram { // it is too large, or grows
 			return size, &plain.SizeError{Path: p.path, Most: mostProgram}
 		}
-		n, err := unix.Sendfile(int(p.file.Fd()), int(f.Fd()), nil, int(min(1<<30, mostProgram+1-size))) // without a way through this process
+		if ctx.Err() != nil {
+			return size, ctx.Err()
+		}
+		n, err := unix.Sendfile(int(p.file.Fd()), int(f.Fd()), nil, int(min(pieceBytes, mostProgram+1-size))) // without a way through this process
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS): // not every file system can
-			n, err := plain.Copy(p.file, f, mostProgram-size)
+			n, err := plain.Copy(until{p.file, ctx.Done()}, f, mostProgram-size)
 			return size + n, err
 		case err != nil || n == 0:
 			return size, err

@@ -31,12 +31,12 @@ func boxFor(p play) (*Box, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: rehearsal: %w", err)
 	}
-	b, err := openBox(policy, program, "")
+	b, err := openBox(context.Background(), policy, program, "")
 	if needs, ok := errors.AsType[*NeedsFilesError](err); ok { // this program's libraries, which are no plugin's
 		for _, folder := range needs.Folders {
 			policy.ReadOnly = append(policy.ReadOnly, Bind{Source: folder, Target: folder})
 		}
-		b, err = openBox(policy, program, "")
+		b, err = openBox(context.Background(), policy, program, "")
 	}
 	return b, err
 }

@@ -22,7 +22,7 @@ func rehearse(p play) error {
 	if err != nil {
 		return err
 	}
-	b, err := openBox(policy, "", "", seams{})
+	b, err := openBox(context.Background(), policy, "", "", seams{})
 	if err != nil {
 		return err
 	}

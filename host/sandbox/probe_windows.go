@@ -1,8 +1,6 @@
 package sandbox
 
-import (
-	"context"
-)
+import "context"
 
 // seen is what a rehearsal has shown that went well.
 const seen = "a process tried its walls, with AllowNet (experimental)"
@@ -22,7 +20,7 @@ func boxFor(p play) (*Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openBox(policy, "", "")
+	return openBox(context.Background(), policy, "", "")
 }
 
 // Probe says what this machine has for sandboxes. It starts a process at level basic, once in the life of this one.
