@@ -58,9 +58,6 @@ func (p *process) answer(ctx context.Context, c *call, a answer) bool {
 	return true
 }
 
-// canceledBytes is more than an item takes that ended because its batch was cancelled: such items need no credit.
-const canceledBytes = 128
-
 // charge takes results off a call's credit, and says what is wrong if they are more, or come while their worker has to wait.
 func (p *process) charge(c *call, r *workerpb.Results) (problem string) {
 	if c.answers == nil {
@@ -72,7 +69,7 @@ func (p *process) charge(c *call, r *workerpb.Results) (problem string) {
 	free := uint64(0)
 	switch {
 	case c.canceled.Load():
-		free = canceledBytes * uint64(r.GetCount())
+		free = wire.CanceledBytes * uint64(r.GetCount())
 	case c.waiting:
 		return "results of a batch that waits for credit"
 	}

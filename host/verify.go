@@ -48,7 +48,7 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 		}
 		said = manifestOf(p.manifest)
 		return &conform.Worker{Service: p.service, Link: p.link, Gone: p.child.exited, Kill: p.bury, Death: p.lastWords, Buffers: given}, nil
-	}, items...)
+	}, uint64(l.cfg.MaxResultBytes), items...)
 	var start *StartError
 	if err != nil && ctx.Err() == nil && !errors.As(err, &start) {
 		err = &StartError{Worker: number, Plugin: l.cfg.Plugin, Stage: "set-up", Err: err, Manifest: said}

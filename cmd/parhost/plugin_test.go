@@ -73,3 +73,14 @@ func TestToBuildAFolderExecutesNothingOfIt(t *testing.T) {
 		})
 	}
 }
+
+func TestVerifyTakesTheLimitOfAResult(t *testing.T) {
+	code, stdout, stderr := call(t, nil, "plugins", "verify", "sqrt", "2", "--max-result-bytes", "8")
+	if code != exitFailed || !strings.Contains(stdout, "oversize") {
+		t.Errorf("got exit code %d, stdout %q, stderr %q, want %d and that a result is too large", code, stdout, stderr, exitFailed)
+	}
+	code, _, stderr = call(t, nil, "plugins", "verify", "sqrt", "--max-result-bytes", "3GiB")
+	if code != exitUsage || !strings.Contains(stderr, `--max-result-bytes "3GiB" is no such size`) {
+		t.Errorf("got exit code %d and %q, want %d and the limit", code, stderr, exitUsage)
+	}
+}

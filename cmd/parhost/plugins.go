@@ -275,6 +275,7 @@ func newPluginsVerify(s *streams, dirs *[]string, p *pins) *cobra.Command {
 	var asJSON bool
 	var c confinement
 	var env []string
+	var maxResult string
 	cmd := &cobra.Command{
 		Use:   "verify NAME|PATH [ITEM...]",
 		Short: "check that a plugin keeps the promises of its manifest and of the protocol",
@@ -295,6 +296,10 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 				}
 				items = append(items, json.RawMessage(text))
 			}
+			most, err := messageSize("max-result-bytes", maxResult)
+			if err != nil {
+				return err
+			}
 			ctx, stop := interruptible(cmd, s)
 			defer stop()
 			policy, err := c.policyOrWarning(ctx, s)
@@ -311,7 +316,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 			if err != nil {
 				return whenInterrupted(ctx, err)
 			}
-			cfg.Sandbox = policy
+			cfg.Sandbox, cfg.MaxResultBytes = policy, most
 			if cfg.Env, err = parseEnv(env); err != nil {
 				return err
 			}
@@ -336,6 +341,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the checks for programs")
 	cmd.Flags().StringArrayVar(&env, "env", nil, "KEY=VALUE for the workers, or KEY to pass on the value of this environment (may be repeated)")
+	cmd.Flags().StringVar(&maxResult, "max-result-bytes", "64MiB", "the most bytes of a result; the checks hold at most 192 MiB and a result more")
 	c.flags(cmd.Flags())
 	p.checksumFlag(cmd.Flags())
 	b.flag(cmd.Flags())

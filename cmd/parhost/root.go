@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"reflect"
 	"time"
 
@@ -234,11 +233,9 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 		flag, text string
 		to         *int
 	}{{"max-item-bytes", o.maxItem, &cfg.MaxItemBytes}, {"max-result-bytes", o.maxResult, &cfg.MaxResultBytes}, {"max-output-bytes", o.maxOutput, &cfg.MaxOutputBytes}} {
-		n, err := parseBytes(size.text)
-		if err != nil || n < 1 || n > math.MaxInt32 {
-			return cfg, usageError("write a size such as 64MiB, up to 2 GiB", "--%s %q is no such size", size.flag, size.text)
+		if *size.to, err = messageSize(size.flag, size.text); err != nil {
+			return cfg, err
 		}
-		*size.to = int(n)
 	}
 	logger, err := o.logger(s)
 	if err != nil {

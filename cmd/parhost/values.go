@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"os"
 	"strconv"
@@ -20,6 +21,15 @@ func parseBatch(text string) (int, error) {
 		return 0, usageError("write --batch auto, or a number from 1", "--batch %q is no number of items", text)
 	}
 	return n, nil
+}
+
+// messageSize reads the value of a flag that bounds an item or a result.
+func messageSize(flag, text string) (int, error) {
+	n, err := parseBytes(text)
+	if err != nil || n < 1 || n > math.MaxInt32 {
+		return 0, usageError("write a size such as 64MiB, up to 2 GiB", "--%s %q is no such size", flag, text)
+	}
+	return int(n), nil
 }
 
 // parseBytes reads a size such as 512MiB; an empty text is 0.

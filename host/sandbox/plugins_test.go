@@ -79,7 +79,7 @@ func conforms(t *testing.T, policy sandbox.Policy, path string) {
 	spawn := spawner(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) { return serving(ctx, t, b, path, spawn) })
+	r, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) { return serving(ctx, t, b, path, spawn) }, 0)
 	if err != nil {
 		t.Fatalf("got the error %v", err)
 	}

@@ -75,12 +75,18 @@ func (s *liesStream) Recv() (*workerpb.WorkResponse, error) {
 // check runs all checks of a workload whose words are changed by l.
 func check(t *testing.T, w *sdk.Workload, l lies, items ...json.RawMessage) (*conform.Report, error) {
 	t.Helper()
+	return checkWithin(t, 0, w, l, items...)
+}
+
+// checkWithin is check for results of at most so many bytes.
+func checkWithin(t *testing.T, most uint64, w *sdk.Workload, l lies, items ...json.RawMessage) (*conform.Report, error) {
+	t.Helper()
 	return conform.Run(t.Context(), func(context.Context) (*conform.Worker, error) {
 		listener := bufconn.Listen(1 << 16)
 		logger, complaint := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard}), &conform.Complaint{}
 		logger.RegisterSink(complaint)
 		gone, stop := inprocess.Serve(w, listener, logger)
-		conn, err := grpc.NewClient("passthrough:///worker", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		conn, err := grpc.NewClient("passthrough:///worker", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
 		if err != nil {
 			return nil, err
@@ -92,7 +98,7 @@ func check(t *testing.T, w *sdk.Workload, l lies, items ...json.RawMessage) (*co
 			stop()
 			<-gone
 		}}, nil
-	}, items...)
+	}, most, items...)
 }
 
 func find(t *testing.T, r *conform.Report, name string) conform.Check {
@@ -447,5 +453,45 @@ func TestEachKindOfValueTravelsInBothFormats(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a check holds of results is bounded, though each of them may be large.
+func TestResultsOfACheckAreBounded(t *testing.T) {
+	const size, begin, end = 8 << 20, 5, 45
+	var n atomic.Int64
+	large := json.RawMessage(`"` + strings.Repeat("x", size) + `"`)
+	w := sdk.Func("swells", func(context.Context, int) (json.RawMessage, error) {
+		if at := n.Add(1); at > begin && at <= end {
+			return large, nil
+		}
+		return json.RawMessage("1"), nil
+	}).With(sdk.Manifest{Examples: []any{1}})
+	r, err := checkWithin(t, 2*size, w, lies{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := find(t, r, "batch"); c.Status != conform.Failed || !strings.Contains(c.Outcome, "results of one check come to more than 150994944 bytes") {
+		t.Errorf("got %s: %s, want that the results are too large", c.Status, c.Outcome)
+	}
+	if c := find(t, r, "run"); c.Status != conform.OK {
+		t.Errorf("an example alone: got %s: %s", c.Status, c.Outcome)
+	}
+}
+
+// Large results that are honest are no broken promise.
+func TestLargeExamplesKeepTheirPromises(t *testing.T) {
+	w := sdk.Func("wide", func(_ context.Context, mib int) (string, error) { return strings.Repeat("x", mib<<20), nil }).With(sdk.Manifest{Examples: []any{1, 3, 6, 30, 30}, Idempotent: true})
+	r, err := checkWithin(t, 31<<20, w, lies{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range r.Checks {
+		if c.Status == conform.Failed {
+			t.Errorf("%s: %s", c.Name, c.Outcome)
+		}
+	}
+	if c := find(t, r, "run"); !strings.Contains(c.Outcome, "5 results") || !strings.Contains(c.Outcome, "1 are too large for the other checks") {
+		t.Errorf("run: got %q, want that one result was not kept", c.Outcome)
 	}
 }

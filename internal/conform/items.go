@@ -39,7 +39,11 @@ func run(ctx context.Context, t *trial) (string, error) {
 	if len(t.given) == 0 {
 		return "", skip("there is nothing to run")
 	}
-	return fmt.Sprintf("%s in %v", plural(len(t.items), "result"), time.Since(begun).Round(time.Microsecond)), failed
+	seen := fmt.Sprintf("%s in %v", plural(len(t.items)+t.left, "result"), time.Since(begun).Round(time.Microsecond))
+	if t.left > 0 {
+		seen += fmt.Sprintf("; %d are too large for the other checks, which use %d bytes of them", t.left, keptBytes)
+	}
+	return seen, failed
 }
 
 // results checks the results against the result schema.

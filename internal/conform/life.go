@@ -75,7 +75,9 @@ func drain(ctx context.Context, t *trial) (string, error) {
 		return "", err
 	}
 	half := len(items) / 2
-	batches := []*Batch{s.Send(order(items[:half])), s.Send(order(items[half:]))}
+	first, second := order(items[:half]), order(items[half:])
+	first.Credit, second.Credit = s.room()/2, s.room()/2 // no more can be granted once the stream is closed
+	batches := []*Batch{s.Send(first), s.Send(second)}
 	closed := make(chan error, 1)
 	begun := time.Now()
 	go func() { closed <- s.Close(t.limit(len(items))) }()

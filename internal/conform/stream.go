@@ -34,13 +34,15 @@ type Stream struct {
 	cancel     context.CancelFunc
 	resultKind string
 	maxResult  uint64
-	buffers    bool // the worker says that it has mapped them
+	most       uint64 // bytes of results that it holds for a check; 0 means no limit
+	buffers    bool   // the worker says that it has mapped them
 
 	send sync.Mutex
 	mu   sync.Mutex
 	next uint64
 	open map[uint64]*Batch
 	done map[uint64]bool // settled
+	held uint64          // bytes of results that have come for this check, or may come unasked
 	err  error
 
 	ended chan struct{} // closed when err is final: io.EOF if the worker ended the stream as it should
@@ -56,7 +58,7 @@ type Order struct {
 	Timeout time.Duration
 	Budget  time.Duration
 	Timed   bool
-	Credit  int // bytes of results that may come unasked; 0 means no limit
+	Credit  int // bytes of results that may come unasked; 0 leaves that to the stream
 }
 
 // Batch is an order on its way and what has become of it so far. Its fields may be read once it is settled.
@@ -87,12 +89,20 @@ type Batch struct {
 // Setup is how long a workload's set-up may take.
 const Setup = 5 * time.Minute
 
-// OpenStream opens the stream and waits for the workload's set-up. ctx bounds the life of the stream.
+// keptBytes is how many bytes of results the checks of a workload remember. Those of a stream whose results have a limit hold twice as much,
+// since results may differ from time to time, and one result more.
+const keptBytes = 64 << 20
+
+// OpenStream opens the stream and waits for the workload's set-up. ctx bounds the life of the stream. With a maxResult, the most bytes of
+// a result, it also bounds what it holds of all results.
 func OpenStream(ctx context.Context, w *Worker, resultKind string, threads int, maxResult uint64) (*Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Stream{
 		worker: w, cancel: cancel, resultKind: resultKind, maxResult: maxResult,
 		open: map[uint64]*Batch{}, done: map[uint64]bool{}, ended: make(chan struct{}),
+	}
+	if maxResult > 0 {
+		s.most = 2*keptBytes + maxResult
 	}
 	limit := time.AfterFunc(Setup, cancel)
 	r, err := s.begin(ctx, threads, maxResult)
@@ -154,6 +164,10 @@ func (s *Stream) Send(o Order) *Batch {
 	s.send.Lock()
 	defer s.send.Unlock()
 	s.mu.Lock()
+	if s.most > 0 && o.Credit == 0 {
+		o.Credit = wire.BatchBytes
+	}
+	s.held += uint64(o.Credit)
 	s.next++
 	b := &Batch{id: s.next, order: o, sent: time.Now(), over: make(chan struct{}), credit: uint64(o.Credit), Errors: map[int]*wire.ItemError{}}
 	s.open[b.id] = b
@@ -251,6 +265,20 @@ func (s *Stream) Break() {
 	<-s.ended
 }
 
+// room is how many bytes of results it can still hold, 0 if there is no limit.
+func (s *Stream) room() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int(s.most - min(s.held, s.most))
+}
+
+// forget says that what has come is held for no check any more.
+func (s *Stream) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = 0
+}
+
 // alive reports whether the stream can take another batch.
 func (s *Stream) alive() bool {
 	select {
@@ -328,7 +356,10 @@ func (s *Stream) need(n *workerpb.Need) error {
 		return errors.New("it asks for credit for a batch that has no limit")
 	case n.GetBytes() == 0 || b.asked:
 		return fmt.Errorf("it asks for a credit of %d bytes, asked before: %v", n.GetBytes(), b.asked)
+	case s.most > 0 && n.GetBytes() > s.most-min(s.held, s.most):
+		return fmt.Errorf("results of one check come to more than %d bytes: it asks for %d more", s.most, n.GetBytes())
 	}
+	s.held += n.GetBytes()
 	b.Needs, b.asked, b.credit = b.Needs+1, true, b.credit+n.GetBytes()
 	go func() { // the worker may have to be heard before it reads
 		s.send.Lock()
@@ -353,10 +384,14 @@ func (s *Stream) results(r *workerpb.Results) error {
 	case t != n && (t != 0 || b.order.Timed):
 		return fmt.Errorf("%d times for %d items", t, n)
 	}
-	if size := wire.ResultsBytes(r); b.order.Credit > 0 && size > b.credit {
+	free := uint64(0)
+	if b.canceled {
+		free = wire.CanceledBytes * uint64(n)
+	}
+	if size := wire.ResultsBytes(r); b.order.Credit > 0 && size > free+b.credit {
 		return fmt.Errorf("results of %d bytes, and the batch has a credit of %d left", size, b.credit)
 	} else if b.order.Credit > 0 {
-		b.credit, b.asked = b.credit-size, false
+		b.credit, b.asked = b.credit-min(size, b.credit), false
 	}
 	values, err := s.split(b, r.GetValues(), n)
 	if err != nil {

@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,10 +19,12 @@ type Starter func(ctx context.Context) (*Worker, error)
 // What a check may spend. A workload is slow or quick, and nobody wants to wait for a thousand slow items to see them come in
 // order.
 const (
-	answer   = 10 * time.Second       // for what takes no time
-	aim      = 300 * time.Millisecond // of running items, if there is no reason for more
-	manyMost = 1000                   // items in one batch
-	longMost = 20000                  // items in a batch that is to be running when something happens to it
+	answer    = 10 * time.Second       // for what takes no time
+	aim       = 300 * time.Millisecond // of running items, if there is no reason for more
+	manyMost  = 1000                   // items in one batch
+	manyBytes = 16 << 20               // of the results that they had alone
+	largest   = 4 << 20                // bytes of a result whose item runs in batches of many
+	longMost  = 20000                  // items in a batch that is to be running when something happens to it
 )
 
 // item is one item that the checks use.
@@ -33,24 +36,28 @@ type item struct {
 
 // trial is the checks of one workload under way.
 type trial struct {
-	start    Starter
-	manifest *workerpb.Manifest // with schemas
-	given    [][]byte
+	start     Starter
+	maxResult uint64             // bytes of a result; 0 means no limit
+	manifest  *workerpb.Manifest // with schemas
+	given     [][]byte
 
 	itemSchema, resultSchema string // empty if they are none that can be used
 
 	items  []item // that have a result, quick ones first
+	kept   int    // bytes of their results
+	left   int    // how many had a result that was not kept
 	steady bool   // the same items gave the same results twice
 
 	shared *Stream // for checks that do the worker no harm
 	used   []*Worker
 }
 
-// Run checks a workload: with the examples of its manifest, and with items, each of them one JSON text. They run many times.
+// Run checks a workload: with the examples of its manifest, and with items, each of them one JSON text. They run many times. maxResult is the
+// most bytes of a result; with 0 there is no limit, to results and to what is held of them.
 //
 // The error says that no worker could be started, or that ctx has ended.
-func Run(ctx context.Context, start Starter, items ...json.RawMessage) (*Report, error) {
-	t := &trial{start: start}
+func Run(ctx context.Context, start Starter, maxResult uint64, items ...json.RawMessage) (*Report, error) {
+	t := &trial{start: start, maxResult: maxResult}
 	for _, text := range items {
 		t.given = append(t.given, text)
 	}
@@ -70,7 +77,7 @@ func Run(ctx context.Context, start Starter, items ...json.RawMessage) (*Report,
 	if t.manifest = r.GetManifest(); t.manifest == nil {
 		return nil, errors.New("describe: the plugin sent no manifest")
 	}
-	if t.shared, err = OpenStream(ctx, w, t.manifest.GetResultKind(), 1, 0); err != nil {
+	if t.shared, err = OpenStream(ctx, w, t.manifest.GetResultKind(), 1, maxResult); err != nil {
 		return nil, err
 	}
 	report := &Report{Name: t.manifest.GetName(), Version: t.manifest.GetVersion(), SDK: t.manifest.GetSdk()}
@@ -115,18 +122,19 @@ func (t *trial) worker(ctx context.Context) (*Worker, error) {
 	return w, nil
 }
 
-// own opens the stream of a worker of its own.
+// own opens the stream of a worker of its own. Without a maxResult it is that of the trial.
 func (t *trial) own(ctx context.Context, threads int, maxResult uint64) (*Stream, error) {
 	w, err := t.worker(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return OpenStream(ctx, w, t.manifest.GetResultKind(), threads, maxResult)
+	return OpenStream(ctx, w, t.manifest.GetResultKind(), threads, cmp.Or(maxResult, t.maxResult))
 }
 
 // stream returns the stream that checks share, a new one if it has ended.
 func (t *trial) stream(ctx context.Context) (*Stream, error) {
 	if t.shared.alive() {
+		t.shared.forget()
 		return t.shared, nil
 	}
 	s, err := t.own(ctx, 1, 0)
@@ -162,14 +170,22 @@ func (t *trial) some(d time.Duration, atMost int) ([]item, error) {
 	if len(t.items) == 0 {
 		return nil, skip("no example ran")
 	}
-	quick := t.items[:min(len(t.items), 8)]
+	var quick []item
 	var round time.Duration
-	for _, i := range quick {
-		round += i.took
+	bytes := 0
+	for _, i := range t.items {
+		if len(quick) < 8 && len(i.result) <= largest {
+			quick = append(quick, i)
+			round += i.took
+			bytes += len(i.result)
+		}
 	}
-	n := atMost
+	if len(quick) == 0 {
+		return nil, skip("no example has a result of at most %d bytes", largest)
+	}
+	n := min(atMost, len(quick)*manyBytes/max(1, bytes))
 	if mean := round / time.Duration(len(quick)); mean > 0 {
-		n = int(min(int64(atMost), int64(d/mean)))
+		n = int(min(int64(n), int64(d/mean)))
 	}
 	var list []item
 	for i := range max(n, 3) {
@@ -217,8 +233,13 @@ func short(text []byte) string {
 	return strings.ToValidUTF8(string(text[:most]), "") + "…"
 }
 
-// keep remembers an item that has a result, quick ones first.
+// keep remembers an item that has a result, quick ones first, as long as there is room.
 func (t *trial) keep(i item) {
+	if t.maxResult > 0 && t.kept+len(i.result) > keptBytes {
+		t.left++
+		return
+	}
+	t.kept += len(i.result)
 	at, _ := slices.BinarySearchFunc(t.items, i, func(a, b item) int { return int(a.took - b.took) })
 	t.items = slices.Insert(t.items, at, i)
 }

@@ -21,7 +21,7 @@ func Check(t *testing.T, w *sdk.Workload, items ...any) {
 			t.Fatalf("item %d: %v", i, err)
 		}
 	}
-	report, err := conform.Run(t.Context(), starter(t, w), texts...)
+	report, err := conform.Run(t.Context(), starter(t, w), 0, texts...)
 	if err != nil {
 		t.Fatalf("workload %q cannot be checked: %v", w.Manifest().Name, err)
 	}
