@@ -3,7 +3,9 @@ package host_test
 import (
 	"bytes"
 	"errors"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +48,36 @@ func TestConfinedWorkersShareMemoryWithTheirHost(t *testing.T) {
 		}
 		if sum, err := host.Do[[]float64, float64](t.Context(), adds, large.Slice); err != nil || sum != 1<<17 {
 			t.Errorf("the sum of what lies in a buffer: got %v, %v, want %v", sum, err, 1<<17)
+		}
+	})
+}
+
+// A worker at basic whose host is root is another user, who cannot enter every folder of root's.
+func TestWorkersReachTheirSocketsWhateverTMPDIRIs(t *testing.T) {
+	atLevels(t, walled, func(t *testing.T, policy sandbox.Policy) {
+		closed, err := os.MkdirTemp("/tmp", "closed") // with mode 0700, in a folder that others can enter
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(closed)
+		t.Setenv("TMPDIR", closed)
+		p := open(t, host.Config{Workload: half, Sandbox: policy})
+		if got, err := host.Do[int, int](t.Context(), p, 4); err != nil || got != 2 {
+			t.Errorf("Do: got %v, %v, want 2", got, err)
+		}
+		p, err = host.Open(t.Context(), host.Config{Workload: half, Sandbox: policy, TempDir: closed})
+		if err == nil {
+			p.Close()
+		}
+		if os.Geteuid() != 0 || policy.Level != sandbox.Basic {
+			if err != nil {
+				t.Errorf("Open with a folder that workers can enter: got %v", err)
+			}
+			return
+		}
+		stage, ok := errors.AsType[*sandbox.StageError](err)
+		if !ok || stage.Stage != "sockets" || !strings.Contains(err.Error(), closed+" has mode 0700") || stage.Hint == "" {
+			t.Errorf("Open with a folder that workers cannot enter: got %v, want the folder, its mode, and what to do", err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -356,6 +357,13 @@ func (b *Box) openFolder() (err error) {
 		if base, err = filepath.EvalSymlinks(base); err != nil {
 			return fmt.Errorf("sandbox: %w (Policy.TempDir)", err)
 		}
+	} else if b.machine.ownUsers && barrier(os.TempDir()) != nil {
+		base = "/tmp"
+	}
+	if b.machine.ownUsers {
+		if err := barrier(cmp.Or(base, os.TempDir())); err != nil {
+			return b.failed("sockets", err)
+		}
 	}
 	if b.folder, err = litter.Open("parhost-box", base, len("/4294967295/plugin4294967295")); err != nil {
 		return fmt.Errorf("sandbox: %w", err)
@@ -364,6 +372,26 @@ func (b *Box) openFolder() (err error) {
 		return os.Chmod(b.folder.Path(), 0o711) // they find their own, and see no others
 	}
 	return nil
+}
+
+// barrier is why a worker that is a user of its own could not reach what is in a folder; nil if it can.
+func barrier(folder string) error {
+	path, err := filepath.EvalSymlinks(folder)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	for ; err == nil; path = filepath.Dir(path) {
+		info, failed := os.Stat(path)
+		switch {
+		case failed != nil:
+			err = failed
+		case info.Mode().Perm()&0o001 == 0:
+			err = fmt.Errorf("%s has mode %#o: workers of a host that is root are users of their own, and cannot enter %s", path, info.Mode().Perm(), folder)
+		case path == "/":
+			return nil
+		}
+	}
+	return err
 }
 
 // describe lists what stands around a worker.
@@ -479,6 +507,8 @@ func hint(stage string, err error) string {
 		return "it takes Linux 5.13 with landlock in the kernel's lsm= list, or a host that is root"
 	case stage == "seccomp" && (is(unix.ENOSYS) || is(unix.EINVAL)):
 		return "it takes a kernel with CONFIG_SECCOMP_FILTER"
+	case stage == "sockets":
+		return "let others enter it (chmod o+x), set TMPDIR (Policy.TempDir) to another folder, or use level strict"
 	case stage == "processes":
 		return "raise that limit, start fewer workers, or let each have fewer: --pids"
 	case stage == "cgroup", stage == "limits":
