@@ -34,18 +34,25 @@ func TestAQuotaOfLessThanACPUIsOneWorker(t *testing.T) {
 	}
 }
 
-// quotaGroup makes a cgroup of half of a CPU: of version 1, or of version 2 where its root hands out the controller.
+// quotaGroup makes a cgroup of half of a CPU.
 func quotaGroup(t *testing.T) (string, error) {
 	t.Helper()
+	return newGroup(t, []groupLimit{{"/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "50000"}, {"/sys/fs/cgroup", "cpu.max", "50000 100000"}})
+}
+
+// groupLimit is a limit of a cgroup that is made in a folder.
+type groupLimit struct{ root, file, limit string }
+
+// newGroup makes a cgroup with the first limit that can be set: of version 1, or of version 2 where its root hands out the controller.
+func newGroup(t *testing.T, limits []groupLimit) (string, error) {
+	t.Helper()
 	var failed error
-	for _, c := range []struct{ root, file, quota string }{
-		{"/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "50000"}, {"/sys/fs/cgroup", "cpu.max", "50000 100000"},
-	} {
-		group := filepath.Join(c.root, fmt.Sprintf("parhost-test-%d", os.Getpid()))
+	for _, l := range limits {
+		group := filepath.Join(l.root, fmt.Sprintf("parhost-test-%d", os.Getpid()))
 		err := os.Mkdir(group, 0o755)
 		if err == nil {
 			t.Cleanup(func() { _ = os.Remove(group) })
-			if err = os.WriteFile(filepath.Join(group, c.file), []byte(c.quota), 0o600); err == nil {
+			if err = os.WriteFile(filepath.Join(group, l.file), []byte(l.limit), 0o600); err == nil {
 				return group, nil
 			}
 		}

@@ -60,6 +60,7 @@ func openKin(folder string, logger hclog.Logger) *kin {
 	}
 	if family.Supported {
 		k.done.Go(k.watch)
+		k.done.Go(func() { family.Search{Name: k.name, Spare: k.awaited}.ReapOrphans(k.stop) })
 	}
 	return k
 }
@@ -100,7 +101,6 @@ func (r relative) has(pid int) bool {
 
 // born is called when the worker's process has just been started.
 func (r relative) born(pid int) {
-	r.kin.name.Mark(pid, r.number)
 	r.kin.mu.Lock()
 	defer r.kin.mu.Unlock()
 	if m := r.kin.living[r.number]; m != nil {
@@ -109,6 +109,7 @@ func (r relative) born(pid int) {
 	if r.kin.first == 0 {
 		r.kin.first = pid
 	}
+	r.kin.name.Mark(pid, r.number) // after its number is known: who has the mark and is not awaited is reaped as an orphan
 }
 
 // linger is called when the worker was killed and is still there. What it has started may keep it: nobody can reap a process that is traced

@@ -249,12 +249,31 @@ type looker struct{ piece, environ []byte }
 // member reports whether a process, which is not this one, has the mark of one who is meant. What this process may not see is none of its
 // descendants, or has taken another user's rights.
 func (l *looker) member(s *Search, pid int) bool {
-	var limit unix.Rlimit
-	err := unix.Prlimit(pid, unix.RLIMIT_RTTIME, nil, &limit)
+	limit, err := hardLimit(pid)
 	if errors.Is(err, unix.ESRCH) || unix.Tgkill(unix.Getpid(), pid, 0) == nil {
 		return false
 	}
-	return err == nil && s.inLimit(limit.Max) || l.names(s.Name, pid) && s.inEnvironment(l.read(pid))
+	return err == nil && s.inLimit(limit) || l.names(s.Name, pid) && s.inEnvironment(l.read(pid))
+}
+
+// hardLimit returns the limit of a process that may be a mark. prlimit(2) tells root of processes of other users only with CAP_SYS_RESOURCE, which
+// containers lack as a rule. /proc/PID/limits tells everybody, and costs more.
+func hardLimit(pid int) (uint64, error) {
+	var limit unix.Rlimit
+	err := unix.Prlimit(pid, unix.RLIMIT_RTTIME, nil, &limit)
+	if !errors.Is(err, unix.EPERM) || unix.Geteuid() != 0 {
+		return limit.Max, err
+	}
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/limits")
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(text), "\nMax realtime timeout ")
+	numbers := strings.Fields(after)
+	if len(numbers) < 2 {
+		return 0, fmt.Errorf("/proc/%d/limits has no realtime timeout", pid)
+	}
+	return strconv.ParseUint(numbers[1], 10, 64) // an error for the word unlimited
 }
 
 const (

@@ -1,0 +1,111 @@
+package family
+
+import (
+	"os"
+	"os/signal"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// mostReapPause is the longest pause between two looks at dead children while children end.
+const mostReapPause = 100 * time.Millisecond
+
+// ReapOrphans reaps members that are dead and children of this process, until stop is closed. Nobody else waits for them: they are orphans,
+// which the kernel gives to pid 1 and to subreapers. It returns at once if this process is neither.
+//
+// Spare has to report true for each member that this process has started itself, from before it is marked until it is reaped. A dead process
+// has no environment: only the limit tells that it is a member. Other dead children are left to whoever waits for them.
+func (s Search) ReapOrphans(stop <-chan struct{}) {
+	if !adopts() {
+		return
+	}
+	ended := make(chan os.Signal, 1) // one signal stands for all children that have ended since the last look
+	signal.Notify(ended, unix.SIGCHLD)
+	defer signal.Stop(ended)
+	var look looker
+	for {
+		begun := time.Now()
+		s.reapOrphans(&look)
+		pause := time.After(min(9*time.Since(begun), mostReapPause)) // a tenth of one CPU at the most
+		if !received(pause, stop) || !received(ended, stop) {
+			return
+		}
+	}
+}
+
+// received waits for c, and reports false if stop is closed before.
+func received[T any](c <-chan T, stop <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
+// adopts reports whether the kernel gives orphans to this process.
+func adopts() bool {
+	if os.Getpid() == 1 {
+		return true
+	}
+	var subreaper int32 // prctl(2): an int
+	err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&subreaper)), 0, 0, 0)
+	return err == nil && subreaper != 0
+}
+
+// reapOrphans reaps all members that are dead children now.
+func (s *Search) reapOrphans(look *looker) {
+	for {
+		pid := deadChild(unix.P_ALL, 0)
+		if pid == 0 {
+			return
+		}
+		if !s.reapOrphan(look, pid) {
+			break
+		}
+	}
+	// The first dead child is somebody else's, and hides the others.
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return
+	}
+	defer proc.Close()
+	names, _ := proc.Readdirnames(-1)
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil && deadChild(unix.P_PID, pid) != 0 {
+			s.reapOrphan(look, pid)
+		}
+	}
+}
+
+// deadChild returns the number of a child that is dead and has not been reaped, 0 if there is none. It does not reap it.
+func deadChild(idType, id int) int {
+	var info unix.Siginfo
+	if unix.Waitid(idType, id, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) != nil || info.Signo == 0 {
+		return 0
+	}
+	return int((*childInfo)(unsafe.Pointer(&info)).pid)
+}
+
+// childInfo is the beginning of a siginfo_t of SIGCHLD (sigaction(2)). The union of it is aligned as a pointer is.
+type childInfo struct {
+	signo, errno, code int32
+	_                  [0]uintptr
+	pid                int32
+}
+
+// reapOrphan reaps a dead child if it is a member that is not spared, and reports whether it did.
+func (s *Search) reapOrphan(look *looker, pid int) bool {
+	fd, err := unix.PidfdOpen(pid, 0) // what is reaped is what has been looked at
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if !look.member(s, pid) || s.Spare != nil && s.Spare(pid) {
+		return false
+	}
+	return unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG, nil) == nil
+}
