@@ -457,14 +457,17 @@ func (b *Box) Checksum() string {
 	return sum
 }
 
-// removeTime is what Close has to remove what workers have left in their folders.
-const removeTime = time.Second
+// What Close has to remove what workers have left: their folders of cgroups, and the files in their folders.
+const (
+	removeCgroupsTime = 500 * time.Millisecond
+	removeTime        = time.Second
+)
 
 // Close lets go of everything. All launches must be closed. It may be called twice.
 func (b *Box) Close() {
 	b.closing.Do(func() {
 		if b.cgroups != nil {
-			b.cgroups.close()
+			b.cgroups.close(time.Now().Add(removeCgroupsTime)) // the next host removes what is left
 		}
 		if b.folder != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), removeTime)

@@ -32,7 +32,13 @@ const cpuPeriod = 100_000
 // cgroups are the folders of one box, with one below for each worker.
 type cgroups struct {
 	used []hierarchy // whose parent is the box's own folder
+
+	mu   sync.Mutex
+	left []string // workers' folders that had processes when they were to be removed
 }
+
+// sweepTime is what a new box has to remove what hosts left behind that were killed.
+const sweepTime = time.Second
 
 // openCgroups makes a box's folders where wanted controllers can be used, and returns those that cannot, with the reason. Those that are
 // spared are used only if a process can be born there.
@@ -46,8 +52,9 @@ func openCgroups(name, below string, wanted, spared []string) (*cgroups, map[str
 		refused[c] = fmt.Errorf("no cgroup hierarchy has the controller %s", c)
 	}
 	g := &cgroups{}
+	swept := time.Now().Add(sweepTime)
 	for _, h := range all {
-		sweepCgroups(h.parent)
+		sweepCgroups(h.parent, swept)
 		use := slices.DeleteFunc(slices.Clone(h.controllers), func(c string) bool {
 			return !slices.Contains(wanted, c) || refused[c] == nil || h.version == 1 && slices.Contains(spared, c)
 		})
@@ -61,7 +68,7 @@ func openCgroups(name, below string, wanted, spared []string) (*cgroups, map[str
 		}
 		if err == nil && h.version == 2 && len(use) > 0 {
 			if err = passOn(folder, use); err != nil {
-				removeCgroup(folder)
+				removeCgroups(time.Time{}, folder)
 			}
 		}
 		for _, c := range use {
@@ -76,22 +83,35 @@ func openCgroups(name, below string, wanted, spared []string) (*cgroups, map[str
 	return g, refused, nil
 }
 
-// close removes the folders. The workers' must be gone.
-func (g *cgroups) close() {
+// remove removes folders of a worker whose processes have been killed, and those that could not be removed before. It does not wait: a folder that
+// still has processes is tried again with the next worker's, and by close.
+func (g *cgroups) remove(folders []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left = removeCgroups(time.Time{}, slices.Concat(g.left, folders)...)
+}
+
+// close removes all folders. The workers must be gone. The next host removes what is left after the deadline.
+func (g *cgroups) close(deadline time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	folders := slices.Clone(g.left)
 	for _, h := range g.used {
-		removeCgroup(h.parent)
+		folders = append(folders, h.parent)
 	}
+	g.left = removeCgroups(deadline, folders...)
 }
 
 // group are the folders of one worker.
 type group struct {
+	box     *cgroups
 	folders []hierarchy
 	birth   *os.File // the one that its process is born in, until it is; nil if there is none
 }
 
 // open makes a worker's folders, with its limits.
 func (g *cgroups) open(name string, p *Policy) (*group, error) {
-	w := &group{}
+	w := &group{box: g}
 	for _, h := range g.used {
 		f := hierarchy{version: h.version, controllers: h.controllers, parent: filepath.Join(h.parent, name)}
 		if err := os.Mkdir(f.parent, 0o755); err != nil {
@@ -189,9 +209,11 @@ func (w *group) kill() {
 
 func (w *group) close() {
 	w.born()
+	var folders []string
 	for _, f := range w.folders {
-		removeCgroup(f.parent)
+		folders = append(folders, f.parent)
 	}
+	w.box.remove(folders)
 }
 
 // read reads a number: a whole file's, or that of a line that begins with key. It is 0 where there is none.
@@ -252,14 +274,20 @@ func killCgroup(folder string) {
 	}
 }
 
-// removeCgroup removes a folder. Its processes are killed; they may still be on their way out.
-func removeCgroup(folder string) {
+// removeCgroups removes folders, the first ones first, and returns those that are left. It tries each once, and until the deadline, which all of them
+// share, it kills the processes in them and tries again. SIGKILL does not end a process that is in the kernel's hands, as on a dead network disk.
+func removeCgroups(deadline time.Time, folders ...string) (left []string) {
 	for wait := time.Millisecond; ; wait *= 2 {
-		err := unix.Rmdir(folder)
-		if !errors.Is(err, unix.EBUSY) || wait > time.Second {
-			return
+		left = slices.DeleteFunc(slices.Clone(folders), func(f string) bool { return !errors.Is(unix.Rmdir(f), unix.EBUSY) })
+		if len(left) == 0 || !time.Now().Before(deadline) {
+			return left
 		}
-		killCgroup(folder)
-		time.Sleep(wait)
+		for _, f := range left {
+			if time.Now().Before(deadline) {
+				killCgroup(f)
+			}
+		}
+		time.Sleep(min(wait, time.Until(deadline)))
+		folders = left
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // OpenWithout opens a box that lacks layers: seccomp, landlock, namespaces, or what came to Landlock with a version, as "landlock 3".
@@ -42,7 +43,7 @@ var (
 	CgroupFolders = func() ([]string, error) { return folders("") }
 	Rehearsed     = func(ctx context.Context, level Level) error { return rehearsed(ctx, play{level: level}) }
 	Controller    = controller
-	RemoveCgroup  = removeCgroup
+	RemoveCgroup  = func(folder string) { removeCgroups(time.Now().Add(2*time.Second), folder) }
 )
 
 // ThreadsOf counts the threads of a user, 0 if it cannot.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,8 +62,9 @@ func stat(pid, field int) (state string, number uint64, err error) {
 	return fields[0], number, err
 }
 
-// sweepCgroups removes what hosts left behind that were killed, with the processes in it.
-func sweepCgroups(parent string) {
+// sweepCgroups removes what hosts left behind that were killed, with the processes in it. What is left after the deadline is for the next host.
+func sweepCgroups(parent string, deadline time.Time) {
+	var folders []string
 	boxes, _ := filepath.Glob(filepath.Join(parent, boxPrefix+"*")) // the pattern is well formed
 	for _, box := range boxes {
 		if !orphaned(filepath.Base(box)) {
@@ -71,12 +73,12 @@ func sweepCgroups(parent string) {
 		workers, _ := os.ReadDir(box)
 		for _, w := range workers {
 			if w.IsDir() {
-				killCgroup(filepath.Join(box, w.Name()))
-				removeCgroup(filepath.Join(box, w.Name()))
+				folders = append(folders, filepath.Join(box, w.Name()))
 			}
 		}
-		removeCgroup(box)
+		folders = append(folders, box)
 	}
+	removeCgroups(deadline, folders...)
 }
 
 // orphaned reports whether a name is that of a box whose host was of this namespace and is gone.
