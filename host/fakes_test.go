@@ -392,7 +392,7 @@ func honest(also func()) func(stream) error {
 // liarName is the workload that a liar says it has: that of the honest workers which it takes turns with, if there are any.
 func liarName() string {
 	if os.Getenv(liesEnv) != "" {
-		return mayhem.Manifest().Name
+		return "mayhem"
 	}
 	return "liar"
 }
