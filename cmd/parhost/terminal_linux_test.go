@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -12,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -168,6 +168,24 @@ func TestAHangUpLetsRunningItemsEnd(t *testing.T) {
 	}
 }
 
+// listener is a stderr that tells when a word has come.
+type listener struct {
+	text  bytes.Buffer
+	word  string
+	heard chan struct{} // closed then
+	once  sync.Once
+}
+
+func (l *listener) Write(b []byte) (int, error) {
+	n, err := l.text.Write(b)
+	if strings.Contains(l.text.String(), l.word) {
+		l.once.Do(func() { close(l.heard) })
+	}
+	return n, err
+}
+
+func (l *listener) String() string { return l.text.String() }
+
 // A joblog that lost what it held is named, whatever else ends the run, and nobody is told that it has the results.
 func TestAJoblogThatLostResultsIsSaid(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -183,31 +201,31 @@ func TestAJoblogThatLostResultsIsSaid(t *testing.T) {
 			if interrupted {
 				last = "3600" // has no record
 			}
-			cmd, stdout, stderr := start(t, "-p", "sleep", "-j", "2", "-o", "values", "--joblog", path, "--", "0.01", last)
+			cmd := command(t, "-p", "sleep", "-j", "2", "-o", "values", "--joblog", path, "--", "0.01", last)
+			stderr := &listener{word: "parhost: interrupted", heard: make(chan struct{})}
+			cmd.Stderr = stderr
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = cmd.Process.Kill() })
+			stdout := bufio.NewScanner(out)
 			if !stdout.Scan() {
 				t.Fatal("no result")
 			}
 			if err := c.harm(path); err != nil {
 				t.Fatal(err)
 			}
-			var signals sync.WaitGroup
-			over := make(chan struct{})
-			if interrupted {
-				signals.Go(func() {
-					for tick := time.NewTicker(10 * time.Millisecond); ; { // nothing tells that the first one was seen
-						_ = cmd.Process.Signal(os.Interrupt)
-						select {
-						case <-tick.C:
-						case <-over:
-							return
-						}
-					}
-				})
+			if interrupted { // twice: the first lets the last item go on
+				_ = cmd.Process.Signal(os.Interrupt)
+				<-stderr.heard
+				_ = cmd.Process.Signal(os.Interrupt)
 			}
 			for stdout.Scan() {
 			}
-			close(over)
-			signals.Wait()
 			code, text := exitOf(t, cmd), stderr.String()
 			if code != exitFailed || !strings.Contains(text, c.says) || strings.Contains(text, "in the joblog") || strings.Contains(text, "what is finished is in") {
 				t.Errorf("%s, interrupted: %v: got exit code %d and %q, want %d and that results are lost", name, interrupted, code, text, exitFailed)
