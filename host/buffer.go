@@ -38,7 +38,7 @@ type Buffer[T Number] struct {
 // NewBuffer returns a buffer of n zeros that items for p can be built in.
 //
 // Where no memory can be shared (in modes [Goroutine] and [Sequential], with Config.Inline, on other systems than Linux, on a Linux
-// older than 5.1) it is ordinary memory, and so is a buffer to every pool but its own: items in it are brought to the workers like any
+// older than 5.1, where Config.BufferBytes is more than an eighth of what a limit of address space, ulimit -v, exceeds 2 GiB by) it is ordinary memory, and so is a buffer to every pool but its own: items in it are brought to the workers like any
 // others. The same goes for workers that do not map it, which a plugin need not.
 //
 // The error matches [ErrNoRoom] if the pool's buffers would take more than Config.BufferBytes, and is [ErrClosed], or a
@@ -99,6 +99,9 @@ func openBuffers(limit int, shared bool) (*buffers, error) {
 	b := &buffers{limit: limit, slots: arena.NewSlots(size)}
 	if !shared {
 		return b, nil
+	}
+	if space := sharedSpace(); int64(size) > space {
+		return b, fmt.Errorf("buffers of %d bytes (Config.BufferBytes) would take too much of a limited address space (ulimit -v): the limit is %d", size, space)
 	}
 	var err error
 	b.memory, b.file, err = arena.NewBuffers((size + page - 1) / page * page)

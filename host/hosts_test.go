@@ -44,6 +44,22 @@ var hosts = map[string]func(){
 		_, err := host.Map[order, string](context.Background(), p, orders(100, map[int]order{50: {Do: os.Getenv("FRAGILE_ITEM"), N: 3}}))
 		say("alive", err)
 	},
+	// cramped has workers, and says how much memory it may share with them.
+	"cramped": func() {
+		p := mustOpen(host.Config{Workload: chaos, Workers: 8})
+		defer p.Close()
+		_, err := host.Map[order, string](context.Background(), p, orders(2000, nil))
+		maps, _ := os.ReadFile("/proc/self/maps")
+		shared := int64(0)
+		for line := range strings.Lines(string(maps)) {
+			var from, to int64
+			if strings.Contains(line, "/memfd:parhost-") {
+				_, _ = fmt.Sscanf(line, "%x-%x", &from, &to)
+				shared += to - from
+			}
+		}
+		say(shared, err)
+	},
 	// parent has workers with children, says who they are, and waits for its end.
 	"parent": func() {
 		p := mustOpen(host.Config{Workload: chaos, Workers: 2, Threads: 2})
@@ -81,6 +97,17 @@ func hostCommand(t *testing.T, name string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), exe)
 	cmd.Env = append(os.Environ(), hostEnv+"="+name, "TMPDIR="+shortDir(t))
 	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// under makes a command run within a limit of the shell's.
+func under(t *testing.T, limit string, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Path, cmd.Args = sh, append([]string{"sh", "-c", limit + ` && exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
 	return cmd
 }
 

@@ -219,7 +219,7 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 	p.child = newChild(l.spawner, l.folder, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}, item: p.printing})
 	p.child.hurry = l.killed
 	if !l.cfg.Inline {
-		if p.shelf = openShelf(max(keepLeast, keepBytes/workers)); p.shelf != nil {
+		if p.shelf = openShelf(shelfBytes(max(workers, l.cfg.Workers)), max(keepLeast, keepBytes/workers)); p.shelf != nil {
 			p.child.arena = p.shelf.file
 		}
 		if own, in, out, err := link.New(l.cfg.messageBytes()); err == nil { // without one the stream does it all

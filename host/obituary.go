@@ -179,12 +179,12 @@ func (p *process) limitMet(cause Cause) string {
 	switch cause {
 	case CauseOutOfMemory:
 		if policy.MemoryBytes == 0 { // the machine's
-			return ": out of memory"
+			return ": out of memory" + addressLimit()
 		}
 		return fmt.Sprintf(": out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", policy.MemoryBytes)
 	case CausePIDs:
 		if p.pids == 0 { // the system's
-			return "; it was refused a process or a thread"
+			return "; it was refused a process or a thread" + addressLimit()
 		}
 		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", p.pids)
 	case CauseEscape:
@@ -196,6 +196,14 @@ func (p *process) limitMet(cause Cause) string {
 	default:
 		return ""
 	}
+}
+
+// addressLimit names the limit of address space, if there is one. Memory and the stacks of threads are refused at it.
+func addressLimit() string {
+	if limit := arena.AddressSpace(); limit > 0 {
+		return fmt.Sprintf("; address space is limited to %d bytes (ulimit -v)", limit)
+	}
+	return ""
 }
 
 // lossOf says what the worker's death, l, means for one batch: begun, by the order in which they were sent, and witness, by what the

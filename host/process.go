@@ -140,7 +140,7 @@ func (p *process) lend(b batch, there spread, to int) lending {
 	case !p.shared:
 		return lending{}
 	case there.count() > 0:
-		_, results := b.needs(b.settled(), to, arenaBytes/4) // more than that there is no room for
+		_, results := b.needs(b.settled(), to, p.shelf.size/4) // more than that there is no room for
 		return p.shelf.lend(0, results)
 	default:
 		return p.shelf.lend(b.needs(b.settled(), to, wire.BatchBytes))

@@ -29,7 +29,7 @@ func FuzzResults(f *testing.F) {
 		}
 		f.Add(bytes, bytes)
 	}
-	shelf := openShelf(keepLeast)
+	shelf := openShelf(arenaBytes, keepLeast)
 	if shelf == nil {
 		f.Skip("no arena here")
 	}

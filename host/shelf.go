@@ -10,7 +10,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// arenaBytes is the address space of one worker's arena: 64 MiB where addresses have 32 bits. Memory is taken only where something has
+// arenaBytes is the address space of one worker's arena where nothing limits it: 64 MiB where addresses have 32 bits. Memory is taken only where something has
 // been put.
 const arenaBytes = min(1<<30, math.MaxInt/32+1)
 
@@ -26,6 +26,7 @@ type shelf struct {
 	arena *arena.Arena
 	file  *os.File // what the worker inherits
 	slots *arena.Slots
+	size  int // bytes of address space
 	keep  int // bytes that stay in memory
 
 	mu        sync.Mutex
@@ -36,14 +37,39 @@ type shelf struct {
 	gone      bool // is being unmapped
 }
 
-// openShelf makes an arena of which keep bytes stay in memory, or returns nil where there is no means to: everything then travels in
+// A process whose address space is limited (ulimit -v) ends when it cannot map the stack of a thread. The Go runtime reserves 600 MiB, and the C library
+// of a program with cgo 72 MiB for each thread: addressReserve leaves room for these. Of the rest, the arenas of a pool may take 1/addressShare together, and
+// its buffers as much again.
+const (
+	addressReserve = 2 << 30
+	addressShare   = 8
+)
+
+// sharedSpace is how many bytes of address space the arenas of a pool may take together, and its buffers again.
+func sharedSpace() int64 {
+	if limit := arena.AddressSpace(); limit > 0 {
+		return max(0, limit-addressReserve) / addressShare
+	}
+	return math.MaxInt64
+}
+
+// shelfBytes is the size of the arena of each of so many workers.
+func shelfBytes(workers int) int {
+	page := int64(os.Getpagesize())
+	return int(min(arenaBytes, sharedSpace()/int64(workers)/page*page))
+}
+
+// openShelf makes an arena of size bytes of which keep stay in memory, or returns nil where there is no means to: everything then travels in
 // messages.
-func openShelf(keep int) *shelf {
-	a, file, err := arena.New(arenaBytes)
+func openShelf(size, keep int) *shelf {
+	if size < keep { // a share of a small address space, which is of no use
+		return nil
+	}
+	a, file, err := arena.New(size)
 	if err != nil {
 		return nil
 	}
-	return &shelf{arena: a, file: file, slots: arena.NewSlots(arenaBytes), keep: keep}
+	return &shelf{arena: a, file: file, slots: arena.NewSlots(size), size: size, keep: keep}
 }
 
 // lending is the memory of one batch: its items' column, and room for its results.

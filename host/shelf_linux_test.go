@@ -8,7 +8,7 @@ import (
 
 func TestAnEmptyArenaKeepsOnlySoMuchMemory(t *testing.T) {
 	const keep = 1 << 20
-	s := openShelf(keep)
+	s := openShelf(arenaBytes, keep)
 	if s == nil {
 		t.Skip("no arena here")
 	}

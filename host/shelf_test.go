@@ -3,7 +3,7 @@ package host
 import "testing"
 
 func TestAFullArenaIsEmptyAgainWhenAllIsGivenBack(t *testing.T) {
-	s := openShelf(keepLeast)
+	s := openShelf(arenaBytes, keepLeast)
 	if s == nil {
 		t.Skip("no arena here")
 	}

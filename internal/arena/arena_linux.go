@@ -79,6 +79,15 @@ func sealedSize(fd, seals, least int) (int, error) {
 	return int(st.Size), nil
 }
 
+// AddressSpace returns how many bytes this process may map (RLIMIT_AS, ulimit -v), and 0 if there is no limit. Workers inherit it.
+func AddressSpace() int64 {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_AS, &limit) != nil || limit.Cur > math.MaxInt64 { // as infinity is
+		return 0
+	}
+	return int64(limit.Cur)
+}
+
 // Map maps the arena behind a file descriptor, which may be closed afterwards.
 func Map(fd int) (*Arena, error) {
 	size, err := sealedSize(fd, seals, DataOffset)

@@ -19,6 +19,9 @@ var errNotSupported = errors.New("no sealed shared memory on " + runtime.GOOS)
 // New has no means here.
 func New(int) (*Arena, *os.File, error) { return nil, nil, errNotSupported }
 
+// AddressSpace knows of no limit here.
+func AddressSpace() int64 { return 0 }
+
 // Map has no means here.
 func Map(int) (*Arena, error) { return nil, errNotSupported }
 
