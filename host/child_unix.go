@@ -3,9 +3,11 @@
 package host
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +30,23 @@ func signalOf(s *os.ProcessState) (name, text string) {
 		return "", ""
 	}
 	return unix.SignalName(status.Signal()), status.Signal().String()
+}
+
+// cpuLimit returns how much CPU time this process, and each that it starts, may use before it gets a signal: SIGXCPU at the soft limit, SIGKILL at
+// the hard one (setrlimit(2)). 0 is no limit.
+func cpuLimit(signal string) time.Duration {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_CPU, &limit) != nil {
+		return 0
+	}
+	seconds := uint64(limit.Cur)
+	if signal == "SIGKILL" {
+		seconds = uint64(limit.Max)
+	}
+	if seconds > math.MaxInt64/uint64(time.Second) { // as infinity is
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // maxRSS returns the resident bytes that a process had at the most. getrusage(2) counts in KiB, that of macOS in bytes.

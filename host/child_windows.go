@@ -3,6 +3,7 @@ package host
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 const usesTCP = true // go-plugin listens on loopback here, so its AutoMTLS is on
@@ -18,5 +19,8 @@ func signalOf(*os.ProcessState) (name, text string) { return "", "" }
 func isolate() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
+
+// cpuLimit knows of no limit here.
+func cpuLimit(string) time.Duration { return 0 }
 
 func maxRSS(*os.ProcessState) int64 { return 0 }

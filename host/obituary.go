@@ -123,6 +123,8 @@ func (p *process) obituary(cause error) {
 		l.kind, l.message, l.cause = f.kind, f.message+p.limitMet(Cause(p.child.death.Cause)), cmp.Or(f.cause, Cause(p.child.death.Cause))
 	} else if l.cause, l.message = p.diagnosis(l.stderr); l.cause == CauseOutOfMemory {
 		l.kind = wire.OutOfMemory
+	} else if limit := p.cpuLimitMet(signal, l.usage); limit != "" {
+		l.message += limit
 	} else if l.cause == CauseSignal && slices.Contains(foreignSignals, signal) { // the host knows of nothing that sent it
 		l.outside = true
 		l.message += ", perhaps sent by somebody else"
@@ -171,6 +173,23 @@ func (p *process) diagnosis(stderr []string) (cause Cause, words string) {
 		cause, words = CauseOutOfMemory, "process was killed by the kernel"
 	}
 	return cause, words + p.limitMet(cause)
+}
+
+// cpuLimitMet says in words which limit of CPU time a signal of the kernel's came from, and is empty if it came from none. The kernel compares the limit
+// with what the clock's ticks have counted, and reports what the scheduler has: they differ by some percent.
+func (p *process) cpuLimitMet(signal string, used *Usage) string {
+	if signal != "SIGXCPU" && (signal != "SIGKILL" || !p.child.endedItself()) {
+		return ""
+	}
+	limit := cpuLimit(signal)
+	switch reached := limit > 0 && used != nil && used.User+used.System >= limit-limit/10; {
+	case reached:
+		return fmt.Sprintf(": it used %v of CPU time, the limit is %v (ulimit -t)", (used.User + used.System).Round(time.Millisecond), limit)
+	case signal == "SIGXCPU": // it has set a lower one itself
+		return ": it reached a limit of its CPU time (RLIMIT_CPU)"
+	default:
+		return ""
+	}
 }
 
 // limitMet says in words which limit of its sandbox a process met that died of this.
