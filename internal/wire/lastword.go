@@ -12,10 +12,13 @@ var lastWords = []string{
 	"free(): ", "malloc(): ", "calloc(): ", "realloc(): ", "munmap_chunk(): ", "malloc_consolidate(): ", "mremap_chunk(): ", "sysmalloc: ", // glibc
 	"double free or corruption", "corrupted size vs. prev_size", "corrupted double-linked list", "invalid fastbin entry", "*** ", "Fatal glibc error: ", "tcache_",
 	"terminate called ", "libc++abi: ", "pure virtual method called", // C++
-	"thread '", // Rust, with " panicked at"
+	"thread '",                                                         // Rust, with " panicked at"
+	"Exception in thread \"", "FATAL ERROR: ", "Unhandled exception. ", // Java, Node, .NET
+	"Assertion failed: ", // assert(3) of macOS and musl
 }
 
-// IsLastWord reports whether a line says why a process is about to end: the words of the runtimes of Go, Python, C, C++ and Rust, and of the sanitizers.
+// IsLastWord reports whether a line says why a process is about to end: the words of the runtimes of Go, Python,
+// C, C++, Rust, Java, Node and .NET, and of the sanitizers.
 func IsLastWord(line string) bool {
 	line = strings.TrimLeft(line, "\t")
 	if line == "" {
@@ -58,6 +61,18 @@ const (
 // IsQuit reports whether a line begins the stacks that a Go program shows on SIGQUIT, which its host sends: they say nothing of why.
 func IsQuit(line string) bool { return strings.HasPrefix(line, quitPrefix) }
 
+// followers are how last words begin that follow from others before them, and say less.
+var followers = []string{
+	"SIGABRT: ", "runtime: ", "*** SIG", "*** Aborted at ", "terminate called without ", "terminate called recursively",
+	"fatal error: fault", "fatal error: newosproc",
+}
+
+// isFrame reports whether a line is a call in the stack of an exception, as Java, Node, .NET and Ruby show it: the exception stands before the first.
+func isFrame(line string) bool {
+	call := strings.TrimLeft(line, " \t")
+	return len(call) < len(line) && (strings.HasPrefix(call, "at ") || strings.HasPrefix(line, "\tfrom "))
+}
+
 // LastWord returns the line, of the last ones that a process wrote, which says why it ended: not the last line of a dump, but what stands before
 // the dump. Without a dump it is the last line. It is empty if there is none.
 func LastWord(lines []string) string {
@@ -80,10 +95,29 @@ func LastWord(lines []string) string {
 			if strings.HasPrefix(word, "terminate called ") {
 				word += ": " + strings.TrimPrefix(line, whatPrefix)
 			}
+		case strings.HasPrefix(line, "  + Exception Group Traceback "):
+			for i++; i < len(lines) && strings.HasPrefix(lines[i], "  |  "); i++ { // the frames
+			}
+			if i < len(lines) {
+				word, firm = strings.TrimPrefix(lines[i], "  | "), true
+			}
+		case isFrame(lines[i]):
+			if before := lineBefore(lines[:i]); before != "" && !strings.ContainsAny(before[:1], " \t") && !strings.HasPrefix(before, "Caused by: ") {
+				word, firm = before, true
+			}
+		case strings.HasPrefix(line, "[signal ") && word == "fatal error: unexpected signal during runtime execution":
+			word += " " + line
 		case !IsLastWord(lines[i]):
 		case strings.HasPrefix(line, "thread '") && i+1 < len(lines): // Rust puts the message into the next line
 			word, firm = line+" "+lines[i+1], true
-		case strings.HasPrefix(line, "SIGABRT: "), strings.HasPrefix(line, "runtime: "), strings.HasPrefix(line, "*** SIG"):
+		case strings.HasPrefix(line, "*** Check failure stack trace: "): // glog, behind the check
+			if before := lineBefore(lines[:i]); before != "" {
+				line = before
+			}
+			word, firm = line, true
+		case strings.HasPrefix(line, "runtime: failed to create new OS thread "):
+			word, firm = line, true
+		case slices.ContainsFunc(followers, func(prefix string) bool { return strings.HasPrefix(line, prefix) }):
 			if !firm {
 				word = line
 			}
@@ -97,10 +131,10 @@ func LastWord(lines []string) string {
 	return word
 }
 
-// lineBefore returns the last of lines that is not blank.
+// lineBefore returns the last of lines that is not blank, nor a hint of Node's.
 func lineBefore(lines []string) string {
 	for _, line := range slices.Backward(lines) {
-		if strings.TrimSpace(line) != "" {
+		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "Node.js v") && !strings.HasPrefix(line, "(Use `node --") {
 			return line
 		}
 	}
