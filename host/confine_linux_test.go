@@ -55,17 +55,16 @@ func TestConfinedWorkersShareMemoryWithTheirHost(t *testing.T) {
 // A worker at basic whose host is root is another user, who cannot enter every folder of root's.
 func TestWorkersReachTheirSocketsWhateverTMPDIRIs(t *testing.T) {
 	atLevels(t, walled, func(t *testing.T, policy sandbox.Policy) {
-		closed, err := os.MkdirTemp("/tmp", "closed") // with mode 0700, in a folder that others can enter
-		if err != nil {
+		closed := shortDir(t)
+		if err := os.Chmod(closed, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		defer os.RemoveAll(closed)
 		t.Setenv("TMPDIR", closed)
 		p := open(t, host.Config{Workload: half, Sandbox: policy})
 		if got, err := host.Do[int, int](t.Context(), p, 4); err != nil || got != 2 {
 			t.Errorf("Do: got %v, %v, want 2", got, err)
 		}
-		p, err = host.Open(t.Context(), host.Config{Workload: half, Sandbox: policy, TempDir: closed})
+		p, err := host.Open(t.Context(), host.Config{Workload: half, Sandbox: policy, TempDir: closed})
 		if err == nil {
 			p.Close()
 		}
