@@ -58,10 +58,11 @@ cross:
 export GORACE ?= atexit_sleep_ms=0
 
 # The tests under the race detector, which leaves out what the detector falsifies: measured costs, and the end of memory. SHORT=-short tries one
-# sandbox level where the promise is the same at all, for CI, which has run all levels without the detector.
+# sandbox level where the promise is the same at all, for CI, which has run all levels without the detector. PACKAGES are all, or some.
 SHORT ?=
+PACKAGES ?= ./...
 test:
-	go test -race $(SHORT) -count=1 -timeout 20m ./...
+	go test -race $(SHORT) -count=1 -timeout 20m $(PACKAGES)
 
 # What package host promises of sandboxes, once more for a host without rights, which confines its workers by other means. Only root can
 # become nobody. (Package host/sandbox does this in its own tests.)
