@@ -83,7 +83,7 @@ func TestWordsOfOthersDoNothingToTheTerminalOfTheBar(t *testing.T) {
 func TestTheBarFitsANarrowTerminal(t *testing.T) {
 	for _, columns := range []uint16{10, 20, 33} {
 		shown := onTerminal(t, columns, nil, "-p", "sleep", "-j", "1", "--repeat", "5", "-o", "none", "0.3")
-		shown = shown[:strings.LastIndex(shown, "5 items")] // the summary is a line for itself
+		shown = shown[:strings.LastIndex(shown, "5 items ·")] // the summary is a line for itself
 		for _, line := range strings.FieldsFunc(shown, func(r rune) bool { return r == '\r' || r == '\n' }) {
 			if utf8.RuneCountInString(line) >= int(columns) {
 				t.Errorf("%d columns: got the line %q", columns, line)
