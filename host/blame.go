@@ -64,8 +64,8 @@ func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fr
 	return fruitless
 }
 
-// countBegun counts one attempt of each item from a place on that had begun when the worker died and is to begin again, but for the one that is
-// blamed, whose attempt is counted there. Called with mu held.
+// countBegun adds one attempt to each item, from a place on, that was running when the worker died and will run again. It leaves out the blamed item,
+// whose attempt is counted where it is blamed. Called with mu held.
 func (r *run[In, Out]) countBegun(t *task[In, Out], from int, lost *loss) {
 	last := min(t.from+lost.ran, t.to-1)
 	if lost.begun && (lost.guilty >= t.settled() || t.to-from == 1 && lost.alone) {

@@ -10,19 +10,19 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// A worker sends the results of a batch unasked as far as the batch's credit goes, and asks for more before it sends more. So a run never holds
-// more than it has agreed to, whatever its plugin does: limit bytes of results in its blocks and granted to batches, limit bytes of credit that
-// batches were lent with, and what one batch may bring beyond that to let the run go on (see [run.answer]).
+// Each batch has a credit: the bytes of results that the worker may send without asking. For more it has to ask first. So the memory of a run is
+// bounded whatever its plugin does. A run holds at most limit bytes of results in its blocks (bytes granted later included), limit bytes of initial
+// credit, and what it grants to one batch beyond that so that the run can go on (see [run.answer]).
 
-// leastCredit is what a batch may bring unasked however many are under way: asking costs more than so little is worth.
+// leastCredit is the credit that each batch has, in bytes, however many batches are under way. For less than that, asking would cost too much.
 const leastCredit = 4 << 10
 
-// leastResult is what each item of a batch may bring unasked besides: a fixed value, or a short text with its entry in the column. The bound of
-// items that a run holds bounds that too.
+// leastResult is the credit that each item adds to its batch, in bytes: room for a number, or for a short text and its entry in the column. A run
+// holds a bounded number of items, so this is bounded too.
 const leastResult = 16
 
-// credit returns the bytes of results that a batch may bring unasked if a run holds so many: together no more than that. It is enough for
-// most batches, which are cut by the weight of their results.
+// credit returns the credit of one batch in bytes, so that all batches under way have at most limit together. Most batches need no more, because
+// batches are sized by the bytes of their results.
 func (s *sizer) credit(limit, window int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +54,7 @@ func (t *task[In, Out]) need(bytes int, to chan<- answer) {
 	r.answer()
 }
 
-// peel lets the items of a task that have their outcome leave its block, so that their results can be taken. Called with mu held.
+// peel splits off the items of a task that have an outcome from its block, so that the caller can take their results. Called with mu held.
 func (r *run[In, Out]) peel(t *task[In, Out]) {
 	at := t.from + t.settled()
 	rest, _ := r.part(t.block, at, t.to)
@@ -63,8 +63,8 @@ func (r *run[In, Out]) peel(t *task[In, Out]) {
 	}
 }
 
-// answer answers those who ask for credit, the first of the input first: as far as the run's limit goes, and beyond it for one batch at a time
-// that the rest waits for. Called with mu held.
+// answer grants credit to the batches that ask, in input order. It stays within the run's limit, except for one batch at a time that all others wait
+// for. Called with mu held.
 func (r *run[In, Out]) answer() {
 	for len(r.asks) > 0 {
 		a := r.asks[0]
@@ -90,8 +90,8 @@ func (r *run[In, Out]) answer() {
 // takable reports whether a block is complete. Called with mu held.
 func (r *run[In, Out]) takable() bool { return r.blocks.head != nil && r.blocks.head.left == 0 }
 
-// blocking reports whether the run may not go on before the first who asks for credit has got it: it is the first of all tasks, or the first
-// one has not begun, perhaps because there is no worker for it. Called with mu held.
+// blocking reports whether the run cannot go on until t gets credit: t is the first task of the input, or the first task has not begun, perhaps because
+// no worker is free. Called with mu held.
 func (r *run[In, Out]) blocking(t *task[In, Out]) bool {
 	if !r.ordered {
 		return r.granted == 0
@@ -108,7 +108,8 @@ func (r *run[In, Out]) blocking(t *task[In, Out]) bool {
 	return first == t || !first.hasBegun()
 }
 
-// awaited returns the bytes that are held until an exempt batch gets on, and the most that they may be with its own. Called with mu held.
+// awaited returns the bytes that the run holds while it waits for the batch that asks, and the most that it may hold once that batch has its credit.
+// Called with mu held.
 func (r *run[In, Out]) awaited(a ask[In, Out]) (held, most int) {
 	message := r.pool.cfg.messageBytes()
 	if b := a.task.block; !r.ordered || b == r.blocks.head {

@@ -185,8 +185,8 @@ func (p *Pool) Sandbox() (level sandbox.Level, layers []string) {
 	return p.launcher.box.Level(), p.launcher.box.Layers()
 }
 
-// Checksum returns the SHA-256 of what worker processes execute, in hexadecimal. It is empty if there are none, or the file cannot be read or has been
-// changed. It is worked out when it is first asked for, which takes some 20 ms for 20 MB and is to be before the pool is closed.
+// Checksum returns the SHA-256 of the file that worker processes execute, in hexadecimal. It is empty if the pool has no worker processes, or if the
+// file cannot be read or has changed. The first call computes it, which takes about 20 ms for 20 MB. Call it before the pool is closed.
 func (p *Pool) Checksum() string {
 	if p.launcher == nil {
 		return ""

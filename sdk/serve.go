@@ -114,7 +114,7 @@ func serve(w *Workload) {
 		<-terminate
 		os.Exit(1)
 	}()
-	// What go-plugin says before it has a server is why it cannot have one, as when no socket can be made in its folder.
+	// go-plugin logs only one thing before its server runs: why it cannot start it, for example because it cannot create its socket.
 	whyNot := hclog.New(&hclog.LoggerOptions{Name: w.manifest.Name, Output: os.Stderr, Level: hclog.Error, DisableTime: true})
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  wire.Handshake,

@@ -38,8 +38,8 @@ func groupOnly(example string) func(*cobra.Command, []string) error {
 	}
 }
 
-// interruptible returns a context that a signal ends, for commands that clean up behind themselves. From then on nothing waits for a reader of
-// stdout or stderr that does not read, and a second signal ends the process at once: the command may wait for something that heeds no context.
+// interruptible returns a context that the first signal cancels, for commands that clean up after themselves. After that signal no write waits for a slow
+// reader of stdout or stderr. A second signal ends the process at once, because the command may be in a call that ignores its context.
 func interruptible(cmd *cobra.Command, s *streams) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(cmd.Context())
 	if list := heeded(); len(list) > 0 { // none would be all

@@ -32,7 +32,7 @@ type rung struct {
 
 // compareModes runs the same items in every mode, checks that the results agree, and prints the contrast.
 //
-// --run-deadline bounds all modes together, but for the time in which items are read.
+// --run-deadline bounds all modes together. The time for reading the items does not count.
 func compareModes(ctx context.Context, s *streams, o *options, cfg host.Config, summary *report) error {
 	if o.runDeadline > 0 {
 		var cancel context.CancelFunc
@@ -46,7 +46,7 @@ func compareModes(ctx context.Context, s *streams, o *options, cfg host.Config, 
 	return err
 }
 
-// checkCompare refuses the flags that a comparison has no use for, rather than ignoring them.
+// checkCompare refuses flags that have no effect on a comparison.
 func checkCompare(o *options) error {
 	for _, f := range []struct {
 		name  string

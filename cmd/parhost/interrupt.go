@@ -41,8 +41,8 @@ func (s *streams) heed(ctx context.Context, signals <-chan os.Signal) (relayed <
 	return relay, func() { close(over) }
 }
 
-// interruptibly calls do with a context that the first of the signals ends, and returns errInterrupted then, whatever do returns. So no signal is lost:
-// one that comes as do returns is left in the channel, or is the error.
+// interruptibly calls do with a context that the first signal cancels, and then returns errInterrupted whatever do returns. No signal is lost: one that
+// arrives while do returns stays in the channel or becomes the error.
 func interruptibly(ctx context.Context, signals <-chan os.Signal, do func(context.Context) error) error {
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
@@ -64,8 +64,8 @@ func interruptibly(ctx context.Context, signals <-chan os.Signal, do func(contex
 	return err
 }
 
-// untilInterrupted is interruptibly with the signals of this process, of which a second one ends it at once: do may wait for something that heeds
-// no context.
+// untilInterrupted is interruptibly with the signals of this process. A second signal ends the process at once, because do may be in a call that ignores
+// its context.
 func (s *streams) untilInterrupted(ctx context.Context, do func(context.Context) error) error {
 	signals := make(chan os.Signal, 2)
 	notifyInterrupts(signals)

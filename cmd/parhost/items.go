@@ -291,8 +291,8 @@ func openInput(s *streams, o *options) (*source, error) {
 // maxLine bounds one line of input: an item of the largest size with some white space around it.
 const maxLine = 65 << 20
 
-// longestLine is maxLine, or more for --max-item-bytes; but no more than a quarter of the memory that this process may take, because a line is
-// copied several times on its way.
+// longestLine returns the largest length of an input line: maxLine, or more if --max-item-bytes asks for it. It is at most a quarter of the memory that
+// this process may use, because a line is copied several times.
 func (o *options) longestLine() int {
 	return int(min(int64(o.longestItem()), debug.SetMemoryLimit(-1)/4))
 }

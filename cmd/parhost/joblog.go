@@ -68,7 +68,8 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 	return nil
 }
 
-// closeJoblog closes the journal. It returns err and the journal's own error: whoever resumes an interrupted run has to know that the file is whole.
+// closeJoblog closes the journal. It returns err joined with the journal's own error, because a user who resumes an interrupted run must know whether the
+// file is complete.
 func (r *itemRun) closeJoblog(err error) error {
 	if r.journal == nil {
 		return err

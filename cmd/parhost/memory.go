@@ -5,8 +5,8 @@ import (
 	"runtime/debug"
 )
 
-// boundMemory makes Go's collector keep this process to a third of what its cgroups allow, which workers share with it, unless the user has set
-// GOMEMLIMIT. A pool bounds by it what its runs hold. Without it the collector lets the heap double, and the kernel kills without a word.
+// boundMemory sets Go's soft memory limit to a third of the limit of this process's cgroups, because workers share that limit. It does nothing if the
+// user has set GOMEMLIMIT. Pools derive the bound of what a run holds from the soft limit. Without it the heap would grow until the kernel kills the process.
 func boundMemory(limit int64) {
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(limit / 3)

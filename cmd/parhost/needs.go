@@ -69,7 +69,8 @@ func (s *streams) sayNeeds(m host.Manifest, p sandbox.Policy) {
 	}
 }
 
-// sayNeedsOf does so for a plugin whose set-up failed, perhaps for want of them. It starts no worker: another start could take --start-timeout.
+// sayNeedsOf says what a plugin needs whose set-up failed, perhaps because these needs were not granted. It takes the manifest from the failed start,
+// because another start could take up to --start-timeout.
 func (s *streams) sayNeedsOf(err error, p sandbox.Policy) {
 	if e, ok := errors.AsType[*host.StartError](err); ok && e.Stage == "set-up" && p.Level > sandbox.Off {
 		s.sayNeeds(e.Manifest, p)

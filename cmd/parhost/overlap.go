@@ -57,8 +57,8 @@ func keep(policy *sandbox.Policy, files func() []held) error {
 // mostSearched is how many files and folders of --rw are searched for other names of the host's files.
 const mostSearched = 200_000
 
-// keepLinked refuses a folder that has another name (a hard link) of one of the files in it. It searches the folder only if one of them has several
-// names. A sandboxed worker can add none later: it links no file into another folder than its own.
+// keepLinked refuses a --rw folder that contains a hard link to one of the files. It searches the folder only if one of the files has several names. A
+// sandboxed worker cannot add a link later, because it can link files only within its own folders.
 func keepLinked(folder string, files []held) error {
 	var linked []held
 	var infos []fs.FileInfo
@@ -184,7 +184,8 @@ func heldAlways(ctx context.Context, plugin string, pluginDirs []string, p *pins
 	return append(files, heldByGo(ctx)...)
 }
 
-// heldByGo are the files that decide what comes of a Go package folder that is built. There are none where there is no go command.
+// heldByGo returns the files that influence how a Go package folder is built: the go command, its caches and its settings. It returns none if there is no
+// go command.
 func heldByGo(ctx context.Context) []held {
 	program, err := exec.LookPath("go")
 	if err != nil {

@@ -204,8 +204,8 @@ func asItWas(cfg *host.Config, was *joblog.Origin) error {
 	return nil
 }
 
-// trust refuses an executable that only a dossier names, to run without a sandbox because a dossier without a signature says so: whoever
-// can write both has them agree.
+// trust refuses to run an executable without a sandbox if only an unsigned dossier names it. A process that can write both the dossier and the executable
+// can make them agree.
 func (o *replayOptions) trust(d *joblog.Dossier, plugin string) error {
 	if o.chosen || d.Sandbox != nil && d.Sandbox.Level > sandbox.Off {
 		return nil

@@ -39,7 +39,7 @@ func readKey() []byte {
 	return key
 }
 
-// makeKey is readKey, and makes the key if there is none. Of two processes that do so at once one takes the other's.
+// makeKey is readKey, but creates the key if there is none. If two processes create it at the same time, both use the one that was stored first.
 func makeKey() ([]byte, error) {
 	if key := readKey(); key != nil {
 		return key, nil

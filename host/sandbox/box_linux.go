@@ -374,7 +374,7 @@ func (b *Box) openFolder() (err error) {
 	return nil
 }
 
-// barrier is why a worker that is a user of its own could not reach what is in a folder; nil if it can.
+// barrier returns the reason why a worker with a user of its own cannot reach the files in a folder, nil if it can.
 func barrier(folder string) error {
 	path, err := filepath.EvalSymlinks(folder)
 	if err == nil {

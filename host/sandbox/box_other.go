@@ -25,8 +25,8 @@ var errNoWalls = errors.New("package sandbox builds walls on Linux, and some on 
 // Open refuses everything but plain processes without limits.
 //
 // The plugin is hashed here and before each start, which fails with a [*ChangedError] if it has been changed. With a checksum, the plugin's SHA-256 in
-// hexadecimal, the error is a [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it: that
-// takes Linux, where the bytes that were hashed are those that run.
+// hexadecimal, the error is a [*ChecksumError] if the plugin has another one. A process that may write to the file can still change it between the
+// hash and the execution; only on Linux are the bytes that run the bytes that were hashed.
 func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {

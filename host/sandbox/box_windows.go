@@ -24,7 +24,8 @@ type Box struct {
 // [Policy.AllowNet], and is refused with ReadOnly or ReadWrite. So is what a job object cannot hold.
 //
 // The plugin is hashed here and before each start, which fails with a [*ChangedError] if it has been changed. With a checksum, the plugin's SHA-256 in
-// hexadecimal, the error is a [*ChecksumError] if it is another one. Who can change the file between that and the execution is not kept from it.
+// hexadecimal, the error is a [*ChecksumError] if the plugin has another one. A process that may write to the file can still change it between the
+// hash and the execution.
 func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	complete, err := policy.complete()
 	if err != nil {

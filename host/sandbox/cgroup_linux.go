@@ -83,8 +83,8 @@ func openCgroups(name, below string, wanted, spared []string) (*cgroups, map[str
 	return g, refused, nil
 }
 
-// remove removes folders of a worker whose processes have been killed, and those that could not be removed before. It does not wait: a folder that
-// still has processes is tried again with the next worker's, and by close.
+// remove removes the cgroups of a worker whose processes have been killed, and those that were left earlier. It does not wait: a cgroup that still has
+// processes is tried again when the next worker ends, and by close.
 func (g *cgroups) remove(folders []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -88,9 +88,9 @@ var attributes = []string{
 // cannot do it for, so that programs copy by read and write. vmsplice(2), which has no such way out, is EPERM.
 var pipeHolders = []string{"sendfile", "sendfile64", "splice", "tee"}
 
-// waits are the system calls that queue the calling thread once for each descriptor of a list, by the argument that is the length of the list. A write
-// to a socket visits everybody who is queued for it, with interrupts off and deaf to signals, and an epoll instance multiplies that (a thousand threads
-// that poll an instance a thousand times, which watches a socket a thousand times: 22 s). The writer may be the host. epoll_wait(2) queues a thread once.
+// waits maps system calls that queue the calling thread once for each descriptor in a list to the number of the argument with the list's length. A write
+// to a socket visits every queued entry with interrupts off, and no signal ends it. An epoll instance multiplies the entries: with 1000 threads that poll an
+// instance 1000 times each, which watches a socket 1000 times, one write takes 22 s. The writer may be the host. epoll_wait(2) queues a thread only once.
 var waits = map[string]int{"poll": 1, "ppoll": 1, "select": 0, "pselect6": 0}
 
 // mostWaits is how long the list of one of the waits may be: a power of two.
@@ -131,8 +131,8 @@ func (n *needs) answers(known map[string]int) answers {
 			all[uint32(number)] = a
 		}
 	}
-	// refuse sets the error of a call outside of its cases. The flags of some lie behind a pointer, where a filter does not see them: a program that is
-	// told that there is no such call takes an older one.
+	// refuse sets the error of a system call for arguments that no case allows. A filter cannot see arguments behind a pointer: such a call gets ENOSYS, so
+	// that programs fall back to an older call.
 	refuse := func(name string, errno unix.Errno) {
 		if number, ok := known[name]; ok {
 			a := all[uint32(number)]

@@ -18,8 +18,8 @@ import (
 // held is the file of an executable that runs without walls. The descriptor keeps the file, whatever becomes of its name. Workers are executed
 // by the name while that leads to the file, so that ps(1) shows them as before, and by the descriptor afterwards.
 //
-// The kernel lets nobody write to a file that is being executed (ETXTBSY; not so Linux 6.11 and 6.12). Who writes to it when no worker runs is
-// seen by its size and times, and where those leave a doubt by its SHA-256.
+// The kernel refuses writes to a file that is being executed (ETXTBSY), except on Linux 6.11 and 6.12. A write while no worker runs shows in the
+// file's size and times; where these are not conclusive, the SHA-256 decides.
 type held struct {
 	path string
 	file *os.File // by O_PATH: an executable need not be readable
@@ -33,7 +33,7 @@ type held struct {
 	learning sync.WaitGroup
 }
 
-// learnAfter is when a box works out the checksum of the file that it holds. It takes 20 ms of a CPU for 20 MB, which a short run can do without.
+// learnAfter is how long a box waits before it computes the checksum of its file. That takes 20 ms of CPU time for 20 MB, which short runs are spared.
 const learnAfter = 250 * time.Millisecond
 
 // hold opens the file of an executable. source is the name to open it by.
@@ -59,7 +59,7 @@ func holdFile(path, source string) (*held, error) {
 	return h, nil
 }
 
-// learn works out the checksum when the pool is no longer young.
+// learn computes the checksum in the background, once the pool has lived for learnAfter.
 func (h *held) learn() {
 	h.learning.Go(func() {
 		select {
@@ -79,8 +79,8 @@ func (h *held) leads() bool {
 	return !h.moved
 }
 
-// ran is an error if a process that has been started may not execute the bytes that were opened: a [*ChangedError] if no other will. If the name led
-// elsewhere just then, the next one is executed by the descriptor.
+// ran checks a process that has just been started. It returns an error if the process may execute other bytes than those that were opened: a
+// [*ChangedError] if the file itself has changed. If only the name led to another file, later starts use the descriptor.
 func (h *held) ran(pid int, byName bool) error {
 	if byName && !h.leads() {
 		dev, ino, err := identity("/proc/" + strconv.Itoa(pid) + "/exe")
@@ -159,7 +159,7 @@ func (h *held) close() error {
 	return h.file.Close()
 }
 
-// mark is what changes when a file does.
+// mark holds the attributes of a file that change when the file does.
 type mark struct {
 	dev, ino         uint64
 	size             int64
@@ -174,7 +174,7 @@ func markOf(fd int) (mark, error) {
 	return mark{st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim}, nil
 }
 
-// bytes is what of a mark tells of the content.
+// bytes returns the mark without the attributes that can change while the content stays the same.
 func (m mark) bytes() mark {
 	m.changed = unix.Timespec{}
 	return m

@@ -20,9 +20,9 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// What a program's loader opens before the program's first instruction is part of the program: the loader itself, and the libraries that the
-// program and they name. They are found here as the loader finds them, and opened to workers one by one. It is a hostile file that names them. So only
-// what loaders load is opened, an ELF library, and of that only what others may read anyway if the host is root.
+// The files that a program's loader opens before the program's first instruction are part of the program: the loader, and the libraries that the
+// program and its libraries name. They are found here by the loader's rules, and opened to workers one by one. The file that names them may be hostile.
+// So only ELF libraries are opened, and by a host that is root only those that every user may read.
 
 // loading finds the files that a program's loader opens.
 type loading struct {
@@ -206,7 +206,7 @@ func (w *loading) search(name string, o *object) error {
 	return nil
 }
 
-// within opens a library of a folder, which must not be workers' to change, whatever it holds.
+// within looks for a library in one folder and opens it to workers. It refuses a folder in which workers may write, even if the library is not there.
 func (w *loading) within(folder, name string, o *object) (found bool, err error) {
 	if !filepath.IsAbs(folder) {
 		return false, nil
@@ -270,7 +270,7 @@ func (w *loading) steady(what, name string) error {
 	return nil
 }
 
-// take opens a file to workers if it may be, and returns what it says of itself; nil if it may not, is not there, or has been taken.
+// take opens a file to workers, and returns what its headers say. It returns nil if the file is missing, is not allowed, or has been opened before.
 func (w *loading) take(what, name string, suits func(*dynamic.Image) bool) (*object, error) {
 	name = filepath.Clean(name)
 	if err := w.steady(what, name); err != nil || w.opened[name] {

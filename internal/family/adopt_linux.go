@@ -13,8 +13,8 @@ import (
 // mostReapPause is the longest pause between two looks at dead children while children end.
 const mostReapPause = 100 * time.Millisecond
 
-// ReapOrphans reaps members that are dead and children of this process, until stop is closed. Nobody else waits for them: they are orphans,
-// which the kernel gives to pid 1 and to subreapers. It returns at once if this process is neither.
+// ReapOrphans reaps orphans of this family while they die, until stop is closed. The kernel makes orphans children of pid 1 or of a subreaper, and
+// nobody else waits for them. ReapOrphans returns at once if this process is neither.
 //
 // Spare has to report true for each member that this process has started itself, from before it is marked until it is reaped. A dead process
 // has no environment: only the limit tells that it is a member. Other dead children are left to whoever waits for them.

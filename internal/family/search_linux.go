@@ -25,8 +25,8 @@ func (n Name) Mark(pid int, number uint32) {
 	_ = unix.Prlimit(pid, unix.RLIMIT_RTTIME, &limit, nil) // there is the variable too
 }
 
-// Markable returns why the limit that marks a worker cannot be set, nil if it can. A host that is itself marked is not told: it is another host's worker,
-// and what its own workers start bears that one's mark.
+// Markable returns the reason why this process cannot mark its workers by a limit, nil if it can. It also returns nil for a host that is itself marked:
+// that host is a worker of another host, and its own workers carry that host's mark.
 func Markable() error {
 	var limit unix.Rlimit
 	if err := unix.Prlimit(0, unix.RLIMIT_RTTIME, nil, &limit); err != nil {

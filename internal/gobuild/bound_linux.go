@@ -16,7 +16,7 @@ import (
 // endLimit is how long it may take to find what a go command has left behind.
 const endLimit = 5 * time.Second
 
-// bounds hold all that the go commands of one build start: it is known by its marks, as what workers start is.
+// bounds limit and find the processes that the go commands of one build start. These carry marks, like the processes that workers start.
 type bounds struct {
 	name  family.Name
 	guard *family.Guard
@@ -24,8 +24,8 @@ type bounds struct {
 
 func newBounds() *bounds { return &bounds{name: family.New()} }
 
-// guarded starts a process that ends what the build has started, and removes a folder, should this process be killed. A program that does not call
-// sdk.ServeChild has none.
+// guarded starts a guard process. If this process is killed, the guard kills what the build has started and removes a folder. A program that does not
+// call sdk.ServeChild cannot have a guard.
 func (b *bounds) guarded(folder string) error {
 	if !family.Served.Load() {
 		return nil

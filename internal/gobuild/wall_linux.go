@@ -109,8 +109,8 @@ func isFailure(err error) bool {
 	return err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.ELOOP)
 }
 
-// grant adds a rule to a ruleset: what is allowed with a file, or with a folder and all below it. It grants nothing if kind is not 0 and the path is of
-// another kind.
+// grant adds a rule to a ruleset: the access that is allowed to a file, or to a folder and everything below it. If kind is not 0, it grants nothing for a
+// path of another kind.
 func grant(ruleset int, path string, how *unix.OpenHow, kind uint32, allowed uint64) error {
 	how.Flags = unix.O_PATH | unix.O_CLOEXEC
 	fd, err := unix.Openat2(unix.AT_FDCWD, path, how)

@@ -137,8 +137,8 @@ func makeFolderIn(base, prefix string, below int) (string, error) {
 // Path is where the folder is.
 func (f *Folder) Path() string { return f.path }
 
-// Reach returns why the folder cannot be reached by its path, nil if it can. The error matches [syscall.EXDEV] if something has been mounted over
-// it: who goes there by its path may then wait for whoever serves that.
+// Reach returns the reason why the folder cannot be reached by its path, nil if it can. The error matches [syscall.EXDEV] if a file system has been
+// mounted over it: a process that follows the path may then wait for whoever serves that file system.
 func (f *Folder) Reach() error {
 	_, err := lstat(f.around, filepath.Base(f.path))
 	return err

@@ -19,8 +19,8 @@ import (
 // holds across containers that share a folder for temporary files, where process ids mean nothing.
 const lockName = "lock"
 
-// lockFolder marks a folder as in use until the file is closed. A file system without locks (NFS that has no lock daemon, some FUSE) cannot tell such
-// a folder from one that was left behind: nobody can lock it, so that no host removes it.
+// lockFolder marks a folder as in use until the returned file is closed. On a file system without locks (NFS without its lock daemon, some FUSE) a host
+// cannot tell a folder in use from one that was left behind, so no host removes it.
 func lockFolder(dir string) (*os.File, error) {
 	// Locked before it has its name: who sees a lock that nobody holds takes the folder for one that was left behind.
 	f, err := os.OpenFile(filepath.Join(dir, lockName+".new"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Look opens what a name in a folder belongs to, to look at it alone (O_PATH). It crosses no mount and follows no link: whoever can mount there can
-// have a file system of its own (FUSE) that answers nobody, and who asks one waits in the kernel, beyond SIGKILL. The error matches EXDEV then.
+// Look opens a file or folder by its name in a folder, only to look at its attributes (O_PATH). It crosses no mount, where the error matches EXDEV, and
+// follows no link. A plugin that can mount there could mount a FUSE file system that never answers, and a process that asks it anything waits in the
+// kernel, where not even SIGKILL ends it.
 //
 // Before Linux 5.6, which has openat2, a mount is crossed.
 func Look(folder int, name string) (fd int, err error) {

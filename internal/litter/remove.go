@@ -18,8 +18,8 @@ import (
 //
 // [os.RemoveAll] holds two descriptors for each level, so that a folder which is deep enough takes all that its process may have. Here a folder
 // within another that is not empty is moved up first, so that there is one level at a time, and seven descriptors. What is mounted below is
-// left alone, and not even looked at: see [Look]. Nobody else may have rights that the caller does not have: who writes there meanwhile can put other
-// files of the caller's own in the place of those that are removed.
+// not removed, and not even looked at: see [Look]. Remove is safe only where no other process has rights in the folder that the caller lacks: such a
+// process could swap files while Remove runs, and have it remove other files of the caller.
 func Remove(ctx context.Context, path string) error {
 	around, err := plain.OpenFolder(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {

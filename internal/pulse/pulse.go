@@ -128,8 +128,8 @@ func (p *Pulse) AfterFunc(d time.Duration, f func()) (stop func()) {
 	}
 }
 
-// WithTimeout is [context.WithTimeoutCause] for time in which the process has run. The context knows no deadline beforehand, because that
-// depends on whether the process runs.
+// WithTimeout is [context.WithTimeoutCause], but counts only time in which the process runs. The context reports no deadline, because nobody knows in
+// advance when the process is stopped.
 func (p *Pulse) WithTimeout(ctx context.Context, d time.Duration, cause error) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	t := &timed{Context: ctx}

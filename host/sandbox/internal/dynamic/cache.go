@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// CacheName is where glibc's loader finds where libraries are (ld.so(8), ldconfig(8)).
+// CacheName is the file in which glibc's loader looks up libraries (ld.so(8), ldconfig(8)).
 const CacheName = "/etc/ld.so.cache"
 
 // The form of the cache is that of glibc's sysdeps/generic/dl-cache.h. An older table may stand in front of it.
@@ -22,7 +22,7 @@ const (
 	cachePlaces = 64 // of one library, for as many kinds of processors
 )
 
-// Cached returns where a cache says that a library is: the files for this processor and for others. A cache that is none has no libraries.
+// Cached returns the paths under which a cache lists a library, for this processor and for others. A cache in an unknown format lists none.
 func Cached(cache []byte, name string) []string {
 	if bytes.HasPrefix(cache, []byte(oldMagic)) && len(cache) >= oldHead {
 		n := uint64(binary.LittleEndian.Uint32(cache[12:]))
