@@ -2,6 +2,8 @@ package host
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -18,47 +20,50 @@ func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fr
 	defer func() {
 		r.publish()
 		r.active--
+		r.answer() // the first task may need a worker now
 	}()
 	lost := end.lost
+	t.block.task = nil
+	to := len(t.block.in)
 	from := t.from + t.settled()
 	fruitless = by.Items == 0 && (lost != nil || end.leaving)
 	if lost != nil && !lost.orderly && !lost.unseen {
 		r.countBegun(t, from, lost)
 	}
 	switch {
-	case from == t.to: // all settled, whatever happened then
+	case from == to: // all settled, whatever happened then
 		return false
 	case lost == nil || !lost.begun:
 		r.bounce(t, from, fruitless && (lost == nil || !lost.answered), end.reason(), by)
 	case (lost.orderly || lost.unseen) && t.bounced < mostBounces: // it crossed the worker's end on its way
-		r.repeat(t.block, from, t.to, t.solo).bounced = t.bounced + 1
-	case lost.guilty >= t.settled(): // from the end on, so that each part can leave the block
+		r.repeat(t.block, from, t.solo).bounced = t.bounced + 1
+	case lost.guilty >= t.settled(): // from the end on
 		guilty := t.from + lost.guilty
-		if guilty+1 < t.to {
-			r.repeat(t.block, guilty+1, t.to, false)
+		if guilty+1 < to {
+			r.repeat(t.block, guilty+1, false)
 		}
 		r.pool.breaker.progress()
 		r.blame(t, guilty, lost, by)
 		if from < guilty {
-			r.repeat(t.block, from, guilty, false)
+			r.repeat(t.block, from, false)
 		}
 		return false
-	case t.to-from == 1 && lost.alone:
+	case to-from == 1 && lost.alone:
 		r.pool.breaker.progress()
 		r.blame(t, from, lost, by)
 		return false
 	case lost.suspect >= t.settled(): // one of those that ran on the worker's threads was it, and in this batch only this one ran
 		suspect := t.from + lost.suspect
-		if suspect+1 < t.to {
-			r.repeat(t.block, suspect+1, t.to, false)
+		if suspect+1 < to {
+			r.repeat(t.block, suspect+1, false)
 		}
-		r.repeat(t.block, suspect, suspect+1, true)
+		r.repeat(t.block, suspect, true)
 		if from < suspect {
-			r.repeat(t.block, from, suspect, false)
+			r.repeat(t.block, from, false)
 		}
 	default: // one of several was it: each gets a worker of its own, so that the guilty one shows
-		for at := t.to - 1; at >= from; at-- {
-			r.repeat(t.block, at, at+1, true)
+		for at := to - 1; at >= from; at-- {
+			r.repeat(t.block, at, true)
 		}
 	}
 	return fruitless
@@ -67,8 +72,9 @@ func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fr
 // countBegun adds one attempt to each item, from a place on, that was running when the worker died and will run again. It leaves out the blamed item,
 // whose attempt is counted where it is blamed. Called with mu held.
 func (r *run[In, Out]) countBegun(t *task[In, Out], from int, lost *loss) {
-	last := min(t.from+lost.ran, t.to-1)
-	if lost.begun && (lost.guilty >= t.settled() || t.to-from == 1 && lost.alone) {
+	to := len(t.block.in)
+	last := min(t.from+lost.ran, to-1)
+	if lost.begun && (lost.guilty >= t.settled() || to-from == 1 && lost.alone) {
 		last = min(last, t.from+max(lost.guilty, t.settled())-1)
 	}
 	for at := from; at <= last; at++ {
@@ -92,34 +98,36 @@ const (
 // it: when the worker has run nothing in its life and nothing else is blamed for its end. Called with mu held.
 func (r *run[In, Out]) bounce(t *task[In, Out], from int, counts bool, reason string, by WorkerInfo) {
 	if !counts {
-		r.repeat(t.block, from, t.to, false)
+		r.repeat(t.block, from, false)
 		return
 	}
 	n := t.bounced + 1
 	if n < mostReturns {
-		r.repeat(t.block, from, t.to, n >= mostBounces).bounced = n
+		r.repeat(t.block, from, n >= mostBounces).bounced = n
 		return
 	}
-	if from+1 < t.to { // from the end on, so that each part can leave the block
-		r.repeat(t.block, from+1, t.to, true).bounced = mostBounces
+	if from+1 < len(t.block.in) { // from the end on
+		r.repeat(t.block, from+1, true).bounced = mostBounces
 	}
 	r.blame(t, from, &loss{kind: Crashed, cause: CauseProtocol, message: fmt.Sprintf("%d workers ended without having begun it, or anything else, the last one: %s", n, reason)}, by)
 }
 
-// blame gives an item the error that its worker died of, or another attempt. Called with mu held.
+// blame gives the last item of a task's block the error that its worker died of, or another attempt. Called with mu held.
 func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
-	b, at := r.part(t.block, at, at+1)
-	s := span{from: at, n: 1, worker: by.Worker, pid: by.PID, wait: t.begun.Sub(b.cut)}
+	b := r.part(t.block, at)
+	s := span{n: 1, worker: by.Worker, pid: by.PID, wait: t.begun.Sub(b.cut)}
 	if t.size() == 1 {
 		s.run = time.Since(t.begun)
 	}
 	b.spans = append(b.spans, s)
 	e := &ItemError{Kind: l.kind, Message: l.message, Cause: l.cause, ExitCode: l.exitCode, Signal: l.signal, Stderr: l.stderr, Dump: l.dump, Usage: l.usage}
-	if !r.retry(b, at, e, l.outside && !b.tried[at].spared) {
+	if delay, ok := r.retry(b, 0, e, l.outside && !b.tried[0].spared); ok {
+		r.postpone(b, delay)
+	} else {
 		if l.outside && !r.mayRepeat() {
 			e.Message += "; not begun again, because the plugin does not say that it is idempotent"
 		}
-		r.finalize(b, at, e)
+		r.finalize(b, 0, e)
 		weight := wire.Weight(e)
 		b.bytes += weight
 		r.bytes += weight
@@ -147,18 +155,18 @@ func (r *run[In, Out]) finish(b *block[In, Out]) {
 	r.ready.Signal()
 }
 
-// retry schedules another attempt of an item, if it is due one; spare gives it one more, once. Called with mu held.
-func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool) bool {
+// retry grants an item another attempt after a delay, if it is due one; spare gives it one more, once. Called with mu held.
+func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool) (delay time.Duration, ok bool) {
 	p, t := r.pool, b.tried[at]
 	switch {
 	case e.Kind != Crashed && e.Kind != Timeout && e.Kind != OutOfMemory:
-		return false
+		return 0, false
 	case !r.mayRepeat():
-		return false
+		return 0, false
 	case spare:
 		t.spared = true
 	case !t.due(e.Kind, &p.cfg):
-		return false
+		return 0, false
 	}
 	t.all++
 	if e.Kind == OutOfMemory {
@@ -168,29 +176,30 @@ func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool
 	e.Index, e.Attempts = b.first+at, t.all
 	delays := backoff.NewExponentialBackOff()
 	delays.InitialInterval, delays.MaxInterval = 20*time.Millisecond, 10*time.Second
-	var delay time.Duration
 	for range t.all {
 		delay = delays.NextBackOff()
 	}
+	r.news = append(r.news, ItemRetried{Err: e, In: delay})
+	return delay, true
+}
+
+// postpone puts a block of one item back among the tasks after a delay. Called with mu held.
+func (r *run[In, Out]) postpone(b *block[In, Out], delay time.Duration) {
 	r.active++
 	time.AfterFunc(delay, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.active--
-		r.repeat(b, at, at+1, true)
+		r.repeat(b, 0, true)
 		r.wake()
+		r.answer() // it may need a worker
 	})
-	r.news = append(r.news, ItemRetried{Err: e, In: delay})
-	return true
 }
 
 // finalize writes down an item's last error. Called with mu held.
 func (r *run[In, Out]) finalize(b *block[In, Out], at int, e *ItemError) {
 	e.Index, e.Attempts = b.first+at, 1+b.tried[at].all
-	if b.errs == nil {
-		b.errs = map[int]*ItemError{}
-	}
-	b.errs[at] = e
+	b.fail(at, e)
 	b.out[at] = *new(Out) // what a worker may have put there before it turned out a liar
 	r.news = append(r.news, ItemFailed{Err: e})
 }
@@ -205,17 +214,40 @@ func (r *run[In, Out]) settle(t *task[In, Out], s span, failed map[int]*ItemErro
 	b.spans = append(b.spans, s)
 	b.bytes += s.bytes
 	r.bytes += s.bytes
-	n := s.n
+	var delays map[int]time.Duration // of items that get another attempt
 	for at, e := range failed {
-		if r.retry(b, offset+at, e, false) {
-			n--
+		if delay, ok := r.retry(b, offset+at, e, false); ok {
+			if delays == nil {
+				delays = map[int]time.Duration{}
+			}
+			delays[offset+at] = delay
 		} else {
 			r.finalize(b, offset+at, e)
 		}
 	}
 	r.publish()
-	r.outcome(b, n)
+	if len(delays) > 0 {
+		r.detach(t, b, s.n, delays)
+	} else {
+		r.outcome(b, s.n)
+	}
 	r.answer()
+}
+
+// detach makes blocks of their own of the items among the last n with an outcome that get another attempt, so that the results of the others can be
+// taken. Called with mu held.
+func (r *run[In, Out]) detach(t *task[In, Out], b *block[In, Out], n int, delays map[int]time.Duration) {
+	r.peel(t)
+	if t.block != b {
+		b.task = nil
+	}
+	b.left -= n - len(delays)
+	for _, at := range slices.Backward(slices.Sorted(maps.Keys(delays))) {
+		if at+1 < len(b.in) {
+			r.cutOff(b, at+1, 0)
+		}
+		r.postpone(r.part(b, at), delays[at])
+	}
 }
 
 // publish gives mu up while the Observer hears of what has come up. Whoever waits for the items sees their outcome then. Called with mu held.

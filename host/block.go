@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// block is consecutive items of the input. It is the unit in which results are put in order; tasks are the parts of it that are on
-// their way. What is put back of a block that has begun becomes a block of its own, so that nobody waits for it who wants the rest.
+// block is consecutive items of the input. It is the unit in which results are put in order. Its items without an outcome are its last ones, and belong
+// to one task. Items that are put back become blocks of their own, so that the results of the others can be taken.
 type block[In, Out any] struct {
 	first int // index of the first item in the run
 	cut   time.Time
@@ -18,6 +18,7 @@ type block[In, Out any] struct {
 	weight int             // bytes of the items, where they are known
 	bytes  int             // the same and those of the results and errors so far
 	left   int             // items without an outcome
+	task   *task[In, Out]  // of these; nil if there are none, and while the one item of the block waits for its next attempt
 	errs   map[int]*ItemError
 	tried  map[int]tries // items that were begun in vain
 	spans  []span        // who ran what
@@ -52,22 +53,45 @@ func (b *block[In, Out]) again(at int, t tries) {
 	b.tried[at] = t
 }
 
-// split cuts off what begins at a place, and returns it. No item there has an outcome, and no task.
-func (b *block[In, Out]) split(at int, weigh func(In) int) *block[In, Out] {
-	rest := &block[In, Out]{first: b.first + at, cut: b.cut, in: b.in[at:], out: b.out[at:], left: len(b.in) - at}
+// split cuts off the items from a place on, of which left have no outcome, and returns them as a block.
+func (b *block[In, Out]) split(at, left int, weigh func(In) int) *block[In, Out] {
+	rest := &block[In, Out]{first: b.first + at, cut: b.cut, in: b.in[at:], out: b.out[at:], left: left}
 	rest.weight = weighRest(b.in, at, b.weight, weigh)
+	results := b.bytes - b.weight
 	rest.bytes = rest.weight
+	if done := len(b.in) - b.left; done > 0 { // about: what each result weighs is not kept
+		rest.bytes += int(int64(results) * int64(len(rest.in)-left) / int64(done))
+	}
 	b.in, b.out = b.in[:at:at], b.out[:at:at]
 	b.weight -= rest.weight
 	b.bytes -= rest.bytes
-	b.left -= rest.left
+	b.left -= left
 	for place, t := range b.tried {
 		if place >= at {
 			rest.again(place-at, t)
 			delete(b.tried, place)
 		}
 	}
+	for place, e := range b.errs {
+		if place >= at {
+			rest.fail(place-at, e)
+			delete(b.errs, place)
+		}
+	}
+	for i := range b.spans {
+		if s := b.spans[i].split(at); s.n > 0 {
+			rest.spans = append(rest.spans, s)
+		}
+	}
 	return rest
+}
+
+// fail writes down the last error of an item.
+func (b *block[In, Out]) fail(at int, e *ItemError) {
+	if b.errs == nil {
+		b.errs = map[int]*ItemError{}
+	}
+	b.errs[at] = e
 }
 
 // weighRest returns the weight of items from a place on, given that of all: only the shorter part has to be looked at.
@@ -123,6 +147,21 @@ type span struct {
 	wait, run   time.Duration // run is that of all n
 	mean        time.Duration // of one, once results are taken
 	itemNS      []uint64      // nil: only the sum is known
+}
+
+// split cuts off the items from a place in the block on, whose places count from there.
+func (s *span) split(at int) span {
+	n := min(max(0, at-s.from), s.n) // that stay
+	rest := span{from: max(0, s.from-at), n: s.n - n, worker: s.worker, pid: s.pid, wait: s.wait}
+	if rest.n == 0 {
+		return rest
+	}
+	rest.run = s.run / time.Duration(s.n) * time.Duration(rest.n)
+	if s.itemNS != nil {
+		s.itemNS, rest.itemNS = s.itemNS[:n:n], s.itemNS[n:]
+	}
+	s.n, s.run = n, s.run-rest.run
+	return rest
 }
 
 // Result is what became of one item.

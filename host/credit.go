@@ -12,7 +12,7 @@ import (
 
 // Each batch has a credit: the bytes of results that the worker may send without asking. For more it has to ask first. So the memory of a run is
 // bounded whatever its plugin does. A run holds at most limit bytes of results in its blocks (bytes granted later included), limit bytes of initial
-// credit, and what it grants to one batch beyond that so that the run can go on (see [run.answer]).
+// credit, and one message of each batch under way that it accepts beyond that so that the run can go on (see [run.answer]).
 
 // leastCredit is the credit that each batch has, in bytes, however many batches are under way. For less than that, asking would cost too much.
 const leastCredit = 4 << 10
@@ -39,7 +39,8 @@ type ask[In, Out any] struct {
 // answer is what becomes of an ask.
 type answer struct {
 	bytes   int             // of results that may come
-	refused *wire.ItemError // what the items fail with instead: the batch is to be cancelled
+	stop    bool            // the worker is to hand back what it has not begun of the batch
+	refused *wire.ItemError // what the items of these results fail with, because the run cannot hold them; nil if they may come
 }
 
 // need asks for credit.
@@ -57,70 +58,80 @@ func (t *task[In, Out]) need(bytes int, to chan<- answer) {
 // peel splits off the items of a task that have an outcome from its block, so that the caller can take their results. Called with mu held.
 func (r *run[In, Out]) peel(t *task[In, Out]) {
 	at := t.from + t.settled()
-	rest, _ := r.part(t.block, at, t.to)
-	if rest != t.block {
-		t.block, t.from, t.to = rest, t.from-at, t.to-at
+	if rest := r.part(t.block, at); rest != t.block {
+		t.block, t.from = rest, t.from-at
+		rest.task = t
 	}
 }
 
-// answer grants credit to the batches that ask, in input order. It stays within the run's limit, except for one batch at a time that all others wait
-// for. Called with mu held.
+// answer grants credit to the batches that ask, in input order. It stays within the run's limit, except for one message at a time without which the
+// run could not go on:
+//   - of the first batch of the input, which all others wait for;
+//   - of any other batch, if the first one needs a worker. The worker then hands back what it has not begun of the batch, and is free for the first. There
+//     is a bound for what comes so, because a plugin says how many batches it runs at once: results beyond it fail.
+//
+// Called with mu held.
 func (r *run[In, Out]) answer() {
 	for len(r.asks) > 0 {
 		a := r.asks[0]
-		if r.bytes+r.granted+a.bytes > r.limit {
-			if r.exempt != nil || r.takable() || !r.blocking(a.task) {
-				return
-			}
-			if held, most := r.awaited(a); held+a.bytes > most {
-				r.reply(a, answer{refused: &wire.ItemError{
-					Kind: wire.Oversize, Size: int64(held + a.bytes),
-					Message: fmt.Sprintf("results that wait for those of other items would be %d bytes, and the run may hold %d", held+a.bytes, most),
+		if r.bytes+r.granted+a.bytes <= r.limit {
+			r.grant(a, answer{bytes: a.bytes})
+			continue
+		}
+		if r.exempt != nil || r.takable() {
+			return
+		}
+		first := r.first()
+		switch {
+		case !r.ordered && r.granted > 0, r.ordered && first == nil: // something is on its way, or waits for its next attempt
+			return
+		case !r.ordered, first == a.task:
+			r.grant(a, answer{bytes: a.bytes})
+		case first.hasBegun():
+			return
+		default:
+			if held, most := r.bytes+r.granted+a.bytes, r.limit+r.pool.held()*r.pool.cfg.messageBytes(); held > most {
+				r.grant(a, answer{stop: true, refused: &wire.ItemError{
+					Kind: wire.Oversize, Size: int64(held),
+					Message: fmt.Sprintf("results that wait for an item before them would be %d bytes, and the run may hold %d", held, most),
 				}})
 				continue
 			}
-			r.exempt = a.task
+			r.grant(a, answer{bytes: a.bytes, stop: true})
 		}
-		r.granted += a.bytes
-		a.task.granted = a.bytes
-		r.reply(a, answer{bytes: a.bytes})
+		r.exempt = a.task
 	}
 }
 
 // takable reports whether a block is complete. Called with mu held.
 func (r *run[In, Out]) takable() bool { return r.blocks.head != nil && r.blocks.head.left == 0 }
 
-// blocking reports whether the run cannot go on until t gets credit: t is the first task of the input, or the first task has not begun, perhaps because
-// no worker is free. Called with mu held.
-func (r *run[In, Out]) blocking(t *task[In, Out]) bool {
-	if !r.ordered {
-		return r.granted == 0
-	}
-	first := t
-	for _, u := range r.under {
-		if u.index < first.index {
-			first = u
-		}
-	}
-	if n := len(r.again); n > 0 && r.again[n-1].index < first.index {
-		return true
-	}
-	return first == t || !first.hasBegun()
-}
-
-// awaited returns the bytes that the run holds while it waits for the batch that asks, and the most that it may hold once that batch has its credit.
+// first returns the task of the first block that has not been taken, nil if its item waits for another attempt, or if results need not be in order.
 // Called with mu held.
-func (r *run[In, Out]) awaited(a ask[In, Out]) (held, most int) {
-	message := r.pool.cfg.messageBytes()
-	if b := a.task.block; !r.ordered || b == r.blocks.head {
-		return b.bytes - b.weight, r.limit + message // of a block that has several tasks: else what was settled has left it
+func (r *run[In, Out]) first() *task[In, Out] {
+	if !r.ordered || r.blocks.head == nil {
+		return nil
 	}
-	return r.bytes + r.granted, r.limit + max(1, r.pool.cfg.Workers*r.pool.cfg.Window)*message
+	return r.blocks.head.task
 }
 
-// reply answers the first who asks. Called with mu held.
-func (r *run[In, Out]) reply(a ask[In, Out], with answer) {
-	r.asks = slices.Delete(r.asks, 0, 1) // which lets go of the task
+// mostThreads is how many threads of a worker are counted that the plugin's manifest alone asks for.
+const mostThreads = 8
+
+// held is how many messages of results a run may accept beyond its limit: one of each batch that its workers have at once.
+func (p *Pool) held() int {
+	threads := p.cfg.Threads
+	if threads == 0 {
+		threads = max(1, min(p.manifest.Threads, mostThreads))
+	}
+	return p.cfg.Workers * threads * p.cfg.Window
+}
+
+// grant answers the first ask. Called with mu held.
+func (r *run[In, Out]) grant(a ask[In, Out], with answer) {
+	r.asks = slices.Delete(r.asks, 0, 1) // so that the array holds the task no longer
+	r.granted += with.bytes
+	a.task.granted += with.bytes
 	a.answer <- with
 }
 
@@ -133,28 +144,17 @@ func (r *run[In, Out]) redeem(t *task[In, Out]) {
 	}
 }
 
+// withdraw takes back what a task has asked for, and what it was granted. Called with mu held.
+func (r *run[In, Out]) withdraw(t *task[In, Out]) {
+	r.redeem(t)
+	r.asks = slices.DeleteFunc(r.asks, func(a ask[In, Out]) bool { return a.task == t })
+	r.answer()
+}
+
 // hasBegun reports whether a task's worker may have begun it.
 func (t *task[In, Out]) hasBegun() bool {
 	w := t.worker.Load()
 	return w != nil && (*w).hasBegun(t)
-}
-
-// enlist puts a task into the list of those under way. Called with mu held.
-func (r *run[In, Out]) enlist(t *task[In, Out]) {
-	t.listed = len(r.under)
-	r.under = append(r.under, t)
-}
-
-// strike takes it out of the list, with whatever it has asked for. Called with mu held.
-func (r *run[In, Out]) strike(t *task[In, Out]) {
-	last := len(r.under) - 1
-	r.under[t.listed] = r.under[last]
-	r.under[t.listed].listed = t.listed
-	r.under[last] = nil
-	r.under = r.under[:last]
-	r.redeem(t)
-	r.asks = slices.DeleteFunc(r.asks, func(a ask[In, Out]) bool { return a.task == t })
-	r.answer()
 }
 
 // memoryShare is a quarter of Go's soft memory limit (GOMEMLIMIT, [debug.SetMemoryLimit]): what is held travels through copies, and garbage waits

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,6 +81,12 @@ func init() {
 		_ = needs(s, b, 1)
 		return s.Send(results(large(b, 0, 1, hoardResult)))
 	})
+	fakes["saves credit"] = func() {
+		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "liar", ItemKind: "int64", ResultKind: "bytes"}, work: saveCredit})
+	}
+	fakes["goes on when stopped"] = func() {
+		fakeServe(&liar{manifest: &workerpb.Manifest{Name: "liar", ItemKind: "int64", ResultKind: "bytes", Idempotent: true}, work: hoardCredit})
+	}
 	fakes["sends errors without credit"] = hoarder(false, func(s stream, b *workerpb.Batch) error {
 		r := large(b, 0, b.GetCount(), 0)
 		for at := range b.GetCount() {
@@ -89,7 +96,29 @@ func init() {
 	})
 }
 
-// hoardCredit keeps to the rules: for each result it asks. It settles nothing of the first item.
+// saveCredit asks for much, uses little of it, and uses the rest later.
+func saveCredit(s stream) error {
+	if err := s.Send(ready(false)); err != nil {
+		return err
+	}
+	var b *workerpb.Batch
+	for {
+		req, err := s.Recv()
+		switch {
+		case err != nil:
+			return nil
+		case req.GetBatch() != nil:
+			b = req.GetBatch()
+			_ = needs(s, b, hoardResult)
+		case req.GetCredit() != nil:
+			_ = s.Send(results(large(b, 0, 1, 0)))
+			_ = s.Send(results(large(b, 1, 1, hoardResult)))
+		}
+	}
+}
+
+// hoardCredit keeps to the rules of credit: for each result it asks. It settles nothing of the first item, or ends its process for that once if a file
+// of the name in the environment does not exist. It goes on when it is told to stop.
 func hoardCredit(s stream) error {
 	type state struct {
 		b      *workerpb.Batch
@@ -108,6 +137,13 @@ func hoardCredit(s stream) error {
 			return err
 		}
 		var st *state
+		flag := os.Getenv("PARHOST_TEST_FLAG")
+		if b := req.GetBatch(); b != nil && b.GetFirst() == 0 && flag != "" {
+			if _, err := os.Stat(flag); err != nil {
+				_ = os.WriteFile(flag, nil, 0o600)
+				os.Exit(3)
+			}
+		}
 		switch {
 		case req.GetBatch().GetFirst() > 0:
 			b := req.GetBatch()
@@ -160,6 +196,77 @@ func TestResultsBeyondTheCreditCostTheWorker(t *testing.T) {
 			})
 		})
 	}
+}
+
+// reasons keeps why workers ended.
+type reasons struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (r *reasons) Observe(e host.Event) {
+	if e, ok := e.(host.WorkerEnded); ok {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.all = append(r.all, e.Reason)
+	}
+}
+
+// What a worker is granted is for its next message: it cannot save some for later.
+func TestCreditIsNotSaved(t *testing.T) {
+	var ended reasons
+	cfg := fake(t, "saves credit")
+	cfg.Batch, cfg.Workers, cfg.Observer = 2, 1, &ended
+	p := open(t, cfg)
+	within(t, "a stream over a plugin that saves credit", time.Minute, func() {
+		for _, err := range host.Stream[int, []byte](t.Context(), p, slices.Values([]int{0, 1})) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	p.Close() // after which the Observer has heard of all ends
+	ended.mu.Lock()
+	defer ended.mu.Unlock()
+	if len(ended.all) == 0 || !strings.Contains(ended.all[0], "and the batch has a credit of") {
+		t.Errorf("workers ended for %q, want the first one for results beyond its credit", ended.all)
+	}
+}
+
+// A worker that is to hand the rest of a batch back, because the first item needs it, may not ask for more.
+func TestAStoppedBatchGetsNoMoreCredit(t *testing.T) {
+	var ended reasons
+	cfg := fake(t, "goes on when stopped")
+	cfg.Batch, cfg.Workers, cfg.Retries, cfg.Observer, cfg.ItemTimeout = 12, 1, 2, &ended, 300*time.Millisecond
+	cfg.Env = append(cfg.Env, "PARHOST_TEST_FLAG="+filepath.Join(t.TempDir(), "begun"))
+	p := open(t, cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	within(t, "a stream over a plugin that goes on", time.Minute, func() {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range host.Stream[int, []byte](ctx, p, slices.Values(make([]int, 36))) {
+				continue
+			}
+		}()
+		for {
+			ended.mu.Lock()
+			stopped := slices.ContainsFunc(ended.all, func(reason string) bool { return strings.Contains(reason, "that it was to hand back") })
+			ended.mu.Unlock()
+			if stopped {
+				break
+			}
+			select {
+			case <-done:
+				t.Error("the run has ended, and no worker has for what it asked")
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+		cancel()
+		<-done
+	})
 }
 
 var (
@@ -240,19 +347,75 @@ func unordered(ctx context.Context, p *host.Pool, sizes []int) (n int, err error
 	return n, nil
 }
 
-// An item that is begun again needs a worker of its own, while all workers wait for the host to take results that come behind it.
+// An item that is begun again needs a worker of its own, while all workers wait for the host to take results that come behind it. It gets one, and no
+// other item fails for that, or is begun again.
 func TestARetryIsNotHeldUpByResultsThatWait(t *testing.T) {
-	p := open(t, host.Config{Workload: bulkyOnce, Workers: 2, Threads: 3, Batch: 2, Retries: 1})
-	items := make([]order, 24)
+	for name, cfg := range map[string]host.Config{
+		"threads":      {Workers: 2, Threads: 3, Batch: 2},
+		"one worker":   {Workers: 1, Batch: 12},
+		"large batch":  {Workers: 2, Batch: 24},
+		"small window": {Workers: 1, Batch: 3, Window: 1},
+	} {
+		for kind, way := range map[string]func(context.Context, *host.Pool, iter.Seq[order]) iter.Seq2[host.Result[[]byte], error]{
+			"ordered": host.Stream[order, []byte], "unordered": host.Unordered[order, []byte],
+		} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				cfg.Workload, cfg.Retries = bulkyOnce, 1
+				p := open(t, cfg)
+				items := make([]order, 24)
+				flag := filepath.Join(t.TempDir(), "begun")
+				for i := range items {
+					items[i] = order{Do: flag, N: i}
+				}
+				within(t, "a stream with a retry", 2*time.Minute, func() {
+					seen := map[int]bool{}
+					for r, err := range way(t.Context(), p, slices.Values(items)) {
+						if err != nil || r.Err != nil || len(r.Value) != 20<<20 || r.Value[0] != byte(r.Index) {
+							t.Fatalf("result %d: got %d bytes, %v, %v", r.Index, len(r.Value), r.Err, err)
+						}
+						if kind == "ordered" && r.Index != len(seen) || seen[r.Index] {
+							t.Fatalf("got result %d after %d others", r.Index, len(seen))
+						}
+						seen[r.Index] = true
+					}
+					if len(seen) != len(items) {
+						t.Errorf("got %d results, want %d", len(seen), len(items))
+					}
+				})
+			})
+		}
+	}
+}
+
+// slowOnce takes longer than its limit for each item the first time, as long as a file of the item's name does not exist. Then its result is large.
+var slowOnce = sdk.Func("slow-once", func(ctx context.Context, o order) ([]byte, error) {
+	flag := fmt.Sprintf("%s-%d", o.Do, o.N)
+	if _, err := os.Stat(flag); err != nil && o.N%3 == 0 {
+		_ = os.WriteFile(flag, nil, 0o600)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return bytes.Repeat([]byte{byte(o.N)}, 20<<20), nil
+}).With(sdk.Manifest{Idempotent: true})
+
+func init() { workloads = append(workloads, slowOnce) }
+
+// Items in the middle of a batch that get another attempt hold up neither the results before them nor those behind.
+func TestRetriesWithinABatchKeepTheOrder(t *testing.T) {
+	p := open(t, host.Config{Workload: slowOnce, Workers: 2, Batch: 10, ItemTimeout: 300 * time.Millisecond, Grace: 10 * time.Second, Retries: 2})
+	items := make([]order, 20)
 	flag := filepath.Join(t.TempDir(), "begun")
 	for i := range items {
 		items[i] = order{Do: flag, N: i}
 	}
-	within(t, "a stream with a retry", 2*time.Minute, func() {
+	within(t, "a stream with retries", 2*time.Minute, func() {
 		n := 0
 		for r, err := range host.Stream[order, []byte](t.Context(), p, slices.Values(items)) {
-			if err != nil || r.Err != nil || len(r.Value) != 20<<20 || r.Value[0] != byte(n) {
-				t.Fatalf("result %d: got %d bytes, %v, %v", n, len(r.Value), r.Err, err)
+			if err != nil || r.Err != nil || r.Index != n || len(r.Value) != 20<<20 || r.Value[0] != byte(n) {
+				t.Fatalf("result %d: got item %d, %d bytes, %v, %v", n, r.Index, len(r.Value), r.Err, err)
+			}
+			if n%3 == 0 && r.Attempts < 2 {
+				t.Errorf("item %d: got %d attempts, want two", n, r.Attempts)
 			}
 			n++
 		}
@@ -265,6 +428,13 @@ func TestARetryIsNotHeldUpByResultsThatWait(t *testing.T) {
 // Whoever gives up while workers wait for credit is not held up, and the workers live on.
 func TestACancelEndsTheWaitForCredit(t *testing.T) {
 	p := open(t, host.Config{Workload: bulky, Workers: 2, Threads: 4, Batch: 2})
+	pids := func() (all []int) {
+		for _, w := range p.Workers() {
+			all = append(all, w.PID)
+		}
+		return all
+	}
+	before := pids()
 	ctx, cancel := context.WithCancel(t.Context())
 	var once sync.Once
 	within(t, "a stream that is given up", time.Minute, func() {
@@ -278,6 +448,9 @@ func TestACancelEndsTheWaitForCredit(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	if after := pids(); !slices.Equal(before, after) {
+		t.Errorf("got the worker processes %v, want %v", after, before)
+	}
 	for _, w := range p.Workers() {
 		if w.Batches > 0 {
 			t.Errorf("worker %d holds %d batches, want none", w.Worker, w.Batches)

@@ -68,7 +68,7 @@ func (r *run[In, Out]) wake() {
 	case r.waiting == 0 && r.laid >= r.most:
 	case r.over():
 		r.tasks.Broadcast()
-	case len(r.again) == 0 && !r.fresh():
+	case !r.admits() && !r.fresh():
 	case r.waiting > 0:
 		r.tasks.Signal()
 	default:
@@ -88,7 +88,7 @@ func (r *run[In, Out]) next() *task[In, Out] {
 		}
 		var t *task[In, Out]
 		switch {
-		case len(r.again) > 0:
+		case r.admits():
 			t = r.takeAgain()
 		case r.fresh():
 			t = r.takeNew()
@@ -104,7 +104,6 @@ func (r *run[In, Out]) next() *task[In, Out] {
 		if r.results == nil { // else the caller has room for all of them
 			t.how.credit = r.sizer.credit(r.limit, r.pool.cfg.Window)
 			t.how.credit += t.size() * max(leastResult, r.out.Width())
-			r.enlist(t)
 		}
 		if r.lay != nil { // else the run has one item, and no lanes
 			r.most = r.sizer.lanes() * (t.depth / r.pool.depth(1))
@@ -113,6 +112,15 @@ func (r *run[In, Out]) next() *task[In, Out] {
 		return t
 	}
 	return nil
+}
+
+// admits reports whether a task that came back may be taken: there is one, and what the run holds is within its bounds, or the task is the first that
+// results wait for. Called with mu held.
+func (r *run[In, Out]) admits() bool {
+	if len(r.again) == 0 {
+		return false
+	}
+	return r.results != nil || !r.ordered || r.bytes+r.granted < r.limit || r.again[len(r.again)-1] == r.first()
 }
 
 // left is how many items there are for lanes to take, -1 if nobody knows because more may come. If lanes wait all the same, what there
@@ -134,39 +142,44 @@ func (r *run[In, Out]) takeAgain() *task[In, Out] {
 	r.again = r.again[:last]
 	r.returned -= t.size()
 	if t.size() > n {
-		r.repeat(t.block, t.from+n, t.to, t.solo).bounced = t.bounced
+		r.repeat(t.block, n, t.solo).bounced = t.bounced
 		t.shorten(n)
 	}
 	return t
 }
 
-// repeat puts items of a block back among the tasks, by their place in the input. Called with mu held.
-func (r *run[In, Out]) repeat(b *block[In, Out], from, to int, solo bool) *task[In, Out] {
-	n := to - from
-	b, from = r.part(b, from, to)
-	t := newTask(r, b, from, from+n)
+// repeat puts the items of a block from a place on back among the tasks, by their place in the input. Called with mu held.
+func (r *run[In, Out]) repeat(b *block[In, Out], from int, solo bool) *task[In, Out] {
+	t := newTask(r, r.part(b, from))
 	t.solo = solo
 	at, _ := slices.BinarySearchFunc(r.again, t, func(a, b *task[In, Out]) int { return cmp.Compare(b.first(), a.first()) })
 	r.again = slices.Insert(r.again, at, t)
-	r.returned += n
+	r.returned += t.size()
 	return t
 }
 
-// part makes items of a block, which have no outcome, one of their own if they are its end, and returns where they are then. Called with
-// mu held.
-func (r *run[In, Out]) part(b *block[In, Out], from, to int) (*block[In, Out], int) {
-	if from == 0 || to < len(b.in) {
-		return b, from
+// part makes a block of the items from a place on, which have no outcome. Called with mu held.
+func (r *run[In, Out]) part(b *block[In, Out], from int) *block[In, Out] {
+	if from == 0 || from == len(b.in) {
+		return b
 	}
-	rest := b.split(from, r.weigh)
+	return r.cutOff(b, from, len(b.in)-from)
+}
+
+// cutOff makes a block of the items from a place on, of which left have no outcome. Called with mu held.
+func (r *run[In, Out]) cutOff(b *block[In, Out], from, left int) *block[In, Out] {
+	rest := b.split(from, left, r.weigh)
 	r.taking++
 	if r.ordered {
 		r.blocks.insert(b, rest)
 	}
+	if rest.left == 0 {
+		r.finish(rest)
+	}
 	if b.left == 0 {
 		r.finish(b)
 	}
-	return rest, 0
+	return rest
 }
 
 // takeNew cuts a block from the queue. Called with mu held.
@@ -200,7 +213,7 @@ func (r *run[In, Out]) takeNew() *task[In, Out] {
 	if r.ordered {
 		r.blocks.add(b)
 	}
-	return newTask(r, b, 0, n)
+	return newTask(r, b)
 }
 
 // perform takes a task through a worker.
@@ -262,7 +275,7 @@ func (r *run[In, Out]) put(t *task[In, Out]) {
 	defer r.mu.Unlock()
 	r.lent--
 	if t.how.credit > 0 {
-		r.strike(t)
+		r.withdraw(t)
 	}
 	if r.lent == 0 {
 		r.ready.Broadcast()

@@ -15,13 +15,15 @@ func (p *process) need(n *workerpb.Need) error {
 	c := p.calls[n.GetBatch()]
 	problem := ""
 	switch most := p.cfg.messageBytes(); {
-	case c == nil: // settled in the meantime
+	case c == nil, c.canceled.Load(): // settled or cancelled in the meantime
 		p.mu.Unlock()
 		return nil
 	case c.answers == nil:
 		problem = "it asks for credit for a batch that has no limit"
-	case c.asked || c.waiting:
+	case c.asked:
 		problem = "it asks for credit again, and has sent no results since"
+	case c.stopped:
+		problem = "it asks for credit for a batch that it was to hand back"
 	case n.GetBytes() == 0 || n.GetBytes() > uint64(most):
 		problem = fmt.Sprintf("it asks for a credit of %d bytes, the limit is %d", n.GetBytes(), most)
 	default:
@@ -39,26 +41,22 @@ func (p *process) need(n *workerpb.Need) error {
 	return nil
 }
 
-// answer tells a worker that it may send more results of a batch, and reports whether it may.
-func (p *process) answer(ctx context.Context, c *call, a answer) bool {
+// answer tells a worker that it may send more results of a batch.
+func (p *process) answer(ctx context.Context, c *call, a answer) {
 	p.mu.Lock()
 	c.waiting = false
-	c.credit += a.bytes
-	c.refused = a.refused
+	c.granted, c.stopped, c.refused = a.bytes, a.stop, a.refused
 	c.heard, c.seen = p.cfg.pulse.Mark(), look{}
 	p.mu.Unlock()
-	if a.refused != nil {
-		return false
-	}
 	if !p.send.take(ctx) {
-		return true // the caller notices too
+		return // the caller sees that ctx has ended
 	}
 	defer p.send.give()
-	p.dispatch(ctx, c, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Credit{Credit: &workerpb.Credit{Batch: c.id, Bytes: uint64(a.bytes)}}})
-	return true
+	p.dispatch(ctx, c, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Credit{Credit: &workerpb.Credit{Batch: c.id, Bytes: uint64(a.bytes), Stop: a.stop, Drop: a.refused != nil}}})
 }
 
-// charge takes results off a call's credit, and says what is wrong if they are more, or come while their worker has to wait.
+// charge takes results off a call's credit, and says what is wrong if they are more, or come while their worker has to wait. What was granted is for one
+// message: what that does not use is lost.
 func (p *process) charge(c *call, r *workerpb.Results) (problem string) {
 	if c.answers == nil {
 		return ""
@@ -68,15 +66,16 @@ func (p *process) charge(c *call, r *workerpb.Results) (problem string) {
 	defer p.mu.Unlock()
 	free := uint64(0)
 	switch {
-	case c.canceled.Load():
+	case c.canceled.Load(), c.refused != nil:
 		free = wire.CanceledBytes * uint64(r.GetCount())
 	case c.waiting:
 		return "results of a batch that waits for credit"
 	}
-	if size > free+uint64(c.credit) {
-		return fmt.Sprintf("results of %d bytes, and the batch has a credit of %d left", size, c.credit)
+	if most := uint64(c.credit + c.granted); size > free+most {
+		return fmt.Sprintf("results of %d bytes, and the batch has a credit of %d left", size, most)
 	}
-	c.credit -= int(min(size, uint64(c.credit)))
-	c.asked = false
+	beyond := size - min(size, uint64(c.granted)+free)
+	c.credit -= int(beyond)
+	c.granted, c.asked = 0, false
 	return ""
 }

@@ -76,11 +76,13 @@ type call struct {
 	done  chan struct{}
 
 	memory  lending         // where items and results lie
-	credit  int             // bytes of results that the worker may still send
+	credit  int             // bytes of results that the worker may still send without asking
+	granted int             // bytes more that the next results may have
 	answers chan answer     // to what it asks for; nil if there is no limit
 	asked   bool            // it has asked, and no results have come since
 	waiting bool            // and has no answer yet
-	refused *wire.ItemError // what its items fail with that are cancelled; nil: with that
+	stopped bool            // it was told to hand back what it has not begun
+	refused *wire.ItemError // what its items fail with whose results it was told to drop; nil if it was not
 
 	spread bool // the items lie in the pool's buffers
 	taken  int  // bytes of the results' room that have been read
@@ -103,6 +105,7 @@ func (p *process) hasBegun(b batch) bool {
 }
 
 func (p *process) run(ctx context.Context, b batch) ending {
+	credit := b.orders().credit
 	for b.settled() < b.size() {
 		there, to := p.spread(b)
 		memory := p.lend(b, there, to)
@@ -116,8 +119,11 @@ func (p *process) run(ctx context.Context, b batch) ending {
 				continue
 			}
 		}
-		c := p.post(ctx, b, n, column, memory, there)
+		c := p.post(ctx, b, n, column, memory, there, credit)
 		p.wait(ctx, c)
+		if credit > 0 { // of the whole batch, however many messages its items take; 0 would be no limit
+			credit = max(1, c.credit)
+		}
 		p.shelf.giveBack(memory)
 		if handedBack := c.got < c.count; handedBack || c.end != (ending{}) {
 			return c.end
@@ -147,13 +153,13 @@ func (p *process) lend(b batch, there spread, to int) lending {
 	}
 }
 
-// post sends n items of b, from its first without an outcome on.
-func (p *process) post(ctx context.Context, b batch, n int, column []byte, memory lending, there spread) *call {
+// post sends n items of b, from its first without an outcome on, with the credit that is left of the batch's.
+func (p *process) post(ctx context.Context, b batch, n int, column []byte, memory lending, there spread, credit int) *call {
 	now := time.Now()
 	c := &call{b: b, base: b.settled(), count: n, memory: memory, spread: there.count() > 0, sent: now, heard: p.cfg.pulse.Mark(), done: make(chan struct{})}
 	o := b.orders()
-	if o.credit > 0 {
-		c.credit, c.answers = o.credit, make(chan answer, 1)
+	if credit > 0 {
+		c.credit, c.answers = credit, make(chan answer, 1)
 	}
 	format := workerpb.Format_FORMAT_PACKED
 	if o.json {
@@ -183,7 +189,7 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
 		ItemTimeoutNs: uint64(o.timeout), BudgetNs: uint64(o.budget), Timed: o.timed,
 		RoomOffset: uint64(memory.room.Offset), RoomSize: uint64(memory.room.Size),
-		Credit: uint64(o.credit), BufferAt: there.at, BufferSize: there.size, Metadata: o.metadata,
+		Credit: uint64(credit), BufferAt: there.at, BufferSize: there.size, Metadata: o.metadata,
 		Seed: &o.seed.number, SeedIndex: o.seed.indexes(b.first()+c.base, n),
 	}
 	if !o.deadline.IsZero() {
@@ -262,11 +268,7 @@ func (p *process) wait(ctx context.Context, c *call) {
 		case <-silence:
 			p.listen(c)
 		case a := <-c.answers:
-			if p.answer(ctx, c, a) {
-				continue
-			}
-			p.callOff(c)
-			return
+			p.answer(ctx, c, a)
 		case <-ctx.Done():
 			p.callOff(c)
 			c.end.err = context.Cause(ctx)

@@ -17,6 +17,7 @@ func (p *process) receive() {
 	for {
 		r, err := p.stream.Recv()
 		switch {
+		case err == nil && p.ignores(r):
 		case err == nil:
 			err = p.hear(r)
 		case errors.Is(err, link.ErrFrame), errors.Is(err, link.ErrRefused), errors.Is(err, link.ErrTooLarge):
@@ -27,6 +28,12 @@ func (p *process) receive() {
 			return
 		}
 	}
+}
+
+// ignores reports whether a message is of no use, because the worker was killed in the meantime: much can be on its way. Results count all the same,
+// unless nobody wants any.
+func (p *process) ignores(r *workerpb.WorkResponse) bool {
+	return p.child.doomed.Load() && (r.GetResults() == nil || isClosed(p.child.hurry))
 }
 
 // lieError is what a worker says against the protocol.

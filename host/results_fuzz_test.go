@@ -42,7 +42,7 @@ func FuzzResults(f *testing.F) {
 		defer r.end(errTaken)
 		r.feedSlice([]float64{1, 2, 3})
 		b := &block[float64, float64]{in: []float64{1, 2, 3}, out: r.results, left: 3, cut: time.Now()}
-		task := newTask(r, b, 0, 3)
+		task := newTask(r, b)
 		task.begun = time.Now()
 		memory := shelf.lend(8<<10, 8<<10)
 		defer shelf.giveBack(memory)

@@ -64,8 +64,7 @@ type run[In, Out any] struct {
 	limit    int               // of bytes, beyond which no block is cut and no credit given
 	granted  int               // bytes of results that workers may send beyond the credit of their batches
 	asks     []ask[In, Out]    // for credit, in the order of the input
-	under    []*task[In, Out]  // that lanes have, if credit is limited
-	exempt   *task[In, Out]    // may bring results beyond the limit; nil if none
+	exempt   *task[In, Out]    // may bring one message of results beyond the limit; nil if none
 	queued   int               // bytes in queue, of an input that is read as it comes
 	active   int               // tasks that lanes or timers have
 	laid     int               // lanes that there are

@@ -11,38 +11,33 @@ import (
 
 // task is a part of a block on its way through a worker. It is used by one lane, and by the worker that the lane hands it to.
 type task[In, Out any] struct {
-	run      *run[In, Out]
-	block    *block[In, Out] // changed by peel
-	index    int             // of the first item in the run
-	from, to int             // places in the block; from is negative once peel has cut off what was settled
-	in       []In
-	out      []Out
-	solo     bool // needs a worker of its own, so that a crash names it
-	bounced  int  // workers that ended and had not begun it, by their own account
-	depth    int  // batches that a worker may hold, this one among them
+	run     *run[In, Out]
+	block   *block[In, Out] // which has no other task; changed by peel
+	index   int             // of the first item in the run
+	from    int             // place in the block, whose last item is the task's too: 0, and negative once peel has cut off what was settled
+	in      []In
+	out     []Out
+	solo    bool // needs a worker of its own, so that a crash names it
+	bounced int  // workers that ended and had not begun it, by their own account
+	depth   int  // batches that a worker may hold, this one among them
 
 	trial   trial // what became of it so far
 	begun   time.Time
 	failed  map[int]*ItemError     // since the last settle, by place in the task
 	bytes   int                    // of results, likewise; not of errors
-	listed  int                    // place among the run's tasks under way; likewise
 	worker  atomic.Pointer[worker] // that has it; nil as long as none has
 	granted int                    // bytes of results that may come beyond the credit; guarded by the run's mutex
 	how     orders
 }
 
 // newTask makes a task of a block's items. Called with the run's mutex held.
-func newTask[In, Out any](r *run[In, Out], b *block[In, Out], from, to int) *task[In, Out] {
-	return &task[In, Out]{
-		run: r, block: b, index: b.first + from, from: from, to: to, in: b.in[from:to:to], out: b.out[from:to:to], trial: trial{size: to - from},
-	}
+func newTask[In, Out any](r *run[In, Out], b *block[In, Out]) *task[In, Out] {
+	b.task = &task[In, Out]{run: r, block: b, index: b.first, in: b.in, out: b.out, trial: trial{size: len(b.in)}}
+	return b.task
 }
 
 // shorten leaves a task its first n items.
-func (t *task[In, Out]) shorten(n int) {
-	t.to = t.from + n
-	t.in, t.out, t.trial.size = t.in[:n:n], t.out[:n:n], n
-}
+func (t *task[In, Out]) shorten(n int) { t.in, t.out, t.trial.size = t.in[:n:n], t.out[:n:n], n }
 
 func (t *task[In, Out]) first() int     { return t.index }
 func (t *task[In, Out]) size() int      { return len(t.in) }

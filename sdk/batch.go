@@ -15,16 +15,16 @@ type batch struct {
 	limited bool   // the host bounds the bytes of its results
 	credit  uint64 // that may still be sent; its thread's own
 
-	more     chan uint64   // credit that the host gives; has room for the answer to one question
-	canceled chan struct{} // closed when all of the batch is cancelled
-	once     sync.Once     // closes canceled
+	more     chan *workerpb.Credit // that the host gives; has room for the answer to one question
+	canceled chan struct{}         // closed when all of the batch is cancelled
+	once     sync.Once             // closes canceled
 }
 
 func newBatch(m *workerpb.Batch) *batch {
 	b := &batch{id: m.GetId()}
 	if m.GetCredit() > 0 {
 		b.limited, b.credit = true, m.GetCredit()
-		b.more, b.canceled = make(chan uint64, 1), make(chan struct{})
+		b.more, b.canceled = make(chan *workerpb.Credit, 1), make(chan struct{})
 	}
 	return b
 }
@@ -38,27 +38,39 @@ func (b *batch) cancel() {
 }
 
 // give adds credit. The host gives some only when it is asked, and at most as often; what comes beyond that is dropped.
-func (b *batch) give(bytes uint64) {
+func (b *batch) give(c *workerpb.Credit) {
 	select {
-	case b.more <- bytes: // nil, and so never ready, if there is no limit
+	case b.more <- c: // nil, and so never ready, if there is no limit
 	default:
 	}
 }
 
-// pay waits until the host takes a message of results, and reports whether it does: it does not if the batch is cancelled before.
+// pay waits until the host takes a message of results, and reports whether it does: it does not if the batch is cancelled before, or if the host has no
+// room.
 func (s *server) pay(b *batch, r *workerpb.Results) bool {
 	if !b.limited {
 		return true
 	}
 	size := wire.ResultsBytes(r)
 	for b.credit < size {
+		select {
+		case <-b.canceled: // the host answers no question any more
+			return false
+		default:
+		}
 		need := &workerpb.Need{Batch: b.id, Bytes: size - b.credit}
 		if s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Need{Need: need}}) != nil {
 			return false // nobody listens any more
 		}
 		select {
 		case more := <-b.more:
-			b.credit += more
+			b.credit += more.GetBytes()
+			if more.GetStop() {
+				b.job.HandBack()
+			}
+			if more.GetDrop() {
+				return false
+			}
 		case <-b.canceled:
 			return false
 		}

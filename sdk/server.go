@@ -188,7 +188,7 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 			held := s.jobs.byID[m.Credit.GetBatch()]
 			s.jobs.Unlock()
 			if held != nil { // else it has crossed the batch's end
-				held.give(m.Credit.GetBytes())
+				held.give(m.Credit)
 			}
 		case *workerpb.WorkRequest_Cancel:
 			s.cancel(m.Cancel)

@@ -92,7 +92,8 @@ class _Job:
         self.canceled = set()  # places; None stands for all
         self.overdue = -1  # the place of the item that passed its limit
         self.credit = batch.credit or math.inf  # bytes of results that may still be sent (§5.3)
-        self.more = queue.SimpleQueue()  # credit that the host gives, 0 if the batch was cancelled
+        self.more = queue.SimpleQueue()  # credit that the host gives, None if the batch was cancelled
+        self.stop = False  # hand back what has not begun
 
     def is_canceled(self):
         return bool(self.canceled) and (None in self.canceled or self.place in self.canceled)
@@ -192,17 +193,17 @@ class _Worker:
                         job.canceled.add(request.cancel.item if request.cancel.HasField("item") else None)
                         self.interrupt()
                         if None in job.canceled:
-                            job.more.put(0)
+                            job.more.put(None)
                 elif kind == "credit":
                     job = self.jobs.get(request.credit.batch)
                     if job:
-                        job.more.put(request.credit.bytes)
+                        job.more.put(request.credit)
                 elif kind == "start":
                     self.tasks.put(request.start)
         except grpc.RpcError:  # the host is gone, or has done with us
             for job in list(self.jobs.values()):
                 job.canceled.add(None)
-                job.more.put(0)
+                job.more.put(None)
             self.interrupt()
         finally:
             self.tasks.put(None)
@@ -319,7 +320,7 @@ class _Batch:
             return
         budget = batch.budget_ns / 1e9 or math.inf
         now = self.begun
-        while job.place < job.count and not worker.leaving and (job.place == 0 or now - self.begun < budget):
+        while job.place < job.count and not worker.leaving and not job.stop and (job.place == 0 or now - self.begun < budget):
             began = time.perf_counter_ns()
             self.item(items[job.place])
             if batch.timed:
@@ -383,14 +384,20 @@ class _Batch:
         self.clear()
 
     def pay(self, size):
-        """Waits until the host has room for so many bytes, and returns whether it has: the batch may be cancelled before (§5.3)."""
+        """Waits until the host has room for so many bytes, and returns whether it has: if not, or if the batch is cancelled, the items are
+        too (§5.3)."""
         job = self.job
         while job.credit < size:
+            if None in job.canceled:  # the host answers no question any more
+                return False
             self.worker.respond(need=pb.Need(batch=job.id, bytes=size - job.credit))
             more = job.more.get()
-            if not more:
+            if more is None:
                 return False
-            job.credit += more
+            job.credit += more.bytes
+            job.stop = job.stop or more.stop
+            if more.drop:
+                return False
         job.credit -= size
         return True
 

@@ -106,7 +106,29 @@ func credit(ctx context.Context, t *trial) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s, asked for %d times", plural(len(items), "item"), b.Needs), t.complete(b, items)
+	if err := t.complete(b, items); err != nil {
+		return "", err
+	}
+	o.Stop = true
+	stopped, err := s.Run(o, t.limit(len(items)))
+	if err != nil {
+		return "", err
+	}
+	if err := t.compare(stopped, items); err != nil {
+		return "", err
+	}
+	o.Drop = true
+	dropped, err := s.Run(o, t.limit(len(items)))
+	if err != nil {
+		return "", err
+	}
+	for at := range dropped.settled() {
+		if e := dropped.Errors[at]; e == nil || e.Kind != wire.Canceled {
+			return "", fmt.Errorf("the result of item %d should have been dropped: got %v, want the error %q", at, e, wire.Canceled)
+		}
+	}
+	return fmt.Sprintf("%s, asked for %d times; %d done when told to stop then, %d dropped when told to", plural(len(items), "item"), b.Needs, stopped.settled(),
+		dropped.settled()), nil
 }
 
 // threads runs batches at once in one worker.

@@ -58,7 +58,9 @@ type Order struct {
 	Timeout time.Duration
 	Budget  time.Duration
 	Timed   bool
-	Credit  int // bytes of results that may come unasked; 0 leaves that to the stream
+	Credit  int  // bytes of results that may come unasked; 0 leaves that to the stream
+	Stop    bool // the rest is to be handed back after the first request for credit
+	Drop    bool // and the results that it is for are to be dropped
 }
 
 // Batch is an order on its way and what has become of it so far. Its fields may be read once it is settled.
@@ -69,6 +71,7 @@ type Batch struct {
 	over  chan struct{}
 
 	credit uint64 // what is left of it, if there is a limit
+	grant  uint64 // bytes more that the next results may have
 	asked  bool   // it has asked for more, and no results have come since
 
 	canceled      bool // all of it
@@ -354,17 +357,22 @@ func (s *Stream) need(n *workerpb.Need) error {
 		return fmt.Errorf("it asks for credit for batch %d, which it does not hold", n.GetBatch())
 	case b.order.Credit == 0:
 		return errors.New("it asks for credit for a batch that has no limit")
+	case b.order.Stop && b.Needs > 0:
+		return fmt.Errorf("it asks for credit for batch %d, the rest of which it was to hand back", n.GetBatch())
 	case n.GetBytes() == 0 || b.asked:
 		return fmt.Errorf("it asks for a credit of %d bytes, asked before: %v", n.GetBytes(), b.asked)
 	case s.most > 0 && n.GetBytes() > s.most-min(s.held, s.most):
 		return fmt.Errorf("results of one check come to more than %d bytes: it asks for %d more", s.most, n.GetBytes())
 	}
 	s.held += n.GetBytes()
-	b.Needs, b.asked, b.credit = b.Needs+1, true, b.credit+n.GetBytes()
+	b.Needs, b.asked, b.grant = b.Needs+1, true, n.GetBytes()
+	if b.order.Drop {
+		b.grant = 0
+	}
 	go func() { // the worker may have to be heard before it reads
 		s.send.Lock()
 		defer s.send.Unlock()
-		_ = s.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Credit{Credit: &workerpb.Credit{Batch: n.GetBatch(), Bytes: n.GetBytes()}}})
+		_ = s.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Credit{Credit: &workerpb.Credit{Batch: n.GetBatch(), Bytes: n.GetBytes(), Stop: b.order.Stop, Drop: b.order.Drop}}})
 	}()
 	return nil
 }
@@ -385,13 +393,14 @@ func (s *Stream) results(r *workerpb.Results) error {
 		return fmt.Errorf("%d times for %d items", t, n)
 	}
 	free := uint64(0)
-	if b.canceled {
+	if b.canceled || b.order.Drop {
 		free = wire.CanceledBytes * uint64(n)
 	}
-	if size := wire.ResultsBytes(r); b.order.Credit > 0 && size > free+b.credit {
-		return fmt.Errorf("results of %d bytes, and the batch has a credit of %d left", size, b.credit)
+	if size := wire.ResultsBytes(r); b.order.Credit > 0 && size > free+b.credit+b.grant {
+		return fmt.Errorf("results of %d bytes, and the batch has a credit of %d left", size, b.credit+b.grant)
 	} else if b.order.Credit > 0 {
-		b.credit, b.asked = b.credit-min(size, b.credit), false
+		b.credit -= size - min(size, b.grant+free)
+		b.grant, b.asked = 0, false
 	}
 	values, err := s.split(b, r.GetValues(), n)
 	if err != nil {
@@ -436,7 +445,7 @@ func (s *Stream) results(r *workerpb.Results) error {
 func (s *Stream) doubt(b *Batch, at int) string {
 	e := b.Errors[at]
 	doubt := e.Doubt(wire.Known{
-		Canceled: b.canceled || b.canceledItems[at], Limit: b.order.Timeout, Ran: time.Since(b.sent) - b.timedOut, MaxResult: s.maxResult,
+		Canceled: b.canceled || b.canceledItems[at] || b.order.Drop && b.Needs > 0, Limit: b.order.Timeout, Ran: time.Since(b.sent) - b.timedOut, MaxResult: s.maxResult,
 	})
 	if e.Kind == wire.Timeout {
 		b.timedOut += max(0, b.order.Timeout-wire.ClockSlack)

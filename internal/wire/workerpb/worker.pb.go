@@ -1064,11 +1064,15 @@ func (x *Batch) GetSeedIndex() []uint64 {
 	return nil
 }
 
-// Credit answers a Need: the worker may send so many bytes of results of the batch more.
+// Credit answers a Need: the next Results of the batch may have so many bytes more. What they do not use is lost.
 type Credit struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Batch         uint64                 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
-	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Batch uint64                 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	Bytes uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// The worker begins no further item of the batch, and hands the rest back.
+	Stop bool `protobuf:"varint,3,opt,name=stop,proto3" json:"stop,omitempty"`
+	// The host has no room for the results at all: their items end as KIND_CANCELED, with stop.
+	Drop          bool `protobuf:"varint,4,opt,name=drop,proto3" json:"drop,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1115,6 +1119,20 @@ func (x *Credit) GetBytes() uint64 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *Credit) GetStop() bool {
+	if x != nil {
+		return x.Stop
+	}
+	return false
+}
+
+func (x *Credit) GetDrop() bool {
+	if x != nil {
+		return x.Drop
+	}
+	return false
 }
 
 // Cancel ends a whole batch, or one item of it.
@@ -1648,10 +1666,12 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
-	"\x05_seed\"4\n" +
+	"\x05_seed\"\\\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"@\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x12\n" +
+	"\x04stop\x18\x03 \x01(\bR\x04stop\x12\x12\n" +
+	"\x04drop\x18\x04 \x01(\bR\x04drop\"@\n" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x17\n" +
 	"\x04item\x18\x02 \x01(\rH\x00R\x04item\x88\x01\x01B\a\n" +
