@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,8 +41,46 @@ type output struct {
 // verdict is a line that says why a process is about to die, by [wire.IsLastWord]. A Go program shows all its goroutines after it, so it may not
 // be among the last lines.
 type verdict struct {
-	number int
-	line   string
+	number int      // of its first line
+	lines  []string // only that of a panic may have several
+	grows  bool     // the next line may be of it
+	size   int      // bytes of the lines
+	stack  string   // the first line of the stack behind a panic, which ends its text
+}
+
+// take adds a line to the text of a panic that may have more lines, and reports whether it did, or left it out beyond the bounds.
+func (v *verdict) take(line string) bool {
+	indented := strings.HasPrefix(line, "\t") && !wire.IsPanic(line)
+	switch {
+	case !v.grows:
+	case wire.IsGoroutine(line):
+		v.stack, v.grows = wire.Bound(line, tailWidth), false
+	case !indented && wire.IsLastWord(line):
+		v.grows = false
+	case len(v.lines) <= wire.MaxPanicLines && v.size <= wire.MaxPanicText:
+		v.lines = append(v.lines, wire.Bound(line, tailWidth))
+		v.size += len(line)
+		return true
+	default:
+		v.grows = indented
+	}
+	return v.grows
+}
+
+// before returns its lines whose numbers are up to number, and what ends them.
+func (v *verdict) before(number int) []string {
+	n := number - v.number + 1
+	switch {
+	case n <= 0:
+		return nil
+	case n < len(v.lines):
+		return v.lines[:n]
+	case v.stack == "":
+		return v.lines[:wire.PanicLines(v.lines)]
+	default:
+		lines := append(slices.Clip(v.lines), v.stack)
+		return append(slices.Clip(lines[:wire.PanicLines(lines)]), v.stack)
+	}
 }
 
 // mostVerdicts are kept, the last ones.
@@ -81,7 +120,8 @@ func (o *output) add(line string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	isVerdict := wire.IsLastWord(text)
+	continues := len(o.verdicts) > 0 && o.verdicts[len(o.verdicts)-1].take(text)
+	isVerdict := !continues && wire.IsLastWord(text)
 	if isVerdict && len(o.dump) >= dumpWidth {
 		o.dump = o.dump[:0] // the earlier one was not the end
 	}
@@ -96,10 +136,10 @@ func (o *output) add(line string) {
 	o.tail = append(o.tail, text)
 	o.count++
 	if wire.IsQuit(text) && len(o.tail) > 1 { // the stacks that follow are the host's wish; the words are what stands before them
-		o.verdicts = append(o.verdicts, verdict{o.count - 1, o.tail[len(o.tail)-2]})
+		o.verdicts = append(o.verdicts, verdict{number: o.count - 1, lines: []string{o.tail[len(o.tail)-2]}})
 	}
 	if isVerdict {
-		o.verdicts = append(o.verdicts, verdict{o.count, text})
+		o.verdicts = append(o.verdicts, verdict{number: o.count, lines: []string{text}, grows: wire.IsPanic(text)})
 		o.verdicts = o.verdicts[max(0, len(o.verdicts)-mostVerdicts):]
 	}
 }
@@ -188,9 +228,7 @@ func (o *output) lines(patience time.Duration) []string {
 	defer o.mu.Unlock()
 	var lines []string
 	for _, v := range o.verdicts {
-		if v.number <= o.count-len(o.tail) {
-			lines = append(lines, v.line)
-		}
+		lines = append(lines, v.before(o.count-len(o.tail))...)
 	}
 	return append(lines, o.tail...)
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // No level that a worker names is written by a logger that is told to write nothing.
@@ -20,6 +22,30 @@ func TestAWorkerCannotSpeakLouderThanItsHostListens(t *testing.T) {
 				t.Errorf("a line at the level off: got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// The text of a panic may have more lines than are kept, and the stacks behind it too.
+func TestThePanicBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
+	more := func(n int) string { return strings.Repeat("\nmore", n) }
+	for lines, want := range map[int]string{0: "panic: text", 2: "panic: text" + more(2), 60: "panic: text" + more(60), 9000: "panic: text" + more(wire.MaxPanicLines-1) + "\n…"} {
+		for _, frames := range []int{0, 3, 30, 3000} {
+			o := &output{logger: hclog.NewNullLogger()}
+			o.add("panic: text")
+			for range lines {
+				o.add("\tmore")
+			}
+			if frames > 0 {
+				o.add("goroutine 7 [running]:")
+			}
+			for range frames {
+				o.add("main.main()")
+				o.add("\t/src/main.go:13 +0x29")
+			}
+			if kept := o.lines(0); wire.LastWord(kept) != want || len(kept) > tailLines+wire.MaxPanicLines+2 {
+				t.Errorf("a panic of %d more lines, with %d frames behind it: got %q, want %q", lines, frames, kept, want)
+			}
+		}
 	}
 }
 

@@ -61,6 +61,62 @@ const (
 // IsQuit reports whether a line begins the stacks that a Go program shows on SIGQUIT, which its host sends: they say nothing of why.
 func IsQuit(line string) bool { return strings.HasPrefix(line, quitPrefix) }
 
+// How the panic of a Go program begins, and the stack that the runtime shows after its text.
+const (
+	panicPrefix     = "panic: "
+	goroutinePrefix = "goroutine "
+)
+
+// The text of a panic is quoted up to these bounds.
+const (
+	MaxPanicLines = 64
+	MaxPanicText  = 4 << 10 // bytes
+)
+
+// IsPanic reports whether a line begins the text of a panic of a Go program.
+func IsPanic(line string) bool { return strings.HasPrefix(strings.TrimLeft(line, "\t"), panicPrefix) }
+
+// IsGoroutine reports whether a line begins the stack of a goroutine, as Go shows it after the text of a panic: goroutine 1 [running]:
+func IsGoroutine(line string) bool {
+	return strings.HasPrefix(line, goroutinePrefix) && strings.Contains(line, " [")
+}
+
+// PanicLines returns how many lines the text of the panic has with which lines begin. Go indents its second line and those that follow by a tab.
+// Before Go 1.23 it did not: there the text reaches up to the first goroutine's stack, if that follows within [MaxPanicLines].
+func PanicLines(lines []string) int {
+	indented := 1
+	for indented < len(lines) && strings.HasPrefix(lines[indented], "\t") && !IsPanic(lines[indented]) {
+		indented++
+	}
+	for n := indented; n < min(len(lines), MaxPanicLines); n++ {
+		switch {
+		case IsGoroutine(lines[n]), strings.HasPrefix(lines[n], "[signal "):
+			for lines[n-1] == "" {
+				n--
+			}
+			return n
+		case IsLastWord(lines[n]):
+			return indented
+		}
+	}
+	return indented
+}
+
+// panicWord returns the text of a panic out of its lines, bounded, without the tabs that Go puts before all but the first.
+func panicWord(lines []string) string {
+	words := make([]string, 0, len(lines))
+	for i, line := range lines[:min(len(lines), MaxPanicLines)] {
+		if i == 0 {
+			line = strings.TrimLeft(line, "\t")
+		}
+		words = append(words, strings.TrimPrefix(line, "\t"))
+	}
+	if len(lines) > MaxPanicLines {
+		words = append(words, "…")
+	}
+	return Bound(strings.Join(words, "\n"), MaxPanicText)
+}
+
 // followers are how last words begin that follow from others before them, and say less.
 var followers = []string{
 	"SIGABRT: ", "runtime: ", "*** SIG", "*** Aborted at ", "terminate called without ", "terminate called recursively",
@@ -107,6 +163,10 @@ func LastWord(lines []string) string {
 			}
 		case strings.HasPrefix(line, "[signal ") && word == "fatal error: unexpected signal during runtime execution":
 			word += " " + line
+		case strings.HasPrefix(line, panicPrefix):
+			text := lines[i : i+PanicLines(lines[i:])]
+			i += len(text) - 1
+			word, firm = panicWord(text), true
 		case !IsLastWord(lines[i]):
 		case strings.HasPrefix(line, "thread '") && i+1 < len(lines): // Rust puts the message into the next line
 			word, firm = line+" "+lines[i+1], true
