@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -113,7 +114,7 @@ func (o *output) add(line string) {
 	text := line
 	var entry map[string]any
 	if strings.HasPrefix(line, `{"@`) && readEntry(line, &entry) == nil {
-		text, _ = entry["@message"].(string)
+		text = entryText(entry)
 		o.log(entry)
 	} else if o.logger.IsInfo() { // a flood costs enough without
 		o.logger.Info(wire.Plain(line), o.printing()...)
@@ -155,6 +156,19 @@ func readEntry(line string, entry *map[string]any) error {
 		return errors.New("more than an object")
 	}
 	return nil
+}
+
+// entryText returns a line of hclog's as a person reads it, the fields included: the reason for a death is often one of them.
+func entryText(entry map[string]any) string {
+	text, _ := entry["@message"].(string)
+	sep := ": "
+	for _, key := range slices.Sorted(maps.Keys(entry)) {
+		if !strings.HasPrefix(key, "@") && key != "worker" && key != "item" {
+			text += fmt.Sprintf("%s%s=%v", sep, key, entry[key])
+			sep = " "
+		}
+	}
+	return text
 }
 
 // printing returns the field that names the item which has just printed, if that is clear.

@@ -95,10 +95,12 @@ func pick(workloads []*Workload, name string) (*Workload, error) {
 func serve(w *Workload) {
 	endKin := sync.OnceFunc(kinEnder())
 	watchParent(endKin)
-	logger := hclog.New(&hclog.LoggerOptions{
-		Name: w.manifest.Name, Output: os.Stderr, JSONFormat: true, Level: hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)),
-	})
-	adoptLogs(logger)
+	// Errors are sent even to a host that shows no logs: the last one may be why the process died.
+	level := min(hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)), hclog.Error)
+	options := hclog.LoggerOptions{Name: w.manifest.Name, Output: os.Stderr, JSONFormat: true, Level: level, Mutex: &sync.Mutex{}}
+	logger := hclog.New(&options)
+	options.Level = hclog.Trace
+	adoptLogs(logger, hclog.New(&options))
 	s := newServer(w, logger)
 	s.arena, s.buffers = inherit(wire.EnvArena, arena.Map), inherit(wire.EnvBuffers, arena.MapBuffers)
 	s.link = openLink()

@@ -22,7 +22,8 @@ var processLogger atomic.Pointer[hclog.Logger]
 // Setup or Teardown, as in slog.InfoContext(ctx, "…"), a line is also tagged with the item.
 //
 // A plugin process that has set no default of its own for log/slog and log uses it for both: slog.Info("…", "key", value) needs nothing
-// more. Where the workload runs on goroutines, the default is the host program's own.
+// more. What log prints is sent to the host at each level, at a bounded rate: below the host's level it shows only as the last words of a process
+// that dies. Where the workload runs on goroutines, the default is the host program's own.
 //
 // Without such a context and outside of a plugin process, lines go to stderr.
 func SlogHandler() slog.Handler { return slogHandler{} }
@@ -127,11 +128,14 @@ func hclogLevel(level slog.Level) hclog.Level {
 }
 
 // adoptLogs lets lines of log/slog and log that the plugin has not sent elsewhere reach the host as such. It is called before the standard
-// streams are replaced.
-func adoptLogs(logger hclog.Logger) {
+// streams are replaced. quiet also writes lines of log that the host's level leaves out.
+func adoptLogs(logger, quiet hclog.Logger) {
 	processLogger.Store(&logger)
 	untouched := fmt.Sprintf("%T", slog.Default().Handler()) == "*slog.defaultHandler"
 	if untouched && log.Writer() == os.Stderr && log.Flags() == log.LstdFlags {
+		slog.SetDefault(slog.New(&printHandler{quiet: quiet})) // slog gives log a writer that calls this handler
+		writer := log.Writer()
 		slog.SetDefault(slog.New(SlogHandler()))
+		log.SetOutput(writer)
 	}
 }

@@ -1,0 +1,84 @@
+package sdk
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/parhost/parhost/internal/wire"
+)
+
+const (
+	quietRate  = 16 << 10 // bytes a second of lines that the host's level leaves out
+	quietBurst = 64 << 10 // bytes of them at once
+	printWidth = 8 << 10  // bytes of a message; escaped as JSON it is shorter than the longest line that the host reads
+)
+
+// printHandler passes on what package log prints. Its lines have no level, so the level of the host says nothing of whether a line is the
+// reason why the program is about to exit: log.Fatal prints like log.Print. All lines are sent, and the host drops those below its level,
+// unless the process dies.
+//
+// Lines below the host's level are sent at a bounded rate, because nobody may ever see them. That of log.Fatal is always sent.
+type printHandler struct {
+	slogHandler
+	quiet hclog.Logger
+
+	mu   sync.Mutex
+	left int // bytes that may be sent now
+	at   time.Time
+}
+
+var _ slog.Handler = (*printHandler)(nil)
+
+// Enabled is part of [slog.Handler].
+func (h *printHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle is part of [slog.Handler].
+func (h *printHandler) Handle(ctx context.Context, r slog.Record) error {
+	message, level := wire.Bound(r.Message, printWidth), hclogLevel(r.Level)
+	switch {
+	case h.slogHandler.Enabled(ctx, r.Level):
+		h.logger(ctx).Log(level, message)
+	case h.allows(len(message)) || isFatal():
+		h.quiet.Log(level, message)
+	}
+	return nil
+}
+
+// allows reports whether one more line of so many bytes keeps to the rate, and counts it then.
+func (h *printHandler) allows(size int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	if gain := now.Sub(h.at).Seconds() * quietRate; gain < quietBurst {
+		h.left = min(quietBurst, h.left+int(gain))
+	} else {
+		h.left = quietBurst
+	}
+	h.at = now
+	if size += 100; size > h.left { // 100 for what stands around the message
+		return false
+	}
+	h.left -= size
+	return true
+}
+
+// isFatal reports whether a Fatal function of package log is among the callers.
+func isFatal() bool {
+	var callers [5]uintptr // of Handle: writers of log/slog and log, and the function that was called
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])
+	for {
+		frame, more := frames.Next()
+		if strings.HasPrefix(frame.Function, "log.Fatal") || strings.HasPrefix(frame.Function, "log.(*Logger).Fatal") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
