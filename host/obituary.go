@@ -123,9 +123,7 @@ func (p *process) obituary(cause error) {
 		l.kind, l.message, l.cause = f.kind, f.message+p.limitMet(Cause(p.child.death.Cause)), cmp.Or(f.cause, Cause(p.child.death.Cause))
 	} else if l.cause, l.message = p.diagnosis(l.stderr); l.cause == CauseOutOfMemory {
 		l.kind = wire.OutOfMemory
-	} else if limit := p.cpuLimitMet(signal, l.usage); limit != "" {
-		l.message += limit
-	} else if l.cause == CauseSignal && slices.Contains(foreignSignals, signal) { // the host knows of nothing that sent it
+	} else if l.cause == CauseSignal && slices.Contains(foreignSignals, signal) && p.cpuLimitMet(signal) == "" { // the host knows of nothing that sent it
 		l.outside = true
 		l.message += ", perhaps sent by somebody else"
 	}
@@ -162,6 +160,7 @@ func (p *process) obituary(cause error) {
 func (p *process) diagnosis(stderr []string) (cause Cause, words string) {
 	words, _, signal := p.child.lastState()
 	cause = Cause(p.child.death.Cause)
+	cpuLimit := p.cpuLimitMet(signal)
 	switch {
 	case outOfMemory(stderr):
 		cause = CauseOutOfMemory
@@ -169,20 +168,27 @@ func (p *process) diagnosis(stderr []string) (cause Cause, words string) {
 		cause = CausePIDs
 	case cause == CauseOutOfMemory, cause == CauseEscape:
 		words = "process was killed"
+	case cpuLimit != "": // more certain than a death for want of memory, which may be that of any process of the machine
+		words += cpuLimit
 	case signal == "SIGKILL" && p.child.endedItself() && p.ooms.claim(p.oomsBefore):
 		cause, words = CauseOutOfMemory, "process was killed by the kernel"
 	}
 	return cause, words + p.limitMet(cause)
 }
 
+// tickError is how far the kernel's two counts of CPU time may differ in a short life.
+const tickError = 500 * time.Millisecond
+
 // cpuLimitMet says in words which limit of CPU time a signal of the kernel's came from, and is empty if it came from none. The kernel compares the limit
-// with what the clock's ticks have counted, and reports what the scheduler has: they differ by some percent.
-func (p *process) cpuLimitMet(signal string, used *Usage) string {
+// with what the clock's ticks have counted, and reports what the scheduler has. On a busy machine they differ by some percent, and in a short life by more.
+func (p *process) cpuLimitMet(signal string) string {
 	if signal != "SIGXCPU" && (signal != "SIGKILL" || !p.child.endedItself()) {
 		return ""
 	}
-	limit := cpuLimit(signal)
-	switch reached := limit > 0 && used != nil && used.User+used.System >= limit-limit/10; {
+	limit, used := cpuLimit(signal), p.child.usage()
+	switch reached := limit > 0 && used != nil && used.User+used.System >= limit-limit/10-tickError; {
+	case reached && signal == "SIGXCPU":
+		return fmt.Sprintf(": it used %v of CPU time, the soft limit is %v (RLIMIT_CPU, ulimit -St)", (used.User + used.System).Round(time.Millisecond), limit)
 	case reached:
 		return fmt.Sprintf(": it used %v of CPU time, the limit is %v (ulimit -t)", (used.User + used.System).Round(time.Millisecond), limit)
 	case signal == "SIGXCPU": // it has set a lower one itself
