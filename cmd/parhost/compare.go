@@ -46,19 +46,6 @@ func compareModes(ctx context.Context, s *streams, o *options, cfg host.Config, 
 	return err
 }
 
-// checkCompare refuses flags that have no effect on a comparison.
-func checkCompare(o *options) error {
-	for _, f := range []struct {
-		name  string
-		given bool
-	}{{"raw", o.raw}, {"keep-lines", o.keepLines}, {"with-item", o.withItem}, {"unordered", o.unordered}, {"on-error", o.onError != "continue"}} {
-		if o.compare && f.given {
-			return usageError("leave one of them out", "--compare prints a table of all modes, and --%s has no effect on it", f.name)
-		}
-	}
-	return nil
-}
-
 func compareAll(ctx context.Context, s *streams, o *options, cfg host.Config, summary *report) error {
 	if cfg.Workload == nil {
 		return compareExecutable(ctx, s, o, cfg, summary)
@@ -145,8 +132,10 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 	if err := summary.write(rungs); err != nil { // first, because nobody may read stdout any more
 		return &exitError{code: exitFailed, err: err}
 	}
-	if err := printContrast(s, rungs); err != nil {
-		return &exitError{code: exitFailed, err: fmt.Errorf("write the table: %w", err)}
+	if o.output != "none" {
+		if err := printContrast(s, rungs); err != nil {
+			return &exitError{code: exitFailed, err: fmt.Errorf("write the table: %w", err)}
+		}
 	}
 	if differ != nil {
 		return &exitError{code: exitFailed, err: errSaid}

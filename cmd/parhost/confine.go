@@ -74,6 +74,12 @@ func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) 
 		}
 		return p, usageError("add --sandbox basic, strict or auto", "--ro, --rw, --tmp-size, --allow-net and --allow-fork open a sandbox, and there is none")
 	}
+	if p.Level == sandbox.Basic && c.tmpSize != "" {
+		if c.level != "auto" {
+			return p, usageError("leave one of them out, or write --sandbox strict", "--tmp-size has no effect with --sandbox basic: only a strict sandbox has a /tmp of its own")
+		}
+		p.TmpBytes = 0
+	}
 	return p, nil
 }
 

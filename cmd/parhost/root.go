@@ -95,13 +95,14 @@ Exit codes:
 func newRoot(s *streams) *cobra.Command {
 	o := &options{building: building{say: s.say}}
 	cmd := &cobra.Command{
-		Use:           "parhost --plugin NAME [ITEM...]",
-		Short:         "run a workload on many items in parallel, each worker a separate process",
-		Long:          rootLong,
-		Example:       rootExample,
-		Args:          cobra.ArbitraryArgs,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:               "parhost --plugin NAME [ITEM...]",
+		Short:             "run a workload on many items in parallel, each worker a separate process",
+		Long:              rootLong,
+		Example:           rootExample,
+		Args:              cobra.ArbitraryArgs,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: checkEffects,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.items, o.seedGiven = args, cmd.Flags().Changed("seed")
 			if o.plugin == "" {

@@ -20,9 +20,6 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err := checkSources(o); err != nil {
 		return err
 	}
-	if err := checkCompare(o); err != nil {
-		return err
-	}
 	warnOfStdout(s, o)
 	if err := checkReport(o.report); err != nil {
 		return err

@@ -115,7 +115,7 @@ func TestWordsOfOthersDoNothingToATerminal(t *testing.T) {
 		{"-p", "sqrt", "--lock", lock, "1"},
 		{"-p", "sqrt", "--checksum", rudeName, "1"},
 		{"-p", "rude", "-o", "jsonl", "--log-level", "info", "--log-format", "json", `"fail"`, `"panic"`},
-		{"-p", "rude", "-o", "none", "--compare", `"fail"`, `"result"`},
+		{"-p", "rude", "-o", "table", "--compare", `"fail"`, `"result"`},
 	} {
 		code, stdout, stderr := call(t, strings.NewReader(""), args...)
 		checkPlain(t, fmt.Sprintf("%.60q", args), stdout+stderr)

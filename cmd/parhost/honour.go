@@ -1,0 +1,160 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// effect returns why a flag that was given has no effect beside the other flags, as in "with --compare: it runs every mode". It is empty if the flag has an effect.
+type effect func(f *pflag.FlagSet) string
+
+// always is of a flag that has an effect whenever it is given, or that is refused elsewhere where it has none.
+func always(*pflag.FlagSet) string { return "" }
+
+// notCompared is of a flag that has no effect on a comparison, with the reason.
+func notCompared(reason string) effect {
+	return func(f *pflag.FlagSet) string {
+		if isSet(f, "compare") {
+			return "with --compare: " + reason
+		}
+		return ""
+	}
+}
+
+// onlyWith is of a flag that has an effect only beside another one, with the reason.
+func onlyWith(other, reason string) effect {
+	return func(f *pflag.FlagSet) string {
+		if !isSet(f, other) {
+			return "without --" + other + ": " + reason
+		}
+		return ""
+	}
+}
+
+// notBeside is of a flag that has no effect if another one has a certain value, with the reason.
+func notBeside(other, value, reason string) effect {
+	return func(f *pflag.FlagSet) string {
+		if f.Lookup(other).Value.String() == value {
+			return "with --" + other + " " + value + ": " + reason
+		}
+		return ""
+	}
+}
+
+// ofProcesses is of a flag that has an effect on worker processes alone.
+var ofProcesses = all(
+	notBeside("mode", "goroutine", "no worker is a process"),
+	notBeside("mode", "sequential", "no worker is a process"),
+)
+
+// ofWorkers is of a flag that has an effect on several workers alone.
+var ofWorkers = notBeside("mode", "sequential", "it has one worker, which runs one item after the other")
+
+// notOne is of a flag that has no effect where e says so, if its value is another one than 1.
+func notOne(name string, e effect) effect {
+	return func(f *pflag.FlagSet) string {
+		if !isSet(f, name) || f.Lookup(name).Value.String() == "1" {
+			return ""
+		}
+		return e(f)
+	}
+}
+
+// all returns an effect that is missing where one of several is.
+func all(effects ...effect) effect {
+	return func(f *pflag.FlagSet) string {
+		for _, e := range effects {
+			if why := e(f); why != "" {
+				return why
+			}
+		}
+		return ""
+	}
+}
+
+// isSet reports whether a flag was given, other than as what it is by default.
+func isSet(f *pflag.FlagSet, name string) bool {
+	flag := f.Lookup(name)
+	return flag.Changed && flag.Value.String() != flag.DefValue
+}
+
+const (
+	aTable     = "it prints a table of all modes"
+	noDossier  = "the plugin of the dossier is not looked up there"
+	notStarted = "the plugin of the dossier is not built"
+	inItself   = "the item runs inside parhost itself"
+	eachAnew   = "--compare runs the items anew in each mode"
+)
+
+// effects has each flag of each command, and when it has an effect. A flag that is given and has none is refused.
+var effects = map[string]map[string]effect{
+	"parhost": {
+		"mode": notCompared("it runs every mode"), "compare": always,
+		"raw": notCompared(aTable), "keep-lines": notCompared(aTable), "with-item": notCompared(aTable), "unordered": notCompared(aTable),
+		"on-error": notCompared("it runs all items in each mode"),
+		"joblog":   notCompared(eachAnew), "resume": notCompared(eachAnew), "resume-failed": notCompared(eachAnew), "resume-anyway": notCompared(eachAnew),
+		"dossier":  notCompared("it shows that a failure is the same in each mode, and a dossier is of one run"),
+		"progress": notCompared("it names the mode that runs, and shows no progress within"),
+		"verbose": all(
+			notCompared("it names the mode that runs, and shows no progress within"),
+			notBeside("progress", "none", "it shows no progress"), notBeside("progress", "bar", "a bar has no lines"),
+		),
+		"plugin": always, "plugin-dir": always, "procs": notOne("procs", ofWorkers), "threads": ofProcesses, "input": always, "range": always, "repeat": always, "seed": always,
+		"output": always, "item-timeout": always, "run-deadline": always, "start-timeout": ofProcesses, "setup-timeout": always, "teardown-timeout": always,
+		"retries": always, "memory-retries": always, "retry-always": always, "min-procs": ofWorkers, "standby": always,
+		"worker-max-items": always, "worker-max-age": always, "worker-max-idle": always, "worker-max-rss": ofProcesses,
+		"max-item-bytes": always, "max-result-bytes": always, "max-output-bytes": ofProcesses, "batch": always, "window": ofProcesses, "env": always,
+		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
+		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always, "cgo": always,
+		"report": always, "log-level": always, "log-format": always,
+	},
+	"parhost replay": {
+		"plugin": always, "plugin-dir": onlyWith("plugin", noDossier), "cgo": onlyWith("plugin", notStarted),
+		"mode": always, "item-timeout": always, "env": notBeside("mode", "goroutine", inItself),
+		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
+		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always,
+	},
+	"parhost plugins":          {"plugin-dir": neverAlone, "lock": neverAlone},
+	"parhost plugins list":     {"plugin-dir": always, "lock": always, "json": always, "sandbox": always},
+	"parhost plugins describe": {"plugin-dir": always, "lock": always, "json": always, "sandbox": always, "checksum": always, "cgo": always},
+	"parhost plugins lock":     {"plugin-dir": always, "lock": always, "sandbox": always, "cgo": always},
+	"parhost plugins verify": {
+		"plugin-dir": always, "lock": always, "json": always, "env": always, "max-result-bytes": always,
+		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
+		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "cgo": always,
+	},
+	"parhost new":     {"dir": always, "module": always, "replace": always},
+	"parhost doctor":  {"plugin-dir": always, "json": always},
+	"parhost version": {"json": always},
+	"parhost man":     {},
+}
+
+// neverAlone is of a flag of a command that only shows its help.
+func neverAlone(*pflag.FlagSet) string {
+	return "here: it goes with one of the commands list, describe, verify and lock"
+}
+
+// checkEffects refuses the flags of a command that have no effect.
+func checkEffects(cmd *cobra.Command, _ []string) (err error) {
+	flags := cmd.Flags()
+	flags.Visit(func(f *pflag.Flag) {
+		of := effects[cmd.CommandPath()][f.Name]
+		if of == nil || err != nil {
+			return
+		}
+		if f.Value.Type() == "bool" && !isSet(flags, f.Name) { // --raw=false
+			return
+		}
+		if why := of(flags); why != "" {
+			relation, _, _ := strings.Cut(why, ":")
+			hint := "leave --" + f.Name + " out"
+			if strings.HasPrefix(relation, "with ") {
+				hint = "leave one of them out"
+			}
+			err = usageError(hint, "--%s has no effect %s", f.Name, why)
+		}
+	})
+	return err
+}
