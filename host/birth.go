@@ -51,6 +51,7 @@ func (p *process) open(ctx context.Context) error {
 	case r.GetReady().GetError() != "":
 		return errors.New(wire.Bound(r.GetReady().GetError(), wire.MaxMessageText))
 	}
+	p.child.output.markReady()
 	p.stream = work
 	p.shared = p.shelf != nil && r.GetReady().GetArena()
 	if p.looks = p.buffers.memory != nil && r.GetReady().GetBuffers(); p.looks {

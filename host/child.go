@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -117,12 +116,14 @@ func (c *child) Start(ctx context.Context) error {
 		c.reaped.Store(true)
 		killGroup(c.cmd.Process) // the number of a group is not given away while it has members
 	}()
-	c.output.done.Go(func() { c.output.read(bufio.NewReaderSize(c.output.valve.reader(stderr), lineWidth)) })
+	out, errs := openSource(stdout), openSource(stderr)
+	c.output.from = []*source{out, errs}
+	c.output.done.Go(func() { c.output.read(c.output.reader(errs), errs) })
 	if c.refused = c.launch.Confirm(ctx); c.refused != nil {
 		return c.refused // nobody is going to read a handshake
 	}
 	c.first = make(chan string, 1)
-	c.handshake = c.output.handshakeReader(stdout, c.first)
+	c.handshake = c.output.handshakeReader(out, c.first)
 	return nil
 }
 

@@ -30,6 +30,7 @@ type output struct {
 	logger hclog.Logger
 	valve  valve
 	item   func() (index int, ok bool) // which item a line is likely to come from; may be nil
+	from   []*source                   // of the lines, once the process has been started
 	done   sync.WaitGroup              // readers
 
 	mu       sync.Mutex
@@ -87,12 +88,25 @@ func (v *verdict) before(number int) []string {
 // mostVerdicts are kept, the last ones.
 const mostVerdicts = 4
 
-// read takes lines until r ends.
-func (o *output) read(r *bufio.Reader) {
+// reader returns a reader of what the process writes to s.
+func (o *output) reader(s *source) *bufio.Reader {
+	return bufio.NewReaderSize(o.valve.reader(s), lineWidth)
+}
+
+// markReady says that the process is ready for items and has been sent none. What it has written is of no item.
+func (o *output) markReady() {
+	for _, s := range o.from {
+		s.markReady()
+	}
+}
+
+// read takes lines until r ends, which is the reader of s.
+func (o *output) read(r *bufio.Reader, s *source) {
 	for {
+		begin := s.position() - int64(r.Buffered())
 		line, err := readLine(r, lineWidth)
 		if line != "" {
-			o.add(line)
+			o.add(line, begin >= s.ready.Load())
 		}
 		if err != nil {
 			return
@@ -110,14 +124,15 @@ func readLine(r *bufio.Reader, width int) (string, error) {
 	return text, err
 }
 
-func (o *output) add(line string) {
+// add takes a line, which may be an item's if the process began it after it was ready.
+func (o *output) add(line string, ready bool) {
 	text := line
 	var entry map[string]any
 	if strings.HasPrefix(line, `{"@`) && readEntry(line, &entry) == nil {
 		text = entryText(entry)
-		o.log(entry)
+		o.log(entry, ready)
 	} else if o.logger.IsInfo() { // a flood costs enough without
-		o.logger.Info(wire.Plain(line), o.printing()...)
+		o.logger.Info(wire.Plain(line), o.printing(ready)...)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -172,8 +187,8 @@ func entryText(entry map[string]any) string {
 }
 
 // printing returns the field that names the item which has just printed, if that is clear.
-func (o *output) printing() []any {
-	if o.item == nil {
+func (o *output) printing(ready bool) []any {
+	if o.item == nil || !ready {
 		return nil
 	}
 	if index, ok := o.item(); ok {
@@ -210,7 +225,7 @@ func plainKey(key string) string {
 }
 
 // log passes on a line that the workload's own hclog wrote.
-func (o *output) log(entry map[string]any) {
+func (o *output) log(entry map[string]any, ready bool) {
 	level, _ := entry["@level"].(string)
 	message, _ := entry["@message"].(string)
 	var pairs []any
@@ -221,7 +236,7 @@ func (o *output) log(entry map[string]any) {
 	}
 	_, named := entry["item"]
 	if _, tagged := entry["worker"]; !named && !tagged { // the SDK has said that it is of no item
-		pairs = append(pairs, o.printing()...)
+		pairs = append(pairs, o.printing(ready)...)
 	}
 	// What is logged at a level of off would be written at every level.
 	o.logger.Log(min(max(hclog.Trace, hclog.LevelFromString(level)), hclog.Error), wire.Plain(message), pairs...)
@@ -257,12 +272,12 @@ func (o *output) lastWords() string {
 // handshakeWidth is more than a handshake line takes: with AutoMTLS it holds a certificate.
 const handshakeWidth = 8 << 10
 
-// handshakeReader returns the first line of r for go-plugin to read, and nothing more: what comes later is output like any
+// handshakeReader returns the first line of s for go-plugin to read, and nothing more: what comes later is output like any
 // other. first gets the line as well, and go-plugin nothing if it must not see it.
-func (o *output) handshakeReader(r io.Reader, first chan<- string) io.ReadCloser {
+func (o *output) handshakeReader(s *source, first chan<- string) io.ReadCloser {
 	pr, pw := io.Pipe()
 	o.done.Go(func() {
-		b := bufio.NewReaderSize(o.valve.reader(r), lineWidth)
+		b := o.reader(s)
 		line, err := readLine(b, handshakeWidth)
 		first <- line
 		if checkLine(line) == nil {
@@ -270,7 +285,7 @@ func (o *output) handshakeReader(r io.Reader, first chan<- string) io.ReadCloser
 		}
 		_ = pw.Close()
 		if err == nil {
-			o.read(b)
+			o.read(b, s)
 		}
 	})
 	return pr

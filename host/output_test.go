@@ -17,7 +17,7 @@ func TestAWorkerCannotSpeakLouderThanItsHostListens(t *testing.T) {
 		t.Run(level.String(), func(t *testing.T) {
 			var log bytes.Buffer
 			o := &output{logger: hclog.New(&hclog.LoggerOptions{Level: level, Output: &log, DisableTime: true})}
-			o.add(`{"@level":"off","@message":"said"}`)
+			o.add(`{"@level":"off","@message":"said"}`, true)
 			if got := strings.TrimSpace(log.String()); got != want {
 				t.Errorf("a line at the level off: got %q, want %q", got, want)
 			}
@@ -72,7 +72,7 @@ func TestFieldsOfAWorkerAreToldFromTheHosts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.add(`{"@level":"info","@message":"said",` + string(name) + `:7}`)
+		o.add(`{"@level":"info","@message":"said",`+string(name)+`:7}`, true)
 		want := strings.TrimSpace("[INFO]  said: worker=1 " + want)
 		if got := strings.TrimSpace(log.String()); got != want {
 			t.Errorf("a field %q: got %s, want %s", key, got, want)

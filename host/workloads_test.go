@@ -59,6 +59,7 @@ var (
 	alone      = sdk.Func("alone", overlap).With(sdk.Manifest{NotConcurrent: true, Threads: 4})
 	crowd      = sdk.Func("crowd", overlap)
 	stateful   = sdk.Struct("stateful", func() sdk.Runner[string, string] { return new(state) })
+	talkative  = sdk.Struct("talkative", func() sdk.Runner[string, string] { return talker{} })
 	squares    = sdk.Batch("squares", func(ctx context.Context, xs []float64) ([]float64, error) {
 		outs := make([]float64, len(xs))
 		errs := map[int]error{}
@@ -84,7 +85,7 @@ var (
 	echoJSON   = sdk.Func("echo-json", echo[json.RawMessage])
 	echoProto  = sdk.Func("echo-proto", echo[*structpb.Value])
 	echoAny    = sdk.Func("echo-any", echo[any])
-	workloads  = []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny, dice, batchOfDice}
+	workloads  = []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny, dice, batchOfDice, talkative}
 	running    atomic.Int32 // items of overlap under way in this process
 )
 
@@ -374,4 +375,19 @@ func (s *state) Teardown(context.Context) error {
 		}
 	}
 	return s.write("torn down")
+}
+
+// talker is a workload that writes lines in its set-up, more than a reader takes at once, and one for each item. Its items do not end by themselves.
+type talker struct{}
+
+func (talker) Setup(context.Context) error {
+	_, err := fmt.Fprintf(os.Stderr, "first\nsecond\n%sand the last is not ended", strings.Repeat(strings.Repeat("x", 999)+"\n", 80))
+	return err
+}
+
+func (talker) Run(ctx context.Context, what string) (string, error) {
+	fmt.Fprintf(os.Stderr, "\n%s\n", what)
+	sdk.Progress(ctx, 0.5)
+	<-ctx.Done()
+	return "", ctx.Err()
 }
