@@ -145,6 +145,20 @@ func TestNothingIsCalledThatAServiceMayNot(t *testing.T) {
 			t.Errorf("parhost %q: got exit code %d, %q and %q, want %d and the result", args, code, stdout, stderr, exitOK)
 		}
 	}
+	for key, value := range goEnv() {
+		t.Setenv(key, value)
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	folder, err := filepath.Abs("../../plugins/sqrt/parhost-plugin-sqrt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := in(t, "service", nil, parhost, "-p", folder, "-o", "values", "4"); code != exitOK || stdout != "2\n" {
+		t.Errorf("a Go package folder: got exit code %d, %q and %q, want %d and the result", code, stdout, stderr, exitOK)
+	}
+	if code, _, stderr := in(t, "service", nil, parhost, "-p", folder, "--cgo", "4"); code != exitNoWorker || !strings.Contains(stderr, "hint: if you trust the folder") {
+		t.Errorf("a Go package folder, --cgo: got exit code %d and %q, want %d and a hint", code, stderr, exitNoWorker)
+	}
 	if code, _, stderr := in(t, "service", nil, parhost, "-p", "sqrt", "--sandbox", "basic", "4"); code != exitNoSandbox || !strings.Contains(stderr, "hint: ") {
 		t.Errorf("--sandbox basic: got exit code %d and %q, want %d and a hint", code, stderr, exitNoSandbox)
 	}

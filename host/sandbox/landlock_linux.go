@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"encoding/binary"
-	"os/exec"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,29 +23,6 @@ const (
 	landChange  = landSocket | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_SYM | unix.LANDLOCK_ACCESS_FS_REFER
 	landOfFiles = landDevice | unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
-
-// landlockABI asks the kernel which version of Landlock it has; 0 is none. The list in /sys/kernel/security/lsm is not asked: it
-// is often not mounted where Landlock works.
-//
-// A seccomp filter may kill whoever asks, as systemd's SystemCallFilter= does. So a process that has one leaves the question to another process.
-func landlockABI() int {
-	if mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err == nil && mode != 0 {
-		return askedLandlockABI()
-	}
-	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
-		return 0
-	}
-	return int(v)
-}
-
-// askedLandlockABI is the answer of a launcher, 0 if it could not give one.
-func askedLandlockABI() int {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Args, cmd.Env = []string{launcher.Name}, []string{"GOMAXPROCS=1", launcher.Variable + "=" + launcher.AskLandlock}
-	_ = cmd.Run()
-	return max(0, cmd.ProcessState.ExitCode()-launcher.FirstABI) // below it for whatever else has ended it
-}
 
 // handled is everything that a version can forbid (include/uapi/linux/landlock.h): bits 0 to 12 since ABI 1, REFER since 2,
 // TRUNCATE since 3, TCP since 4, IOCTL_DEV since 5, signals and abstract sockets since 6, unix sockets by path since 9, UDP since 10.

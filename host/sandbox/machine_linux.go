@@ -5,9 +5,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/landlock"
 )
 
 // machine is what a box needs to know before it starts anything.
@@ -27,14 +28,12 @@ var unusedUsers = idRange{first: 0x7000_0000, count: 0x1000_0000}
 
 // look is called for each box; what can change while a process runs is what it may do.
 func look() machine {
-	m := machine{landlock: kernelLandlock()}
+	m := machine{landlock: landlock.ABI()}
 	if os.Geteuid() == 0 && capable(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_CHOWN, unix.CAP_SYS_ADMIN) {
 		m.users, m.ownUsers = spareUsers()
 	}
 	return m
 }
-
-var kernelLandlock = sync.OnceValue(landlockABI)
 
 // capable reports whether this thread has all of some capabilities.
 func capable(wanted ...int) bool {

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/landlock"
 )
 
 // rulesetAttr is struct landlock_ruleset_attr up to its network field, which ABI 4 added.
@@ -29,16 +31,7 @@ var rights = map[access]uint64{
 // fileRights are those that a rule about a single file may have.
 const fileRights = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
 
-// landlockABI returns the version of Landlock that the kernel has. 0 is none.
-func landlockABI() int {
-	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
-		return 0
-	}
-	return int(version)
-}
-
-func hasWall() bool { return landlockABI() > 0 }
+func hasWall() bool { return landlock.ABI() > 0 }
 
 // runWalled runs a command that can reach the given files and nothing else, and no TCP port if the kernel can forbid that.
 //
@@ -59,7 +52,7 @@ func runWalled(b *bounds, cmd *exec.Cmd, g grants) error {
 
 // restrict confines the calling thread, for good.
 func restrict(g grants) error {
-	abi := landlockABI()
+	abi := landlock.ABI()
 	attr := rulesetAttr{fs: 1<<13 - 1} // what ABI 1 can forbid
 	size := unsafe.Offsetof(attr.net)
 	if abi >= 2 {

@@ -23,7 +23,6 @@ const (
 	closeRangeCloexec    = 4
 	cloneNewCgroup       = 0x2000000
 	landlockPathBeneath  = 1
-	landlockVersion      = 1
 	mapFixedNoReplace    = 0x100000
 	seccompFilter        = 1
 	pollHup              = 0x10

@@ -16,13 +16,6 @@ func init() {
 	if !ok {
 		return
 	}
-	if value == AskLandlock {
-		abi, _, errno := syscall.RawSyscall(sysLandlockCreate, 0, 0, landlockVersion)
-		if errno != 0 {
-			abi = 0
-		}
-		syscall.Exit(FirstABI + int(abi))
-	}
 	l := launcher{ruleset: -1}
 	for _, digit := range []byte(value) {
 		if digit < '0' || digit > '9' || l.ctl > 1<<20 {

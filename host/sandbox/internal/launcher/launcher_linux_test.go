@@ -116,7 +116,6 @@ func TestNumbers(t *testing.T) {
 		"CLONE_NEWCGROUP":                 {cloneNewCgroup, unix.CLONE_NEWCGROUP},
 		"MAP_FIXED_NOREPLACE":             {mapFixedNoReplace, unix.MAP_FIXED_NOREPLACE},
 		"LANDLOCK_RULE_PATH_BENEATH":      {landlockPathBeneath, unix.LANDLOCK_RULE_PATH_BENEATH},
-		"LANDLOCK_CREATE_RULESET_VERSION": {landlockVersion, unix.LANDLOCK_CREATE_RULESET_VERSION},
 		"SECCOMP_SET_MODE_FILTER":         {seccompFilter, unix.SECCOMP_SET_MODE_FILTER},
 		"POLLHUP":                         {pollHup, unix.POLLHUP},
 		"POLLRDHUP":                       {pollReadHup, unix.POLLRDHUP},

@@ -7,13 +7,6 @@ const Name = "parhost-sandbox-init"
 // those are package os's to know. A plugin never has it: it gets the environment that its host has sent.
 const Variable = "PARHOST_SANDBOX_CONTROL"
 
-// AskLandlock is a value of [Variable] that makes a process tell the kernel's version of Landlock by its exit code, which is that many above
-// FirstABI.
-const (
-	AskLandlock = "landlock"
-	FirstABI    = 100
-)
-
 // Sockets is where a plugin with a root of its own has its socket.
 const Sockets = "/run/plugin"
 
