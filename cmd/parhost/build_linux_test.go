@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a build starts waits for what a pipe in the folder says, and heeds no signal then. It ends with parhost, and parhost at the first signal.
+// What a build starts waits for what a pipe says, and heeds no signal then. It ends with parhost, and parhost at the first signal.
 func TestABuildEndsWithTheCommand(t *testing.T) {
 	for key, value := range goEnv() {
 		t.Setenv(key, value)
@@ -23,10 +23,12 @@ func TestABuildEndsWithTheCommand(t *testing.T) {
 	for name, c := range map[string]struct {
 		files map[string]string
 		pipe  string
+		flag  string // of the user's, with the pipe as its value
 	}{
-		"go list": {
-			files: map[string]string{"go.mod": goMod + "require example.com/x v0.0.0\nreplace example.com/x => ./x\n", "main.go": "package main\n\nimport _ \"example.com/x\"\n\nfunc main() {}\n"},
-			pipe:  "x/go.mod",
+		"the go command": {
+			files: map[string]string{"go.mod": goMod, "main.go": "package main\n\nfunc main() {}\n"},
+			pipe:  "x/overlay.json",
+			flag:  "-overlay=",
 		},
 		"the assembler": {
 			files: map[string]string{"go.mod": goMod, "main.go": "package main\n\nfunc main() {}\n", "a.s": "#include \"x/wait\"\n"},
@@ -48,6 +50,11 @@ func TestABuildEndsWithTheCommand(t *testing.T) {
 				if err := unix.Mkfifo(pipe, 0o600); err != nil {
 					t.Fatal(err)
 				}
+				flags := ""
+				if c.flag != "" {
+					flags = c.flag + pipe
+				}
+				t.Setenv("GOFLAGS", flags)
 				given := slices.Clone(args)
 				given[slices.Index(given, "DIR")] = dir
 				endsWithTheCommand(t, name, pipe, signal, given)

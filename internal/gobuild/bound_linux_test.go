@@ -1,11 +1,14 @@
 package gobuild_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,14 +44,15 @@ func TestFilesThatSayWhichModulesThereAreArePlain(t *testing.T) {
 		link string
 		size int64
 	}{"pipe": {}, "device": {link: "/dev/zero"}, "large": {size: 1 << 40}} {
-		for _, file := range []string{"go.mod", "go.sum", "go.work", "go.work.sum"} {
+		for _, file := range []string{"go.mod", "go.sum", "go.work", "go.work.sum", "vendor/modules.txt"} {
 			settle(t)
 			dir := t.TempDir()
 			tree{"go.mod": goMod, "main.go": "package main\n\nfunc main() {}\n"}.write(t, dir)
 			path := filepath.Join(dir, file)
 			_ = os.Remove(path)
-			var err error
+			err := os.MkdirAll(filepath.Dir(path), 0o700)
 			switch {
+			case err != nil:
 			case c.link != "":
 				err = os.Symlink(c.link, path)
 			case c.size > 0:
@@ -77,6 +81,58 @@ func TestFilesThatSayWhichModulesThereAreArePlain(t *testing.T) {
 				t.Errorf("%s, %s: got the error %v, want that of package plain", name, file, err)
 			}
 		}
+	}
+}
+
+// The go command opens all files that are called like sources, and the go.mod of each module that replaces another or belongs to a workspace.
+func TestABuildWaitsForNoFile(t *testing.T) {
+	settle(t)
+	const imports = "package main\n\nimport _ \"example.com/%s\"\n\nfunc main() {}\n"
+	var builds sync.WaitGroup
+	defer builds.Wait()
+	for pipe, files := range map[string]tree{
+		"x.go":          {},
+		"x_test.go":     {},
+		"x.s":           {},
+		"x.syso":        {},
+		"default.pgo":   {},
+		"real.c":        {"x.c": "-> real.c"},
+		"sub/x.go":      {"main.go": fmt.Sprintf(imports, "m/sub"), "sub/sub.go": "package sub\n"},
+		"other/sub/x.h": {"main.go": fmt.Sprintf(imports, "m/sub/sub"), "sub": "-> other", "other/sub/sub.go": "package sub\n"},
+		"replacement/go.mod": {
+			"go.mod":           "module example.com/m\n\ngo 1.26\n\nrequire example.com/r v0.0.0\n\nreplace example.com/r => ./replacement\n",
+			"main.go":          fmt.Sprintf(imports, "r"),
+			"replacement/r.go": "package r\n",
+		},
+		"used/go.mod": {"go.work": "go 1.26\n\nuse (\n\t.\n\t./used\n)\n"},
+	} {
+		dir := t.TempDir()
+		tree{"go.mod": "module example.com/m\n\ngo 1.26\n", "main.go": "package main\n\nfunc main() {}\n"}.write(t, dir)
+		files.write(t, dir)
+		path := filepath.Join(dir, pipe)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), unix.Mkfifo(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		builds.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := gobuild.Build(ctx, dir, gobuild.Options{})
+			if e, ok := errors.AsType[*plain.KindError](err); !ok || e.Mode.Type() != fs.ModeNamedPipe || !strings.HasPrefix(e.Path, dir) {
+				t.Errorf("%s is a pipe: got %v, want a KindError of a pipe", pipe, err)
+			}
+		})
+	}
+}
+
+// What has an odd name, or is a folder that is called like a source, is no reason to refuse a build that takes long.
+func TestOnlyWhatGoOpensHasToBePlain(t *testing.T) {
+	dir := t.TempDir()
+	tree{"go.mod": "module example.com/m\n\ngo 1.26\n", "main.go": "package main\n\nfunc main() {}\n", "loop": "-> .", "lost.go": "-> nothing", "d.go/x": ""}.write(t, dir)
+	if err := errors.Join(unix.Mkfifo(filepath.Join(dir, "events"), 0o600), unix.Mkfifo(filepath.Join(dir, "go"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := gobuild.FindSpecial(t.Context(), dir); err != nil {
+		t.Errorf("got %v, want none", err)
 	}
 }
 

@@ -26,3 +26,6 @@ func CheckIncludes(ctx context.Context, dir string) error {
 	}
 	return s.checkIncludes()
 }
+
+// FindSpecial is what a build does whose go command takes long.
+func FindSpecial(ctx context.Context, dir string) error { return (&environ{dir: dir}).findSpecial(ctx) }

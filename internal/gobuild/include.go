@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"text/scanner"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // checkIncludes refuses assembly that includes files of other folders. Where there is a wall it stops them; this is for other systems.
@@ -21,8 +23,8 @@ func (s *sources) checkIncludes() error {
 			}
 			for _, file := range included {
 				_, err := os.Lstat(filepath.Join(p.Dir, file))
-				plain := !strings.ContainsAny(file, `/\:`) && file != ".."
-				if !plain || err == nil && !slices.Contains(p.HFiles, file) && !slices.Contains(p.SFiles, file) {
+				simple := !strings.ContainsAny(file, `/\:`) && file != ".."
+				if !simple || err == nil && !slices.Contains(p.HFiles, file) && !slices.Contains(p.SFiles, file) {
 					return fmt.Errorf("%q, which %q includes, %w %q", file, path, ErrOutside, p.Dir)
 				}
 			}
@@ -34,7 +36,7 @@ func (s *sources) checkIncludes() error {
 // includes returns what the #include lines of an assembly file name, and "..", which nothing can be called, for a name that a macro makes. It
 // reads the file as Go's assembler does (cmd/asm/internal/lex).
 func includes(path string) ([]string, error) {
-	f, err := os.Open(path)
+	f, err := plain.Open(path)
 	if err != nil {
 		return nil, err
 	}

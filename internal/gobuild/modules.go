@@ -115,7 +115,7 @@ func (s *sources) allowModuleFile(ctx context.Context, file, sums string) ([]byt
 // folder and of all above it. It would wait for a pipe, and read a device without end.
 func checkModuleFiles(dir string) error {
 	for {
-		for _, name := range []string{"go.mod", "go.sum", "go.work", "go.work.sum"} {
+		for _, name := range moduleFiles {
 			path := filepath.Join(dir, name)
 			info, err := os.Stat(path)
 			switch {

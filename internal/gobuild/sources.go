@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/parhost/parhost/internal/plain"
 )
 
 // pkg is what go list says of a package. All lists of files are named here that go build opens files of, if only to see what they are.
@@ -106,7 +108,7 @@ func findSources(ctx context.Context, dir string, env *environ, cgo bool) (*sour
 
 // listPackages returns what the package in a folder links, without the standard library.
 func listPackages(ctx context.Context, env *environ, cgo bool) ([]*pkg, error) {
-	out, err := env.ask(ctx, []string{cgoEnabled(cgo)}, "list", "-buildvcs=false", "-deps", pkgFields, ".")
+	out, err := env.askPatiently(ctx, []string{cgoEnabled(cgo)}, "list", "-buildvcs=false", "-deps", pkgFields, ".")
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +153,9 @@ func (s *sources) allowTools(cgo bool) {
 	}
 }
 
+// profile is what the go command optimizes a program by, if its folder has it.
+const profile = "default.pgo"
+
 // allowPackage grants the files of a package. own is the root of the folder's module.
 //
 // A module in the cache is granted as a whole: it holds nothing but what was published. Elsewhere there may be other files beside the sources, such
@@ -178,7 +183,7 @@ func (s *sources) allowPackage(p *pkg, own string, cgo bool) error {
 	s.grants.allowFolder(list, p.Dir, root)
 	names := p.files()
 	if !p.DepOnly {
-		names = append(names, "default.pgo") // the profile of a program
+		names = append(names, profile)
 	}
 	for _, name := range names {
 		path := filepath.Join(p.Dir, name)
@@ -188,6 +193,9 @@ func (s *sources) allowPackage(p *pkg, own string, cgo bool) error {
 		}
 		if !ok {
 			return fmt.Errorf("%q, which is %q, %w %q", path, target, ErrOutside, root)
+		}
+		if info, err := os.Lstat(target); err == nil && !info.Mode().IsRegular() {
+			return &plain.KindError{Path: path, Mode: info.Mode()}
 		}
 		s.grants.files[target] = true
 	}
