@@ -52,6 +52,7 @@ type Box struct {
 
 // seams take single layers away, so that tests see each of the others work.
 type seams struct {
+	limited                 bool // a rehearsal has the limits of a worker, too
 	noSeccomp, noNamespaces bool
 	landlock                int // not newer than this ABI, -1 for none; 0 for the kernel's
 }
@@ -87,7 +88,7 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 	return b, err
 }
 
-// openBox opens a box for a complete policy. Without a plugin it is good for a rehearsal.
+// openBox opens a box for a complete policy. Without a plugin it is good for a rehearsal, which has no limits unless the seams say so.
 func openBox(ctx context.Context, policy Policy, plugin, checksum string, s seams) (_ *Box, err error) {
 	b := &Box{policy: policy, seams: s, place: -1}
 	if policy.Level > Off { // a seccomp filter may kill for a question that nobody needs answered
@@ -126,7 +127,7 @@ func openBox(ctx context.Context, policy Policy, plugin, checksum string, s seam
 	if b.name, err = boxName(boxes.Add(1)); err != nil {
 		return nil, err
 	}
-	if err := b.openLimits(plugin != ""); err != nil {
+	if err := b.openLimits(plugin != "" || s.limited); err != nil {
 		return nil, err
 	}
 	if policy.Level > Off && !b.spaces() {

@@ -27,28 +27,53 @@ func rehearse(p play) error {
 		return err
 	}
 	defer b.Close()
+	t, err := b.rehearse(context.Background())
+	if err != nil {
+		return err
+	}
+	return b.judge(t)
+}
+
+// tryPolicy starts a process as a policy says, with its limits. Whether the walls of its level hold is for [rehearse] to say: what the policy opens
+// would look like a hole.
+func tryPolicy(ctx context.Context, policy Policy) error {
+	policy, err := policy.complete()
+	if err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	b, err := openBox(ctx, policy, "", "", seams{limited: true})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	_, err = b.rehearse(ctx)
+	return err
+}
+
+// rehearse starts a process that builds all walls, and returns what came of its attempts to get past them.
+func (b *Box) rehearse(ctx context.Context) (*launcher.Trial, error) {
 	runtime.LockOSThread() // the process ends with this thread
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = []string{}
 	l, err := b.Wrap(cmd, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer l.Close()
 	l.spec.Rehearse = true
 	if err := l.StartError(cmd.Start()); err != nil {
-		return err
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), rehearsalTime, fmt.Errorf("no end of the rehearsal after %v", rehearsalTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, rehearsalTime, fmt.Errorf("no end of the rehearsal after %v", rehearsalTime))
 	defer cancel()
 	t, err := l.confirm(ctx)
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	if err != nil {
-		return err
+	if err == nil && t == nil {
+		err = b.failed("rehearsal", errors.New("the launcher ended without a word"))
 	}
-	return b.judge(t)
+	return t, err
 }
 
 // openBlank makes a program for rehearsals, which cannot be executed: its start takes all steps of a plugin's, and its execveat(2) fails with
@@ -76,8 +101,6 @@ func playOf(p *Policy) play { return play{p.Level} }
 // judge says which wall did not hold.
 func (b *Box) judge(t *launcher.Trial) error {
 	switch {
-	case t == nil:
-		return b.failed("rehearsal", errors.New("the launcher ended without a word"))
 	case t.File == 0 && (b.spaces() || b.landlock() > 0):
 		return b.failed("rehearsal", errors.New("the process could read /proc"))
 	case t.Socket == 0 && len(b.filter) > 0:

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 )
@@ -46,9 +47,9 @@ func rehearsed(ctx context.Context, p play) error {
 	}
 }
 
-// Best returns the best level that [Open] gives to a policy here, whatever the policy's own level is. A process has really been started at
-// it. It is [Off] only where no level can be had: if what the policy opens is all that stands in the way, the error says so, and matches
-// [ErrNotSupported].
+// Best returns the best level that [Open] gives to a policy here, whatever the policy's own level is. On Linux a process has really been started at
+// it with this policy: its limits for one worker, its files and its folder for sockets. It is [Off] only where no level can be had. If the policy
+// is all that stands in the way, the error says what of it, at the best level that there would be without.
 func Best(ctx context.Context, policy Policy) (Level, error) {
 	var refused error
 	for _, level := range []Level{Strict, Basic} {
@@ -58,7 +59,13 @@ func Best(ctx context.Context, policy Policy) (Level, error) {
 		if refusal != nil {
 			p = play{level: level}
 		}
-		switch err := rehearsed(ctx, p); {
+		err := rehearsed(ctx, p)
+		if err == nil && refusal == nil && !reflect.DeepEqual(policy, Policy{Level: level}) {
+			refusal = tryPolicy(ctx, policy)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return Off, context.Cause(ctx)
 		case errors.Is(err, ErrNotSupported):
 		case err != nil:
 			return Off, err
