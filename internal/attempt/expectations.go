@@ -4,6 +4,7 @@ package attempt
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -130,6 +131,28 @@ var withoutLandlock = map[string]Expectation{
 	"be told of changes in a folder of the host": {Basic: "EPERM", Strict: "ENOENT"},
 }
 
+// ofProcesses are attempts that look for another process in /proc. Where /proc hides processes (proc(5), hidepid), a worker at basic finds none: it is
+// another user, or Landlock keeps it from tracing its host. At off it finds those of its own user.
+var ofProcesses = map[string]string{
+	"read the host's environment":  "ok",
+	"read the machine's processes": "ENOENT",
+}
+
+// hidesProcesses reports whether /proc shows a process only to those who may trace it, or who are its user.
+var hidesProcesses = sync.OnceValue(func() bool {
+	mounts, _ := os.ReadFile("/proc/self/mounts") // of what cannot be read nothing is known
+	hides := false
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 3 && f[1] == "/proc" { // the last one lies above the others
+			options := strings.Split(f[3], ",")
+			hides = slices.ContainsFunc(options, func(o string) bool {
+				return slices.Contains([]string{"hidepid=2", "hidepid=invisible", "hidepid=4", "hidepid=ptraceable"}, o)
+			})
+		}
+	}
+	return hides
+})
+
 // Names are those of all attempts, in order.
 func Names() []string { return slices.Sorted(maps.Keys(expected)) }
 
@@ -139,6 +162,11 @@ func Expect(name string) (e Expectation, known bool) {
 	abi := LandlockABI()
 	if less, ok := withoutLandlock[name]; ok && abi == 0 {
 		e.Basic, e.Strict = less.Basic, less.Strict
+	}
+	if off, ok := ofProcesses[name]; ok && hidesProcesses() {
+		if e.Basic = "ENOENT"; os.Geteuid() != 0 {
+			e.Off = off
+		}
 	}
 	for letter, since := range map[string]int{"c": 3, "t": 4, "L": 6} {
 		if abi >= since {
