@@ -60,6 +60,14 @@ var hosts = map[string]func(){
 		}
 		say(shared, err)
 	},
+	// crowd has many workers, and says how many threads it has besides.
+	"crowd": func() {
+		const workers = 40
+		p := mustOpen(host.Config{Workload: chaos, Workers: workers})
+		defer p.Close()
+		threads, err := os.ReadDir("/proc/self/task")
+		say(len(p.Workers()), len(threads), err)
+	},
 	// parent has workers with children, says who they are, and waits for its end.
 	"parent": func() {
 		p := mustOpen(host.Config{Workload: chaos, Workers: 2, Threads: 2})
