@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/family"
 	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/litter"
@@ -165,6 +166,9 @@ func environment(cfg *Config) []string {
 		wire.EnvMaxItemBytes+"="+strconv.Itoa(cfg.MaxItemBytes),
 		wire.EnvLogLevel+"="+cfg.Logger.GetLevel().String(),
 	)
+	if arena.AddressSpace() > 0 { // the worker inherits the limit, and its C library would reserve 64 MiB for each thread (mallopt(3))
+		env = append(env, "MALLOC_ARENA_MAX=1")
+	}
 	if cfg.Workload != nil {
 		env = append(env, wire.EnvWorkload+"="+cfg.Workload.Manifest().Name)
 	} else {

@@ -21,6 +21,7 @@ var builtin = []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload}
 
 func main() {
 	sdk.ServeChild(builtin...)
+	saveAddressSpace()
 	quietGRPC()
 	keepPipeErrors()
 	boundMemory(memoryLimit())

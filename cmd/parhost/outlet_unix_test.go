@@ -175,15 +175,7 @@ func TestAFailedWriteTellsWhatIsComplete(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command("sh", "-c", `ulimit -f 1; exec "$0" -p sqrt --progress none --range 0:1000000 -o values >`+filepath.Join(dir, "values"))
 	cmd.Path, cmd.Args[0] = mustLook(t, "sh"), "sh"
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := filepath.Join(dir, "parhost")
-	if err := os.Symlink(exe, link); err != nil {
-		t.Fatal(err)
-	}
-	cmd.Args = append(cmd.Args, link)
+	cmd.Args = append(cmd.Args, linkAs(t, dir, "parhost"))
 	text, _ := cmd.CombinedOutput()
 	written, err := os.ReadFile(filepath.Join(dir, "values"))
 	if err != nil {
@@ -193,6 +185,20 @@ func TestAFailedWriteTellsWhatIsComplete(t *testing.T) {
 	if got := cmd.ProcessState.ExitCode(); got != exitFailed || !strings.Contains(string(text), want) || !strings.Contains(string(text), "file too large") {
 		t.Errorf("got exit code %d and %s, want %d and %q", got, text, exitFailed, want)
 	}
+}
+
+// linkAs makes a link to this program, which has its base name for an order in TestMain, and returns its path.
+func linkAs(t *testing.T, dir, name string) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, name)
+	if err := os.Symlink(exe, link); err != nil {
+		t.Fatal(err)
+	}
+	return link
 }
 
 func mustLook(t *testing.T, name string) string {
