@@ -51,7 +51,7 @@ type Config struct {
 	Mode Mode // default Process
 
 	// Workers is their number: from 1, or by joblib's rule -1 for one per CPU and -2 for all CPUs but one. Default -1.
-	// Sequential always has one.
+	// Sequential always has one. The most is 65536, and on Linux what the limit of open files allows: a worker process takes 12 of its host.
 	Workers int
 	// MinWorkers lets the pool size itself: it begins with so many workers, gets more, up to Workers, while batches wait for one, and lets
 	// those go that have been idle for MaxIdle, then 10 s by default. Default 0: the pool always has Workers.
@@ -62,7 +62,7 @@ type Config struct {
 	// Standby is how many worker processes more are started and set up, to take the place of those that end: a crash then costs no
 	// start. Default 0.
 	Standby int
-	// Threads is how many batches one worker process runs at once. Default: what the manifest says, else 1.
+	// Threads is how many batches one worker process runs at once, up to 65536. Default: what the manifest says, else 1.
 	Threads int
 
 	// Env is added to the environment of worker processes, as "KEY=value". Of the host's own environment they get only what
@@ -81,7 +81,7 @@ type Config struct {
 
 	// Batch is the number of items in a batch. Default 0: sized by measured time.
 	Batch int
-	// Window is how many batches are in a worker, waiting or running, for each of its threads. Default 2. No batch waits behind another
+	// Window is how many batches are in a worker, waiting or running, for each of its threads, up to 65536. Default 2. No batch waits behind another
 	// while items are found to take longer than 16 ms. For batches of microseconds a wide one is faster.
 	Window int
 
@@ -177,6 +177,11 @@ func (c Config) withDefaults() (Config, error) {
 			return c, &ConfigError{f.name, fmt.Sprintf("%d is negative", f.value)}
 		}
 	}
+	for name, n := range map[string]int{"Workers": workers, "Standby": c.Standby, "Threads": c.Threads, "Window": c.Window} {
+		if n > mostCount && (name != "Workers" || c.Mode != Sequential) {
+			return c, &ConfigError{name, fmt.Sprintf("%d is more than the limit of %d", n, mostCount)}
+		}
+	}
 	if c.MemoryRetries < -1 {
 		return c, &ConfigError{"MemoryRetries", fmt.Sprintf("%d is less than -1, which is never", c.MemoryRetries)}
 	}
@@ -204,6 +209,9 @@ func (c Config) withDefaults() (Config, error) {
 		if *path, err = fixed(*path); err != nil {
 			return c, &ConfigError{name, err.Error()}
 		}
+	}
+	if err := c.checkSupply("Workers", workers+c.Standby, 0); err != nil {
+		return c, err
 	}
 	c.Workers = workers
 	if c.Mode == Sequential {

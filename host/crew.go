@@ -2,6 +2,7 @@ package host
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ type crew struct {
 
 	mu    sync.Mutex
 	slots map[int]*slot
+	taken int                  // slots up to this number are there
 	runs  map[*func()]struct{} // each is called when there may be more to lend
 }
 
@@ -32,10 +34,15 @@ func (p *Pool) Resize(workers int) error {
 		return &ConfigError{"Workers", err.Error()}
 	case p.cfg.Mode == Sequential && n > 1:
 		return &ConfigError{"Workers", "mode sequential has one"}
+	case n > mostCount:
+		return &ConfigError{"Workers", fmt.Sprintf("%d is more than the limit of %d", n, mostCount)}
 	}
 	c := &p.crew
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := p.cfg.checkSupply("Workers", n+p.cfg.Standby-len(c.slots), len(c.slots)); err != nil {
+		return err
+	}
 	c.width.Store(int64(n))
 	if p.cfg.MinWorkers > 0 {
 		n = min(int(c.size.Load()), n)
@@ -72,10 +79,10 @@ func (p *Pool) resize(n int) error {
 // hire makes a slot with the first number that is free, and runs it. Called with the crew's mu held, or before anybody else knows of it.
 func (p *Pool) hire(run func(*slot)) {
 	c := &p.crew
-	number := 1
-	for c.slots[number] != nil {
-		number++
+	for c.slots[c.taken+1] != nil {
+		c.taken++
 	}
+	number := c.taken + 1
 	s := &slot{pool: p, number: number, quit: make(chan struct{})}
 	if c.slots == nil {
 		c.slots = map[int]*slot{}
@@ -87,6 +94,7 @@ func (p *Pool) hire(run func(*slot)) {
 // dismiss lets a slot end when its worker has ended what it holds. Called with mu held.
 func (c *crew) dismiss(s *slot) {
 	delete(c.slots, s.number)
+	c.taken = min(c.taken, s.number-1)
 	close(s.quit)
 }
 

@@ -68,6 +68,16 @@ var hosts = map[string]func(){
 		threads, err := os.ReadDir("/proc/self/task")
 		say(len(p.Workers()), len(threads), err)
 	},
+	// scarce asks for more workers than it can have, and then for a few.
+	"scarce": func() {
+		_, err := host.Open(context.Background(), host.Config{Workload: chaos, Workers: 1000})
+		say("open:", err)
+		p := mustOpen(host.Config{Workload: chaos, Workers: 2})
+		defer p.Close()
+		say("resize:", p.Resize(1000))
+		_, err = host.Map[order, string](context.Background(), p, orders(10, nil))
+		say("few:", err)
+	},
 	// parent has workers with children, says who they are, and waits for its end.
 	"parent": func() {
 		p := mustOpen(host.Config{Workload: chaos, Workers: 2, Threads: 2})
