@@ -225,6 +225,7 @@ func (r *run[In, Out]) settle(t *task[In, Out], s span, failed map[int]*ItemErro
 			r.finalize(b, offset+at, e)
 		}
 	}
+	r.letGoItems(b, s.from, s.n, delays)
 	r.publish()
 	if len(delays) > 0 {
 		r.detach(t, b, s.n, delays)

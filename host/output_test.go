@@ -31,16 +31,16 @@ func TestThePanicBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
 	for lines, want := range map[int]string{0: "panic: text", 2: "panic: text" + more(2), 60: "panic: text" + more(60), 9000: "panic: text" + more(wire.MaxPanicLines-1) + "\n…"} {
 		for _, frames := range []int{0, 3, 30, 3000} {
 			o := &output{logger: hclog.NewNullLogger()}
-			o.add("panic: text")
+			o.add("panic: text", true)
 			for range lines {
-				o.add("\tmore")
+				o.add("\tmore", true)
 			}
 			if frames > 0 {
-				o.add("goroutine 7 [running]:")
+				o.add("goroutine 7 [running]:", true)
 			}
 			for range frames {
-				o.add("main.main()")
-				o.add("\t/src/main.go:13 +0x29")
+				o.add("main.main()", true)
+				o.add("\t/src/main.go:13 +0x29", true)
 			}
 			if kept := o.lines(0); wire.LastWord(kept) != want || len(kept) > tailLines+wire.MaxPanicLines+2 {
 				t.Errorf("a panic of %d more lines, with %d frames behind it: got %q, want %q", lines, frames, kept, want)

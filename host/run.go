@@ -23,6 +23,7 @@ const (
 	queueBytes = 8 << 20 // of them
 
 	heavy = 64 << 10 // bytes of a block from which on it is worth a look at each value to let go of them
+	large = 1 << 20  // bytes of a block's items from which on those with an outcome are let go before the others have theirs
 )
 
 // run is one input on its way through a pool. Lanes carry it: goroutines that each take the next task, borrow a worker, wait for
@@ -159,7 +160,7 @@ func (r *run[In, Out]) feed(items iter.Seq[In]) {
 	}()
 }
 
-// push puts an item into the queue, and reports whether more are wanted.
+// push puts an item into the queue, and reports whether more are wanted once there is room for one.
 func (r *run[In, Out]) push(item In) bool {
 	size := 0
 	if r.weigh != nil {
@@ -167,12 +168,12 @@ func (r *run[In, Out]) push(item In) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for (len(r.queue) >= queueMost || r.queued >= min(queueBytes, r.limit/2)) && r.err == nil {
-		r.room.Wait()
-	}
 	r.queue = append(r.queue, item)
 	r.queued += size
 	r.wake()
+	for (len(r.queue) >= queueMost || r.queued >= min(queueBytes, r.limit/2)) && r.err == nil { // the iterator makes no item that has to wait
+		r.room.Wait()
+	}
 	return r.err == nil
 }
 
@@ -244,6 +245,24 @@ func (r *run[In, Out]) letGo(b *block[In, Out]) {
 	if r.results == nil && b.bytes >= heavy {
 		clear(b.in)
 		clear(b.out)
+	}
+}
+
+// letGoItems drops the n items from a place on that have just got their outcome, but for those that have a delay, because they will be begun again. The dropped ones
+// weigh nothing from then on. Called with mu held.
+func (r *run[In, Out]) letGoItems(b *block[In, Out], from, n int, delays map[int]time.Duration) {
+	if r.results != nil || r.native || b.weight < large { // the caller's own, or a workload on a goroutine may still look at them
+		return
+	}
+	for at := from; at < from+n; at++ {
+		if _, again := delays[at]; again {
+			continue
+		}
+		weight := r.weigh(b.in[at])
+		b.in[at] = *new(In)
+		b.weight -= weight
+		b.bytes -= weight
+		r.bytes -= weight
 	}
 }
 

@@ -78,6 +78,46 @@ func TestBatchesAreBoundedInBytes(t *testing.T) {
 	}
 }
 
+// One large item is read ahead of those that are under way. The iterator is not asked for another one that would have to wait.
+func TestOneLargeItemIsReadAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		waits := sdk.Func("waits", func(context.Context, string) (int, error) {
+			<-gate
+			return 0, nil
+		})
+		p, err := Open(t.Context(), Config{Workload: waits, Mode: Goroutine, Workers: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		item := strings.Repeat("x", queueBytes)
+		var made atomic.Int64
+		took := make(chan int)
+		go func() {
+			n := 0
+			for _, err := range Stream[string, int](t.Context(), p, func(yield func(string) bool) {
+				for made.Add(1) <= 5 && yield(item) {
+					continue
+				}
+			}) {
+				if err == nil {
+					n++
+				}
+			}
+			took <- n
+		}()
+		synctest.Wait()
+		if got := made.Load(); got != 2 {
+			t.Errorf("one item is under way: got %d made, want 2", got)
+		}
+		close(gate)
+		if n := <-took; n != 5 {
+			t.Errorf("got %d results, want 5", n)
+		}
+	})
+}
+
 // What a run holds for whoever takes its results is bounded, errors with all their words too.
 func TestErrorsAreBoundedInBytes(t *testing.T) {
 	const size, n = 16_000, 3 * mostBytes / 16_000
