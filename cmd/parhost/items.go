@@ -272,6 +272,9 @@ func openInput(s *streams, o *options) (*source, error) {
 			in = &announcedReader{Reader: in, say: s.say}
 		}
 		r := &lineReader{r: in, name: "stdin", most: o.longestLine(), rounds: 1, size: leftOf(s.in)}
+		if regular(s.in) != nil {
+			r.file = fileOf(s.in)
+		}
 		return &source{supply: r, count: -1, lines: r, close: func() {}}, nil
 	}
 	f, err := os.Open(o.input)
@@ -285,6 +288,9 @@ func openInput(s *streams, o *options) (*source, error) {
 		return nil, usageError("--input takes a file with one JSON value a line, or - for stdin", "%v", err)
 	}
 	r := &lineReader{r: f, name: o.input, most: o.longestLine(), rounds: o.repeat, size: leftOf(f)}
+	if regular(f) != nil {
+		r.file = f
+	}
 	return &source{supply: r, count: -1, lines: r, close: func() { _ = f.Close() }}, nil
 }
 
@@ -326,7 +332,8 @@ type lineReader struct {
 	name   string
 	most   int
 	rounds int
-	size   int64 // of a round in bytes; 0 if it is not known
+	size   int64    // of a round in bytes; 0 if it is not known
+	file   *os.File // what r reads, if it is a regular file
 
 	block []byte
 	from  int  // of the line that has not ended
@@ -387,7 +394,7 @@ type jump struct{ index, line int }
 
 const (
 	blockBytes = 256 << 10
-	largeLine  = 4 << 20 // bytes of a line from which on its block grows by a quarter, not to twice its size
+	largeLine  = 1 << 20 // bytes of a line from which on its block gets the size of the line, or grows by a quarter where that is not known
 )
 
 func (l *lineReader) next() (item json.RawMessage, ok bool) {
@@ -503,7 +510,7 @@ func (l *lineReader) makeRoom() bool {
 	}
 	size := max(blockBytes, 2*len(rest))
 	if len(rest) >= largeLine { // a block is kept as long as a line in it
-		size = len(rest) + len(rest)/4
+		size = len(rest) + l.ahead(len(rest)/4, l.most-len(rest)+1)
 	}
 	if !l.loose || cap(l.block) < size {
 		l.block = append(make([]byte, 0, size), rest...)
@@ -512,6 +519,30 @@ func (l *lineReader) makeRoom() bool {
 	}
 	l.from, l.scan = 0, len(rest)
 	return true
+}
+
+// ahead returns how many bytes of the file are left of the line that is being read, its end included and at most so many. If the stream has no such
+// file, it returns guess.
+func (l *lineReader) ahead(guess, most int) int {
+	if l.file == nil {
+		return guess
+	}
+	at, err := l.file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return guess
+	}
+	block := make([]byte, blockBytes)
+	for n := 0; n < most; {
+		got, err := l.file.ReadAt(block, at+int64(n))
+		if i := bytes.IndexByte(block[:got], '\n'); i >= 0 {
+			return min(n+i+1, most)
+		}
+		n += got
+		if err != nil { // the end of the file, or what the next read will say
+			return max(1, min(n+1, most)) // one more, so that the read which finds the end has room
+		}
+	}
+	return most
 }
 
 // rewind goes back to the first line.

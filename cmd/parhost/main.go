@@ -25,6 +25,7 @@ func main() {
 	quietGRPC()
 	keepPipeErrors()
 	boundMemory(memoryLimit())
+	collectCheaply()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

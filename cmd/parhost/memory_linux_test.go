@@ -87,6 +87,51 @@ func TestTheCommandKeepsToTheMemoryOfItsCgroup(t *testing.T) {
 	}
 }
 
+// The command holds an item where it was read and where its worker reads it, the same of its result, and the line to write: with the garbage in between
+// that is less than four times what the workers have at once.
+func TestTheCommandTakesAFewTimesTheItemsUnderWay(t *testing.T) {
+	const size, items, workers = 48 << 20, 8, 2
+	const most = 4 * workers * (size + size) // an item and its result
+	line := `"` + strings.Repeat("x", size) + "\"\n"
+	input := filepath.Join(t.TempDir(), "items")
+	if err := os.WriteFile(input, []byte(strings.Repeat(line, items)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, "-p", "parrot", "-j", fmt.Sprint(workers), "--input", input, "-o", "values", "--progress", "none")
+	link := filepath.Join(t.TempDir(), "parhost") // by this name the test binary is the command
+	if err := os.Symlink(cmd.Path, link); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Path = link
+	for _, kv := range os.Environ() { // the user's own settings of the collector would count
+		if !strings.HasPrefix(kv, "GOGC=") && !strings.HasPrefix(kv, "GOMEMLIMIT=") {
+			cmd.Env = append(cmd.Env, kv)
+		}
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read, peak := 0, int64(0)
+	for block := make([]byte, 1<<20); err == nil; {
+		var n int
+		n, err = stdout.Read(block)
+		read += n
+		peak = max(peak, peakRSS(cmd.Process.Pid))
+	}
+	if code := exitOf(t, cmd); code != exitOK || read != items*len(line) {
+		t.Fatalf("got exit code %d, %d bytes of results and %q, want %d and %d bytes", code, read, &stderr, exitOK, items*len(line))
+	}
+	if t.Logf("at most %d MiB", peak>>20); peak > most {
+		t.Errorf("got up to %d MiB in memory, want at most %d", peak>>20, most>>20)
+	}
+}
+
 // counter counts what is written to it.
 type counter struct{ n int }
 

@@ -25,7 +25,7 @@ type outlet struct {
 	busy   atomic.Int64 // number of the piece that is being written, 0 between pieces
 
 	mu     sync.Mutex // held by the Write that has its turn
-	text   []byte     // the copy that the goroutine writes
+	text   []byte     // the copy that the goroutine writes, unless the piece is large
 	piece  int64      // how many there have been
 	lines  int        // whole lines written
 	cut    bool       // the last line written has no end
@@ -44,6 +44,10 @@ var errNotRead = errors.New("nobody reads it")
 
 // pieceBytes is how much an outlet writes at once, if lines are no longer. After each piece it is known that somebody reads.
 const pieceBytes = 64 << 10
+
+// largePiece is the size in bytes from which on a piece, which is one line then, is written from the memory of the caller of Write. A copy would take as
+// much again. If the outlet is given up meanwhile, Write returns an error while its goroutine may still read that memory: the caller must not change it.
+const largePiece = 1 << 20
 
 func newOutlet(w io.Writer) *outlet {
 	return &outlet{w: w, pieces: make(chan []byte), wrote: make(chan written, 1), given: make(chan struct{})}
@@ -117,14 +121,18 @@ func pieceEnd(text []byte) int {
 
 // put writes one piece. Called with mu held.
 func (o *outlet) put(piece []byte) int {
-	o.text = append(o.text[:0], piece...)
+	text := piece
+	if len(piece) < largePiece {
+		o.text = append(o.text[:0], piece...)
+		text = o.text
+	}
 	o.piece++
 	o.busy.Store(o.piece)
 	var done written
 	select {
 	case <-o.given:
 		done.err = errNotRead
-	case o.pieces <- o.text:
+	case o.pieces <- text:
 		select {
 		case done = <-o.wrote:
 		case <-o.given:

@@ -41,3 +41,26 @@ func TestAnOutletIsGivenUpWhenNobodyReads(t *testing.T) {
 	o.close()
 	_ = r.Close()
 }
+
+func TestAnOutletKeepsNoCopyOfALargeLine(t *testing.T) {
+	r, w := io.Pipe()
+	defer r.Close()
+	o := newOutlet(w)
+	defer o.close()
+	line := strings.Repeat("x", 3*largePiece) + "\n"
+	read := make(chan string)
+	go func() {
+		text := make([]byte, len(line))
+		n, _ := io.ReadFull(r, text)
+		read <- string(text[:n])
+	}()
+	if n, err := o.Write([]byte(line)); n != len(line) || err != nil {
+		t.Fatalf("got %d bytes, %v, want %d", n, err, len(line))
+	}
+	if got := <-read; got != line {
+		t.Errorf("got %d bytes that differ from the line of %d", len(got), len(line))
+	}
+	if cap(o.text) >= largePiece {
+		t.Errorf("the outlet keeps %d bytes, want less than %d", cap(o.text), largePiece)
+	}
+}

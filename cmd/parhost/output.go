@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -150,7 +151,9 @@ func (v *valueOutput) add(r *result) error {
 			return append(dst, '\n')
 		})
 	case r.Err == nil:
-		return v.w.write(func(dst []byte) []byte { return append(v.append(dst, r.Value), '\n') })
+		return v.w.write(func(dst []byte) []byte {
+			return append(v.append(slices.Grow(dst, len(r.Value)+1), r.Value), '\n')
+		})
 	default:
 		return nil // it is named on stderr
 	}
@@ -213,7 +216,7 @@ func (o *recordOutput) add(r *result) error {
 		}
 		if r.Err == nil {
 			dst = append(dst, `,"value":`...)
-			dst = append(dst, r.Value...)
+			dst = append(slices.Grow(dst, len(r.Value)+lineReserve), r.Value...)
 		} else {
 			dst = append(dst, `,"error":`...)
 			dst = appendError(dst, r.Err)

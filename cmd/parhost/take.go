@@ -194,7 +194,9 @@ func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 		if shown.Err != nil {
 			shown.Err.Index += first
 		}
-		if r.show(shown); r.enough {
+		r.show(shown)
+		shown.Value = nil // which may be large, and the next result may be long in coming
+		if r.enough {
 			return nil
 		}
 	}
