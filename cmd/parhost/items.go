@@ -471,7 +471,7 @@ func (l *lineReader) read() {
 // scarce says that memory bounds the length of a line, and is empty where --max-item-bytes does.
 func (l *lineReader) scarce() string {
 	if limit := debug.SetMemoryLimit(-1); int64(l.most) == limit/4 {
-		return fmt.Sprintf(", a quarter of the %d bytes that parhost may take itself (GOMEMLIMIT, by default a third of its cgroup's memory limit)", limit)
+		return fmt.Sprintf(", a quarter of the %d bytes that parhost may take itself (GOMEMLIMIT, by default a quarter of its cgroup's memory limit)", limit)
 	}
 	return ""
 }

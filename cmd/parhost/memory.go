@@ -7,11 +7,16 @@ import (
 	"runtime/metrics"
 )
 
-// boundMemory sets Go's soft memory limit to a third of the limit of this process's cgroups, because workers share that limit. It does nothing if the
+// hostShare is the divisor of the cgroup's limit that gives the soft limit of this process. Workers and shared memory, which Go does not count, take the rest. A
+// quarter and a third bring the same items through, a half fewer; the largest line that a third lets in was too much for 8 workers in 200 MiB
+// (docs/RATIONALE.md, "Why a quarter of the cgroup's memory?").
+const hostShare = 4
+
+// boundMemory sets Go's soft memory limit to the share of the limit of this process's cgroups that hostShare says. It does nothing if the
 // user has set GOMEMLIMIT. Pools derive the bound of what a run holds from the soft limit. Without it the heap would grow until the kernel kills the process.
 func boundMemory(limit int64) {
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(limit / 3)
+		debug.SetMemoryLimit(limit / hostShare)
 	}
 }
 

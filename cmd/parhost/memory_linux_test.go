@@ -55,7 +55,7 @@ func TestTheCommandKeepsToTheMemoryOfItsCgroup(t *testing.T) {
 		says              string
 	}{
 		"items that fit":    {10 << 20, 12, exitOK, ""},
-		"one that does not": {30 << 20, 1, exitUsage, "line 1 is longer than 17476266 bytes, a quarter of the 69905066 bytes that parhost may take itself"},
+		"one that does not": {30 << 20, 1, exitUsage, "line 1 is longer than 13107200 bytes, a quarter of the 52428800 bytes that parhost may take itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			group := memoryGroup(t, limit)
