@@ -106,7 +106,7 @@ func saveCredit(s stream) error {
 		req, err := s.Recv()
 		switch {
 		case err != nil:
-			return nil
+			return err
 		case req.GetBatch() != nil:
 			b = req.GetBatch()
 			_ = needs(s, b, hoardResult)
@@ -246,8 +246,10 @@ func TestAStoppedBatchGetsNoMoreCredit(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			for range host.Stream[int, []byte](ctx, p, slices.Values(make([]int, 36))) {
-				continue
+			for _, err := range host.Stream[int, []byte](ctx, p, slices.Values(make([]int, 36))) {
+				if err != nil {
+					return // it was called off
+				}
 			}
 		}()
 		for {
