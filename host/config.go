@@ -210,9 +210,7 @@ func (c Config) withDefaults() (Config, error) {
 			return c, &ConfigError{name, err.Error()}
 		}
 	}
-	if err := c.checkSupply("Workers", workers+c.Standby, 0); err != nil {
-		return c, err
-	}
+	counted := c.Workers < 0
 	c.Workers = workers
 	if c.Mode == Sequential {
 		c.Workers, c.Window, c.MinWorkers = 1, 1, 0
@@ -225,6 +223,14 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
+	}
+	if most := c.possible() - c.Standby; counted && c.Workers > most {
+		c.Logger.Warn("there are fewer workers than CPUs, because the limit of open files allows no more (ulimit -n)", "workers", max(1, most), "wanted", c.Workers)
+		c.Workers = max(1, most)
+		c.MinWorkers = min(c.MinWorkers, c.Workers)
+	}
+	if err := c.checkSupply(c.Workers+c.Standby, 0); err != nil {
+		return c, err
 	}
 	c.observing = &observers{calls: map[*time.Time]struct{}{}}
 	fill(&c.MemoryRetries, c.Retries)

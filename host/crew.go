@@ -40,7 +40,7 @@ func (p *Pool) Resize(workers int) error {
 	c := &p.crew
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := p.cfg.checkSupply("Workers", n+p.cfg.Standby-len(c.slots), len(c.slots)); err != nil {
+	if err := p.cfg.checkSupply(n+p.cfg.Standby-len(c.slots), len(c.slots)); err != nil {
 		return err
 	}
 	c.width.Store(int64(n))
