@@ -22,14 +22,19 @@ type held struct {
 	what string // for errors: the flag, or what it is
 	path string
 	tree bool // all below it counts too
+
+	secret bool // workers must not read it either
 }
 
-// keep refuses a policy that lets workers change what this program relies on: they would write its results, and say what it runs next.
+// keep refuses a policy that lets workers change what this program relies on, or read its key: they would write its results, and say what it runs next.
 func keep(policy *sandbox.Policy, files func() []held) error {
-	if len(policy.ReadWrite) == 0 {
+	if len(policy.ReadWrite)+len(policy.ReadOnly) == 0 {
 		return nil
 	}
 	all := files()
+	if err := keepSecret(policy.ReadOnly, all); err != nil {
+		return err
+	}
 	for _, bind := range policy.ReadWrite {
 		open, err := os.Stat(bind.Source)
 		if err != nil {
@@ -47,7 +52,28 @@ func keep(policy *sandbox.Policy, files func() []held) error {
 				return usageError("give --rw a folder elsewhere", "--rw %q, which workers may change, lies in %s %q", bind.Source, f.what, f.path)
 			}
 		}
-		if err := keepLinked(bind.Source, all); err != nil {
+		if err := keepLinked("--rw", bind.Source, all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepSecret refuses folders to read that contain a secret of this program, under its own name or by a hard link.
+func keepSecret(binds []sandbox.Bind, files []held) error {
+	secrets := slices.DeleteFunc(slices.Clone(files), func(f held) bool { return !f.secret })
+	for _, bind := range binds {
+		open, err := os.Stat(bind.Source)
+		if err != nil {
+			continue // package sandbox refuses it
+		}
+		for _, f := range secrets {
+			if lies(f.path, open) {
+				return usageError("give --ro only the folders that the plugin needs",
+					"%s %q lies in --ro %q, which workers may read", f.what, f.path, bind.Source)
+			}
+		}
+		if err := keepLinked("--ro", bind.Source, secrets); err != nil {
 			return err
 		}
 	}
@@ -57,9 +83,9 @@ func keep(policy *sandbox.Policy, files func() []held) error {
 // mostSearched is how many files and folders of --rw are searched for other names of the host's files.
 const mostSearched = 200_000
 
-// keepLinked refuses a --rw folder that contains a hard link to one of the files. It searches the folder only if one of the files has several names. A
+// keepLinked refuses a folder of the flag --rw or --ro that contains a hard link to one of the files. It searches the folder only if one of the files has several names. A
 // sandboxed worker cannot add a link later, because it can link files only within its own folders.
-func keepLinked(folder string, files []held) error {
+func keepLinked(flag, folder string, files []held) error {
 	var linked []held
 	var infos []fs.FileInfo
 	for _, f := range files {
@@ -80,14 +106,14 @@ func keepLinked(folder string, files []held) error {
 		}
 		if searched++; searched > mostSearched {
 			f := linked[0]
-			return usageError(hint(f), "%s %q has several names (hard links), and --rw %q more than %d files to search for them", f.what, f.path, folder, mostSearched)
+			return usageError(hint(f), "%s %q has several names (hard links), and %s %q more than %d files to search for them", f.what, f.path, flag, folder, mostSearched)
 		}
 		if !entry.Type().IsRegular() {
 			return nil
 		}
 		info, _ := entry.Info() // nil if the file is gone by now, which is no file of the host's
 		if i := slices.IndexFunc(infos, func(known fs.FileInfo) bool { return info != nil && os.SameFile(known, info) }); i >= 0 {
-			return usageError(hint(linked[i]), "%s %q lies in --rw %q, which workers may change, by another name (a hard link): %q", linked[i].what, linked[i].path, folder, path)
+			return usageError(hint(linked[i]), "%s %q lies in %s %q, which workers may use, by another name (a hard link): %q", linked[i].what, linked[i].path, flag, folder, path)
 		}
 		return nil
 	})
@@ -179,7 +205,7 @@ func heldAlways(ctx context.Context, plugin string, pluginDirs []string, p *pins
 		files = append(files, held{what: "the folder of built plugins", path: filepath.Join(cache, "parhost", "plugins"), tree: true})
 	}
 	if key := keyPath(); key != "" {
-		files = append(files, held{what: "the key of dossiers", path: key})
+		files = append(files, held{what: "the key of dossiers", path: key, secret: true})
 	}
 	return append(files, heldByGo(ctx)...)
 }

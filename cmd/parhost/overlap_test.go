@@ -49,6 +49,44 @@ func TestWhatWorkersMayChangeHoldsNoFileOfTheHost(t *testing.T) {
 	}
 }
 
+// A worker that reads the key of dossiers can sign one that says that nothing confined it.
+func TestWorkersCannotBeShownTheKeyOfDossiers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows opens no files to workers")
+	}
+	t.Chdir(t.TempDir())
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("XDG_STATE_HOME", "")
+	key := keyPath()
+	if err := errors.Join(
+		os.MkdirAll(filepath.Dir(key), 0o700), os.WriteFile(key, make([]byte, keyBytes), 0o600), os.Mkdir("data", 0o700), os.Mkdir("linked", 0o700),
+		os.WriteFile("dossier", []byte(`{"dossier":1,"item":4,"origin":{"workload":"sqrt","sha256":"","plugin":""}}`), 0o600), os.Symlink(filepath.Dir(key), "link"),
+	); err != nil {
+		t.Fatal(err)
+	}
+	check := func(name, folder string, want bool) {
+		t.Helper()
+		for _, args := range [][]string{{"-p", "sqrt", "4"}, {"replay", "dossier"}, {"plugins", "verify", "sqrt"}} {
+			code, _, stderr := call(t, nil, append(args, "--sandbox", "basic", "--ro", folder)...)
+			if got := code == exitUsage && strings.Contains(stderr, `the key of dossiers "`) && strings.Contains(stderr, " in --ro "); got != want {
+				t.Errorf("%s, %q: got exit code %d and %s, refused for the key: %t, want %t", name, args, code, stderr, got, want)
+			}
+		}
+	}
+	check("the home", os.Getenv("HOME"), true)
+	check("the key itself", key, true)
+	check("a link to its folder", "link", true)
+	check("a folder without it", "data", false)
+	if err := os.Link(key, "linked/again"); err != nil {
+		t.Fatal(err)
+	}
+	check("a hard link", "linked", true)
+	if err := errors.Join(os.Remove("linked/again"), os.Remove(key)); err != nil {
+		t.Fatal(err)
+	}
+	check("where it will be", filepath.Join(os.Getenv("HOME"), ".local"), true)
+}
+
 // A file of the host may have a second name (a hard link) within --rw, though its first name is elsewhere.
 func TestNoFileOfTheHostHasAnotherNameWhereWorkersMayChangeIt(t *testing.T) {
 	if runtime.GOOS == "windows" {

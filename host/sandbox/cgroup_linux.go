@@ -274,6 +274,29 @@ func killCgroup(folder string) {
 	}
 }
 
+// removeBelow removes the cgroups that a worker has made below its own, the deepest first, and kills the processes in them. A worker with the host's
+// rights can make some at level off.
+func removeBelow(folder string, deadline time.Time) {
+	var below []string
+	_ = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case !time.Now().Before(deadline):
+			return fs.SkipAll
+		case err == nil && d.IsDir() && path != folder:
+			below = append(below, path)
+		}
+		return nil // one that cannot be read is gone, or stays
+	})
+	for _, f := range slices.Backward(below) {
+		if !time.Now().Before(deadline) {
+			return
+		}
+		if errors.Is(unix.Rmdir(f), unix.EBUSY) {
+			killCgroup(f)
+		}
+	}
+}
+
 // removeCgroups removes folders, the first ones first, and returns those that are left. It tries each once, and until the deadline, which all of them
 // share, it kills the processes in them and tries again. SIGKILL does not end a process that is in the kernel's hands, as on a dead network disk.
 func removeCgroups(deadline time.Time, folders ...string) (left []string) {
@@ -285,6 +308,7 @@ func removeCgroups(deadline time.Time, folders ...string) (left []string) {
 		for _, f := range left {
 			if time.Now().Before(deadline) {
 				killCgroup(f)
+				removeBelow(f, deadline)
 			}
 		}
 		time.Sleep(min(wait, time.Until(deadline)))

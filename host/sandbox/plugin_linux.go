@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -219,6 +220,22 @@ func isScript(path string) bool {
 	return script
 }
 
+// seal adds seals to a file in memory. The kernel refuses that with EBUSY while something holds one of its pages, as the machine's migration of pages
+// does for a moment.
+func seal(ctx context.Context, f *os.File, seals int) error {
+	for wait := time.Millisecond; ; wait *= 2 {
+		_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+		if !errors.Is(err, unix.EBUSY) || wait > time.Second {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // load copies the file, and looks what it needs in order to run.
 func (p *program) load(ctx context.Context, f *os.File) error {
 	size, err := p.copy(ctx, f)
@@ -229,7 +246,7 @@ func (p *program) load(ctx context.Context, f *os.File) error {
 		return err
 	}
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(p.file.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+	if err := seal(ctx, p.file, seals); err != nil {
 		return fmt.Errorf("seal %s: %w", p.path, err)
 	}
 	hash := func(ctx context.Context) (string, error) {

@@ -52,6 +52,37 @@ func ownBoxes(t *testing.T) (boxes []string) {
 	return boxes
 }
 
+// A worker with the host's rights can make cgroups below its own. They go with it, and so does what runs there.
+func TestCgroupsOfAWorkersOwnAreRemoved(t *testing.T) {
+	b := policyBox(t, sandbox.Policy{Level: sandbox.Off, PIDs: 50, MemoryBytes: 1 << 30})
+	w := start(t, b, nil, "wait")
+	made := 0
+	for _, box := range ownBoxes(t) {
+		own, _ := filepath.Glob(filepath.Join(box, "*", "cgroup.procs"))
+		for _, procs := range own {
+			for n := range 20 {
+				deep := filepath.Join(filepath.Dir(procs), strconv.Itoa(n), "a", "b")
+				if err := os.MkdirAll(deep, 0o755); err != nil {
+					t.Skip("no cgroup can be made here: ", err)
+				}
+				made++
+			}
+		}
+	}
+	if made == 0 {
+		t.Skip("workers have no cgroup here")
+	}
+	w.launch.Close()
+	<-w.ended
+	b.Close()
+	if left := ownBoxes(t); len(left) > 0 {
+		t.Errorf("got %q left, want none", left)
+		for _, f := range left {
+			sandbox.RemoveCgroup(f)
+		}
+	}
+}
+
 // All folders of all workers share one deadline: what does not end costs no worker time, and the box as much as one of them would.
 func TestProcessesThatDoNotEndHoldUpABoxOnce(t *testing.T) {
 	const workers = 4
