@@ -122,9 +122,11 @@ func Build(ctx context.Context, dir string, o Options) (path string, err error) 
 	made := filepath.Join(out, filepath.Base(target))
 	if os.Link(target, made) != nil { // go build leaves alone what is up to date
 		began()
-		if o.Outside != nil && len(s.outside) > 0 {
-			o.Outside(s.outside)
-		}
+	}
+	outside := strings.Join(s.outside, "\n")
+	said, err := os.ReadFile(target + outsideSuffix) // when it was built last
+	if o.Outside != nil && outside != "" && (err != nil || string(said) != outside) {
+		o.Outside(s.outside)
 	}
 	args := []string{"build", "-buildvcs=false", "-o", made}
 	if n := parallel(); n < runtime.NumCPU() {
@@ -158,11 +160,17 @@ func Build(ctx context.Context, dir string, o Options) (path string, err error) 
 			err = os.Rename(made, target)
 		}
 	}
+	if err == nil {
+		err = os.WriteFile(target+outsideSuffix, []byte(outside), 0o600)
+	}
 	if err != nil {
 		return "", err
 	}
 	return target, nil
 }
+
+// outsideSuffix is added to the name of an executable for that of the list of modules outside of its folder, of which the user has been told.
+const outsideSuffix = ".outside"
 
 // archive is how the format of ar(5) begins. The go command writes one for a package that is not main.
 const archive = "!<arch>\n"

@@ -352,6 +352,34 @@ func TestHonestFoldersAreBuilt(t *testing.T) {
 	}
 }
 
+// A folder that was built before may name modules outside of it later, as after a pull: the user hears of them then.
+func TestModulesOutsideThatComeLaterAreSaid(t *testing.T) {
+	settle(t)
+	dir := t.TempDir()
+	tree{"mine/go.mod": goMod, "mine/main.go": "package main\n\nfunc main() {}\n", "lib/go.mod": "module example.com/lib\n\ngo 1.25\n", "lib/say/say.go": "package say\n\nfunc Hello() { print(\"hello\") }\n"}.write(t, dir)
+	var outside []string
+	o := gobuild.Options{Outside: func(modules []string) { outside = append(outside, modules...) }}
+	for n, files := range []tree{
+		{}, {
+			"mine/main.go": "package main\n\nimport \"example.com/lib/say\"\n\nfunc main() { say.Hello() }\n",
+			"mine/go.mod":  goMod + "require example.com/lib v0.0.0\nreplace example.com/lib => ../lib\n",
+		}, {},
+	} {
+		for name := range files {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		files.write(t, dir)
+		if _, err := gobuild.Build(t.Context(), filepath.Join(dir, "mine"), o); err != nil {
+			t.Fatal(err)
+		}
+		if want := min(n, 1); len(outside) != want {
+			t.Errorf("after build %d: got sources from %q, want %d folders, each said once", n+1, outside, want)
+		}
+	}
+}
+
 // A plugin's modules are in the module cache, where there are those of others too.
 func TestModulesOfTheCacheAreBuilt(t *testing.T) {
 	settle(t)

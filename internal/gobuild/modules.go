@@ -66,7 +66,9 @@ func (s *sources) allowWorkspace(ctx context.Context, file string) (used []strin
 	}
 	folder := filepath.Dir(file)
 	if work, err := modfile.ParseWork(file, text, nil); err == nil {
-		s.allowReplacements(folder, work.Replace)
+		if err := s.allowReplacements(ctx, folder, work.Replace); err != nil {
+			return nil, err
+		}
 		for _, use := range work.Use {
 			used = append(used, filepath.Join(within(folder, use.Path), "go.mod"))
 		}
@@ -81,7 +83,7 @@ func (s *sources) allowMain(ctx context.Context, file string) error {
 		return err
 	}
 	if mod, err := modfile.Parse(file, text, nil); err == nil {
-		s.allowReplacements(filepath.Dir(file), mod.Replace)
+		return s.allowReplacements(ctx, filepath.Dir(file), mod.Replace)
 	}
 	return nil
 }
@@ -144,13 +146,17 @@ func readModuleFile(path string) ([]byte, error) {
 }
 
 // allowReplacements grants the go.mod of each folder that takes the place of a module. A replacement with a version is in the module cache.
-func (s *sources) allowReplacements(folder string, lines []*modfile.Replace) {
+func (s *sources) allowReplacements(ctx context.Context, folder string, lines []*modfile.Replace) error {
 	for _, line := range lines {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		if line.New.Version == "" {
 			replacement := within(folder, line.New.Path)
 			s.grants.allowFile(filepath.Join(replacement, "go.mod"), replacement)
 		}
 	}
+	return nil
 }
 
 // within is a path as a file in a folder names it.
