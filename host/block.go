@@ -86,7 +86,7 @@ func (b *block[In, Out]) split(at, left int, weigh func(In) int) *block[In, Out]
 	return rest
 }
 
-// fail writes down the last error of an item.
+// fail records the final error of an item.
 func (b *block[In, Out]) fail(at int, e *ItemError) {
 	if b.errs == nil {
 		b.errs = map[int]*ItemError{}
@@ -149,7 +149,7 @@ type span struct {
 	itemNS      []uint64      // nil: only the sum is known
 }
 
-// split cuts off the items from a place in the block on, whose places count from there.
+// split cuts off the part of a span that begins at a place in the block. The places of that part count from there.
 func (s *span) split(at int) span {
 	n := min(max(0, at-s.from), s.n) // that stay
 	rest := span{from: max(0, s.from-at), n: s.n - n, worker: s.worker, pid: s.pid, wait: s.wait}

@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	// A Go program takes no notice of SIGXCPU. This one is ended by it, as programs in other languages are.
+	// Go programs ignore SIGXCPU. This one restores the default action, so the signal ends it, as it does programs in other languages.
 	systemOrders["spin until SIGXCPU"] = func(o order) (string, error) {
 		var byDefault [4]uint64 // a struct sigaction of the kernel's with SIG_DFL
 		if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGXCPU), uintptr(unsafe.Pointer(&byDefault)), 0, 8, 0, 0); errno != 0 {

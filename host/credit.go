@@ -67,8 +67,8 @@ func (r *run[In, Out]) peel(t *task[In, Out]) {
 // answer grants credit to the batches that ask, in input order. It stays within the run's limit, except for one message at a time without which the
 // run could not go on:
 //   - of the first batch of the input, which all others wait for;
-//   - of any other batch, if the first one needs a worker. The worker then hands back what it has not begun of the batch, and is free for the first. There
-//     is a bound for what comes so, because a plugin says how many batches it runs at once: results beyond it fail.
+//   - of any other batch, if the first one needs a worker. The worker then hands back the items of the batch that it has not begun, and is free for the
+//     first. The sum of such messages is bounded, because a plugin may run any number of batches at once: results beyond the bound fail.
 //
 // Called with mu held.
 func (r *run[In, Out]) answer() {
@@ -115,10 +115,10 @@ func (r *run[In, Out]) first() *task[In, Out] {
 	return r.blocks.head.task
 }
 
-// mostThreads is how many threads of a worker are counted that the plugin's manifest alone asks for.
+// mostThreads is how many of a worker's threads count if only the plugin's manifest asks for them.
 const mostThreads = 8
 
-// held is how many messages of results a run may accept beyond its limit: one of each batch that its workers have at once.
+// held is how many messages of results a run may accept beyond its limit: one for each batch that the workers have at once.
 func (p *Pool) held() int {
 	threads := p.cfg.Threads
 	if threads == 0 {

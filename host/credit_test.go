@@ -96,7 +96,7 @@ func init() {
 	})
 }
 
-// saveCredit asks for much, uses little of it, and uses the rest later.
+// saveCredit asks for much credit, uses little of it, and tries to use the rest later.
 func saveCredit(s stream) error {
 	if err := s.Send(ready(false)); err != nil {
 		return err

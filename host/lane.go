@@ -148,7 +148,7 @@ func (r *run[In, Out]) takeAgain() *task[In, Out] {
 	return t
 }
 
-// repeat puts the items of a block from a place on back among the tasks, by their place in the input. Called with mu held.
+// repeat puts the items of a block from a place on back into the list of tasks, which is in input order. Called with mu held.
 func (r *run[In, Out]) repeat(b *block[In, Out], from int, solo bool) *task[In, Out] {
 	t := newTask(r, r.part(b, from))
 	t.solo = solo

@@ -176,7 +176,7 @@ func (p *process) diagnosis(stderr []string) (cause Cause, words string) {
 	return cause, words + p.limitMet(cause)
 }
 
-// tickError is how far the kernel's two counts of CPU time may differ in a short life.
+// tickError is how far the kernel's two counts of CPU time may differ for a process that has used little.
 const tickError = 500 * time.Millisecond
 
 // cpuLimitMet says in words which limit of CPU time a signal of the kernel's came from, and is empty if it came from none. The kernel compares the limit

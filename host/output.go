@@ -173,7 +173,7 @@ func readEntry(line string, entry *map[string]any) error {
 	return nil
 }
 
-// entryText returns a line of hclog's as a person reads it, the fields included: the reason for a death is often one of them.
+// entryText returns an entry of hclog as text, with its fields: the reason for a death is often one of them.
 func entryText(entry map[string]any) string {
 	text, _ := entry["@message"].(string)
 	sep := ": "

@@ -41,7 +41,7 @@ func (p *process) need(n *workerpb.Need) error {
 	return nil
 }
 
-// answer tells a worker that it may send more results of a batch.
+// answer sends a worker the answer to its request for credit.
 func (p *process) answer(ctx context.Context, c *call, a answer) {
 	p.mu.Lock()
 	c.waiting = false
@@ -55,8 +55,8 @@ func (p *process) answer(ctx context.Context, c *call, a answer) {
 	p.dispatch(ctx, c, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Credit{Credit: &workerpb.Credit{Batch: c.id, Bytes: uint64(a.bytes), Stop: a.stop, Drop: a.refused != nil}}})
 }
 
-// charge takes results off a call's credit, and says what is wrong if they are more, or come while their worker has to wait. What was granted is for one
-// message: what that does not use is lost.
+// charge subtracts results from a call's credit. It returns what is wrong if there is not enough credit, or if the worker should be waiting for some. A grant
+// is for one message: what this message does not use is lost.
 func (p *process) charge(c *call, r *workerpb.Results) (problem string) {
 	if c.answers == nil {
 		return ""

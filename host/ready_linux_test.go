@@ -14,7 +14,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// listener is a logger that hands each line and its fields to a function, and returns when that does.
+// listener is a logger that calls a function with each line and its fields.
 type listener struct {
 	hclog.Logger
 	hear func(line string, fields []any)

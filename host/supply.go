@@ -8,7 +8,7 @@ import (
 // mostCount bounds the numbers of workers, threads and batches of a pool: a queue is made for each, and none is of use beyond this.
 const mostCount = 1 << 16
 
-// possible is how many worker processes the descriptors that this process has left allow.
+// possible returns for how many worker processes this process has descriptors left.
 func (c *Config) possible() int {
 	limit, used := openFiles()
 	if c.Mode != Process || limit < 0 {
@@ -24,7 +24,7 @@ func (c *Config) filesOfWorker() int {
 	return workerFiles
 }
 
-// checkSupply refuses more worker processes than the descriptors of this process allow: as many as wanted, in addition to those that there are.
+// checkSupply refuses worker processes for which this process has too few descriptors. wanted is how many are to be started, there how many exist.
 func (c *Config) checkSupply(wanted, there int) error {
 	possible := c.possible()
 	if wanted <= possible {
@@ -40,6 +40,6 @@ func (c *Config) checkSupply(wanted, there int) error {
 const (
 	workerFiles = 12
 	inlineFiles = 5
-	// So many are left for a start that is under way, the guard, and the program's own.
+	// reserveFiles descriptors are left for a start that is under way, for the guard, and for the program's own files.
 	reserveFiles = 16
 )

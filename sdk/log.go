@@ -50,7 +50,7 @@ func (h *printHandler) Handle(ctx context.Context, r slog.Record) error {
 	return nil
 }
 
-// allows reports whether one more line of so many bytes keeps to the rate, and counts it then.
+// allows reports whether a line of so many bytes keeps to the rate. If so, it counts the line.
 func (h *printHandler) allows(size int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

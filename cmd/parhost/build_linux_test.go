@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a build starts waits for what a pipe says, and heeds no signal then. It ends with parhost, and parhost at the first signal.
+// The go command waits for a pipe without a look at signals. It ends with parhost, and parhost ends at the first signal.
 func TestABuildEndsWithTheCommand(t *testing.T) {
 	for key, value := range goEnv() {
 		t.Setenv(key, value)

@@ -10,10 +10,10 @@ import (
 // effect returns why a flag that was given has no effect beside the other flags, as in "with --compare: it runs every mode". It is empty if the flag has an effect.
 type effect func(f *pflag.FlagSet) string
 
-// always is of a flag that has an effect whenever it is given, or that is refused elsewhere where it has none.
+// always is the effect of a flag that has one whenever it is given, or that other code refuses where it has none.
 func always(*pflag.FlagSet) string { return "" }
 
-// notCompared is of a flag that has no effect on a comparison, with the reason.
+// notCompared is the effect of a flag that has none with --compare, for the reason.
 func notCompared(reason string) effect {
 	return func(f *pflag.FlagSet) string {
 		if isSet(f, "compare") {
@@ -23,7 +23,7 @@ func notCompared(reason string) effect {
 	}
 }
 
-// onlyWith is of a flag that has an effect only beside another one, with the reason.
+// onlyWith is the effect of a flag that has one only beside another flag, for the reason.
 func onlyWith(other, reason string) effect {
 	return func(f *pflag.FlagSet) string {
 		if !isSet(f, other) {
@@ -33,7 +33,7 @@ func onlyWith(other, reason string) effect {
 	}
 }
 
-// notBeside is of a flag that has no effect if another one has a certain value, with the reason.
+// notBeside is the effect of a flag that has none if another flag has a certain value, for the reason.
 func notBeside(other, value, reason string) effect {
 	return func(f *pflag.FlagSet) string {
 		if f.Lookup(other).Value.String() == value {
@@ -43,16 +43,16 @@ func notBeside(other, value, reason string) effect {
 	}
 }
 
-// ofProcesses is of a flag that has an effect on worker processes alone.
+// ofProcesses is the effect of a flag that only worker processes heed.
 var ofProcesses = all(
 	notBeside("mode", "goroutine", "no worker is a process"),
 	notBeside("mode", "sequential", "no worker is a process"),
 )
 
-// ofWorkers is of a flag that has an effect on several workers alone.
+// ofWorkers is the effect of a flag that needs several workers.
 var ofWorkers = notBeside("mode", "sequential", "it has one worker, which runs one item after the other")
 
-// notOne is of a flag that has no effect where e says so, if its value is another one than 1.
+// notOne is e for values other than 1; the value 1 always has an effect.
 func notOne(name string, e effect) effect {
 	return func(f *pflag.FlagSet) string {
 		if !isSet(f, name) || f.Lookup(name).Value.String() == "1" {
@@ -62,7 +62,7 @@ func notOne(name string, e effect) effect {
 	}
 }
 
-// all returns an effect that is missing where one of several is.
+// all combines effects: a flag has an effect where all of them say so.
 func all(effects ...effect) effect {
 	return func(f *pflag.FlagSet) string {
 		for _, e := range effects {
@@ -74,7 +74,7 @@ func all(effects ...effect) effect {
 	}
 }
 
-// isSet reports whether a flag was given, other than as what it is by default.
+// isSet reports whether a flag was given with another value than its default.
 func isSet(f *pflag.FlagSet, name string) bool {
 	flag := f.Lookup(name)
 	return flag.Changed && flag.Value.String() != flag.DefValue
@@ -131,7 +131,7 @@ var effects = map[string]map[string]effect{
 	"parhost man":     {},
 }
 
-// neverAlone is of a flag of a command that only shows its help.
+// neverAlone is the effect of a flag of a command that only shows its help.
 func neverAlone(*pflag.FlagSet) string {
 	return "here: it goes with one of the commands list, describe, verify and lock"
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// commands returns parhost and all commands below it, but for those that cobra adds by itself.
+// commands returns parhost and all commands below it, without those that cobra adds.
 func commands(t *testing.T) map[string]*cobra.Command {
 	t.Helper()
 	all := map[string]*cobra.Command{}
@@ -25,7 +25,7 @@ func commands(t *testing.T) map[string]*cobra.Command {
 	return all
 }
 
-// A new flag of any command needs a decision: when has it an effect?
+// Each new flag of any command needs an entry that says when it has an effect.
 func TestEachFlagOfEachCommandHasAnEffectOrIsRefused(t *testing.T) {
 	all := commands(t)
 	for path := range effects {
@@ -62,7 +62,7 @@ func TestEachFlagOfEachCommandHasAnEffectOrIsRefused(t *testing.T) {
 	}
 }
 
-// flagText returns a flag as it is given with a value that it may have, other than the default.
+// flagText returns a flag with a valid value that is not its default.
 func flagText(f *pflag.Flag) string {
 	values := map[string]string{
 		"mode": "goroutine", "progress": "lines", "on-error": "stop", "batch": "3", "sandbox": "basic", "output": "values", "log-format": "json", "log-level": "off",
@@ -138,7 +138,7 @@ func TestFlagsWithoutAnEffectAreRefusedWithTheReason(t *testing.T) {
 	}
 }
 
-// What a command has no flag for, it refuses, wherever the flag stands.
+// A command refuses flags that it does not have, wherever they stand.
 func TestNoCommandTakesFlagsThatAreNotItsOwn(t *testing.T) {
 	all := commands(t)
 	for _, path := range slices.Sorted(maps.Keys(all)) {

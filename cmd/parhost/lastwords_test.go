@@ -78,7 +78,7 @@ func TestTheReasonOfADeathIsInTheItemsErrorHoweverItWasWritten(t *testing.T) {
 	}
 }
 
-// likePattern reports whether a text is as the pattern, whose question marks stand for any byte.
+// likePattern reports whether a text matches a pattern, in which a question mark stands for any byte.
 func likePattern(text, pattern string) bool {
 	if len(text) != len(pattern) {
 		return false
@@ -101,7 +101,7 @@ func TestTheReasonOfADeathBeforeTheFirstItemIsSaid(t *testing.T) {
 	}
 }
 
-// What a workload logs below the level of the command is shown at no time, a line of package log neither.
+// Lines below the command's log level are never shown, those of package log included.
 func TestLinesBelowTheLogLevelAreNotShown(t *testing.T) {
 	plugin := mortalPlugin(t)
 	if code, stdout, stderr := call(t, nil, "-p", plugin, "--progress", "none", "-o", "values", `"log"`); code != exitOK || stdout != "\"log\"\n" || strings.Contains(stderr, "a line of") {

@@ -7,7 +7,7 @@ import (
 	"runtime/metrics"
 )
 
-// hostShare is the divisor of the cgroup's limit that gives the soft limit of this process. Workers and shared memory, which Go does not count, take the rest. A
+// hostShare divides the cgroup's limit: the soft limit of this process is one part. Workers and shared memory, which Go does not count, take the rest. A
 // quarter and a third bring the same items through, a half fewer; the largest line that a third lets in was too much for 8 workers in 200 MiB
 // (docs/RATIONALE.md, "Why a quarter of the cgroup's memory?").
 const hostShare = 4
@@ -41,7 +41,7 @@ type pacer struct {
 	samples [2]metrics.Sample
 }
 
-// pace sets the percentage for the next collection, after which it is called again.
+// pace sets the percentage for the next collection, and is called again after it.
 func (p *pacer) pace() {
 	p.samples[0].Name, p.samples[1].Name = "/gc/heap/live:bytes", "/gc/scan/heap:bytes"
 	metrics.Read(p.samples[:])
@@ -53,7 +53,7 @@ func (p *pacer) pace() {
 	runtime.AddCleanup(cycle, (*pacer).pace, p)
 }
 
-// collectPercent is how much garbage there may be, in percent of live bytes of which so many have pointers.
+// collectPercent returns how much garbage there may be, in percent of the live bytes, given how many of these have pointers.
 func collectPercent(live, scanned uint64) int {
 	if live <= cheapHeap {
 		return 100

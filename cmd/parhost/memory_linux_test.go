@@ -87,8 +87,8 @@ func TestTheCommandKeepsToTheMemoryOfItsCgroup(t *testing.T) {
 	}
 }
 
-// The command holds an item where it was read and where its worker reads it, the same of its result, and the line to write: with the garbage in between
-// that is less than four times what the workers have at once.
+// The command holds each item twice (as it was read, and where its worker reads it), each result twice, and the line to write. With garbage that is less
+// than four times what the workers have at once.
 func TestTheCommandTakesAFewTimesTheItemsUnderWay(t *testing.T) {
 	const size, items, workers = 48 << 20, 8, 2
 	const most = 4 * workers * (size + size) // an item and its result

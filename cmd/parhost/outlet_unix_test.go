@@ -187,7 +187,7 @@ func TestAFailedWriteTellsWhatIsComplete(t *testing.T) {
 	}
 }
 
-// linkAs makes a link to this program, which has its base name for an order in TestMain, and returns its path.
+// linkAs makes a link to this program and returns its path. TestMain takes the base name of a program for its order.
 func linkAs(t *testing.T, dir, name string) string {
 	t.Helper()
 	exe, err := os.Executable()

@@ -27,7 +27,7 @@ func levelsWithout(t *testing.T) (best sandbox.Level, basic bool) {
 	return r.Best, r.Levels[0].OK
 }
 
-// A level that starts a process does not start each policy's.
+// A level may start a process, and fail to start one with a certain policy.
 func TestBestIsWhatThePolicyStartsAt(t *testing.T) {
 	best, basic := levelsWithout(t)
 	if best != sandbox.Strict || !basic {
@@ -88,7 +88,7 @@ func TestBestStartsWithTheMountsOfThePolicy(t *testing.T) {
 	}
 }
 
-// unbindableHost is a host in a mount namespace of its own.
+// unbindableHost is a host in its own mount namespace.
 func unbindableHost() error {
 	folder := os.Getenv("FOLDER")
 	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")

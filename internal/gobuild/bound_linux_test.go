@@ -124,7 +124,7 @@ func TestABuildWaitsForNoFile(t *testing.T) {
 	}
 }
 
-// What has an odd name, or is a folder that is called like a source, is no reason to refuse a build that takes long.
+// Odd names, and folders that are called like sources, are no reason to refuse a build that takes long.
 func TestOnlyWhatGoOpensHasToBePlain(t *testing.T) {
 	dir := t.TempDir()
 	tree{"go.mod": "module example.com/m\n\ngo 1.26\n", "main.go": "package main\n\nfunc main() {}\n", "loop": "-> .", "lost.go": "-> nothing", "d.go/x": ""}.write(t, dir)

@@ -27,5 +27,5 @@ func CheckIncludes(ctx context.Context, dir string) error {
 	return s.checkIncludes()
 }
 
-// FindSpecial is what a build does whose go command takes long.
+// FindSpecial is the search that a build begins when its go command takes long.
 func FindSpecial(ctx context.Context, dir string) error { return (&environ{dir: dir}).findSpecial(ctx) }

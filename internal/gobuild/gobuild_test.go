@@ -352,7 +352,7 @@ func TestHonestFoldersAreBuilt(t *testing.T) {
 	}
 }
 
-// A folder that was built before may name modules outside of it later, as after a pull: the user hears of them then.
+// A folder that was built before may name modules outside of it later, for example after git pull. The user is told of them then.
 func TestModulesOutsideThatComeLaterAreSaid(t *testing.T) {
 	settle(t)
 	dir := t.TempDir()

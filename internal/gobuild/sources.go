@@ -153,7 +153,7 @@ func (s *sources) allowTools(cgo bool) {
 	}
 }
 
-// profile is what the go command optimizes a program by, if its folder has it.
+// profile is the name of the file of CPU samples that the go command optimizes a program by.
 const profile = "default.pgo"
 
 // allowPackage grants the files of a package. own is the root of the folder's module.

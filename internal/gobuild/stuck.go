@@ -108,7 +108,7 @@ func (e *environ) moduleFolders() []string {
 // moduleFiles say which modules and versions there are.
 var moduleFiles = []string{"go.mod", "go.sum", "go.work", "go.work.sum", filepath.Join("vendor", "modules.txt")}
 
-// sourceExtensions are those of files that the go command opens to see what they are (go/build, Context.matchFile).
+// sourceExtensions are the extensions of files that the go command opens to see what they are (go/build, Context.matchFile).
 var sourceExtensions = []string{
 	".go", ".c", ".cc", ".cpp", ".cxx", ".m", ".h", ".hh", ".hpp", ".hxx", ".f", ".F", ".for", ".f90", ".s", ".S", ".sx", ".swig", ".swigcxx", ".syso",
 }

@@ -15,7 +15,7 @@ const (
 	firstABI = 100
 )
 
-// init is no call in main, because a program that forgot it would start itself without end.
+// This is an init and no call in main, because a program that forgot the call would start itself without end.
 func init() {
 	if os.Getenv(variable) == "" {
 		return
@@ -50,7 +50,7 @@ func ask() int {
 	return int(version)
 }
 
-// try makes all system calls of Landlock: this thread may execute nothing any more but what is below /proc.
+// try makes all system calls of Landlock. Afterwards this thread may execute only files below /proc.
 func try() error {
 	handled := uint64(unix.LANDLOCK_ACCESS_FS_EXECUTE)
 	ruleset, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&handled)), unsafe.Sizeof(handled), 0)

@@ -81,7 +81,7 @@ func IsGoroutine(line string) bool {
 	return strings.HasPrefix(line, goroutinePrefix) && strings.Contains(line, " [")
 }
 
-// PanicLines returns how many lines the text of the panic has with which lines begin. Go indents its second line and those that follow by a tab.
+// PanicLines returns how many lines the text of a panic takes at the beginning of lines. Go indents its second line and those that follow by a tab.
 // Before Go 1.23 it did not: there the text reaches up to the first goroutine's stack, if that follows within [MaxPanicLines].
 func PanicLines(lines []string) int {
 	indented := 1
