@@ -3,6 +3,7 @@
 package host_test
 
 import (
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"testing"
@@ -17,11 +18,14 @@ import (
 func TestResultsThatPileUpAreBounded(t *testing.T) {
 	const n, most = 32, 700 << 20
 	defer debug.SetGCPercent(debug.SetGCPercent(25)) // garbage is not what is looked at
-	for _, name := range []string{"hoards results", "hoards credit"} {
+	for _, name := range []string{"hoards results", "hoards credit", "goes on when stopped"} {
 		t.Run(name, func(t *testing.T) {
 			atLevels(t, allLevels[:1], func(t *testing.T, policy sandbox.Policy) {
 				cfg := fake(t, name)
 				cfg.Sandbox, cfg.Workers, cfg.Batch, cfg.Window, cfg.ItemTimeout = policy, 2, 4, 2, 2*time.Second
+				if name == "goes on when stopped" { // it ends its process with the first item
+					cfg.Env, cfg.Workers, cfg.Batch, cfg.Retries = append(cfg.Env, "PARHOST_TEST_FLAG="+filepath.Join(t.TempDir(), "begun")), 1, 16, 1
+				}
 				p := open(t, cfg)
 				more := growth(t, func() {
 					got := 0

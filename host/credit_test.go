@@ -233,44 +233,6 @@ func TestCreditIsNotSaved(t *testing.T) {
 	}
 }
 
-// A worker that is to hand the rest of a batch back, because the first item needs it, may not ask for more.
-func TestAStoppedBatchGetsNoMoreCredit(t *testing.T) {
-	var ended reasons
-	cfg := fake(t, "goes on when stopped")
-	cfg.Batch, cfg.Workers, cfg.Retries, cfg.Observer, cfg.ItemTimeout = 12, 1, 2, &ended, 300*time.Millisecond
-	cfg.Env = append(cfg.Env, "PARHOST_TEST_FLAG="+filepath.Join(t.TempDir(), "begun"))
-	p := open(t, cfg)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	within(t, "a stream over a plugin that goes on", time.Minute, func() {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			for _, err := range host.Stream[int, []byte](ctx, p, slices.Values(make([]int, 36))) {
-				if err != nil {
-					return // it was called off
-				}
-			}
-		}()
-		for {
-			ended.mu.Lock()
-			stopped := slices.ContainsFunc(ended.all, func(reason string) bool { return strings.Contains(reason, "that it was to hand back") })
-			ended.mu.Unlock()
-			if stopped {
-				break
-			}
-			select {
-			case <-done:
-				t.Error("the run has ended, and no worker has for what it asked")
-				return
-			case <-time.After(10 * time.Millisecond):
-			}
-		}
-		cancel()
-		<-done
-	})
-}
-
 var (
 	bulky = sdk.Func("bulky", func(_ context.Context, size int) ([]byte, error) { return bytes.Repeat([]byte{byte(size)}, size), nil })
 
@@ -292,9 +254,24 @@ var (
 		}
 		return bytes.Repeat([]byte{byte(o.N)}, 20<<20), nil
 	}).With(sdk.Manifest{Idempotent: true})
+
+	// bulkyManyTwice is bulkyOnce for many items in one call. It ends its process twice, so that the item 1 waits for its third attempt while others run.
+	bulkyManyTwice = sdk.Batch("bulky-many-twice", func(_ context.Context, orders []order) ([][]byte, error) {
+		outs := make([][]byte, len(orders))
+		for i, o := range orders {
+			for _, flag := range []string{o.Do, o.Do + "-2"} {
+				if _, err := os.Stat(flag); o.N == 1 && err != nil {
+					_ = os.WriteFile(flag, nil, 0o600)
+					os.Exit(3)
+				}
+			}
+			outs[i] = bytes.Repeat([]byte{byte(o.N)}, 20<<20)
+		}
+		return outs, nil
+	}).With(sdk.Manifest{Idempotent: true})
 )
 
-func init() { workloads = append(workloads, bulky, bulkyMany, bulkyOnce) }
+func init() { workloads = append(workloads, bulky, bulkyMany, bulkyOnce, bulkyManyTwice) }
 
 // Results larger than any credit come through whole and in order, whichever way they take, though many more of them are ready than the host holds.
 func TestLargeResultsComeThroughWithCredit(t *testing.T) {
@@ -357,12 +334,17 @@ func TestARetryIsNotHeldUpByResultsThatWait(t *testing.T) {
 		"one worker":   {Workers: 1, Batch: 12},
 		"large batch":  {Workers: 2, Batch: 24},
 		"small window": {Workers: 1, Batch: 3, Window: 1},
+		"many at once": {Workload: bulkyManyTwice, Workers: 1, Batch: 6},
 	} {
 		for kind, way := range map[string]func(context.Context, *host.Pool, iter.Seq[order]) iter.Seq2[host.Result[[]byte], error]{
 			"ordered": host.Stream[order, []byte], "unordered": host.Unordered[order, []byte],
 		} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
-				cfg.Workload, cfg.Retries = bulkyOnce, 1
+				if cfg.Retries = 2; cfg.Workload == nil {
+					cfg.Workload = bulkyOnce
+				}
+				var ended reasons
+				cfg.Observer = &ended
 				p := open(t, cfg)
 				items := make([]order, 24)
 				flag := filepath.Join(t.TempDir(), "begun")
@@ -382,6 +364,12 @@ func TestARetryIsNotHeldUpByResultsThatWait(t *testing.T) {
 					}
 					if len(seen) != len(items) {
 						t.Errorf("got %d results, want %d", len(seen), len(items))
+					}
+					p.Close()
+					ended.mu.Lock()
+					defer ended.mu.Unlock()
+					if slices.ContainsFunc(ended.all, func(reason string) bool { return strings.Contains(reason, "broke the protocol") }) {
+						t.Errorf("workers ended for %q, want none for the protocol", ended.all)
 					}
 				})
 			})

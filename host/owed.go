@@ -22,8 +22,6 @@ func (p *process) need(n *workerpb.Need) error {
 		problem = "it asks for credit for a batch that has no limit"
 	case c.asked:
 		problem = "it asks for credit again, and has sent no results since"
-	case c.stopped:
-		problem = "it asks for credit for a batch that it was to hand back"
 	case n.GetBytes() == 0 || n.GetBytes() > uint64(most):
 		problem = fmt.Sprintf("it asks for a credit of %d bytes, the limit is %d", n.GetBytes(), most)
 	default:
@@ -45,7 +43,7 @@ func (p *process) need(n *workerpb.Need) error {
 func (p *process) answer(ctx context.Context, c *call, a answer) {
 	p.mu.Lock()
 	c.waiting = false
-	c.granted, c.stopped, c.refused = a.bytes, a.stop, a.refused
+	c.granted, c.refused = a.bytes, a.refused
 	c.heard, c.seen = p.cfg.pulse.Mark(), look{}
 	p.mu.Unlock()
 	if !p.send.take(ctx) {

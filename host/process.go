@@ -81,7 +81,6 @@ type call struct {
 	answers chan answer     // to what it asks for; nil if there is no limit
 	asked   bool            // it has asked, and no results have come since
 	waiting bool            // and has no answer yet
-	stopped bool            // it was told to hand back what it has not begun
 	refused *wire.ItemError // what its items fail with whose results it was told to drop; nil if it was not
 
 	spread bool // the items lie in the pool's buffers

@@ -357,8 +357,6 @@ func (s *Stream) need(n *workerpb.Need) error {
 		return fmt.Errorf("it asks for credit for batch %d, which it does not hold", n.GetBatch())
 	case b.order.Credit == 0:
 		return errors.New("it asks for credit for a batch that has no limit")
-	case b.order.Stop && b.Needs > 0:
-		return fmt.Errorf("it asks for credit for batch %d, the rest of which it was to hand back", n.GetBatch())
 	case n.GetBytes() == 0 || b.asked:
 		return fmt.Errorf("it asks for a credit of %d bytes, asked before: %v", n.GetBytes(), b.asked)
 	case s.most > 0 && n.GetBytes() > s.most-min(s.held, s.most):
