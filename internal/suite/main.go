@@ -174,12 +174,32 @@ func (a *account) command(ctx context.Context, dir, pattern string) (*exec.Cmd, 
 			return nil, fmt.Errorf("%s: %w\n%s", build, err, out)
 		}
 	}
+	module, cache, err := a.copies(ctx)
+	if err != nil {
+		return nil, err
+	}
 	const nobody = "65534"
+	// test2json ignores signals, and what it starts would ignore them too.
 	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "setpriv", "--reuid", nobody, "--regid", nobody, "--clear-groups",
-		"env", "-i", "PATH="+os.Getenv("PATH"), "HOME="+a.dir, "TMPDIR="+os.TempDir(), "SANDBOX_TEST_HOSTILE="+hostile,
+		"env", "-i", "--default-signal", "PATH="+os.Getenv("PATH"), "HOME="+a.dir, "TMPDIR="+os.TempDir(), "SANDBOX_TEST_HOSTILE="+hostile,
+		"GOMODCACHE="+cache, "GOPROXY=off", "GOFLAGS=-buildvcs=false",
 		program, "-test.v=test2json", "-test.timeout=10m", "-test.run="+pattern)
-	cmd.Dir = a.dir
+	cmd.Dir = filepath.Join(module, dir)
 	return cmd, nil
+}
+
+// copies makes copies of the module and of the module cache that another user can read, once.
+func (a *account) copies(ctx context.Context) (module, cache string, err error) {
+	module, cache = filepath.Join(a.dir, "module"), filepath.Join(a.dir, "modules")
+	if _, err := os.Stat(module); err == nil {
+		return module, cache, nil
+	}
+	const script = `set -e; mkdir -m 755 "$1"; git ls-files -z | xargs -0 cp --parents -t "$1"; chmod -R a+rX "$1"
+from=$(go env GOMODCACHE); cp -rl "$from" "$2" 2>/dev/null || { rm -rf "$2"; cp -r "$from" "$2"; }; chmod 755 "$2"`
+	if out, err := exec.CommandContext(ctx, "sh", "-c", script, "sh", module, cache).CombinedOutput(); err != nil {
+		return "", "", fmt.Errorf("copy the module: %w\n%s", err, out)
+	}
+	return module, cache, nil
 }
 
 // collect adds up what go test -json tells.
