@@ -255,12 +255,17 @@ func timeout(ctx context.Context, t *trial) (string, error) {
 	o := order([]item{one})
 	o.Timeout = slow / 4
 	b, err := s.Run(o, t.limit(1))
+	for range 2 { // on a busy machine a timer may be late, and an item may seem slow that is not
+		if err == nil && b.Errors[0] == nil {
+			b, err = s.Run(o, t.limit(1))
+		}
+	}
 	if err != nil {
 		return "", err
 	}
 	e := b.Errors[0]
 	switch {
-	case e == nil && b.Took < slow*3/4: // a busy machine made it seem slow before, or makes it late now
+	case e == nil && b.Took < slow*3/4:
 		return "", skip("%s took less time than before", short(one.text))
 	case e == nil:
 		return "", fmt.Errorf("an item ran for %v with a limit of %v", b.Took, o.Timeout)
