@@ -293,6 +293,10 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 	if err = checkManifest(answer.GetManifest()); err != nil {
 		return nil, err
 	}
+	if want, got := l.cfg.PluginWorkload, answer.GetManifest().GetName(); want != "" && got != want { // a plugin with one workload looks at no name
+		err = fmt.Errorf("it has no workload named %q: its only one is %q", want, got)
+		return nil, err
+	}
 	if err = p.child.launch.Recheck(); err != nil {
 		stage = "exec"
 		return nil, err

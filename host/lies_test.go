@@ -302,3 +302,19 @@ func TestAPluginThatAbusesHTTP2DoesNotStart(t *testing.T) {
 		})
 	}
 }
+
+// A plugin with one workload does not look at the name that it is asked for. Its host does.
+func TestAPluginsOnlyWorkloadHasToHaveTheNameThatIsAskedFor(t *testing.T) {
+	cfg := fake(t, "saves credit")
+	for name, refused := range map[string]bool{"": false, "liar": false, "up": true} {
+		cfg.PluginWorkload = name
+		p, err := host.Open(t.Context(), cfg)
+		if err == nil {
+			_ = p.Close()
+		}
+		start, ok := errors.AsType[*host.StartError](err)
+		if ok != refused || ok && (start.Stage != "describe" || !strings.Contains(start.Error(), `no workload named "up": its only one is "liar"`)) {
+			t.Errorf("the workload %q: got %v, refused for its name: %t, want %t", name, err, ok, refused)
+		}
+	}
+}
