@@ -224,13 +224,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
-	if most := c.possible() - c.Standby; counted && c.Workers > most {
-		c.Logger.Warn("there are fewer workers than CPUs, because the limit of open files allows no more (ulimit -n)", "workers", max(1, most), "wanted", c.Workers)
-		c.Workers = max(1, most)
-		c.MinWorkers = min(c.MinWorkers, c.Workers)
-	}
-	if err := c.checkSupply(c.Workers+c.Standby, 0); err != nil {
+	if err := c.checkSupply(c.Workers+c.Standby, 0); err != nil && !counted {
 		return c, err
+	} else if err != nil { // nobody has named a number
+		most := max(1, c.possible()-c.Standby)
+		c.Logger.Warn("there are fewer workers than CPUs, because the limit of open files allows no more (ulimit -n)", "workers", most, "wanted", c.Workers)
+		c.Workers, c.MinWorkers = most, min(c.MinWorkers, most)
 	}
 	c.observing = &observers{calls: map[*time.Time]struct{}{}}
 	fill(&c.MemoryRetries, c.Retries)

@@ -256,7 +256,7 @@ func timeout(ctx context.Context, t *trial) (string, error) {
 	o.Timeout = slow / 4
 	b, err := s.Run(o, t.limit(1))
 	for range 2 { // on a busy machine a timer may be late, and an item may seem slow that is not
-		if err == nil && b.Errors[0] == nil {
+		if err == nil && b.Errors[0] == nil && b.Took >= 2*o.Timeout {
 			b, err = s.Run(o, t.limit(1))
 		}
 	}
@@ -265,7 +265,7 @@ func timeout(ctx context.Context, t *trial) (string, error) {
 	}
 	e := b.Errors[0]
 	switch {
-	case e == nil && b.Took < slow*3/4:
+	case e == nil && b.Took < 2*o.Timeout:
 		return "", skip("%s took less time than before", short(one.text))
 	case e == nil:
 		return "", fmt.Errorf("an item ran for %v with a limit of %v", b.Took, o.Timeout)

@@ -78,7 +78,7 @@ func check(t *testing.T, w *sdk.Workload, l lies, items ...json.RawMessage) (*co
 	return checkWithin(t, 0, w, l, items...)
 }
 
-// checkWithin is check for results of at most so many bytes.
+// checkWithin is check with a limit for the bytes of a result.
 func checkWithin(t *testing.T, most uint64, w *sdk.Workload, l lies, items ...json.RawMessage) (*conform.Report, error) {
 	t.Helper()
 	return conform.Run(t.Context(), func(context.Context) (*conform.Worker, error) {
@@ -456,7 +456,7 @@ func TestEachKindOfValueTravelsInBothFormats(t *testing.T) {
 	}
 }
 
-// What a check holds of results is bounded, though each of them may be large.
+// A check keeps a bounded number of bytes of results, also if each result is large.
 func TestResultsOfACheckAreBounded(t *testing.T) {
 	const size, begin, end = 16 << 20, 5, 45 // large, so that a busy machine, which tries fewer items, gets beyond the limit too
 	var n atomic.Int64
@@ -479,7 +479,7 @@ func TestResultsOfACheckAreBounded(t *testing.T) {
 	}
 }
 
-// Large results that are honest are no broken promise.
+// A workload with large results keeps its promises.
 func TestLargeExamplesKeepTheirPromises(t *testing.T) {
 	w := sdk.Func("wide", func(_ context.Context, mib int) (string, error) { return strings.Repeat("x", mib<<20), nil }).With(sdk.Manifest{Examples: []any{1, 3, 6, 30, 30}, Idempotent: true})
 	r, err := checkWithin(t, 31<<20, w, lies{})

@@ -92,8 +92,8 @@ type Batch struct {
 // Setup is how long a workload's set-up may take.
 const Setup = 5 * time.Minute
 
-// keptBytes is how many bytes of results the checks of a workload remember. Those of a stream whose results have a limit hold twice as much,
-// since results may differ from time to time, and one result more.
+// keptBytes is how many bytes of results the checks of one workload remember. A stream whose results are limited holds twice as much and one more result,
+// because an item may give a larger result the next time.
 const keptBytes = 64 << 20
 
 // OpenStream opens the stream and waits for the workload's set-up. ctx bounds the life of the stream. With a maxResult, the most bytes of
@@ -268,14 +268,14 @@ func (s *Stream) Break() {
 	<-s.ended
 }
 
-// room is how many bytes of results it can still hold, 0 if there is no limit.
+// room returns how many bytes of results the stream can still hold. 0 means that there is no limit.
 func (s *Stream) room() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return int(s.most - min(s.held, s.most))
 }
 
-// forget says that what has come is held for no check any more.
+// forget says that no check needs the results that have come so far.
 func (s *Stream) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -52,8 +52,8 @@ type trial struct {
 	used   []*Worker
 }
 
-// Run checks a workload: with the examples of its manifest, and with items, each of them one JSON text. They run many times. maxResult is the
-// most bytes of a result; with 0 there is no limit, to results and to what is held of them.
+// Run checks a workload: with the examples of its manifest, and with items, each of them one JSON text. Each item runs many times.
+// maxResult limits the bytes of a result, and with them the memory for results. 0 means no limit for either.
 //
 // The error says that no worker could be started, or that ctx has ended.
 func Run(ctx context.Context, start Starter, maxResult uint64, items ...json.RawMessage) (*Report, error) {
@@ -122,7 +122,7 @@ func (t *trial) worker(ctx context.Context) (*Worker, error) {
 	return w, nil
 }
 
-// own opens the stream of a worker of its own. Without a maxResult it is that of the trial.
+// own starts a worker and opens its stream. With a maxResult of 0 the trial's own limit holds.
 func (t *trial) own(ctx context.Context, threads int, maxResult uint64) (*Stream, error) {
 	w, err := t.worker(ctx)
 	if err != nil {
@@ -233,7 +233,7 @@ func short(text []byte) string {
 	return strings.ToValidUTF8(string(text[:most]), "") + "…"
 }
 
-// keep remembers an item that has a result, quick ones first, as long as there is room.
+// keep remembers an item and its result, as long as there is room. Quick items come first.
 func (t *trial) keep(i item) {
 	if t.maxResult > 0 && t.kept+len(i.result) > keptBytes {
 		t.left++

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mostReapPause is the longest pause between two looks at dead children while children end.
+// mostReapPause is the longest pause between two searches for dead children.
 const mostReapPause = 100 * time.Millisecond
 
 // ReapOrphans reaps orphans of this family while they die, until stop is closed. The kernel makes orphans children of pid 1 or of a subreaper, and
 // nobody else waits for them. ReapOrphans returns at once if this process is neither.
 //
-// Spare has to report true for each member that this process has started itself, from before it is marked until it is reaped. A dead process
-// has no environment: only the limit tells that it is a member. Other dead children are left to whoever waits for them.
+// Spare must report true for each member that this process itself has started, from before it is marked until it is reaped. A dead process has no
+// environment any more, so only its resource limit shows that it is a member. ReapOrphans leaves all other dead children to the code that waits for them.
 func (s Search) ReapOrphans(stop <-chan struct{}) {
 	if !adopts() {
 		return
@@ -36,7 +36,7 @@ func (s Search) ReapOrphans(stop <-chan struct{}) {
 	}
 }
 
-// received waits for c, and reports false if stop is closed before.
+// received waits until c has a value. It reports false if stop is closed first.
 func received[T any](c <-chan T, stop <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -56,7 +56,7 @@ func adopts() bool {
 	return err == nil && subreaper != 0
 }
 
-// reapOrphans reaps all members that are dead children now.
+// reapOrphans reaps all dead children that are members.
 func (s *Search) reapOrphans(look *looker) {
 	for {
 		pid := deadChild(unix.P_ALL, 0)
@@ -67,7 +67,7 @@ func (s *Search) reapOrphans(look *looker) {
 			break
 		}
 	}
-	// The first dead child is somebody else's, and hides the others.
+	// The kernel names one dead child first. If other code waits for that child, the search must go on behind it.
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return
@@ -81,7 +81,7 @@ func (s *Search) reapOrphans(look *looker) {
 	}
 }
 
-// deadChild returns the number of a child that is dead and has not been reaped, 0 if there is none. It does not reap it.
+// deadChild returns the process id of a dead child without reaping the child. It returns 0 if no child is dead.
 func deadChild(idType, id int) int {
 	var info unix.Siginfo
 	if unix.Waitid(idType, id, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) != nil || info.Signo == 0 {

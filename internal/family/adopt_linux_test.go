@@ -3,6 +3,7 @@ package family_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"runtime"
 	"testing"
@@ -13,21 +14,28 @@ import (
 	"github.com/parhost/parhost/internal/family"
 )
 
-// started starts a shell that does something when it is marked. The returned function lets it go on, and returns what it said.
-func started(t *testing.T, script string, mark func(pid int)) (cmd *exec.Cmd, goOn func() (said int)) {
+// shell starts a shell that runs a script once its stdin is closed.
+func shell(t *testing.T, script string) (cmd *exec.Cmd, stdin io.Closer, stdout io.Reader) {
 	t.Helper()
 	cmd = exec.Command("sh", "-c", "read go; "+script)
-	stdin, err := cmd.StdinPipe()
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, err := cmd.StdoutPipe()
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return cmd, in, out
+}
+
+// started starts a shell and marks it. The returned function lets the shell run its script, and returns the number that the script prints.
+func started(t *testing.T, script string, mark func(pid int)) (_ *exec.Cmd, goOn func() (said int)) {
+	t.Helper()
+	cmd, stdin, stdout := shell(t, script)
 	mark(cmd.Process.Pid)
 	return cmd, func() (said int) {
 		_ = stdin.Close()
@@ -41,7 +49,7 @@ func started(t *testing.T, script string, mark func(pid int)) (cmd *exec.Cmd, go
 	}
 }
 
-// What a program waits for itself is left to it, whether it is a member or not.
+// A program's own children are left to the program, members of the family and others.
 func TestOrphansAloneAreReapedMeanwhile(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
@@ -72,7 +80,7 @@ func TestOrphansAloneAreReapedMeanwhile(t *testing.T) {
 	}
 }
 
-// waitReaped waits until a process is no child of this one.
+// waitReaped waits until a process is no longer a child of this one.
 func waitReaped(t *testing.T, who string, pid int) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -86,7 +94,7 @@ func waitReaped(t *testing.T, who string, pid int) {
 	}
 }
 
-// A process that has nothing to adopt starts nothing that waits.
+// A process to which the kernel gives no orphans starts no goroutine that waits for them.
 func TestWhoAdoptsNobodyReapsNobody(t *testing.T) {
 	if unix.Getpid() == 1 {
 		t.Skip("this process is pid 1")
@@ -100,18 +108,7 @@ func TestALimitOfAnotherUsersProcessIsRead(t *testing.T) {
 		t.Skip("only root has processes of other users")
 	}
 	n := family.New()
-	cmd := exec.Command("sh", "-c", "read go; exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'echo 1; exec sleep 600'")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, stdin, stdout := shell(t, "exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'echo 1; exec sleep 600'")
 	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
 	n.Mark(cmd.Process.Pid, 1) // while it is root's, as launchers are
 	_ = stdin.Close()

@@ -118,18 +118,7 @@ func TestOrphansAreReaped(t *testing.T) {
 	for name, ended := range map[string]int{"alive": 1, "dead": 0} {
 		t.Run(name, func(t *testing.T) {
 			n := family.New()
-			cmd := exec.Command("sh", "-c", "read go; sleep 600 >/dev/null & echo $!")
-			stdin, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			stdout, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			cmd, stdin, stdout := shell(t, "sleep 600 >/dev/null & echo $!")
 			n.Mark(cmd.Process.Pid, 1)
 			_ = stdin.Close()
 			var pid int
