@@ -24,7 +24,7 @@ const (
 )
 
 func init() {
-	// It leaves children that end by themselves, and whose parent is gone.
+	// The workload starts processes that end by themselves after their parent has ended.
 	systemOrders["orphans"] = func(o order) (string, error) {
 		out, err := exec.Command("sh", "-c", strings.Repeat("(exit 0) & ", o.N)+"exit 0").CombinedOutput()
 		if err != nil {
@@ -53,7 +53,7 @@ func init() {
 			}
 			most = max(most, zombies())
 		}
-		// The status of a process that the program itself has started is not taken from it.
+		// Reaping does not take the exit status of a process that the program itself started and waits for.
 		var lost int
 		for range 20 {
 			if err := exec.Command("sh", "-c", "exit 5").Run(); err == nil || err.Error() != "exit status 5" {

@@ -155,7 +155,7 @@ func (r *run[In, Out]) finish(b *block[In, Out]) {
 	r.ready.Signal()
 }
 
-// retry grants an item another attempt after a delay, if it is due one; spare gives it one more, once. Called with mu held.
+// retry grants an item another attempt after a delay, if the item has attempts left. spare grants one more, once per item. Called with mu held.
 func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool) (delay time.Duration, ok bool) {
 	p, t := r.pool, b.tried[at]
 	switch {

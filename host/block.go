@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// block is consecutive items of the input. It is the unit in which results are put in order. Its items without an outcome are its last ones, and belong
-// to one task. Items that are put back become blocks of their own, so that the results of the others can be taken.
+// block is consecutive items of the input, and the unit in which results are put in order. Items without an outcome stand at its end, and one task has all of
+// them. Items that have to run again become blocks of their own, so that the caller can take the results of the others.
 type block[In, Out any] struct {
 	first int // index of the first item in the run
 	cut   time.Time

@@ -32,8 +32,8 @@ func signalOf(s *os.ProcessState) (name, text string) {
 	return unix.SignalName(status.Signal()), status.Signal().String()
 }
 
-// cpuLimit returns how much CPU time this process, and each that it starts, may use before it gets a signal: SIGXCPU at the soft limit, SIGKILL at
-// the hard one (setrlimit(2)). 0 is no limit.
+// cpuLimit returns the limit of CPU time at which the kernel sends a signal: the soft limit for SIGXCPU, the hard limit for SIGKILL (setrlimit(2)). The
+// limits hold for this process and for each process that it starts. 0 means that there is no limit.
 func cpuLimit(signal string) time.Duration {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_CPU, &limit) != nil {

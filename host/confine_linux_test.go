@@ -52,7 +52,7 @@ func TestConfinedWorkersShareMemoryWithTheirHost(t *testing.T) {
 	})
 }
 
-// A worker at basic whose host is root is another user, who cannot enter every folder of root's.
+// If the host is root, a worker at basic runs as another user. This user cannot enter every folder of root.
 func TestWorkersReachTheirSocketsWhateverTMPDIRIs(t *testing.T) {
 	atLevels(t, walled, func(t *testing.T, policy sandbox.Policy) {
 		closed := shortDir(t)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The race detector maps more than such limits allow.
+// A program with the race detector maps more memory than these limits allow.
 func TestSharedMemoryLeavesRoomInALimitedAddressSpace(t *testing.T) {
 	for _, gib := range []int64{4, 6} { // with 4 GiB of buffers and an arena of 1 GiB for each worker, nothing would be left for threads
 		cmd := under(t, fmt.Sprintf("ulimit -v %d", gib<<20), hostCommand(t, "cramped"))

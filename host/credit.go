@@ -135,7 +135,7 @@ func (r *run[In, Out]) grant(a ask[In, Out], with answer) {
 	a.answer <- with
 }
 
-// redeem says that what a task was granted has come, or never will. Called with mu held.
+// redeem ends a task's grant: its results have come, or will never come. Called with mu held.
 func (r *run[In, Out]) redeem(t *task[In, Out]) {
 	r.granted -= t.granted
 	t.granted = 0
@@ -144,7 +144,7 @@ func (r *run[In, Out]) redeem(t *task[In, Out]) {
 	}
 }
 
-// withdraw takes back what a task has asked for, and what it was granted. Called with mu held.
+// withdraw cancels a task's request for credit and returns what was granted to the task. Called with mu held.
 func (r *run[In, Out]) withdraw(t *task[In, Out]) {
 	r.redeem(t)
 	r.asks = slices.DeleteFunc(r.asks, func(a ask[In, Out]) bool { return a.task == t })

@@ -96,7 +96,7 @@ func init() {
 	})
 }
 
-// saveCredit asks for much credit, uses little of it, and tries to use the rest later.
+// saveCredit is a worker that asks for much credit, uses little of it, and tries to use the rest for its next message.
 func saveCredit(s stream) error {
 	if err := s.Send(ready(false)); err != nil {
 		return err
@@ -212,7 +212,7 @@ func (r *reasons) Observe(e host.Event) {
 	}
 }
 
-// What a worker is granted is for its next message: it cannot save some for later.
+// A grant of credit is for one message. A worker cannot save a part of it for later.
 func TestCreditIsNotSaved(t *testing.T) {
 	var ended reasons
 	cfg := fake(t, "saves credit")
@@ -377,7 +377,7 @@ func TestARetryIsNotHeldUpByResultsThatWait(t *testing.T) {
 	}
 }
 
-// slowOnce takes longer than its limit for each item the first time, as long as a file of the item's name does not exist. Then its result is large.
+// slowOnce exceeds its time limit the first time it runs an item, and then creates a file. If the file exists it returns a large result.
 var slowOnce = sdk.Func("slow-once", func(ctx context.Context, o order) ([]byte, error) {
 	flag := fmt.Sprintf("%s-%d", o.Do, o.N)
 	if _, err := os.Stat(flag); err != nil && o.N%3 == 0 {
@@ -390,7 +390,7 @@ var slowOnce = sdk.Func("slow-once", func(ctx context.Context, o order) ([]byte,
 
 func init() { workloads = append(workloads, slowOnce) }
 
-// Items in the middle of a batch that get another attempt hold up neither the results before them nor those behind.
+// If items in the middle of a batch run again, the results of the other items still arrive, and in order.
 func TestRetriesWithinABatchKeepTheOrder(t *testing.T) {
 	p := open(t, host.Config{Workload: slowOnce, Workers: 2, Batch: 10, ItemTimeout: 300 * time.Millisecond, Grace: 10 * time.Second, Retries: 2})
 	items := make([]order, 20)

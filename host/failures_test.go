@@ -101,7 +101,7 @@ func TestACrashCostsItsItemAlone(t *testing.T) {
 			}
 			for i, e := range errs {
 				if e.Kind != host.Crashed || e.ExitCode != c.exitCode || e.Signal != c.signal || e.Attempts < 1 || e.Attempts > 1 && c.cfg.Threads == 0 || !errors.Is(e, host.ErrCrashed) {
-					// Beside others an item can be a suspect first, and begin once more alone.
+					// An item that ran beside others may be a suspect first. Then it runs once more, alone.
 					t.Errorf("item %d: got %+v after %d attempts, want crashed with exit code %d and signal %q, after one attempt on one thread", i, e, e.Attempts, c.exitCode, c.signal)
 				}
 				if !strings.Contains(strings.Join(e.Stderr, "\n"), c.stderr) {

@@ -389,7 +389,7 @@ func honest(also func()) func(stream) error {
 	})
 }
 
-// liarName is the workload that a liar says it has: that of the honest workers which it takes turns with, if there are any.
+// liarName is the name of the workload in a liar's manifest. Honest workers of the same pool have the same name.
 func liarName() string {
 	if os.Getenv(liesEnv) != "" {
 		return "mayhem"

@@ -44,7 +44,7 @@ var hosts = map[string]func(){
 		_, err := host.Map[order, string](context.Background(), p, orders(100, map[int]order{50: {Do: os.Getenv("FRAGILE_ITEM"), N: 3}}))
 		say("alive", err)
 	},
-	// cramped has workers, and says how much memory it may share with them.
+	// cramped opens a pool and prints how much memory it may share with its workers.
 	"cramped": func() {
 		p := mustOpen(host.Config{Workload: chaos, Workers: 8})
 		defer p.Close()
@@ -60,7 +60,7 @@ var hosts = map[string]func(){
 		}
 		say(shared, err)
 	},
-	// crowd has many workers, and says how many threads it has besides.
+	// crowd opens a pool with many workers and prints its own number of threads.
 	"crowd": func() {
 		const workers = 40
 		p := mustOpen(host.Config{Workload: chaos, Workers: workers})
@@ -68,7 +68,7 @@ var hosts = map[string]func(){
 		threads, err := os.ReadDir("/proc/self/task")
 		say(len(p.Workers()), len(threads), err)
 	},
-	// scarce asks for more workers than it can have, and then for a few.
+	// scarce asks for more workers than its limit of open files allows, and then for a few.
 	"scarce": func() {
 		_, err := host.Open(context.Background(), host.Config{Workload: chaos, Workers: 1000})
 		say("open:", err)
@@ -118,7 +118,7 @@ func hostCommand(t *testing.T, name string) *exec.Cmd {
 	return cmd
 }
 
-// under makes a command run within a limit of the shell's.
+// under returns the command wrapped in a shell that first sets a limit (ulimit).
 func under(t *testing.T, limit string, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	sh, err := exec.LookPath("sh")

@@ -114,8 +114,8 @@ func (r *run[In, Out]) next() *task[In, Out] {
 	return nil
 }
 
-// admits reports whether a task that came back may be taken: there is one, and what the run holds is within its bounds, or the task is the first that
-// results wait for. Called with mu held.
+// admits reports whether a lane may take a task that came back. It may if the run holds fewer bytes than its limit, or if all results wait for this task.
+// Called with mu held.
 func (r *run[In, Out]) admits() bool {
 	if len(r.again) == 0 {
 		return false

@@ -13,7 +13,7 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// The results behind a slow item wait for it. Their large items do not wait with them.
+// Results that wait for a slow item before them are kept. Their large items are not.
 func TestALargeItemIsLetGoWhenItsResultHasCome(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "held")
 	came := make(chan struct{})

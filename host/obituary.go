@@ -223,7 +223,7 @@ func (p *process) limitMet(cause Cause) string {
 	}
 }
 
-// addressLimit names the limit of address space, if there is one. Memory and the stacks of threads are refused at it.
+// addressLimit returns words for the limit of address space, if there is one. The kernel refuses memory and stacks of threads at this limit.
 func addressLimit() string {
 	if limit := arena.AddressSpace(); limit > 0 {
 		return fmt.Sprintf("; address space is limited to %d bytes (ulimit -v)", limit)

@@ -50,7 +50,7 @@ type verdict struct {
 	stack  string   // the first line of the stack behind a panic, which ends its text
 }
 
-// take adds a line to the text of a panic that may have more lines, and reports whether it did, or left it out beyond the bounds.
+// take adds the next line of output to the text of a panic, and reports whether the line belongs to that text. Lines beyond the bounds are left out.
 func (v *verdict) take(line string) bool {
 	indented := strings.HasPrefix(line, "\t") && !wire.IsPanic(line)
 	switch {
@@ -69,7 +69,7 @@ func (v *verdict) take(line string) bool {
 	return v.grows
 }
 
-// before returns its lines whose numbers are up to number, and what ends them.
+// before returns the lines up to a line number, and the line that ends the text.
 func (v *verdict) before(number int) []string {
 	n := number - v.number + 1
 	switch {
@@ -93,14 +93,14 @@ func (o *output) reader(s *source) *bufio.Reader {
 	return bufio.NewReaderSize(o.valve.reader(s), lineWidth)
 }
 
-// markReady says that the process is ready for items and has been sent none. What it has written is of no item.
+// markReady is called when the worker is ready, before the host sends the first item. Lines that the worker wrote before belong to no item.
 func (o *output) markReady() {
 	for _, s := range o.from {
 		s.markReady()
 	}
 }
 
-// read takes lines until r ends, which is the reader of s.
+// read reads lines until r ends. r reads from s.
 func (o *output) read(r *bufio.Reader, s *source) {
 	for {
 		begin := s.position() - int64(r.Buffered())
@@ -124,7 +124,7 @@ func readLine(r *bufio.Reader, width int) (string, error) {
 	return text, err
 }
 
-// add takes a line, which may be an item's if the process began it after it was ready.
+// add records a line. ready says that the process began the line after it was ready, so that the line may belong to an item.
 func (o *output) add(line string, ready bool) {
 	text := line
 	var entry map[string]any

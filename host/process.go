@@ -152,7 +152,7 @@ func (p *process) lend(b batch, there spread, to int) lending {
 	}
 }
 
-// post sends n items of b, from its first without an outcome on, with the credit that is left of the batch's.
+// post sends the next n items of b that have no outcome. credit is what is left of the credit of b.
 func (p *process) post(ctx context.Context, b batch, n int, column []byte, memory lending, there spread, credit int) *call {
 	now := time.Now()
 	c := &call{b: b, base: b.settled(), count: n, memory: memory, spread: there.count() > 0, sent: now, heard: p.cfg.pulse.Mark(), done: make(chan struct{})}

@@ -26,7 +26,7 @@ func (l *listener) IsInfo() bool                             { return true }
 func (l *listener) Info(line string, fields ...any)          { l.hear(line, fields) }
 func (l *listener) Log(_ hclog.Level, s string, args ...any) { l.hear(s, args) }
 
-// The host may read what a worker wrote before it was ready when an item runs already. That item has not written it.
+// The host may read a line of the set-up while the first item already runs. The line must not be attributed to that item.
 func TestALineBeforeAWorkerIsReadyIsOfNoItem(t *testing.T) {
 	atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
 		runs, heard := make(chan struct{}), make(chan struct{})

@@ -30,8 +30,8 @@ func (p *process) receive() {
 	}
 }
 
-// ignores reports whether a message is of no use, because the worker was killed in the meantime: much can be on its way. Results count all the same,
-// unless nobody wants any.
+// ignores reports whether the host skips a message because it has killed the worker. Many messages may still be in buffers then. Results that arrive after
+// the kill count, unless the pool is closing.
 func (p *process) ignores(r *workerpb.WorkResponse) bool {
 	return p.child.doomed.Load() && (r.GetResults() == nil || isClosed(p.child.hurry))
 }

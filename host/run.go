@@ -248,8 +248,8 @@ func (r *run[In, Out]) letGo(b *block[In, Out]) {
 	}
 }
 
-// letGoItems drops n items, from a place on, that have just got their outcome. It keeps those that have a delay, because they will run again. Dropped items
-// no longer count against the run's bytes. Called with mu held.
+// letGoItems frees the memory of n items, from a place in the block on, whose outcome is known. It keeps items that have an entry in delays, because they
+// will run again. Freed items no longer count against the bytes that the run may hold. Called with mu held.
 func (r *run[In, Out]) letGoItems(b *block[In, Out], from, n int, delays map[int]time.Duration) {
 	if r.results != nil || r.native || b.weight < large { // the caller's own, or a workload on a goroutine may still look at them
 		return

@@ -10,8 +10,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// arenaBytes is the address space of one worker's arena where nothing limits it: 64 MiB where addresses have 32 bits. Memory is taken only where something has
-// been put.
+// arenaBytes is the size of a worker's arena if address space is not limited. It is 64 MiB on 32-bit systems. Pages take memory only once they are used.
 const arenaBytes = min(1<<30, math.MaxInt/32+1)
 
 // The arenas of a pool share keepBytes, but none has less than keepLeast, which a batch or two need: so much of each stays in memory once
@@ -37,15 +36,15 @@ type shelf struct {
 	gone      bool // is being unmapped
 }
 
-// A process whose address space is limited (ulimit -v) ends when it cannot map the stack of a thread. The Go runtime reserves 600 MiB, and the C library
-// of a program with cgo 72 MiB for each thread: addressReserve leaves room for these. Of the rest, the arenas of a pool may take 1/addressShare together, and
-// its buffers as much again.
+// If address space is limited (ulimit -v), a process dies when it cannot map the stack of a thread. The Go runtime reserves 600 MiB, and in a program with
+// cgo the C library reserves 72 MiB for each thread. addressReserve leaves room for both. The arenas of a pool together may take 1/addressShare of the rest,
+// and its buffers may take as much.
 const (
 	addressReserve = 2 << 30
 	addressShare   = 8
 )
 
-// sharedSpace is how many bytes of address space the arenas of a pool may take together, and its buffers again.
+// sharedSpace returns how many bytes of address space all arenas of a pool may take. The pool's buffers may take the same number.
 func sharedSpace() int64 {
 	if limit := arena.AddressSpace(); limit > 0 {
 		return max(0, limit-addressReserve) / addressShare
@@ -53,14 +52,14 @@ func sharedSpace() int64 {
 	return math.MaxInt64
 }
 
-// shelfBytes is the size of the arena of each of so many workers.
+// shelfBytes returns the size of one worker's arena, in bytes, for a pool with this number of workers.
 func shelfBytes(workers int) int {
 	page := int64(os.Getpagesize())
 	return int(min(arenaBytes, sharedSpace()/int64(workers)/page*page))
 }
 
-// openShelf makes an arena of size bytes of which keep stay in memory, or returns nil where there is no means to: everything then travels in
-// messages.
+// openShelf makes an arena of size bytes. When the arena is empty, it keeps at most keep bytes of memory. openShelf returns nil if the system cannot share
+// memory. All items and results then travel in messages.
 func openShelf(size, keep int) *shelf {
 	if size < keep { // a share of a small address space, which is of no use
 		return nil

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// source is the host's end of a worker's stdout or stderr. It knows which bytes the worker wrote before it was ready: those are of no item.
+// source is the host's end of a worker's stdout or stderr. It knows which bytes the worker wrote before it was ready. Those bytes belong to no item.
 type source struct {
 	file  *os.File
 	mu    sync.Mutex
@@ -21,14 +21,14 @@ func openSource(f *os.File) *source {
 	return s
 }
 
-// position returns how many bytes have been read.
+// position returns how many bytes have been read from the source.
 func (s *source) position() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.count
 }
 
-// markReady is called when the worker is ready and has been sent no item.
+// markReady is called when the worker is ready, before the host sends the first item.
 func (s *source) markReady() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,6 +13,6 @@ func (s *source) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// unread returns 0: the pipes of these systems are not asked how many bytes lie in them. A line that a worker wrote before it was ready, and that is
-// read later, may be taken for the first item's.
+// unread returns 0, because this package does not ask these systems how many bytes a pipe holds. So the host may attribute a line to the first item that
+// the worker wrote before it was ready.
 func unread(*os.File) int64 { return 0 }

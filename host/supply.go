@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// mostCount bounds the numbers of workers, threads and batches of a pool: a queue is made for each, and none is of use beyond this.
+// mostCount limits the numbers of workers, threads and batches of a pool. Each of them takes memory, and larger numbers help nobody.
 const mostCount = 1 << 16
 
 // possible returns for how many worker processes this process has descriptors left.

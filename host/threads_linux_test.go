@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A thread for each worker would count against the user's limit of processes, and would reserve address space.
+// The host must not use one thread for each worker: threads count against the user's limit of processes and reserve address space.
 func TestWorkersTakeNoThreadsOfTheHost(t *testing.T) {
 	out, err := hostCommand(t, "crowd").Output()
 	var workers, threads int

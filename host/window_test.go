@@ -78,7 +78,7 @@ func TestBatchesAreBoundedInBytes(t *testing.T) {
 	}
 }
 
-// One large item is read ahead of those that are under way. The iterator is not asked for another one that would have to wait.
+// While large items run, a stream reads one more item from the iterator. It asks for no second one, which would only wait in memory.
 func TestOneLargeItemIsReadAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})

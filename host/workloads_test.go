@@ -377,7 +377,7 @@ func (s *state) Teardown(context.Context) error {
 	return s.write("torn down")
 }
 
-// talker is a workload that writes lines in its set-up, more than a reader takes at once, and one for each item. Its items do not end by themselves.
+// talker is a workload that writes many lines in its set-up and one line for each item. Its items run until they are cancelled.
 type talker struct{}
 
 func (talker) Setup(context.Context) error {

@@ -19,11 +19,10 @@ const (
 	printWidth = 8 << 10  // bytes of a message; escaped as JSON it is shorter than the longest line that the host reads
 )
 
-// printHandler passes on what package log prints. Its lines have no level, so the level of the host says nothing of whether a line is the
-// reason why the program is about to exit: log.Fatal prints like log.Print. All lines are sent, and the host drops those below its level,
-// unless the process dies.
+// printHandler sends the lines of package log to the host. These lines have no level: log.Fatal prints like log.Print. So a line below the host's log level
+// may be the reason for an exit. The handler sends all lines, and the host shows those below its level only if the process dies.
 //
-// Lines below the host's level are sent at a bounded rate, because nobody may ever see them. That of log.Fatal is always sent.
+// Lines below the host's level are sent at a bounded rate, because they are rarely shown. A line of log.Fatal is always sent.
 type printHandler struct {
 	slogHandler
 	quiet hclog.Logger

@@ -95,7 +95,7 @@ func pick(workloads []*Workload, name string) (*Workload, error) {
 func serve(w *Workload) {
 	endKin := sync.OnceFunc(kinEnder())
 	watchParent(endKin)
-	// Errors are sent even to a host that shows no logs: the last one may be why the process died.
+	// Errors are sent even if the host shows no logs, because the last error may be the reason why the process dies.
 	level := min(hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)), hclog.Error)
 	options := hclog.LoggerOptions{Name: w.manifest.Name, Output: os.Stderr, JSONFormat: true, Level: level, Mutex: &sync.Mutex{}}
 	logger := hclog.New(&options)

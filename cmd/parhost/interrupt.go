@@ -41,7 +41,7 @@ func (s *streams) heed(ctx context.Context, signals <-chan os.Signal) (relayed <
 	return relay, func() { close(over) }
 }
 
-// interruptibly calls do with a context that the first signal cancels, and then returns errInterrupted whatever do returns. No signal is lost: one that
+// interruptibly calls do with a context that the first signal cancels. After a signal it returns errInterrupted, whatever do returns. No signal is lost: one that
 // arrives while do returns stays in the channel or becomes the error.
 func interruptibly(ctx context.Context, signals <-chan os.Signal, do func(context.Context) error) error {
 	ctx, interrupt := context.WithCancelCause(ctx)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// A sandbox has the file of a plugin in memory while the plugin is asked. The level off has none there.
+// While a plugin is asked for its manifest, a sandbox keeps the plugin's file in memory. Level off does not.
 func TestLargePluginsAreAskedOneByOne(t *testing.T) {
 	own, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -57,7 +57,7 @@ func TestLargePluginsAreAskedOneByOne(t *testing.T) {
 	}
 }
 
-// largeFilesInMemory returns those that are open and hold something, by inode.
+// largeFilesInMemory returns the open files in memory that are not empty, by inode.
 func largeFilesInMemory() map[uint64]bool {
 	names, _ := filepath.Glob("/proc/self/fd/*")
 	large := map[uint64]bool{}

@@ -11,7 +11,7 @@ import (
 	"github.com/parhost/parhost/host/joblog"
 )
 
-// mortalPlugin builds the plugin that says why it ends, and ends.
+// mortalPlugin builds the plugin that writes a reason and exits.
 func mortalPlugin(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "parhost-plugin-mortal")

@@ -28,20 +28,20 @@ const (
 	leastGarbage = 10 // percent
 )
 
-// collectCheaply lets the collector run when that is cheap for what it frees, from now on. It does nothing if the user has set GOGC.
+// collectCheaply makes the garbage collector run earlier where a collection costs little for what it frees. It does nothing if the user has set GOGC.
 func collectCheaply() {
 	if os.Getenv("GOGC") == "" {
 		(&pacer{percent: 100}).pace()
 	}
 }
 
-// pacer adapts GOGC after each collection.
+// pacer adapts GOGC after each garbage collection.
 type pacer struct {
 	percent int
 	samples [2]metrics.Sample
 }
 
-// pace sets the percentage for the next collection, and is called again after it.
+// pace sets GOGC for the next collection. It is called again after that collection.
 func (p *pacer) pace() {
 	p.samples[0].Name, p.samples[1].Name = "/gc/heap/live:bytes", "/gc/scan/heap:bytes"
 	metrics.Read(p.samples[:])

@@ -167,7 +167,7 @@ func (v *valueOutput) append(dst []byte, value json.RawMessage) []byte {
 	return v.appendText(dst, value)
 }
 
-// appendText appends a string without its quotes.
+// appendText appends the text of a JSON string without the quotes.
 func (v *valueOutput) appendText(dst []byte, value json.RawMessage) []byte {
 	var text string
 	switch {

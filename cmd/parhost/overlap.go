@@ -83,8 +83,8 @@ func keepSecret(binds []sandbox.Bind, files []held) error {
 // mostSearched is how many files and folders of --rw are searched for other names of the host's files.
 const mostSearched = 200_000
 
-// keepLinked refuses a folder of the flag --rw or --ro that contains a hard link to one of the files. It searches the folder only if one of the files has several names. A
-// sandboxed worker cannot add a link later, because it can link files only within its own folders.
+// keepLinked refuses a folder of the flag --rw or --ro that contains a hard link to one of the files. It searches the folder only if one of the files has
+// several names. A sandboxed worker cannot add a link later, because it can link files only within its own folders.
 func keepLinked(flag, folder string, files []held) error {
 	var linked []held
 	var infos []fs.FileInfo

@@ -20,7 +20,7 @@ const rude = "rude \x1b[31m\x1b]0;title\x07 over\r \u009b2J \u202e\nparhost: hin
 // rudeSchema is the same in a schema, in which JSON itself allows most of it.
 const rudeSchema = "\r{\"title\":\r\"\u009b2J \u202e\u200b\x7f \U000e0001\"\r}\r"
 
-// rudeExample is no UTF-8, which JSON's grammar does not rule out. No example of that kind is taken.
+// rudeExample is invalid UTF-8 within otherwise valid JSON. Hosts drop such examples.
 var rudeExample = json.RawMessage("\"no UTF-8: \xff\x9b\"")
 
 // deepSchema is a schema of 32 KiB, nested so deeply.

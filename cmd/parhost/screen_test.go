@@ -235,7 +235,7 @@ func TestNothingGoesPastTheScreens(t *testing.T) {
 	}
 }
 
-// systemName are errors, signals and what is known of a file, which write nothing.
+// systemName are calls that return errors, signals or attributes of files. They write nothing.
 var systemName = regexp.MustCompile(`^((E|SIG)[A-Z0-9]+|Stat_t)$`)
 
 func isLiteral(e ast.Expr) bool {

@@ -168,7 +168,7 @@ func TestAHangUpLetsRunningItemsEnd(t *testing.T) {
 	}
 }
 
-// listener is a stderr that tells when a word has come.
+// listener is a stderr that reports when a certain word was written to it.
 type listener struct {
 	text  bytes.Buffer
 	word  string

@@ -17,7 +17,7 @@ import (
 
 func init() { roles["unbindable"] = unbindableHost }
 
-// levelsWithout are the levels that this machine has, and Best for a policy that asks for nothing.
+// levelsWithout returns the levels that this machine supports, and the best level for a policy that asks for nothing.
 func levelsWithout(t *testing.T) (best sandbox.Level, basic bool) {
 	t.Helper()
 	r, err := sandbox.Probe(t.Context())

@@ -88,7 +88,7 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 	return b, err
 }
 
-// openBox opens a box for a complete policy. Without a plugin it is good for a rehearsal, which has no limits unless the seams say so.
+// openBox opens a box for a complete policy. An empty plugin makes a box for a rehearsal. Its processes have no limits, unless the seams ask for them.
 func openBox(ctx context.Context, policy Policy, plugin, checksum string, s seams) (_ *Box, err error) {
 	b := &Box{policy: policy, seams: s, place: -1}
 	if policy.Level > Off { // a seccomp filter may kill for a question that nobody needs answered
@@ -375,7 +375,7 @@ func (b *Box) openFolder() (err error) {
 	return nil
 }
 
-// barrier returns the reason why a worker with a user of its own cannot reach the files in a folder, nil if it can.
+// barrier returns the reason why a worker that runs as another user cannot reach the files in a folder. It returns nil if the worker can.
 func barrier(folder string) error {
 	path, err := filepath.EvalSymlinks(folder)
 	if err == nil {
@@ -458,7 +458,7 @@ func (b *Box) Checksum() string {
 	return sum
 }
 
-// What Close has to remove what workers have left: their folders of cgroups, and the files in their folders.
+// Time limits of Close for removing what workers have left: their cgroups, and the files in their folders.
 const (
 	removeCgroupsTime = 500 * time.Millisecond
 	removeTime        = time.Second

@@ -37,7 +37,7 @@ type cgroups struct {
 	left []string // workers' folders that had processes when they were to be removed
 }
 
-// sweepTime is what a new box has to remove what hosts left behind that were killed.
+// sweepTime limits how long a new box removes what killed hosts have left.
 const sweepTime = time.Second
 
 // openCgroups makes a box's folders where wanted controllers can be used, and returns those that cannot, with the reason. Those that are

@@ -57,7 +57,7 @@ func fileChecksum(ctx context.Context, f *os.File) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// until is a writer that fails once a channel is closed.
+// until is a writer whose writes fail once a channel is closed.
 type until struct {
 	io.Writer
 	over <-chan struct{}

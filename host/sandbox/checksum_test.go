@@ -232,7 +232,7 @@ func TestAScriptHasAFirstLine(t *testing.T) {
 	}
 }
 
-// large is a file of so many bytes that takes no room on the disk, and begins as this program does, or as a script.
+// large makes a sparse file of the given size. It begins like this program, or like a script.
 func large(t *testing.T, size int64, script bool) string {
 	t.Helper()
 	path := filepath.Join(openDir(t), "plugin")
@@ -254,7 +254,7 @@ func large(t *testing.T, size int64, script bool) string {
 	return path
 }
 
-// fading is a context that ends when it has been looked at a few times.
+// fading is a context that ends after a few calls of its methods.
 type fading struct{ looks atomic.Int32 }
 
 var _ context.Context = (*fading)(nil)

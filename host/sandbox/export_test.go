@@ -28,7 +28,7 @@ func OpenWithout(policy Policy, plugin string, without ...string) (*Box, error) 
 	return openBox(context.Background(), policy, plugin, "", s)
 }
 
-// OpenAtOnce is [Open], without the rehearsal that it begins with.
+// OpenAtOnce is [Open] without the rehearsal.
 func OpenAtOnce(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {

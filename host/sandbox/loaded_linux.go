@@ -270,7 +270,7 @@ func (w *loading) steady(what, name string) error {
 	return nil
 }
 
-// take opens a file to workers, and returns what its headers say. It returns nil if the file is missing, is not allowed, or has been opened before.
+// take opens a file to workers and returns its ELF headers. It returns nil if the file is missing, is not allowed, or has been opened before.
 func (w *loading) take(what, name string, suits func(*dynamic.Image) bool) (*object, error) {
 	name = filepath.Clean(name)
 	if err := w.steady(what, name); err != nil || w.opened[name] {

@@ -34,7 +34,7 @@ type program struct {
 	checksum func() (string, error) // worked out when somebody asks, once: it takes longer than all else before the start
 }
 
-// openProgram reads an executable once: what is hashed is what runs, in all workers, whatever becomes of the file. ctx ends the reading, which may
+// openProgram reads an executable once. All workers run the bytes that were read and hashed, also if the file changes later. ctx ends the reading, which may
 // take half a minute.
 func openProgram(ctx context.Context, path, wanted string) (*program, error) {
 	path, source, err := sourceOf(path)
@@ -220,8 +220,8 @@ func isScript(path string) bool {
 	return script
 }
 
-// seal adds seals to a file in memory. The kernel refuses that with EBUSY while something holds one of its pages, as the machine's migration of pages
-// does for a moment.
+// seal adds seals to a file in memory. The kernel answers EBUSY while another part of the system holds a page of the file, for example while it moves the
+// page. So seal tries again for about one second.
 func seal(ctx context.Context, f *os.File, seals int) error {
 	for wait := time.Millisecond; ; wait *= 2 {
 		_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
@@ -268,7 +268,7 @@ func (p *program) load(ctx context.Context, f *os.File) error {
 	return p.findLoader(p.file) // the file may have been changed since it was looked at first
 }
 
-// findLoader finds the program that loads the executable, and refuses what is none.
+// findLoader finds the program that loads the executable. It refuses a file that is no executable.
 func (p *program) findLoader(f io.ReaderAt) (err error) {
 	if p.linker, err = loaderOf(f); err != nil {
 		return fmt.Errorf("%s is neither a script nor an executable of this system: %w", p.path, err)
@@ -276,7 +276,7 @@ func (p *program) findLoader(f io.ReaderAt) (err error) {
 	return nil
 }
 
-// pieceBytes is what one system call copies, so that a signal does not wait longer than some milliseconds.
+// pieceBytes is how many bytes one system call copies. It is small enough that a signal waits for some milliseconds at most.
 const pieceBytes = 4 << 20
 
 // copy copies the whole file into memory. The error is a [*plain.SizeError] if it is too large, or becomes that.

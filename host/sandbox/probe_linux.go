@@ -34,8 +34,8 @@ func rehearse(p play) error {
 	return b.judge(t)
 }
 
-// tryPolicy starts a process as a policy says, with its limits. Whether the walls of its level hold is for [rehearse] to say: what the policy opens
-// would look like a hole.
+// tryPolicy starts a process with a policy and its limits. It does not test the walls, as [rehearse] does: files that the policy opens would look like a
+// hole in them.
 func tryPolicy(ctx context.Context, policy Policy) error {
 	policy, err := policy.complete()
 	if err != nil {

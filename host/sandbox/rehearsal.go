@@ -47,9 +47,9 @@ func rehearsed(ctx context.Context, p play) error {
 	}
 }
 
-// Best returns the best level that [Open] gives to a policy here, whatever the policy's own level is. On Linux a process has really been started at
-// it with this policy: its limits for one worker, its files and its folder for sockets. It is [Off] only where no level can be had. If the policy
-// is all that stands in the way, the error says what of it, at the best level that there would be without.
+// Best returns the best level at which this machine can start workers with a policy. It ignores the level that the policy itself names. On Linux, Best
+// starts a process at that level with the policy's limits, files and folder of sockets. It returns [Off] if the machine supports no level. If the machine
+// supports a level and this policy cannot have it, the error says which part of the policy is the reason.
 func Best(ctx context.Context, policy Policy) (Level, error) {
 	var refused error
 	for _, level := range []Level{Strict, Basic} {

@@ -15,7 +15,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// freeze keeps processes from ending, as a dead network disk does, until thaw is called.
+// freeze keeps processes from dying, even of SIGKILL, until thaw is called. A dead network disk has the same effect.
 func freeze(t *testing.T, pids ...int) (thaw func()) {
 	t.Helper()
 	group := filepath.Join("/sys/fs/cgroup/freezer", fmt.Sprintf("parhost-test-%d", os.Getpid()))
@@ -38,7 +38,7 @@ func freeze(t *testing.T, pids ...int) (thaw func()) {
 	return func() { write("freezer.state", "THAWED") }
 }
 
-// ownBoxes returns the folders of this process's boxes.
+// ownBoxes returns the cgroup folders of the boxes that this process has made.
 func ownBoxes(t *testing.T) (boxes []string) {
 	t.Helper()
 	parents, err := sandbox.CgroupFolders()
@@ -83,7 +83,7 @@ func TestCgroupsOfAWorkersOwnAreRemoved(t *testing.T) {
 	}
 }
 
-// All folders of all workers share one deadline: what does not end costs no worker time, and the box as much as one of them would.
+// All cgroups of all workers share one deadline. A process that does not die delays no other worker, and delays the box once.
 func TestProcessesThatDoNotEndHoldUpABoxOnce(t *testing.T) {
 	const workers = 4
 	for name, recovers := range map[string]bool{"stuck until the end": false, "stuck for some time": true} {
@@ -105,7 +105,7 @@ func TestProcessesThatDoNotEndHoldUpABoxOnce(t *testing.T) {
 				thaw()
 			}
 			b.Close()
-			// One second for each folder, of three hierarchies, would be fifteen.
+			// With one second for each of the fifteen cgroups, this would take fifteen seconds.
 			if all := time.Since(begun); all > 8*time.Second {
 				t.Errorf("closing %d launches took %v, and with the box %v, want no more than a grace", workers, closed, all)
 			}
@@ -128,7 +128,7 @@ func TestProcessesThatDoNotEndHoldUpABoxOnce(t *testing.T) {
 	}
 }
 
-// What a killed host left behind holds up the next one once, and goes when it can.
+// Cgroups of a killed host whose processes do not die delay the next host once. A later host removes them.
 func TestASweepOfProcessesThatDoNotEndIsBounded(t *testing.T) {
 	parent, err := sandbox.CgroupOf("pids")
 	if err != nil {
@@ -165,7 +165,7 @@ func TestASweepOfProcessesThatDoNotEndIsBounded(t *testing.T) {
 	thaw := freeze(t, pids...)
 	begun := time.Now()
 	policyBox(t, sandbox.Policy{Level: sandbox.Off, PIDs: 50}).Close()
-	// One second for each of thirteen folders would be thirteen.
+	// With one second for each of the thirteen cgroups, this would take thirteen seconds.
 	if took := time.Since(begun); took > 7*time.Second {
 		t.Errorf("a new box took %v, want it not to wait for each folder", took)
 	}

@@ -138,7 +138,7 @@ var ofProcesses = map[string]string{
 	"read the machine's processes": "ENOENT",
 }
 
-// hidesProcesses reports whether /proc shows a process only to those who may trace it, or who are its user.
+// hidesProcesses reports whether /proc is mounted with hidepid, so that it hides processes of other users.
 var hidesProcesses = sync.OnceValue(func() bool {
 	mounts, _ := os.ReadFile("/proc/self/mounts") // of what cannot be read nothing is known
 	hides := false

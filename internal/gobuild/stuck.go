@@ -15,7 +15,7 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// askPatiently is ask for a go command that reads the folder's packages. The go command opens whatever has the name of a source file, waits for
+// askPatiently runs a go command that reads the folder's packages, as ask does. The go command opens whatever has the name of a source file, waits for
 // a pipe for ever, and reads a device without end. So if it takes longer than quietTime, askPatiently looks for files that are not plain. If it
 // finds one, it ends the command, and the error is a [*plain.KindError].
 func (e *environ) askPatiently(ctx context.Context, env []string, args ...string) ([]byte, error) {
@@ -68,8 +68,8 @@ func (e *environ) findSpecial(ctx context.Context) error {
 	return nil
 }
 
-// moduleFolders returns the roots of the modules that the folder is built of and that the module cache does not have: its own, those that go.work
-// uses, and those that replace others.
+// moduleFolders returns the folders of the local modules that a build reads, which are not in the module cache: the main module, the modules that go.work
+// lists, and the modules that replace others.
 func (e *environ) moduleFolders() []string {
 	folders := []string{e.dir}
 	add := func(folder string, lines []*modfile.Replace) {
@@ -105,7 +105,7 @@ func (e *environ) moduleFolders() []string {
 	return folders
 }
 
-// moduleFiles say which modules and versions there are.
+// moduleFiles are the names of files that list modules and their versions.
 var moduleFiles = []string{"go.mod", "go.sum", "go.work", "go.work.sum", filepath.Join("vendor", "modules.txt")}
 
 // sourceExtensions are the extensions of files that the go command opens to see what they are (go/build, Context.matchFile).
@@ -113,7 +113,7 @@ var sourceExtensions = []string{
 	".go", ".c", ".cc", ".cpp", ".cxx", ".m", ".h", ".hh", ".hpp", ".hxx", ".f", ".F", ".for", ".f90", ".s", ".S", ".sx", ".swig", ".swigcxx", ".syso",
 }
 
-// isOpened reports whether the go command opens a file of that name.
+// isOpened reports whether the go command would open a file with this name.
 func isOpened(name string) bool {
 	return name == profile || name == "modules.txt" || slices.Contains(moduleFiles, name) || slices.Contains(sourceExtensions, filepath.Ext(name))
 }

@@ -15,7 +15,7 @@ const (
 	firstABI = 100
 )
 
-// This is an init and no call in main, because a program that forgot the call would start itself without end.
+// The check runs in init. If main had to call it, a program without that call would start itself again and again, without end.
 func init() {
 	if os.Getenv(variable) == "" {
 		return
@@ -41,7 +41,7 @@ var ABI = sync.OnceValue(func() int {
 	return max(0, cmd.ProcessState.ExitCode()-firstABI) // it is less if a signal has ended the process
 })
 
-// ask asks the kernel. The list in /sys/kernel/security/lsm is not read: it is often not mounted where Landlock works.
+// ask asks the kernel for its version of Landlock. It does not read /sys/kernel/security/lsm, which is often not mounted where Landlock works.
 func ask() int {
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {

@@ -101,12 +101,12 @@ var (
 	ErrFrame = errors.New("a frame that is no message")
 	// ErrRefused is matched by that of one which Check refuses.
 	ErrRefused = errors.New("a frame that is not taken")
-	// ErrTooLarge is matched by that of a message larger than is taken.
+	// ErrTooLarge is the error of a message that is larger than the limit.
 	ErrTooLarge = errors.New("a message that is too large")
 )
 
 // Recv reads the next message into m. The error is io.EOF when the other end has closed, or io.ErrUnexpectedEOF in the middle of a
-// large one. It matches [ErrTooLarge] for a message larger than is taken, [ErrFrame] for a frame that holds no message, and [ErrRefused] for a
+// large one. It matches [ErrTooLarge] for a message beyond the limit, [ErrFrame] for a frame that holds no message, and [ErrRefused] for a
 // message that Check refuses.
 func (l *Link) Recv(m proto.Message) error {
 	header, err := l.reader.Peek(headerBytes)

@@ -143,7 +143,7 @@ func (p *Pulse) WithTimeout(ctx context.Context, d time.Duration, cause error) (
 	}
 }
 
-// timed is a context whose error tells whether its time is over, as that of [context.WithTimeout] does.
+// timed is a context whose error is context.DeadlineExceeded once its time is over, as with [context.WithTimeout].
 type timed struct {
 	context.Context
 	late atomic.Bool

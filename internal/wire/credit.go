@@ -2,7 +2,7 @@ package wire
 
 import "github.com/parhost/parhost/internal/wire/workerpb"
 
-// CanceledBytes is more than an item takes that ended because its batch was cancelled: such items need no credit.
+// CanceledBytes is a bound of the bytes that one cancelled item takes in a message. Cancelled items need no credit.
 const CanceledBytes = 128
 
 // ResultsBytes is how much of its batch's credit a message of results uses: the bytes of the column, inline or in the arena, and of the errors' texts.

@@ -17,8 +17,8 @@ var lastWords = []string{
 	"Assertion failed: ", // assert(3) of macOS and musl
 }
 
-// IsLastWord reports whether a line says why a process is about to end: the words of the runtimes of Go, Python,
-// C, C++, Rust, Java, Node and .NET, and of the sanitizers.
+// IsLastWord reports whether a line of output says why a process is about to die. It knows the messages of the runtimes of Go, Python, C, C++, Rust, Java,
+// Node and .NET, and of the sanitizers.
 func IsLastWord(line string) bool {
 	line = strings.TrimLeft(line, "\t")
 	if line == "" {
@@ -117,7 +117,7 @@ func panicWord(lines []string) string {
 	return Bound(strings.Join(words, "\n"), MaxPanicText)
 }
 
-// followers are how last words begin that follow from others before them, and say less.
+// followers are beginnings of lines that runtimes write after the line that names the cause. They say less than that line.
 var followers = []string{
 	"SIGABRT: ", "runtime: ", "*** SIG", "*** Aborted at ", "terminate called without ", "terminate called recursively",
 	"fatal error: fault", "fatal error: newosproc",
@@ -191,7 +191,7 @@ func LastWord(lines []string) string {
 	return word
 }
 
-// lineBefore returns the last of lines that is not blank, nor a hint of Node's.
+// lineBefore returns the last line that is neither blank nor a hint of Node.
 func lineBefore(lines []string) string {
 	for _, line := range slices.Backward(lines) {
 		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "Node.js v") && !strings.HasPrefix(line, "(Use `node --") {
