@@ -219,7 +219,7 @@ func TestCreditIsNotSaved(t *testing.T) {
 	cfg.Batch, cfg.Workers, cfg.Observer = 2, 1, &ended
 	p := open(t, cfg)
 	within(t, "a stream over a plugin that saves credit", time.Minute, func() {
-		for _, err := range host.Stream[int, []byte](t.Context(), p, slices.Values(make([]int, 40))) { // of which some make a batch of two
+		for _, err := range host.Stream[int, []byte](t.Context(), p, slices.Values(make([]int, 8))) { // of which some make a batch of two
 			if err != nil {
 				t.Fatal(err)
 			}
