@@ -314,7 +314,7 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 			check:    "threads", status: conform.OK, want: "one after the other",
 		},
 		"a workload that does not look at its context": {
-			workload: sdk.Func("stubborn", stubborn).With(sdk.Manifest{Examples: []any{100}}),
+			workload: sdk.Func("stubborn", stubborn).With(sdk.Manifest{Examples: []any{400}}),
 			check:    "timeout", status: conform.OK, want: "does not look at its context",
 		},
 		"sizes that are too small": {
