@@ -194,6 +194,10 @@ func (p *Pool) Checksum() string {
 	return p.launcher.box.Checksum()
 }
 
+// Size is how many workers the pool lends when all are there: [Config.Workers], by its rule, or what [Pool.Resize] has made of it. With
+// [Config.MinWorkers] it is the most that the pool may have.
+func (p *Pool) Size() int { return p.width() }
+
 // Workers describes the workers that are ready now, by number.
 func (p *Pool) Workers() []WorkerInfo {
 	infos := p.lender.snapshot()

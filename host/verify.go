@@ -50,6 +50,9 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 		return &conform.Worker{Service: p.service, Link: p.link, Gone: p.child.exited, Kill: p.bury, Death: p.lastWords, Buffers: given}, nil
 	}, uint64(l.cfg.MaxResultBytes), items...)
 	var start *StartError
+	if setup, ok := errors.AsType[*conform.SetupError](err); ok {
+		err = errors.New(setup.Message) // the stage says the rest
+	}
 	if err != nil && ctx.Err() == nil && !errors.As(err, &start) {
 		err = &StartError{Worker: number, Plugin: l.cfg.Plugin, Stage: "set-up", Err: err, Manifest: said}
 	}

@@ -141,7 +141,7 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 		return &exitError{code: exitFailed, err: errSaid}
 	}
 	if rungs[0].Failed > 0 {
-		s.say("parhost: %d of %d items failed, in every mode alike, the first: %v", rungs[0].Failed, rungs[0].Items, rungs[0].failure)
+		s.say("parhost: %d of %d %s failed, in every mode alike, the first: %v", rungs[0].Failed, rungs[0].Items, things(rungs[0].Items, "item"), rungs[0].failure)
 		return &exitError{code: exitFailed, err: errSaid}
 	}
 	return nil
@@ -173,7 +173,7 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 	}
 	s.say("parhost: %s …", r.Label)
 	r.Seed = o.seed
-	r.Plugin, r.Mode, r.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
+	r.Plugin, r.Mode, r.Workers = pool.Manifest().Name, cfg.Mode, pool.Size()
 	running := time.Now()
 	for result, err := range host.Stream[json.RawMessage, json.RawMessage](ctx, pool, slices.Values(items)) {
 		if err != nil {

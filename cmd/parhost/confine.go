@@ -112,11 +112,14 @@ func parseBinds(flag string, entries []string) ([]sandbox.Bind, error) {
 // notConfined reports whether err says that a sandbox cannot be given, and what to do about it.
 func notConfined(err error) (hint string, ok bool) {
 	var files *sandbox.NeedsFilesError
+	var stage *sandbox.StageError
 	switch {
 	case errors.As(err, &files):
 		return openHint(files), true
+	case errors.Is(err, sandbox.ErrNotSupported) && errors.As(err, &stage) && stage.Hint != "": // the error says what to do
+		return "", true
 	case errors.Is(err, sandbox.ErrNotSupported):
-		return "parhost doctor lists what this machine has for sandboxes; --sandbox auto takes the best that works", true
+		return "parhost doctor lists what this machine has for sandboxes; " + autoHint, true
 	default:
 		return "", false
 	}

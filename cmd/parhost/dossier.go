@@ -70,7 +70,7 @@ func (d *dossiers) say(s *streams) {
 		s.say("parhost: error: %v; no dossiers were written from there on", d.err)
 	}
 	if d.written > 0 {
-		s.say("parhost: %d dossiers are in %q; parhost replay FILE runs an item again", d.written, d.dir)
+		s.say("parhost: %d %s in %q; parhost replay FILE runs an item again", d.written, things(d.written, "dossier"), d.dir)
 	}
 }
 

@@ -30,7 +30,7 @@ func TestEachFailureHasADossierThatRunsItAgain(t *testing.T) {
 	items := []string{`"ok"`, `"fail"`, `"panic"`, `"exit"`, `"spin"`, `5`, `"ok"`}
 	args := append([]string{"-p", plugin, "-o", "none", "--procs", "2", "--item-timeout", "100ms", "--log-level", "off", "--dossier", dir, "--"}, items...)
 	code, _, stderr := call(t, nil, args...)
-	if code != exitFailed || !strings.Contains(stderr, `5 dossiers are in "`+dir+`"`) {
+	if code != exitFailed || !strings.Contains(stderr, `5 dossiers in "`+dir+`"`) {
 		t.Errorf("got exit code %d and %q, want %d and where the dossiers are", code, stderr, exitFailed)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
@@ -103,7 +103,7 @@ func TestResumedFailuresKeepTheirDossiers(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := call(t, nil, append(args, "-1", "4", "-2")...)
-	if code != exitFailed || !strings.Contains(stderr, `1 dossiers are in `) {
+	if code != exitFailed || !strings.Contains(stderr, `1 dossier in `) {
 		t.Errorf("got exit code %d and %q, want %d and one dossier", code, stderr, exitFailed)
 	}
 	files, err = filepath.Glob(filepath.Join(dir, "d", "*"))

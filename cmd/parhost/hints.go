@@ -2,14 +2,46 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/parhost/parhost/host"
 )
+
+// Parts of hints that help only where the command line does not have them already.
+const (
+	autoHint   = "--sandbox auto takes the best that works"
+	verifyHint = "parhost plugins verify looks closer"
+)
+
+// hintFor returns the parts of a hint that can help the user of a command.
+func hintFor(cmd *cobra.Command, err error, hint string) string {
+	level := "off"
+	if f := cmd.Flags().Lookup("sandbox"); f != nil {
+		level = f.Value.String()
+	}
+	parts := slices.DeleteFunc(strings.Split(hint, "; "), func(part string) bool {
+		return part == "" || part == autoHint && level == "auto" || part == verifyHint && cmd.Name() == "verify"
+	})
+	start, ok := errors.AsType[*host.StartError](err)
+	if ok && start.Stage == "set-up" && level != "off" && refusedFile(start.Err.Error()) {
+		parts = append(parts, fmt.Sprintf("--sandbox %s hides files: --ro PATH shows one to the plugin, --rw PATH lets it write there", level))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// refusedFile reports whether an error of a workload, of which only the text is known, is that of a file which is not there or may not be opened.
+func refusedFile(text string) bool {
+	text = strings.ToLower(text)
+	return slices.ContainsFunc([]error{syscall.ENOENT, syscall.EACCES, syscall.EPERM, syscall.EROFS}, func(err error) bool { return strings.Contains(text, err.Error()) })
+}
 
 // startHint says what to do about a worker that did not start.
 func startHint(e *host.StartError) string {
@@ -33,9 +65,9 @@ func startHint(e *host.StartError) string {
 	case strings.Contains(text, "(Config.SetupTimeout)"):
 		return "--setup-timeout gives a long set-up more time"
 	case e.Stage == "set-up":
-		return "the workload's own set-up failed: what it needs may be missing; parhost plugins verify looks closer"
+		return "the workload's own set-up failed: what it needs may be missing; " + verifyHint
 	default:
-		return "parhost plugins verify looks closer"
+		return verifyHint
 	}
 }
 

@@ -1,21 +1,31 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
+// given is the flags of a command, and the plugins that it was given: by --plugin, or as arguments.
+type given struct {
+	*pflag.FlagSet
+	plugins []string
+}
+
 // effect returns why a flag that was given has no effect beside the other flags, as in "with --compare: it runs every mode". It is empty if the flag has an effect.
-type effect func(f *pflag.FlagSet) string
+type effect func(f given) string
 
 // always is the effect of a flag that has one whenever it is given, or that other code refuses where it has none.
-func always(*pflag.FlagSet) string { return "" }
+func always(given) string { return "" }
 
 // notCompared is the effect of a flag that has none with --compare, for the reason.
 func notCompared(reason string) effect {
-	return func(f *pflag.FlagSet) string {
+	return func(f given) string {
 		if isSet(f, "compare") {
 			return "with --compare: " + reason
 		}
@@ -25,7 +35,7 @@ func notCompared(reason string) effect {
 
 // onlyWith is the effect of a flag that has one only beside another flag, for the reason.
 func onlyWith(other, reason string) effect {
-	return func(f *pflag.FlagSet) string {
+	return func(f given) string {
 		if !isSet(f, other) {
 			return "without --" + other + ": " + reason
 		}
@@ -35,7 +45,7 @@ func onlyWith(other, reason string) effect {
 
 // notBeside is the effect of a flag that has none if another flag has a certain value, for the reason.
 func notBeside(other, value, reason string) effect {
-	return func(f *pflag.FlagSet) string {
+	return func(f given) string {
 		if f.Lookup(other).Value.String() == value {
 			return "with --" + other + " " + value + ": " + reason
 		}
@@ -52,9 +62,36 @@ var ofProcesses = all(
 // ofWorkers is the effect of a flag that needs several workers.
 var ofWorkers = notBeside("mode", "sequential", "it has one worker, which runs one item after the other")
 
+// ofFolders is the effect of a flag of builds.
+func ofFolders(f given) string {
+	for _, name := range f.plugins {
+		plugin, _ := cutWorkload(name)
+		if info, err := os.Stat(plugin); err == nil && info.IsDir() && isPath(plugin) {
+			return ""
+		}
+	}
+	if len(f.plugins) == 0 {
+		return "here: no Go package folder is named"
+	}
+	return "for " + strings.Join(f.plugins, ", ") + ": only a Go package folder is built"
+}
+
+// ofNames is the effect of a flag that says where plugins are looked for by their names.
+func ofNames(f given) string {
+	for _, name := range f.plugins {
+		if plugin, _ := cutWorkload(name); !isPath(plugin) {
+			return ""
+		}
+	}
+	if len(f.plugins) == 0 {
+		return ""
+	}
+	return "for " + strings.Join(f.plugins, ", ") + ": a path is not looked for"
+}
+
 // notOne is e for values other than 1; the value 1 always has an effect.
 func notOne(name string, e effect) effect {
-	return func(f *pflag.FlagSet) string {
+	return func(f given) string {
 		if !isSet(f, name) || f.Lookup(name).Value.String() == "1" {
 			return ""
 		}
@@ -64,7 +101,7 @@ func notOne(name string, e effect) effect {
 
 // all combines effects: a flag has an effect where all of them say so.
 func all(effects ...effect) effect {
-	return func(f *pflag.FlagSet) string {
+	return func(f given) string {
 		for _, e := range effects {
 			if why := e(f); why != "" {
 				return why
@@ -75,7 +112,7 @@ func all(effects ...effect) effect {
 }
 
 // isSet reports whether a flag was given with another value than its default.
-func isSet(f *pflag.FlagSet, name string) bool {
+func isSet(f given, name string) bool {
 	flag := f.Lookup(name)
 	return flag.Changed && flag.Value.String() != flag.DefValue
 }
@@ -101,29 +138,30 @@ var effects = map[string]map[string]effect{
 			notCompared("it names the mode that runs, and shows no progress within"),
 			notBeside("progress", "none", "it shows no progress"), notBeside("progress", "bar", "a bar has no lines"),
 		),
-		"plugin": always, "plugin-dir": always, "procs": notOne("procs", ofWorkers), "threads": ofProcesses, "input": always, "range": always, "repeat": always, "seed": always,
+		"plugin": always, "plugin-dir": ofNames, "procs": notOne("procs", ofWorkers), "threads": ofProcesses, "input": always, "range": always, "repeat": always, "seed": always,
 		"output": always, "item-timeout": always, "run-deadline": always, "start-timeout": ofProcesses, "setup-timeout": always, "teardown-timeout": always,
-		"retries": always, "memory-retries": always, "retry-always": always, "min-procs": ofWorkers, "standby": always,
+		"retries": always, "memory-retries": always, "retry-always": always, "min-procs": ofWorkers,
+		"standby":          all(notCompared("it shows what modes cost while nothing crashes"), ofProcesses),
 		"worker-max-items": always, "worker-max-age": always, "worker-max-idle": always, "worker-max-rss": ofProcesses,
-		"max-item-bytes": always, "max-result-bytes": always, "max-output-bytes": ofProcesses, "batch": always, "window": ofProcesses, "env": always,
+		"max-item-bytes": always, "max-result-bytes": always, "max-output-bytes": ofProcesses, "batch": always, "window": ofProcesses, "env": ofProcesses,
 		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
-		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always, "cgo": always,
+		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always, "cgo": ofFolders,
 		"report": always, "log-level": always, "log-format": always,
 	},
 	"parhost replay": {
-		"plugin": always, "plugin-dir": onlyWith("plugin", noDossier), "cgo": onlyWith("plugin", notStarted),
+		"plugin": always, "plugin-dir": all(onlyWith("plugin", noDossier), ofNames), "cgo": all(onlyWith("plugin", notStarted), ofFolders),
 		"mode": always, "item-timeout": always, "env": notBeside("mode", "goroutine", inItself),
 		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
 		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always,
 	},
 	"parhost plugins":          {"plugin-dir": neverAlone, "lock": neverAlone},
 	"parhost plugins list":     {"plugin-dir": always, "lock": always, "json": always, "sandbox": always},
-	"parhost plugins describe": {"plugin-dir": always, "lock": always, "json": always, "sandbox": always, "checksum": always, "cgo": always},
-	"parhost plugins lock":     {"plugin-dir": always, "lock": always, "sandbox": always, "cgo": always},
+	"parhost plugins describe": {"plugin-dir": ofNames, "lock": always, "json": always, "sandbox": always, "checksum": always, "cgo": ofFolders},
+	"parhost plugins lock":     {"plugin-dir": always, "lock": always, "sandbox": always, "cgo": ofFolders},
 	"parhost plugins verify": {
-		"plugin-dir": always, "lock": always, "json": always, "env": always, "max-result-bytes": always,
+		"plugin-dir": ofNames, "lock": always, "json": always, "env": always, "max-result-bytes": always,
 		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
-		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "cgo": always,
+		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "cgo": ofFolders,
 	},
 	"parhost new":     {"dir": always, "module": always, "replace": always},
 	"parhost doctor":  {"plugin-dir": always, "json": always},
@@ -132,13 +170,21 @@ var effects = map[string]map[string]effect{
 }
 
 // neverAlone is the effect of a flag of a command that only shows its help.
-func neverAlone(*pflag.FlagSet) string {
+func neverAlone(given) string {
 	return "here: it goes with one of the commands list, describe, verify and lock"
 }
 
 // checkEffects refuses the flags of a command that have no effect.
-func checkEffects(cmd *cobra.Command, _ []string) (err error) {
-	flags := cmd.Flags()
+func checkEffects(cmd *cobra.Command, args []string) (err error) {
+	flags := given{FlagSet: cmd.Flags()}
+	switch name := flags.Lookup("plugin"); {
+	case name != nil && name.Changed:
+		flags.plugins = []string{name.Value.String()}
+	case cmd.CommandPath() == "parhost plugins lock":
+		flags.plugins = args
+	case strings.HasPrefix(cmd.CommandPath(), "parhost plugins ") && len(args) > 0:
+		flags.plugins = args[:1]
+	}
 	flags.Visit(func(f *pflag.Flag) {
 		of := effects[cmd.CommandPath()][f.Name]
 		if of == nil || err != nil {
@@ -157,4 +203,21 @@ func checkEffects(cmd *cobra.Command, _ []string) (err error) {
 		}
 	})
 	return err
+}
+
+// flagError explains flags that cannot be read.
+func flagError(_ *cobra.Command, err error) error {
+	value, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return usageError("parhost --help lists the flags; items that begin with a minus come after --, as in: parhost --plugin sqrt -- -1", "%v", err)
+	}
+	name := "--" + value.GetFlag().Name
+	want, known := map[string]string{
+		"int": "a whole number", "int64": "a whole number", "uint64": fmt.Sprintf("a whole number from 0 to %d", uint64(math.MaxUint64)),
+		"float64": "a number, such as 0.5", "duration": "a number with its unit, such as 500ms, 30s or 5m", "bool": "true, false or no value",
+	}[value.GetFlag().Value.Type()]
+	if !known {
+		return usageError("parhost --help lists the flags", "%s %q: %v", name, value.GetValue(), value.Unwrap())
+	}
+	return usageError(name+" takes "+want, "%s %q cannot be read", name, value.GetValue())
 }

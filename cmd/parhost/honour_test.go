@@ -84,11 +84,11 @@ func flagText(f *pflag.Flag) string {
 // A comparison refuses the flags that it does not honour, also if they are given with their default.
 func TestACompareRefusesFlagsWithoutAnEffect(t *testing.T) {
 	refused := []string{
-		"mode", "raw", "keep-lines", "with-item", "unordered", "on-error", "joblog", "resume", "resume-failed", "resume-anyway", "dossier", "progress", "verbose",
+		"mode", "raw", "keep-lines", "with-item", "unordered", "on-error", "joblog", "resume", "resume-failed", "resume-anyway", "dossier", "progress", "verbose", "standby",
 	}
 	var got []string
 	commands(t)["parhost"].LocalFlags().VisitAll(func(f *pflag.Flag) {
-		if slices.Contains([]string{"help", "version", "plugin", "compare"}, f.Name) {
+		if slices.Contains([]string{"help", "version", "plugin", "compare", "cgo"}, f.Name) {
 			return
 		}
 		cmd := newRoot(newStreams(nil, nil, nil))
@@ -109,6 +109,10 @@ func TestACompareRefusesFlagsWithoutAnEffect(t *testing.T) {
 
 func TestFlagsWithoutAnEffectAreRefusedWithTheReason(t *testing.T) {
 	for line, want := range map[string]string{
+		"-p sqrt --cgo 4":                                    "--cgo has no effect for sqrt: only a Go package folder is built",
+		"-p ./x --plugin-dir . 4":                            "--plugin-dir has no effect for ./x: a path is not looked for",
+		"-p sqrt --mode goroutine --env A=b 4":               "--env has no effect with --mode goroutine: no worker is a process",
+		"-p sqrt --mode goroutine --standby 1 4":             "--standby has no effect with --mode goroutine: no worker is a process",
 		"-p sqrt --compare --mode process 4":                 "--mode has no effect with --compare: it runs every mode",
 		"-p sqrt --compare -v 4":                             "--verbose has no effect with --compare: ",
 		"-p sqrt --compare --progress lines 4":               "--progress has no effect with --compare: ",

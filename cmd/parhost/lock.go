@@ -61,10 +61,12 @@ func (p *pins) hold(cfg *host.Config) error {
 		if want != "" {
 			return usageError("leave --checksum out; how parhost itself came here is for who installed it to check", "--checksum: %s is linked into parhost", cfg.Workload.Manifest().Name)
 		}
-		return nil
+		if p.lock == "" {
+			return nil
+		}
 	}
 	l, err := p.read()
-	if err != nil {
+	if err != nil || cfg.Workload != nil {
 		return err
 	}
 	if l != nil {

@@ -63,9 +63,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = s.helpErr
+	}
 	code, hint := exitCode(err)
-	if err != nil && !errors.Is(err, errSaid) {
+	if hint = hintFor(cmd, err, hint); err != nil && !errors.Is(err, errSaid) {
 		s.say("parhost: error: %s", inFlags(err.Error()))
 		if hint != "" {
 			s.say("parhost: hint: %s", hint)

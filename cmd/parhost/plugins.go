@@ -169,6 +169,9 @@ func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 			if err != nil {
 				return whenInterrupted(ctx, err)
 			}
+			if cfg.Workload != nil && cmd.Flags().Changed("sandbox") {
+				return usageError("leave --sandbox out", "--sandbox has no effect for %s: it is linked into parhost, and nothing is started", args[0])
+			}
 			m, err := a.ask(ctx, cfg)
 			if err != nil {
 				return whenInterrupted(ctx, err)
@@ -370,5 +373,5 @@ func printVerification(out *screen, v *host.Verification, where string) error {
 		w.row(c.Name, c.Status, seen)
 	}
 	name := shorten(strings.TrimSpace(v.Name+" "+v.Version), cellWidth)
-	return out.printf("%s (%s)\n\n%s\n\n%d checks · %d ok · %d failed · %d skipped\n", name, where, w.layout(), len(v.Checks), kept, broken, skipped)
+	return out.printf("%s (%s)\n\n%s\n\n%d %s · %d ok · %d failed · %d skipped\n", name, where, w.layout(), len(v.Checks), things(len(v.Checks), "check"), kept, broken, skipped)
 }

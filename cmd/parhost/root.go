@@ -173,9 +173,8 @@ func newRoot(s *streams) *cobra.Command {
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 
 	cmd.AddCommand(newPlugins(s), newNew(s), newDoctor(s), newReplay(s), newVersion(s), newMan())
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usageError("parhost --help lists the flags; items that begin with a minus come after --, as in: parhost --plugin sqrt -- -1", "%v", err)
-	})
+	cmd.SetFlagErrorFunc(flagError)
+	cmd.SetHelpFunc(s.help(cmd.HelpFunc()))
 	cmd.Version = string(thisBuild().layout())
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	completeFlags(cmd, o)

@@ -221,7 +221,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		return err
 	}
 	r.sum.Seed = r.seed
-	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, poolWorkers(cfg)
+	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, pool.Size()
 
 	r.progress.begin(r.source.total)
 	err = r.take(ctx, pool)
@@ -380,7 +380,7 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	r.sayOtherFailures()
 	r.sayUnread()
 	r.sayEmpty()
-	r.say("%d items · %s", r.sum.Items, &r.sum)
+	r.say("%d %s · %s", r.sum.Items, things(r.sum.Items, "item"), &r.sum)
 	r.sayResume()
 	if r.dossiers != nil {
 		r.dossiers.say(r.streams)

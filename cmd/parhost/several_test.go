@@ -73,7 +73,11 @@ func severalPlugin(t *testing.T) string {
 func TestAWorkloadOfSeveralIsNamedBehindAColon(t *testing.T) {
 	plugin := severalPlugin(t)
 	for name, want := range map[string]string{plugin + ":up": "1.0\n", plugin + ":down": "\"down\"\n", "several:down": "\"down\"\n"} {
-		if code, out, errs := call(t, nil, "--plugin", name, "--plugin-dir", filepath.Dir(plugin), "--output", "values", "1.0"); code != 0 || out != want {
+		args := []string{"--plugin", name, "--output", "values", "1.0"}
+		if !isPath(name) {
+			args = append(args, "--plugin-dir", filepath.Dir(plugin))
+		}
+		if code, out, errs := call(t, nil, args...); code != 0 || out != want {
 			t.Errorf("%s: got %q, exit code %d, want %q; stderr: %s", name, out, code, want, errs)
 		}
 	}

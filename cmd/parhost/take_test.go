@@ -59,7 +59,11 @@ func TestWorkloadsAreTornDownAfterTheLastItem(t *testing.T) {
 	for _, mode := range []string{"process", "goroutine"} {
 		path := filepath.Join(t.TempDir(), "word")
 		t.Setenv("LEAVING", path)
-		if code, _, stderr := call(t, strings.NewReader(""), "-p", "leaving", "--mode", mode, "--env", "LEAVING", "1"); code != exitOK {
+		args := []string{"-p", "leaving", "--mode", mode, "1"}
+		if mode == "process" {
+			args = append(args, "--env", "LEAVING")
+		}
+		if code, _, stderr := call(t, strings.NewReader(""), args...); code != exitOK {
 			t.Fatalf("got exit code %d, want %d; stderr:\n%s", code, exitOK, stderr)
 		}
 		if got, err := os.ReadFile(path); string(got) != "torn down" {

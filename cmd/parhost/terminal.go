@@ -9,6 +9,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/parhost/parhost/internal/wire"
@@ -26,6 +27,7 @@ type streams struct {
 
 	status  *statusLine // nil if stderr is no terminal
 	outlets *outlets    // which out and err lead to
+	helpErr error       // of writing a help text
 }
 
 // newStreams returns streams whose screens write to outlets, and above a status line where they lead to a terminal.
@@ -34,6 +36,19 @@ func newStreams(stdin io.Reader, stdout, stderr io.Writer) *streams {
 	stdout, stderr, s.status = withStatusLine(s.outlets.out, s.outlets.err)
 	s.out, s.err = &screen{stream: stdout}, &screen{stream: stderr}
 	return s
+}
+
+// help makes a function that shows the help of a command write the text to stdout in one piece, and keep the error of that.
+func (s *streams) help(show func(*cobra.Command, []string)) func(*cobra.Command, []string) {
+	return func(cmd *cobra.Command, args []string) {
+		var text bytes.Buffer
+		cmd.SetOut(&text)
+		show(cmd, args)
+		cmd.SetOut(s.out)
+		if _, err := s.out.Write(text.Bytes()); err != nil {
+			s.helpErr = &exitError{code: exitFailed, err: err}
+		}
+	}
 }
 
 // say writes a message to stderr. If that fails there is nobody left to tell. Its first line begins with words of format, the others are

@@ -44,7 +44,10 @@ type StageError struct {
 }
 
 func (e *StageError) Error() string {
-	s := fmt.Sprintf("sandbox level %s: %s: %v", e.Level, e.Stage, e.Err)
+	s := fmt.Sprintf("%s: %v", e.Stage, e.Err)
+	if e.Level != Off { // there are limits without a sandbox too
+		s = fmt.Sprintf("sandbox level %s: %s", e.Level, s)
+	}
 	if e.Hint != "" {
 		s += " (" + e.Hint + ")"
 	}

@@ -96,6 +96,11 @@ const Setup = 5 * time.Minute
 // because an item may give a larger result the next time.
 const keptBytes = 64 << 20
 
+// SetupError is the error of a workload whose set-up failed, in the worker's words.
+type SetupError struct{ Message string }
+
+func (e *SetupError) Error() string { return "set-up: " + e.Message }
+
 // OpenStream opens the stream and waits for the workload's set-up. ctx bounds the life of the stream. With a maxResult, the most bytes of
 // a result, it also bounds what it holds of all results.
 func OpenStream(ctx context.Context, w *Worker, resultKind string, threads int, maxResult uint64) (*Stream, error) {
@@ -117,7 +122,7 @@ func OpenStream(ctx context.Context, w *Worker, resultKind string, threads int, 
 	case r.GetReady() == nil:
 		err = fmt.Errorf("the first response is %T, want Ready", r.GetMessage())
 	case r.GetReady().GetError() != "":
-		err = errors.New("set-up: " + wire.Bound(r.GetReady().GetError(), wire.MaxMessageText))
+		err = &SetupError{wire.Bound(r.GetReady().GetError(), wire.MaxMessageText)}
 	}
 	if err != nil {
 		cancel()

@@ -43,7 +43,7 @@ func put(folder *os.Root, name string, perm fs.FileMode, content []byte, sync fu
 	}
 	d, err := Begin(folder, "."+rand.Text(), perm)
 	if err != nil {
-		return err
+		return inPlaceOf(name, err)
 	}
 	_, err = d.Write(content)
 	if err == nil {
@@ -53,9 +53,20 @@ func put(folder *os.Root, name string, perm fs.FileMode, content []byte, sync fu
 		err = folder.Rename(d.name, name)
 	}
 	if err != nil {
-		return errors.Join(err, folder.Remove(d.name))
+		return errors.Join(inPlaceOf(name, err), folder.Remove(d.name))
 	}
 	return nil
+}
+
+// inPlaceOf returns an error about a temporary file as one about the file whose place it was to take, because nobody knows the other name.
+func inPlaceOf(name string, err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: path.Op, Path: name, Err: path.Err}
+	}
+	if link, ok := errors.AsType[*os.LinkError](err); ok {
+		return &fs.PathError{Op: "replace", Path: name, Err: link.Err}
+	}
+	return err
 }
 
 // Check reports whether files can be made in a folder.
