@@ -319,12 +319,10 @@ func (b *Box) openLimits(worker bool) error {
 		b.limitTo(unix.RLIMIT_FSIZE, uint64(p.FileBytes))
 	}
 	if p.Level > Off {
-		b.limits = append(b.limits,
-			launcher.Limit{Resource: unix.RLIMIT_CORE, Value: noCore},
-			launcher.Limit{Resource: unix.RLIMIT_MEMLOCK, Value: 0},
-			launcher.Limit{Resource: unix.RLIMIT_MSGQUEUE, Value: 0},
-			launcher.Limit{Resource: unix.RLIMIT_SIGPENDING, Value: pendingSignals},
-		)
+		b.limitTo(unix.RLIMIT_CORE, noCore)
+		b.limitTo(unix.RLIMIT_MEMLOCK, 0)
+		b.limitTo(unix.RLIMIT_MSGQUEUE, 0)
+		b.limitTo(unix.RLIMIT_SIGPENDING, pendingSignals)
 	}
 	if p.OpenFiles > 0 {
 		var most unix.Rlimit
@@ -340,12 +338,18 @@ func (b *Box) openLimits(worker bool) error {
 	return nil
 }
 
+// limitTo gives workers a limit, or keeps the host's hard limit where that is lower: a process without privileges cannot raise it.
 func (b *Box) limitTo(resource int, value uint64) {
+	var most unix.Rlimit
+	if unix.Getrlimit(resource, &most) == nil {
+		value = min(value, most.Max)
+	}
 	b.limits = append(b.limits, launcher.Limit{Resource: resource, Value: value})
 }
 
 const (
-	// noCore forbids core dumps: a file is none of a byte, and no program is started for one (fs/coredump.c), which it is at 0.
+	// noCore forbids core dumps. At 1 byte the kernel writes no file, and starts no program that takes the dump (fs/coredump.c). At 0, which is all
+	// that a host with a hard limit of 0 can set, it does start that program.
 	noCore = 1
 	// pendingSignals bounds what a worker holds of signals and timers, which are counted for the host's user too.
 	pendingSignals = 1024

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// limited returns a circumstance in which the resource has a hard limit. A program that this one executes inherits it.
+func limited(resources map[int]uint64) func() error {
+	return func() error {
+		var failed error
+		for resource, most := range resources {
+			failed = errors.Join(failed, syscall.Setrlimit(resource, &syscall.Rlimit{Cur: most, Max: most}))
+		}
+		return failed
+	}
+}
+
+func init() {
+	circumstances["low limits"] = limited(map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_SIGPENDING: 0, unix.RLIMIT_MSGQUEUE: 0, unix.RLIMIT_MEMLOCK: 0, unix.RLIMIT_DATA: 1 << 30})
+	circumstances["4 KiB of file"] = limited(map[int]uint64{unix.RLIMIT_FSIZE: 4096})
+}
+
+// levelsHere returns the levels that this machine has.
+func levelsHere(t *testing.T) []string {
+	t.Helper()
+	report, err := sandbox.Probe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	levels := []string{"off"}
+	for _, level := range []string{"basic", "strict"} {
+		if slices.ContainsFunc(report.Levels, func(l sandbox.Layer) bool { return l.Name == "level "+level && l.OK }) {
+			levels = append(levels, level)
+		}
+	}
+	return levels
+}
+
+// Hard limits that are lower than those of the sandbox stay: a host without privileges cannot raise them.
+func TestASandboxKeepsLowerLimitsOfItsHost(t *testing.T) {
+	parhost := built(t, ".")
+	for _, level := range levelsHere(t) {
+		code, stdout, stderr := in(t, "low limits", nil, parhost, "-p", "sqrt", "-o", "values", "--sandbox", level, "--memory", "2GiB", "4")
+		if code != exitOK || stdout != "2\n" {
+			t.Errorf("level %s: got exit code %d, %q and %q, want %d and the result", level, code, stdout, stderr, exitOK)
+		}
+	}
+}
