@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"syscall"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -112,6 +113,8 @@ func (p *process) stillborn(ctx context.Context, stage string, err error) error 
 		e.Err = errors.New(words)
 	case isStatus:
 		e.Err = errors.New(wire.Bound(s.Message(), wire.MaxMessageText))
+	case stage == "exec" && errors.Is(err, syscall.EAGAIN): // of fork(2)
+		e.Err = fmt.Errorf("%w%s", err, tasksLimit())
 	}
 	return e
 }

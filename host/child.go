@@ -315,6 +315,10 @@ func (c *child) HostToPlugin(network, address string) (string, string, error) {
 	return network, address, nil
 }
 
+// smallStack is a limit of the stack, in bytes, below which a program may end by SIGSEGV with no fault of its own, also before its first instruction:
+// arguments, environment and the stack of a library written for the usual 8 MiB have to fit in it.
+const smallStack = 1 << 20
+
 // lastState says in words how the process ended, with its exit code (-1 for a signal) and the name of the signal.
 func (c *child) lastState() (words string, code int, signal string) {
 	select {
@@ -326,6 +330,9 @@ func (c *child) lastState() (words string, code int, signal string) {
 		return "process was reaped by somebody else", -1, ""
 	}
 	if name, text := signalOf(c.state); name != "" {
+		if limit := stackLimit(); name == "SIGSEGV" && limit >= 0 && limit < smallStack {
+			text += fmt.Sprintf("; the stack is limited to %d bytes, ulimit -s", limit)
+		}
 		return fmt.Sprintf("process ended by %s (%s)", name, text), -1, name
 	}
 	return fmt.Sprintf("process ended with exit code %d", c.state.ExitCode()), c.state.ExitCode(), ""

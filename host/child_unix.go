@@ -49,6 +49,19 @@ func cpuLimit(signal string) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
+// dataLimit, fileLimit and stackLimit return limits in bytes that this process and each that it starts have (setrlimit(2)). -1 means that there is none.
+func dataLimit() int64  { return bytesLimit(unix.RLIMIT_DATA) }
+func fileLimit() int64  { return bytesLimit(unix.RLIMIT_FSIZE) }
+func stackLimit() int64 { return bytesLimit(unix.RLIMIT_STACK) }
+
+func bytesLimit(resource int) int64 {
+	var limit unix.Rlimit
+	if unix.Getrlimit(resource, &limit) != nil || uint64(limit.Cur) > math.MaxInt64 {
+		return -1
+	}
+	return int64(limit.Cur)
+}
+
 // maxRSS returns the resident bytes that a process had at the most. getrusage(2) counts in KiB, that of macOS in bytes.
 func maxRSS(s *os.ProcessState) int64 {
 	usage, ok := s.SysUsage().(*syscall.Rusage)

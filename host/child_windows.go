@@ -23,4 +23,9 @@ func isolate() *syscall.SysProcAttr {
 // cpuLimit knows of no limit here.
 func cpuLimit(string) time.Duration { return 0 }
 
+// dataLimit, fileLimit and stackLimit know of no limit here.
+func dataLimit() int64  { return -1 }
+func fileLimit() int64  { return -1 }
+func stackLimit() int64 { return -1 }
+
 func maxRSS(*os.ProcessState) int64 { return 0 }

@@ -51,7 +51,8 @@ type Config struct {
 	Mode Mode // default Process
 
 	// Workers is their number: from 1, or by joblib's rule -1 for one per CPU and -2 for all CPUs but one. Default -1.
-	// Sequential always has one. The most is 65536, and on Linux what the limit of open files allows: a worker process takes 12 of its host.
+	// Sequential always has one. The most is 65536, and on Linux what the limits of open files (12 for each worker process) and of processes
+	// and threads (8 for each, in the user's limit and in pids.max) leave.
 	Workers int
 	// MinWorkers lets the pool size itself: it begins with so many workers, gets more, up to Workers, while batches wait for one, and lets
 	// those go that have been idle for MaxIdle, then 10 s by default. Default 0: the pool always has Workers.
@@ -224,11 +225,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
-	if err := c.checkSupply(c.Workers+c.Standby, 0); err != nil && !counted {
-		return c, err
-	} else if err != nil { // nobody has named a number
-		most := max(1, c.possible()-c.Standby)
-		c.Logger.Warn("there are fewer workers than CPUs, because the limit of open files allows no more (ulimit -n)", "workers", most, "wanted", c.Workers)
+	if possible, why := c.room(c.Workers + c.Standby); possible < c.Workers+c.Standby {
+		if !counted || possible == 0 {
+			return c, c.checkSupply(c.Workers+c.Standby, 0)
+		}
+		most := max(1, possible-c.Standby) // nobody has named a number
+		c.Logger.Warn("there are fewer workers than CPUs, because a limit allows no more", "workers", most, "wanted", c.Workers, "reason", "workers "+why)
 		c.Workers, c.MinWorkers = most, min(c.MinWorkers, most)
 	}
 	c.observing = &observers{calls: map[*time.Time]struct{}{}}

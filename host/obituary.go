@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -204,12 +205,12 @@ func (p *process) limitMet(cause Cause) string {
 	switch cause {
 	case CauseOutOfMemory:
 		if policy.MemoryBytes == 0 { // the machine's
-			return ": out of memory" + addressLimit()
+			return ": out of memory" + p.memoryLimits()
 		}
 		return fmt.Sprintf(": out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", policy.MemoryBytes)
 	case CausePIDs:
 		if p.pids == 0 { // the system's
-			return "; it was refused a process or a thread" + addressLimit()
+			return "; it was refused a process or a thread" + tasksLimit() + p.memoryLimits()
 		}
 		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", p.pids)
 	case CauseEscape:
@@ -217,18 +218,31 @@ func (p *process) limitMet(cause Cause) string {
 	case CauseSeccomp:
 		return "; its sandbox forbids the system call that it made"
 	case CauseFileSize:
+		if limit := fileLimit(); limit >= 0 && (policy.FileBytes == 0 || limit < policy.FileBytes) {
+			return fmt.Sprintf("; a file grew too large: the limit is %d bytes (ulimit -f)", limit)
+		}
+		if policy.FileBytes == 0 && policy.Level == sandbox.Off { // it has set one itself
+			return "; a file grew too large (RLIMIT_FSIZE)"
+		}
 		return fmt.Sprintf("; a file grew too large: the limit is %d bytes (Config.Sandbox.FileBytes)", policy.FileBytes)
 	default:
 		return ""
 	}
 }
 
-// addressLimit returns words for the limit of address space, if there is one. The kernel refuses memory and stacks of threads at this limit.
-func addressLimit() string {
+// memoryLimits returns words for the limits at which the kernel refuses a worker memory, and stacks for its threads.
+func (p *process) memoryLimits() string {
+	words := ""
 	if limit := arena.AddressSpace(); limit > 0 {
-		return fmt.Sprintf("; address space is limited to %d bytes (ulimit -v)", limit)
+		words = fmt.Sprintf("; address space is limited to %d bytes (ulimit -v)", limit)
 	}
-	return ""
+	if limit := dataLimit(); limit >= 0 {
+		words += fmt.Sprintf("; private memory is limited to %d bytes (ulimit -d)", limit)
+	}
+	if limit := p.cfg.Sandbox.MemoryBytes; limit > 0 {
+		words += fmt.Sprintf("; the limit of memory, in which the stacks of threads count, is %d bytes (Config.Sandbox.MemoryBytes)", limit)
+	}
+	return words
 }
 
 // lossOf says what the worker's death, l, means for one batch: begun, by the order in which they were sent, and witness, by what the

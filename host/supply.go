@@ -2,19 +2,34 @@ package host
 
 import (
 	"fmt"
-	"math"
+	"runtime"
+
+	"github.com/parhost/parhost/host/sandbox"
 )
 
 // mostCount limits the numbers of workers, threads and batches of a pool. Each of them takes memory, and larger numbers help nobody.
 const mostCount = 1 << 16
 
-// possible returns for how many worker processes this process has descriptors left.
-func (c *Config) possible() int {
-	limit, used := openFiles()
-	if c.Mode != Process || limit < 0 {
-		return math.MaxInt
+// room returns for how many of the wanted worker processes this process has descriptors, processes and threads left, and what the scarcest of these is, in
+// words.
+func (c *Config) room(wanted int) (possible int, why string) {
+	if c.Mode != Process {
+		return wanted, ""
 	}
-	return max(0, limit-used-reserveFiles) / c.filesOfWorker()
+	possible = wanted
+	if limit, used := openFiles(); limit >= 0 {
+		files := c.filesOfWorker()
+		if n := max(0, limit-used-reserveFiles) / files; n < possible {
+			possible, why = n, fmt.Sprintf("take %d open files each, and %d of the limit of %d (ulimit -n) are in use", files, used, limit)
+		}
+	}
+	reserve := reserveTasks + runtime.GOMAXPROCS(0)
+	if t, scarce := sandbox.ScarcestTasks(reserve + workerTasks*wanted); scarce {
+		if n := max(0, t.Free()-reserve) / workerTasks; n < possible {
+			possible, why = n, fmt.Sprintf("take %d processes and threads each, and %s allows %d, of which %d are in use and %d are the host's reserve", workerTasks, t.Limit, t.Most, t.Used, reserve)
+		}
+	}
+	return possible, why
 }
 
 func (c *Config) filesOfWorker() int {
@@ -24,15 +39,25 @@ func (c *Config) filesOfWorker() int {
 	return workerFiles
 }
 
-// checkSupply refuses worker processes for which this process has too few descriptors. wanted is how many are to be started, there how many exist.
+// checkSupply refuses worker processes for which this process has too little left. wanted is how many are to be started, there how many exist.
 func (c *Config) checkSupply(wanted, there int) error {
-	possible := c.possible()
-	if wanted <= possible {
+	possible, why := c.room(wanted)
+	switch what := fmt.Sprintf("%d worker processes %s", wanted+there, why); {
+	case possible >= wanted:
 		return nil
+	case possible+there == 0:
+		return &ConfigError{"Workers", what + ": no worker is possible; raise the limit"}
+	default:
+		return &ConfigError{"Workers", fmt.Sprintf("%s: at most %d workers are possible; lower the number, or raise the limit", what, possible+there)}
 	}
-	limit, used := openFiles()
-	return &ConfigError{"Workers", fmt.Sprintf("%d worker processes take %d open files each, and %d of the limit of %d (ulimit -n) are in use: at most %d workers are possible; lower the number, or raise the limit",
-		wanted+there, c.filesOfWorker(), used, limit, possible+there)}
+}
+
+// tasksLimit returns words for the limit of processes and threads that is nearly used up, if there is one.
+func tasksLimit() string {
+	if t, scarce := sandbox.ScarcestTasks(reserveTasks + runtime.GOMAXPROCS(0) + 2*workerTasks); scarce {
+		return fmt.Sprintf("; %s allows %d processes and threads, of which %d are in use", t.Limit, t.Most, t.Used)
+	}
+	return ""
 }
 
 // A worker process takes so many descriptors of its host on Linux: two handles of the process, its output, its connection, and what both share. Other
@@ -42,4 +67,9 @@ const (
 	inlineFiles = 5
 	// reserveFiles descriptors are left for a start that is under way, for the guard, and for the program's own files.
 	reserveFiles = 16
+
+	// A worker in Go whose GOMAXPROCS is 1 has six to eight threads. The Go runtime ends a program that is refused a thread.
+	workerTasks = 8
+	// reserveTasks processes and threads, and one for each CPU, are left for the host's own threads, and for its guard.
+	reserveTasks = 10
 )

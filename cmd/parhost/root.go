@@ -119,7 +119,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.SortFlags = false
 	f.StringVarP(&o.plugin, "plugin", "p", "", "workload name, executable, or Go package folder")
 	f.StringArrayVar(&o.pluginDirs, "plugin-dir", nil, "folder with parhost-plugin-NAME executables (may be repeated; also PARHOST_PLUGIN_PATH)")
-	f.IntVarP(&o.procs, "procs", "j", -1, "workers, no more than the open files allow (ulimit -n); -1 = every CPU, -2 = all but one")
+	f.IntVarP(&o.procs, "procs", "j", -1, "workers, no more than the limits of open files (ulimit -n) and processes (ulimit -u) allow; -1 = every CPU, -2 = all but one")
 	f.StringVar(&o.mode, "mode", string(host.Process), "process, goroutine or sequential; with the last two an item that crashes ends parhost itself")
 	f.IntVar(&o.threads, "threads", 0, "items at once inside one worker process (default what the plugin says, else 1)")
 	f.BoolVar(&o.compare, "compare", false, "run the items in every mode, and with --sandbox without it too, check that the results agree, print the contrast")

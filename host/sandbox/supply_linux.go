@@ -86,17 +86,46 @@ func (b *Box) supplies(below string, wanted int64) ([]supply, error) {
 			found = append(found, supply{"kernel." + name, most, all})
 		}
 	}
-	most, counts := userLimit()
-	if !counts || b.machine.ownUsers {
+	if b.machine.ownUsers {
 		return found, nil
 	}
-	used := all // no more than these are the user's
+	return withUser(found, wanted)
+}
+
+// withUser adds the limit of the user of this process, if there is one. Its processes are counted only if those of all users leave fewer than wanted.
+func withUser(found []supply, wanted int64) ([]supply, error) {
+	most, counts := userLimit()
+	if !counts {
+		return found, nil
+	}
+	used := threadsOfAll() // no more than these are the user's
 	if most-used < wanted {
+		var err error
 		if used, err = threadsOf(os.Getuid()); err != nil {
 			return nil, err
 		}
 	}
 	return append(found, supply{"the user's limit (ulimit -u)", most, used}), nil
+}
+
+// ScarcestTasks returns the limit that leaves the user and the cgroup of this process the fewest processes and threads, and false if there is no limit
+// that leaves fewer than wanted. It does not look at the limits of the whole machine.
+func ScarcestTasks(wanted int) (Tasks, bool) {
+	found, err := cgroupSupplies("")
+	if err != nil {
+		found = nil // without /proc or cgroups the user's limit is all that can be known
+	}
+	if all, err := withUser(found, int64(wanted)); err == nil {
+		found = all
+	}
+	scarcest, scarce := Tasks{}, false
+	for _, s := range found {
+		t := Tasks{Limit: s.what, Most: int(s.most), Used: int(s.used)}
+		if t.Free() < wanted && (!scarce || t.Free() < scarcest.Free()) {
+			scarcest, scarce = t, true
+		}
+	}
+	return scarcest, scarce
 }
 
 // cgroupSupplies returns the room for processes in each cgroup that holds the workers, and in each visible ancestor of it.
