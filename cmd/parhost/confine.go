@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -116,8 +117,8 @@ func notConfined(err error) (hint string, ok bool) {
 	switch {
 	case errors.As(err, &files):
 		return openHint(files), true
-	case errors.Is(err, sandbox.ErrNotSupported) && errors.As(err, &stage) && stage.Hint != "": // the error says what to do
-		return "", true
+	case errors.Is(err, sandbox.ErrNotSupported) && errors.As(err, &stage) && (stage.Hint != "" || stage.Stage == "processes" || errors.Is(err, syscall.EFBIG)):
+		return "", true // the error says which limit is in the way, or what to do
 	case errors.Is(err, sandbox.ErrNotSupported):
 		return "parhost doctor lists what this machine has for sandboxes; " + autoHint, true
 	default:

@@ -43,17 +43,23 @@ func refusedFile(text string) bool {
 	return slices.ContainsFunc([]error{syscall.ENOENT, syscall.EACCES, syscall.EPERM, syscall.EROFS}, func(err error) bool { return strings.Contains(text, err.Error()) })
 }
 
+// tooFewTasks says what to do where the system refuses processes and threads. It also refuses a thread for whose stack a worker has no memory left.
+const tooFewTasks = "start fewer workers (--procs), or raise the limit of processes (ulimit -u, or the container's) or of memory (--memory, ulimit -d, ulimit -v)"
+
 // startHint says what to do about a worker that did not start.
 func startHint(e *host.StartError) string {
 	switch e.Cause {
 	case host.CauseOutOfMemory:
 		return "--memory is the limit of each worker, if there is one; else this machine has too little"
 	case host.CausePIDs:
-		return "--pids is the limit of each worker"
+		if strings.Contains(e.Err.Error(), "(Config.Sandbox.PIDs)") {
+			return "--pids is the limit of each worker"
+		}
+		return tooFewTasks
 	case host.CauseSeccomp:
 		return "--allow-net and --allow-fork permit more system calls; --sandbox off permits all"
 	case host.CauseFileSize:
-		return "--file-size is the limit of a file that a worker writes"
+		return "--file-size is the limit of a file that a worker writes, and so is the shell's limit (ulimit -f)"
 	}
 	if hint := errnoHint(e); hint != "" {
 		return hint
@@ -83,7 +89,7 @@ func errnoHint(e *host.StartError) string {
 	case errors.Is(e.Err, syscall.EMFILE), errors.Is(e.Err, syscall.ENFILE):
 		return "each worker takes some ten open files: lower --procs, or raise the limit (ulimit -n)"
 	case errors.Is(e.Err, syscall.EAGAIN):
-		return "no more processes may be started: lower --procs, or raise the limit (ulimit -u, or the container's limit of processes)"
+		return tooFewTasks
 	case errors.Is(e.Err, syscall.ENOMEM):
 		return "this machine has too little memory for so many workers: lower --procs"
 	case errors.Is(e.Err, syscall.ENOSPC), errors.Is(e.Err, syscall.EDQUOT):

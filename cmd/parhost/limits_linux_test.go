@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -50,6 +52,35 @@ func TestASandboxKeepsLowerLimitsOfItsHost(t *testing.T) {
 		code, stdout, stderr := in(t, "low limits", nil, parhost, "-p", "sqrt", "-o", "values", "--sandbox", level, "--memory", "2GiB", "4")
 		if code != exitOK || stdout != "2\n" {
 			t.Errorf("level %s: got exit code %d, %q and %q, want %d and the result", level, code, stdout, stderr, exitOK)
+		}
+	}
+}
+
+// What the command cannot write because of the shell's limit of files is told, with the limit: results, a joblog, and the copy of a plugin.
+func TestTheShellsLimitOfFilesIsNamed(t *testing.T) {
+	parhost := built(t, ".")
+	results := filepath.Join(t.TempDir(), "results")
+	script := `exec "$0" "$@" >` + results
+	for name, args := range map[string][]string{
+		"results": {mustLook(t, "sh"), "-c", script, parhost, "-p", "sqrt", "-o", "values", "--range", "0:100000"},
+		"joblog":  {parhost, "-p", "sqrt", "-o", "none", "--range", "0:100000", "--joblog", "journal"},
+	} {
+		code, _, stderr := in(t, "4 KiB of file", nil, args...)
+		if code != exitFailed || !strings.Contains(stderr, "file too large; the limit of a file is 4096 bytes here (ulimit -f)") {
+			t.Errorf("%s: got exit code %d and %q, want %d and the limit", name, code, stderr, exitFailed)
+		}
+	}
+	plugin := built(t, "../../plugins/sqrt/parhost-plugin-sqrt")
+	for _, level := range levelsHere(t) {
+		code, stdout, stderr := in(t, "4 KiB of file", nil, parhost, "-p", plugin, "-o", "values", "--sandbox", level, "4")
+		if level == "off" {
+			if code != exitOK || stdout != "2\n" {
+				t.Errorf("level off: got exit code %d, %q and %q, want %d and the result", code, stdout, stderr, exitOK)
+			}
+			continue
+		}
+		if code != exitNoSandbox || !strings.Contains(stderr, "the limit of a file is 4096 bytes here: raise it (ulimit -f)") || strings.Contains(stderr, "hint:") {
+			t.Errorf("level %s: got exit code %d and %q, want %d and the limit", level, code, stderr, exitNoSandbox)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	code, hint := exitCode(err)
 	if hint = hintFor(cmd, err, hint); err != nil && !errors.Is(err, errSaid) {
-		s.say("parhost: error: %s", inFlags(err.Error()))
+		s.say("parhost: error: %s%s", inFlags(err.Error()), fileLimit(err))
 		if hint != "" {
 			s.say("parhost: hint: %s", hint)
 		}

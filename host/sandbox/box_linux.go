@@ -523,6 +523,10 @@ func hint(stage string, err error) string {
 		return cgroupHint(err)
 	case stage == "exec" && is(unix.EACCES):
 		return "a worker of a host that is root is a user of its own: others must be able to enter the folders and to read the files, or use level strict"
+	case stage == "plugin" && is(unix.EFBIG): // a file in memory is a file to setrlimit(2)
+		var limit unix.Rlimit
+		_ = unix.Getrlimit(unix.RLIMIT_FSIZE, &limit)
+		return fmt.Sprintf("workers execute a copy of the plugin, and the limit of a file is %d bytes here: raise it (ulimit -f)", limit.Cur)
 	case stage == "plugin" && is(unix.EACCES):
 		return "vm.memfd_noexec must not be 2, and the plugin must be readable"
 	case stage == "descriptors" && is(unix.ENOSYS), stage == "descriptors" && is(unix.EINVAL):

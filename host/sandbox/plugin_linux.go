@@ -240,7 +240,7 @@ func seal(ctx context.Context, f *os.File, seals int) error {
 func (p *program) load(ctx context.Context, f *os.File) error {
 	size, err := p.copy(ctx, f)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", p.path, err)
+		return fmt.Errorf("copy %s: %w", p.path, err)
 	}
 	if err := p.file.Chmod(0o555); err != nil {
 		return err

@@ -1,0 +1,22 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// fileLimit names the shell's limit of files, if err came from it and does not name it.
+func fileLimit(err error) string {
+	var limit unix.Rlimit
+	if !errors.Is(err, unix.EFBIG) || strings.Contains(err.Error(), "ulimit -f") ||
+		unix.Getrlimit(unix.RLIMIT_FSIZE, &limit) != nil || limit.Cur > math.MaxInt64 {
+		return ""
+	}
+	return fmt.Sprintf("; the limit of a file is %d bytes here (ulimit -f)", limit.Cur)
+}
