@@ -87,7 +87,8 @@ func (p *process) setUp(life context.Context) (workerpb.WorkerService_WorkClient
 func (p *process) stillborn(ctx context.Context, stage string, err error) error {
 	s, isStatus := status.FromError(err)
 	isStatus = isStatus && s.Code() != codes.OK
-	unheard := isStatus && s.Code() == codes.Unavailable
+	ended := stage == "set-up" && errors.Is(err, io.EOF)
+	unheard := ended || isStatus && s.Code() == codes.Unavailable
 	if unheard {
 		p.child.awaitEnd(endTime) // by itself, if it does; it is killed otherwise
 	}
@@ -111,8 +112,10 @@ func (p *process) stillborn(ctx context.Context, stage string, err error) error 
 		e.Err, e.Cause = errors.New(f.message), cmp.Or(f.cause, e.Cause)
 	case words != "" && (unheard || e.Cause != CauseExit && e.Cause != CauseSignal):
 		e.Err = errors.New(words)
+	case ended:
+		e.Err = errors.New(streamWords(err))
 	case isStatus:
-		e.Err = errors.New(wire.Bound(s.Message(), wire.MaxMessageText))
+		e.Err = errors.New(rpcWords(err))
 	case stage == "exec" && errors.Is(err, syscall.EAGAIN): // of fork(2)
 		e.Err = fmt.Errorf("%w%s", err, tasksLimit())
 	}

@@ -55,7 +55,7 @@ type child struct {
 	doomed    atomic.Bool     // it was to be killed, perhaps before there was one
 	reap      sync.Mutex      // held while the process is killed, and while it is reaped if the moment of its end is known
 	reaped    atomic.Bool
-	itself    bool // it ended before the host meant it to, see endedItself
+	itself    bool // it was gone before the host killed it, see endedItself
 	state     *os.ProcessState
 	started   time.Time
 	stays     bool // the folder of its socket cannot be moved, because something is mounted there
@@ -362,8 +362,11 @@ func (c *child) awaitEndUnless(hurry <-chan struct{}, moment time.Duration) {
 	}
 }
 
-// endedItself reports whether the process has ended, and not because the host had killed it.
-func (c *child) endedItself() bool { return isClosed(c.exited) && c.itself }
+// endedItself reports whether the process has ended, and not because the host had killed it. A process may be on its way out when the host kills it: its
+// connection closes before its exit is reported, by a second on a busy machine. It keeps its exit code then, which the host's SIGKILL would have replaced.
+func (c *child) endedItself() bool {
+	return isClosed(c.exited) && (c.itself || c.state != nil && !mayBeKilled(c.state))
+}
 
 // usage returns what the process had used when it ended, nil if that is not known.
 func (c *child) usage() *Usage {

@@ -32,6 +32,12 @@ func signalOf(s *os.ProcessState) (name, text string) {
 	return unix.SignalName(status.Signal()), status.Signal().String()
 }
 
+// mayBeKilled reports whether a process ended by the signal with which the host kills.
+func mayBeKilled(s *os.ProcessState) bool {
+	name, _ := signalOf(s)
+	return name == "SIGKILL"
+}
+
 // cpuLimit returns the limit of CPU time at which the kernel sends a signal: the soft limit for SIGXCPU, the hard limit for SIGKILL (setrlimit(2)). The
 // limits hold for this process and for each process that it starts. 0 means that there is no limit.
 func cpuLimit(signal string) time.Duration {

@@ -15,6 +15,9 @@ func dumpGoroutines(*os.Process) {}
 
 func signalOf(*os.ProcessState) (name, text string) { return "", "" }
 
+// mayBeKilled is true of any end: there are no signals here, and a kill leaves an exit code.
+func mayBeKilled(*os.ProcessState) bool { return true }
+
 // isolate keeps the terminal's Ctrl-C from the process.
 func isolate() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}

@@ -219,6 +219,11 @@ var fakes = map[string]func(){
 	"no UTF-8":              func() { fakeServe(&liar{work: dialogue(answerWith("\"a\xff\""))}) },
 	"a number without end":  func() { fakeServe(&liar{work: dialogue(answerWith(strings.Repeat("1", 1<<20)))}) },
 	"hangs up":              func() { fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error { return errHangUp })}) },
+	"breaks its stream": func() { // with an error of gRPC's in another one
+		fakeServe(&liar{work: dialogue(func(stream, *workerpb.Batch) error {
+			return fmt.Errorf("send: %w", grpcstatus.Error(codes.Internal, grpcstatus.Error(codes.DataLoss, "no reason").Error()))
+		})})
+	},
 	"odd numbers": func() { // strange, but nothing that a host could hold against it
 		fakeServe(&liar{work: dialogue(func(s stream, b *workerpb.Batch) error {
 			r := good(b, b.GetCount())

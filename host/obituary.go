@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -92,7 +93,7 @@ func (p *process) obituary(cause error) {
 	case errors.As(cause, &lie):
 		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: lie.Error(), guilty: -1})
 	case status.Code(cause) == codes.ResourceExhausted: // from gRPC, for a message that is too large, or from the worker, which may lie
-		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: "worker closed its stream: " + cause.Error(), guilty: -1})
+		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: streamWords(cause), guilty: -1})
 	}
 	orderly := errors.Is(cause, io.EOF) // the end that it was asked for, or SIGTERM: it has settled all that it began
 	p.mu.Lock()
@@ -105,14 +106,14 @@ func (p *process) obituary(cause error) {
 		case <-time.After(p.cfg.Grace):
 		}
 	}
-	if orderly && len(p.order) > 0 || !isClosed(p.child.exited) { // who does not end by itself is killed here, and by nobody else
-		var why Cause // its end's own, if it has come to one
-		if !isClosed(p.child.exited) {
-			why = CauseProtocol
-		}
-		p.decide(&fate{kind: wire.Crashed, cause: why, message: "worker closed its stream: " + cause.Error(), guilty: -1})
+	late := !isClosed(p.child.exited)
+	p.bury() // kills a process that has not ended
+	switch {
+	case late && !p.child.endedItself(): // it broke its stream and lived on
+		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: streamWords(cause), guilty: -1})
+	case orderly && len(p.order) > 0:
+		p.decide(&fate{kind: wire.Crashed, message: streamWords(cause), guilty: -1})
 	}
-	p.bury()
 
 	_, code, signal := p.child.lastState()
 	l := loss{kind: wire.Crashed, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1, suspect: -1, ran: -1}
@@ -155,6 +156,26 @@ func (p *process) obituary(cause error) {
 	p.calls, p.order = nil, nil
 	p.shelf.close()
 	close(p.dead)
+}
+
+// rpcPrefix is what gRPC writes before the words of an error. An error that a worker passes on may hold it several times.
+var rpcPrefix = regexp.MustCompile(`rpc error: code = \w+(\(\d+\))? desc = |rpc error: code = `)
+
+// rpcWords returns the words of an error of gRPC's, without what only a programmer of gRPC understands.
+func rpcWords(err error) string {
+	text := err.Error()
+	if s, ok := status.FromError(err); ok {
+		text = s.Message()
+	}
+	return wire.Bound(rpcPrefix.ReplaceAllString(text, ""), wire.MaxMessageText)
+}
+
+// streamWords says how the stream of a worker ended.
+func streamWords(cause error) string {
+	if errors.Is(cause, io.EOF) {
+		return "worker closed its stream"
+	}
+	return "worker closed its stream: " + rpcWords(cause)
 }
 
 // diagnosis says what the process died of, if nobody decided that it had to: as a cause, and in words, with the limit that it met.

@@ -1,0 +1,44 @@
+package host_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/sandbox"
+)
+
+// The connection of a process that exits closes before its exit is reported. With the shortest grace the host kills it in between.
+func TestAnExitIsTheReasonThoughTheStreamEndedBeforeIt(t *testing.T) {
+	needUnix(t, "a status that tells an exit from a kill")
+	atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
+		for name, inline := range map[string]bool{"link": false, "inline": true} {
+			t.Run(name, func(t *testing.T) {
+				p := open(t, host.Config{Workload: chaos, Workers: 1, Sandbox: policy, Grace: time.Microsecond, Inline: inline})
+				items := make([]order, 30)
+				for i := range items {
+					items[i] = order{Do: "exit", N: 3, S: "the reason"}
+				}
+				_, err := host.Map[order, string](t.Context(), p, items)
+				for index, e := range mapErrors(t, "Map", err) {
+					text := e.Error()
+					if e.Cause != host.CauseExit || e.ExitCode != 3 || !strings.Contains(text, "the reason") || strings.Contains(text, "stream") {
+						t.Fatalf("item %d: got cause %q and %q, want cause exit, exit code 3 and the reason", index, e.Cause, text)
+					}
+				}
+			})
+		}
+	})
+}
+
+// A worker that lives on after the end of its stream broke the protocol. No words of gRPC's for programmers reach a user.
+func TestAWorkerThatOutlivesItsStreamBreaksTheProtocol(t *testing.T) {
+	p := open(t, fake(t, "breaks its stream"))
+	_, err := host.Do[string, int](t.Context(), p, "x")
+	e := itemError(t, "an item whose worker closed its stream", err, host.Crashed)
+	const want = "worker closed its stream: send: no reason"
+	if e.Cause != host.CauseProtocol || e.Message != want {
+		t.Errorf("got cause %q and %q, want protocol and %q", e.Cause, e.Message, want)
+	}
+}
