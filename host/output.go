@@ -44,10 +44,10 @@ type output struct {
 // be among the last lines.
 type verdict struct {
 	number int      // of its first line
-	lines  []string // only that of a panic may have several
+	lines  []string // only the text of a panic or an exception may have several
 	grows  bool     // the next line may be of it
 	size   int      // bytes of the lines
-	stack  string   // the first line of the stack behind a panic, which ends its text
+	stack  string   // the line that ends the text, such as the first one of the stack behind a panic
 }
 
 // take adds the next line of output to the text of a panic, and reports whether the line belongs to that text. Lines beyond the bounds are left out.
@@ -55,6 +55,10 @@ func (v *verdict) take(line string) bool {
 	indented := strings.HasPrefix(line, "\t") && !wire.IsPanic(line)
 	switch {
 	case !v.grows:
+	case !wire.IsPanic(v.lines[0]) && wire.EndsText(line):
+		if v.grows = false; !wire.IsLastWord(line) { // else it becomes a verdict of its own
+			v.stack = wire.Bound(line, tailWidth)
+		}
 	case wire.IsGoroutine(line):
 		v.stack, v.grows = wire.Bound(line, tailWidth), false
 	case !indented && wire.IsLastWord(line):
@@ -77,6 +81,10 @@ func (v *verdict) before(number int) []string {
 		return nil
 	case n < len(v.lines):
 		return v.lines[:n]
+	case !wire.IsPanic(v.lines[0]) && (v.stack == "" || n == len(v.lines)):
+		return v.lines
+	case !wire.IsPanic(v.lines[0]):
+		return append(slices.Clip(v.lines), v.stack)
 	case v.stack == "":
 		return v.lines[:wire.PanicLines(v.lines)]
 	default:
@@ -151,13 +159,23 @@ func (o *output) add(line string, ready bool) {
 	}
 	o.tail = append(o.tail, text)
 	o.count++
-	if wire.IsQuit(text) && len(o.tail) > 1 { // the stacks that follow are the host's wish; the words are what stands before them
+	// Before a dump on SIGQUIT, which the host wishes for, or after abort(3) stand the program's own words.
+	if (wire.IsQuit(text) || wire.IsAbort(text)) && len(o.tail) > 1 && !o.hasVerdict(o.count-1) {
 		o.verdicts = append(o.verdicts, verdict{number: o.count - 1, lines: []string{o.tail[len(o.tail)-2]}})
 	}
 	if isVerdict {
-		o.verdicts = append(o.verdicts, verdict{number: o.count, lines: []string{text}, grows: wire.IsPanic(text)})
+		o.verdicts = append(o.verdicts, verdict{number: o.count, lines: []string{text}, grows: wire.GrowsText(text)})
 		o.verdicts = o.verdicts[max(0, len(o.verdicts)-mostVerdicts):]
 	}
+}
+
+// hasVerdict reports whether the last verdict has a line, by its number. Called with mu held.
+func (o *output) hasVerdict(number int) bool {
+	if len(o.verdicts) == 0 {
+		return false
+	}
+	last := &o.verdicts[len(o.verdicts)-1]
+	return number < last.number+len(last.lines)
 }
 
 // readEntry reads a line of hclog's; numbers keep their digits.

@@ -49,6 +49,32 @@ func TestThePanicBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
 	}
 }
 
+// So may the text of an exception, and the words before a dump of abort(3).
+func TestTheExceptionBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
+	for text, want := range map[string]string{
+		"loaded\nmodel: bad magic\nSIGABRT: abort\nPC=0x7f m=0\n":                                   "model: bad magic\nSIGABRT: abort",
+		"free(): invalid pointer\nSIGABRT: abort\nPC=0x7f m=0\n":                                    "free(): invalid pointer\nSIGABRT: abort",
+		"terminate called after throwing an instance of 'E'\n  what():  one\ntwo\nSIGABRT: abort\n": "terminate called after throwing an instance of 'E': one\ntwo\nSIGABRT: abort",
+		"thread 'main' panicked at a.rs:1:1:\none\ntwo\nstack backtrace:\n":                         "thread 'main' panicked at a.rs:1:1: one\ntwo",
+		"Exception in thread \"main\" java.lang.Error: one\ntwo\n":                                  "Exception in thread \"main\" java.lang.Error: one\ntwo",
+	} {
+		o := &output{logger: hclog.NewNullLogger()}
+		for line := range strings.Lines(text) {
+			o.add(strings.TrimSuffix(line, "\n"), true)
+		}
+		frame := "\t/src/main.go:13 +0x29"
+		if strings.Contains(text, "java") {
+			frame = "\tat M.main(M.java:1)"
+		}
+		for range 3000 {
+			o.add(frame, true)
+		}
+		if kept := o.lines(0); wire.LastWord(kept) != want {
+			t.Errorf("%q with many frames behind it: got %q of %q, want %q", text, wire.LastWord(kept), kept, want)
+		}
+	}
+}
+
 // The host says which worker and which item a line is of. What a workload calls its own fields does not pass for that.
 func TestFieldsOfAWorkerAreToldFromTheHosts(t *testing.T) {
 	for key, want := range map[string]string{

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -12,7 +13,7 @@ var lastWords = []string{
 	"free(): ", "malloc(): ", "calloc(): ", "realloc(): ", "munmap_chunk(): ", "malloc_consolidate(): ", "mremap_chunk(): ", "sysmalloc: ", // glibc
 	"double free or corruption", "corrupted size vs. prev_size", "corrupted double-linked list", "invalid fastbin entry", "*** ", "Fatal glibc error: ", "tcache_",
 	"terminate called ", "libc++abi: ", "pure virtual method called", // C++
-	"thread '",                                                         // Rust, with " panicked at"
+	rustPrefix,                                                         // Rust, with " panicked at"
 	"Exception in thread \"", "FATAL ERROR: ", "Unhandled exception. ", // Java, Node, .NET
 	"Assertion failed: ", // assert(3) of macOS and musl
 }
@@ -27,7 +28,7 @@ func IsLastWord(line string) bool {
 	if begins[line[0]] { // most lines do not, and there may be a flood of them
 		for _, prefix := range lastWords {
 			if strings.HasPrefix(line, prefix) {
-				return prefix != "thread '" || strings.Contains(line, "' panicked at ") || strings.Contains(line, ") panicked at ")
+				return prefix != rustPrefix || strings.Contains(line, "' panicked at ") || strings.Contains(line, ") panicked at ")
 			}
 		}
 	}
@@ -52,14 +53,18 @@ var begins = func() (b [256]bool) {
 // whatPrefix begins the line after "terminate called after throwing": the words of a C++ exception.
 const whatPrefix = "  what():  "
 
-// How Python's dump of an exception begins, and Go's dump on SIGQUIT.
+// How Python's dump of an exception begins, and Go's dumps on SIGQUIT and SIGABRT.
 const (
 	tracebackPrefix = "Traceback (most recent call last):"
 	quitPrefix      = "SIGQUIT: "
+	abortPrefix     = "SIGABRT: "
 )
 
 // IsQuit reports whether a line begins the stacks that a Go program shows on SIGQUIT, which its host sends: they say nothing of why.
 func IsQuit(line string) bool { return strings.HasPrefix(line, quitPrefix) }
+
+// IsAbort reports whether a line begins the dump that a Go program writes after abort(3) in C. What stands before it may be why.
+func IsAbort(line string) bool { return strings.HasPrefix(line, abortPrefix) }
 
 // How the panic of a Go program begins, and the stack that the runtime shows after its text.
 const (
@@ -117,9 +122,53 @@ func panicWord(lines []string) string {
 	return Bound(strings.Join(words, "\n"), MaxPanicText)
 }
 
+// GrowsText reports whether a line begins a text of several lines that says why a process dies: a panic of Go or Rust, an exception of C++, Java or .NET.
+func GrowsText(line string) bool {
+	return IsLastWord(line) && slices.ContainsFunc(texts, func(prefix string) bool { return strings.HasPrefix(line, prefix) })
+}
+
+var texts = []string{panicPrefix, "\tpanic: ", rustPrefix, whatPrefix, "Exception in thread \"", "Unhandled exception. "}
+
+const (
+	rustPrefix     = "thread '"
+	causedByPrefix = "Caused by: "
+)
+
+// EndsText reports whether a line stands behind the text of an exception: a frame, a hint, or the first line of another dump.
+func EndsText(line string) bool {
+	return isFrame(line) || IsLastWord(line) || IsGoroutine(line) || strings.HasPrefix(line, "note: ") || line == "stack backtrace:" ||
+		strings.HasPrefix(line, tracebackPrefix) || strings.HasPrefix(line, causedByPrefix) || strings.HasPrefix(line, "Node.js v") ||
+		strings.HasPrefix(line, "During handling of the above exception,") || strings.HasPrefix(line, "The above exception was the direct cause")
+}
+
+// textLines returns how many lines the text of an exception takes at the beginning of lines: up to the line that ends it, without blank lines there.
+func textLines(lines []string) int {
+	n := 1
+	for n < len(lines) && n < MaxPanicLines && !EndsText(lines[n]) {
+		n++
+	}
+	for n > 1 && strings.TrimSpace(lines[n-1]) == "" {
+		n--
+	}
+	return n
+}
+
+// exceptionHead is how the first line of an exception looks that Node, Java, .NET or Ruby shows before its frames.
+var exceptionHead = regexp.MustCompile(`^(Uncaught |Unhandled exception\. |Exception in thread ".*" )?[\w.$]*(Error|Exception)\b[^:]*(:|$)`)
+
+// headOf returns the place of the first line of the exception whose last line, before the frames, is at.
+func headOf(lines []string, at int) int {
+	for i := at; i >= 0 && i > at-MaxPanicLines && !isFrame(lines[i]); i-- {
+		if exceptionHead.MatchString(lines[i]) || strings.HasPrefix(lines[i], causedByPrefix) || GrowsText(lines[i]) {
+			return i
+		}
+	}
+	return at
+}
+
 // followers are beginnings of lines that runtimes write after the line that names the cause. They say less than that line.
 var followers = []string{
-	"SIGABRT: ", "runtime: ", "*** SIG", "*** Aborted at ", "terminate called without ", "terminate called recursively",
+	"runtime: ", "*** SIG", "*** Aborted at ", "terminate called without ", "terminate called recursively",
 	"fatal error: fault", "fatal error: newosproc",
 }
 
@@ -145,11 +194,15 @@ func LastWord(lines []string) string {
 			for i++; i < len(lines) && (lines[i] == "" || strings.HasPrefix(lines[i], " ")); i++ { // the frames
 			}
 			if i < len(lines) {
-				word, firm = lines[i], true
+				text := lines[i : i+textLines(lines[i:])]
+				i += len(text) - 1
+				word, firm = panicWord(text), true
 			}
 		case strings.HasPrefix(line, whatPrefix):
+			text := lines[i : i+textLines(lines[i:])]
+			i += len(text) - 1
 			if strings.HasPrefix(word, "terminate called ") {
-				word += ": " + strings.TrimPrefix(line, whatPrefix)
+				word = Bound(word+": "+strings.TrimPrefix(panicWord(text), whatPrefix), MaxPanicText)
 			}
 		case strings.HasPrefix(line, "  + Exception Group Traceback "):
 			for i++; i < len(lines) && strings.HasPrefix(lines[i], "  |  "); i++ { // the frames
@@ -158,8 +211,16 @@ func LastWord(lines []string) string {
 				word, firm = strings.TrimPrefix(lines[i], "  | "), true
 			}
 		case isFrame(lines[i]):
-			if before := lineBefore(lines[:i]); before != "" && !strings.ContainsAny(before[:1], " \t") && !strings.HasPrefix(before, "Caused by: ") {
-				word, firm = before, true
+			last := i - 1
+			for last >= 0 && strings.TrimSpace(lines[last]) == "" {
+				last--
+			}
+			if last < 0 || isFrame(lines[last]) {
+				continue
+			}
+			text := lines[headOf(lines, last) : last+1]
+			if !strings.ContainsAny(text[0][:1], " \t") && !strings.HasPrefix(text[0], causedByPrefix) && !strings.HasPrefix(text[0], rustPrefix) {
+				word, firm = panicWord(text), true
 			}
 		case strings.HasPrefix(line, "[signal ") && word == "fatal error: unexpected signal during runtime execution":
 			word += " " + line
@@ -168,8 +229,15 @@ func LastWord(lines []string) string {
 			i += len(text) - 1
 			word, firm = panicWord(text), true
 		case !IsLastWord(lines[i]):
-		case strings.HasPrefix(line, "thread '") && i+1 < len(lines): // Rust puts the message into the next line
-			word, firm = line+" "+lines[i+1], true
+		case strings.HasPrefix(line, abortPrefix): // of a program with C, which may have said why in words of its own
+			if before := lineBefore(lines[:i]); word == "" && before != "" {
+				word = before
+			}
+			word, firm = strings.TrimPrefix(word+"\n"+line, "\n"), true
+		case strings.HasPrefix(line, rustPrefix): // Rust puts the message into the lines that follow
+			text := lines[i : i+textLines(lines[i:])]
+			i += len(text) - 1
+			word, firm = strings.Replace(panicWord(text), "\n", " ", 1), true
 		case strings.HasPrefix(line, "*** Check failure stack trace: "): // glog, behind the check
 			if before := lineBefore(lines[:i]); before != "" {
 				line = before
