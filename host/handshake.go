@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // checkLine checks what go-plugin would make something of that is of no use here. A worker on a unix socket has no certificate: the field
@@ -33,8 +34,13 @@ func (l *launcher) handshakeError(start context.Context, c *child, cause error) 
 	c.awaitEnd(endTime) // a program that is no plugin is on its way out
 	var line string
 	select {
-	case line = <-c.first:
-	default:
+	case line = <-c.first: // empty if stdout was closed without one
+	case <-start.Done():
+		select {
+		case line = <-c.first:
+		default:
+		}
+	case <-time.After(10 * endTime):
 	}
 	if line == "" && start.Err() == nil {
 		c.awaitEnd(10 * endTime) // it has closed stdout, so that it mostly is

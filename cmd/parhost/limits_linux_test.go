@@ -62,7 +62,7 @@ func TestTheShellsLimitOfFilesIsNamed(t *testing.T) {
 	results := filepath.Join(t.TempDir(), "results")
 	script := `exec "$0" "$@" >` + results
 	for name, args := range map[string][]string{
-		"results": {mustLook(t, "sh"), "-c", script, parhost, "-p", "sqrt", "-o", "values", "--range", "0:100000"},
+		"results": {shell(t), "-c", script, parhost, "-p", "sqrt", "-o", "values", "--range", "0:100000"},
 		"joblog":  {parhost, "-p", "sqrt", "-o", "none", "--range", "0:100000", "--joblog", "journal"},
 	} {
 		code, _, stderr := in(t, "4 KiB of file", nil, args...)

@@ -174,7 +174,7 @@ func TestInputIsWholeWhereThePipeDoesNotBlock(t *testing.T) {
 func TestAFailedWriteTellsWhatIsComplete(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command("sh", "-c", `ulimit -f 1; exec "$0" -p sqrt --progress none --range 0:1000000 -o values >`+filepath.Join(dir, "values"))
-	cmd.Path, cmd.Args[0] = mustLook(t, "sh"), "sh"
+	cmd.Path, cmd.Args[0] = shell(t), "sh"
 	cmd.Args = append(cmd.Args, linkAs(t, dir, "parhost"))
 	text, _ := cmd.CombinedOutput()
 	written, err := os.ReadFile(filepath.Join(dir, "values"))
@@ -201,9 +201,9 @@ func linkAs(t *testing.T, dir, name string) string {
 	return link
 }
 
-func mustLook(t *testing.T, name string) string {
+func shell(t *testing.T) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
+	path, err := exec.LookPath("sh")
 	if err != nil {
 		t.Skip(err)
 	}
@@ -241,7 +241,7 @@ func TestClosedStreamsAreToldFromEmptyOnes(t *testing.T) {
 		`"$0" -p sqrt -o none <&-`:                       {exitOK, " ok"},
 		`"$0" -p sqrt --progress none -o none 4 2>&- ; `: {exitOK, ""},
 	} {
-		cmd := exec.Command(mustLook(t, "sh"), "-c", script, link)
+		cmd := exec.Command(shell(t), "-c", script, link)
 		text, _ := cmd.CombinedOutput()
 		if got := cmd.ProcessState.ExitCode(); got != c.want || !strings.Contains(string(text), c.says) {
 			t.Errorf("%s: got exit code %d and %q, want %d and %q", script, got, text, c.want, c.says)
