@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // lastWords are how lines begin that say why a process ends. Runtimes print a dump after most of them, so such a line is seldom the last one.
@@ -154,12 +155,14 @@ func textLines(lines []string) int {
 }
 
 // exceptionHead is how the first line of an exception looks that Node, Java, .NET or Ruby shows before its frames.
-var exceptionHead = regexp.MustCompile(`^(Uncaught |Unhandled exception\. |Exception in thread ".*" )?[\w.$]*(Error|Exception)\b[^:]*(:|$)`)
+var exceptionHead = sync.OnceValue(func() *regexp.Regexp { // not compiled at the start of each plugin
+	return regexp.MustCompile(`^(Uncaught |Unhandled exception\. |Exception in thread ".*" )?[\w.$]*(Error|Exception)\b[^:]*(:|$)`)
+})
 
 // headOf returns the place of the first line of the exception whose last line, before the frames, is at.
 func headOf(lines []string, at int) int {
 	for i := at; i >= 0 && i > at-MaxPanicLines && !isFrame(lines[i]); i-- {
-		if exceptionHead.MatchString(lines[i]) || strings.HasPrefix(lines[i], causedByPrefix) || GrowsText(lines[i]) {
+		if exceptionHead().MatchString(lines[i]) || strings.HasPrefix(lines[i], causedByPrefix) || GrowsText(lines[i]) {
 			return i
 		}
 	}
