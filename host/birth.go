@@ -12,8 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/parhost/parhost/internal/link"
-	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
@@ -39,7 +38,13 @@ func (p *process) open(ctx context.Context) error {
 			cancel()
 		}
 	})
-	work, r, err := p.setUp(life)
+	work, err := session.Open(life, p.service, session.Options{
+		Start: &workerpb.Start{
+			Worker: uint32(p.number), Threads: uint32(p.threads), MaxResultBytes: uint64(p.cfg.MaxResultBytes), SetupTimeoutNs: uint64(p.cfg.SetupTimeout),
+		},
+		MaxMessageBytes: p.cfg.messageBytes(), Link: p.link, Grace: p.cfg.Grace, Pulse: p.cfg.pulse, Failing: p.fail,
+		Blocked: func(ctx context.Context, b *session.Batch) func() { return p.watchSend(ctx, b.Receiver.(*call)) },
+	})
 	stop()
 	unlimit()
 	switch {
@@ -47,40 +52,17 @@ func (p *process) open(ctx context.Context) error {
 		return fmt.Errorf("not done after %v (Config.SetupTimeout)", p.cfg.SetupTimeout)
 	case err != nil:
 		return err
-	case r.GetReady() == nil:
-		return fmt.Errorf("the first response is %T, want Ready", r.GetMessage())
-	case r.GetReady().GetError() != "":
-		return errors.New(wire.Bound(r.GetReady().GetError(), wire.MaxMessageText))
 	}
 	p.child.output.markReady()
-	p.stream = work
-	p.shared = p.shelf != nil && r.GetReady().GetArena()
-	if p.looks = p.buffers.memory != nil && r.GetReady().GetBuffers(); p.looks {
+	p.shared = p.shelf != nil && work.Ready().GetArena()
+	if p.looks = p.buffers.memory != nil && work.Ready().GetBuffers(); p.looks {
 		p.buffers.mapped.Store(true)
 	}
-	if p.link != nil && r.GetReady().GetLink() {
-		p.linked = link.NewClient(work, p.link, p.cfg.Grace, p.fail, cancel)
-		p.stream = p.linked
-	}
+	p.mu.Lock()
+	p.session = work
+	p.mu.Unlock()
 	p.read.Go(p.receive)
 	return nil
-}
-
-// setUp opens the stream, lets the worker set the workload up, and returns its first response.
-func (p *process) setUp(life context.Context) (workerpb.WorkerService_WorkClient, *workerpb.WorkResponse, error) {
-	work, err := p.service.Work(life)
-	if err != nil {
-		return nil, nil, err
-	}
-	err = work.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Start{Start: &workerpb.Start{
-		Worker: uint32(p.number), Threads: uint32(p.threads), MaxResultBytes: uint64(p.cfg.MaxResultBytes),
-		SetupTimeoutNs: uint64(p.cfg.SetupTimeout),
-	}}})
-	if err != nil && !errors.Is(err, io.EOF) { // EOF: Recv knows why
-		return nil, nil, err
-	}
-	r, err := work.Recv()
-	return work, r, err
 }
 
 // stillborn ends a worker whose start failed, and says why.

@@ -20,17 +20,17 @@ type look struct {
 	since pulse.Mark
 }
 
-// blackBox returns which item each batch is at, as far as the worker's entries tell: they may say anything. Called with mu held,
+// blackBox returns which item each call is at, as far as the worker's entries tell: they may say anything. Called with mu held,
 // while the arena is mapped.
-func (p *process) blackBox() map[uint64]sight {
+func (p *process) blackBox() map[*call]sight {
 	if !p.shared {
 		return nil
 	}
-	seen := map[uint64]sight{}
+	seen := map[*call]sight{}
 	for n := range min(p.threads, arena.MaxThreads) {
-		batch, item, since := p.shelf.arena.Entry(n).Read()
-		if c := p.calls[batch]; c != nil && item < uint64(c.count) {
-			seen[batch] = sight{int(item), since}
+		id, item, since := p.shelf.arena.Entry(n).Read()
+		if b := p.session.Find(id); b != nil && item < uint64(b.Count()) {
+			seen[b.Receiver.(*call)] = sight{int(item), since}
 		}
 	}
 	return seen
@@ -45,10 +45,9 @@ func (p *process) underWay() []Running {
 	}
 	now := time.Now()
 	var items []Running
-	for id, s := range p.blackBox() {
-		c := p.calls[id]
-		if s.since.Before(c.sent) {
-			s.since = c.sent
+	for c, s := range p.blackBox() {
+		if s.since.Before(c.Sent()) {
+			s.since = c.Sent()
 		}
 		if s.since.After(now) {
 			s.since = now
@@ -62,7 +61,7 @@ func (p *process) underWay() []Running {
 // stuck returns the item of c that has been running for longer than its limit and the grace, by the host's own clock: a worker whose
 // threads are all held up, or that is stopped, does not notice itself. Called with mu held.
 func (p *process) stuck(c *call) (item int, ok bool) {
-	s, seen := p.blackBox()[c.id]
+	s, seen := p.blackBox()[c]
 	if !seen || c.seen.since.At.IsZero() || c.seen.item != s.item {
 		c.seen = look{s.item, p.cfg.pulse.Mark()}
 		return 0, false

@@ -217,7 +217,7 @@ func (l *launcher) late() error {
 // connect starts worker number, one of so many, and returns it described, before its set-up. On an error nothing of it is left.
 func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process, err error) {
 	p := &process{
-		number: number, cfg: l.cfg, pids: l.box.PIDs(), buffers: l.buffers, calls: map[uint64]*call{}, ending: make(chan struct{}), dead: make(chan struct{}), send: make(turn, 1), ooms: &l.ooms, oomsBefore: oomKills(),
+		number: number, cfg: l.cfg, pids: l.box.PIDs(), buffers: l.buffers, ending: make(chan struct{}), dead: make(chan struct{}), ooms: &l.ooms, oomsBefore: oomKills(),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
 	p.child = newChild(l.spawner, l.folder, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}, item: p.printing})

@@ -169,7 +169,7 @@ func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 	for name, says := range map[string]string{
 		"too many results":      "results for items 0 to",
 		"foreign batch":         "which it does not hold",
-		"a gap":                 "results for items 1 to",
+		"a gap":                 "results from item 1 on, want item 0",
 		"room that is none":     "of a room of 0",
 		"short column":          "column of",
 		"no column":             "column of",
@@ -180,7 +180,7 @@ func TestALieCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 		"errors out of order":   "an error for item 0",
 		"an error out of place": "an error for item",
 		"many errors":           "100000 errors in one message, the limit is 65536",
-		"huge counts":           "results for items",
+		"huge counts":           "results from item 4294967295 on",
 		"huge count":            "results for items 0 to 4294967294",
 		"nothing done":          "results for no item",
 		"endless nothing":       "results for no item",

@@ -15,6 +15,7 @@ import (
 
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -32,10 +33,7 @@ type fate struct {
 
 // tooLate kills the worker if the item is still running: with its stacks on stderr, if it is a Go program that still can.
 func (p *process) tooLate(c *call, item int) {
-	p.mu.Lock()
-	running := p.calls[c.id] == c && item >= c.got
-	p.mu.Unlock()
-	if !running {
+	if at := p.session.Progress(&c.Batch); !at.Held || item < at.Done {
 		return
 	}
 	f := &fate{
@@ -88,10 +86,12 @@ func (p *process) obituary(cause error) {
 	p.mu.Lock()
 	p.over = true
 	p.mu.Unlock()
-	var lie *lieError
+	p.session.Close()
+	held := p.held()
+	var broken *session.ProtocolError
 	switch {
-	case errors.As(cause, &lie):
-		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: lie.Error(), guilty: -1})
+	case errors.As(cause, &broken):
+		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: broken.Error(), guilty: -1})
 	case status.Code(cause) == codes.ResourceExhausted: // from gRPC, for a message that is too large, or from the worker, which may lie
 		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: streamWords(cause), guilty: -1})
 	}
@@ -111,7 +111,7 @@ func (p *process) obituary(cause error) {
 	switch {
 	case late && !p.child.endedItself(): // it broke its stream and lived on
 		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: streamWords(cause), guilty: -1})
-	case orderly && len(p.order) > 0:
+	case orderly && len(held) > 0:
 		p.decide(&fate{kind: wire.Crashed, message: streamWords(cause), guilty: -1})
 	}
 
@@ -130,15 +130,14 @@ func (p *process) obituary(cause error) {
 		l.message += ", perhaps sent by somebody else"
 	}
 	p.last = l.message
-	begun := min(p.threads, len(p.order))
 	witness := p.blackBox()
-	losses := make([]loss, len(p.order))
-	for i, c := range p.order {
-		losses[i] = p.lossOf(c, l, i < begun, witness)
+	losses := make([]loss, len(held))
+	for i := range held {
+		losses[i] = p.lossOf(held, i, l, witness)
 		losses[i].orderly = orderly
 	}
 	answered := slices.ContainsFunc(losses, func(l loss) bool { return l.begun && !l.orderly && !l.unseen })
-	for i, c := range p.order {
+	for i, c := range held {
 		own := losses[i]
 		own.answered = answered
 		if c.spread && own.begun && f == nil && faulted(&own) {
@@ -148,12 +147,8 @@ func (p *process) obituary(cause error) {
 		if p.closed {
 			c.end.err = ErrClosed
 		}
-		if c.late != nil {
-			c.late()
-		}
-		close(c.done)
+		c.close()
 	}
-	p.calls, p.order = nil, nil
 	p.shelf.close()
 	close(p.dead)
 }
@@ -266,28 +261,28 @@ func (p *process) memoryLimits() string {
 	return words
 }
 
-// lossOf says what the worker's death, l, means for one batch: begun, by the order in which they were sent, and witness, by what the
-// worker showed, if it showed anything. Called with mu held.
-func (p *process) lossOf(c *call, l loss, begun bool, witness map[uint64]sight) loss {
-	f := p.fate
+// lossOf says what the worker's death, l, means for one of the calls that it held, in the order in which they were sent. witness is what the worker
+// showed, if it showed anything. Called with mu held.
+func (p *process) lossOf(held []*call, at int, l loss, witness map[*call]sight) loss {
+	f, c, begun := p.fate, held[at], at < p.threads
 	l.begun = begun
 	l.ran = -1
-	switch s, seen := witness[c.id]; {
+	switch s, seen := witness[c]; {
 	case seen:
-		l.ran = c.base + max(c.got, s.item)
+		l.ran = c.base + max(c.Done(), s.item)
 	case begun && len(witness) == 0:
-		l.ran = c.base + c.got
+		l.ran = c.base + c.Done()
 	}
-	l.alone = len(p.order) == 1 // or the results of the one before may have been lost on their way
-	switch s, seen := witness[c.id]; {
+	l.alone = len(held) == 1 // or the results of the one before may have been lost on their way
+	switch s, seen := witness[c]; {
 	case f != nil && f.call == c && f.guilty >= 0:
 		l.guilty, l.ran, l.alone = f.guilty, f.guilty, true
-		l.begun = begun && f.guilty >= c.base+c.got // or it ended after all, before the worker did; the others are innocent
-	case f != nil && f.call != nil && f.call != c && (f.kind == wire.Canceled || slices.Index(p.order, f.call) < p.threads):
+		l.begun = begun && f.guilty >= c.base+c.Done() // or it ended after all, before the worker did; the others are innocent
+	case f != nil && f.call != nil && f.call != c && (f.kind == wire.Canceled || slices.Index(held, f.call) < p.threads):
 		l.begun = false // the culprit is known, and can have been begun; it may be settled since
 	case seen:
 		l.begun = true
-		l.suspect = c.base + max(c.got, s.item)
+		l.suspect = c.base + max(c.Done(), s.item)
 		if p.threads == 1 {
 			l.guilty = l.suspect
 		}

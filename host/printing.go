@@ -25,7 +25,7 @@ func (t *trail) add(n, item int, now time.Time) {
 func (p *process) printing() (index int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over || p.lastID == 0 { // it has run nothing yet, or nobody may look at its memory any more
+	if p.over || p.session == nil || p.session.Sent() == 0 { // it has run nothing yet, or nobody may look at its memory any more
 		return 0, false
 	}
 	now := time.Now()
@@ -34,15 +34,16 @@ func (p *process) printing() (index int, ok bool) {
 		n, index = p.trail.n, p.trail.item
 	}
 	seen := p.blackBox()
-	for _, c := range p.order[:min(len(p.order), max(1, p.threads))] { // those behind them have not begun
-		at := c.b.first() + c.base
-		switch s, shown := seen[c.id]; {
+	held := p.held()
+	for _, c := range held[:min(len(held), max(1, p.threads))] { // those behind them have not begun
+		at, got := c.b.first()+c.base, p.session.Progress(&c.Batch).Done
+		switch s, shown := seen[c]; {
 		case !shown: // its worker does not say
-			n, index = n+c.count-c.got, at+c.got
+			n, index = n+c.count-got, at+got
 		case now.Sub(s.since) > printWindow:
 			n, index = n+1, at+s.item
 		default: // those before it in the batch may have ended just now
-			n, index = n+max(1, s.item-c.got+1), at+s.item
+			n, index = n+max(1, s.item-got+1), at+s.item
 		}
 	}
 	return index, n == 1

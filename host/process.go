@@ -2,8 +2,8 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 
 	"github.com/parhost/parhost/internal/link"
-	"github.com/parhost/parhost/internal/pulse"
+	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -37,21 +37,16 @@ type process struct {
 	buffers    *buffers
 	looks      bool // the worker has mapped them
 
-	stream link.Conversation
-	linked *link.Client       // the same, if the worker uses the link
 	cancel context.CancelFunc // of the stream
-	send   turn               // a stream takes one Send at a time
 	read   sync.WaitGroup     // the receiver
 
-	mu     sync.Mutex
-	calls  map[uint64]*call
-	order  []*call // as sent, which is the order in which the worker begins them
-	closed bool    // the pool has ended it
-	lastID uint64
-	fate   *fate  // why the host killed it, or what the stream ended with
-	over   bool   // no call is taken any more
-	last   string // the obituary, in short
-	trail  trail  // the items that have just ended
+	mu      sync.Mutex
+	session *session.Session // nil before the set-up
+	closed  bool             // the pool has ended it
+	fate    *fate            // why the host killed it, or what the stream ended with
+	over    bool             // the memory that it shares may be gone
+	last    string           // the obituary, in short
+	trail   trail            // the items that have just ended
 
 	ending chan struct{} // closed at the first sign of the end
 	dead   chan struct{} // closed when the obituary is written
@@ -63,44 +58,38 @@ var _ worker = (*process)(nil)
 
 // call is a batch on its way, from being sent to its last results.
 type call struct {
-	id    uint64
-	b     batch
-	base  int // the place in the batch of the first item sent
-	count int // items sent
-	got   int // of which have an outcome
-	sent  time.Time
-	heard pulse.Mark // when it was last known that the worker is getting on with it
-	late  func()     // ends the grace of an overdue item; nil if none is
-	seen  look       // the item that the black box named when it was last looked at, since when it has
-	end   ending
-	done  chan struct{}
+	session.Batch
+	process *process
+	b       batch
+	base    int           // the place in the batch of the first item sent
+	count   int           // items sent
+	late    func()        // ends the grace of an overdue item; nil if none is; guarded by the process's mu
+	seen    look          // the item that the black box named when it was last looked at, since when it has; guarded likewise
+	end     ending        // to be read once done is closed
+	done    chan struct{} // closed when the call has ended
 
 	memory  lending         // where items and results lie
-	credit  int             // bytes of results that the worker may still send without asking
-	granted int             // bytes more that the next results may have
-	answers chan answer     // to what it asks for; nil if there is no limit
-	asked   bool            // it has asked, and no results have come since
-	waiting bool            // and has no answer yet
+	spread  bool            // the items lie in the pool's buffers
+	answers chan answer     // to its requests for credit; nil if there is no limit
 	refused *wire.ItemError // what its items fail with whose results it was told to drop; nil if it was not
-
-	spread bool // the items lie in the pool's buffers
-	taken  int  // bytes of the results' room that have been read
-
-	canceled atomic.Bool   // the worker may have been told to cancel it
-	timedOut time.Duration // that its items which were ended for their limit must have run, together
 }
 
-// begun reports whether the worker may have begun a call: it is one of the first that it holds, as many as it has threads. Called with mu held.
-func (p *process) begun(c *call) bool {
-	at := slices.Index(p.order, c)
-	return at >= 0 && at < p.threads
+// held returns the calls that the worker holds, in the order in which they were sent.
+func (p *process) held() []*call {
+	var calls []*call
+	for _, b := range p.session.Held() {
+		calls = append(calls, b.Receiver.(*call))
+	}
+	return calls
 }
 
 func (p *process) hasBegun(b batch) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at := slices.IndexFunc(p.order, func(c *call) bool { return c.b == b })
-	return at >= 0 && at < p.threads
+	for _, c := range p.held() {
+		if c.b == b {
+			return p.session.Progress(&c.Batch).MayRun
+		}
+	}
+	return false
 }
 
 func (p *process) run(ctx context.Context, b batch) ending {
@@ -121,10 +110,10 @@ func (p *process) run(ctx context.Context, b batch) ending {
 		c := p.post(ctx, b, n, column, memory, there, credit)
 		p.wait(ctx, c)
 		if credit > 0 { // of the whole batch, however many messages its items take; 0 would be no limit
-			credit = max(1, c.credit)
+			credit = max(1, c.Credit())
 		}
 		p.shelf.giveBack(memory)
-		if handedBack := c.got < c.count; handedBack || c.end != (ending{}) {
+		if handedBack := c.Done() < c.count; handedBack || c.end != (ending{}) {
 			return c.end
 		}
 	}
@@ -154,38 +143,18 @@ func (p *process) lend(b batch, there spread, to int) lending {
 
 // post sends the next n items of b that have no outcome. credit is what is left of the credit of b.
 func (p *process) post(ctx context.Context, b batch, n int, column []byte, memory lending, there spread, credit int) *call {
-	now := time.Now()
-	c := &call{b: b, base: b.settled(), count: n, memory: memory, spread: there.count() > 0, sent: now, heard: p.cfg.pulse.Mark(), done: make(chan struct{})}
+	c := &call{process: p, b: b, base: b.settled(), count: n, memory: memory, spread: there.count() > 0, done: make(chan struct{})}
+	c.Receiver, c.Room, c.Copies = c, p.shelf.memory(memory.room), b.copies()
 	o := b.orders()
 	if credit > 0 {
-		c.credit, c.answers = credit, make(chan answer, 1)
+		c.answers = make(chan answer, 1)
 	}
 	format := workerpb.Format_FORMAT_PACKED
 	if o.json {
 		format = workerpb.Format_FORMAT_JSON
 	}
-
-	// Held across both: the order of calls is the order on the stream.
-	if !p.send.take(ctx) {
-		c.end.err = context.Cause(ctx)
-		close(c.done)
-		return c
-	}
-	defer p.send.give()
-	p.mu.Lock()
-	if p.over {
-		p.mu.Unlock()
-		c.end.lost = &loss{message: "worker is gone", guilty: -1, suspect: -1, ran: -1}
-		close(c.done)
-		return c
-	}
-	p.lastID++
-	c.id = p.lastID
-	p.calls[c.id] = c
-	p.order = append(p.order, c)
-	p.mu.Unlock()
 	m := &workerpb.Batch{
-		Id: c.id, First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
+		First: uint64(b.first() + c.base), Count: uint32(n), Format: format, Items: column,
 		ItemTimeoutNs: uint64(o.timeout), BudgetNs: uint64(o.budget), Timed: o.timed,
 		RoomOffset: uint64(memory.room.Offset), RoomSize: uint64(memory.room.Size),
 		Credit: uint64(credit), BufferAt: there.at, BufferSize: there.size, Metadata: o.metadata,
@@ -197,20 +166,15 @@ func (p *process) post(ctx context.Context, b batch, n int, column []byte, memor
 	if at, ok := inside(p.shelf.memory(memory.items), column); ok {
 		m.Items, m.ItemsOffset, m.ItemsSize = nil, uint64(memory.items.Offset+at), uint64(len(column))
 	}
-	p.dispatch(ctx, c, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Batch{Batch: m}})
-	return c
-}
-
-// dispatch sends a batch, and sees to it that a worker which does not read holds nobody up for ever. gRPC takes a message whatever the worker
-// does, unless one that lies before it has used up what may wait to be sent; that may be one which the worker has answered without reading it.
-// The link says itself when there is no room. An error means that the stream has ended; the receiver learns why and settles the call.
-func (p *process) dispatch(ctx context.Context, c *call, m *workerpb.WorkRequest) {
-	if p.linked != nil {
-		_ = p.linked.SendOr(m, func() func() { return p.watchSend(ctx, c) })
-		return
+	switch err := p.session.Send(ctx, &c.Batch, m); {
+	case errors.Is(err, session.ErrClosed):
+		c.end.lost = &loss{message: "worker is gone", guilty: -1, suspect: -1, ran: -1}
+		close(c.done)
+	case err != nil:
+		c.end.err = err
+		close(c.done)
 	}
-	defer p.watchSend(ctx, c)()
-	_ = p.stream.Send(m)
+	return c
 }
 
 // inside returns where in room a column lies, if it lies there: it may have outgrown it.
@@ -282,8 +246,7 @@ func (p *process) callOff(c *call) {
 	stop := p.cfg.pulse.AfterFunc(p.cfg.Grace, func() {
 		p.kill(&fate{kind: wire.Canceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", p.cfg.Grace), call: c, guilty: -1})
 	})
-	c.canceled.Store(true) // before the worker can know
-	p.cancelCall(c)
+	p.session.CancelBatch(c.ID())
 	<-c.done
 	stop()
 }
@@ -299,16 +262,13 @@ func (p *process) silenceLimit(c *call) time.Duration {
 // listen kills the worker if an item of c does not end though its time is over, or if the worker runs c and has been silent for too
 // long: whatever hangs there, it is not our watch on items.
 func (p *process) listen(c *call) {
-	p.mu.Lock()
-	if c.waiting { // for the host
-		p.mu.Unlock()
+	at := p.session.Progress(&c.Batch)
+	if at.Waiting { // for the host
 		return
 	}
-	begun := p.begun(c)
-	followed := len(p.order) > 1
-	silent := p.cfg.pulse.Since(c.heard)
 	item, stuck, hung := 0, false, false
-	if begun && !p.over {
+	p.mu.Lock()
+	if at.MayRun && !p.over {
 		item, stuck = p.stuck(c)
 		hung = stuck && c.late == nil && len(p.blackBox()) > 1
 	}
@@ -321,40 +281,14 @@ func (p *process) listen(c *call) {
 		p.tooLate(c, item)
 		return
 	}
-	if begun && silent > p.silenceLimit(c) {
-		f := &fate{kind: wire.Timeout, cause: CauseTimeout, message: fmt.Sprintf("worker has been silent for %v", silent.Round(time.Millisecond)), guilty: -1}
-		if !followed { // else c may be over, and its results lost on their way, and it is the next one that hangs
+	if at.MayRun && at.Silent > p.silenceLimit(c) {
+		f := &fate{kind: wire.Timeout, cause: CauseTimeout, message: fmt.Sprintf("worker has been silent for %v", at.Silent.Round(time.Millisecond)), guilty: -1}
+		if !at.Others { // else c may be over, and its results lost on their way, and it is the next one that hangs
 			f.call = c
 		}
 		p.kill(f)
 	}
 }
-
-func (p *process) cancelCall(c *call) {
-	p.send.take(context.Background()) // whoever has it is watched
-	defer p.send.give()
-	_ = p.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Cancel{Cancel: &workerpb.Cancel{Batch: c.id}}})
-}
-
-// turn is a lock that one can stop waiting for. Make it with room for one.
-type turn chan struct{}
-
-// take waits for the turn, and reports whether it came before ctx ended.
-func (t turn) take(ctx context.Context) bool {
-	select {
-	case t <- struct{}{}:
-		return true
-	default:
-	}
-	select {
-	case t <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (t turn) give() { <-t }
 
 func (p *process) info() WorkerInfo {
 	return WorkerInfo{Worker: p.number, PID: p.child.pid(), Mode: Process, Started: p.child.started, Items: int(p.items.Load())}
@@ -390,15 +324,9 @@ func (p *process) end(ctx context.Context, reason string) {
 	p.mu.Lock()
 	p.trail = trail{} // what it says from now on is of no item
 	p.mu.Unlock()
-	p.send.take(context.Background())
-	_ = p.stream.CloseSend()
-	p.send.give()
+	p.session.CloseSend()
 	<-p.dead
 	p.read.Wait()
 }
 
-func (p *process) verdict() (tried bool, hopeless error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.lastID > 0, nil
-}
+func (p *process) verdict() (tried bool, hopeless error) { return p.session.Sent() > 0, nil }

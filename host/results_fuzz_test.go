@@ -2,14 +2,18 @@ package host
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
@@ -35,7 +39,19 @@ func FuzzResults(f *testing.F) {
 	}
 	f.Cleanup(shelf.close)
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		p := &process{cfg: &Config{Mode: Process, Workers: 1, Logger: hclog.NewNullLogger(), MaxResultBytes: 1 << 20}, calls: map[uint64]*call{}, threads: 1, shelf: shelf, shared: true}
+		says := script{{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Arena: true}}}}
+		for _, bytes := range [][]byte{first, second} {
+			var m workerpb.Results
+			if proto.Unmarshal(bytes, &m) != nil {
+				return
+			}
+			says = append(says, &workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: &m}})
+		}
+		work, err := session.Open(t.Context(), &says, session.Options{Start: &workerpb.Start{Threads: 1, MaxResultBytes: 1 << 20}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &process{cfg: &Config{Mode: Process, Workers: 1, Logger: hclog.NewNullLogger(), MaxResultBytes: 1 << 20}, threads: 1, shelf: shelf, shared: true, session: work}
 		p.child = &child{cmd: &exec.Cmd{Process: &os.Process{}}} // results name its pid
 		pool := &Pool{cfg: *p.cfg, manifest: Manifest{ItemKind: "float64", ResultKind: "float64"}}
 		r, _ := newRun[float64, float64](context.Background(), pool, true)
@@ -43,22 +59,40 @@ func FuzzResults(f *testing.F) {
 		r.feedSlice([]float64{1, 2, 3})
 		b := &block[float64, float64]{in: []float64{1, 2, 3}, out: r.results, left: 3, cut: time.Now()}
 		task := newTask(r, b)
-		task.begun = time.Now()
+		task.begun, task.how.seed = time.Now(), &r.seed
 		memory := shelf.lend(8<<10, 8<<10)
 		defer shelf.giveBack(memory)
-		c := &call{id: 1, b: task, count: 3, memory: memory, sent: time.Now(), done: make(chan struct{})}
-		p.calls[1], p.order = c, []*call{c}
-		for _, bytes := range [][]byte{first, second} {
-			var m workerpb.Results
-			if proto.Unmarshal(bytes, &m) != nil {
-				return
-			}
-			if err := p.results(&m); err != nil {
-				return
-			}
-		}
+		p.post(t.Context(), task, 3, nil, memory, spread{}, 0)
+		_ = work.Receive(nil)
 		if task.trial.done > 3 || b.left < 0 {
 			t.Fatalf("3 items have %d outcomes, %d are left", task.trial.done, b.left)
 		}
 	})
+}
+
+// script is a worker's service whose stream says what it is given, and reads nothing.
+type script []*workerpb.WorkResponse
+
+func (s *script) Describe(context.Context, *workerpb.DescribeRequest, ...grpc.CallOption) (*workerpb.DescribeResponse, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (s *script) Work(context.Context, ...grpc.CallOption) (grpc.BidiStreamingClient[workerpb.WorkRequest, workerpb.WorkResponse], error) {
+	return &scriptStream{says: s}, nil
+}
+
+type scriptStream struct {
+	workerpb.WorkerService_WorkClient
+	says *script
+}
+
+func (s *scriptStream) Send(*workerpb.WorkRequest) error { return nil }
+
+func (s *scriptStream) Recv() (*workerpb.WorkResponse, error) {
+	if len(*s.says) == 0 {
+		return nil, io.EOF
+	}
+	next := (*s.says)[0]
+	*s.says = (*s.says)[1:]
+	return next, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/parhost/parhost/internal/conform"
 	"github.com/parhost/parhost/internal/litter"
+	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
@@ -50,7 +51,7 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 		return &conform.Worker{Service: p.service, Link: p.link, Gone: p.child.exited, Kill: p.bury, Death: p.lastWords, Buffers: given}, nil
 	}, uint64(l.cfg.MaxResultBytes), items...)
 	var start *StartError
-	if setup, ok := errors.AsType[*conform.SetupError](err); ok {
+	if setup, ok := errors.AsType[*session.SetupError](err); ok {
 		err = errors.New(setup.Message) // the stage says the rest
 	}
 	if err != nil && ctx.Err() == nil && !errors.As(err, &start) {

@@ -179,12 +179,12 @@ func cancel(ctx context.Context, t *trial) (string, error) {
 		return "", err
 	}
 	b := s.Send(order(items))
-	s.Cancel(b.id, -1)
-	s.Cancel(b.id+1000, -1) // a batch that it does not hold
+	s.session.CancelBatch(b.ID())
+	s.session.CancelBatch(b.ID() + 1000) // a batch that it does not hold
 	if err := s.Wait(b, t.limit(3)); err != nil {
 		return "", fmt.Errorf("canceled: %w", err)
 	}
-	s.Cancel(b.id, 0) // a batch that it does not hold any more
+	s.session.CancelItem(b.ID(), 0) // a batch that it does not hold any more
 	canceled, failed := 0, 0
 	for i, e := range b.Errors {
 		switch e.Kind {
@@ -220,7 +220,7 @@ func firstOf(b *Batch) error {
 // cancelOne cancels the last of three items.
 func cancelOne(s *Stream, t *trial, three []item) error {
 	b := s.Send(order(three))
-	s.Cancel(b.id, 2)
+	s.session.CancelItem(b.ID(), 2)
 	if err := s.Wait(b, t.limit(3)); err != nil {
 		return fmt.Errorf("one item canceled: %w", err)
 	}
@@ -273,7 +273,7 @@ func timeout(ctx context.Context, t *trial) (string, error) {
 		return "", fmt.Errorf("an item ran for %v with a limit of %v", b.Took, o.Timeout)
 	case e.Kind != wire.Timeout:
 		return "", fmt.Errorf("an item beyond its limit is %s, want %s: %s", e.Kind, wire.Timeout, e.Message)
-	case !b.Overdue && b.Took > o.Timeout+late: // an item that ends sooner may have crossed the message about its limit
+	case !b.Overrun && b.Took > o.Timeout+late: // an item that ends sooner may have crossed the message about its limit
 		return "", errors.New("the worker did not say when the item passed its limit, so its host cannot know whether it hangs")
 	case b.Took > slow*3/4:
 		return fmt.Sprintf("limit of %v noticed; the workload does not look at its context, so hosts will kill its worker", o.Timeout.Round(time.Millisecond)), nil

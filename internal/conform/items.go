@@ -32,7 +32,7 @@ func run(ctx context.Context, t *trial) (string, error) {
 		default:
 			t.keep(item{text: text, result: b.Values[0], took: b.Took})
 		}
-		if b.Leaving { // it panicked
+		if b.Left { // it panicked
 			_ = s.Close(answer)
 		}
 	}
@@ -195,7 +195,7 @@ func badItems(ctx context.Context, t *trial) (string, error) {
 	switch {
 	case b.settled() != len(list):
 		return "", fmt.Errorf("%d of %d items have an outcome", b.settled(), len(list))
-	case b.Leaving:
+	case b.Left:
 		return "", errors.New("the worker wants to be replaced because of an item that is not JSON")
 	}
 	if err := t.compare(&Batch{Values: values}, neighbours); err != nil {
@@ -237,7 +237,7 @@ func oversize(ctx context.Context, t *trial) (string, error) {
 		}
 		sizes = append(sizes, fmt.Sprint(e.Size))
 	}
-	if b.Leaving {
+	if b.Left {
 		return "", errors.New("the worker wants to be replaced because of a result that is too large")
 	}
 	return "refused at a limit of 1 byte: " + strings.Join(sizes, ", ") + " bytes", nil
