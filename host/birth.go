@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -53,7 +54,7 @@ func (p *process) open(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	p.child.output.markReady()
+	p.child.MarkReady()
 	p.shared = p.shelf != nil && work.Ready().GetArena()
 	if p.looks = p.buffers.memory != nil && work.Ready().GetBuffers(); p.looks {
 		p.buffers.mapped.Store(true)
@@ -72,20 +73,21 @@ func (p *process) stillborn(ctx context.Context, stage string, err error) error 
 	ended := stage == "set-up" && errors.Is(err, io.EOF)
 	unheard := ended || isStatus && s.Code() == codes.Unavailable
 	if unheard {
-		p.child.awaitEnd(endTime) // by itself, if it does; it is killed otherwise
+		p.child.AwaitEnd(child.EndTime) // by itself, if it does; it is killed otherwise
 	}
 	p.bury()
 	p.shelf.close()
 	p.mu.Lock()
 	f := p.fate
 	p.mu.Unlock()
-	e := &StartError{Worker: p.number, Plugin: p.cfg.Plugin, Stage: stage, Err: err, Stderr: p.child.output.lines(0)}
+	e := &StartError{Worker: p.number, Plugin: p.cfg.Plugin, Stage: stage, Err: err, Stderr: p.child.LastOutput(0)}
 	if p.manifest != nil {
 		e.Manifest = manifestOf(p.manifest)
 	}
 	var words string
-	if p.child.endedItself() {
-		e.Cause, words = p.diagnosis(e.Stderr)
+	if p.child.EndedItself() {
+		d := p.child.Death(false)
+		e.Cause, words = d.Cause, d.Message
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -99,7 +101,7 @@ func (p *process) stillborn(ctx context.Context, stage string, err error) error 
 	case isStatus:
 		e.Err = errors.New(rpcWords(err))
 	case stage == "exec" && errors.Is(err, syscall.EAGAIN): // of fork(2)
-		e.Err = fmt.Errorf("%w%s", err, tasksLimit())
+		e.Err = fmt.Errorf("%w%s", err, child.TasksLimit())
 	}
 	return e
 }

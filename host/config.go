@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire"
@@ -203,7 +204,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Standby > 0 && c.Mode != Process {
 		return c, &ConfigError{"Standby", fmt.Sprintf("only processes stand by, and the mode is %s", c.Mode)}
 	}
-	if c.MaxRSS > 0 && c.Mode == Process && !canReadRSS {
+	if c.MaxRSS > 0 && c.Mode == Process && !child.CanReadRSS {
 		return c, &ConfigError{"MaxRSS", "the memory of a process cannot be read on " + runtime.GOOS}
 	}
 	for name, path := range map[string]*string{"Dir": &c.Dir, "TempDir": &c.TempDir, "Sandbox.TempDir": &c.Sandbox.TempDir} {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,44 +17,38 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/arena"
-	"github.com/parhost/parhost/internal/family"
 	"github.com/parhost/parhost/internal/link"
-	"github.com/parhost/parhost/internal/litter"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// launcher starts the worker processes of one pool.
+// launcher starts the worker processes of one pool, and opens the conversations with them.
 type launcher struct {
-	cfg     *Config
-	buffers *buffers // of the pool
-	box     *sandbox.Box
-	path    string // of the executable, for people: what is executed the box knows
-	env     []string
-	folder  *litter.Folder // of sockets
-	spawner *spawner
-	turns   chan struct{} // taken by processes that are starting
-	kin     *kin
-	ooms    oomWatch
-	killed  <-chan struct{} // closed when the pool is to end now
+	cfg      *Config
+	buffers  *buffers // of the pool
+	children *child.Launcher
+	turns    *semaphore.Weighted // taken by processes that are starting
+	killed   <-chan struct{}     // closed when the pool is to end at once
 }
 
-// openLauncher finds the executable and makes what all workers share.
-func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launcher, err error) {
-	l := &launcher{cfg: cfg, buffers: buffers}
-	var source string // of the bytes that all workers execute
+// openLauncher finds the executable and makes what all workers share. killed is closed when the pool is to end at once.
+func openLauncher(ctx context.Context, cfg *Config, buffers *buffers, killed <-chan struct{}) (*launcher, error) {
+	var path, source string // of the executable, and of the bytes that all workers execute
+	var err error
 	if cfg.Workload != nil {
 		source, err = sandbox.Self()
-		l.path, _ = os.Executable()
+		path, _ = os.Executable()
 	} else {
 		source, err = Find(cfg.Plugin, cfg.PluginDirs...)
-		l.path = source
+		path = source
 	}
 	if err != nil && cfg.Workload != nil {
 		return nil, &StartError{Worker: 1, Plugin: cfg.Plugin, Stage: "exec", Err: fmt.Errorf("find this program's own file: %w", err)}
@@ -65,63 +58,21 @@ func openLauncher(ctx context.Context, cfg *Config, buffers *buffers) (_ *launch
 	}
 	policy := cfg.Sandbox
 	policy.Workers = cfg.Workers
-	if policy.TempDir == "" {
-		policy.TempDir = cfg.TempDir
+	children, err := child.Open(ctx, child.Options{
+		Path: path, Source: source, Checksum: cfg.Checksum, Env: environment(cfg), Dir: cfg.Dir, TempDir: cfg.TempDir, Policy: policy,
+		MaxOutputBytes: cfg.MaxOutputBytes, Logger: cfg.Logger, Hurry: killed,
+	})
+	if sockets, ok := errors.AsType[*child.SocketsError](err); ok {
+		return nil, &StartError{Worker: 1, Plugin: cfg.Plugin, Stage: "sockets", Err: sockets.Err}
 	}
-	if l.box, err = sandbox.Open(ctx, policy, source, cfg.Checksum); err != nil {
-		return nil, noFolder(cfg, err)
+	if err != nil {
+		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			l.box.Close()
-		}
-	}()
-	l.env = environment(cfg)
-	if l.folder, err = litter.Open(folderPrefix, cfg.TempDir, socketNameBytes()); err != nil {
-		return nil, &StartError{Worker: 1, Plugin: cfg.Plugin, Stage: "sockets", Err: err}
-	}
-	l.spawner = newSpawner()
-	l.turns = make(chan struct{}, runtime.GOMAXPROCS(0))
-	if err := family.Markable(); err != nil && l.box.Level() != sandbox.Strict {
-		cfg.Logger.Warn("what a worker starts is not found, and may outlive the pool, if it leaves the worker's session and environment", "err", err)
-	}
-	l.kin = openKin(l.folder.Path(), cfg.Logger)
-	return l, nil
+	return &launcher{cfg: cfg, buffers: buffers, children: children, turns: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))), killed: killed}, nil
 }
-
-// noFolder makes a failed start of the error that there is no place for sockets. Any other stays as it is.
-func noFolder(cfg *Config, err error) error {
-	if errors.As(err, new(*litter.FolderError)) {
-		return &StartError{Worker: 1, Plugin: cfg.Plugin, Stage: "sockets", Err: err}
-	}
-	return err
-}
-
-// folderPrefix is what the names of pools' folders begin with.
-const folderPrefix = "parhost"
-
-// socketNameBytes is what go-plugin adds to a pool's folder: two names with random numbers of up to ten digits.
-func socketNameBytes() int {
-	if usesTCP {
-		return 0
-	}
-	return len("/plugin-dir4294967295/plugin4294967295")
-}
-
-// removeTime is what a pool's end has for the removal of what its workers have left in their folders. The next host goes on with the rest.
-const removeTime = time.Second
 
 // close lets go of everything. All workers must be gone.
-func (l *launcher) close() {
-	l.kin.close()
-	l.spawner.close()
-	l.box.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), removeTime)
-	defer cancel()
-	if err := l.folder.Close(ctx); err != nil {
-		l.cfg.Logger.Warn("a folder is left for the next host to remove", "folder", l.folder.Path(), "err", err)
-	}
-}
+func (l *launcher) close() { l.children.Close() }
 
 // passedOn are the variables of the host's environment that a worker gets, besides those of Config.Env. GORACE is for the race detector,
 // under which a process waits for a second before it ends, if that does not say otherwise.
@@ -183,13 +134,11 @@ const startTurn = 100 * time.Millisecond
 
 // takeTurn waits for the turn to start a process, and returns what ends it.
 func (l *launcher) takeTurn(ctx context.Context) (end func(), err error) {
-	select {
-	case l.turns <- struct{}{}:
-	case <-ctx.Done():
+	if l.turns.Acquire(ctx, 1) != nil {
 		return nil, context.Cause(ctx)
 	}
 	var once sync.Once
-	give := func() { once.Do(func() { <-l.turns }) }
+	give := func() { once.Do(func() { l.turns.Release(1) }) }
 	late := time.AfterFunc(startTurn, give)
 	return func() {
 		late.Stop()
@@ -217,22 +166,28 @@ func (l *launcher) late() error {
 // connect starts worker number, one of so many, and returns it described, before its set-up. On an error nothing of it is left.
 func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process, err error) {
 	p := &process{
-		number: number, cfg: l.cfg, pids: l.box.PIDs(), buffers: l.buffers, ending: make(chan struct{}), dead: make(chan struct{}), ooms: &l.ooms, oomsBefore: oomKills(),
+		number: number, cfg: l.cfg, hurry: l.killed, buffers: l.buffers, ending: make(chan struct{}), dead: make(chan struct{}),
 		logger: l.cfg.Logger.Named(l.cfg.Plugin).With("worker", number),
 	}
-	p.child = newChild(l.spawner, l.folder, l.kin.expect(), &output{logger: p.logger, valve: valve{most: int64(l.cfg.MaxOutputBytes), flooded: p.flood}, item: p.printing})
-	p.child.hurry = l.killed
+	settings := child.Settings{Number: number, Env: cpuShare(l.cfg, workers), Logger: p.logger, Item: p.printing, Flooded: p.flood}
 	if !l.cfg.Inline {
 		if p.shelf = openShelf(shelfBytes(max(workers, l.cfg.Workers)), max(keepLeast, keepBytes/workers)); p.shelf != nil {
-			p.child.arena = p.shelf.file
+			settings.Inherit(wire.EnvArena, true, p.shelf.file)
+		}
+		if l.buffers.file != nil {
+			settings.Inherit(wire.EnvBuffers, true, l.buffers.file)
 		}
 		if own, in, out, err := link.New(l.cfg.messageBytes()); err == nil { // without one the stream does it all
 			own.Check = l.cfg.checkResponse
-			p.link, p.child.link = own, []*os.File{in, out}
-			p.child.rings, _ = own.Offer() // without them the channels do it all
+			p.link = own
+			settings.Inherit(wire.EnvLink, false, in, out)
+			if rings, err := own.Offer(); err == nil && rings != nil { // without them the channels do it all
+				settings.Inherit(wire.EnvRings, false, rings...)
+			}
 		}
 	}
-	p.client = l.client(p.child, number, cpuShare(l.cfg, workers))
+	p.child = l.children.New(settings)
+	p.client = l.client(p.child)
 	stage := "exec"
 	end, err := l.takeTurn(ctx)
 	if err != nil {
@@ -250,24 +205,24 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		}
 		cancel()
 	}()
-	switch err := l.folder.Reach(); { // go-plugin makes a folder there
+	switch err := l.children.Folder.Reach(); { // go-plugin makes a folder there
 	case errors.Is(err, syscall.EXDEV):
-		return nil, fmt.Errorf("something has been mounted over %q, the folder of sockets", l.folder.Path())
+		return nil, fmt.Errorf("something has been mounted over %q, the folder of sockets", l.children.Folder.Path())
 	case err != nil:
 		return nil, fmt.Errorf("look at the folder of sockets: %w", err)
 	}
 	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
-	stop := context.AfterFunc(start, p.child.kill)
+	stop := context.AfterFunc(start, p.child.KillNow)
 	defer stop()
 	if _, err = guarded(p.client.Start); err != nil {
-		if p.child.refused != nil {
-			err = p.child.refused
+		if refused := p.child.Refused(); refused != nil {
+			err = refused
 			if !errors.As(err, new(*sandbox.ChangedError)) {
 				stage = "sandbox"
 			}
-		} else if p.child.spawned.Load() {
+		} else if p.child.Spawned() {
 			stage = "handshake"
-			err = l.handshakeError(start, p.child, err)
+			err = p.child.HandshakeError(start, l.cfg.StartTimeout, err)
 		}
 		return nil, err
 	}
@@ -297,19 +252,19 @@ func (l *launcher) connect(ctx context.Context, number, workers int) (_ *process
 		err = fmt.Errorf("it has no workload named %q: its only one is %q", want, got)
 		return nil, err
 	}
-	if err = p.child.launch.Recheck(); err != nil {
+	if err = p.child.Recheck(); err != nil {
 		stage = "exec"
 		return nil, err
 	}
-	p.manifest, p.service = answer.GetManifest(), service
+	p.manifest, p.service, p.pid, p.started = answer.GetManifest(), service, p.child.PID(), p.child.Started()
 	if !stop() {
 		return nil, context.Cause(start)
 	}
 	return p, nil
 }
 
-// client returns go-plugin's client for child number, which has not been started, and that gets its share of the CPUs.
-func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
+// client returns go-plugin's client for a process that has not been started.
+func (l *launcher) client(c *child.Process) *plugin.Client {
 	return plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: servicePlugin{}}},
@@ -317,37 +272,13 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 		Logger:           hclog.NewNullLogger(),
 		StartTimeout:     l.cfg.StartTimeout + time.Hour, // ours comes first, also where a pause of this process does not count
 		SkipHostEnv:      true,
-		AutoMTLS:         usesTCP, // 40 ms for each start; a socket in a private folder does not need it
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.folder.Path()},
+		AutoMTLS:         child.UsesTCP, // 40 ms for each start; a socket in a private folder does not need it
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.children.Folder.Path()},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, sockets string) (runner.Runner, error) {
-			cmd := exec.Command(l.path)
-			cmd.Env = slices.Concat(share, l.env, spec.Env, []string{c.family.variable()})
-			cmd.Dir = l.cfg.Dir
-			cmd.SysProcAttr = isolate()
-			if runtime.GOOS != "windows" {
-				if err := c.openAlive(); err != nil {
-					return nil, err
-				}
-				inherit(cmd, wire.EnvAlive, c.alive[0])
-				if c.arena != nil {
-					inherit(cmd, wire.EnvArena, c.arena)
-				}
-				if l.buffers.file != nil {
-					inherit(cmd, wire.EnvBuffers, l.buffers.file)
-				}
-				if c.link != nil {
-					inherit(cmd, wire.EnvLink, c.link...)
-				}
-				if c.rings != nil {
-					inherit(cmd, wire.EnvRings, c.rings...)
-				}
-			}
-			c.cmd, c.sockets, c.walled = cmd, sockets, l.box.Level() == sandbox.Strict
-			c.launch, c.refused = l.box.Wrap(cmd, number)
-			return c, c.refused
+			return c, c.Prepare(spec.Env, sockets)
 		},
 		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx) }),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.Dial(ctx) }),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.cfg.messageBytes()), grpc.ForceCodecV2(newCodec(l.cfg.checkResponse))),
 			grpc.WithInitialWindowSize(wire.WindowBytes),
 			grpc.WithInitialConnWindowSize(wire.WindowBytes),
@@ -357,17 +288,6 @@ func (l *launcher) client(c *child, number int, share []string) *plugin.Client {
 			grpc.WithStreamInterceptor(workOnly),
 		},
 	})
-}
-
-// inherit passes files on to a process, and tells it their numbers in a variable.
-func inherit(cmd *exec.Cmd, variable string, files ...*os.File) {
-	const standard = 3 // stdin, stdout, stderr
-	var numbers []string
-	for _, f := range files {
-		numbers = append(numbers, strconv.Itoa(standard+len(cmd.ExtraFiles)))
-		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
-	}
-	cmd.Env = append(cmd.Env, variable+"="+strings.Join(numbers, ","))
 }
 
 // describeOnly bounds the answer to the one call that is made beside the stream, and keeps go-plugin's Shutdown call from being made: that has
@@ -396,4 +316,14 @@ func (servicePlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, cc *grp
 
 func (servicePlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
 	return errors.New("a host serves no plugin")
+}
+
+// guarded makes an error of a panic in go-plugin, which takes apart what a plugin says: the host must not die of that.
+func guarded[T any](call func() (T, error)) (v T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("go-plugin panicked: %v", p)
+		}
+	}()
+	return call()
 }

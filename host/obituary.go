@@ -7,20 +7,16 @@ import (
 	"io"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire"
 )
-
-// foreignSignals end processes that have done nothing wrong: a program gets them from its own faults only if it sends them itself.
-var foreignSignals = []string{"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"}
 
 // fate is why a worker is to die.
 type fate struct {
@@ -55,9 +51,9 @@ const dumpTime = 500 * time.Millisecond
 // killShown kills the worker once it has had the time to show its stacks.
 func (p *process) killShown(f *fate) {
 	p.decide(f)
-	dumpGoroutines(p.child.cmd.Process)
+	p.child.AskForStacks()
 	select {
-	case <-p.child.exited:
+	case <-p.child.Exited():
 	case <-time.After(dumpTime):
 	}
 	p.kill(f)
@@ -76,7 +72,7 @@ func (p *process) decide(f *fate) {
 // kill ends the process. The receiver does the rest.
 func (p *process) kill(f *fate) {
 	p.decide(f)
-	p.child.kill()
+	p.child.KillNow()
 	p.cancel()
 }
 
@@ -100,47 +96,47 @@ func (p *process) obituary(cause error) {
 	decided := p.fate != nil
 	p.mu.Unlock()
 	if orderly || !decided { // whether it ended by signal or exit shows in a moment
-		select {
-		case <-p.child.exited:
-		case <-p.child.hurry:
-		case <-time.After(p.cfg.Grace):
-		}
+		p.child.AwaitEndInHurry(p.cfg.Grace)
 	}
-	late := !isClosed(p.child.exited)
+	late := !isClosed(p.child.Exited())
 	p.bury() // kills a process that has not ended
 	switch {
-	case late && !p.child.endedItself(): // it broke its stream and lived on
+	case late && !p.child.EndedItself(): // it broke its stream and lived on
 		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: streamWords(cause), guilty: -1})
 	case orderly && len(held) > 0:
 		p.decide(&fate{kind: wire.Crashed, message: streamWords(cause), guilty: -1})
 	}
 
-	_, code, signal := p.child.lastState()
-	l := loss{kind: wire.Crashed, exitCode: code, signal: signal, stderr: p.child.output.lines(0), guilty: -1, suspect: -1, ran: -1}
-	l.dump, l.usage = p.child.output.lastWords(), p.child.usage()
+	p.mu.Lock()
+	f := p.fate
+	p.mu.Unlock()
+	d := p.child.Death(f != nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := p.fate
-	if f != nil {
-		l.kind, l.message, l.cause = f.kind, f.message+p.limitMet(Cause(p.child.death.Cause)), cmp.Or(f.cause, Cause(p.child.death.Cause))
-	} else if l.cause, l.message = p.diagnosis(l.stderr); l.cause == CauseOutOfMemory {
+	l := loss{
+		kind: wire.Crashed, message: d.Message, cause: d.Cause, exitCode: d.ExitCode, signal: d.Signal, stderr: d.Stderr, dump: d.Dump, usage: d.Usage, outside: d.Outside,
+		guilty: -1, suspect: -1, ran: -1,
+	}
+	switch {
+	case f != nil:
+		l.kind, l.message, l.cause = f.kind, f.message+d.Message, cmp.Or(f.cause, d.Cause)
+	case l.cause == CauseOutOfMemory:
 		l.kind = wire.OutOfMemory
-	} else if l.cause == CauseSignal && slices.Contains(foreignSignals, signal) && p.cpuLimitMet(signal) == "" { // the host knows of nothing that sent it
-		l.outside = true
+	case l.outside:
 		l.message += ", perhaps sent by somebody else"
 	}
 	p.last = l.message
 	witness := p.blackBox()
 	losses := make([]loss, len(held))
 	for i := range held {
-		losses[i] = p.lossOf(held, i, l, witness)
+		losses[i] = p.lossOf(f, held, i, l, witness)
 		losses[i].orderly = orderly
 	}
 	answered := slices.ContainsFunc(losses, func(l loss) bool { return l.begun && !l.orderly && !l.unseen })
 	for i, c := range held {
 		own := losses[i]
 		own.answered = answered
-		if c.spread && own.begun && f == nil && faulted(&own) {
+		if c.spread && own.begun && f == nil && d.Faulted() {
 			own.message += "; its item lay in a buffer, which workers can only read"
 		}
 		c.end.lost = &own
@@ -173,98 +169,10 @@ func streamWords(cause error) string {
 	return "worker closed its stream: " + rpcWords(cause)
 }
 
-// diagnosis says what the process died of, if nobody decided that it had to: as a cause, and in words, with the limit that it met.
-func (p *process) diagnosis(stderr []string) (cause Cause, words string) {
-	words, _, signal := p.child.lastState()
-	cause = Cause(p.child.death.Cause)
-	cpuLimit := p.cpuLimitMet(signal)
-	switch {
-	case outOfMemory(stderr):
-		cause = CauseOutOfMemory
-	case cause == CauseExit && outOfThreads(stderr): // as it says itself: setrlimit(2) bounds, but does not count
-		cause = CausePIDs
-	case cause == CauseOutOfMemory, cause == CauseEscape:
-		words = "process was killed"
-	case cpuLimit != "": // more certain than a death for want of memory, which may be that of any process of the machine
-		words += cpuLimit
-	case signal == "SIGKILL" && p.child.endedItself() && p.ooms.claim(p.oomsBefore):
-		cause, words = CauseOutOfMemory, "process was killed by the kernel"
-	}
-	return cause, words + p.limitMet(cause)
-}
-
-// tickError is how far the kernel's two counts of CPU time may differ for a process that has used little.
-const tickError = 500 * time.Millisecond
-
-// cpuLimitMet says in words which limit of CPU time a signal of the kernel's came from, and is empty if it came from none. The kernel compares the limit
-// with what the clock's ticks have counted, and reports what the scheduler has. On a busy machine they differ by some percent, and in a short life by more.
-func (p *process) cpuLimitMet(signal string) string {
-	if signal != "SIGXCPU" && (signal != "SIGKILL" || !p.child.endedItself()) {
-		return ""
-	}
-	limit, used := cpuLimit(signal), p.child.usage()
-	switch reached := limit > 0 && used != nil && used.User+used.System >= limit-limit/10-tickError; {
-	case reached && signal == "SIGXCPU":
-		return fmt.Sprintf(": it used %v of CPU time, the soft limit is %v (RLIMIT_CPU, ulimit -St)", (used.User + used.System).Round(time.Millisecond), limit)
-	case reached:
-		return fmt.Sprintf(": it used %v of CPU time, the limit is %v (ulimit -t)", (used.User + used.System).Round(time.Millisecond), limit)
-	case signal == "SIGXCPU": // it has set a lower one itself
-		return ": it reached a limit of its CPU time (RLIMIT_CPU)"
-	default:
-		return ""
-	}
-}
-
-// limitMet says in words which limit of its sandbox a process met that died of this.
-func (p *process) limitMet(cause Cause) string {
-	policy := &p.cfg.Sandbox
-	switch cause {
-	case CauseOutOfMemory:
-		if policy.MemoryBytes == 0 { // the machine's
-			return ": out of memory" + p.memoryLimits()
-		}
-		return fmt.Sprintf(": out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", policy.MemoryBytes)
-	case CausePIDs:
-		if p.pids == 0 { // the system's
-			return "; it was refused a process or a thread" + tasksLimit() + p.memoryLimits()
-		}
-		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", p.pids)
-	case CauseEscape:
-		return ": it had left the cgroup that holds its limits (Config.Sandbox)"
-	case CauseSeccomp:
-		return "; its sandbox forbids the system call that it made"
-	case CauseFileSize:
-		if limit := fileLimit(); limit >= 0 && (policy.FileBytes == 0 || limit < policy.FileBytes) {
-			return fmt.Sprintf("; a file grew too large: the limit is %d bytes (ulimit -f)", limit)
-		}
-		if policy.FileBytes == 0 && policy.Level == sandbox.Off { // it has set one itself
-			return "; a file grew too large (RLIMIT_FSIZE)"
-		}
-		return fmt.Sprintf("; a file grew too large: the limit is %d bytes (Config.Sandbox.FileBytes)", policy.FileBytes)
-	default:
-		return ""
-	}
-}
-
-// memoryLimits returns words for the limits at which the kernel refuses a worker memory, and stacks for its threads.
-func (p *process) memoryLimits() string {
-	words := ""
-	if limit := arena.AddressSpace(); limit > 0 {
-		words = fmt.Sprintf("; address space is limited to %d bytes (ulimit -v)", limit)
-	}
-	if limit := dataLimit(); limit >= 0 {
-		words += fmt.Sprintf("; private memory is limited to %d bytes (ulimit -d)", limit)
-	}
-	if limit := p.cfg.Sandbox.MemoryBytes; limit > 0 {
-		words += fmt.Sprintf("; the limit of memory, in which the stacks of threads count, is %d bytes (Config.Sandbox.MemoryBytes)", limit)
-	}
-	return words
-}
-
 // lossOf says what the worker's death, l, means for one of the calls that it held, in the order in which they were sent. witness is what the worker
-// showed, if it showed anything. Called with mu held.
-func (p *process) lossOf(held []*call, at int, l loss, witness map[*call]sight) loss {
-	f, c, begun := p.fate, held[at], at < p.threads
+// showed, if it showed anything; f why the host killed it, nil if it did not. Called with mu held.
+func (p *process) lossOf(f *fate, held []*call, at int, l loss, witness map[*call]sight) loss {
+	c, begun := held[at], at < p.threads
 	l.begun = begun
 	l.ran = -1
 	switch s, seen := witness[c]; {
@@ -296,23 +204,18 @@ func (p *process) lossOf(held []*call, at int, l loss, witness map[*call]sight) 
 	return l
 }
 
-// faulted reports whether a process died of memory that it must not touch.
-func faulted(l *loss) bool {
-	return l.signal == "SIGSEGV" || slices.ContainsFunc(l.stderr, func(line string) bool { return strings.HasPrefix(line, "unexpected fault address") })
-}
-
 // bury ends whatever is left of the process and of go-plugin's client. It returns within seconds.
 func (p *process) bury() {
 	p.buried.Do(func() {
 		if p.cancel != nil {
 			p.cancel()
 		}
-		p.child.bury()
-		patiently(func() {
+		p.child.Bury()
+		child.Bounded(func() {
 			if p.link != nil {
 				p.link.Close()
 			}
-			if !p.child.stays { // it would remove the folder, and wait for what is mounted there
+			if !p.child.Stays() { // it would remove the folder, and wait for what is mounted there
 				p.client.Kill() // which waits for gRPC's reader
 			}
 		})

@@ -246,7 +246,7 @@ func TestAGuardThatIsKilledIsReplaced(t *testing.T) {
 		t.Errorf("got the guard %d again, want another", second)
 	}
 	p.Close()
-	if !strings.Contains(log.String(), "guard was ended") {
+	if !strings.Contains(log.String(), "guard was killed") {
 		t.Errorf("got the log %q, want a word about the guard", log.String())
 	}
 }

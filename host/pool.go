@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire/workerpb"
@@ -68,11 +69,10 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		cfg.Logger.Debug("buffers are ordinary memory", "err", err)
 	}
 	if cfg.Mode == Process {
-		if p.launcher, err = openLauncher(ctx, &p.cfg, p.buffers); err != nil {
+		if p.launcher, err = openLauncher(ctx, &p.cfg, p.buffers, p.killed); err != nil {
 			p.buffers.close()
 			return nil, err
 		}
-		p.launcher.killed = p.killed
 	}
 	p.cfg.pulse = pulse.Start()
 	// Workers that are still to come when Open returns have nothing to do with its context any more.
@@ -182,7 +182,7 @@ func (p *Pool) Sandbox() (level sandbox.Level, layers []string) {
 	if p.launcher == nil {
 		return sandbox.Off, nil
 	}
-	return p.launcher.box.Level(), p.launcher.box.Layers()
+	return p.launcher.children.Box.Level(), p.launcher.children.Box.Layers()
 }
 
 // Checksum returns the SHA-256 of the file that worker processes execute, in hexadecimal. It is empty if the pool has no worker processes, or if the
@@ -191,7 +191,7 @@ func (p *Pool) Checksum() string {
 	if p.launcher == nil {
 		return ""
 	}
-	return p.launcher.box.Checksum()
+	return p.launcher.children.Box.Checksum()
 }
 
 // Size is how many workers the pool lends when all are there: [Config.Workers], by its rule, or what [Pool.Resize] has made of it. With
@@ -202,7 +202,7 @@ func (p *Pool) Size() int { return p.width() }
 func (p *Pool) Workers() []WorkerInfo {
 	infos := p.lender.snapshot()
 	for i := range infos {
-		infos[i].RSS, _ = readRSS(infos[i].PID) // 0 where it cannot be read
+		infos[i].RSS, _ = child.ReadRSS(infos[i].PID) // 0 where it cannot be read
 	}
 	return infos
 }

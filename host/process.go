@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 
+	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire"
@@ -19,23 +20,23 @@ import (
 
 // process is a worker that is a plugin process, spoken to over one stream for all its life.
 type process struct {
-	number     int
-	cfg        *Config
-	pids       int // how many processes and threads it may have, 0 for no limit of its own
-	logger     hclog.Logger
-	child      *child
-	client     *plugin.Client
-	service    workerpb.WorkerServiceClient
-	manifest   *workerpb.Manifest
-	threads    int
-	items      atomic.Int64
-	ooms       *oomWatch
-	oomsBefore int64      // deaths for want of memory before it was started
-	shelf      *shelf     // nil where there is no arena
-	shared     bool       // the worker has mapped it
-	link       *link.Link // nil where there is none
-	buffers    *buffers
-	looks      bool // the worker has mapped them
+	pid      int
+	started  time.Time
+	number   int
+	cfg      *Config
+	hurry    <-chan struct{} // closed when the pool is to end at once
+	logger   hclog.Logger
+	child    *child.Process
+	client   *plugin.Client
+	service  workerpb.WorkerServiceClient
+	manifest *workerpb.Manifest
+	threads  int
+	items    atomic.Int64
+	shelf    *shelf     // nil where there is no arena
+	shared   bool       // the worker has mapped it
+	link     *link.Link // nil where there is none
+	buffers  *buffers
+	looks    bool // the worker has mapped them
 
 	cancel context.CancelFunc // of the stream
 	read   sync.WaitGroup     // the receiver
@@ -291,7 +292,7 @@ func (p *process) listen(c *call) {
 }
 
 func (p *process) info() WorkerInfo {
-	return WorkerInfo{Worker: p.number, PID: p.child.pid(), Mode: Process, Started: p.child.started, Items: int(p.items.Load())}
+	return WorkerInfo{Worker: p.number, PID: p.pid, Mode: Process, Started: p.started, Items: int(p.items.Load())}
 }
 
 func (p *process) failing() <-chan struct{} { return p.ending }
@@ -317,7 +318,7 @@ func (p *process) end(ctx context.Context, reason string) {
 	defer stop()
 	// A pause of the host, and of the worker with it, does not count.
 	defer p.cfg.pulse.AfterFunc(p.cfg.Grace, func() {
-		if p.child.stopped() { // by a signal: it tears nothing down
+		if p.child.Stopped() { // by a signal: it tears nothing down
 			p.kill(&fate{kind: wire.Crashed, message: "killed: " + reason + ", and a signal had stopped it", guilty: -1})
 		}
 	})()
@@ -330,3 +331,10 @@ func (p *process) end(ctx context.Context, reason string) {
 }
 
 func (p *process) verdict() (tried bool, hopeless error) { return p.session.Sent() > 0, nil }
+
+// flood ends a worker that writes without end.
+func (p *process) flood() {
+	p.decide(&fate{kind: wire.Crashed, cause: CauseFlood, guilty: -1, message: fmt.Sprintf(
+		"worker flooded its output: more than %d bytes (Config.MaxOutputBytes) beyond %d a second", p.cfg.MaxOutputBytes, child.QuietRate)})
+	p.child.KillNow() // its stream ends with it
+}

@@ -17,7 +17,7 @@ func (p *process) receive() { p.obituary(p.session.Receive(p.ignores)) }
 // ignores reports whether the host skips a message because it has killed the worker. Many messages may still be in buffers then. Results that arrive after
 // the kill count, unless the pool is closing.
 func (p *process) ignores(r *workerpb.WorkResponse) bool {
-	return p.child.doomed.Load() && (r.GetResults() == nil || isClosed(p.child.hurry))
+	return p.child.Doomed() && (r.GetResults() == nil || isClosed(p.hurry))
 }
 
 // ItemFailed is part of [session.Receiver]. An error that cannot be true counts as failed, and says why.

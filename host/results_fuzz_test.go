@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -52,7 +50,6 @@ func FuzzResults(f *testing.F) {
 			t.Fatal(err)
 		}
 		p := &process{cfg: &Config{Mode: Process, Workers: 1, Logger: hclog.NewNullLogger(), MaxResultBytes: 1 << 20}, threads: 1, shelf: shelf, shared: true, session: work}
-		p.child = &child{cmd: &exec.Cmd{Process: &os.Process{}}} // results name its pid
 		pool := &Pool{cfg: *p.cfg, manifest: Manifest{ItemKind: "float64", ResultKind: "float64"}}
 		r, _ := newRun[float64, float64](context.Background(), pool, true)
 		defer r.end(errTaken)

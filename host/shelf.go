@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -120,7 +121,7 @@ func (s *shelf) giveBack(l lending) {
 	s.releasing = release // which was false: nothing is lent while it is true
 	s.mu.Unlock()
 	if release {
-		patiently(s.release) // the system call waits for whoever writes to the file, which the worker can do for as long as it likes
+		child.Bounded(s.release) // the system call waits for whoever writes to the file, which the worker can do for as long as it likes
 		return
 	}
 	s.unmap()
@@ -168,6 +169,6 @@ func (s *shelf) unmap() {
 	s.gone = s.gone || now
 	s.mu.Unlock()
 	if now {
-		patiently(func() { _, _ = s.file.Close(), s.arena.Close() })
+		child.Bounded(func() { _, _ = s.file.Close(), s.arena.Close() })
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/host/sandbox"
 )
 
@@ -266,7 +267,7 @@ func (s *slot) outlived(at *place) string {
 		return fmt.Sprintf("retired: idle for %v (Config.MaxIdle)", cfg.MaxIdle)
 	}
 	if cfg.MaxRSS > 0 && info.Mode == Process {
-		switch rss, err := readRSS(info.PID); {
+		switch rss, err := child.ReadRSS(info.PID); {
 		case err != nil: // it may have hidden how much it has
 			return fmt.Sprintf("retired: %v, the limit is %d bytes resident (Config.MaxRSS)", err, cfg.MaxRSS)
 		case rss > cfg.MaxRSS:

@@ -2,8 +2,8 @@ package host
 
 import (
 	"fmt"
-	"runtime"
 
+	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/host/sandbox"
 )
 
@@ -23,10 +23,10 @@ func (c *Config) room(wanted int) (possible int, why string) {
 			possible, why = n, fmt.Sprintf("take %d open files each, and %d of the limit of %d (ulimit -n) are in use", files, used, limit)
 		}
 	}
-	reserve := reserveTasks + runtime.GOMAXPROCS(0)
-	if t, scarce := sandbox.ScarcestTasks(reserve + workerTasks*wanted); scarce {
-		if n := max(0, t.Free()-reserve) / workerTasks; n < possible {
-			possible, why = n, fmt.Sprintf("take %d processes and threads each, and %s allows %d, of which %d are in use and %d are the host's reserve", workerTasks, t.Limit, t.Most, t.Used, reserve)
+	reserve := child.ReserveTasks()
+	if t, scarce := sandbox.ScarcestTasks(reserve + child.WorkerTasks*wanted); scarce {
+		if n := max(0, t.Free()-reserve) / child.WorkerTasks; n < possible {
+			possible, why = n, fmt.Sprintf("take %d processes and threads each, and %s allows %d, of which %d are in use and %d are the host's reserve", child.WorkerTasks, t.Limit, t.Most, t.Used, reserve)
 		}
 	}
 	return possible, why
@@ -52,14 +52,6 @@ func (c *Config) checkSupply(wanted, there int) error {
 	}
 }
 
-// tasksLimit returns words for the limit of processes and threads that is nearly used up, if there is one.
-func tasksLimit() string {
-	if t, scarce := sandbox.ScarcestTasks(reserveTasks + runtime.GOMAXPROCS(0) + 2*workerTasks); scarce {
-		return fmt.Sprintf("; %s allows %d processes and threads, of which %d are in use", t.Limit, t.Most, t.Used)
-	}
-	return ""
-}
-
 // A worker process takes so many descriptors of its host on Linux: two handles of the process, its output, its connection, and what both share. Other
 // systems, and pools with Config.Inline, have less to share.
 const (
@@ -67,9 +59,4 @@ const (
 	inlineFiles = 5
 	// reserveFiles descriptors are left for a start that is under way, for the guard, and for the program's own files.
 	reserveFiles = 16
-
-	// A worker in Go whose GOMAXPROCS is 1 has six to eight threads. The Go runtime ends a program that is refused a thread.
-	workerTasks = 8
-	// reserveTasks processes and threads, and one for each CPU, are left for the host's own threads, and for its guard.
-	reserveTasks = 10
 )

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/internal/conform"
-	"github.com/parhost/parhost/internal/litter"
 	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -48,7 +48,7 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 			return nil, err
 		}
 		said = manifestOf(p.manifest)
-		return &conform.Worker{Service: p.service, Link: p.link, Gone: p.child.exited, Kill: p.bury, Death: p.lastWords, Buffers: given}, nil
+		return &conform.Worker{Service: p.service, Link: p.link, Gone: p.child.Exited(), Kill: p.bury, Death: p.lastWords, Buffers: given}, nil
 	}, uint64(l.cfg.MaxResultBytes), items...)
 	var start *StartError
 	if setup, ok := errors.AsType[*session.SetupError](err); ok {
@@ -94,7 +94,7 @@ func Describe(ctx context.Context, cfg Config) (Manifest, error) {
 // CheckTempDir says whether a pool can keep its sockets in a folder, which must be writable and have a path that is short enough. It
 // returns the folder that would be used: dir itself or, for "", that which the default comes to.
 func CheckTempDir(dir string) (string, error) {
-	return litter.Check(folderPrefix, dir, socketNameBytes())
+	return child.CheckTempDir(dir)
 }
 
 // openProbe opens a launcher for one process at a time.
@@ -108,7 +108,7 @@ func openProbe(ctx context.Context, cfg Config) (*launcher, error) {
 	if err != nil {
 		cfg.Logger.Debug("buffers are ordinary memory", "err", err)
 	}
-	l, err := openLauncher(ctx, &cfg, b)
+	l, err := openLauncher(ctx, &cfg, b, nil)
 	if err != nil {
 		b.close()
 		return nil, err
@@ -118,8 +118,8 @@ func openProbe(ctx context.Context, cfg Config) (*launcher, error) {
 
 // lastWords says how the process ended and what it said last.
 func (p *process) lastWords() string {
-	words, _, _ := p.child.lastState()
-	if lines := p.child.output.lines(100 * time.Millisecond); len(lines) > 0 {
+	words, _, _ := p.child.LastState()
+	if lines := p.child.LastOutput(100 * time.Millisecond); len(lines) > 0 {
 		words += fmt.Sprintf("; stderr: %q", strings.Join(lines, "\n"))
 	}
 	return words

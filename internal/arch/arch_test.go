@@ -50,13 +50,18 @@ var layers = []layer{
 		why:      "a plugin needs package sdk alone, and stays light",
 	},
 	{
+		packages: []string{"host/internal/child"},
+		ours:     []string{"host/sandbox/...", "internal/..."},
+		why:      "the operating system's side of a worker knows neither items nor the host",
+	},
+	{
 		packages: []string{"host"},
-		ours:     []string{"sdk", "host/sandbox/...", "internal/..."},
+		ours:     []string{"sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
 		why:      "the host serves an application without a command line, a cluster or a dashboard",
 	},
 	{
 		packages: []string{"host/..."},
-		ours:     []string{"host", "sdk", "host/sandbox/...", "internal/..."},
+		ours:     []string{"host", "sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
 		why:      "what is built on the host can be taken or left one by one",
 	},
 	{
@@ -81,6 +86,11 @@ var homes = []home{
 		of:       []string{"github.com/elastic/..."},
 		packages: []string{"host/sandbox/..."},
 		why:      "only host/sandbox makes filters of system calls",
+	},
+	{
+		of:       []string{"golang.org/x/time/..."},
+		packages: []string{"host/internal/child"},
+		why:      "only host/internal/child bounds a rate",
 	},
 	{
 		of:       []string{"golang.org/x/mod/..."},

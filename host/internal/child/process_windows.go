@@ -1,4 +1,4 @@
-package host
+package child
 
 import (
 	"os"
@@ -6,12 +6,17 @@ import (
 	"time"
 )
 
-const usesTCP = true // go-plugin listens on loopback here, so its AutoMTLS is on
+// UsesTCP says that go-plugin listens on loopback here, so its AutoMTLS is on.
+const UsesTCP = true
+
+// canInherit says that a process can inherit files beside the standard ones.
+const canInherit = false
 
 // killGroup kills the process. What it has started is in its job object, which the sandbox ends with it at every level.
 func killGroup(p *os.Process) { _ = p.Kill() }
 
-func dumpGoroutines(*os.Process) {}
+// AskForStacks has no means here.
+func (*Process) AskForStacks() {}
 
 func signalOf(*os.ProcessState) (name, text string) { return "", "" }
 

@@ -1,4 +1,4 @@
-package host
+package child
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	tailLines = 40       // of a process's output are kept for its obituary
+	tailLines = 40       // of a process's output are kept for the report of its death
 	tailWidth = 1 << 10  // bytes of each
 	lineWidth = 64 << 10 // bytes of a line, as the logger gets it
 	dumpWidth = 64 << 10 // bytes from a verdict on
@@ -27,11 +27,11 @@ const (
 
 // output reads what a process writes on stdout and stderr: it keeps the last lines and passes all on to the logger.
 type output struct {
-	logger hclog.Logger
-	valve  valve
-	item   func() (index int, ok bool) // which item a line is likely to come from; may be nil
-	from   []*source                   // of the lines, once the process has been started
-	done   sync.WaitGroup              // readers
+	logger  hclog.Logger
+	rate    *rateLimiter
+	item    func() (index int, ok bool) // which item a line is likely to come from; may be nil
+	from    []*source                   // of the lines, once the process has been started
+	readers sync.WaitGroup
 
 	mu       sync.Mutex
 	count    int // lines so far
@@ -98,7 +98,7 @@ const mostVerdicts = 4
 
 // reader returns a reader of what the process writes to s.
 func (o *output) reader(s *source) *bufio.Reader {
-	return bufio.NewReaderSize(o.valve.reader(s), lineWidth)
+	return bufio.NewReaderSize(o.rate.reader(s), lineWidth)
 }
 
 // markReady is called when the worker is ready, before the host sends the first item. Lines that the worker wrote before belong to no item.
@@ -264,7 +264,7 @@ func (o *output) log(entry map[string]any, ready bool) {
 func (o *output) lines(patience time.Duration) []string {
 	read := make(chan struct{})
 	go func() {
-		o.done.Wait()
+		o.readers.Wait()
 		close(read)
 	}()
 	select {
@@ -294,7 +294,7 @@ const handshakeWidth = 8 << 10
 // other. first gets the line as well, and go-plugin nothing if it must not see it.
 func (o *output) handshakeReader(s *source, first chan<- string) io.ReadCloser {
 	pr, pw := io.Pipe()
-	o.done.Go(func() {
+	o.readers.Go(func() {
 		b := o.reader(s)
 		line, err := readLine(b, handshakeWidth)
 		first <- line

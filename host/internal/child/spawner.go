@@ -1,4 +1,4 @@
-package host
+package child
 
 import (
 	"os/exec"
@@ -24,14 +24,14 @@ func newSpawner() *spawner {
 	return s
 }
 
-// start starts cmd, and calls born with its process id at once.
-func (s *spawner) start(cmd *exec.Cmd, born func(pid int)) error {
+// start starts cmd, and calls began with its process id at once.
+func (s *spawner) start(cmd *exec.Cmd, began func(pid int)) error {
 	started := make(chan error, 1)
 	s.jobs <- func() {
 		err := cmd.Start()
 		if err == nil {
 			preferToKill(cmd.Process.Pid)
-			born(cmd.Process.Pid)
+			began(cmd.Process.Pid)
 		}
 		started <- err
 	}

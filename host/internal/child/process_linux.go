@@ -1,4 +1,4 @@
-package host
+package child
 
 import (
 	"errors"
@@ -54,16 +54,16 @@ func waitExit(idType, id, options int) *unix.Siginfo {
 	}
 }
 
-// stopped reports whether a signal has stopped the process. It reads nothing of /proc, which may hide the process.
-func (c *child) stopped() bool {
+// Stopped reports whether a signal has stopped the process. It reads nothing of /proc, which may hide the process.
+func (p *Process) Stopped() bool {
 	var info unix.Siginfo
-	err := unix.Waitid(unix.P_PID, c.pid(), &info, unix.WSTOPPED|unix.WNOHANG|unix.WNOWAIT, nil)
+	err := unix.Waitid(unix.P_PID, p.PID(), &info, unix.WSTOPPED|unix.WNOHANG|unix.WNOWAIT, nil)
 	return err == nil && info.Signo != 0
 }
 
 // checkPeer refuses a connection to somebody who is neither the process nor anything that it has started: a socket in its folder can be
 // a link to another one. The kernel knows who has begun to listen (unix(7), SO_PEERCRED).
-func (c *child) checkPeer(conn net.Conn) error {
+func (p *Process) checkPeer(conn net.Conn) error {
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
 		return nil
@@ -77,17 +77,18 @@ func (c *child) checkPeer(conn net.Conn) error {
 		return errors.Join(failed, err)
 	}
 	pid := int(peer.Pid)
-	if session, err := unix.Getsid(pid); err == nil && session == c.pid() || c.family.has(pid) {
+	if session, err := unix.Getsid(pid); err == nil && session == p.PID() || p.entry.has(pid) {
 		return nil
 	}
-	return fmt.Errorf("the socket %q is that of process %d, which is none of the plugin's", c.address, pid)
+	return fmt.Errorf("the socket %q is that of process %d, which is none of the plugin's", p.address, pid)
 }
 
-const canReadRSS = true
+// CanReadRSS says that the memory of a process can be read here.
+const CanReadRSS = true
 
-// readRSS returns the resident bytes of a process, without memory that it shares with others, as it does with its host. One that has ended
+// ReadRSS returns the resident bytes of a process, without memory that it shares with others, as it does with its host. One that has ended
 // has none; with an error nothing is known, which the process may have brought about.
-func readRSS(pid int) (int64, error) {
+func ReadRSS(pid int) (int64, error) {
 	m, err := rss.Read(pid)
 	if errors.Is(err, rss.ErrEnded) {
 		return 0, nil

@@ -1,6 +1,6 @@
 //go:build unix
 
-package host
+package child
 
 import (
 	"math"
@@ -12,7 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const usesTCP = false
+// UsesTCP says that go-plugin listens on loopback here.
+const UsesTCP = false
+
+// canInherit says that a process can inherit files beside the standard ones.
+const canInherit = true
 
 // killGroup kills the process and all that it started and that has not left its group.
 func killGroup(p *os.Process) {
@@ -20,8 +24,8 @@ func killGroup(p *os.Process) {
 	_ = p.Kill()
 }
 
-// dumpGoroutines asks a Go process for its stacks, which it writes to stderr before it ends.
-func dumpGoroutines(p *os.Process) { _ = p.Signal(unix.SIGQUIT) }
+// AskForStacks asks a Go process for its stacks, which it writes to stderr before it ends.
+func (p *Process) AskForStacks() { _ = p.cmd.Process.Signal(unix.SIGQUIT) }
 
 // signalOf names the signal that ended a process, if one did.
 func signalOf(s *os.ProcessState) (name, text string) {

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package host
+package child
 
 // oomKills is not told here.
 func oomKills() int64 { return 0 }

@@ -1,0 +1,171 @@
+package child
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// foreignSignals are signals that a program does not get from faults of its own: another process sends them.
+var foreignSignals = []string{"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"}
+
+// Death is how a process ended, as far as its host can know.
+type Death struct {
+	Cause    wire.Cause
+	Message  string // how it ended, and the limit that it met
+	ExitCode int    // -1 if a signal ended it, or if it has not ended
+	Signal   string // such as SIGKILL, empty without one
+	Stderr   []string
+	Dump     string      // its last words in full, from the line that says why it died
+	Usage    *wire.Usage // nil if it is not known
+	Outside  bool        // another process may have killed it
+}
+
+// LastOutput returns the last lines that the process wrote. It waits for the rest of the output, for a time at most.
+func (p *Process) LastOutput(limit time.Duration) []string { return p.output.lines(limit) }
+
+// smallStack is a limit of the stack, in bytes, below which a program may end by SIGSEGV with no fault of its own, also before its first instruction:
+// arguments, environment and the stack of a library written for the usual 8 MiB have to fit in it.
+const smallStack = 1 << 20
+
+// LastState says how the process ended, with its exit code (-1 for a signal) and the name of the signal.
+func (p *Process) LastState() (message string, code int, signal string) {
+	select {
+	case <-p.exited:
+	default:
+		return "process does not end", -1, ""
+	}
+	if p.state == nil {
+		return "process was reaped by another part of the program", -1, ""
+	}
+	if name, text := signalOf(p.state); name != "" {
+		if limit := stackLimit(); name == "SIGSEGV" && limit >= 0 && limit < smallStack {
+			text += fmt.Sprintf("; the stack is limited to %d bytes, ulimit -s", limit)
+		}
+		return fmt.Sprintf("process ended by %s (%s)", name, text), -1, name
+	}
+	return fmt.Sprintf("process ended with exit code %d", p.state.ExitCode()), p.state.ExitCode(), ""
+}
+
+// Death describes the end of the process. It is called after Bury, and once: it claims a death that the kernel has counted. decided says that the host
+// has killed the process for a reason of its own. Then Cause is only what the kernel has counted or sent, and Message only the limit that the process met.
+func (p *Process) Death(decided bool) Death {
+	_, code, signal := p.LastState()
+	d := Death{ExitCode: code, Signal: signal, Stderr: p.output.lines(0), Dump: p.output.lastWords(), Usage: p.usage()}
+	if decided {
+		d.Cause = wire.Cause(p.death.Cause)
+		d.Message = p.limitMet(d.Cause)
+		return d
+	}
+	d.Cause, d.Message = p.diagnose(d.Stderr)
+	if d.Cause == wire.CauseSignal && slices.Contains(foreignSignals, signal) && p.cpuLimitMet(signal) == "" { // the host knows of nothing that sent it
+		d.Outside = true
+	}
+	return d
+}
+
+// diagnose says what the process died of, with the limit that it met, if the host did not kill it.
+func (p *Process) diagnose(stderr []string) (cause wire.Cause, message string) {
+	message, _, signal := p.LastState()
+	cause = wire.Cause(p.death.Cause)
+	cpuLimit := p.cpuLimitMet(signal)
+	switch {
+	case outOfMemory(stderr):
+		cause = wire.CauseOutOfMemory
+	case cause == wire.CauseExit && outOfThreads(stderr): // as it says itself: setrlimit(2) bounds, but does not count
+		cause = wire.CausePIDs
+	case cause == wire.CauseOutOfMemory, cause == wire.CauseEscape:
+		message = "process was killed"
+	case cpuLimit != "": // more certain than a death for want of memory, which may be that of any process of the machine
+		message += cpuLimit
+	case signal == "SIGKILL" && p.EndedItself() && p.launcher.ooms.claim(p.oomsBefore):
+		cause, message = wire.CauseOutOfMemory, "process was killed by the kernel"
+	}
+	return cause, message + p.limitMet(cause)
+}
+
+// Faulted reports whether the process died because it touched memory that it must not.
+func (d *Death) Faulted() bool {
+	return d.Signal == "SIGSEGV" || slices.ContainsFunc(d.Stderr, func(line string) bool { return strings.HasPrefix(line, "unexpected fault address") })
+}
+
+// usage returns what the process had used when it ended, nil if that is not known.
+func (p *Process) usage() *wire.Usage {
+	if !isClosed(p.exited) || p.state == nil {
+		return nil
+	}
+	return &wire.Usage{User: p.state.UserTime(), System: p.state.SystemTime(), MaxRSS: maxRSS(p.state)}
+}
+
+// tickError is how far the kernel's two counts of CPU time may differ for a process that has used little.
+const tickError = 500 * time.Millisecond
+
+// cpuLimitMet says in words which limit of CPU time a signal of the kernel's came from, and is empty if it came from none. The kernel compares the limit
+// with what the clock's ticks have counted, and reports what the scheduler has. On a busy machine they differ by some percent, and in a short life by more.
+func (p *Process) cpuLimitMet(signal string) string {
+	if signal != "SIGXCPU" && (signal != "SIGKILL" || !p.EndedItself()) {
+		return ""
+	}
+	limit, used := cpuLimit(signal), p.usage()
+	switch reached := limit > 0 && used != nil && used.User+used.System >= limit-limit/10-tickError; {
+	case reached && signal == "SIGXCPU":
+		return fmt.Sprintf(": it used %v of CPU time, the soft limit is %v (RLIMIT_CPU, ulimit -St)", (used.User + used.System).Round(time.Millisecond), limit)
+	case reached:
+		return fmt.Sprintf(": it used %v of CPU time, the limit is %v (ulimit -t)", (used.User + used.System).Round(time.Millisecond), limit)
+	case signal == "SIGXCPU": // it has set a lower one itself
+		return ": it reached a limit of its CPU time (RLIMIT_CPU)"
+	default:
+		return ""
+	}
+}
+
+// limitMet says in words which limit of its sandbox a process met that died of this.
+func (p *Process) limitMet(cause wire.Cause) string {
+	policy := &p.launcher.options.Policy
+	switch cause {
+	case wire.CauseOutOfMemory:
+		if policy.MemoryBytes == 0 { // the machine's
+			return ": out of memory" + p.memoryLimits()
+		}
+		return fmt.Sprintf(": out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", policy.MemoryBytes)
+	case wire.CausePIDs:
+		if p.launcher.Box.PIDs() == 0 { // the system's
+			return "; it was refused a process or a thread" + TasksLimit() + p.memoryLimits()
+		}
+		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", p.launcher.Box.PIDs())
+	case wire.CauseEscape:
+		return ": it had left the cgroup that holds its limits (Config.Sandbox)"
+	case wire.CauseSeccomp:
+		return "; its sandbox forbids the system call that it made"
+	case wire.CauseFileSize:
+		if limit := fileLimit(); limit >= 0 && (policy.FileBytes == 0 || limit < policy.FileBytes) {
+			return fmt.Sprintf("; a file grew too large: the limit is %d bytes (ulimit -f)", limit)
+		}
+		if policy.FileBytes == 0 && policy.Level == sandbox.Off { // it has set one itself
+			return "; a file grew too large (RLIMIT_FSIZE)"
+		}
+		return fmt.Sprintf("; a file grew too large: the limit is %d bytes (Config.Sandbox.FileBytes)", policy.FileBytes)
+	default:
+		return ""
+	}
+}
+
+// memoryLimits returns words for the limits at which the kernel refuses a worker memory, and stacks for its threads.
+func (p *Process) memoryLimits() string {
+	words := ""
+	if limit := arena.AddressSpace(); limit > 0 {
+		words = fmt.Sprintf("; address space is limited to %d bytes (ulimit -v)", limit)
+	}
+	if limit := dataLimit(); limit >= 0 {
+		words += fmt.Sprintf("; private memory is limited to %d bytes (ulimit -d)", limit)
+	}
+	if limit := p.launcher.options.Policy.MemoryBytes; limit > 0 {
+		words += fmt.Sprintf("; the limit of memory, in which the stacks of threads count, is %d bytes (Config.Sandbox.MemoryBytes)", limit)
+	}
+	return words
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package child
+
+// preferToKill has no means here.
+func preferToKill(int) {}
