@@ -1,9 +1,12 @@
 package host_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
@@ -41,4 +44,26 @@ func TestAWorkerThatOutlivesItsStreamBreaksTheProtocol(t *testing.T) {
 	if e.Cause != host.CauseProtocol || e.Message != want {
 		t.Errorf("got cause %q and %q, want protocol and %q", e.Cause, e.Message, want)
 	}
+}
+
+// A worker that writes what is no HTTP/2 to its connection broke the protocol, and its item is begun once: the worker ends itself then, and shows no item
+// any more, as one does to which the batch never came.
+func TestGarbageOnTheConnectionIsTheFaultOfItsItem(t *testing.T) {
+	atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
+		for name, inline := range map[string]bool{"link": false, "inline": true} {
+			t.Run(name, func(t *testing.T) {
+				var log bytes.Buffer
+				p := open(t, host.Config{Workload: chaos, Workers: 1, Sandbox: policy, Inline: inline, Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+				_, err := host.Do[order, string](t.Context(), p, order{Do: "garble", N: 300})
+				e := itemError(t, "an item that garbles its connection", err, host.Crashed)
+				if e.Cause != host.CauseProtocol || e.Attempts != 1 {
+					t.Errorf("got cause %q, %q after %d attempts, want protocol after one", e.Cause, e.Message, e.Attempts)
+				}
+				p.Close() // nothing writes to the log any more
+				if n := strings.Count(log.String(), "begun"); n != 1 {
+					t.Errorf("the item was begun %d times, want once", n)
+				}
+			})
+		}
+	})
 }

@@ -88,6 +88,8 @@ func (p *process) obituary(cause error) {
 	switch {
 	case errors.As(cause, &broken):
 		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: broken.Error(), guilty: -1})
+	case p.child.BrokeConnection():
+		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: "worker broke the protocol: " + rpcWords(cause), guilty: -1})
 	case status.Code(cause) == codes.ResourceExhausted: // from gRPC, for a message that is too large, or from the worker, which may lie
 		p.decide(&fate{kind: wire.Crashed, cause: CauseProtocol, message: streamWords(cause), guilty: -1})
 	}

@@ -4,10 +4,12 @@ package host_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"runtime/debug"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +29,14 @@ func init() {
 			_ = unix.Close(fd)
 		}
 		select {}
+	}
+	systemOrders["garble"] = func(o order) (string, error) { // what the host reads of it, once it has printed that it begins
+		fmt.Fprintln(os.Stderr, "begun")
+		for fd := 3; fd < 1<<10; fd++ {
+			_, _ = unix.Write(fd, bytes.Repeat([]byte("garbage"), 30))
+		}
+		time.Sleep(time.Duration(o.N) * time.Millisecond)
+		return "", nil
 	}
 	systemOrders["bequeath"] = func(o order) (string, error) { // all files, to a process that nobody knows, and exits
 		for fd := range 1 << 10 {

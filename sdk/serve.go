@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -88,7 +89,7 @@ func pick(workloads []*Workload, name string) (*Workload, error) {
 	if name != "" {
 		which = fmt.Sprintf("it has no workload named %q", name)
 	}
-	return nil, fmt.Errorf("%s: name one of %s, as in --plugin %s:%s", which, strings.Join(names, ", "), os.Args[0], names[0])
+	return nil, fmt.Errorf("%s: name one of %s behind a colon, as in --plugin %s:%s", which, strings.Join(names, ", "), filepath.Base(os.Args[0]), names[0])
 }
 
 // serve returns when the work is over.

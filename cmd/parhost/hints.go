@@ -64,6 +64,9 @@ func startHint(e *host.StartError) string {
 	if hint := errnoHint(e); hint != "" {
 		return hint
 	}
+	if ofSeveral(e) {
+		return "write the workload's name behind the plugin's, with a colon between them"
+	}
 	text := e.Err.Error()
 	switch {
 	case strings.Contains(text, "(Config.StartTimeout)"):
@@ -75,6 +78,11 @@ func startHint(e *host.StartError) string {
 	default:
 		return verifyHint
 	}
+}
+
+// ofSeveral reports whether a plugin ended because it serves several workloads and was not asked for one of them.
+func ofSeveral(e *host.StartError) bool {
+	return slices.ContainsFunc(e.Stderr, func(line string) bool { return strings.Contains(line, ": name one of ") })
 }
 
 // errnoHint says what to do about what the system refused, empty if that is not why a start failed.

@@ -205,9 +205,48 @@ func checkEffects(cmd *cobra.Command, args []string) (err error) {
 	return err
 }
 
+// once is the value of a flag that takes one. The last of several would win in silence: --sandbox strict --sandbox off is no sandbox.
+type once struct {
+	pflag.Value
+	given *string
+}
+
+// Set is part of [pflag.Value].
+func (o *once) Set(text string) error {
+	if o.given != nil {
+		return &repeatedError{*o.given}
+	}
+	o.given = &text
+	return o.Value.Set(text)
+}
+
+// repeatedError is the error of a flag that is given a second time.
+type repeatedError struct{ before string }
+
+func (e *repeatedError) Error() string { return fmt.Sprintf("it was given already, as %q", e.before) }
+
+// takeOnce makes all flags of a command and of those below it refuse a second value, but for those that gather values.
+func takeOnce(cmd *cobra.Command) {
+	each := func(f *pflag.Flag) {
+		_, gathers := f.Value.(pflag.SliceValue)
+		_, wrapped := f.Value.(*once)
+		if !gathers && !wrapped && f.Value.Type() != "count" {
+			f.Value = &once{Value: f.Value}
+		}
+	}
+	cmd.Flags().VisitAll(each)
+	cmd.PersistentFlags().VisitAll(each)
+	for _, sub := range cmd.Commands() {
+		takeOnce(sub)
+	}
+}
+
 // flagError explains flags that cannot be read.
 func flagError(_ *cobra.Command, err error) error {
 	value, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if repeated, twice := errors.AsType[*repeatedError](err); ok && twice {
+		return usageError("leave one of them out", "--%s %q: %v", value.GetFlag().Name, value.GetValue(), repeated)
+	}
 	if !ok {
 		return usageError("parhost --help lists the flags; items that begin with a minus come after --, as in: parhost --plugin sqrt -- -1", "%v", err)
 	}

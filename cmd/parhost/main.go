@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/parhost/parhost/host"
@@ -59,6 +60,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	s := newStreams(stdin, stdout, stderr)
 	defer s.outlets.close()
 	root := newRoot(s)
+	takeOnce(root)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(s.out)
@@ -90,6 +92,7 @@ func exitCode(err error) (code int, hint string) {
 	var checksum *sandbox.ChecksumError
 	var confined *confinedError
 	var stage *sandbox.StageError // of a plugin that is no program
+	var written *fs.PathError
 	confineHint, notConfined := notConfined(err)
 	switch {
 	case err == nil:
@@ -97,7 +100,10 @@ func exitCode(err error) (code int, hint string) {
 	case errors.As(err, &exit):
 		return exit.code, exit.hint
 	case errors.As(err, &confined):
-		code, _ = exitCode(confined.err)
+		code, hint = exitCode(confined.err)
+		if start, ok := errors.AsType[*host.StartError](err); ok && ofSeveral(start) {
+			return code, hint
+		}
 		return code, withoutSandbox
 	case notConfined:
 		return exitNoSandbox, confineHint
@@ -115,6 +121,8 @@ func exitCode(err error) (code int, hint string) {
 		return exitNoWorker, startHint(start)
 	case errors.As(err, &broken):
 		return exitNoWorker, ""
+	case errors.As(err, &written) && written.Op == "write": // of a command's output
+		return exitFailed, ""
 	default:
 		return exitUsage, "" // cobra's own errors: unknown flags and commands
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // options are what the flags of the root command say.
@@ -108,6 +109,9 @@ func newRoot(s *streams) *cobra.Command {
 			if o.plugin == "" {
 				if len(args) == 0 && cmd.Flags().NFlag() == 0 {
 					return cmd.Help()
+				}
+				if len(args) > 0 && !wire.IsJSON([]byte(args[0])) {
+					return usageError("parhost --help lists the commands; items need a plugin, as in: parhost --plugin sqrt 2 3 4", "%q is no command, and there is no --plugin", args[0])
 				}
 				return usageError("parhost plugins list shows what there is; for example: parhost --plugin sqrt 2 3 4", "no --plugin")
 			}

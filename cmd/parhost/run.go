@@ -73,7 +73,9 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 		return err
 	}
 	if o.compare {
-		return compareModes(ctx, s, o, cfg, summary)
+		return s.untilInterrupted(ctx, func(ctx context.Context) error {
+			return whenInterrupted(ctx, compareModes(ctx, s, o, cfg, summary))
+		})
 	}
 	if cfg.Mode != host.Process && cfg.Workload == nil {
 		return usageError(

@@ -62,6 +62,8 @@ func (p *Process) Close() error { return errors.Join(p.status.Close(), p.folder.
 // The error matches [ErrEnded] if the process has ended. With any other error nothing is known of its memory, which is not to be taken for
 // none: a process can bring that about.
 func (p *Process) Read() (Memory, error) {
+	ending := 0         // searches in a row that met only threads that are ending, and none that was not there before
+	var before []string // threads at the last search
 	for range searches {
 		s, err := p.read(p.status)
 		if err != nil || s.known {
@@ -72,41 +74,60 @@ func (p *Process) Read() (Memory, error) {
 			return Memory{}, ErrEnded
 		}
 		// The first thread has ended. The others have its memory, but only their own status tells of it.
-		if m, known := p.search(); known {
+		m, known, threads := p.search()
+		if known {
 			return m, nil
 		}
+		fresh := func(name string) bool { return !slices.Contains(before, name) }
+		if threads == nil || slices.ContainsFunc(threads, fresh) {
+			ending = 0
+		} else if ending++; ending == dying {
+			return Memory{}, ErrEnded
+		}
+		before = threads
 	}
 	return Memory{}, fmt.Errorf("%s: the first thread has ended, and no other tells how much memory there is", p.status.Name())
 }
 
+// dying is how many searches in a row have to meet the same threads, all ending, until the process counts as one that ends. A process that was killed is like
+// that for a moment, on a busy machine for longer. One that hides its memory behind threads that come and go has new ones each time.
+const dying = 4
+
 // searches is how often Read looks for a living thread, among threads that come and go.
 const searches = 100
 
-// search looks for a thread that tells how much memory the process has. Threads may end while it looks.
-func (p *Process) search() (Memory, bool) {
+// search looks for a thread that tells how much memory the process has. Threads may end while it looks. If none tells, it returns the threads that are there,
+// all of them ending, or nil if it could not look at each.
+func (p *Process) search() (m Memory, known bool, ending []string) {
 	folder, err := p.folder.Open("task")
 	if err != nil {
-		return Memory{}, false
+		return Memory{}, false, nil
 	}
 	threads, err := folder.Readdirnames(-1)
 	_ = folder.Close()
 	if err != nil {
-		return Memory{}, false
+		return Memory{}, false, nil
 	}
+	all := true
 	for _, name := range slices.Backward(threads) { // the youngest first, which lives the longest
 		thread := "task/" + name
 		f, err := p.folder.Open(thread + "/status")
 		if err != nil {
+			all = false
 			continue
 		}
 		s, err := p.read(f)
 		_ = f.Close()
 		if err == nil && s.known {
 			p.thread = thread
-			return s.Memory, true
+			return s.Memory, true, nil
 		}
+		all = all && err == nil
 	}
-	return Memory{}, false
+	if !all {
+		return Memory{}, false, nil
+	}
+	return Memory{}, false, threads
 }
 
 // statusBytes is the most that is read of a status. 65536 supplementary groups, which is what Linux allows, take 720 KB.
