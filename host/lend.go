@@ -18,6 +18,7 @@ type lender struct {
 	mu      sync.Mutex
 	places  []*place // the first of them, up to limit, are lent; the others stand by for when one of these is gone
 	limit   int
+	peak    int // the most places that were lent at once
 	waiting []*waiter
 	crowded chan struct{} // has room for one; told when somebody has to wait; nil if nobody wants to know
 	backs   int           // lendings that came back
@@ -28,6 +29,7 @@ type lender struct {
 // place is a worker in the lender's books.
 type place struct {
 	worker  worker
+	at      int       // its index in the lender's places; -1 when it has been dropped
 	lent    int       // batches it holds
 	solo    bool      // one batch has it alone
 	back    int       // when one came back last, as the lender counts
@@ -174,8 +176,9 @@ func (l *lender) release(p *place, end ending) {
 func (l *lender) add(w worker, most int, oldest time.Time) *place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := &place{worker: w, most: most, oldest: oldest, since: time.Now(), drained: make(chan struct{}), leaving: make(chan struct{}), full: make(chan struct{})}
+	p := &place{worker: w, at: len(l.places), most: most, oldest: oldest, since: time.Now(), drained: make(chan struct{}), leaving: make(chan struct{}), full: make(chan struct{})}
 	l.places = append(l.places, p)
+	l.count()
 	l.serve()
 	return p
 }
@@ -185,8 +188,12 @@ func (l *lender) resize(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.limit = n
+	l.count()
 	l.serve()
 }
+
+// count keeps the peak. Called with mu held.
+func (l *lender) count() { l.peak = max(l.peak, min(len(l.places), l.limit)) }
 
 // queue is how many wait for a worker.
 func (l *lender) queue() int {
@@ -210,7 +217,7 @@ func (l *lender) holds() map[int]int {
 func (l *lender) idle(p *place) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i := slices.Index(l.places, p); p.lent > 0 || i < 0 || i >= l.limit {
+	if p.lent > 0 || p.at < 0 || p.at >= l.limit {
 		return 0
 	}
 	return time.Since(p.since)
@@ -236,10 +243,29 @@ func (l *lender) forsake(p *place) {
 	l.drop(p)
 }
 
-// drop keeps a worker from being lent again. Called with mu held.
+// drop keeps a worker from being lent again. It takes the same time for any number of workers, because a pool that closes drops all of them.
+// Called with mu held.
 func (l *lender) drop(p *place) {
-	l.places = slices.DeleteFunc(l.places, func(q *place) bool { return q == p })
-	l.serve() // one that stood by may take its place
+	if p.at < 0 {
+		return
+	}
+	hole, last := p.at, len(l.places)-1
+	if p.at = -1; hole < l.limit && l.limit <= last { // the first worker that stands by is lent instead
+		hole = l.move(l.limit, hole)
+	}
+	if hole < last {
+		l.move(last, hole)
+	}
+	l.places[last] = nil
+	l.places = l.places[:last]
+	l.serve()
+}
+
+// move moves a place to another index and returns the index that is free then. Called with mu held.
+func (l *lender) move(from, to int) int {
+	l.places[to] = l.places[from]
+	l.places[to].at = to
+	return from
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -198,6 +198,14 @@ func (p *Pool) Checksum() string {
 // [Config.MinWorkers] it is the most that the pool may have.
 func (p *Pool) Size() int { return p.width() }
 
+// Peak is the most workers that the pool has been able to lend at once so far: fewer than [Pool.Size] if some did not start, or have not been
+// needed. Workers that stand by do not count. It can be called after Close.
+func (p *Pool) Peak() int {
+	p.lender.mu.Lock()
+	defer p.lender.mu.Unlock()
+	return p.lender.peak
+}
+
 // Workers describes the workers that are ready now, by number.
 func (p *Pool) Workers() []WorkerInfo {
 	infos := p.lender.snapshot()

@@ -90,10 +90,15 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 // many reports whether there are more items than workers, as far as that can be known before the plugin is asked for its examples. A few
 // items wait until all workers are ready: who asks for eight processes for eight items wants to see eight at work.
 func (o *options) many(workers int) bool {
-	if o.input != "" || o.span != "" {
+	items := len(o.items)
+	switch {
+	case o.input != "":
 		return true
+	case o.span != "":
+		span, _ := parseRange(o.span) // openSource refuses what is no range
+		items = span.count()
 	}
-	return len(o.items)*max(1, o.repeat) > workers
+	return items > workers/max(1, o.repeat)
 }
 
 // limitWorkers makes the workers no more than there are items, where their number is known. The examples of an executable are asked for only if
@@ -223,7 +228,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		return err
 	}
 	r.sum.Seed = r.seed
-	r.sum.Plugin, r.sum.Mode, r.sum.Workers = pool.Manifest().Name, cfg.Mode, pool.Size()
+	r.sum.Plugin, r.sum.Mode = pool.Manifest().Name, cfg.Mode
 
 	r.progress.begin(r.source.total)
 	err = r.take(ctx, pool)
@@ -237,6 +242,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		_ = pool.Shutdown(ctx) // all items are done, or those that had begun when the run was interrupted: workloads are torn down
 	}
 	_ = pool.Close()
+	r.sum.Workers = pool.Peak()
 	return r.conclude(r.closeJoblog(err), interrupted())
 }
 

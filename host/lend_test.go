@@ -1,0 +1,82 @@
+package host
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/parhost/parhost/sdk"
+)
+
+// A pool that closes drops each of its workers, so a drop must not search among the others.
+func TestDroppingManyPlacesTakesNoSearch(t *testing.T) {
+	const workers = 1 << 18
+	l := &lender{limit: workers}
+	places := make([]*place, workers)
+	for i := range places {
+		places[i] = l.add(nil, 0, time.Time{})
+	}
+	begun := time.Now()
+	for i, p := range places {
+		l.retire(p)
+		if i%1024 == 0 && time.Since(begun) > 30*time.Second { // it takes 0.1 s
+			t.Fatalf("%d of %d places are dropped after %v", i, workers, time.Since(begun))
+		}
+	}
+	if len(l.places) != 0 {
+		t.Errorf("%d places are left, want none", len(l.places))
+	}
+}
+
+// When a worker is dropped, one that stands by is lent in its place, and every other worker stays.
+func TestADroppedPlaceIsTakenByOneThatStandsBy(t *testing.T) {
+	const workers, standby = 4, 3
+	for dropped := range workers + standby {
+		l := &lender{limit: workers}
+		var places []*place
+		for range workers + standby {
+			places = append(places, l.add(nil, 0, time.Time{}))
+		}
+		l.drop(places[dropped])
+		l.drop(places[dropped]) // again: it is gone
+		lent := map[*place]bool{}
+		for p := l.pick(1, false); p != nil; p = l.pick(1, false) {
+			lent[p] = true
+		}
+		if len(lent) != workers || lent[places[dropped]] {
+			t.Errorf("place %d is dropped: %d are lent, want %d of the others", dropped, len(lent), workers)
+		}
+		for i, p := range places {
+			switch {
+			case i < workers && i != dropped && !lent[p]:
+				t.Errorf("place %d is dropped: place %d is not lent", dropped, i)
+			case i != dropped && l.places[p.at] != p, i == dropped && p.at != -1:
+				t.Errorf("place %d is dropped: place %d has the index %d", dropped, i, p.at)
+			}
+		}
+	}
+}
+
+// A pool says how many workers it could lend at most, which may be fewer than its size.
+func TestPeakCountsTheWorkersThatThereWere(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  Config
+		want int
+	}{
+		"all":                       {Config{Mode: Goroutine, Workers: 3}, 3},
+		"a pool that has not grown": {Config{Mode: Goroutine, Workers: 3, MinWorkers: 1}, 1},
+		"one after the other":       {Config{Mode: Sequential, Workers: 3}, 1},
+	} {
+		c.cfg.Workload = sdk.Func("double", func(_ context.Context, n int) (int, error) { return 2 * n, nil })
+		pool, err := Open(context.Background(), c.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := pool.Peak(); got != c.want {
+			t.Errorf("%s: got a peak of %d workers, want %d", name, got, c.want)
+		}
+	}
+}
