@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +46,8 @@ func TestBestIsWhatThePolicyStartsAt(t *testing.T) {
 	}{
 		"all that can be opened":        {policy: all, want: sandbox.Strict},
 		"a folder of strict's own root": {policy: sandbox.Policy{ReadOnly: []sandbox.Bind{{Source: "/dev"}}}, want: sandbox.Basic},
-		"no cgroup for its limit":       {policy: sandbox.Policy{CPUs: 0.5, CgroupParent: "parhost/is/not/there"}, says: "cgroup"},
+		"no cgroup for its limit":       {policy: sandbox.Policy{CPUs: 0.5, CgroupParent: "parhost/is/not/there"}, says: "Policy.CPUs is 0.5, which takes a cgroup that the host may write to: "},
+		"more CPUs than a cgroup holds": {policy: sandbox.Policy{CPUs: math.Inf(1)}, says: "the most is 65536 (Policy.CPUs)"},
 		"a limit that is too low":       {policy: sandbox.Policy{PIDs: 1}, says: "the least is 8 (Policy.PIDs)"},
 		"a file that is not there":      {policy: sandbox.Policy{ReadOnly: []sandbox.Bind{{Source: filepath.Join(folder, "x")}}}, says: "no such file"},
 	} {

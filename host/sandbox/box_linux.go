@@ -297,12 +297,12 @@ func (b *Box) openLimits(worker bool) error {
 		}
 	}
 	if err := refused[cpu]; err != nil {
-		return b.failed("cgroup", fmt.Errorf("limit of %v CPUs: %w", p.CPUs, err))
+		return b.failed("cgroup", fmt.Errorf("Policy.CPUs is %v, which takes a cgroup that the host may write to: %w", p.CPUs, err))
 	}
 	b.watched = worker && p.MemoryBytes > 0 && (p.Level == Off || refused[memory] != nil)
 	if p.MemoryBytes > 0 && refused[memory] != nil {
 		if p.MemoryBytes < leastData {
-			return b.failed("limits", fmt.Errorf("MemoryBytes is %d, the least without a cgroup is %d: %w", p.MemoryBytes, leastData, refused[memory]))
+			return b.failed("limits", fmt.Errorf("Policy.MemoryBytes is %d, the least without a cgroup is %d: %w", p.MemoryBytes, leastData, refused[memory]))
 		}
 		b.limitTo(unix.RLIMIT_DATA, uint64(p.MemoryBytes))
 	}

@@ -56,7 +56,7 @@ func openJob(p *Policy, processes int) (_ *job, err error) {
 		all := float64(windows.GetActiveProcessorCount(allProcessorGroups))
 		rate := cpuRate{cpuRateEnable | cpuRateHardCap, uint32(math.Round(min(max(p.CPUs/all, 0.0001), 1) * 10_000))} // hundredths of a percent of all
 		if err := set(j, windows.JobObjectCpuRateControlInformation, &rate); err != nil {
-			return nil, fmt.Errorf("limit of %v CPUs: %w", p.CPUs, err)
+			return nil, fmt.Errorf("Policy.CPUs is %v: %w", p.CPUs, err)
 		}
 	}
 	if p.Level > Off && !inJob() {

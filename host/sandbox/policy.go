@@ -65,7 +65,7 @@ type Policy struct {
 	// MemoryBytes is held by a cgroup where there is one; else by RLIMIT_DATA, which counts private memory alone, of each process by
 	// itself, and by looking at what the worker has every 50 ms. At least 16 MiB, and for RLIMIT_DATA 128 MiB: a Go program does not start with less.
 	MemoryBytes int64 `json:"memory_bytes,omitempty"`
-	// CPUs is how many CPUs' time it gets, 0.01 or more; it needs a cgroup.
+	// CPUs is how many CPUs' time it gets, from 0.01 to 65536; it needs a cgroup.
 	CPUs float64 `json:"cpus,omitempty"`
 	// PIDs is how many processes and threads it may have, on Windows how many processes. 0 is 512 at basic and strict where the machine can
 	// count them, and on Linux fewer where 512 for each of the Workers are more than half of what the host's cgroups, its user and the kernel
@@ -115,6 +115,7 @@ const (
 	leastMemory      = 16 << 20
 	leastData        = 128 << 20
 	leastCPUs        = 0.01
+	mostCPUs         = 1 << 16
 	leastPIDs        = 8  // a Go program that serves has six threads
 	leastOpenFiles   = 16 // and a dozen descriptors
 	leastTmpBytes    = 4 << 10
@@ -147,6 +148,9 @@ func (p Policy) complete() (Policy, error) {
 			digits := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 			return p, fmt.Errorf("limit is %s, the least is %s (Policy.%s)", digits(f.value), digits(f.low), f.name)
 		}
+	}
+	if p.CPUs > mostCPUs { // a quota beyond what the kernel can hold is none
+		return p, fmt.Errorf("limit is %v, the most is %d (Policy.CPUs)", p.CPUs, mostCPUs)
 	}
 	if strings.Contains("/"+p.CgroupParent+"/", "/../") {
 		return p, fmt.Errorf("cgroup %q leads upwards (Policy.CgroupParent)", p.CgroupParent)

@@ -237,7 +237,7 @@ func threadsOf(uid int) (int64, error) {
 func (b *Box) limitPIDs(refused error, ownUser bool) error {
 	p := &b.policy
 	if p.PIDs > 0 && refused != nil && !ownUser {
-		return b.failed("cgroup", fmt.Errorf("limit of %d processes: %w", p.PIDs, refused))
+		return b.failed("cgroup", fmt.Errorf("Policy.PIDs is %d, which takes a cgroup that the host may write to: %w", p.PIDs, refused))
 	}
 	if refused == nil || ownUser {
 		if err := b.sharePIDs(refused == nil, ownUser); err != nil {
