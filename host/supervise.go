@@ -229,7 +229,7 @@ func (s *slot) watch(life context.Context, at *place) *place {
 		case <-full:
 			reason := s.outlived(at)
 			if reason == "" {
-				reason = fmt.Sprintf("retired: %d items (Config.MaxItems)", p.cfg.MaxItems)
+				reason = "retired: " + counted(p.cfg.MaxItems, "item") + " (Config.MaxItems)"
 			}
 			if next := s.replace(life, at, reason); next != at {
 				return next

@@ -11,7 +11,7 @@ import (
 
 // withExitCodes ends the help text of a command with its exit codes, in place of those of running items.
 func withExitCodes(cmd *cobra.Command, codes string) *cobra.Command {
-	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\nExit codes:\n" + codes)
+	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\nExit codes:\n" + codes + "  1  also: the output cannot be written\n")
 	return cmd
 }
 

@@ -85,7 +85,7 @@ func compareExecutable(ctx context.Context, s *streams, o *options, cfg host.Con
 	threads.Workers, threads.Threads = 1, poolWorkers(cfg)
 	return compareRungs(ctx, s, o, summary, ladder(cfg, []labelled{
 		{"1 process", "one item", false, one},
-		{fmt.Sprintf("1 process, %d threads", threads.Threads), "the items that run", true, threads},
+		{"1 process, " + countOf(threads.Threads, "thread"), "the items that run", true, threads},
 		{"process", "one item", false, cfg},
 	}))
 }
@@ -133,7 +133,7 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 		return &exitError{code: exitFailed, err: err}
 	}
 	if o.output != "none" {
-		if err := printContrast(s, rungs); err != nil {
+		if err := printContrast(s, rungs); err != nil && !isPipeError(err) {
 			return &exitError{code: exitFailed, err: fmt.Errorf("write the table: %w", err)}
 		}
 	}
@@ -173,7 +173,7 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 	}
 	s.say("parhost: %s …", r.Label)
 	r.Seed = o.seed
-	r.Plugin, r.Mode, r.Workers = pool.Manifest().Name, cfg.Mode, pool.Size()
+	r.Plugin, r.Mode = pool.Manifest().Name, cfg.Mode
 	running := time.Now()
 	for result, err := range host.Stream[json.RawMessage, json.RawMessage](ctx, pool, slices.Values(items)) {
 		if err != nil {
@@ -188,7 +188,7 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 		}
 		r.outcomes = append(r.outcomes, outcomeOf(&result))
 	}
-	r.wall = time.Since(running)
+	r.wall, r.Workers = time.Since(running), pool.Peak()
 	r.HostRSS = peakRSS(0)
 	if cfg.Mode == host.Process {
 		for _, w := range pool.Workers() {

@@ -49,8 +49,8 @@ func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) 
 		flag, text string
 		to         *int64
 	}{{"memory", c.memory, &p.MemoryBytes}, {"tmp-size", c.tmpSize, &p.TmpBytes}, {"file-size", c.fileSize, &p.FileBytes}} {
-		if *size.to, err = parseBytes(size.text); err != nil {
-			return p, usageError("write a size such as 512MiB", "--%s %q: %v", size.flag, size.text, err)
+		if *size.to, err = parseBytes(size.flag, size.text); err != nil {
+			return p, err
 		}
 	}
 	p.CPUs, p.PIDs, p.OpenFiles = c.cpus, c.pids, c.openFiles

@@ -43,7 +43,7 @@ starts a worker of the built-in plugin sqrt, and says how long that took.`,
 				err = d.print(s)
 			}
 			switch {
-			case err != nil:
+			case err != nil && !isPipeError(err):
 				return err
 			case d.failure != nil:
 				return whenInterrupted(ctx, &exitError{code: exitNoWorker, err: d.failure, hint: d.advice()})

@@ -42,7 +42,20 @@ func (r *itemRun) sayFailure(e *host.ItemError) {
 // sayOtherFailures says how many failed items were not named.
 func (r *itemRun) sayOtherFailures() {
 	if others := r.sum.Failed - namedFailures; others > 0 && r.output != "values" {
-		r.say("parhost: %d more items failed; --output jsonl and --dossier show each", others)
+		words := "items"
+		if others == 1 {
+			words = "item"
+		}
+		hint := "; --output jsonl and --dossier show each"
+		switch _, records := r.out.(*recordOutput); {
+		case records && r.dossiers != nil:
+			hint = ""
+		case records:
+			hint = "; --dossier shows each as a whole"
+		case r.dossiers != nil:
+			hint = "; --output jsonl shows each"
+		}
+		r.say("parhost: %d more %s failed%s", others, words, hint)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,13 +14,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/sdk"
 )
 
 // Parts of hints that help only where the command line does not have them already.
 const (
 	autoHint   = "--sandbox auto takes the best that works"
+	offHint    = "--sandbox off permits all"
+	callsHint  = "--allow-net and --allow-fork permit more system calls"
 	verifyHint = "parhost plugins verify looks closer"
+	lockHint   = "parhost plugins lock writes one"
+	withinHint = "--mode goroutine needs no worker"
 )
+
+// flagInHint is a flag of parhost in a hint.
+var flagInHint = regexp.MustCompile(`(?:^|[ (])--([a-z][a-z-]*)`)
 
 // hintFor returns the parts of a hint that can help the user of a command.
 func hintFor(cmd *cobra.Command, err error, hint string) string {
@@ -28,13 +37,54 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 		level = f.Value.String()
 	}
 	parts := slices.DeleteFunc(strings.Split(hint, "; "), func(part string) bool {
-		return part == "" || part == autoHint && level == "auto" || part == verifyHint && cmd.Name() == "verify"
+		switch part {
+		case "":
+			return true
+		case autoHint:
+			return level == "auto"
+		case offHint:
+			return level == "off"
+		case callsHint:
+			return isTrue(cmd, "allow-net") && isTrue(cmd, "allow-fork")
+		case verifyHint:
+			return cmd.Name() == "verify"
+		case lockHint:
+			return cmd.Name() == "lock"
+		case withinHint:
+			return !runsBuiltin(cmd)
+		}
+		return !has(cmd, part)
 	})
 	start, ok := errors.AsType[*host.StartError](err)
 	if ok && start.Stage == "set-up" && level != "off" && refusedFile(start.Err.Error()) {
 		parts = append(parts, fmt.Sprintf("--sandbox %s hides files: --ro PATH shows one to the plugin, --rw PATH lets it write there", level))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// has reports whether a command has all flags that a part of a hint names. A part that names a command of parhost is about that one's flags.
+func has(cmd *cobra.Command, part string) bool {
+	for _, found := range flagInHint.FindAllStringSubmatch(part, -1) {
+		if cmd.Flags().Lookup(found[1]) == nil && !strings.Contains(part, "parhost ") {
+			return false
+		}
+	}
+	return true
+}
+
+// isTrue reports whether a command has been given a flag that is true.
+func isTrue(cmd *cobra.Command, name string) bool {
+	f := cmd.Flags().Lookup(name)
+	return f != nil && f.Value.String() == "true"
+}
+
+// runsBuiltin reports whether a command runs items of a workload that is linked into parhost, in one mode: then it can run them without workers too.
+func runsBuiltin(cmd *cobra.Command) bool {
+	f := cmd.Flags().Lookup("plugin")
+	if f == nil || isTrue(cmd, "compare") {
+		return false
+	}
+	return slices.ContainsFunc(builtin, func(w *sdk.Workload) bool { return w.Manifest().Name == f.Value.String() })
 }
 
 // refusedFile reports whether an error of a workload, of which only the text is known, is that of a file which is not there or may not be opened.
@@ -44,20 +94,20 @@ func refusedFile(text string) bool {
 }
 
 // tooFewTasks says what to do where the system refuses processes and threads. It also refuses a thread for whose stack a worker has no memory left.
-const tooFewTasks = "start fewer workers (--procs), or raise the limit of processes (ulimit -u, or the container's) or of memory (--memory, ulimit -d, ulimit -v)"
+const tooFewTasks = "raise the limit of processes (ulimit -u, or the container's), or of memory (ulimit -d, ulimit -v); start fewer workers (--procs); give each more memory, if it has a limit (--memory)"
 
 // startHint says what to do about a worker that did not start.
 func startHint(e *host.StartError) string {
 	switch e.Cause {
 	case host.CauseOutOfMemory:
-		return "--memory is the limit of each worker, if there is one; else this machine has too little"
+		return "this machine, or its cgroup, has too little memory; --memory is the limit of each worker, if there is one"
 	case host.CausePIDs:
 		if strings.Contains(e.Err.Error(), "(Config.Sandbox.PIDs)") {
 			return "--pids is the limit of each worker"
 		}
 		return tooFewTasks
 	case host.CauseSeccomp:
-		return "--allow-net and --allow-fork permit more system calls; --sandbox off permits all"
+		return callsHint + "; " + offHint
 	case host.CauseFileSize:
 		return "--file-size is the limit of a file that a worker writes, and so is the shell's limit (ulimit -f)"
 	}
@@ -95,17 +145,17 @@ func errnoHint(e *host.StartError) string {
 	case errors.Is(e.Err, syscall.ENOEXEC):
 		return "it is no program for " + runtime.GOOS + "/" + runtime.GOARCH + ": build it for this machine, or begin a script with #! and its interpreter"
 	case errors.Is(e.Err, syscall.EMFILE), errors.Is(e.Err, syscall.ENFILE):
-		return "each worker takes some ten open files: lower --procs, or raise the limit (ulimit -n)"
+		return "each worker takes some ten open files: raise the limit (ulimit -n); start fewer workers (--procs)"
 	case errors.Is(e.Err, syscall.EAGAIN):
 		return tooFewTasks
 	case errors.Is(e.Err, syscall.ENOMEM):
-		return "this machine has too little memory for so many workers: lower --procs"
+		return "this machine has too little memory for so many workers; start fewer workers (--procs)"
 	case errors.Is(e.Err, syscall.ENOSPC), errors.Is(e.Err, syscall.EDQUOT):
 		return "make room in " + os.TempDir() + ", or set TMPDIR to a folder that has room"
 	case e.Stage == "sockets":
 		return "set TMPDIR to a folder that is there and can be written, with a short path that has no | and no line break in it"
 	case path != nil && strings.HasPrefix(path.Path, "/proc/"):
-		return "mount /proc, or take --mode goroutine: to start workers, parhost reads there where its own file is"
+		return "mount /proc: to start workers, parhost reads there where its own file is; " + withinHint
 	case errors.Is(e.Err, syscall.EROFS):
 		return "set TMPDIR to a folder that can be written"
 	case errors.Is(e.Err, fs.ErrPermission):

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -157,7 +158,7 @@ var effects = map[string]map[string]effect{
 	"parhost plugins":          {"plugin-dir": neverAlone, "lock": neverAlone},
 	"parhost plugins list":     {"plugin-dir": always, "lock": always, "json": always, "sandbox": always},
 	"parhost plugins describe": {"plugin-dir": ofNames, "lock": always, "json": always, "sandbox": always, "checksum": always, "cgo": ofFolders},
-	"parhost plugins lock":     {"plugin-dir": always, "lock": always, "sandbox": always, "cgo": ofFolders},
+	"parhost plugins lock":     {"plugin-dir": ofNames, "lock": always, "sandbox": always, "cgo": ofFolders},
 	"parhost plugins verify": {
 		"plugin-dir": ofNames, "lock": always, "json": always, "env": always, "max-result-bytes": always,
 		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
@@ -191,6 +192,10 @@ func checkEffects(cmd *cobra.Command, args []string) (err error) {
 			return
 		}
 		if f.Value.Type() == "bool" && !isSet(flags, f.Name) { // --raw=false
+			return
+		}
+		if isEmpty(f) {
+			err = usageError("give it a value, or leave it out", "--%s has no effect with an empty value", f.Name)
 			return
 		}
 		if why := of(flags); why != "" {
@@ -241,22 +246,38 @@ func takeOnce(cmd *cobra.Command) {
 	}
 }
 
+// isEmpty reports whether a flag has an empty text as its value, or as one of several. A variable that a script forgot to set makes one, and a
+// run without its --checksum or --joblog would look as if it had them.
+func isEmpty(f *pflag.Flag) bool {
+	if list, ok := f.Value.(pflag.SliceValue); ok {
+		return slices.Contains(list.GetSlice(), "")
+	}
+	return f.Value.Type() == "string" && f.Value.String() == ""
+}
+
 // flagError explains flags that cannot be read.
-func flagError(_ *cobra.Command, err error) error {
+func flagError(cmd *cobra.Command, err error) error {
+	help := cmd.CommandPath() + " --help lists the flags"
 	value, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if repeated, twice := errors.AsType[*repeatedError](err); ok && twice {
 		return usageError("leave one of them out", "--%s %q: %v", value.GetFlag().Name, value.GetValue(), repeated)
 	}
 	if !ok {
-		return usageError("parhost --help lists the flags; items that begin with a minus come after --, as in: parhost --plugin sqrt -- -1", "%v", err)
+		switch cmd.CommandPath() {
+		case "parhost":
+			help += "; items that begin with a minus come after --, as in: parhost --plugin sqrt -- -1"
+		case "parhost plugins verify":
+			help += "; items that begin with a minus come after --, as in: parhost plugins verify sqrt -- -1"
+		}
+		return usageError(help, "%v", err)
 	}
 	name := "--" + value.GetFlag().Name
 	want, known := map[string]string{
-		"int": "a whole number", "int64": "a whole number", "uint64": fmt.Sprintf("a whole number from 0 to %d", uint64(math.MaxUint64)),
-		"float64": "a number, such as 0.5", "duration": "a number with its unit, such as 500ms, 30s or 5m", "bool": "true, false or no value",
+		"int": fmt.Sprintf("a whole number up to %d", math.MaxInt), "uint64": fmt.Sprintf("a whole number from 0 to %d", uint64(math.MaxUint64)),
+		"float64": "a number, such as 0.5", "duration": "a number with its unit, such as 500ms, 30s or 5m, up to 2562047h", "bool": "true, false or no value",
 	}[value.GetFlag().Value.Type()]
 	if !known {
-		return usageError("parhost --help lists the flags", "%s %q: %v", name, value.GetValue(), value.Unwrap())
+		return usageError(help, "%s %q: %v", name, value.GetValue(), value.Unwrap())
 	}
 	return usageError(name+" takes "+want, "%s %q cannot be read", name, value.GetValue())
 }

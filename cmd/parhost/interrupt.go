@@ -88,7 +88,10 @@ func (s *streams) untilInterrupted(ctx context.Context, do func(context.Context)
 // lostError is the error of results that could not be written, with what has been.
 func (r *itemRun) lostError() *exitError {
 	lines, cut := r.outlets.out.account()
-	hint := fmt.Sprintf("%d whole lines were written", lines)
+	hint := countOf(lines, "whole line") + " were written"
+	if lines == 1 {
+		hint = "1 whole line was written"
+	}
 	switch {
 	case errors.Is(r.lost, errNotRead):
 		hint = "at least " + hint

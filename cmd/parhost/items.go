@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/parhost/parhost/internal/plain"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -144,7 +145,7 @@ func checkSources(o *options) error {
 		given = append(given, "--range "+o.span)
 	}
 	if len(o.items) > 0 {
-		given = append(given, fmt.Sprintf("%d arguments (%q …)", len(o.items), o.items[0]))
+		given = append(given, fmt.Sprintf("%s (%q …)", countOf(len(o.items), "argument"), o.items[0]))
 	}
 	if len(given) > 1 {
 		return usageError("keep one of them", "items come from %s at once", strings.Join(given, " and "))
@@ -304,7 +305,7 @@ func (o *options) longestLine() int {
 }
 
 func (o *options) longestItem() int {
-	n, err := parseBytes(o.maxItem)
+	n, err := parseBytes("max-item-bytes", o.maxItem)
 	if err != nil || n > math.MaxInt32 {
 		return maxLine // what is wrong with it is said elsewhere
 	}
@@ -464,7 +465,7 @@ func (l *lineReader) read() {
 	case err == io.EOF:
 		l.ended = true
 	case err != nil:
-		l.fail(fmt.Errorf("read %s: %w", l.name, err))
+		l.fail(fmt.Errorf("read %s: %w", l.name, plain.Cause(err)))
 	}
 }
 
@@ -552,7 +553,7 @@ func (l *lineReader) rewind() bool {
 		return false
 	}
 	if _, err := s.Seek(0, io.SeekStart); err != nil {
-		l.fail(fmt.Errorf("read %s again: %w", l.name, err))
+		l.fail(fmt.Errorf("read %s again: %w", l.name, plain.Cause(err)))
 		return false
 	}
 	l.past, l.got = l.past+l.got, 0

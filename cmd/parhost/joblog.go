@@ -57,7 +57,11 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 		r.say("parhost: joblog %q: the last record was not written to its end; its item runs again", r.joblog)
 	}
 	if c.Damaged > 0 {
-		r.say("parhost: joblog %q: %d damaged lines are left out; their items run again", r.joblog, c.Damaged)
+		what := fmt.Sprintf("%d damaged lines are left out; their items run again", c.Damaged)
+		if c.Damaged == 1 {
+			what = "1 damaged line is left out; its item runs again"
+		}
+		r.say("parhost: joblog %q: %s", r.joblog, what)
 	}
 	return nil
 }

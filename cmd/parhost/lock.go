@@ -146,11 +146,11 @@ const mostLock = 4 << 20
 func readLock(path string) (*lockFile, error) {
 	text, err := plain.Read(path, mostLock)
 	if err != nil {
-		return nil, &exitError{code: exitUsage, err: fmt.Errorf("lock file: %w", err), hint: "parhost plugins lock writes one"}
+		return nil, &exitError{code: exitUsage, err: fmt.Errorf("lock file: %w", err), hint: lockHint}
 	}
 	l := &lockFile{path: path}
 	if err := json.Unmarshal(text, l); err != nil {
-		return nil, usageError("parhost plugins lock writes one", "lock file %q: %v", path, err)
+		return nil, usageError(lockHint, "lock file %q: %v", path, err)
 	}
 	if l.Format != lockFormat {
 		return nil, usageError("it may be of another version of parhost", "lock file %q has the form %d, this parhost reads %d", path, l.Format, lockFormat)
@@ -160,7 +160,7 @@ func readLock(path string) (*lockFile, error) {
 		key := locked{Name: e.Name, OS: e.OS, Arch: e.Arch}
 		switch {
 		case e.Name == "" || !sha256Form.MatchString(e.SHA256):
-			return nil, usageError("parhost plugins lock writes them", "lock file %q: plugin %q has the checksum %q, want 64 digits", path, e.Name, e.SHA256)
+			return nil, usageError(lockHint, "lock file %q: plugin %q has the checksum %q, want 64 digits", path, e.Name, e.SHA256)
 		case seen[key]:
 			return nil, usageError("take out the one that is not meant", "lock file %q: plugin %q is there twice for %s/%s", path, e.Name, e.OS, e.Arch)
 		}
@@ -222,8 +222,8 @@ func lockPlugins(ctx context.Context, s *streams, a *asking, b building, names, 
 	if errors.Is(err, fs.ErrNotExist) {
 		l, err = &lockFile{Format: lockFormat, path: cmp.Or(path, lockName)}, nil
 	}
-	if err != nil {
-		return err
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		return &exitError{code: exit.code, err: exit.err, hint: "move it away, and a new one is written"}
 	}
 	if len(names) == 0 {
 		for _, path := range host.Installed(dirs...) {

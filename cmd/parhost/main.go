@@ -66,9 +66,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		err = s.helpErr
-	}
+	err = withLostOutput(err, s.outlets.out.failure())
 	code, hint := exitCode(err)
 	if hint = hintFor(cmd, err, hint); err != nil && !errors.Is(err, errSaid) {
 		s.say("parhost: error: %s%s", inFlags(err.Error()), fileLimit(err))
@@ -77,6 +75,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 	}
 	return code
+}
+
+// withLostOutput returns the error of a command, given the error of writing to stdout. Cobra ignores the latter where it prints a help text or
+// words for a shell to complete. If whoever read stdout has gone, as head does, that is no failure.
+func withLostOutput(err, lost error) error {
+	if _, decided := errors.AsType[*exitError](err); decided || lost == nil || err != nil && !errors.Is(err, lost) {
+		return err
+	}
+	if isPipeError(lost) {
+		return nil
+	}
+	return &exitError{code: exitFailed, err: lost}
 }
 
 // errSaid ends the command with a code whose reason has been shown already.

@@ -187,6 +187,13 @@ func (o *outlet) hurry(patience time.Duration) {
 // drop gives the outlet up.
 func (o *outlet) drop() { o.giveUp.Do(func() { close(o.given) }) }
 
+// failure returns the first error of writing, nil if there was none.
+func (o *outlet) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
 // account returns what has been written in all: the number of whole lines, and whether a line without its end follows them.
 func (o *outlet) account() (lines int, cut bool) {
 	o.mu.Lock()

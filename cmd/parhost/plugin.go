@@ -33,7 +33,7 @@ func pluginConfig(ctx context.Context, name string, dirs []string, b building) (
 	if cfg.Workload == nil {
 		cfg.PluginWorkload = workload
 	} else if workload != "" {
-		return cfg, usageError("write --plugin "+quote(plugin), "--plugin %q: what is linked into parhost has one workload", name)
+		return cfg, usageError("write "+quote(plugin)+" alone", "plugin %q: what is linked into parhost has one workload", name)
 	}
 	return cfg, err
 }

@@ -336,7 +336,7 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 			} else {
 				err = printVerification(s.out, v, whereIs(cfg))
 			}
-			if err == nil && v.Failed() > 0 {
+			if (err == nil || isPipeError(err)) && v.Failed() > 0 {
 				err = &exitError{code: exitFailed, err: errSaid}
 			}
 			return err

@@ -73,9 +73,12 @@ plugin is stepped through in a test of its own: dlv test, with package sdktest.`
 }
 
 func replay(ctx context.Context, s *streams, o *replayOptions, path string) error {
+	if err := notNegative(map[string]any{"item-timeout": o.itemTimeout}); err != nil {
+		return err
+	}
 	d, signed, err := joblog.ReadSignedDossier(path, readKey())
 	if err != nil {
-		return usageError("a run with --dossier DIR writes one for each item that fails", "%v", err)
+		return usageError("a run of parhost with --dossier DIR writes one for each item that fails", "%v", err)
 	}
 	cfg, err := o.config(ctx, s, d, signed)
 	if err != nil {
@@ -157,7 +160,7 @@ func (o *replayOptions) config(ctx context.Context, s *streams, d *joblog.Dossie
 		return cfg, usageError("write --mode process or --mode goroutine", "--mode %q is neither", o.mode)
 	}
 	if o.given {
-		cfg.ItemTimeout = max(0, o.itemTimeout)
+		cfg.ItemTimeout = o.itemTimeout
 	}
 	cfg.Env, err = parseEnv(o.env)
 	return cfg, err

@@ -63,7 +63,7 @@ func (r *report) write(content any) error {
 		err = replace(r.say, r.folder, r.name, r.path, append(text, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("write report %q: %w", r.path, err)
+		return fmt.Errorf("write report %q: %w", r.path, plain.Cause(err))
 	}
 	return nil
 }

@@ -90,6 +90,7 @@ Exit codes:
   0  every item has a result          2  wrong usage or unreadable input
   1  some items failed                3  no worker could be started
 130  interrupted                      4  the sandbox cannot be given here
+  1  also: the output cannot be written
 `
 
 // newRoot returns the command with all its sub-commands.
@@ -197,27 +198,12 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	if o.procs == 0 {
 		return cfg, usageError("write --procs 1 for one worker, --procs -1 for one per CPU, --procs -2 for all CPUs but one", "--procs 0: no worker could run anything")
 	}
-	for _, f := range []struct {
-		name string
-		n    int64
-	}{
-		{"threads", int64(o.threads)},
-		{"retries", int64(o.retries)},
-		{"standby", int64(o.standby)},
-		{"worker-max-items", int64(o.maxItems)},
-		{"window", int64(o.window)},
-		{"item-timeout", int64(o.itemTimeout)},
-		{"run-deadline", int64(o.runDeadline)},
-		{"start-timeout", int64(o.startTimeout)},
-		{"setup-timeout", int64(o.setupTimeout)},
-		{"teardown-timeout", int64(o.teardownTimeout)},
-		{"worker-max-age", int64(o.maxAge)},
-		{"worker-max-idle", int64(o.maxIdle)},
-		{"min-procs", int64(o.minProcs)},
-	} {
-		if f.n < 0 {
-			return cfg, usageError("write a number from 0", "--%s is negative", f.name)
-		}
+	if err := notNegative(map[string]any{
+		"threads": o.threads, "retries": o.retries, "standby": o.standby, "worker-max-items": o.maxItems, "window": o.window, "min-procs": o.minProcs,
+		"item-timeout": o.itemTimeout, "run-deadline": o.runDeadline, "start-timeout": o.startTimeout, "setup-timeout": o.setupTimeout,
+		"teardown-timeout": o.teardownTimeout, "worker-max-age": o.maxAge, "worker-max-idle": o.maxIdle,
+	}); err != nil {
+		return cfg, err
 	}
 	if o.memoryRetries < -1 {
 		return cfg, usageError("write a number from 0, or -1 for none", "--memory-retries %d is no number of attempts", o.memoryRetries)
@@ -229,9 +215,9 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	rss, err := parseBytes(o.maxRSS)
+	rss, err := parseBytes("worker-max-rss", o.maxRSS)
 	if err != nil {
-		return cfg, usageError("write a size such as 512MiB", "--worker-max-rss %q: %v", o.maxRSS, err)
+		return cfg, err
 	}
 	for _, size := range []struct {
 		flag, text string

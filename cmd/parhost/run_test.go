@@ -455,3 +455,20 @@ func TestThereAreNoMoreWorkersThanItems(t *testing.T) {
 		})
 	}
 }
+
+// Whoever reads only the beginning of what a command prints, as head does, makes that no failure.
+func TestAReaderThatGoesIsNoFailureOfAnyCommand(t *testing.T) {
+	for _, line := range []string{"--help", "--version", "version --json", "completion bash", "plugins list", "plugins describe sqrt", "doctor", "-p sqrt --compare 4"} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Close()
+		var stderr bytes.Buffer
+		code := run(t.Context(), strings.Fields(line), strings.NewReader(""), w, &stderr)
+		_ = w.Close()
+		if code != exitOK || strings.Contains(stderr.String(), "parhost: error") {
+			t.Errorf("parhost %s, and nobody reads: got exit code %d and %q, want %d and no error", line, code, stderr.String(), exitOK)
+		}
+	}
+}

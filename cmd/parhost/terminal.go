@@ -27,7 +27,6 @@ type streams struct {
 
 	status  *statusLine // nil if stderr is no terminal
 	outlets *outlets    // which out and err lead to
-	helpErr error       // of writing a help text
 }
 
 // newStreams returns streams whose screens write to outlets, and above a status line where they lead to a terminal.
@@ -38,16 +37,15 @@ func newStreams(stdin io.Reader, stdout, stderr io.Writer) *streams {
 	return s
 }
 
-// help makes a function that shows the help of a command write the text to stdout in one piece, and keep the error of that.
+// help makes a function that shows the help of a command write the text to stdout in one piece. Cobra would tell of the error of that on stderr,
+// which is for [run] to do.
 func (s *streams) help(show func(*cobra.Command, []string)) func(*cobra.Command, []string) {
 	return func(cmd *cobra.Command, args []string) {
 		var text bytes.Buffer
 		cmd.SetOut(&text)
 		show(cmd, args)
 		cmd.SetOut(s.out)
-		if _, err := s.out.Write(text.Bytes()); err != nil {
-			s.helpErr = &exitError{code: exitFailed, err: err}
-		}
+		_, _ = s.out.Write(text.Bytes()) // the outlet keeps the error
 	}
 }
 

@@ -1,12 +1,14 @@
 package main
 
 import (
-	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize"
 )
@@ -25,26 +27,40 @@ func parseBatch(text string) (int, error) {
 
 // messageSize reads the value of a flag that bounds an item or a result.
 func messageSize(flag, text string) (int, error) {
-	n, err := parseBytes(text)
+	n, err := parseBytes(flag, text)
 	if err != nil || n < 1 || n > math.MaxInt32 {
 		return 0, usageError("write a size such as 64MiB, up to 2 GiB", "--%s %q is no such size", flag, text)
 	}
 	return int(n), nil
 }
 
-// parseBytes reads a size such as 512MiB; an empty text is 0.
-func parseBytes(text string) (int64, error) {
+// parseBytes reads the value of a flag that is a size such as 512MiB; an empty text is 0.
+func parseBytes(flag, text string) (int64, error) {
 	if text == "" {
 		return 0, nil
 	}
 	n, err := humanize.ParseBytes(text)
-	if err != nil {
-		return 0, err
-	}
-	if n > 1<<62 {
-		return 0, fmt.Errorf("%s is more than any machine has", text)
+	if err != nil || n > 1<<62 {
+		return 0, usageError("write a size such as 512MiB, up to 4 EiB", "--%s %q is no such size", flag, text)
 	}
 	return int64(n), nil
+}
+
+// notNegative refuses numbers and durations below 0. The values are those of flags, by their names.
+func notNegative(values map[string]any) error {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch v := values[name].(type) {
+		case int:
+			if v < 0 {
+				return usageError("write a number from 0", "--%s %d is negative", name, v)
+			}
+		case time.Duration:
+			if v < 0 {
+				return usageError("write a time from 0, such as 30s", "--%s %v is negative", name, v)
+			}
+		}
+	}
+	return nil
 }
 
 // parseEnv reads --env: KEY=VALUE as it is, KEY with the value of the host's environment.

@@ -45,7 +45,11 @@ type FinishedError struct {
 }
 
 func (e *FinishedError) Error() string {
-	return fmt.Sprintf("joblog %q holds %d finished items of an earlier run", e.Path, e.Items)
+	items := "items"
+	if e.Items == 1 {
+		items = "item"
+	}
+	return fmt.Sprintf("joblog %q holds %d finished %s of an earlier run", e.Path, e.Items, items)
 }
 
 // OriginError says that the results in a journal come from something else than what is about to run.

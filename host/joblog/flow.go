@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/plain"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -384,5 +385,5 @@ func (f *flow) read(a *answer, from *window) (result, error) {
 		}
 		err = fmt.Errorf("the record at byte %d has changed since it was read", a.at)
 	}
-	return result{}, fmt.Errorf("read joblog %q: %w", f.journal.config.Path, err)
+	return result{}, fmt.Errorf("read joblog %q: %w", f.journal.config.Path, plain.Cause(err))
 }

@@ -45,7 +45,7 @@ func (j *Journal) load() error {
 		return long
 	}
 	if err != nil {
-		return fmt.Errorf("read joblog %q: %w", j.config.Path, err)
+		return fmt.Errorf("read joblog %q: %w", j.config.Path, plain.Cause(err))
 	}
 	j.contents.TornBytes = info.Size() - end
 	dropped := j.index.settle()
@@ -91,7 +91,7 @@ func (j *Journal) load() error {
 func (j *Journal) begun(size int64) (bool, error) {
 	first := make([]byte, min(size, mostHeader))
 	if _, err := io.ReadFull(io.NewSectionReader(j.file, 0, size), first); err != nil {
-		return false, fmt.Errorf("read joblog %q: %w", j.config.Path, err)
+		return false, fmt.Errorf("read joblog %q: %w", j.config.Path, plain.Cause(err))
 	}
 	line, _, whole := bytes.Cut(first, []byte("\n"))
 	if !whole && size < mostHeader && (isHeader(line) || bytes.HasPrefix([]byte(magic), line)) {

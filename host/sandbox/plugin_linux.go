@@ -54,7 +54,7 @@ func openProgram(ctx context.Context, path, wanted string) (*program, error) {
 	p.dev, p.ino = st.Dev, st.Ino
 	line, script, err := firstLine(f)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, fmt.Errorf("read %s: %w", path, plain.Cause(err))
 	}
 	if script {
 		return p, p.readScript(ctx, f, line)
@@ -104,7 +104,7 @@ func (p *program) readScript(ctx context.Context, f *os.File, line string) error
 	}
 	sum, err := fileChecksum(ctx, f)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", p.path, err)
+		return fmt.Errorf("read %s: %w", p.path, plain.Cause(err))
 	}
 	p.checksum = func() (string, error) { return sum, nil }
 	return compare(p.path, p.wanted, sum)
