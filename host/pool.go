@@ -194,11 +194,7 @@ func (p *Pool) Checksum() string {
 	return p.launcher.children.Box.Checksum()
 }
 
-// Size is how many workers the pool lends when all are there: [Config.Workers], by its rule, or what [Pool.Resize] has made of it. With
-// [Config.MinWorkers] it is the most that the pool may have.
-func (p *Pool) Size() int { return p.width() }
-
-// Peak is the most workers that the pool has been able to lend at once so far: fewer than [Pool.Size] if some did not start, or have not been
+// Peak is the most workers that the pool has been able to lend at once so far: fewer than [Config.Workers] if some did not start, or have not been
 // needed. Workers that stand by do not count. It can be called after Close.
 func (p *Pool) Peak() int {
 	p.lender.mu.Lock()
