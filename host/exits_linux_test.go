@@ -35,7 +35,7 @@ func TestAnExitIsTheReasonThoughTheStreamEndedBeforeIt(t *testing.T) {
 	})
 }
 
-// A worker that lives on after the end of its stream broke the protocol. No words of gRPC's for programmers reach a user.
+// A worker that lives on after the end of its stream broke the protocol. The text of gRPC's error codes does not reach the user.
 func TestAWorkerThatOutlivesItsStreamBreaksTheProtocol(t *testing.T) {
 	p := open(t, fake(t, "breaks its stream"))
 	_, err := host.Do[string, int](t.Context(), p, "x")
@@ -46,8 +46,8 @@ func TestAWorkerThatOutlivesItsStreamBreaksTheProtocol(t *testing.T) {
 	}
 }
 
-// A worker that writes what is no HTTP/2 to its connection broke the protocol, and its item is begun once: the worker ends itself then, and shows no item
-// any more, as one does to which the batch never came.
+// A worker that writes garbage to its connection breaks the protocol, and its item is begun once. The worker ends itself after the garbage and clears
+// its black box, so its death looks like that of a worker that never got the batch.
 func TestGarbageOnTheConnectionIsTheFaultOfItsItem(t *testing.T) {
 	atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
 		for name, inline := range map[string]bool{"link": false, "inline": true} {

@@ -10,8 +10,8 @@ import (
 // mostCount limits the numbers of workers, threads and batches of a pool. Each of them takes memory, and larger numbers help nobody.
 const mostCount = 1 << 16
 
-// room returns for how many of the wanted worker processes this process has descriptors, processes and threads left, and what the scarcest of these is, in
-// words.
+// room returns how many of the wanted worker processes can be started with the open files, processes and threads that are left. why names the scarcest of
+// these, and is empty if all can be started.
 func (c *Config) room(wanted int) (possible int, why string) {
 	if c.Mode != Process {
 		return wanted, ""

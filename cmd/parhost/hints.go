@@ -87,7 +87,7 @@ func runsBuiltin(cmd *cobra.Command) bool {
 	return slices.ContainsFunc(builtin, func(w *sdk.Workload) bool { return w.Manifest().Name == f.Value.String() })
 }
 
-// refusedFile reports whether an error of a workload, of which only the text is known, is that of a file which is not there or may not be opened.
+// refusedFile reports whether the text of a workload's error says that a file is missing or must not be opened.
 func refusedFile(text string) bool {
 	text = strings.ToLower(text)
 	return slices.ContainsFunc([]error{syscall.ENOENT, syscall.EACCES, syscall.EPERM, syscall.EROFS}, func(err error) bool { return strings.Contains(text, err.Error()) })

@@ -456,7 +456,7 @@ func TestThereAreNoMoreWorkersThanItems(t *testing.T) {
 	}
 }
 
-// Whoever reads only the beginning of what a command prints, as head does, makes that no failure.
+// A reader that stops early, as head does, is no failure of the command.
 func TestAReaderThatGoesIsNoFailureOfAnyCommand(t *testing.T) {
 	for _, line := range []string{"--help", "--version", "version --json", "completion bash", "plugins list", "plugins describe sqrt", "doctor", "-p sqrt --compare 4"} {
 		r, w, err := os.Pipe()

@@ -237,7 +237,7 @@ func cancelOne(s *Stream, t *trial, three []item) error {
 
 // timeout gives the slowest example less time than it takes.
 func timeout(ctx context.Context, t *trial) (string, error) {
-	// On a busy machine a timer fires late. What an item does within late of its limit therefore says nothing about the worker.
+	// A timer fires late on a busy machine. An item that ends within this time after its limit says nothing about the worker.
 	const late, least = 100 * time.Millisecond, 200 * time.Millisecond
 	const small = 64 << 10 // bytes of a result; a larger one takes time on its way, which looks like time of the item
 	var one item           // the slowest

@@ -42,7 +42,8 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("%s: is larger than %d bytes, which is the limit", e.Path, e.Most)
 }
 
-// Cause returns the error of an operation on a file without the names of both, for messages that name the file as the user wrote it.
+// Cause returns the underlying error of a failed file operation, without the names of the operation and of the file. It is for messages that name the file
+// as the user wrote it.
 func Cause(err error) error {
 	if path, ok := errors.AsType[*fs.PathError](err); ok && path.Error() == err.Error() { // else it says more than that
 		return path.Err

@@ -62,7 +62,7 @@ func (p *Process) Close() error { return errors.Join(p.status.Close(), p.folder.
 // The error matches [ErrEnded] if the process has ended. With any other error nothing is known of its memory, which is not to be taken for
 // none: a process can bring that about.
 func (p *Process) Read() (Memory, error) {
-	ending := 0         // searches in a row that met only threads that are ending, and none that was not there before
+	ending := 0         // searches in a row that found only exiting threads, and no new one
 	var before []string // threads at the last search
 	for range searches {
 		s, err := p.read(p.status)
@@ -89,8 +89,8 @@ func (p *Process) Read() (Memory, error) {
 	return Memory{}, fmt.Errorf("%s: the first thread has ended, and no other tells how much memory there is", p.status.Name())
 }
 
-// dying is how many searches in a row have to meet the same threads, all ending, until the process counts as one that ends. A process that was killed is like
-// that for a moment, on a busy machine for longer. One that hides its memory behind threads that come and go has new ones each time.
+// A process counts as ended after this many searches in a row that find only exiting threads, and no new one. A killed process is in this state for a moment,
+// on a busy machine for longer. A process that hides its memory behind threads that come and go has new threads at each search.
 const dying = 4
 
 // searches is how often Read looks for a living thread, among threads that come and go.

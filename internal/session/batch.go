@@ -12,10 +12,11 @@ import (
 // Receiver gets what a worker says of one batch, once that has been checked. Its methods are called by [Session.Receive], one after the other, with no
 // lock held. Places count from 0 within the batch.
 type Receiver interface {
-	// ItemFailed gets the error of the item at a place, whose message of results follows. doubt says why the error cannot be true, and is empty if it can.
+	// ItemFailed gets the error of the item at a place; Results is called next, for the same message. doubt says why the error cannot be true, and is empty if
+	// it can.
 	ItemFailed(place int, e *wire.ItemError, doubt string) error
-	// Results gets the results of the next items, r.Count of them. values is their column, whether it came in r or in shared memory. An error ends the
-	// stream as a [*ProtocolError]: the values are none.
+	// Results gets the results of the next items, r.Count of them. values is their column, whether it came in r or in shared memory. An error says that it is
+	// no valid column, and ends the stream with a [*ProtocolError].
 	Results(r *workerpb.Results, values []byte) error
 	// Ended is called once: each item has an outcome, or the worker hands back those that have none. leaving says that the worker asks to be replaced.
 	Ended(leaving bool)
@@ -76,7 +77,7 @@ func (b *Batch) Credit() int { return b.credit }
 func (s *Session) Send(ctx context.Context, b *Batch, m *workerpb.Batch) error {
 	b.count, b.timed, b.timeout = int(m.GetCount()), m.GetTimed(), time.Duration(m.GetItemTimeoutNs())
 	b.limited, b.credit = m.GetCredit() > 0, int(m.GetCredit())
-	// Held while the batch gets its place and while it is sent: the order of places is the order on the stream.
+	// The semaphore is held for both steps, so that batches are sent in the order of their ids.
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}

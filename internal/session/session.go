@@ -145,7 +145,7 @@ func (s *Session) CloseSend() {
 // Break ends the stream as a host does that dies.
 func (s *Session) Break() { s.cancel() }
 
-// Close lets no batch be sent any more. What the worker holds then, [Session.Held] returns for good.
+// Close lets no batch be sent any more. From then on [Session.Held] returns the batches that the worker held at this moment.
 func (s *Session) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

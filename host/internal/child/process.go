@@ -331,7 +331,7 @@ func (p *Process) Bury() {
 	p.stays = !p.launcher.Folder.Drop(p.sockets)
 }
 
-// BrokeConnection reports whether the host's gRPC has ended the connection because what came over it was no HTTP/2 of a worker's. It tells before Bury.
+// BrokeConnection reports whether gRPC closed the connection because the worker sent invalid HTTP/2. It is called before Bury.
 func (p *Process) BrokeConnection() bool { return p.conn.wasRefused() }
 
 // Stays reports, after Bury, whether the folder of the process's socket could not be removed because something is mounted there.

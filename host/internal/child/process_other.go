@@ -11,7 +11,7 @@ import (
 // checkPeer has no means here.
 func (*Process) checkPeer(net.Conn) error { return nil }
 
-// Stopped has no means here: a stopped process is waited for as one that tears down is.
+// Stopped cannot tell here. The host waits for a stopped process as for one that runs its teardown.
 func (*Process) Stopped() bool { return false }
 
 // CanReadRSS says that the memory of a process can be read here.

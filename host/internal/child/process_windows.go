@@ -20,7 +20,7 @@ func (*Process) AskForStacks() {}
 
 func signalOf(*os.ProcessState) (name, text string) { return "", "" }
 
-// mayBeKilled is true of any end: there are no signals here, and a kill leaves an exit code.
+// mayBeKilled is always true: there are no signals here, and a kill leaves an exit code.
 func mayBeKilled(*os.ProcessState) bool { return true }
 
 // isolate keeps the terminal's Ctrl-C from the process.
