@@ -249,6 +249,9 @@ func (r *run[In, Out]) detach(t *task[In, Out], b *block[In, Out], n int, delays
 		}
 		r.postpone(r.part(b, at), delays[at])
 	}
+	if t.block == b { // all items of the task have an outcome, and those behind the end of b are in other blocks now
+		t.from = len(b.in) - t.settled()
+	}
 }
 
 // publish gives mu up while the Observer hears of what has come up. Whoever waits for the items sees their outcome then. Called with mu held.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -108,6 +109,16 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		return "", errors.New(o.S)
 	case "bad":
 		return "", sdk.BadItem(errors.New(o.S))
+	case "late once": // beyond its limit the first time, as a file in the folder S knows, and heeds its context
+		name := filepath.Join(o.S, strconv.Itoa(o.N))
+		if _, err := os.Stat(name); err == nil {
+			return "", nil
+		}
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			return "", err
+		}
+		<-ctx.Done()
+		return "", ctx.Err()
 	case "panic":
 		panic(o.S)
 	case "goexit":
