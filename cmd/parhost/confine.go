@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -117,7 +118,7 @@ func notConfined(err error) (hint string, ok bool) {
 	switch {
 	case errors.As(err, &files):
 		return openHint(files), true
-	case errors.Is(err, sandbox.ErrNotSupported) && errors.As(err, &stage) && (stage.Hint != "" || stage.Stage == "processes" || errors.Is(err, syscall.EFBIG)):
+	case errors.Is(err, sandbox.ErrNotSupported) && errors.As(err, &stage) && (slices.Contains([]string{"cgroup", "limits", "processes"}, stage.Stage) || errors.Is(err, syscall.EFBIG)):
 		return "", true // the error says which limit is in the way, or what to do
 	case errors.Is(err, sandbox.ErrNotSupported):
 		return "parhost doctor lists what this machine has for sandboxes; " + autoHint, true
