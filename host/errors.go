@@ -128,15 +128,7 @@ type MapError struct {
 }
 
 func (e *MapError) Error() string {
-	return fmt.Sprintf("%d of %s failed, the first: %v", len(e.Errs), counted(e.Items, "item"), e.Errs[0])
-}
-
-// counted is n things in words, such as 1 item.
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
+	return fmt.Sprintf("%d of %s failed, the first: %v", len(e.Errs), wire.Count(e.Items, "item"), e.Errs[0])
 }
 
 // Unwrap returns the errors of the items.

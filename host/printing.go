@@ -39,7 +39,7 @@ func (p *process) printing() (index int, ok bool) {
 		at, got := c.b.first()+c.base, p.session.Progress(&c.Batch).Done
 		switch s, shown := seen[c]; {
 		case !shown: // its worker does not say
-			n, index = n+c.count-got, at+got
+			n, index = n+c.Count()-got, at+got
 		case now.Sub(s.since) > printWindow:
 			n, index = n+1, at+s.item
 		default: // those before it in the batch may have ended just now

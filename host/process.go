@@ -63,7 +63,6 @@ type call struct {
 	process *process
 	b       batch
 	base    int           // the place in the batch of the first item sent
-	count   int           // items sent
 	late    func()        // ends the grace of an overdue item; nil if none is; guarded by the process's mu
 	seen    look          // the item that the black box named when it was last looked at, since when it has; guarded likewise
 	end     ending        // to be read once done is closed
@@ -114,7 +113,7 @@ func (p *process) run(ctx context.Context, b batch) ending {
 			credit = max(1, c.Credit())
 		}
 		p.shelf.giveBack(memory)
-		if handedBack := c.Done() < c.count; handedBack || c.end != (ending{}) {
+		if handedBack := c.Done() < n; handedBack || c.end != (ending{}) {
 			return c.end
 		}
 	}
@@ -144,7 +143,7 @@ func (p *process) lend(b batch, there spread, to int) lending {
 
 // post sends the next n items of b that have no outcome. credit is what is left of the credit of b.
 func (p *process) post(ctx context.Context, b batch, n int, column []byte, memory lending, there spread, credit int) *call {
-	c := &call{process: p, b: b, base: b.settled(), count: n, memory: memory, spread: there.count() > 0, done: make(chan struct{})}
+	c := &call{process: p, b: b, base: b.settled(), memory: memory, spread: there.count() > 0, done: make(chan struct{})}
 	c.Receiver, c.Room, c.Copies = c, p.shelf.memory(memory.room), b.copies()
 	o := b.orders()
 	if credit > 0 {

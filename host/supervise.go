@@ -13,6 +13,7 @@ import (
 
 	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 const (
@@ -229,7 +230,7 @@ func (s *slot) watch(life context.Context, at *place) *place {
 		case <-full:
 			reason := s.outlived(at)
 			if reason == "" {
-				reason = "retired: " + counted(p.cfg.MaxItems, "item") + " (Config.MaxItems)"
+				reason = "retired: " + wire.Count(p.cfg.MaxItems, "item") + " (Config.MaxItems)"
 			}
 			if next := s.replace(life, at, reason); next != at {
 				return next

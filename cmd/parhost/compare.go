@@ -16,6 +16,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // rung is one way to run the items, with what it took.
@@ -85,7 +86,7 @@ func compareExecutable(ctx context.Context, s *streams, o *options, cfg host.Con
 	threads.Workers, threads.Threads = 1, poolWorkers(cfg)
 	return compareRungs(ctx, s, o, summary, ladder(cfg, []labelled{
 		{"1 process", "one item", false, one},
-		{"1 process, " + countOf(threads.Threads, "thread"), "the items that run", true, threads},
+		{"1 process, " + wire.Count(threads.Threads, "thread"), "the items that run", true, threads},
 		{"process", "one item", false, cfg},
 	}))
 }
@@ -141,7 +142,7 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 		return &exitError{code: exitFailed, err: errSaid}
 	}
 	if rungs[0].Failed > 0 {
-		s.say("parhost: %d of %d %s failed, in every mode alike, the first: %v", rungs[0].Failed, rungs[0].Items, things(rungs[0].Items, "item"), rungs[0].failure)
+		s.say("parhost: %d of %d %s failed, in every mode alike, the first: %v", rungs[0].Failed, rungs[0].Items, wire.Things(rungs[0].Items, "item"), rungs[0].failure)
 		return &exitError{code: exitFailed, err: errSaid}
 	}
 	return nil

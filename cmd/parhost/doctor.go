@@ -17,6 +17,7 @@ import (
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/gobuild"
+	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/plugins/sqrt"
 )
 
@@ -111,7 +112,7 @@ func (d *diagnosis) machine() {
 	if c.Quota > 0 {
 		found += fmt.Sprintf(", the container's quota is %.4g", c.Quota)
 	}
-	d.add(finding{"machine", "CPUs", true, found, fmt.Sprintf("--procs -1 gives %s", countOf(c.Procs, "worker"))})
+	d.add(finding{"machine", "CPUs", true, found, fmt.Sprintf("--procs -1 gives %s", wire.Count(c.Procs, "worker"))})
 	m := d.Memory
 	if m.Total == 0 {
 		return
@@ -136,7 +137,7 @@ func (d *diagnosis) plugins(ctx context.Context, dirs []string) {
 					n++
 				}
 			}
-			f.OK, f.Found = true, fmt.Sprintf("%s: %s", dir, countOf(n, "plugin"))
+			f.OK, f.Found = true, fmt.Sprintf("%s: %s", dir, wire.Count(n, "plugin"))
 		}
 		d.add(f)
 	}
@@ -272,11 +273,4 @@ func countCPUs() cpus {
 	c := cpus{Hardware: hardwareCPUs(), Affinity: runtime.NumCPU(), Quota: cpuQuota()}
 	c.Procs, _ = host.CountWorkers(-1) // fails for 0 alone
 	return c
-}
-
-func countOf(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // dossiers keeps the texts of the items that are under way, and writes the files of those that fail.
@@ -70,7 +71,7 @@ func (d *dossiers) say(s *streams) {
 		s.say("parhost: error: %v; no dossiers were written from there on", d.err)
 	}
 	if d.written > 0 {
-		s.say("parhost: %d %s in %q; parhost replay FILE runs an item again", d.written, things(d.written, "dossier"), d.dir)
+		s.say("parhost: %d %s in %q; parhost replay FILE runs an item again", d.written, wire.Things(d.written, "dossier"), d.dir)
 	}
 }
 

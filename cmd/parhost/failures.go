@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // namedFailures are the failed items that a run names on stderr. The others are counted. With values each one is named, as nothing else shows it.
@@ -42,10 +43,6 @@ func (r *itemRun) sayFailure(e *host.ItemError) {
 // sayOtherFailures says how many failed items were not named.
 func (r *itemRun) sayOtherFailures() {
 	if others := r.sum.Failed - namedFailures; others > 0 && r.output != "values" {
-		words := "items"
-		if others == 1 {
-			words = "item"
-		}
 		hint := "; --output jsonl and --dossier show each"
 		switch _, records := r.out.(*recordOutput); {
 		case records && r.dossiers != nil:
@@ -55,7 +52,7 @@ func (r *itemRun) sayOtherFailures() {
 		case r.dossiers != nil:
 			hint = "; --output jsonl shows each"
 		}
-		r.say("parhost: %d more %s failed%s", others, words, hint)
+		r.say("parhost: %d more %s failed%s", others, wire.Things(others, "item"), hint)
 	}
 }
 

@@ -213,15 +213,14 @@ func checkEffects(cmd *cobra.Command, args []string) (err error) {
 // once is the value of a flag that takes one. The last of several would win in silence: --sandbox strict --sandbox off is no sandbox.
 type once struct {
 	pflag.Value
-	given *string
+	flag *pflag.Flag
 }
 
 // Set is part of [pflag.Value].
 func (o *once) Set(text string) error {
-	if o.given != nil {
-		return &repeatedError{*o.given}
+	if o.flag.Changed {
+		return &repeatedError{o.String()}
 	}
-	o.given = &text
 	return o.Value.Set(text)
 }
 
@@ -236,7 +235,7 @@ func takeOnce(cmd *cobra.Command) {
 		_, gathers := f.Value.(pflag.SliceValue)
 		_, wrapped := f.Value.(*once)
 		if !gathers && !wrapped && f.Value.Type() != "count" {
-			f.Value = &once{Value: f.Value}
+			f.Value = &once{f.Value, f}
 		}
 	}
 	cmd.Flags().VisitAll(each)

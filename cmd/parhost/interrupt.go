@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // What is to be written when a run is to end waits for its reader, as long as that reads: so long at the most between two pieces.
@@ -88,7 +90,7 @@ func (s *streams) untilInterrupted(ctx context.Context, do func(context.Context)
 // lostError is the error of results that could not be written, with what has been.
 func (r *itemRun) lostError() *exitError {
 	lines, cut := r.outlets.out.account()
-	hint := countOf(lines, "whole line") + " were written"
+	hint := wire.Count(lines, "whole line") + " were written"
 	if lines == 1 {
 		hint = "1 whole line was written"
 	}

@@ -145,7 +145,7 @@ func checkSources(o *options) error {
 		given = append(given, "--range "+o.span)
 	}
 	if len(o.items) > 0 {
-		given = append(given, fmt.Sprintf("%s (%q …)", countOf(len(o.items), "argument"), o.items[0]))
+		given = append(given, fmt.Sprintf("%s (%q …)", wire.Count(len(o.items), "argument"), o.items[0]))
 	}
 	if len(given) > 1 {
 		return usageError("keep one of them", "items come from %s at once", strings.Join(given, " and "))

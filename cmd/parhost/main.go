@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/parhost/parhost/host"
@@ -102,7 +101,6 @@ func exitCode(err error) (code int, hint string) {
 	var checksum *sandbox.ChecksumError
 	var confined *confinedError
 	var stage *sandbox.StageError // of a plugin that is no program
-	var written *fs.PathError
 	confineHint, notConfined := notConfined(err)
 	switch {
 	case err == nil:
@@ -131,8 +129,6 @@ func exitCode(err error) (code int, hint string) {
 		return exitNoWorker, startHint(start)
 	case errors.As(err, &broken):
 		return exitNoWorker, ""
-	case errors.As(err, &written) && written.Op == "write": // of a command's output
-		return exitFailed, ""
 	default:
 		return exitUsage, "" // cobra's own errors: unknown flags and commands
 	}

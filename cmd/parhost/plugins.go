@@ -373,5 +373,5 @@ func printVerification(out *screen, v *host.Verification, where string) error {
 		w.row(c.Name, c.Status, seen)
 	}
 	name := shorten(strings.TrimSpace(v.Name+" "+v.Version), cellWidth)
-	return out.printf("%s (%s)\n\n%s\n\n%d %s · %d ok · %d failed · %d skipped\n", name, where, w.layout(), len(v.Checks), things(len(v.Checks), "check"), kept, broken, skipped)
+	return out.printf("%s (%s)\n\n%s\n\n%d %s · %d ok · %d failed · %d skipped\n", name, where, w.layout(), len(v.Checks), wire.Things(len(v.Checks), "check"), kept, broken, skipped)
 }

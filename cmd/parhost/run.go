@@ -12,6 +12,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // runItems is the root command: it runs the items and shows their results.
@@ -388,7 +389,7 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	r.sayOtherFailures()
 	r.sayUnread()
 	r.sayEmpty()
-	r.say("%d %s · %s", r.sum.Items, things(r.sum.Items, "item"), &r.sum)
+	r.say("%d %s · %s", r.sum.Items, wire.Things(r.sum.Items, "item"), &r.sum)
 	r.sayResume()
 	if r.dossiers != nil {
 		r.dossiers.say(r.streams)

@@ -217,7 +217,7 @@ func (r *itemRun) show(result *result) {
 	}
 	r.progress.step(r.sum.Items)
 	if decisive := result.Err != nil || r.sum.Items == shareFrom; decisive && r.policy.reached(r.sum.Failed, r.sum.Items, r.source.count) {
-		r.sum.Stopped = fmt.Sprintf("%s (--on-error %s)", countOf(r.sum.Failed, "failure"), r.onError)
+		r.sum.Stopped = fmt.Sprintf("%s (--on-error %s)", wire.Count(r.sum.Failed, "failure"), r.onError)
 		r.enough = true
 	}
 }

@@ -134,11 +134,3 @@ func (h haltPolicy) reached(failed, ended, total int) bool {
 	most := new(big.Rat).Mul(h.share, new(big.Rat).SetInt64(int64(total)))
 	return new(big.Rat).SetInt64(int64(failed)).Cmp(most) >= 0
 }
-
-// things is the word for n things.
-func things(n int, thing string) string {
-	if n == 1 {
-		return thing
-	}
-	return thing + "s"
-}

@@ -33,7 +33,7 @@ func many(ctx context.Context, t *trial) (string, error) {
 	if sum > most {
 		return "", fmt.Errorf("the items took %v together, says the worker, and the batch was back after %v", sum, b.Took)
 	}
-	return fmt.Sprintf("%s in %s, each timed", plural(len(items), "item"), plural(b.Parts, "message")), t.complete(b, items)
+	return fmt.Sprintf("%s in %s, each timed", wire.Count(len(items), "item"), wire.Count(b.Parts, "message")), t.complete(b, items)
 }
 
 // window keeps several batches in a worker.
@@ -63,7 +63,7 @@ func window(ctx context.Context, t *trial) (string, error) {
 			return "", fmt.Errorf("batch %d of %d: %w", i, len(batches), err)
 		}
 	}
-	return fmt.Sprintf("%d batches sent at once, %s", len(batches), plural(total, "item")), nil
+	return fmt.Sprintf("%d batches sent at once, %s", len(batches), wire.Count(total, "item")), nil
 }
 
 // handBack checks that a worker stops where its time is used up.
@@ -127,7 +127,7 @@ func credit(ctx context.Context, t *trial) (string, error) {
 			return "", fmt.Errorf("the result of item %d came, though there was no room for it: it should have been canceled", at)
 		}
 	}
-	return fmt.Sprintf("%s, asked for %d times; %d done when told to stop then, %d dropped when told to", plural(len(items), "item"), b.Needs, stopped.settled(),
+	return fmt.Sprintf("%s, asked for %d times; %d done when told to stop then, %d dropped when told to", wire.Count(len(items), "item"), b.Needs, stopped.settled(),
 		dropped.settled()), nil
 }
 

@@ -56,7 +56,7 @@ func buffers(ctx context.Context, t *trial) (string, error) {
 	if err := beyondBuffers(t, s); err != nil {
 		return "", err
 	}
-	return plural(o.Count, "item") + " run where they lie; places that are none are refused", nil
+	return wire.Count(o.Count, "item") + " run where they lie; places that are none are refused", nil
 }
 
 // lay puts values into the memory, the first at its end, each at a multiple of align, and returns the batch of those that found room.

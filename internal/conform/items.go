@@ -39,7 +39,7 @@ func run(ctx context.Context, t *trial) (string, error) {
 	if len(t.given) == 0 {
 		return "", skip("there is nothing to run")
 	}
-	seen := fmt.Sprintf("%s in %v", plural(len(t.items)+t.left, "result"), time.Since(begun).Round(time.Microsecond))
+	seen := fmt.Sprintf("%s in %v", wire.Count(len(t.items)+t.left, "result"), time.Since(begun).Round(time.Microsecond))
 	if t.left > 0 {
 		seen += fmt.Sprintf("; %d are too large for the other checks, which use %d bytes of them", t.left, keptBytes)
 	}
@@ -65,7 +65,7 @@ func results(ctx context.Context, t *trial) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the result schema: %w", err)
 	}
-	return plural(len(t.items), "result") + " as the result schema says", nil
+	return wire.Count(len(t.items), "result") + " as the result schema says", nil
 }
 
 // repeat runs the examples once more, in another worker.
@@ -201,7 +201,7 @@ func badItems(ctx context.Context, t *trial) (string, error) {
 	if err := t.compare(&Batch{Values: values}, neighbours); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s refused, each with its place; %s between them ran", plural(len(malformed), "text"), plural(len(neighbours), "item")), nil
+	return fmt.Sprintf("%s refused, each with its place; %s between them ran", wire.Count(len(malformed), "text"), wire.Count(len(neighbours), "item")), nil
 }
 
 // oversize checks the limit of a result.

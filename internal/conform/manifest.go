@@ -112,7 +112,7 @@ func examples(ctx context.Context, t *trial) (string, error) {
 		}
 	}
 	if t.itemSchema == "" {
-		return plural(len(t.given), "example") + ", with no schema to hold them against", nil
+		return wire.Count(len(t.given), "example") + ", with no schema to hold them against", nil
 	}
 	err := schema.Check(ctx, t.itemSchema, t.given...)
 	if e, ok := errors.AsType[*schema.MismatchError](err); ok {
@@ -122,7 +122,7 @@ func examples(ctx context.Context, t *trial) (string, error) {
 		t.itemSchema = "" // it would not do better next time
 		return "", fmt.Errorf("the item schema: %w", err)
 	}
-	return plural(len(t.given), "example") + " as the item schema says", nil
+	return wire.Count(len(t.given), "example") + " as the item schema says", nil
 }
 
 // unknownFields checks that a field which the item schema forbids is refused and not ignored: it is most likely a typing error.

@@ -243,10 +243,3 @@ func (t *trial) keep(i item) {
 	at, _ := slices.BinarySearchFunc(t.items, i, func(a, b item) int { return int(a.took - b.took) })
 	t.items = slices.Insert(t.items, at, i)
 }
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
