@@ -192,7 +192,7 @@ func (l *lender) resize(n int) {
 	l.serve()
 }
 
-// count keeps the peak. Called with mu held.
+// count updates the peak. Called with mu held.
 func (l *lender) count() { l.peak = max(l.peak, min(len(l.places), l.limit)) }
 
 // queue is how many wait for a worker.

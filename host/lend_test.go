@@ -8,7 +8,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// A pool that closes drops each of its workers, so a drop must not search among the others.
+// A pool that closes drops all of its workers, so dropping one must not search the others.
 func TestDroppingManyPlacesTakesNoSearch(t *testing.T) {
 	const workers = 1 << 18
 	l := &lender{limit: workers}

@@ -85,7 +85,7 @@ func (c *call) ItemProgress(place int, fraction float64) {
 	c.process.cfg.observe(ItemProgress{Worker: c.process.number, Item: c.b.first() + c.base + place, Fraction: fraction})
 }
 
-// CreditWanted is part of [session.Receiver]. While the worker waits its item has ended, so no limit of time is looked at.
+// CreditWanted is part of [session.Receiver]. The item has ended when the worker asks, so its limit of time no longer applies.
 func (c *call) CreditWanted(bytes int) error {
 	c.process.mu.Lock()
 	c.endGrace()
@@ -94,7 +94,7 @@ func (c *call) CreditWanted(bytes int) error {
 	return nil
 }
 
-// answer tells a worker what came of its request for credit.
+// answer answers a worker's request for credit.
 func (p *process) answer(ctx context.Context, c *call, a answer) {
 	p.mu.Lock()
 	c.refused, c.seen = a.refused, look{}

@@ -73,7 +73,7 @@ func withTasks(t *testing.T, cmd *exec.Cmd) (file string) {
 	return filepath.Join(group, "pids.max")
 }
 
-// Too many workers are refused before the system refuses the host a thread, which would end it.
+// Too many workers are refused, before the system refuses the host a thread and so ends the host.
 func TestMoreWorkersThanProcessesAllowAreRefused(t *testing.T) {
 	cmd := hostCommand(t, "scarce")
 	limit := "the user's limit (ulimit -u)"
@@ -89,7 +89,7 @@ func TestMoreWorkersThanProcessesAllowAreRefused(t *testing.T) {
 	}
 }
 
-// limitEnv is the file of the limit that the host "without processes" sets to 1. Empty, it sets the limit of its user.
+// limitEnv names the cgroup file that the host "without processes" sets to 1. If it is empty, that host lowers the limit of its user instead.
 const limitEnv = "PARHOST_TEST_LIMIT_FILE"
 
 func init() {
@@ -97,7 +97,7 @@ func init() {
 	hosts["without processes"] = func() {
 		p := mustOpen(host.Config{Workload: chaos, Workers: 1})
 		defer p.Close()
-		// The Go runtime keeps the threads, and ends this program if it needs another one.
+		// The Go runtime keeps these threads. It ends this program if it needs one more.
 		var there, done sync.WaitGroup
 		for range 40 {
 			there.Add(1)

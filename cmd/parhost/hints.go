@@ -62,7 +62,8 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 	return strings.Join(parts, "; ")
 }
 
-// has reports whether a command has all flags that a part of a hint names. A part that names a command of parhost is about that one's flags.
+// has reports whether a command has all flags that a part of a hint names. A part that names another command of parhost is about the flags of that
+// command.
 func has(cmd *cobra.Command, part string) bool {
 	for _, found := range flagInHint.FindAllStringSubmatch(part, -1) {
 		if cmd.Flags().Lookup(found[1]) == nil && !strings.Contains(part, "parhost ") {

@@ -63,7 +63,7 @@ var ofProcesses = all(
 // ofWorkers is the effect of a flag that needs several workers.
 var ofWorkers = notBeside("mode", "sequential", "it has one worker, which runs one item after the other")
 
-// ofFolders is the effect of a flag of builds.
+// ofFolders is the effect of a flag that only the build of a Go package folder uses.
 func ofFolders(f given) string {
 	for _, name := range f.plugins {
 		plugin, _ := cutWorkload(name)
@@ -77,7 +77,7 @@ func ofFolders(f given) string {
 	return "for " + strings.Join(f.plugins, ", ") + ": only a Go package folder is built"
 }
 
-// ofNames is the effect of a flag that says where plugins are looked for by their names.
+// ofNames is the effect of a flag that says where to look for plugins by name.
 func ofNames(f given) string {
 	for _, name := range f.plugins {
 		if plugin, _ := cutWorkload(name); !isPath(plugin) {
@@ -210,7 +210,8 @@ func checkEffects(cmd *cobra.Command, args []string) (err error) {
 	return err
 }
 
-// once is the value of a flag that takes one. The last of several would win in silence: --sandbox strict --sandbox off is no sandbox.
+// once is the value of a flag that may be given once. Without it the last of several values would win in silence: --sandbox strict --sandbox off would
+// be no sandbox.
 type once struct {
 	pflag.Value
 	flag *pflag.Flag

@@ -56,7 +56,7 @@ func TestASandboxKeepsLowerLimitsOfItsHost(t *testing.T) {
 	}
 }
 
-// What the command cannot write because of the shell's limit of files is told, with the limit: results, a joblog, and the copy of a plugin.
+// An error names the shell's limit of file sizes if the command cannot write results, a joblog or the copy of a plugin because of it.
 func TestTheShellsLimitOfFilesIsNamed(t *testing.T) {
 	parhost := built(t, ".")
 	results := filepath.Join(t.TempDir(), "results")

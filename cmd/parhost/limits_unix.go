@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileLimit names the shell's limit of files, if err came from it and does not name it.
+// fileLimit names the shell's limit of file sizes, if the limit caused err and err does not name it.
 func fileLimit(err error) string {
 	var limit unix.Rlimit
 	if !errors.Is(err, unix.EFBIG) || strings.Contains(err.Error(), "ulimit -f") ||

@@ -76,8 +76,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return code
 }
 
-// withLostOutput returns the error of a command, given the error of writing to stdout. Cobra ignores the latter where it prints a help text or
-// words for a shell to complete. If whoever read stdout has gone, as head does, that is no failure.
+// withLostOutput returns the error of a command, given the error of writing to stdout. Cobra ignores write errors of help texts and of shell
+// completions. It is no failure if the reader of stdout stops early, as head does.
 func withLostOutput(err, lost error) error {
 	if _, decided := errors.AsType[*exitError](err); decided || lost == nil || err != nil && !errors.Is(err, lost) {
 		return err

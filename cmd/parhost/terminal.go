@@ -37,8 +37,8 @@ func newStreams(stdin io.Reader, stdout, stderr io.Writer) *streams {
 	return s
 }
 
-// help makes a function that shows the help of a command write the text to stdout in one piece. Cobra would tell of the error of that on stderr,
-// which is for [run] to do.
+// help wraps a function that shows the help of a command, so that the text goes to stdout in one write. Cobra would print an error of that write to
+// stderr, but [run] prints all errors.
 func (s *streams) help(show func(*cobra.Command, []string)) func(*cobra.Command, []string) {
 	return func(cmd *cobra.Command, args []string) {
 		var text bytes.Buffer

@@ -199,7 +199,7 @@ func (s *Stream) Close(limit time.Duration) error {
 	return s.err
 }
 
-// Break ends the stream as a host does that dies.
+// Break ends the stream in the way that the death of a host does.
 func (s *Stream) Break() {
 	s.session.Break()
 	<-s.ended
@@ -289,7 +289,7 @@ func (b *Batch) Overdue(int) { b.Overrun = true }
 // ItemProgress is part of [session.Receiver].
 func (b *Batch) ItemProgress(int, float64) {}
 
-// CreditWanted is part of [session.Receiver]: the worker gets the credit, as long as the results of one check stay within their bound.
+// CreditWanted is part of [session.Receiver]. The worker gets the credit unless the results of one check would exceed their bound.
 func (b *Batch) CreditWanted(bytes int) error {
 	s := b.stream
 	s.mu.Lock()

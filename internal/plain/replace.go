@@ -58,7 +58,7 @@ func put(folder *os.Root, name string, perm fs.FileMode, content []byte, sync fu
 	return nil
 }
 
-// inPlaceOf returns an error about a temporary file as one about the file whose place it was to take, because nobody knows the other name.
+// inPlaceOf turns an error about a temporary file into an error about the file that it was to replace. The user does not know the temporary name.
 func inPlaceOf(name string, err error) error {
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return &fs.PathError{Op: path.Op, Path: name, Err: path.Err}

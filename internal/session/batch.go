@@ -24,8 +24,8 @@ type Receiver interface {
 	Overdue(place int)
 	// ItemProgress says which share of its work the item at a place has done, from 0 to 1.
 	ItemProgress(place int, fraction float64)
-	// CreditWanted says that the worker needs credit for the next results, so many bytes. It waits until [Session.Grant] answers, or the batch is canceled. An
-	// error ends the stream.
+	// CreditWanted says how many bytes of credit the worker needs for its next results. The worker waits until [Session.Grant] answers or the batch is
+	// canceled. An error ends the stream.
 	CreditWanted(bytes int) error
 }
 
@@ -72,7 +72,8 @@ func (b *Batch) Done() int { return b.done }
 // Credit is the bytes of results that the worker has not used of the batch's credit, once the batch has ended.
 func (b *Batch) Credit() int { return b.credit }
 
-// Send sends a batch, described by m, whose Id it sets. It returns once the stream has taken the message. The error is [ErrClosed], or the cause of ctx's end.
+// Send sends the batch that m describes, and sets m.Id. It returns once the stream has taken the message. The error is [ErrClosed], or the cause of
+// ctx's end.
 // If the stream fails later, Receive returns why.
 func (s *Session) Send(ctx context.Context, b *Batch, m *workerpb.Batch) error {
 	b.count, b.timed, b.timeout = int(m.GetCount()), m.GetTimed(), time.Duration(m.GetItemTimeoutNs())

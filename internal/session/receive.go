@@ -131,7 +131,7 @@ func (s *Session) charge(b *Batch, r *workerpb.Results) (canceled bool, err erro
 	return canceled, nil
 }
 
-// doubt says why the error of an item cannot be true, and nothing if it can be.
+// doubt says why the error of an item cannot be true. It is empty if the error can be true.
 func (s *Session) doubt(b *Batch, place int, e *wire.ItemError, canceled bool) string {
 	s.mu.Lock()
 	canceled = canceled || b.items[place]
@@ -162,7 +162,7 @@ func (b *Batch) values(r *workerpb.Results) ([]byte, error) {
 	return bytes.Clone(column), nil
 }
 
-// progress passes on how far an item is that may run.
+// progress passes on how much of its work a running item has done.
 func (s *Session) progress(p *workerpb.Progress) error {
 	s.mu.Lock()
 	b, ended := s.lookup(p.GetBatch())

@@ -142,7 +142,7 @@ func (s *Session) CloseSend() {
 	_ = s.stream.CloseSend()
 }
 
-// Break ends the stream as a host does that dies.
+// Break ends the stream in the way that the death of a host does.
 func (s *Session) Break() { s.cancel() }
 
 // Close lets no batch be sent any more. From then on [Session.Held] returns the batches that the worker held at this moment.

@@ -135,7 +135,7 @@ const (
 	causedByPrefix = "Caused by: "
 )
 
-// EndsText reports whether a line stands behind the text of an exception: a frame, a hint, or the first line of another dump.
+// EndsText reports whether a line follows the text of an exception: a stack frame, a hint, or the first line of another dump.
 func EndsText(line string) bool {
 	return isFrame(line) || IsLastWord(line) || IsGoroutine(line) || strings.HasPrefix(line, "note: ") || line == "stack backtrace:" ||
 		strings.HasPrefix(line, tracebackPrefix) || strings.HasPrefix(line, causedByPrefix) || strings.HasPrefix(line, "Node.js v") ||

@@ -124,7 +124,7 @@ func (p *Process) cpuLimitMet(signal string) string {
 	}
 }
 
-// limitMet says in words which limit of its sandbox a process met that died of this.
+// limitMet names the limit of its sandbox at which a process died of this cause.
 func (p *Process) limitMet(cause wire.Cause) string {
 	policy := &p.launcher.options.Policy
 	switch cause {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The end of a process is seen before its number is given away, and once.
+// The end of a process is seen once, and before its process id can be reused.
 func TestAwaitExitSeesTheEnd(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		r, w, err := os.Pipe()

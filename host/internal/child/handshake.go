@@ -19,7 +19,8 @@ func checkLine(line string) error {
 	return nil
 }
 
-// HandshakeError explains what go-plugin found wrong with the first line on stdout, cause. start bounds the start to limit.
+// HandshakeError explains cause, which is go-plugin's error about the first line on stdout. start is the context of the start, and limit is how long the
+// start may take.
 func (p *Process) HandshakeError(start context.Context, limit time.Duration, cause error) error {
 	p.AwaitEnd(EndTime) // a program that is no plugin is about to end
 	var line string

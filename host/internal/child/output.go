@@ -159,7 +159,7 @@ func (o *output) add(line string, ready bool) {
 	}
 	o.tail = append(o.tail, text)
 	o.count++
-	// Before a dump on SIGQUIT, which the host wishes for, or after abort(3) stand the program's own words.
+	// The line before a dump is the program's own last line. SIGQUIT, which the host sends, and abort(3) make such dumps.
 	if (wire.IsQuit(text) || wire.IsAbort(text)) && len(o.tail) > 1 && !o.hasVerdict(o.count-1) {
 		o.verdicts = append(o.verdicts, verdict{number: o.count - 1, lines: []string{o.tail[len(o.tail)-2]}})
 	}
@@ -169,7 +169,7 @@ func (o *output) add(line string, ready bool) {
 	}
 }
 
-// hasVerdict reports whether the last verdict has a line, by its number. Called with mu held.
+// hasVerdict reports whether the line with this number belongs to the last verdict. Called with mu held.
 func (o *output) hasVerdict(number int) bool {
 	if len(o.verdicts) == 0 {
 		return false

@@ -24,8 +24,8 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Process is the operating system's side of one worker process: it starts the process in a group of its own, reads its output, keeps its exit
-// status, and kills the whole group. go-plugin sees it as its runner.
+// Process is one worker process. It runs in a process group of its own. Process reads its output, keeps its exit status, and kills the whole group.
+// go-plugin uses a Process as its runner.
 type Process struct {
 	launcher   *Launcher
 	number     int
@@ -79,7 +79,8 @@ type Settings struct {
 	Flooded   func()                      // called once, when it writes more than Options.MaxOutputBytes beyond QuietRate
 }
 
-// Inherit adds files that the process inherits, whose numbers it finds in an environment variable. shared says that the host goes on using the same files.
+// Inherit adds files for the process to inherit. An environment variable tells the process their numbers. shared says that the host keeps using the same
+// files.
 func (s *Settings) Inherit(variable string, shared bool, files ...*os.File) {
 	s.Inherited = append(s.Inherited, Inherited{variable, files, shared})
 }
@@ -275,8 +276,8 @@ func (p *Process) Wait(context.Context) error {
 	return nil
 }
 
-// Kill is part of [runner.Runner]. go-plugin calls it when there is no handshake, which mostly is so because the process is about to
-// end: whether it does so by itself would not be known if it were killed at once.
+// Kill is part of [runner.Runner]. go-plugin calls it when there is no handshake. Mostly the process is about to end by itself then. Kill gives it a
+// moment for that, because the exit status of a killed process would not tell.
 func (p *Process) Kill(context.Context) error {
 	p.AwaitEnd(EndTime)
 	p.KillNow()
@@ -358,7 +359,7 @@ func (p *Process) PluginToHost(network, address string) (string, string, error) 
 	return network, address, nil
 }
 
-// folder is where the process has to listen, as the process sees it.
+// folder is the folder in which the process must listen, by its path inside the sandbox.
 func (p *Process) folder() string {
 	if folder := p.launch.Sockets(); folder != "" {
 		return filepath.Clean(folder)
@@ -425,7 +426,7 @@ func (p *Process) Exited() <-chan struct{} { return p.exited }
 // Refused returns why the sandbox, or the checks before it, did not let the process run; nil if they did.
 func (p *Process) Refused() error { return p.refused }
 
-// Recheck reports whether the process still is what was to be started, once it has described itself: see [sandbox.Launch.Recheck].
+// Recheck checks, after the process has described itself, that it runs the file that was to be started: see [sandbox.Launch.Recheck].
 func (p *Process) Recheck() error { return p.launch.Recheck() }
 
 // EndTime is how long before its end a process's connection and pipes may be closed.
