@@ -64,6 +64,7 @@ var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/d
 func (b *Box) restrict(s *launcher.Spec) {
 	abi := b.landlock()
 	if abi == 0 {
+		s.Grants = b.grants // the launcher checks that they are the files that were opened
 		return
 	}
 	attr, size := handled(abi, b.policy.AllowNet)

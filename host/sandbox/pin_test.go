@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/parhost/parhost/host/sandbox"
-	"github.com/parhost/parhost/internal/attempt"
 )
 
 // interpreted are the folders with which a script for /bin/sh runs.
@@ -32,47 +31,59 @@ func writeScript(t *testing.T, path, text string) {
 	}
 }
 
-// A worker is granted the script that was there when the box was opened, whatever its name leads to by then: workers of another pool may have
-// put something else in its place.
+// A worker runs the script that was there when the box was opened, or does not start: workers of another pool may have put another file in its place. Without
+// Landlock too, where no rule keeps a worker from the other file.
 func TestAScriptStaysWhatItWas(t *testing.T) {
-	levels(t, func(t *testing.T, level sandbox.Level) {
-		if level == sandbox.Off {
-			return
-		}
-		if level == sandbox.Basic && attempt.LandlockABI() == 0 {
-			t.Skipf("files are guarded by their permissions alone, because the kernel has no Landlock: %v", sandbox.ErrNotSupported)
-		}
-		if err := sandbox.Rehearsed(t.Context(), level); errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
-			t.Skip(err)
-		}
-		folder, private := openDir(t), openDir(t)
-		script, secret := folder+"/script", private+"/secret"
-		writeScript(t, script, "echo harmless\n")
-		writeScript(t, secret, "echo harmless\n") // its bytes are no reason to refuse it
-		b := mustOpen(t, sandbox.Policy{Level: level, ReadOnly: interpreted(folder)}, script)
-		w, err := startCmd(t, b, exec.Command(script), spawner(t))
-		if err != nil {
+	for layers, without := range map[string][]string{"all layers": nil, "without Landlock": {"landlock"}} {
+		t.Run(layers, func(t *testing.T) {
+			levels(t, func(t *testing.T, level sandbox.Level) {
+				if level != sandbox.Off {
+					scriptStays(t, level, without)
+				}
+			})
+		})
+	}
+}
+
+func scriptStays(t *testing.T, level sandbox.Level, without []string) {
+	t.Helper()
+	if err := sandbox.Rehearsed(t.Context(), level); errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
+		t.Skip(err)
+	}
+	folder, private := openDir(t), openDir(t)
+	script, secret := folder+"/script", private+"/secret"
+	writeScript(t, script, "echo harmless\n")
+	writeScript(t, secret, "echo harmless\n") // its bytes are no reason to refuse it
+	b, err := sandbox.OpenWithout(sandbox.Policy{Level: level, ReadOnly: interpreted(folder)}, script, without...)
+	if errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	w, err := startCmd(t, b, exec.Command(script), spawner(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, d := w.rest(); text != "harmless\n" {
+		t.Errorf("at first: got %q and %v, want harmless; stderr: %s", text, d, w.stderr)
+	}
+	for what, replace := range map[string]func(string, string) error{"a link": os.Symlink, "another file": os.Link} {
+		if err := errors.Join(os.Rename(script, script+".away"), replace(secret, script)); err != nil {
 			t.Fatal(err)
 		}
-		if text, d := w.rest(); text != "harmless\n" {
-			t.Errorf("at first: got %q and %v, want harmless; stderr: %s", text, d, w.stderr)
+		w, err := startCmd(t, b, exec.Command(script), spawner(t))
+		if err == nil {
+			text, d := w.rest()
+			t.Errorf("%s in its place: got %q and %v, want no start", what, text, d)
+		} else if !strings.Contains(err.Error(), "another file or folder than when the sandbox was opened") && !errors.Is(err, os.ErrNotExist) { // a root of its own need not have it
+			t.Errorf("%s in its place: got the error %v, want one that says that it is another file", what, err)
 		}
-		for what, replace := range map[string]func(string, string) error{"a link": os.Symlink, "another file": os.Link} {
-			if err := errors.Join(os.Rename(script, script+".away"), replace(secret, script)); err != nil {
-				t.Fatal(err)
-			}
-			w, err := startCmd(t, b, exec.Command(script), spawner(t))
-			if err == nil {
-				text, d := w.rest()
-				t.Errorf("%s in its place: got %q and %v, want no start", what, text, d)
-			} else if !strings.Contains(err.Error(), "another file or folder than when the sandbox was opened") && !errors.Is(err, os.ErrNotExist) { // a root of its own need not have it
-				t.Errorf("%s in its place: got the error %v, want one that says that it is another file", what, err)
-			}
-			if err := os.Rename(script+".away", script); err != nil {
-				t.Fatal(err)
-			}
+		if err := os.Rename(script+".away", script); err != nil {
+			t.Fatal(err)
 		}
-	})
+	}
 }
 
 // What a plugin is started by is not workers' to change.

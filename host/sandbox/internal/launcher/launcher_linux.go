@@ -52,6 +52,7 @@ func (l *launcher) run() error {
 		{"mounts", l.furnish},
 		{"folder", l.enter},
 		{"descriptors", l.closeRest},
+		{"plugin", l.checkFiles},
 		{"landlock", l.openRuleset},
 		{"cgroup", l.awaitPlace}, // late, because to be moved takes as long as all of the above
 		{"user", l.dropPrivileges},

@@ -6,7 +6,43 @@ import (
 	"unsafe"
 )
 
-// openRuleset is called before the user changes, who may not be able to find what is granted.
+// checkFiles refuses a plugin whose files have been replaced since the sandbox was opened. With a ruleset it has nothing to do: the rules are for the files
+// that were opened, and openRuleset checks them. It is called before the user changes, because another user may not find the files.
+func (l *launcher) checkFiles() error {
+	if len(l.spec.Ruleset) > 0 {
+		return nil
+	}
+	for _, g := range l.spec.Grants {
+		fd, _, err := openGranted(g)
+		if err != nil {
+			return err
+		}
+		closeFD(fd)
+	}
+	return nil
+}
+
+// openGranted opens what is granted, if it is still the file or folder that was meant. It returns -1 for an optional one that does not exist.
+func openGranted(g Grant) (fd int, st syscall.Stat_t, err error) {
+	fd, err = syscall.Open(g.Path, oPath|syscall.O_CLOEXEC, 0)
+	if errors.Is(err, syscall.ENOENT) && g.Optional {
+		return -1, st, nil
+	}
+	if err != nil {
+		return -1, st, failed("open "+g.Path, err)
+	}
+	if err := syscall.Fstat(fd, &st); err != nil {
+		closeFD(fd)
+		return -1, st, failed("stat "+g.Path, err)
+	}
+	if err := same(&st, g.Dev, g.Ino); err != nil {
+		closeFD(fd)
+		return -1, st, failed(g.Path, err)
+	}
+	return fd, st, nil
+}
+
+// openRuleset is called before the user changes, because another user may not find the files that are granted.
 func (l *launcher) openRuleset() error {
 	if len(l.spec.Ruleset) == 0 {
 		return nil
@@ -25,21 +61,11 @@ func (l *launcher) openRuleset() error {
 }
 
 func (l *launcher) grant(g Grant) error {
-	fd, err := syscall.Open(g.Path, oPath|syscall.O_CLOEXEC, 0)
-	if errors.Is(err, syscall.ENOENT) && g.Optional {
-		return nil
-	}
-	if err != nil {
-		return failed("open "+g.Path, err)
+	fd, st, err := openGranted(g)
+	if fd < 0 || err != nil {
+		return err
 	}
 	defer closeFD(fd)
-	var st syscall.Stat_t
-	if err := syscall.Fstat(fd, &st); err != nil {
-		return failed("stat "+g.Path, err)
-	}
-	if err := same(&st, g.Dev, g.Ino); err != nil {
-		return failed(g.Path, err)
-	}
 	access := g.Access
 	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
 		access &= l.spec.OfFiles // others are refused
