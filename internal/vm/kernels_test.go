@@ -157,8 +157,10 @@ var machines = []machine{
 func (m *machine) test(t *testing.T, folder string, bin map[string]string) [][]string {
 	t.Helper()
 	files := maps.Clone(bin)
-	// A program that is linked dynamically. Debian's needs no more than these.
-	for _, path := range []string{"/bin/sh", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"} {
+	// The programs that tests of the sandbox start. They are linked dynamically, and Debian's need no other libraries than these.
+	for _, path := range []string{
+		"/bin/sh", "/bin/cat", "/bin/false", "/bin/sleep", "/bin/true", "/usr/bin/env", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6",
+	} {
 		files[path] = path
 	}
 	v := vm.Machine{Kernel: findKernel(t, folder, m.kernel), Init: files["/bin/init"], Options: m.options, MemoryMiB: 1024, CPUs: 2, Files: files, Silence: silence}
@@ -230,11 +232,15 @@ func (s *skip) of(name string) bool {
 // trials are what is tried on a kernel: the tests of the sandbox as root and as nobody, and what the command makes of it.
 func (m *machine) trials() []trial {
 	asRoot, asNobody := m.skips()
-	asRoot = append(asRoot, skip{"TestSocketsAreNotWorkersToChange", "root's workers are users of their own"})
+	asRoot = append(asRoot, noCompiler, noFreezer, skip{"TestSocketsAreNotWorkersToChange", "root's workers are users of their own"})
+	withoutCgroups := append(slices.Clone(asNobody), noCompiler, noCgroups, notRoot, noMounts)
+	if m.landlock > 0 { // else a reason of the kernel's covers this too
+		withoutCgroups = append(withoutCgroups, noBasic)
+	}
 	all := []trial{
 		suite("sandbox, as root", "sandbox.test", 0, ".", asRoot...),
-		suite("sandbox, as nobody", "sandbox.test", nobody, ".", append(asNobody, noCgroups)...),
-		suite("sandbox, as nobody with cgroups of its own", "sandbox.test", nobody, "(Memory|PIDs|CPU)Limit$|AreTold|MakesWay|MoveOthers|Fork|Killed", asNobody...),
+		suite("sandbox, as nobody", "sandbox.test", nobody, ".", withoutCgroups...),
+		suite("sandbox, as nobody with cgroups of its own", "sandbox.test", nobody, "(Memory|PIDs|CPU)Limit$|AreTold|MakesWay|MoveOthers|Fork|Killed", append(slices.Clone(asNobody), notRoot)...),
 		suite("host, as root", "host.test", 0, hostTests),
 	}
 	if testing.Short() { // what kernels differ in, in a third of the time
@@ -306,21 +312,38 @@ func suite(name, binary string, uid int, run string, skips ...skip) trial {
 	}}
 }
 
-var noCgroups = skip{
-	`TestMemoryLimit/.*|TestPIDsLimit/(off|basic)|TestCPULimit/.*|TestAllowFork/basic|TestAHost(MakesWayForItsWorkers|DoesNotMoveOthers)`,
-	"the user has no cgroups",
-}
+// The skips that every kernel has.
+var (
+	noCgroups = skip{
+		`TestMemoryLimit/.*|TestPIDsLimit/(off|basic)|TestCPULimit/.*|TestAllowFork/basic|TestAHost(MakesWayForItsWorkers|DoesNotMoveOthers)|` +
+			`TestCgroupsOfAWorkersOwnAreRemoved|TestProcessesThatDoNotEndHoldUpABoxOnce/.*|TestASweepOfProcessesThatDoNotEndIsBounded`,
+		"the user has no cgroups",
+	}
+	noFreezer = skip{
+		"TestProcessesThatDoNotEndHoldUpABoxOnce/.*|TestASweepOfProcessesThatDoNotEndIsBounded",
+		"SIGKILL ends a process that cgroups of version 2 have frozen",
+	}
+	noCompiler = skip{
+		"TestALibraryThatIsReplacedStartsNoWorker/.*|TestAProgramThatNamesManyFoldersIsRefused|TestLibrariesAreFoundAsTheLoaderFindsThem|TestWhatIsNoLibraryIsNotOpened",
+		"the machine has no C compiler",
+	}
+	notRoot  = skip{"TestAWorkerThatLeavesItsCgroupIsKilled|TestWorkersLeaveTheirHostThreads", "only root may use the topmost cgroups"}
+	noMounts = skip{"TestWhatIsMountedOverASocketIsNotAsked/.*|TestBestStartsWithTheMountsOfThePolicy", "only root may mount file systems"}
+	noBasic  = skip{"TestAScriptStaysWhatItWas/without_Landlock/basic", "without Landlock there is no basic for the host's own user"}
+)
 
 // skips are those that this kernel explains, for root and for others. The first that fits a test counts.
 func (m *machine) skips() (asRoot, asNobody []skip) {
 	switch {
 	case m.landlock == 0:
-		asRoot = []skip{{`TestAttempts/landlock_alone|TestBinds(StayWhatTheyWere)?/basic`, "the kernel has no Landlock"}}
+		asRoot = []skip{{`TestAttempts/landlock_alone|TestBinds(StayWhatTheyWere)?/basic|TestWorkersLeaveTheirHostThreads/a_user,_basic,_with_a_limit`, "the kernel has no Landlock"}}
 		asNobody = []skip{{
-			`.*[/_]basic(/.*)?|TestSocketsAreNotWorkersToChange|TestAttempts/(seccomp|landlock)_alone|TestProgramIsRead|TestHostIsKilled|TestConfirm(EndsWithItsContext|OfALauncherThatIsKilled)`,
+			`.*[/_]basic(/.*)?|TestSocketsAreNotWorkersToChange|TestAttempts/(seccomp|landlock)_alone|TestProgramIsRead|TestHostIsKilled|TestConfirm(EndsWithItsContext|OfALauncherThatIsKilled)|` +
+				`TestBestIsWhatThePolicyStartsAt|TestWorkersCannotMoveTheFolderOfSockets`,
 			"without Landlock there is no basic for the host's own user",
 		}}
 	case m.landlock < 6:
+		asRoot = []skip{{"TestWhatIsMountedOverASocketIsNotAsked/.*", "the kernel has no FUSE"}}
 		asNobody = []skip{{`TestPIDsLimit/basic|TestAllowFork/basic|TestWorkersStayTheirProgram/basic`, "Landlock keeps signals from the host since ABI 6, and who may start processes may send any"}}
 	}
 	return asRoot, asNobody
