@@ -8,12 +8,13 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/wire"
 )
 
 // conclude sends what has no outcome yet on its way again, and blames the item that a worker died of. It reports whether the worker, which
 // can run nothing any more, has run nothing in its life, and no item has been blamed for that.
-func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fruitless bool) {
+func (r *run[In, Out]) conclude(t *task[In, Out], end worker.End, by worker.Info) (fruitless bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.wake()
@@ -22,38 +23,35 @@ func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fr
 		r.active--
 		r.answer() // the first task may need a worker now
 	}()
-	lost := end.lost
 	t.block.task = nil
 	to := len(t.block.in)
-	from := t.from + t.settled()
-	fruitless = by.Items == 0 && (lost != nil || end.leaving)
-	if lost != nil && !lost.orderly && !lost.unseen {
-		r.countBegun(t, from, lost)
+	from := t.from + t.Done()
+	fruitless = by.Items == 0 && (end.Death != nil || end.Leaving)
+	var v worker.Verdict
+	if end.Death != nil {
+		v = end.Death.Verdict
 	}
+	r.countBegun(t, from, v.Begun)
 	switch {
-	case from == to: // all settled, whatever happened then
+	case from == to: // all have an outcome, whatever happened then
 		return false
-	case lost == nil || !lost.begun:
-		r.bounce(t, from, fruitless && (lost == nil || !lost.answered), end.reason(), by)
-	case (lost.orderly || lost.unseen) && t.bounced < mostBounces: // it crossed the worker's end on its way
+	case v.Outcome == worker.Innocent:
+		r.bounce(t, from, fruitless && (end.Death == nil || v.Unexplained), end.Reason(), by)
+	case v.Crossed && t.bounced < mostBounces:
 		r.repeat(t.block, from, t.solo).bounced = t.bounced + 1
-	case lost.guilty >= t.settled(): // from the end on
-		guilty := t.from + lost.guilty
+	case v.Outcome == worker.Guilty: // from the end on
+		guilty := t.from + v.Item
 		if guilty+1 < to {
 			r.repeat(t.block, guilty+1, false)
 		}
 		r.pool.breaker.progress()
-		r.blame(t, guilty, lost, by)
+		r.blame(t, guilty, end.Death, by)
 		if from < guilty {
 			r.repeat(t.block, from, false)
 		}
 		return false
-	case to-from == 1 && lost.alone:
-		r.pool.breaker.progress()
-		r.blame(t, from, lost, by)
-		return false
-	case lost.suspect >= t.settled(): // one of those that ran on the worker's threads was it, and in this batch only this one ran
-		suspect := t.from + lost.suspect
+	case v.Outcome == worker.Suspect:
+		suspect := t.from + v.Item
 		if suspect+1 < to {
 			r.repeat(t.block, suspect+1, false)
 		}
@@ -61,7 +59,7 @@ func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fr
 		if from < suspect {
 			r.repeat(t.block, from, false)
 		}
-	default: // one of several was it: each gets a worker of its own, so that the guilty one shows
+	default: // each gets a worker of its own, so that the guilty one shows
 		for at := to - 1; at >= from; at-- {
 			r.repeat(t.block, at, true)
 		}
@@ -69,19 +67,13 @@ func (r *run[In, Out]) conclude(t *task[In, Out], end ending, by WorkerInfo) (fr
 	return fruitless
 }
 
-// countBegun adds one attempt to each item, from a place on, that was running when the worker died and will run again. It leaves out the blamed item,
-// whose attempt is counted where it is blamed. Called with mu held.
-func (r *run[In, Out]) countBegun(t *task[In, Out], from int, lost *loss) {
-	to := len(t.block.in)
-	last := min(t.from+lost.ran, to-1)
-	if lost.begun && (lost.guilty >= t.settled() || to-from == 1 && lost.alone) {
-		last = min(last, t.from+max(lost.guilty, t.settled())-1)
-	}
-	for at := from; at <= last; at++ {
-		n := t.block.tried[at]
-		n.all++
-		n.blind++
-		t.block.again(at, n)
+// countBegun adds one attempt to each of n items, from a place on, that were running when the worker died and will run again. Called with mu held.
+func (r *run[In, Out]) countBegun(t *task[In, Out], from, n int) {
+	for at := from; at < min(from+n, len(t.block.in)); at++ {
+		tried := t.block.tried[at]
+		tried.all++
+		tried.blind++
+		t.block.again(at, tried)
 	}
 }
 
@@ -96,7 +88,7 @@ const (
 
 // bounce puts a task back that its worker has not begun, by its own account. That costs no attempt, so it is counted where nothing else bounds
 // it: when the worker has run nothing in its life and nothing else is blamed for its end. Called with mu held.
-func (r *run[In, Out]) bounce(t *task[In, Out], from int, counts bool, reason string, by WorkerInfo) {
+func (r *run[In, Out]) bounce(t *task[In, Out], from int, counts bool, reason string, by worker.Info) {
 	if !counts {
 		r.repeat(t.block, from, false)
 		return
@@ -109,22 +101,25 @@ func (r *run[In, Out]) bounce(t *task[In, Out], from int, counts bool, reason st
 	if from+1 < len(t.block.in) { // from the end on
 		r.repeat(t.block, from+1, true).bounced = mostBounces
 	}
-	r.blame(t, from, &loss{kind: Crashed, cause: CauseProtocol, message: fmt.Sprintf("%d workers ended without having begun it, or anything else, the last one: %s", n, reason)}, by)
+	r.blame(t, from, &worker.Death{Error: wire.ItemError{
+		Kind: Crashed, Cause: CauseProtocol, Message: fmt.Sprintf("%d workers ended without having begun it, or anything else, the last one: %s", n, reason),
+	}}, by)
 }
 
 // blame gives the last item of a task's block the error that its worker died of, or another attempt. Called with mu held.
-func (r *run[In, Out]) blame(t *task[In, Out], at int, l *loss, by WorkerInfo) {
+func (r *run[In, Out]) blame(t *task[In, Out], at int, d *worker.Death, by worker.Info) {
 	b := r.part(t.block, at)
-	s := span{n: 1, worker: by.Worker, pid: by.PID, wait: t.begun.Sub(b.cut)}
-	if t.size() == 1 {
+	s := span{n: 1, worker: by.Number, pid: by.PID, wait: t.begun.Sub(b.cut)}
+	if t.Size() == 1 {
 		s.run = time.Since(t.begun)
 	}
 	b.spans = append(b.spans, s)
-	e := &ItemError{Kind: l.kind, Message: l.message, Cause: l.cause, ExitCode: l.exitCode, Signal: l.signal, Stderr: l.stderr, Dump: l.dump, Usage: l.usage}
-	if delay, ok := r.retry(b, 0, e, l.outside && !b.tried[0].spared); ok {
+	e := new(ItemError)
+	*e = d.Error
+	if delay, ok := r.retry(b, 0, e, d.Outside && !b.tried[0].spared); ok {
 		r.postpone(b, delay)
 	} else {
-		if l.outside && !r.mayRepeat() {
+		if d.Outside && !r.mayRepeat() {
 			e.Message += "; not begun again, because the plugin does not say that it is idempotent"
 		}
 		r.finalize(b, 0, e)
@@ -204,8 +199,8 @@ func (r *run[In, Out]) finalize(b *block[In, Out], at int, e *ItemError) {
 	r.news = append(r.news, ItemFailed{Err: e})
 }
 
-// settle writes down what a worker did. The places in failed count from the task's first item.
-func (r *run[In, Out]) settle(t *task[In, Out], s span, failed map[int]*ItemError) {
+// record writes down what a worker did. The places in failed count from the task's first item.
+func (r *run[In, Out]) record(t *task[In, Out], s span, failed map[int]*ItemError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b, offset := t.block, t.from
@@ -250,7 +245,7 @@ func (r *run[In, Out]) detach(t *task[In, Out], b *block[In, Out], n int, delays
 		r.postpone(r.part(b, at), delays[at])
 	}
 	if t.block == b { // all items of the task have an outcome, and those behind the end of b are in other blocks now
-		t.from = len(b.in) - t.settled()
+		t.from = len(b.in) - t.Done()
 	}
 }
 

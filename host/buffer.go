@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -100,7 +101,7 @@ func openBuffers(limit int, shared bool) (*buffers, error) {
 	if !shared {
 		return b, nil
 	}
-	if space := sharedSpace(); int64(size) > space {
+	if space := arena.Share(); int64(size) > space {
 		return b, fmt.Errorf("buffers of %d bytes (Config.BufferBytes) would take too much of a limited address space (ulimit -v): the limit is %d", size, space)
 	}
 	var err error
@@ -171,18 +172,14 @@ func (b *buffers) release() {
 	}
 }
 
-// spread is where the items of a batch lie in the pool's buffers.
-type spread struct{ at, size []uint64 }
+// mostPlaces items go into one message: their places take up to 20 bytes each, and messages are bounded.
+const mostPlaces = 1 << 16
 
-func (s spread) count() int { return len(s.at) }
-
-// mostSpread items go into one message: their places take up to 20 bytes each, and messages are bounded.
-const mostSpread = 1 << 16
-
-func (t *task[In, Out]) spread(from int, find func(item []byte) (at uint64, ok bool)) (there spread, to int) {
+// InBuffers is part of [worker.Batch].
+func (t *task[In, Out]) InBuffers(from int, find func(item []byte) (at uint64, ok bool)) (places worker.Places, to int) {
 	in := t.in[from:]
-	if t.how.json || !t.run.in.InPlace() {
-		return spread{}, t.size()
+	if t.options.JSON || !t.run.in.InPlace() {
+		return worker.Places{}, t.Size()
 	}
 	place := func(v In) (at, size uint64, ok bool) {
 		raw := t.run.in.Raw(v)
@@ -193,16 +190,16 @@ func (t *task[In, Out]) spread(from int, find func(item []byte) (at uint64, ok b
 		return at, uint64(len(raw)), ok || len(raw) == 0
 	}
 	bytes := uint64(0)
-	for _, v := range in[:min(len(in), mostSpread)] {
+	for _, v := range in[:min(len(in), mostPlaces)] {
 		at, size, ok := place(v)
 		if !ok {
 			break
 		}
-		there.at, there.size = append(there.at, at), append(there.size, size)
+		places.At, places.Size = append(places.At, at), append(places.Size, size)
 		bytes += size
 	}
 	if bytes >= wire.ArenaBytes {
-		return there, from + there.count()
+		return places, from + places.Count()
 	}
 	for i, v := range in {
 		if i == 0 { // it goes along, or nothing would
@@ -212,10 +209,10 @@ func (t *task[In, Out]) spread(from int, find func(item []byte) (at uint64, ok b
 			continue
 		}
 		if _, _, ok := place(v); ok {
-			return spread{}, from + i
+			return worker.Places{}, from + i
 		}
 	}
-	return spread{}, t.size()
+	return worker.Places{}, t.Size()
 }
 
 // lighten makes items that lie in the pool's buffers weigh nothing: they are not brought to the workers, and who made them has

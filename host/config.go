@@ -300,7 +300,7 @@ func countCPUs() int {
 
 // checkResponse refuses what would take many times its size in memory.
 func (c *Config) checkResponse(message []byte) error {
-	return wire.CheckResponse(message, max(c.Batch, mostSpread))
+	return wire.CheckResponse(message, max(c.Batch, mostPlaces))
 }
 
 // messageBytes bounds a message from a worker.

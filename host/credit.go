@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -33,18 +34,11 @@ func (s *sizer) credit(limit, window int) int {
 type ask[In, Out any] struct {
 	task   *task[In, Out]
 	bytes  int
-	answer chan<- answer
+	answer chan<- worker.Credit
 }
 
-// answer is what becomes of an ask.
-type answer struct {
-	bytes   int             // of results that may come
-	stop    bool            // the worker is to hand back what it has not begun of the batch
-	refused *wire.ItemError // what the items of these results fail with, because the run cannot hold them; nil if they may come
-}
-
-// need asks for credit.
-func (t *task[In, Out]) need(bytes int, to chan<- answer) {
+// RequestCredit is part of [worker.Batch].
+func (t *task[In, Out]) RequestCredit(bytes int, to chan<- worker.Credit) {
 	r := t.run
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -57,7 +51,7 @@ func (t *task[In, Out]) need(bytes int, to chan<- answer) {
 
 // peel splits off the items of a task that have an outcome from its block, so that the caller can take their results. Called with mu held.
 func (r *run[In, Out]) peel(t *task[In, Out]) {
-	at := t.from + t.settled()
+	at := t.from + t.Done()
 	if rest := r.part(t.block, at); rest != t.block {
 		t.block, t.from = rest, t.from-at
 		rest.task = t
@@ -75,7 +69,7 @@ func (r *run[In, Out]) answer() {
 	for len(r.asks) > 0 {
 		a := r.asks[0]
 		if r.bytes+r.granted+a.bytes <= r.limit {
-			r.grant(a, answer{bytes: a.bytes})
+			r.grant(a, worker.Credit{Bytes: a.bytes})
 			continue
 		}
 		if r.exempt != nil || r.takable() {
@@ -86,18 +80,18 @@ func (r *run[In, Out]) answer() {
 		case !r.ordered && r.granted > 0, r.ordered && first == nil: // something is on its way, or waits for its next attempt
 			return
 		case !r.ordered, first == a.task:
-			r.grant(a, answer{bytes: a.bytes})
+			r.grant(a, worker.Credit{Bytes: a.bytes})
 		case first.hasBegun():
 			return
 		default:
 			if held, most := r.bytes+r.granted+a.bytes, r.limit+r.pool.held()*r.pool.cfg.messageBytes(); held > most {
-				r.grant(a, answer{stop: true, refused: &wire.ItemError{
+				r.grant(a, worker.Credit{Stop: true, Refused: &wire.ItemError{
 					Kind: wire.Oversize, Size: int64(held),
 					Message: fmt.Sprintf("results that wait for an item before them would be %d bytes, and the run may hold %d", held, most),
 				}})
 				continue
 			}
-			r.grant(a, answer{bytes: a.bytes, stop: true})
+			r.grant(a, worker.Credit{Bytes: a.bytes, Stop: true})
 		}
 		r.exempt = a.task
 	}
@@ -128,10 +122,10 @@ func (p *Pool) held() int {
 }
 
 // grant answers the first ask. Called with mu held.
-func (r *run[In, Out]) grant(a ask[In, Out], with answer) {
+func (r *run[In, Out]) grant(a ask[In, Out], with worker.Credit) {
 	r.asks = slices.Delete(r.asks, 0, 1) // so that the array holds the task no longer
-	r.granted += with.bytes
-	a.task.granted += with.bytes
+	r.granted += with.Bytes
+	a.task.granted += with.Bytes
 	a.answer <- with
 }
 
@@ -154,7 +148,7 @@ func (r *run[In, Out]) withdraw(t *task[In, Out]) {
 // hasBegun reports whether a task's worker may have begun it.
 func (t *task[In, Out]) hasBegun() bool {
 	w := t.worker.Load()
-	return w != nil && (*w).hasBegun(t)
+	return w != nil && (*w).HasBegun(t)
 }
 
 // memoryShare is a quarter of Go's soft memory limit (GOMEMLIMIT, [debug.SetMemoryLimit]): what is held travels through copies, and garbage waits

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/work"
 )
@@ -37,7 +38,7 @@ type goroutine struct {
 	ended bool // nothing may begin any more
 }
 
-var _ worker = (*goroutine)(nil)
+var _ worker.Worker = (*goroutine)(nil)
 
 // startGoroutine sets an instance up. Workers that share a lock never run two items at once. killed is closed when what runs is to
 // end at once.
@@ -85,47 +86,54 @@ func (g *goroutine) late(ctx context.Context, opened <-chan error) error {
 	}
 }
 
-// hasBegun is true: nothing waits in a goroutine.
-func (g *goroutine) hasBegun(batch) bool { return true }
+// contextual is a batch of this process, whose workload sees something of the run's context.
+type contextual interface{ context() *bare }
 
-func (g *goroutine) run(ctx context.Context, b batch) ending {
-	from := b.settled()
-	n := b.size() - from
-	o := b.orders()
-	info := g.info()
+// HasBegun is part of [worker.Worker]. Nothing waits in a goroutine.
+func (g *goroutine) HasBegun(worker.Batch) bool { return true }
+
+// Run is part of [worker.Worker].
+func (g *goroutine) Run(ctx context.Context, b worker.Batch) worker.End {
+	from := b.Done()
+	n := b.Size() - from
+	o := b.Options()
+	info := g.Info()
 	j := &work.Job{
-		First: b.first() + from, Count: n, Format: work.Native,
-		Timeout: o.timeout, Budget: o.budget, Timed: o.timed, MaxResult: g.cfg.MaxResultBytes, Logger: g.logger, Pulse: g.cfg.pulse, Metadata: o.metadata,
-		Seed: &o.seed.number, SeedIndex: o.seed.indexes(b.first()+from, n),
+		First: b.First() + from, Count: n, Format: work.Native,
+		Timeout: o.Timeout, Budget: o.Budget, Timed: o.Timed, MaxResult: g.cfg.MaxResultBytes, Logger: g.logger, Pulse: g.cfg.pulse, Metadata: o.Metadata,
+		Seed: &o.Seed,
 		OnProgress: func(item int, fraction float64) {
-			g.cfg.observe(ItemProgress{Worker: g.number, Item: b.first() + from + item, Fraction: fraction})
+			g.cfg.observe(ItemProgress{Worker: g.number, Item: b.First() + from + item, Fraction: fraction})
 		},
 	}
-	in, out, native := b.native(o.timeout > 0)
+	if o.SeedIndex != nil {
+		j.SeedIndex = o.SeedIndex(b.First()+from, n)
+	}
+	in, out, native := b.Slices(o.Timeout > 0)
 	if native {
 		j.In, j.Out = in, out
 	} else {
-		column, packed, bad := b.pack(from, b.size(), wire.BatchBytes, nil)
+		column, packed, bad := b.Encode(from, b.Size(), wire.BatchBytes, nil)
 		if bad != nil {
-			b.fail(from, bad)
-			b.settle(1, info, 0, nil)
-			return ending{}
+			b.Fail(from, bad)
+			b.Complete(1, info, 0, nil)
+			return worker.End{}
 		}
 		j.Format, j.Items, j.Count = work.Packed, column, packed
-		if o.json {
+		if o.JSON {
 			j.Format = work.JSON
 		}
 	}
-	return g.settle(ctx, b, j, info)
+	return g.runJob(ctx, b, j, info)
 }
 
-// settle runs the job and writes its outcome down, unless an item outlives its time limit or the caller's patience: then the
+// runJob runs a job and writes its outcome down, unless an item outlives its time limit or the caller's patience: then the
 // job is left behind, because a goroutine cannot be killed.
-func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info WorkerInfo) ending {
-	var end ending
+func (g *goroutine) runJob(ctx context.Context, b worker.Batch, j *work.Job, info worker.Info) worker.End {
+	var end worker.End
 	var mu sync.Mutex
 	abandoned := false
-	base := b.settled()
+	base := b.Done()
 	j.Settle = func(p work.Part) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -133,21 +141,21 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 			return
 		}
 		for i, e := range p.Errors {
-			b.fail(base+p.Places[i], e)
+			b.Fail(base+p.Places[i], e)
 		}
 		switch {
 		case j.Format == work.Native && j.Timeout > 0:
-			b.keep(base+p.From, p.Count, j.Out, p.From)
+			b.Store(base+p.From, p.Count, j.Out, p.From)
 		case j.Format != work.Native:
-			if err := b.unpack(base+p.From, p.Count, p.Values); err != nil {
+			if err := b.Decode(base+p.From, p.Count, p.Values); err != nil {
 				for i := range p.Count { // which of them have been unpacked nobody knows
-					b.fail(base+p.From+i, &wire.ItemError{Kind: wire.Failed, Message: err.Error()})
+					b.Fail(base+p.From+i, &wire.ItemError{Kind: wire.Failed, Message: err.Error()})
 				}
 			}
 		}
 		g.items.Add(int64(p.Count))
-		b.settle(p.Count, info, time.Duration(p.RunNS), p.ItemNS)
-		end.leaving = end.leaving || p.Leaving
+		b.Complete(p.Count, info, time.Duration(p.RunNS), p.ItemNS)
+		end.Leaving = end.Leaving || p.Leaving
 	}
 	overdue := make(chan int, 1)
 	j.OnOverdue = func(item int) {
@@ -162,9 +170,9 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 		defer close(done)
 		g.job.Store(j)
 		defer g.job.Store(nil)
-		g.instance.Run(b.orders().base, j)
+		g.instance.Run(b.(contextual).context(), j)
 	}) {
-		return ending{lost: &loss{message: "worker is gone", guilty: -1, suspect: -1, ran: -1}}
+		return worker.End{Death: worker.Gone()}
 	}
 	item := -1
 	ended, closed := ctx.Done(), g.killed
@@ -176,7 +184,7 @@ func (g *goroutine) settle(ctx context.Context, b batch, j *work.Job, info Worke
 			if ctx.Err() != nil { // the item may have seen it before we did
 				over = context.Cause(ctx)
 			}
-			end.err = over
+			end.Err = over
 			return end
 		case item = <-overdue:
 			patience = g.cfg.pulse.After(g.cfg.Grace)
@@ -215,46 +223,53 @@ func (g *goroutine) begin(f func()) bool {
 }
 
 // abandon says how a batch ended that is left behind.
-func (g *goroutine) abandon(over error, guilty int, timeout time.Duration) ending {
+func (g *goroutine) abandon(over error, guilty int, timeout time.Duration) worker.End {
 	g.abandoned.Store(true)
 	g.leave()
 	if over != nil {
-		return ending{err: over, leaving: true}
+		return worker.End{Err: over, Leaving: true}
 	}
-	return ending{lost: &loss{
-		kind: wire.Timeout, begun: true, alone: true, guilty: guilty, ran: guilty, suspect: -1,
-		message: fmt.Sprintf("still running %v after its limit of %v; its goroutine is left behind", g.cfg.Grace, timeout),
+	return worker.End{Death: &worker.Death{
+		Error: wire.ItemError{
+			Kind: wire.Timeout, Message: fmt.Sprintf("still running %v after its limit of %v; its goroutine is left behind", g.cfg.Grace, timeout),
+		},
+		Verdict: worker.Verdict{Outcome: worker.Guilty, Item: guilty},
 	}}
 }
 
-func (g *goroutine) info() WorkerInfo {
-	return WorkerInfo{Worker: g.number, PID: g.pid, Mode: g.mode, Started: g.started, Items: int(g.items.Load())}
+// Info is part of [worker.Worker].
+func (g *goroutine) Info() worker.Info {
+	return worker.Info{Number: g.number, PID: g.pid, Started: g.started, Items: int(g.items.Load())}
 }
 
-// underWay names the first item for all of a batch function's.
-func (g *goroutine) underWay() []Running {
+// Running is part of [worker.Worker]. It names the first item for all of a batch function's.
+func (g *goroutine) Running() []worker.Running {
 	j := g.job.Load()
 	if j == nil || j.Since().UnixNano() == 0 { // it has not begun
 		return nil
 	}
-	return []Running{{Index: j.First + j.Current(), Since: j.Since()}}
+	return []worker.Running{{Index: j.First + j.Current(), Since: j.Since()}}
 }
 
-func (g *goroutine) failing() <-chan struct{} { return g.dead }
-func (g *goroutine) gone() <-chan struct{}    { return g.dead }
+// Failing is part of [worker.Worker].
+func (g *goroutine) Failing() <-chan struct{} { return g.dead }
 
-func (g *goroutine) obit() string { return "an item that does not end was left behind" }
+// Gone is part of [worker.Worker].
+func (g *goroutine) Gone() <-chan struct{} { return g.dead }
 
 func (g *goroutine) leave() { g.once.Do(func() { close(g.dead) }) }
 
-func (g *goroutine) verdict() (tried bool, hopeless error) {
+// Ended is part of [worker.Worker].
+func (g *goroutine) Ended() worker.Ending {
+	how := worker.Ending{Reason: "an item that does not end was left behind", Used: true} // it ends for no reason of its own
 	if g.abandoned.Load() && g.exclusive {
-		hopeless = errors.New("an item that does not end holds the workload, which must not run another meanwhile (NotConcurrent)")
+		how.Hopeless = errors.New("an item that does not end holds the workload, which must not run another meanwhile (NotConcurrent)")
 	}
-	return true, hopeless // it ends for no reason of its own
+	return how
 }
 
-func (g *goroutine) end(ctx context.Context, _ string) {
+// Stop is part of [worker.Worker].
+func (g *goroutine) Stop(ctx context.Context, _ string) {
 	g.leave()
 	g.mu.Lock()
 	g.ended = true

@@ -3,8 +3,11 @@ package host
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
+
+	"github.com/parhost/parhost/host/internal/worker"
 )
 
 // start sets the lanes going. There are none before there are items for them: whatever brings an item wakes a lane that waits, or makes one.
@@ -102,8 +105,8 @@ func (r *run[In, Out]) next() *task[In, Out] {
 		r.active++
 		t.depth = r.pool.depth(r.sizer.window(r.pool.cfg.Window))
 		if r.results == nil { // else the caller has room for all of them
-			t.how.credit = r.sizer.credit(r.limit, r.pool.cfg.Window)
-			t.how.credit += t.size() * max(leastResult, r.out.Width())
+			t.options.Credit = r.sizer.credit(r.limit, r.pool.cfg.Window)
+			t.options.Credit += t.Size() * max(leastResult, r.out.Width())
 		}
 		if r.lay != nil { // else the run has one item, and no lanes
 			r.most = r.sizer.lanes() * (t.depth / r.pool.depth(1))
@@ -140,8 +143,8 @@ func (r *run[In, Out]) takeAgain() *task[In, Out] {
 	last := len(r.again) - 1
 	t, n := r.again[last], r.sizer.size(r.left())
 	r.again = r.again[:last]
-	r.returned -= t.size()
-	if t.size() > n {
+	r.returned -= t.Size()
+	if t.Size() > n {
 		r.repeat(t.block, n, t.solo).bounced = t.bounced
 		t.shorten(n)
 	}
@@ -152,9 +155,9 @@ func (r *run[In, Out]) takeAgain() *task[In, Out] {
 func (r *run[In, Out]) repeat(b *block[In, Out], from int, solo bool) *task[In, Out] {
 	t := newTask(r, r.part(b, from))
 	t.solo = solo
-	at, _ := slices.BinarySearchFunc(r.again, t, func(a, b *task[In, Out]) int { return cmp.Compare(b.first(), a.first()) })
+	at, _ := slices.BinarySearchFunc(r.again, t, func(a, b *task[In, Out]) int { return cmp.Compare(b.First(), a.First()) })
 	r.again = slices.Insert(r.again, at, t)
-	r.returned += t.size()
+	r.returned += t.Size()
 	return t
 }
 
@@ -219,12 +222,12 @@ func (r *run[In, Out]) takeNew() *task[In, Out] {
 // perform takes a task through a worker.
 func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 	p := r.pool
-	t.how = orders{
-		json: r.json, timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), timeout: p.cfg.ItemTimeout,
-		deadline: r.deadline, metadata: r.metadata, base: &r.base, seed: &r.seed, credit: t.how.credit,
+	t.options = worker.Options{
+		JSON: r.json, Timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), Timeout: p.cfg.ItemTimeout,
+		Deadline: r.deadline, Metadata: r.metadata, Seed: r.seed.number, SeedIndex: r.seedIndex, Credit: t.options.Credit,
 	}
 	if p.cfg.Batch == 0 {
-		t.how.budget = budget
+		t.options.Budget = budget
 	}
 	defer r.put(t)
 	at, err := p.lender.acquire(ctx, t.depth, t.solo)
@@ -233,25 +236,28 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 		return
 	}
 	if r.onLend != nil {
-		r.onLend(at.worker.info())
+		r.onLend(infoOf(at.worker.Info(), p.cfg.Mode))
 	}
 	t.worker.Store(&at.worker)
 	t.begun = time.Now()
-	end := at.worker.run(ctx, t)
+	end := at.worker.Run(ctx, t)
 	p.lender.release(at, end)
 	if !r.deadline.IsZero() {
 		awaitDeadline(ctx, r.deadline)
 	}
-	if end.err == nil && ctx.Err() != nil { // its items may have ended as canceled before anybody else noticed
-		end.err = context.Cause(ctx)
+	if errors.Is(end.Err, worker.ErrStopped) {
+		end.Err = ErrClosed
 	}
-	if end.err != nil {
-		r.fail(p.lender.reason(end.err))
+	if end.Err == nil && ctx.Err() != nil { // its items may have ended as canceled before anybody else noticed
+		end.Err = context.Cause(ctx)
+	}
+	if end.Err != nil {
+		r.fail(p.lender.reason(end.Err))
 		return
 	}
 	r.sizer.observe(t.trial)
-	if r.conclude(t, end, at.worker.info()) {
-		p.fruitless(at, end.reason())
+	if r.conclude(t, end, at.worker.Info()) {
+		p.fruitless(at, end.Reason())
 	}
 }
 
@@ -274,7 +280,7 @@ func (r *run[In, Out]) put(t *task[In, Out]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lent--
-	if t.how.credit > 0 {
+	if t.options.Credit > 0 {
 		r.withdraw(t)
 	}
 	if r.lent == 0 {

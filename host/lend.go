@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/parhost/parhost/host/internal/worker"
 )
 
 // lender lends workers to batches. A worker may be lent several times over, so that the next batch waits in it while the one
@@ -28,7 +30,7 @@ type lender struct {
 
 // place is a worker in the lender's books.
 type place struct {
-	worker  worker
+	worker  worker.Worker
 	at      int       // its index in the lender's places; -1 when it has been dropped
 	lent    int       // batches it holds
 	solo    bool      // one batch has it alone
@@ -85,7 +87,7 @@ func (l *lender) acquire(ctx context.Context, depth int, solo bool) (*place, err
 	l.mu.Unlock()
 	if i < 0 {
 		if p, err := l.received(<-w.got); err == nil {
-			l.release(p, ending{})
+			l.release(p, worker.End{})
 		}
 	}
 	return nil, context.Cause(ctx)
@@ -146,20 +148,20 @@ func (l *lender) serve() {
 
 // release takes back one lending. A worker that died or that asked to be replaced is not lent again, though it may take its slot
 // a moment to notice.
-func (l *lender) release(p *place, end ending) {
+func (l *lender) release(p *place, end worker.End) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p.lent--
 	p.solo = false
 	l.backs++
 	p.back, p.since = l.backs, time.Now()
-	if end.leaving || end.lost != nil {
+	if end.Leaving || end.Death != nil {
 		l.drop(p)
 	}
-	if end.leaving && !isClosed(p.leaving) {
+	if end.Leaving && !isClosed(p.leaving) {
 		close(p.leaving)
 	}
-	full := p.most > 0 && p.worker.info().Items >= p.most || !p.oldest.IsZero() && p.since.After(p.oldest)
+	full := p.most > 0 && p.worker.Info().Items >= p.most || !p.oldest.IsZero() && p.since.After(p.oldest)
 	if full && !isClosed(p.full) {
 		close(p.full)
 	}
@@ -173,7 +175,7 @@ func (l *lender) release(p *place, end ending) {
 }
 
 // add puts a worker into the books. It is full after most items, 0 means never, and after the time oldest, zero means never.
-func (l *lender) add(w worker, most int, oldest time.Time) *place {
+func (l *lender) add(w worker.Worker, most int, oldest time.Time) *place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &place{worker: w, at: len(l.places), most: most, oldest: oldest, since: time.Now(), drained: make(chan struct{}), leaving: make(chan struct{}), full: make(chan struct{})}
@@ -208,7 +210,7 @@ func (l *lender) holds() map[int]int {
 	defer l.mu.Unlock()
 	n := map[int]int{}
 	for _, p := range l.places {
-		n[p.worker.info().Worker] += p.lent
+		n[p.worker.Info().Number] += p.lent
 	}
 	return n
 }
@@ -301,15 +303,17 @@ func (l *lender) reason(err error) error {
 }
 
 // snapshot describes the workers in the books.
-func (l *lender) snapshot() []WorkerInfo {
+func (l *lender) snapshot(mode Mode) []WorkerInfo {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	infos := make([]WorkerInfo, len(l.places))
 	for i, p := range l.places {
-		infos[i] = p.worker.info()
+		infos[i] = infoOf(p.worker.Info(), mode)
 		infos[i].Batches = p.lent
 		infos[i].Standby = i >= l.limit
-		infos[i].Running = p.worker.underWay()
+		for _, r := range p.worker.Running() {
+			infos[i].Running = append(infos[i].Running, Running{Index: r.Index, Since: r.Since})
+		}
 	}
 	slices.SortFunc(infos, func(a, b WorkerInfo) int { return a.Worker - b.Worker })
 	return infos

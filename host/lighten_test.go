@@ -36,7 +36,7 @@ func TestItemsInBuffersAreNotCutByTheirBytes(t *testing.T) {
 		r, _ := newRun[[]float64, float64](context.Background(), pool, true)
 		defer r.end(errTaken)
 		r.feedSlice(slices.Collect(slices.Chunk(c.all, len(c.all)/8))) // 2 MiB each
-		if got := r.next().size(); got != c.want {
+		if got := r.next().Size(); got != c.want {
 			t.Errorf("%s: got a batch of %d items, want %d", name, got, c.want)
 		}
 	}

@@ -3,10 +3,10 @@ package host
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"time"
 
+	"github.com/parhost/parhost/host/internal/process"
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -37,17 +37,6 @@ type Needs struct {
 	Read        []string `json:"read,omitempty"`      // absolute paths
 	Write       []string `json:"write,omitempty"`     // of what it changes too
 	MemoryBytes int64    `json:"memory_bytes,omitempty"`
-}
-
-// checkManifest checks what a plugin says of itself before anything is made of it.
-func checkManifest(m *workerpb.Manifest) error {
-	if m == nil {
-		return errors.New("the plugin sent no manifest")
-	}
-	if err := wire.CheckManifest(m); err != nil {
-		return fmt.Errorf("manifest: %w", err)
-	}
-	return nil
 }
 
 // manifestOf takes over a checked manifest. Texts that have to be JSON in UTF-8 and are not are left out.
@@ -91,15 +80,12 @@ func (p *Pool) Describe(ctx context.Context) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	defer p.lender.release(place, ending{})
+	defer p.lender.release(place, worker.End{})
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.StartTimeout)
 	defer cancel()
-	answer, err := place.worker.(*process).service.Describe(ctx, &workerpb.DescribeRequest{Schemas: true})
+	pb, err := place.worker.(*process.Worker).Describe(ctx)
 	if err != nil {
 		return Manifest{}, err
 	}
-	if err := checkManifest(answer.GetManifest()); err != nil {
-		return Manifest{}, err
-	}
-	return manifestOf(answer.GetManifest()), nil
+	return manifestOf(pb), nil
 }

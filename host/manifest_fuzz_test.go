@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/parhost/parhost/host/internal/process"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
@@ -31,7 +32,7 @@ func FuzzManifest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, bytes []byte) {
 		var pb workerpb.Manifest
-		if proto.Unmarshal(bytes, &pb) != nil || checkManifest(&pb) != nil {
+		if proto.Unmarshal(bytes, &pb) != nil || process.CheckManifest(&pb) != nil {
 			return
 		}
 		m := manifestOf(&pb)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host/internal/child"
+	"github.com/parhost/parhost/host/internal/process"
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire/workerpb"
@@ -17,7 +19,7 @@ import (
 // All methods may be called from any goroutine. Make one with [Open]; the zero value is of no use.
 type Pool struct {
 	cfg      Config
-	launcher *launcher // nil unless mode is Process
+	launcher *process.Launcher // nil unless mode is Process
 	buffers  *buffers
 	share    int // of the memory of this process, which a run's items and results may take; 0: it is not limited
 	lender   lender
@@ -68,13 +70,14 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if p.buffers, err = openBuffers(cfg.BufferBytes, cfg.Mode == Process && !cfg.Inline); err != nil {
 		cfg.Logger.Debug("buffers are ordinary memory", "err", err)
 	}
+	p.cfg.pulse = pulse.Start()
 	if cfg.Mode == Process {
 		if p.launcher, err = openLauncher(ctx, &p.cfg, p.buffers, p.killed); err != nil {
+			p.cfg.pulse.Stop()
 			p.buffers.close()
 			return nil, err
 		}
 	}
-	p.cfg.pulse = pulse.Start()
 	// Workers that are still to come when Open returns have nothing to do with its context any more.
 	opening, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	p.giveUp = giveUp
@@ -115,7 +118,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	go func() {
 		p.slots.Wait()
 		if p.launcher != nil {
-			p.launcher.close()
+			p.launcher.Close()
 		}
 		p.buffers.close()
 		p.cfg.pulse.Stop()
@@ -144,18 +147,17 @@ func (p *Pool) describe(pb *workerpb.Manifest) {
 }
 
 // start makes worker number.
-func (p *Pool) start(ctx context.Context, number int) (worker, error) {
+func (p *Pool) start(ctx context.Context, number int) (worker.Worker, error) {
 	if p.cfg.Mode != Process {
 		return startGoroutine(ctx, number, &p.cfg, p.lock, p.killed)
 	}
-	w, err := p.launcher.launch(ctx, number, int(p.crew.width.Load()))
+	w, err := p.launcher.Start(ctx, number, int(p.crew.width.Load()))
 	if err != nil {
-		return nil, err
+		return nil, p.cfg.startError(err)
 	}
-	p.describe(w.manifest)
-	if err := p.sameWorkload(manifestOf(w.manifest)); err != nil {
-		w.kill(&fate{message: err.Error()})
-		w.read.Wait()
+	p.describe(w.Manifest())
+	if err := p.sameWorkload(manifestOf(w.Manifest())); err != nil {
+		w.Kill(err.Error())
 		return nil, &StartError{Worker: number, Plugin: p.cfg.Plugin, Stage: "describe", Err: err}
 	}
 	return w, nil
@@ -182,7 +184,7 @@ func (p *Pool) Sandbox() (level sandbox.Level, layers []string) {
 	if p.launcher == nil {
 		return sandbox.Off, nil
 	}
-	return p.launcher.children.Box.Level(), p.launcher.children.Box.Layers()
+	return p.launcher.Children.Box.Level(), p.launcher.Children.Box.Layers()
 }
 
 // Checksum returns the SHA-256 of the file that worker processes execute, in hexadecimal. It is empty if the pool has no worker processes, or if the
@@ -191,7 +193,7 @@ func (p *Pool) Checksum() string {
 	if p.launcher == nil {
 		return ""
 	}
-	return p.launcher.children.Box.Checksum()
+	return p.launcher.Children.Box.Checksum()
 }
 
 // Peak is the most workers that the pool has been able to lend at once so far: fewer than [Config.Workers] if some did not start, or have not been
@@ -204,7 +206,7 @@ func (p *Pool) Peak() int {
 
 // Workers describes the workers that are ready now, by number.
 func (p *Pool) Workers() []WorkerInfo {
-	infos := p.lender.snapshot()
+	infos := p.lender.snapshot(p.cfg.Mode)
 	for i := range infos {
 		infos[i].RSS, _ = child.ReadRSS(infos[i].PID) // 0 where it cannot be read
 	}

@@ -29,22 +29,23 @@ const (
 // run is one input on its way through a pool. Lanes carry it: goroutines that each take the next task, borrow a worker, wait for
 // the outcome and take the next. A lane is made when there is a task that no other waits for.
 type run[In, Out any] struct {
-	pool     *Pool
-	in       wire.Codec[In]
-	out      wire.Codec[Out]
-	native   bool // the workload runs the caller's own slices
-	json     bool // items and results travel as JSON texts
-	weigh    func(In) int
-	weighOut func(Out) int // the same of results, when nobody packs them
-	sizer    sizer
-	seed     seed
-	end      context.CancelCauseFunc // of the run's context
-	unheed   func() bool             // ends the watch on it
-	leave    func()                  // ends the watch on the number of workers
-	onLend   func(WorkerInfo)        // told of each worker that gets a task; may be nil
-	deadline time.Time               // of the caller's context; zero if there is none
-	metadata map[string]string       // what the caller says of the run; nil if that is nothing
-	base     bare                    // what a workload on a goroutine sees of the run's context
+	pool      *Pool
+	in        wire.Codec[In]
+	out       wire.Codec[Out]
+	native    bool // the workload runs the caller's own slices
+	json      bool // items and results travel as JSON texts
+	weigh     func(In) int
+	weighOut  func(Out) int // the same of results, when nobody packs them
+	sizer     sizer
+	seed      seed
+	seedIndex func(first, n int) []uint64 // nil if items draw by their own indexes
+	end       context.CancelCauseFunc     // of the run's context
+	unheed    func() bool                 // ends the watch on it
+	leave     func()                      // ends the watch on the number of workers
+	onLend    func(WorkerInfo)            // told of each worker that gets a task; may be nil
+	deadline  time.Time                   // of the caller's context; zero if there is none
+	metadata  map[string]string           // what the caller says of the run; nil if that is nothing
+	base      bare                        // what a workload on a goroutine sees of the run's context
 
 	mu       sync.Mutex
 	tasks    sync.Cond        // there may be something to do
@@ -84,6 +85,9 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 	r := &run[In, Out]{
 		pool: p, ordered: ordered, in: wire.CodecOf[In](), out: wire.CodecOf[Out](),
 		sizer: newSizer(&p.cfg, p.width(), p.depth(1)), seed: seedOf(ctx),
+	}
+	if r.seed.index != nil {
+		r.seedIndex = r.seed.indexes
 	}
 	r.limit = p.bytes()
 	r.tasks.L, r.ready.L, r.room.L = &r.mu, &r.mu, &r.mu

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/sdk"
 )
 
@@ -32,15 +33,15 @@ type simulated struct {
 	log  *batchLog
 }
 
-func (s *simulated) run(ctx context.Context, b batch) ending {
+func (s *simulated) Run(ctx context.Context, b worker.Batch) worker.End {
 	s.log.enter(s.number)
 	defer s.log.leave(s.number)
 	time.Sleep(messageLag)
 	s.turn <- struct{}{} // those who wait get in as they came
 	time.Sleep(batchPrice)
-	from, begun := b.settled(), time.Now()
-	end := s.goroutine.run(ctx, b)
-	s.log.add(b.first()+from, b.settled()-from, time.Since(begun))
+	from, begun := b.Done(), time.Now()
+	end := s.goroutine.Run(ctx, b)
+	s.log.add(b.First()+from, b.Done()-from, time.Since(begun))
 	<-s.turn
 	time.Sleep(messageLag)
 	return end

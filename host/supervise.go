@@ -12,6 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/parhost/parhost/host/internal/child"
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -22,8 +23,6 @@ const (
 	brokenAfter = 5
 	// A worker that dies before it was given anything and before it is this old counts as a failed start.
 	infancy = time.Second
-	// askedToLeave is why a worker was retired that said so itself.
-	askedToLeave = "retired: asked to be replaced"
 	// The memory of workers, and the ages of idle ones, are looked at this often. Others are as old as they are when a batch comes back.
 	checkEvery = time.Second
 )
@@ -131,11 +130,11 @@ func (s *slot) run(life, opening context.Context, first func(error)) {
 }
 
 // ready puts a started worker into the books.
-func (s *slot) ready(w worker, err error, replace bool) *place {
+func (s *slot) ready(w worker.Worker, err error, replace bool) *place {
 	if err != nil {
 		return nil
 	}
-	info := w.info()
+	info := w.Info()
 	s.pool.breaker.started()
 	s.pool.cfg.observe(WorkerStarted{Worker: s.number, PID: info.PID, Took: time.Since(info.Started), Replace: replace})
 	most := s.pool.cfg.MaxItems
@@ -181,7 +180,7 @@ func (s *slot) restart(life context.Context) *place {
 }
 
 // start starts the slot's next worker. A worker that is not needed any more before it is ready is not waited for.
-func (s *slot) start(life context.Context) (worker, error) {
+func (s *slot) start(life context.Context) (worker.Worker, error) {
 	ctx, cancel := context.WithCancelCause(life)
 	defer cancel(nil)
 	go func() {
@@ -208,7 +207,7 @@ func (s *slot) stopped() bool { return isClosed(s.pool.stop) || isClosed(s.quit)
 // watch returns when the worker is no longer the slot's: nil if it is gone, or the place of its replacement.
 func (s *slot) watch(life context.Context, at *place) *place {
 	p := s.pool
-	full, failing := at.full, at.worker.failing()
+	full, failing := at.full, at.worker.Failing()
 	var again <-chan time.Time // when to look at full again, after a replacement that did not start
 	var check <-chan time.Time
 	if p.cfg.MaxAge > 0 || p.cfg.MaxRSS > 0 || p.cfg.MaxIdle > 0 {
@@ -218,14 +217,14 @@ func (s *slot) watch(life context.Context, at *place) *place {
 	}
 	for {
 		select {
-		case <-at.worker.gone():
+		case <-at.worker.Gone():
 			s.bury(at)
 			return nil
 		case <-failing: // long before it is known what it died of
 			p.lender.forsake(at)
 			failing = nil
 		case <-at.leaving: // not to be used any more; there is nothing to wait with
-			s.retire(life, at, askedToLeave)
+			s.retire(life, at, worker.AskedToLeave)
 			return nil
 		case <-full:
 			reason := s.outlived(at)
@@ -260,14 +259,14 @@ func (s *slot) watch(life context.Context, at *place) *place {
 // outlived says why a worker is to be replaced, if it is.
 func (s *slot) outlived(at *place) string {
 	cfg := &s.pool.cfg
-	info := at.worker.info()
+	info := at.worker.Info()
 	if age := time.Since(info.Started); cfg.MaxAge > 0 && age > cfg.MaxAge {
 		return fmt.Sprintf("retired: %v old, the limit is %v (Config.MaxAge)", age.Round(time.Millisecond), cfg.MaxAge)
 	}
 	if info.Items > 0 && s.pool.idle(at) { // one that has run nothing has nothing to let go of
 		return fmt.Sprintf("retired: idle for %v (Config.MaxIdle)", cfg.MaxIdle)
 	}
-	if cfg.MaxRSS > 0 && info.Mode == Process {
+	if cfg.MaxRSS > 0 && cfg.Mode == Process {
 		switch rss, err := child.ReadRSS(info.PID); {
 		case err != nil: // it may have hidden how much it has
 			return fmt.Sprintf("retired: %v, the limit is %d bytes resident (Config.MaxRSS)", err, cfg.MaxRSS)
@@ -302,17 +301,17 @@ func (s *slot) retire(life context.Context, at *place, reason string) {
 	s.leave.Go(func() {
 		select {
 		case <-drained:
-		case <-at.worker.gone():
+		case <-at.worker.Gone():
 		case <-life.Done():
 		}
 		ctx, cancel := p.cfg.pulse.WithTimeout(life, p.cfg.TeardownTimeout, context.DeadlineExceeded)
 		defer cancel()
 		defer context.AfterFunc(ctx, func() {
 			if life.Err() == nil {
-				p.cfg.Logger.Warn("worker does not end", "worker", s.number, "pid", at.worker.info().PID, "after", p.cfg.TeardownTimeout, "limit", "Config.TeardownTimeout")
+				p.cfg.Logger.Warn("worker does not end", "worker", s.number, "pid", at.worker.Info().PID, "after", p.cfg.TeardownTimeout, "limit", "Config.TeardownTimeout")
 			}
 		})()
-		at.worker.end(ctx, reason)
+		at.worker.Stop(ctx, reason)
 		s.ended(at, reason)
 	})
 }
@@ -320,13 +319,13 @@ func (s *slot) retire(life context.Context, at *place, reason string) {
 // bury takes a dead worker out of the books.
 func (s *slot) bury(at *place) {
 	s.pool.lender.retire(at)
-	at.worker.end(context.Background(), "") // it is gone already: this waits for what is left of it
-	info := at.worker.info()
-	tried, hopeless := at.worker.verdict()
+	at.worker.Stop(context.Background(), "") // it is gone already: this waits for what is left of it
+	info := at.worker.Info()
+	how := at.worker.Ended()
 	s.ended(at, "died")
-	s.count(tried || time.Since(info.Started) > infancy, at.worker.obit())
-	if hopeless != nil {
-		s.pool.refuse(&BrokenError{Err: hopeless})
+	s.count(how.Used || time.Since(info.Started) > infancy, how.Reason)
+	if how.Hopeless != nil {
+		s.pool.refuse(&BrokenError{Err: how.Hopeless})
 		s.pool.kill()
 	}
 }
@@ -334,9 +333,9 @@ func (s *slot) bury(at *place) {
 // ended tells of a worker's end.
 func (s *slot) ended(at *place, reason string) {
 	p := s.pool
-	info := at.worker.info()
+	info := at.worker.Info()
 	if reason == "died" {
-		reason = at.worker.obit()
+		reason = at.worker.Ended().Reason
 		p.cfg.Logger.Warn("worker died", "worker", s.number, "pid", info.PID, "err", reason)
 	}
 	p.cfg.observe(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
@@ -349,7 +348,7 @@ func (p *Pool) fruitless(at *place, reason string) {
 		return
 	}
 	n, most := p.breaker.fruitless.Add(1), brokenAfter*p.crew.size.Load()
-	p.cfg.Logger.Warn("worker ended with nothing done", "worker", at.worker.info().Worker, "in a row", n, "limit", most, "reason", reason)
+	p.cfg.Logger.Warn("worker ended with nothing done", "worker", at.worker.Info().Number, "in a row", n, "limit", most, "reason", reason)
 	if n >= most {
 		p.refuse(&BrokenError{Idle: int(n), Err: errors.New(reason)})
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -23,11 +24,11 @@ type task[In, Out any] struct {
 
 	trial   trial // what became of it so far
 	begun   time.Time
-	failed  map[int]*ItemError     // since the last settle, by place in the task
-	bytes   int                    // of results, likewise; not of errors
-	worker  atomic.Pointer[worker] // that has it; nil as long as none has
-	granted int                    // bytes of results that may come beyond the credit; guarded by the run's mutex
-	how     orders
+	failed  map[int]*ItemError            // since the last settle, by place in the task
+	bytes   int                           // of results, likewise; not of errors
+	worker  atomic.Pointer[worker.Worker] // that has it; nil as long as none has
+	granted int                           // bytes of results that may come beyond the credit; guarded by the run's mutex
+	options worker.Options
 }
 
 // newTask makes a task of a block's items. Called with the run's mutex held.
@@ -39,12 +40,18 @@ func newTask[In, Out any](r *run[In, Out], b *block[In, Out]) *task[In, Out] {
 // shorten leaves a task its first n items.
 func (t *task[In, Out]) shorten(n int) { t.in, t.out, t.trial.size = t.in[:n:n], t.out[:n:n], n }
 
-func (t *task[In, Out]) first() int     { return t.index }
-func (t *task[In, Out]) size() int      { return len(t.in) }
-func (t *task[In, Out]) settled() int   { return t.trial.done }
-func (t *task[In, Out]) orders() orders { return t.how }
+var _ worker.Batch = (*task[int, int])(nil)
 
-func (t *task[In, Out]) native(apart bool) (in, out any, ok bool) {
+// The methods of [worker.Batch].
+func (t *task[In, Out]) First() int               { return t.index }
+func (t *task[In, Out]) Size() int                { return len(t.in) }
+func (t *task[In, Out]) Done() int                { return t.trial.done }
+func (t *task[In, Out]) Options() *worker.Options { return &t.options }
+
+// context is what a workload on a goroutine sees of the run's context.
+func (t *task[In, Out]) context() *bare { return &t.run.base }
+
+func (t *task[In, Out]) Slices(apart bool) (in, out any, ok bool) {
 	if !t.run.native {
 		return nil, nil, false
 	}
@@ -55,17 +62,17 @@ func (t *task[In, Out]) native(apart bool) (in, out any, ok bool) {
 	return t.in[from:], t.out[from:], true
 }
 
-func (t *task[In, Out]) keep(from, n int, out any, at int) {
+func (t *task[In, Out]) Store(from, n int, out any, at int) {
 	copy(t.out[from:][:n], out.([]Out)[at:])
 }
 
 // Results whose size is not known beforehand get room for so many bytes, or for twice those of the items.
 const roomBytes = 2 << 20
 
-func (t *task[In, Out]) needs(from, to, limit int) (items, results int) {
+func (t *task[In, Out]) EncodedSize(from, to, limit int) (items, results int) {
 	in := t.in[from:to]
 	n := len(in)
-	if t.how.json && !t.run.in.Unchecked() { // the size of a text is known if it is one already
+	if t.options.JSON && !t.run.in.Unchecked() { // the size of a text is known if it is one already
 		return 0, 0
 	}
 	if t.run.in.Fixed() {
@@ -83,7 +90,7 @@ func (t *task[In, Out]) needs(from, to, limit int) (items, results int) {
 		items = wire.ColumnBytes(n, size)
 	}
 	switch {
-	case !t.how.json && t.run.out.Fixed():
+	case !t.options.JSON && t.run.out.Fixed():
 		results = n * t.run.out.Width()
 	case items >= wire.ArenaBytes:
 		results = wire.ColumnBytes(n, max(roomBytes, 2*items))
@@ -91,15 +98,15 @@ func (t *task[In, Out]) needs(from, to, limit int) (items, results int) {
 	return items, results
 }
 
-func (t *task[In, Out]) pack(from, to, limit int, room []byte) (column []byte, n int, bad *wire.ItemError) {
+func (t *task[In, Out]) Encode(from, to, limit int, room []byte) (column []byte, n int, bad *wire.ItemError) {
 	in := t.in[from:to]
 	codec := &t.run.in
-	if !t.how.json && codec.Fixed() {
+	if !t.options.JSON && codec.Fixed() {
 		n = min(len(in), max(1, limit/8))
 		return codec.AppendFixed(room[:0], in[:n]), n, nil
 	}
 	encode, aligned := codec.Append, codec.Aligned()
-	if t.how.json {
+	if t.options.JSON {
 		encode, aligned = codec.AppendJSON, false
 	}
 	var w wire.ColumnWriter
@@ -145,17 +152,17 @@ func (t *task[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []by
 	return data, nil
 }
 
-func (t *task[In, Out]) copies() bool { return !t.how.json && t.run.out.Fixed() }
+func (t *task[In, Out]) Copies() bool { return !t.options.JSON && t.run.out.Fixed() }
 
-func (t *task[In, Out]) unpack(from, n int, column []byte) error {
+func (t *task[In, Out]) Decode(from, n int, column []byte) error {
 	out := t.out[from:][:n]
 	codec := &t.run.out
 	t.bytes += len(column)
-	if !t.how.json && codec.Fixed() {
+	if !t.options.JSON && codec.Fixed() {
 		return codec.ReadFixed(out, column)
 	}
 	decode, aligned := codec.Decode, codec.Aligned()
-	if t.how.json {
+	if t.options.JSON {
 		decode, aligned = codec.DecodeJSON, false
 	}
 	c, err := wire.OpenColumn(column, n, aligned)
@@ -169,7 +176,7 @@ func (t *task[In, Out]) unpack(from, n int, column []byte) error {
 			continue
 		}
 		if len(text) > most {
-			t.fail(from+i, &wire.ItemError{
+			t.Fail(from+i, &wire.ItemError{
 				Kind: wire.Oversize, Size: int64(len(text)),
 				Message: fmt.Sprintf("result is %d bytes, the limit is %d (Config.MaxResultBytes)", len(text), most),
 			})
@@ -178,8 +185,8 @@ func (t *task[In, Out]) unpack(from, n int, column []byte) error {
 		if out[i], err = t.decode(decode, text); err == nil {
 			continue
 		}
-		if (t.how.json || codec.Kind == wire.KindJSON) && mayBeText(text, err) { // it may well be the caller's type that is wrong
-			t.fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: wire.Bound(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
+		if (t.options.JSON || codec.Kind == wire.KindJSON) && mayBeText(text, err) { // it may well be the caller's type that is wrong
+			t.Fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: wire.Bound(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
 			continue
 		}
 		return fmt.Errorf("result %d does not decode: %w", i, err)
@@ -203,16 +210,16 @@ func (t *task[In, Out]) decode(decode func([]byte) (Out, error), text []byte) (v
 	return decode(text)
 }
 
-func (t *task[In, Out]) fail(at int, e *wire.ItemError) {
+func (t *task[In, Out]) Fail(at int, e *wire.ItemError) {
 	if t.failed == nil {
 		t.failed = map[int]*ItemError{}
 	}
 	t.failed[at] = e
 }
 
-func (t *task[In, Out]) settle(n int, by WorkerInfo, ran time.Duration, itemNS []uint64) {
+func (t *task[In, Out]) Complete(n int, by worker.Info, ran time.Duration, itemNS []uint64) {
 	now := time.Now()
-	s := span{from: t.from + t.trial.done, n: n, worker: by.Worker, pid: by.PID, wait: t.begun.Sub(t.block.cut), run: ran, itemNS: itemNS, bytes: t.bytes}
+	s := span{from: t.from + t.trial.done, n: n, worker: by.Number, pid: by.PID, wait: t.begun.Sub(t.block.cut), run: ran, itemNS: itemNS, bytes: t.bytes}
 	failed := t.failed
 	if weigh := t.run.weighOut; weigh != nil && t.bytes == 0 { // Go's own values
 		for _, v := range t.out[t.trial.done:][:n] {
@@ -227,9 +234,9 @@ func (t *task[In, Out]) settle(n int, by WorkerInfo, ran time.Duration, itemNS [
 	t.trial.bytes += s.bytes
 	t.failed, t.bytes = nil, 0
 	if n > 0 {
-		t.run.settle(t, s, failed)
+		t.run.record(t, s, failed)
 		t.run.pool.cfg.observe(BatchDone{
-			Worker: by.Worker, PID: by.PID, First: first, Items: n, Wait: s.wait, Trip: now.Sub(t.begun), Run: ran,
+			Worker: by.Number, PID: by.PID, First: first, Items: n, Wait: s.wait, Trip: now.Sub(t.begun), Run: ran,
 		})
 	}
 }

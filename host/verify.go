@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/parhost/parhost/host/internal/child"
+	"github.com/parhost/parhost/host/internal/process"
 	"github.com/parhost/parhost/internal/conform"
 	"github.com/parhost/parhost/internal/session"
-	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
 // Verification is what [Verify] found out: a list of promises, each kept or not.
@@ -27,7 +25,6 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 	if err != nil {
 		return nil, err
 	}
-	defer l.buffers.close()
 	defer l.close()
 	memory, slot, err := l.buffers.take(min(verifyBytes, l.buffers.limit))
 	if err != nil {
@@ -42,13 +39,13 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 	var said Manifest // by the worker that was started last
 	v, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) {
 		number++
-		l.cfg.Inline = number%2 == 0 // what a worker can do past gRPC, it must also do without
-		p, err := l.connect(ctx, number, 1)
+		w, err := l.Connect(ctx, number, 1, number%2 == 0) // what a worker can do past gRPC, it must also do without
 		if err != nil {
-			return nil, err
+			return nil, l.cfg.startError(err)
 		}
-		said = manifestOf(p.manifest)
-		return &conform.Worker{Service: p.service, Link: p.link, Gone: p.child.Exited(), Kill: p.bury, Death: p.lastWords, Buffers: given}, nil
+		said = manifestOf(w.Manifest())
+		p := w.Probe()
+		return &conform.Worker{Service: p.Service, Link: p.Link, Gone: p.Gone, Kill: p.Kill, Death: p.Death, Buffers: given}, nil
 	}, uint64(l.cfg.MaxResultBytes), items...)
 	var start *StartError
 	if setup, ok := errors.AsType[*session.SetupError](err); ok {
@@ -71,24 +68,20 @@ func Describe(ctx context.Context, cfg Config) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	defer l.buffers.close()
 	defer l.close()
 	deadline := time.Now().Add(l.cfg.StartTimeout) // of both calls
-	p, err := l.connect(ctx, 1, 1)
+	w, err := l.Connect(ctx, 1, 1, l.cfg.Inline)
 	if err != nil {
-		return Manifest{}, err
+		return Manifest{}, l.cfg.startError(err)
 	}
-	defer p.bury()
-	ctx, cancel := context.WithDeadlineCause(ctx, deadline, l.late())
+	defer w.Bury()
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline, l.Late())
 	defer cancel()
-	answer, err := p.service.Describe(ctx, &workerpb.DescribeRequest{Schemas: true})
-	if err == nil {
-		err = checkManifest(answer.GetManifest())
-	}
+	pb, err := w.Describe(ctx)
 	if err != nil {
-		return Manifest{}, p.stillborn(ctx, "describe", err)
+		return Manifest{}, l.cfg.startError(w.FailDescribe(ctx, err))
 	}
-	return manifestOf(answer.GetManifest()), nil
+	return manifestOf(pb), nil
 }
 
 // CheckTempDir says whether a pool can keep its sockets in a folder, which must be writable and have a path that is short enough. It
@@ -97,8 +90,14 @@ func CheckTempDir(dir string) (string, error) {
 	return child.CheckTempDir(dir)
 }
 
-// openProbe opens a launcher for one process at a time.
-func openProbe(ctx context.Context, cfg Config) (*launcher, error) {
+// probe starts one worker process at a time, without a pool.
+type probe struct {
+	*process.Launcher
+	cfg     *Config
+	buffers *buffers
+}
+
+func openProbe(ctx context.Context, cfg Config) (*probe, error) {
 	cfg.Mode, cfg.Workers = Process, 1
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -113,14 +112,10 @@ func openProbe(ctx context.Context, cfg Config) (*launcher, error) {
 		b.close()
 		return nil, err
 	}
-	return l, nil
+	return &probe{l, &cfg, b}, nil
 }
 
-// lastWords says how the process ended and what it said last.
-func (p *process) lastWords() string {
-	words, _, _ := p.child.LastState()
-	if lines := p.child.LastOutput(100 * time.Millisecond); len(lines) > 0 {
-		words += fmt.Sprintf("; stderr: %q", strings.Join(lines, "\n"))
-	}
-	return words
+func (p *probe) close() {
+	p.Close()
+	p.buffers.close()
 }

@@ -55,6 +55,16 @@ var layers = []layer{
 		why:      "the operating system's side of a worker knows neither items nor the host",
 	},
 	{
+		packages: []string{"host/internal/worker"},
+		ours:     []string{"internal/wire/..."},
+		why:      "it is what the scheduler and its workers agree on",
+	},
+	{
+		packages: []string{"host/internal/process"},
+		ours:     []string{"host/internal/child", "host/internal/worker", "host/sandbox/...", "internal/..."},
+		why:      "a process as a worker knows nothing of the scheduler",
+	},
+	{
 		packages: []string{"host"},
 		ours:     []string{"sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
 		why:      "the host serves an application without a command line, a cluster or a dashboard",

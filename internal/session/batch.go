@@ -65,6 +65,9 @@ func (b *Batch) Sent() time.Time { return b.sent }
 // Count is how many items were sent.
 func (b *Batch) Count() int { return b.count }
 
+// Timeout is the limit of time of one item; 0 means none.
+func (b *Batch) Timeout() time.Duration { return b.timeout }
+
 // Done is how many items have an outcome. It is for the goroutine that runs [Session.Receive], and for anyone once the batch has ended; others use
 // [Session.Progress].
 func (b *Batch) Done() int { return b.done }

@@ -1,4 +1,4 @@
-package host
+package process
 
 import (
 	"math"
@@ -21,8 +21,8 @@ const (
 	keepLeast = 4 << 20
 )
 
-// shelf is the host's side of a worker's arena: it alone says what lies where.
-type shelf struct {
+// sharedArena is the host's side of a worker's arena: the host alone says what lies where.
+type sharedArena struct {
 	arena *arena.Arena
 	file  *os.File // what the worker inherits
 	slots *arena.Slots
@@ -30,38 +30,22 @@ type shelf struct {
 	keep  int // bytes that stay in memory
 
 	mu        sync.Mutex
-	held      int  // lendings under way
+	held      int  // allocations in use
 	high      int  // the end of what may have memory: of the furthest slot since the last release
-	releasing bool // memory is on its way back to the system; nothing is lent
+	releasing bool // memory is on its way back to the system; nothing is allocated
 	closed    bool // to be unmapped when nothing is held
 	gone      bool // is being unmapped
 }
 
-// If address space is limited (ulimit -v), a process dies when it cannot map the stack of a thread. The Go runtime reserves 600 MiB, and in a program with
-// cgo the C library reserves 72 MiB for each thread. addressReserve leaves room for both. The arenas of a pool together may take 1/addressShare of the rest,
-// and its buffers may take as much.
-const (
-	addressReserve = 2 << 30
-	addressShare   = 8
-)
-
-// sharedSpace returns how many bytes of address space all arenas of a pool may take. The pool's buffers may take the same number.
-func sharedSpace() int64 {
-	if limit := arena.AddressSpace(); limit > 0 {
-		return max(0, limit-addressReserve) / addressShare
-	}
-	return math.MaxInt64
-}
-
-// shelfBytes returns the size of one worker's arena, in bytes, for a pool with this number of workers.
-func shelfBytes(workers int) int {
+// arenaSize returns the size of one worker's arena, in bytes, for a pool with this number of workers.
+func arenaSize(workers int) int {
 	page := int64(os.Getpagesize())
-	return int(min(arenaBytes, sharedSpace()/int64(workers)/page*page))
+	return int(min(arenaBytes, arena.Share()/int64(workers)/page*page))
 }
 
-// openShelf makes an arena of size bytes. When the arena is empty, it keeps at most keep bytes of memory. openShelf returns nil if the system cannot share
+// openArena makes an arena of size bytes. When the arena is empty, it keeps at most keep bytes of memory. openArena returns nil if the system cannot share
 // memory. All items and results then travel in messages.
-func openShelf(size, keep int) *shelf {
+func openArena(size, keep int) *sharedArena {
 	if size < keep { // a share of a small address space, which is of no use
 		return nil
 	}
@@ -69,17 +53,17 @@ func openShelf(size, keep int) *shelf {
 	if err != nil {
 		return nil
 	}
-	return &shelf{arena: a, file: file, slots: arena.NewSlots(size), size: size, keep: keep}
+	return &sharedArena{arena: a, file: file, slots: arena.NewSlots(size), size: size, keep: keep}
 }
 
-// lending is the memory of one batch: its items' column, and room for its results.
-type lending struct {
+// allocation is the memory of one call: its items' column, and room for its results.
+type allocation struct {
 	items, room arena.Slot
 }
 
-// lend takes slots for a column of size bytes and for results, either of which may come to nothing when there is no room.
-func (s *shelf) lend(items, results int) lending {
-	var l lending
+// allocate takes memory for a column of so many bytes and for results. Either may come to nothing when there is no room.
+func (s *sharedArena) allocate(items, results int) allocation {
+	var l allocation
 	if s == nil || items < wire.ArenaBytes && results < wire.ArenaBytes {
 		return l
 	}
@@ -92,7 +76,7 @@ func (s *shelf) lend(items, results int) lending {
 		l.items, _ = s.slots.Take(items)
 	}
 	l.room, _ = s.slots.Take(results)
-	if l == (lending{}) { // no room at all: there is nothing to give back
+	if l == (allocation{}) { // no room at all: there is nothing to give back
 		return l
 	}
 	s.held++
@@ -101,16 +85,16 @@ func (s *shelf) lend(items, results int) lending {
 }
 
 // memory returns the bytes of a slot, nil if it is none.
-func (s *shelf) memory(slot arena.Slot) []byte {
+func (s *sharedArena) memory(slot arena.Slot) []byte {
 	if s == nil || slot.Size == 0 {
 		return nil
 	}
 	return s.arena.Slot(slot)
 }
 
-// giveBack takes a lending back, when the worker has no more to do with it or is dead.
-func (s *shelf) giveBack(l lending) {
-	if l == (lending{}) {
+// free takes an allocation back, when the worker has no more to do with it or is dead.
+func (s *sharedArena) free(l allocation) {
+	if l == (allocation{}) {
 		return
 	}
 	s.mu.Lock()
@@ -118,7 +102,7 @@ func (s *shelf) giveBack(l lending) {
 	s.slots.Give(l.room)
 	s.held--
 	release := s.held == 0 && !s.closed && s.high > s.keep
-	s.releasing = release // which was false: nothing is lent while it is true
+	s.releasing = release // which was false: nothing is allocated while it is true
 	s.mu.Unlock()
 	if release {
 		child.Bounded(s.release) // the system call waits for whoever writes to the file, which the worker can do for as long as it likes
@@ -131,7 +115,7 @@ func (s *shelf) giveBack(l lending) {
 const releaseTime = 2 * time.Second
 
 // release gives memory back to the system, unless the arena is closed meanwhile. That keeps memory if it fails, and costs nothing else.
-func (s *shelf) release() {
+func (s *sharedArena) release() {
 	s.mu.Lock()
 	high := s.high
 	s.mu.Unlock()
@@ -151,7 +135,7 @@ func (s *shelf) release() {
 }
 
 // close unmaps the arena as soon as nobody holds a part of it. The worker must be dead.
-func (s *shelf) close() {
+func (s *sharedArena) close() {
 	if s == nil {
 		return
 	}
@@ -163,7 +147,7 @@ func (s *shelf) close() {
 
 // unmap unmaps a closed arena, and closes its file, if nobody needs them any more. A process that the worker has left behind may hold the kernel's
 // lock of the arena's mappings.
-func (s *shelf) unmap() {
+func (s *sharedArena) unmap() {
 	s.mu.Lock()
 	now := s.closed && s.held == 0 && !s.releasing && !s.gone
 	s.gone = s.gone || now

@@ -1,21 +1,21 @@
-package host
+package process
 
 import "testing"
 
 func TestAFullArenaIsEmptyAgainWhenAllIsGivenBack(t *testing.T) {
-	s := openShelf(arenaBytes, keepLeast)
+	s := openArena(arenaBytes, keepLeast)
 	if s == nil {
 		t.Skip("no arena here")
 	}
 	defer s.close()
-	var held []lending
+	var held []allocation
 	for range 200 { // more than there is room for
-		held = append(held, s.lend(8<<20, 16<<20))
+		held = append(held, s.allocate(8<<20, 16<<20))
 	}
 	for _, l := range held {
-		s.giveBack(l)
+		s.free(l)
 	}
 	if s.held != 0 || s.slots.Used() != 0 {
-		t.Errorf("got %d lendings of %d bytes under way, want none", s.held, s.slots.Used())
+		t.Errorf("got %d allocations of %d bytes in use, want none", s.held, s.slots.Used())
 	}
 }

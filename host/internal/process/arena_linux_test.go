@@ -1,4 +1,4 @@
-package host
+package process
 
 import (
 	"testing"
@@ -8,12 +8,12 @@ import (
 
 func TestAnEmptyArenaKeepsOnlySoMuchMemory(t *testing.T) {
 	const keep = 1 << 20
-	s := openShelf(arenaBytes, keep)
+	s := openArena(arenaBytes, keep)
 	if s == nil {
 		t.Skip("no arena here")
 	}
 	defer s.close()
-	l := s.lend(8<<20, 8<<20)
+	l := s.allocate(8<<20, 8<<20)
 	for _, memory := range [][]byte{s.memory(l.items), s.memory(l.room)} {
 		for i := range memory {
 			memory[i] = 1
@@ -29,7 +29,7 @@ func TestAnEmptyArenaKeepsOnlySoMuchMemory(t *testing.T) {
 	if got := taken(); got < 16<<20 {
 		t.Fatalf("with 16 MiB in it: got %d bytes", got)
 	}
-	s.giveBack(l)
+	s.free(l)
 	if got := taken(); got > keep {
 		t.Errorf("with nothing in it: got %d bytes, want at most %d", got, keep)
 	}

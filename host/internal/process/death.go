@@ -1,0 +1,152 @@
+package process
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"regexp"
+	"slices"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/parhost/parhost/host/internal/child"
+	"github.com/parhost/parhost/host/internal/worker"
+	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/session"
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// die buries a worker whose stream has ended with an error, and tells each call that it held what its death means for the items.
+func (w *Worker) die(streamEnd error) {
+	w.fail()
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
+	w.session.Close()
+	held := w.held()
+	orderly := errors.Is(streamEnd, io.EOF) // the end that it was asked for, or SIGTERM: it has settled all that it began
+	w.explain(streamEnd, orderly, len(held))
+
+	w.mu.Lock()
+	k := w.kill
+	w.mu.Unlock()
+	d := w.child.Death(k != nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := wire.ItemError{
+		Kind: wire.Crashed, Message: d.Message, Cause: d.Cause, ExitCode: d.ExitCode, Signal: d.Signal, Stderr: d.Stderr, Dump: d.Dump, Usage: d.Usage,
+	}
+	switch {
+	case k != nil:
+		e.Kind, e.Message, e.Cause = k.kind, k.message+d.Message, cmp.Or(k.cause, d.Cause)
+	case d.Cause == wire.CauseOutOfMemory:
+		e.Kind = wire.OutOfMemory
+	case d.Outside:
+		e.Message += ", perhaps sent by somebody else"
+	}
+	w.reason = e.Message
+	verdicts := judge(w.evidence(held, k, orderly))
+	for i, c := range held {
+		own := e
+		if c.inBuffers && verdicts[i].Outcome != worker.Innocent && k == nil && d.Faulted() {
+			own.Message += "; its item lay in a buffer, which workers can only read"
+		}
+		c.end.Death = &worker.Death{Error: own, Outside: k == nil && d.Outside, Verdict: verdicts[i]}
+		if w.stopped {
+			c.end.Err = worker.ErrStopped
+		}
+		c.close()
+	}
+	w.arena.close()
+	close(w.gone)
+}
+
+// explain ends the process, and decides why the worker died if that is not for the process's own end to say.
+func (w *Worker) explain(streamEnd error, orderly bool, held int) {
+	var broken *session.ProtocolError
+	switch {
+	case errors.As(streamEnd, &broken):
+		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: broken.Error()})
+	case w.child.BrokeConnection():
+		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: "worker broke the protocol: " + rpcWords(streamEnd)})
+	case status.Code(streamEnd) == codes.ResourceExhausted: // from gRPC, for a message that is too large, or from the worker, which may lie
+		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: streamWords(streamEnd)})
+	}
+	w.mu.Lock()
+	decided := w.kill != nil
+	w.mu.Unlock()
+	if orderly || !decided { // whether it ended by signal or exit shows in a moment
+		w.child.AwaitEndInHurry(w.options.Grace)
+	}
+	late := !isClosed(w.child.Exited())
+	w.bury() // kills a process that has not ended
+	switch {
+	case late && !w.child.EndedItself(): // it broke its stream and lived on
+		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: streamWords(streamEnd)})
+	case orderly && held > 0:
+		w.decide(&kill{kind: wire.Crashed, message: streamWords(streamEnd)})
+	}
+}
+
+// evidence is what the host knows of the batches that the worker held when it died. Called with mu held.
+func (w *Worker) evidence(held []*call, k *kill, orderly bool) death {
+	threads := w.session.Threads()
+	e := death{threads: threads, shows: w.shared && threads <= arena.MaxThreads, orderly: orderly}
+	if k != nil {
+		e.killed = &killing{canceled: k.kind == wire.Canceled, item: k.item}
+		if k.call != nil {
+			e.killed.named = true
+			e.killed.batch = slices.Index(held, k.call)
+			e.killed.held = e.killed.batch >= 0
+		}
+	}
+	box := w.blackBox()
+	for _, c := range held {
+		h := holding{next: c.base + c.Done(), size: c.b.Size()}
+		if s, shown := box[c]; shown {
+			place := c.base + s.item
+			h.shown = &place
+		}
+		e.held = append(e.held, h)
+	}
+	return e
+}
+
+// bury ends whatever is left of the process and of go-plugin's client. It returns within seconds.
+func (w *Worker) bury() {
+	w.buryOnce.Do(func() {
+		if w.cancel != nil {
+			w.cancel()
+		}
+		w.child.Bury()
+		child.Bounded(func() {
+			if w.link != nil {
+				w.link.Close()
+			}
+			if !w.child.Stays() { // it would remove the folder, and wait for what is mounted there
+				w.client.Kill() // which waits for gRPC's reader
+			}
+		})
+	})
+}
+
+// rpcPrefix is what gRPC writes before the words of an error. An error that a worker passes on may hold it several times.
+var rpcPrefix = regexp.MustCompile(`rpc error: code = \w+(\(\d+\))? desc = |rpc error: code = `)
+
+// rpcWords returns the words of an error of gRPC's, without what only a programmer of gRPC understands.
+func rpcWords(err error) string {
+	text := err.Error()
+	if s, ok := status.FromError(err); ok {
+		text = s.Message()
+	}
+	return wire.Bound(rpcPrefix.ReplaceAllString(text, ""), wire.MaxMessageText)
+}
+
+// streamWords says how the stream of a worker ended.
+func streamWords(streamEnd error) string {
+	if errors.Is(streamEnd, io.EOF) {
+		return "worker closed its stream"
+	}
+	return "worker closed its stream: " + rpcWords(streamEnd)
+}

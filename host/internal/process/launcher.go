@@ -1,0 +1,158 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/parhost/parhost/host/internal/child"
+	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/pulse"
+	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/wire/workerpb"
+)
+
+// Options say what the workers of a pool have in common.
+type Options struct {
+	Plugin   string // for people
+	Workload string // the name that the plugin's workload must have; empty if any will do
+	Child    child.Options
+	Workers  int  // of the pool, which share what memory there is
+	Threads  int  // batches that a worker runs at once; 0 leaves that to the manifest
+	Inline   bool // nothing goes through shared memory or channels
+
+	StartTimeout time.Duration // from exec to the manifest
+	SetupTimeout time.Duration // of the workload's set-up
+	Grace        time.Duration // from asking an item or a worker to end, to killing it
+
+	MaxResultBytes  int                        // of one result
+	MaxMessageBytes int                        // of one message of a worker
+	CheckResponse   func(message []byte) error // refuses a message that would take many times its size in memory
+
+	Buffers     *arena.Buffers // the pool's; nil if there are none
+	BuffersFile *os.File       // what workers inherit of them; nil likewise
+	BuffersUsed func()         // called when a worker has mapped them
+
+	CPUShare func(workers int) []string               // environment variables that give one of so many workers its share of the CPUs
+	Progress func(worker, item int, fraction float64) // gets what items say of themselves
+	Logger   hclog.Logger                             // gets the workers' output
+	Pulse    *pulse.Pulse                             // times in which this process did not run
+}
+
+// Launcher starts the worker processes of one pool.
+type Launcher struct {
+	Children *child.Launcher
+
+	options Options
+	turns   *semaphore.Weighted // taken by processes that are starting
+}
+
+// Open opens the executable and makes what all workers share. The errors are those of [child.Open].
+func Open(ctx context.Context, o Options) (*Launcher, error) {
+	children, err := child.Open(ctx, o.Child)
+	if err != nil {
+		return nil, err
+	}
+	return &Launcher{Children: children, options: o, turns: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0)))}, nil
+}
+
+// Close releases everything. All workers must be gone.
+func (l *Launcher) Close() { l.Children.Close() }
+
+// Processes that start all at once are ready all at once, and late. One at a time for each CPU keeps it busy, and the first ones run
+// items while the last ones start. One that takes longer than startTime waits for something else than the CPU.
+const startTime = 100 * time.Millisecond
+
+// takeTurn waits for the turn to start a process, and returns what ends it.
+func (l *Launcher) takeTurn(ctx context.Context) (end func(), err error) {
+	if l.turns.Acquire(ctx, 1) != nil {
+		return nil, context.Cause(ctx)
+	}
+	var once sync.Once
+	give := func() { once.Do(func() { l.turns.Release(1) }) }
+	late := time.AfterFunc(startTime, give)
+	return func() {
+		late.Stop()
+		give()
+	}, nil
+}
+
+// client returns go-plugin's client for a process that has not been started.
+func (l *Launcher) client(c *child.Process) *plugin.Client {
+	return plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: servicePlugin{}}},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		Logger:           hclog.NewNullLogger(),
+		StartTimeout:     l.options.StartTimeout + time.Hour, // ours comes first, also where a pause of this process does not count
+		SkipHostEnv:      true,
+		AutoMTLS:         child.UsesTCP, // 40 ms for each start; a socket in a private folder does not need it
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.Children.Folder.Path()},
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, sockets string) (runner.Runner, error) {
+			return c, c.Prepare(spec.Env, sockets)
+		},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.Dial(ctx) }),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.options.MaxMessageBytes), grpc.ForceCodecV2(newCodec(l.options.CheckResponse))),
+			grpc.WithInitialWindowSize(wire.WindowBytes),
+			grpc.WithInitialConnWindowSize(wire.WindowBytes),
+			grpc.WithReadBufferSize(wire.BufferBytes),
+			grpc.WithWriteBufferSize(wire.BufferBytes),
+			grpc.WithUnaryInterceptor(describeOnly),
+			grpc.WithStreamInterceptor(workOnly),
+		},
+	})
+}
+
+// describeOnly bounds the answer to the one call that is made beside the stream, and keeps go-plugin's Shutdown call from being made: that has
+// no deadline, so that a plugin which does not answer holds its host for ever. Workers end when their stream does, or are killed.
+func describeOnly(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if strings.HasPrefix(method, "/plugin.GRPCController/") {
+		return nil
+	}
+	return invoke(ctx, method, req, reply, cc, append(opts, grpc.MaxCallRecvMsgSize(wire.MaxManifestBytes))...)
+}
+
+// workOnly refuses go-plugin's own streams, which are of no use here and wait for a plugin's answer without a deadline.
+func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if strings.HasPrefix(method, "/plugin.") {
+		return nil, status.Error(codes.Unimplemented, "parhost hosts do not use "+method)
+	}
+	return open(ctx, desc, cc, method, opts...)
+}
+
+// servicePlugin is the worker service as go-plugin dispenses it.
+type servicePlugin struct{ plugin.NetRPCUnsupportedPlugin }
+
+func (servicePlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, cc *grpc.ClientConn) (any, error) {
+	return workerpb.NewWorkerServiceClient(cc), nil
+}
+
+func (servicePlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("a host serves no plugin")
+}
+
+// guarded makes an error of a panic in go-plugin, which takes apart what a plugin says: the host must not die of that.
+func guarded[T any](call func() (T, error)) (v T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("go-plugin panicked: %v", p)
+		}
+	}()
+	return call()
+}
