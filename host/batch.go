@@ -1,247 +1,242 @@
 package host
 
 import (
-	"math"
-	"runtime"
-	"sync"
+	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// What decides the size of a batch. A batch costs the host and the worker 100 µs of CPU together and more, whatever is in it.
-const (
-	// budget is how long a batch may run before it hands the rest back.
-	budget = 20 * time.Millisecond
-	// batchTime is aimed at: as long as possible, but short enough that a batch which takes a little longer than was thought is
-	// not torn in two for that.
-	batchTime = 16 * time.Millisecond
-	// batchLeast is the time that makes the cost of a batch one percent. If one item more gets it there, that one comes along.
-	batchLeast = 10 * time.Millisecond
+// batch is a part of a block on its way through a worker. It is used by one lane, and by the worker that the lane hands it to.
+type batch[In, Out any] struct {
+	run     *run[In, Out]
+	chunk   *chunk[In, Out] // which has no other task; changed by peel
+	index   int             // of the first item in the run
+	from    int             // place in the block, whose last item is the task's too: 0, and negative once peel has cut off what was settled
+	in      []In
+	out     []Out
+	solo    bool // needs a worker of its own, so that a crash names it
+	returns int  // workers that ended and had not begun it, by their own account
+	depth   int  // batches that a worker may hold, this one among them
 
-	batchMost = 16384 // items; more would only delay the first result
-	growth    = 32    // a batch is at most this many times the largest that has been measured
-
-	// tailTime is the least that a batch near the end is made: what its workers wait for one another then is less than more
-	// batches would cost. It holds for each of the workers that share a CPU, because all their batches cost that one its time.
-	tailTime = 200 * time.Microsecond
-
-	// memory is how much work an estimate is of: some batches, so that one which differs says little.
-	memory = 8 * batchTime
-)
-
-// An item that takes longer than windowTime, or a batch of a size that the user gave, should rather go to the next worker that is free
-// than wait behind another. That is why a window is not made deeper by itself either, however short batches are: what waits behind an
-// item that turns out long waits as long as that.
-const windowTime = batchTime
-
-// sizer sizes the batches of one run by the time that items have taken so far.
-//
-// The estimate is a mean in which items count the less the more work has been done since. It is of the items that fill a batch: one
-// that is so long that it uses up the budget ends its batch, however many were to come, and would only make the next ones too small.
-//
-// Near the end of an input of known length a batch is at most its share of half of what is left (guided self-scheduling,
-// Polychronopoulos and Kuck 1987), so that no worker is left with a large one alone.
-type sizer struct {
-	fixed    int  // set by the user; 0 means measured
-	limit    int  // items of a batch
-	heaviest int  // bytes of a batch's items, or of its results, where they are known
-	cold     bool // nothing was known of the items at the beginning
-
-	mu       sync.Mutex
-	workers  int           // of the pool
-	parallel int           // batches that run at once, at the most
-	tail     time.Duration // that a batch takes at least, if there is no need for a smaller one
-	cut      int           // batches sized
-	weight   float64       // bytes of a result, about: those of heavy ones are forgotten slowly
-	pace
+	trial   trial // what became of it so far
+	begun   time.Time
+	failed  map[int]*ItemError            // since the last settle, by place in the task
+	bytes   int                           // of results, likewise; not of errors
+	worker  atomic.Pointer[worker.Worker] // that has it; nil as long as none has
+	granted int                           // bytes of results that may come beyond the credit; guarded by the run's mutex
+	options worker.Options
 }
 
-// mostLanes is how many batches of a run are under way at once, unless there are more workers. Each takes some 10 KiB of the host, and how many
-// a worker would take is a number in a manifest.
-const mostLanes = 8192
+// newBatch makes a task of a block's items. Called with the run's mutex held.
+func newBatch[In, Out any](r *run[In, Out], c *chunk[In, Out]) *batch[In, Out] {
+	c.batch = &batch[In, Out]{run: r, chunk: c, index: c.first, in: c.in, out: c.out, trial: trial{size: len(c.in)}}
+	return c.batch
+}
 
-// parallelOf is how many batches run at once, given how many each worker would run.
-func parallelOf(workers, threads int) int { return min(workers*threads, max(workers, mostLanes)) }
+// shorten leaves a task its first n items.
+func (b *batch[In, Out]) shorten(n int) { b.in, b.out, b.trial.size = b.in[:n:n], b.out[:n:n], n }
 
-func newSizer(cfg *Config, workers, threads int) sizer {
-	parallel := parallelOf(workers, threads)
-	limit := batchMost
-	if cfg.MaxItems > 0 { // that a worker may run in its life
-		limit = min(limit, cfg.MaxItems)
+var _ worker.Batch = (*batch[int, int])(nil)
+
+// The methods of [worker.Batch].
+func (b *batch[In, Out]) First() int               { return b.index }
+func (b *batch[In, Out]) Size() int                { return len(b.in) }
+func (b *batch[In, Out]) Done() int                { return b.trial.done }
+func (b *batch[In, Out]) Options() *worker.Options { return &b.options }
+
+// context is what a workload on a goroutine sees of the run's context.
+func (b *batch[In, Out]) context() *bare { return &b.run.base }
+
+func (b *batch[In, Out]) Slices(apart bool) (in, out any, ok bool) {
+	if !b.run.native {
+		return nil, nil, false
 	}
-	return sizer{fixed: cfg.Batch, limit: limit, heaviest: wire.BatchBytes, workers: workers, parallel: parallel, tail: tailOf(parallel)}
-}
-
-// widen says how many workers there are from now on.
-func (s *sizer) widen(workers, threads int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.workers, s.parallel = workers, parallelOf(workers, threads)
-	s.tail = tailOf(s.parallel)
-}
-
-// Items that take less than batchCost, which is what a batch costs the host and the worker, wait for nothing but a CPU. A few batches for each CPU
-// are enough then, however many threads a worker has.
-const (
-	batchCost = 100 * time.Microsecond
-	perCPU    = 4
-)
-
-// lanes is how many batches should run at once.
-func (s *sizer) lanes() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.largest > 0 && s.item() < float64(batchCost) {
-		return min(s.parallel, max(s.workers, perCPU*runtime.GOMAXPROCS(0)))
+	from := b.trial.done
+	if apart {
+		return b.in[from:], make([]Out, len(b.in)-from), true
 	}
-	return s.parallel
+	return b.in[from:], b.out[from:], true
 }
 
-func tailOf(parallel int) time.Duration {
-	return tailTime * time.Duration(max(1, parallel/runtime.GOMAXPROCS(0)))
+func (b *batch[In, Out]) Store(from, n int, out any, at int) {
+	copy(b.out[from:][:n], out.([]Out)[at:])
 }
 
-// pace is the time that items take.
-type pace struct {
-	all     mean
-	most    mean // of the items that fill a batch
-	largest int  // batch measured; 0 means none yet
-}
+// Results whose size is not known beforehand get room for so many bytes, or for twice those of the items.
+const roomBytes = 2 << 20
 
-// item is the time of most items in nanoseconds, 0 if nothing is known.
-func (p *pace) item() float64 { return p.most.item() }
-
-// mean is of items that count the less the more work has been done since.
-type mean struct{ took, items float64 }
-
-func (m *mean) add(run time.Duration, n int) {
-	fade := float64(memory) / float64(memory+run)
-	m.took = m.took*fade + float64(run)
-	m.items = m.items*fade + float64(n)
-}
-
-func (m *mean) item() float64 { return m.took / max(1, m.items) }
-
-// fit returns how many items take up to so long: one at least.
-func (m *mean) fit(d time.Duration) int {
-	item := m.item()
-	if item <= 0 {
-		return math.MaxInt32
+func (b *batch[In, Out]) EncodedSize(from, to, limit int) (items, results int) {
+	in := b.in[from:to]
+	n := len(in)
+	if b.options.JSON && !b.run.in.Unchecked() { // the size of a text is known if it is one already
+		return 0, 0
 	}
-	return int(max(1, min(float64(d)/item, math.MaxInt32)))
+	if b.run.in.Fixed() {
+		n = min(n, max(1, limit/8))
+		items = n * b.run.in.Width()
+	} else {
+		size := 0
+		for n = 0; n < len(in) && size < limit; n++ {
+			more, known := b.run.in.Measure(in[n : n+1])
+			if !known {
+				return 0, 0
+			}
+			size += more
+		}
+		items = wire.ColumnBytes(n, size)
+	}
+	switch {
+	case !b.options.JSON && b.run.out.Fixed():
+		results = n * b.run.out.Width()
+	case items >= wire.ArenaBytes:
+		results = wire.ColumnBytes(n, max(roomBytes, 2*items))
+	}
+	return items, results
 }
 
-// size returns how many items the next batch should have, given how many are left; left < 0 means that nobody knows.
-func (s *sizer) size(left int) int {
-	if s.fixed > 0 {
-		return s.fixed
+func (b *batch[In, Out]) Encode(from, to, limit int, room []byte) (column []byte, n int, bad *wire.ItemError) {
+	in := b.in[from:to]
+	codec := &b.run.in
+	if !b.options.JSON && codec.Fixed() {
+		n = min(len(in), max(1, limit/8))
+		return codec.AppendFixed(room[:0], in[:n]), n, nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cut++
-	if s.largest == 0 || s.cold && s.cut <= s.workers { // so that each worker has had an item before one gets several
-		return 1
+	encode, aligned := codec.Append, codec.Aligned()
+	if b.options.JSON {
+		encode, aligned = codec.AppendJSON, false
 	}
-	n := s.most.fit(batchTime)
-	if n == 1 && s.item() < float64(batchLeast) {
-		n = 2 // which take less than the budget
+	var w wire.ColumnWriter
+	w.ResetIn(aligned, room, len(in))
+	for _, v := range in {
+		var data []byte
+		if data, bad = b.encode(encode, w.Begin(), v); bad != nil {
+			break
+		}
+		w.End(data)
+		if w.Size() >= limit {
+			break
+		}
 	}
-	n = min(n, s.limit, growth*s.largest)
-	if s.weight > 1 { // results are kept until all of a batch are there
-		n = min(n, max(1, int(float64(s.heaviest)/s.weight)))
+	if w.Len() > 0 {
+		bad = nil // the next column begins with the bad item
 	}
-	if left >= 0 {
-		n = min(n, max(s.all.fit(s.tail), left/(2*s.parallel)))
-	}
-	return n
+	return w.Bytes(), w.Len(), bad
 }
 
-// trial is what became of a batch.
-type trial struct {
-	size, done int           // items that it had, and that have their outcome
-	run        time.Duration // that these took
-	last       time.Duration // of which the last one; 0 if it is not known
-	bytes      int           // of their results
-}
-
-// add tells of the n items that came next.
-func (t *trial) add(n int, run time.Duration, itemNS []uint64) {
-	t.run += run
-	if n == 0 {
-		return
+// encode appends an item to dst, or says why it cannot be sent.
+func (b *batch[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []byte, v In) (data []byte, bad *wire.ItemError) {
+	defer func() {
+		if p := recover(); p != nil { // the caller's own MarshalJSON may panic, which must not end the host
+			data, bad = nil, &wire.ItemError{Kind: wire.BadItem, Message: fmt.Sprintf("encoding it panicked: %v", p)}
+		}
+	}()
+	most := b.run.pool.cfg.MaxItemBytes
+	data, err := encode(dst, v)
+	switch size := len(data) - len(dst); {
+	case err != nil:
+		bad := &wire.ItemError{Kind: wire.BadItem, Message: err.Error()}
+		if text, ok := errors.AsType[*wire.TextError](err); ok {
+			bad.Offset = text.Offset
+		}
+		return nil, bad
+	case size > most:
+		return nil, &wire.ItemError{
+			Kind: wire.Oversize, Size: int64(size),
+			Message: fmt.Sprintf("item is %d bytes, the limit is %d (Config.MaxItemBytes)", size, most),
+		}
 	}
-	t.done += n
-	if t.last = 0; len(itemNS) > 0 {
-		t.last = time.Duration(min(itemNS[len(itemNS)-1], math.MaxInt64))
+	return data, nil
+}
+
+func (b *batch[In, Out]) Copies() bool { return !b.options.JSON && b.run.out.Fixed() }
+
+func (b *batch[In, Out]) Decode(from, n int, column []byte) error {
+	out := b.out[from:][:n]
+	codec := &b.run.out
+	b.bytes += len(column)
+	if !b.options.JSON && codec.Fixed() {
+		return codec.ReadFixed(out, column)
 	}
-}
-
-// observe learns from a batch.
-func (s *sizer) observe(t trial) {
-	if t.done == 0 {
-		return
+	decode, aligned := codec.Decode, codec.Aligned()
+	if b.options.JSON {
+		decode, aligned = codec.DecodeJSON, false
 	}
-	n, run := t.done, t.run
-	switch before := run - t.last; {
-	case n > 1 && t.last > 0 && 0 < before && before <= budget && budget < run:
-		n, run = n-1, before // the last one used up the budget
-	case n == 1 || n < t.size: // it may have, and how far it went beyond does not matter
-		run = min(run, budget)
+	c, err := wire.OpenColumn(column, n, aligned)
+	if err != nil {
+		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all.add(t.run, t.done)
-	s.most.add(run, n)
-	s.largest = max(s.largest, t.done)
-	s.weight = max(float64(t.bytes)/float64(t.done), s.weight*weightFade)
-}
-
-// weightFade is what a batch leaves of the weight of those before.
-const weightFade = 0.9
-
-// window returns how many batches may be in a worker for each of its threads, given the user's wish.
-func (s *sizer) window(wish int) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.largest == 0 || s.item()*float64(max(1, s.fixed)) >= float64(windowTime) { // unknown counts as long
-		return 1
+	most := b.run.pool.cfg.MaxResultBytes
+	for i := range out {
+		text := c.Next()
+		if b.failed[from+i] != nil {
+			continue
+		}
+		if len(text) > most {
+			b.Fail(from+i, &wire.ItemError{
+				Kind: wire.Oversize, Size: int64(len(text)),
+				Message: fmt.Sprintf("result is %d bytes, the limit is %d (Config.MaxResultBytes)", len(text), most),
+			})
+			continue
+		}
+		if out[i], err = b.decode(decode, text); err == nil {
+			continue
+		}
+		if (b.options.JSON || codec.Kind == wire.KindJSON) && mayBeText(text, err) { // it may well be the caller's type that is wrong
+			b.Fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: wire.Bound(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
+			continue
+		}
+		return fmt.Errorf("result %d does not decode: %w", i, err)
 	}
-	return wish
+	return nil
 }
 
-// timed reports whether each item should be timed: when items are so short that looking at the clock would show, their mean
-// has to do.
-func (s *sizer) timed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.largest == 0 || s.item() > float64(10*time.Microsecond)
+// mayBeText reports whether a text that does not decode, because of err, is JSON by its grammar, as far as that was looked at.
+func mayBeText(text []byte, err error) bool {
+	e, ok := errors.AsType[*wire.TextError](err)
+	return ok && e.Refused || wire.ValidText(text)
 }
 
-// lore is what a pool's runs have learnt of its items' time, so that the next run need not begin with a batch of one.
-type lore struct {
-	mu   sync.Mutex
-	pace pace
+// decode reads one result. The caller's own UnmarshalJSON may panic, which must not end the host.
+func (b *batch[In, Out]) decode(decode func([]byte) (Out, error), text []byte) (v Out, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("decoding it panicked: %v", p)
+		}
+	}()
+	return decode(text)
 }
 
-// begin gives a sizer what is known. Only for short items does that matter; and should they be longer this time, their batches hand
-// the rest back.
-func (l *lore) begin(s *sizer) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.pace.item() < float64(batchTime/growth) {
-		s.pace = l.pace
+func (b *batch[In, Out]) Fail(at int, e *wire.ItemError) {
+	if b.failed == nil {
+		b.failed = map[int]*ItemError{}
 	}
-	s.cold = s.largest == 0
+	b.failed[at] = e
 }
 
-// end learns from a sizer whose run is over. Single items have nothing to teach: their time is mostly that of looking at it.
-func (l *lore) end(s *sizer) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s.largest > 1 {
-		l.pace = s.pace
+func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, itemNS []uint64) {
+	now := time.Now()
+	s := span{from: b.from + b.trial.done, n: n, worker: by.Number, pid: by.PID, wait: b.begun.Sub(b.chunk.cut), run: ran, itemNS: itemNS, bytes: b.bytes}
+	failed := b.failed
+	if weigh := b.run.weighOut; weigh != nil && b.bytes == 0 { // Go's own values
+		for _, v := range b.out[b.trial.done:][:n] {
+			s.bytes += weigh(v)
+		}
+	}
+	for _, e := range failed {
+		s.bytes += wire.Weight(e)
+	}
+	first := b.index + b.trial.done
+	b.trial.add(n, ran, itemNS)
+	b.trial.bytes += s.bytes
+	b.failed, b.bytes = nil, 0
+	if n > 0 {
+		b.run.record(b, s, failed)
+		b.run.pool.cfg.observe(BatchDone{
+			Worker: by.Number, PID: by.PID, First: first, Items: n, Wait: s.wait, Trip: now.Sub(b.begun), Run: ran,
+		})
 	}
 }

@@ -14,145 +14,145 @@ import (
 
 // conclude sends what has no outcome yet on its way again, and blames the item that a worker died of. It reports whether the worker, which
 // can run nothing any more, has run nothing in its life, and no item has been blamed for that.
-func (r *run[In, Out]) conclude(t *task[In, Out], end worker.End, by worker.Info) (fruitless bool) {
+func (r *run[In, Out]) conclude(b *batch[In, Out], end worker.End, by worker.Info) (fruitless bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.wake()
 	defer func() {
 		r.publish()
 		r.active--
-		r.answer() // the first task may need a worker now
+		r.grantCredits() // the first task may need a worker now
 	}()
-	t.block.task = nil
-	to := len(t.block.in)
-	from := t.from + t.Done()
+	b.chunk.batch = nil
+	to := len(b.chunk.in)
+	from := b.from + b.Done()
 	fruitless = by.Items == 0 && (end.Death != nil || end.Leaving)
 	var v worker.Verdict
 	if end.Death != nil {
 		v = end.Death.Verdict
 	}
-	r.countBegun(t, from, v.Begun)
+	r.countBegun(b, from, v.Begun)
 	switch {
 	case from == to: // all have an outcome, whatever happened then
 		return false
 	case v.Outcome == worker.Innocent:
-		r.bounce(t, from, fruitless && (end.Death == nil || v.Unexplained), end.Reason(), by)
-	case v.Crossed && t.bounced < mostBounces:
-		r.repeat(t.block, from, t.solo).bounced = t.bounced + 1
+		r.putBack(b, from, fruitless && (end.Death == nil || v.Unexplained), end.Reason(), by)
+	case v.Crossed && b.returns < soloAfter:
+		r.requeue(b.chunk, from, b.solo).returns = b.returns + 1
 	case v.Outcome == worker.Guilty: // from the end on
-		guilty := t.from + v.Item
+		guilty := b.from + v.Item
 		if guilty+1 < to {
-			r.repeat(t.block, guilty+1, false)
+			r.requeue(b.chunk, guilty+1, false)
 		}
 		r.pool.breaker.progress()
-		r.blame(t, guilty, end.Death, by)
+		r.blame(b, guilty, end.Death, by)
 		if from < guilty {
-			r.repeat(t.block, from, false)
+			r.requeue(b.chunk, from, false)
 		}
 		return false
 	case v.Outcome == worker.Suspect:
-		suspect := t.from + v.Item
+		suspect := b.from + v.Item
 		if suspect+1 < to {
-			r.repeat(t.block, suspect+1, false)
+			r.requeue(b.chunk, suspect+1, false)
 		}
-		r.repeat(t.block, suspect, true)
+		r.requeue(b.chunk, suspect, true)
 		if from < suspect {
-			r.repeat(t.block, from, false)
+			r.requeue(b.chunk, from, false)
 		}
 	default: // each gets a worker of its own, so that the guilty one shows
 		for at := to - 1; at >= from; at-- {
-			r.repeat(t.block, at, true)
+			r.requeue(b.chunk, at, true)
 		}
 	}
 	return fruitless
 }
 
 // countBegun adds one attempt to each of n items, from a place on, that were running when the worker died and will run again. Called with mu held.
-func (r *run[In, Out]) countBegun(t *task[In, Out], from, n int) {
-	for at := from; at < min(from+n, len(t.block.in)); at++ {
-		tried := t.block.tried[at]
+func (r *run[In, Out]) countBegun(b *batch[In, Out], from, n int) {
+	for at := from; at < min(from+n, len(b.chunk.in)); at++ {
+		tried := b.chunk.tried[at]
 		tried.all++
 		tried.blind++
-		t.block.again(at, tried)
+		b.chunk.again(at, tried)
 	}
 }
 
 const (
-	// mostBounces is how often workers may end on a task that they have not begun, by their own account, before it counts as what ended
+	// soloAfter is how often workers may end on a task that they have not begun, by their own account, before it counts as what ended
 	// them, or gets a worker of its own.
-	mostBounces = 3
-	// mostReturns is how often a task may come back from workers that have run nothing at all before its first item fails. It is less than
+	soloAfter = 3
+	// failAfter is how often a task may come back from workers that have run nothing at all before its first item fails. It is less than
 	// brokenAfter, so that one item costs itself and not the run.
-	mostReturns = 4
+	failAfter = 4
 )
 
-// bounce puts a task back that its worker has not begun, by its own account. That costs no attempt, so it is counted where nothing else bounds
+// putBack puts a task back that its worker has not begun, by its own account. That costs no attempt, so it is counted where nothing else bounds
 // it: when the worker has run nothing in its life and nothing else is blamed for its end. Called with mu held.
-func (r *run[In, Out]) bounce(t *task[In, Out], from int, counts bool, reason string, by worker.Info) {
+func (r *run[In, Out]) putBack(b *batch[In, Out], from int, counts bool, reason string, by worker.Info) {
 	if !counts {
-		r.repeat(t.block, from, false)
+		r.requeue(b.chunk, from, false)
 		return
 	}
-	n := t.bounced + 1
-	if n < mostReturns {
-		r.repeat(t.block, from, n >= mostBounces).bounced = n
+	n := b.returns + 1
+	if n < failAfter {
+		r.requeue(b.chunk, from, n >= soloAfter).returns = n
 		return
 	}
-	if from+1 < len(t.block.in) { // from the end on
-		r.repeat(t.block, from+1, true).bounced = mostBounces
+	if from+1 < len(b.chunk.in) { // from the end on
+		r.requeue(b.chunk, from+1, true).returns = soloAfter
 	}
-	r.blame(t, from, &worker.Death{Error: wire.ItemError{
+	r.blame(b, from, &worker.Death{Error: wire.ItemError{
 		Kind: Crashed, Cause: CauseProtocol, Message: fmt.Sprintf("%d workers ended without having begun it, or anything else, the last one: %s", n, reason),
 	}}, by)
 }
 
 // blame gives the last item of a task's block the error that its worker died of, or another attempt. Called with mu held.
-func (r *run[In, Out]) blame(t *task[In, Out], at int, d *worker.Death, by worker.Info) {
-	b := r.part(t.block, at)
-	s := span{n: 1, worker: by.Number, pid: by.PID, wait: t.begun.Sub(b.cut)}
-	if t.Size() == 1 {
-		s.run = time.Since(t.begun)
+func (r *run[In, Out]) blame(b *batch[In, Out], at int, d *worker.Death, by worker.Info) {
+	c := r.part(b.chunk, at)
+	s := span{n: 1, worker: by.Number, pid: by.PID, wait: b.begun.Sub(c.cut)}
+	if b.Size() == 1 {
+		s.run = time.Since(b.begun)
 	}
-	b.spans = append(b.spans, s)
+	c.spans = append(c.spans, s)
 	e := new(ItemError)
 	*e = d.Error
-	if delay, ok := r.retry(b, 0, e, d.Outside && !b.tried[0].spared); ok {
-		r.postpone(b, delay)
+	if delay, ok := r.retry(c, 0, e, d.Outside && !c.tried[0].spared); ok {
+		r.postpone(c, delay)
 	} else {
 		if d.Outside && !r.mayRepeat() {
 			e.Message += "; not begun again, because the plugin does not say that it is idempotent"
 		}
-		r.finalize(b, 0, e)
+		r.finalize(c, 0, e)
 		weight := wire.Weight(e)
-		b.bytes += weight
+		c.bytes += weight
 		r.bytes += weight
-		r.due = append(r.due, b)
+		r.due = append(r.due, c)
 	}
 }
 
 // mayRepeat reports whether items may be begun again.
 func (r *run[In, Out]) mayRepeat() bool { return r.pool.manifest.Idempotent || r.pool.cfg.RetryAlways }
 
-// outcome says that n more items of b have theirs. Called with mu held.
-func (r *run[In, Out]) outcome(b *block[In, Out], n int) {
-	b.left -= n
-	if b.left > 0 || n == 0 {
+// addOutcomes says that n more items of b have theirs. Called with mu held.
+func (r *run[In, Out]) addOutcomes(c *chunk[In, Out], n int) {
+	c.left -= n
+	if c.left > 0 || n == 0 {
 		return
 	}
-	r.finish(b)
+	r.chunkDone(c)
 }
 
-// finish says that all items of b have their outcome. Called with mu held.
-func (r *run[In, Out]) finish(b *block[In, Out]) {
+// chunkDone says that all items of b have their outcome. Called with mu held.
+func (r *run[In, Out]) chunkDone(c *chunk[In, Out]) {
 	if !r.ordered {
-		r.blocks.add(b)
+		r.chunks.add(c)
 	}
-	r.ready.Signal()
+	r.chunkReady.Signal()
 }
 
 // retry grants an item another attempt after a delay, if the item has attempts left. spare grants one more, once per item. Called with mu held.
-func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool) (delay time.Duration, ok bool) {
-	p, t := r.pool, b.tried[at]
+func (r *run[In, Out]) retry(c *chunk[In, Out], at int, e *ItemError, spare bool) (delay time.Duration, ok bool) {
+	p, t := r.pool, c.tried[at]
 	switch {
 	case e.Kind != Crashed && e.Kind != Timeout && e.Kind != OutOfMemory:
 		return 0, false
@@ -167,92 +167,92 @@ func (r *run[In, Out]) retry(b *block[In, Out], at int, e *ItemError, spare bool
 	if e.Kind == OutOfMemory {
 		t.memory++
 	}
-	b.again(at, t)
-	e.Index, e.Attempts = b.first+at, t.all
+	c.again(at, t)
+	e.Index, e.Attempts = c.first+at, t.all
 	delays := backoff.NewExponentialBackOff()
 	delays.InitialInterval, delays.MaxInterval = 20*time.Millisecond, 10*time.Second
 	for range t.all {
 		delay = delays.NextBackOff()
 	}
-	r.news = append(r.news, ItemRetried{Err: e, In: delay})
+	r.events = append(r.events, ItemRetried{Err: e, In: delay})
 	return delay, true
 }
 
 // postpone puts a block of one item back among the tasks after a delay. Called with mu held.
-func (r *run[In, Out]) postpone(b *block[In, Out], delay time.Duration) {
+func (r *run[In, Out]) postpone(c *chunk[In, Out], delay time.Duration) {
 	r.active++
 	time.AfterFunc(delay, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.active--
-		r.repeat(b, 0, true)
+		r.requeue(c, 0, true)
 		r.wake()
-		r.answer() // it may need a worker
+		r.grantCredits() // it may need a worker
 	})
 }
 
 // finalize writes down an item's last error. Called with mu held.
-func (r *run[In, Out]) finalize(b *block[In, Out], at int, e *ItemError) {
-	e.Index, e.Attempts = b.first+at, 1+b.tried[at].all
-	b.fail(at, e)
-	b.out[at] = *new(Out) // what a worker may have put there before it turned out a liar
-	r.news = append(r.news, ItemFailed{Err: e})
+func (r *run[In, Out]) finalize(c *chunk[In, Out], at int, e *ItemError) {
+	e.Index, e.Attempts = c.first+at, 1+c.tried[at].all
+	c.fail(at, e)
+	c.out[at] = *new(Out) // what a worker may have put there before it turned out a liar
+	r.events = append(r.events, ItemFailed{Err: e})
 }
 
 // record writes down what a worker did. The places in failed count from the task's first item.
-func (r *run[In, Out]) record(t *task[In, Out], s span, failed map[int]*ItemError) {
+func (r *run[In, Out]) record(b *batch[In, Out], s span, failed map[int]*ItemError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b, offset := t.block, t.from
-	r.redeem(t)
+	c, offset := b.chunk, b.from
+	r.endGrant(b)
 	r.pool.breaker.progress()
-	b.spans = append(b.spans, s)
-	b.bytes += s.bytes
+	c.spans = append(c.spans, s)
+	c.bytes += s.bytes
 	r.bytes += s.bytes
 	var delays map[int]time.Duration // of items that get another attempt
 	for at, e := range failed {
-		if delay, ok := r.retry(b, offset+at, e, false); ok {
+		if delay, ok := r.retry(c, offset+at, e, false); ok {
 			if delays == nil {
 				delays = map[int]time.Duration{}
 			}
 			delays[offset+at] = delay
 		} else {
-			r.finalize(b, offset+at, e)
+			r.finalize(c, offset+at, e)
 		}
 	}
-	r.letGoItems(b, s.from, s.n, delays)
+	r.dropItems(c, s.from, s.n, delays)
 	r.publish()
 	if len(delays) > 0 {
-		r.detach(t, b, s.n, delays)
+		r.detach(b, c, s.n, delays)
 	} else {
-		r.outcome(b, s.n)
+		r.addOutcomes(c, s.n)
 	}
-	r.answer()
+	r.grantCredits()
 }
 
 // detach makes blocks of their own of the items among the last n with an outcome that get another attempt, so that the results of the others can be
 // taken. Called with mu held.
-func (r *run[In, Out]) detach(t *task[In, Out], b *block[In, Out], n int, delays map[int]time.Duration) {
-	r.peel(t)
-	if t.block != b {
-		b.task = nil
+func (r *run[In, Out]) detach(b *batch[In, Out], c *chunk[In, Out], n int, delays map[int]time.Duration) {
+	r.peel(b)
+	if b.chunk != c {
+		c.batch = nil
 	}
-	b.left -= n - len(delays)
+	c.left -= n - len(delays)
 	for _, at := range slices.Backward(slices.Sorted(maps.Keys(delays))) {
-		if at+1 < len(b.in) {
-			r.cutOff(b, at+1, 0)
+		if at+1 < len(c.in) {
+			r.cutOff(c, at+1, 0)
 		}
-		r.postpone(r.part(b, at), delays[at])
+		r.postpone(r.part(c, at), delays[at])
 	}
-	if t.block == b { // all items of the task have an outcome, and those behind the end of b are in other blocks now
-		t.from = len(b.in) - t.Done()
+	if b.chunk == c { // all items of the task have an outcome, and those behind the end of b are in other blocks now
+		b.from = len(c.in) - b.Done()
 	}
 }
 
 // publish gives mu up while the Observer hears of what has come up. Whoever waits for the items sees their outcome then. Called with mu held.
 func (r *run[In, Out]) publish() {
-	news, due := r.news, r.due
-	r.news, r.due = nil, nil
+	news, due := r.events, r.due
+	r.events, r.due = nil, nil
 	if len(news) > 0 && r.pool.cfg.Observer != nil {
 		r.mu.Unlock()
 		for _, e := range news {
@@ -260,7 +260,7 @@ func (r *run[In, Out]) publish() {
 		}
 		r.mu.Lock()
 	}
-	for _, b := range due {
-		r.outcome(b, 1)
+	for _, c := range due {
+		r.addOutcomes(c, 1)
 	}
 }

@@ -51,7 +51,7 @@ func NewBuffer[T Number](p *Pool, n int) (*Buffer[T], error) {
 	}
 	memory, slot, err := p.buffers.take(n * size)
 	if err != nil {
-		return nil, p.lender.reason(err)
+		return nil, p.scheduler.reason(err)
 	}
 	b := &Buffer[T]{buffers: p.buffers, slot: &slot}
 	if memory == nil {
@@ -176,14 +176,14 @@ func (b *buffers) release() {
 const mostPlaces = 1 << 16
 
 // InBuffers is part of [worker.Batch].
-func (t *task[In, Out]) InBuffers(from int, find func(item []byte) (at uint64, ok bool)) (places worker.Places, to int) {
-	in := t.in[from:]
-	if t.options.JSON || !t.run.in.InPlace() {
-		return worker.Places{}, t.Size()
+func (b *batch[In, Out]) InBuffers(from int, find func(item []byte) (at uint64, ok bool)) (places worker.Places, to int) {
+	in := b.in[from:]
+	if b.options.JSON || !b.run.in.InPlace() {
+		return worker.Places{}, b.Size()
 	}
 	place := func(v In) (at, size uint64, ok bool) {
-		raw := t.run.in.Raw(v)
-		if len(raw) > t.run.pool.cfg.MaxItemBytes {
+		raw := b.run.in.Raw(v)
+		if len(raw) > b.run.pool.cfg.MaxItemBytes {
 			return 0, 0, false
 		}
 		at, ok = find(raw)
@@ -205,14 +205,14 @@ func (t *task[In, Out]) InBuffers(from int, find func(item []byte) (at uint64, o
 		if i == 0 { // it goes along, or nothing would
 			continue
 		}
-		if len(t.run.in.Raw(v)) < wire.ArenaBytes {
+		if len(b.run.in.Raw(v)) < wire.ArenaBytes {
 			continue
 		}
 		if _, _, ok := place(v); ok {
 			return worker.Places{}, from + i
 		}
 	}
-	return worker.Places{}, t.Size()
+	return worker.Places{}, b.Size()
 }
 
 // lighten makes items that lie in the pool's buffers weigh nothing: they are not brought to the workers, and who made them has

@@ -30,46 +30,46 @@ func (s *sizer) credit(limit, window int) int {
 	return max(leastCredit, min(2*s.heaviest, limit/max(1, s.parallel*window)))
 }
 
-// ask is a batch that needs credit for its next results. answer has room for one.
-type ask[In, Out any] struct {
-	task   *task[In, Out]
+// creditRequest is a batch that needs credit for its next results. answer has room for one.
+type creditRequest[In, Out any] struct {
+	batch   *batch[In, Out]
 	bytes  int
 	answer chan<- worker.Credit
 }
 
 // RequestCredit is part of [worker.Batch].
-func (t *task[In, Out]) RequestCredit(bytes int, to chan<- worker.Credit) {
-	r := t.run
+func (b *batch[In, Out]) RequestCredit(bytes int, to chan<- worker.Credit) {
+	r := b.run
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.peel(t)
-	a := ask[In, Out]{t, bytes, to}
-	at, _ := slices.BinarySearchFunc(r.asks, a, func(a, b ask[In, Out]) int { return cmp.Compare(a.task.index, b.task.index) })
-	r.asks = slices.Insert(r.asks, at, a)
-	r.answer()
+	r.peel(b)
+	a := creditRequest[In, Out]{b, bytes, to}
+	at, _ := slices.BinarySearchFunc(r.creditRequests, a, func(a, b creditRequest[In, Out]) int { return cmp.Compare(a.batch.index, b.batch.index) })
+	r.creditRequests = slices.Insert(r.creditRequests, at, a)
+	r.grantCredits()
 }
 
 // peel splits off the items of a task that have an outcome from its block, so that the caller can take their results. Called with mu held.
-func (r *run[In, Out]) peel(t *task[In, Out]) {
-	at := t.from + t.Done()
-	if rest := r.part(t.block, at); rest != t.block {
-		t.block, t.from = rest, t.from-at
-		rest.task = t
+func (r *run[In, Out]) peel(b *batch[In, Out]) {
+	at := b.from + b.Done()
+	if rest := r.part(b.chunk, at); rest != b.chunk {
+		b.chunk, b.from = rest, b.from-at
+		rest.batch = b
 	}
 }
 
-// answer grants credit to the batches that ask, in input order. It stays within the run's limit, except for one message at a time without which the
+// grantCredits grants credit to the batches that ask, in input order. It stays within the run's limit, except for one message at a time without which the
 // run could not go on:
 //   - of the first batch of the input, which all others wait for;
 //   - of any other batch, if the first one needs a worker. The worker then hands back the items of the batch that it has not begun, and is free for the
 //     first. The sum of such messages is bounded, because a plugin may run any number of batches at once: results beyond the bound fail.
 //
 // Called with mu held.
-func (r *run[In, Out]) answer() {
-	for len(r.asks) > 0 {
-		a := r.asks[0]
+func (r *run[In, Out]) grantCredits() {
+	for len(r.creditRequests) > 0 {
+		a := r.creditRequests[0]
 		if r.bytes+r.granted+a.bytes <= r.limit {
-			r.grant(a, worker.Credit{Bytes: a.bytes})
+			r.grantFirst(a, worker.Credit{Bytes: a.bytes})
 			continue
 		}
 		if r.exempt != nil || r.takable() {
@@ -79,34 +79,34 @@ func (r *run[In, Out]) answer() {
 		switch {
 		case !r.ordered && r.granted > 0, r.ordered && first == nil: // something is on its way, or waits for its next attempt
 			return
-		case !r.ordered, first == a.task:
-			r.grant(a, worker.Credit{Bytes: a.bytes})
+		case !r.ordered, first == a.batch:
+			r.grantFirst(a, worker.Credit{Bytes: a.bytes})
 		case first.hasBegun():
 			return
 		default:
 			if held, most := r.bytes+r.granted+a.bytes, r.limit+r.pool.held()*r.pool.cfg.messageBytes(); held > most {
-				r.grant(a, worker.Credit{Stop: true, Refused: &wire.ItemError{
+				r.grantFirst(a, worker.Credit{Stop: true, Refused: &wire.ItemError{
 					Kind: wire.Oversize, Size: int64(held),
 					Message: fmt.Sprintf("results that wait for an item before them would be %d bytes, and the run may hold %d", held, most),
 				}})
 				continue
 			}
-			r.grant(a, worker.Credit{Bytes: a.bytes, Stop: true})
+			r.grantFirst(a, worker.Credit{Bytes: a.bytes, Stop: true})
 		}
-		r.exempt = a.task
+		r.exempt = a.batch
 	}
 }
 
 // takable reports whether a block is complete. Called with mu held.
-func (r *run[In, Out]) takable() bool { return r.blocks.head != nil && r.blocks.head.left == 0 }
+func (r *run[In, Out]) takable() bool { return r.chunks.head != nil && r.chunks.head.left == 0 }
 
 // first returns the task of the first block that has not been taken, nil if its item waits for another attempt, or if results need not be in order.
 // Called with mu held.
-func (r *run[In, Out]) first() *task[In, Out] {
-	if !r.ordered || r.blocks.head == nil {
+func (r *run[In, Out]) first() *batch[In, Out] {
+	if !r.ordered || r.chunks.head == nil {
 		return nil
 	}
-	return r.blocks.head.task
+	return r.chunks.head.batch
 }
 
 // mostThreads is how many of a worker's threads count if only the plugin's manifest asks for them.
@@ -121,34 +121,34 @@ func (p *Pool) held() int {
 	return p.cfg.Workers * threads * p.cfg.Window
 }
 
-// grant answers the first ask. Called with mu held.
-func (r *run[In, Out]) grant(a ask[In, Out], with worker.Credit) {
-	r.asks = slices.Delete(r.asks, 0, 1) // so that the array holds the task no longer
+// grantFirst answers the first ask. Called with mu held.
+func (r *run[In, Out]) grantFirst(a creditRequest[In, Out], with worker.Credit) {
+	r.creditRequests = slices.Delete(r.creditRequests, 0, 1) // so that the array holds the task no longer
 	r.granted += with.Bytes
-	a.task.granted += with.Bytes
+	a.batch.granted += with.Bytes
 	a.answer <- with
 }
 
-// redeem ends a task's grant: its results have come, or will never come. Called with mu held.
-func (r *run[In, Out]) redeem(t *task[In, Out]) {
-	r.granted -= t.granted
-	t.granted = 0
-	if r.exempt == t {
+// endGrant ends a task's grant: its results have come, or will never come. Called with mu held.
+func (r *run[In, Out]) endGrant(b *batch[In, Out]) {
+	r.granted -= b.granted
+	b.granted = 0
+	if r.exempt == b {
 		r.exempt = nil
 	}
 }
 
 // withdraw cancels a task's request for credit and returns what was granted to the task. Called with mu held.
-func (r *run[In, Out]) withdraw(t *task[In, Out]) {
-	r.redeem(t)
-	r.asks = slices.DeleteFunc(r.asks, func(a ask[In, Out]) bool { return a.task == t })
-	r.answer()
+func (r *run[In, Out]) withdraw(b *batch[In, Out]) {
+	r.endGrant(b)
+	r.creditRequests = slices.DeleteFunc(r.creditRequests, func(a creditRequest[In, Out]) bool { return a.batch == b })
+	r.grantCredits()
 }
 
 // hasBegun reports whether a task's worker may have begun it.
-func (t *task[In, Out]) hasBegun() bool {
-	w := t.worker.Load()
-	return w != nil && (*w).HasBegun(t)
+func (b *batch[In, Out]) hasBegun() bool {
+	w := b.worker.Load()
+	return w != nil && (*w).HasBegun(b)
 }
 
 // memoryShare is a quarter of Go's soft memory limit (GOMEMLIMIT, [debug.SetMemoryLimit]): what is held travels through copies, and garbage waits

@@ -134,7 +134,7 @@ func (g *goroutine) runJob(ctx context.Context, b worker.Batch, j *work.Job, inf
 	var mu sync.Mutex
 	abandoned := false
 	base := b.Done()
-	j.Settle = func(p work.Part) {
+	j.Report = func(p work.Part) {
 		mu.Lock()
 		defer mu.Unlock()
 		if abandoned {

@@ -13,21 +13,21 @@ import (
 // start sets the lanes going. There are none before there are items for them: whatever brings an item wakes a lane that waits, or makes one.
 func (r *run[In, Out]) start(ctx context.Context) {
 	r.mu.Lock() // the input may be under way
-	r.most = r.sizer.lanes()
-	r.lay = func() {
-		r.laid++
+	r.maxLanes = r.sizer.lanes()
+	r.addLane = func() {
+		r.laneCount++
 		r.lanes.Go(func() { r.lane(ctx) })
 	}
-	n := min(r.pool.width(), r.most)
+	n := min(r.pool.width(), r.maxLanes)
 	if r.known {
 		n = min(n, len(r.queue))
 	}
 	for range n {
-		r.lay()
+		r.addLane()
 	}
 	r.mu.Unlock()
-	r.heed(ctx)
-	r.leave = r.pool.crew.enter(r.widen)
+	r.watchContext(ctx)
+	r.unwatchPool = r.pool.scaler.subscribe(r.widen)
 }
 
 // widen lets lanes be made for workers that the pool has got.
@@ -35,14 +35,14 @@ func (r *run[In, Out]) widen() {
 	r.sizer.widen(r.pool.width(), r.pool.depth(1))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.most = r.sizer.lanes()
+	r.maxLanes = r.sizer.lanes()
 	r.wake()
 }
 
 // lane carries one task after the other.
 func (r *run[In, Out]) lane(ctx context.Context) {
-	for t := r.next(); t != nil; t = r.next() {
-		r.perform(ctx, t)
+	for b := r.next(); b != nil; b = r.next() {
+		r.runBatch(ctx, b)
 	}
 }
 
@@ -55,7 +55,7 @@ func (r *run[In, Out]) ended() bool {
 
 // over reports whether no task will come any more. Called with mu held.
 func (r *run[In, Out]) over() bool {
-	return r.err != nil || !r.open && len(r.queue) == 0 && len(r.again) == 0 && r.active == 0
+	return r.err != nil || !r.open && len(r.queue) == 0 && len(r.requeued) == 0 && r.active == 0
 }
 
 // fresh reports whether a block may be cut from the queue: there is something, and what the run holds is within its bounds. Called
@@ -68,51 +68,51 @@ func (r *run[In, Out]) fresh() bool {
 // if it leaves something. If none waits, there is another one, up to most. Called with mu held.
 func (r *run[In, Out]) wake() {
 	switch {
-	case r.waiting == 0 && r.laid >= r.most:
+	case r.idleLanes == 0 && r.laneCount >= r.maxLanes:
 	case r.over():
-		r.tasks.Broadcast()
+		r.workReady.Broadcast()
 	case !r.admits() && !r.fresh():
-	case r.waiting > 0:
-		r.tasks.Signal()
+	case r.idleLanes > 0:
+		r.workReady.Signal()
 	default:
-		r.lay()
+		r.addLane()
 	}
 }
 
 // next returns the next task, waiting for one if need be, or nil when there will be none, or there are more lanes than are of use.
-func (r *run[In, Out]) next() *task[In, Out] {
+func (r *run[In, Out]) next() *batch[In, Out] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for !r.over() {
-		if r.laid > r.most {
-			r.laid--
+		if r.laneCount > r.maxLanes {
+			r.laneCount--
 			r.wake() // it may have been woken for a task
 			return nil
 		}
-		var t *task[In, Out]
+		var b *batch[In, Out]
 		switch {
 		case r.admits():
-			t = r.takeAgain()
+			b = r.takeRequeued()
 		case r.fresh():
-			t = r.takeNew()
+			b = r.takeNew()
 		default:
-			r.waiting++
-			r.tasks.Wait()
-			r.waiting--
+			r.idleLanes++
+			r.workReady.Wait()
+			r.idleLanes--
 			continue
 		}
-		r.lent++
+		r.busyLanes++
 		r.active++
-		t.depth = r.pool.depth(r.sizer.window(r.pool.cfg.Window))
+		b.depth = r.pool.depth(r.sizer.window(r.pool.cfg.Window))
 		if r.results == nil { // else the caller has room for all of them
-			t.options.Credit = r.sizer.credit(r.limit, r.pool.cfg.Window)
-			t.options.Credit += t.Size() * max(leastResult, r.out.Width())
+			b.options.Credit = r.sizer.credit(r.limit, r.pool.cfg.Window)
+			b.options.Credit += b.Size() * max(leastResult, r.out.Width())
 		}
-		if r.lay != nil { // else the run has one item, and no lanes
-			r.most = r.sizer.lanes() * (t.depth / r.pool.depth(1))
+		if r.addLane != nil { // else the run has one item, and no lanes
+			r.maxLanes = r.sizer.lanes() * (b.depth / r.pool.depth(1))
 		}
 		r.wake()
-		return t
+		return b
 	}
 	return nil
 }
@@ -120,73 +120,73 @@ func (r *run[In, Out]) next() *task[In, Out] {
 // admits reports whether a lane may take a task that came back. It may if the run holds fewer bytes than its limit, or if all results wait for this task.
 // Called with mu held.
 func (r *run[In, Out]) admits() bool {
-	if len(r.again) == 0 {
+	if len(r.requeued) == 0 {
 		return false
 	}
-	return r.results != nil || !r.ordered || r.bytes+r.granted < r.limit || r.again[len(r.again)-1] == r.first()
+	return r.results != nil || !r.ordered || r.bytes+r.granted < r.limit || r.requeued[len(r.requeued)-1] == r.first()
 }
 
 // left is how many items there are for lanes to take, -1 if nobody knows because more may come. If lanes wait all the same, what there
 // is has to do for all. Called with mu held.
 func (r *run[In, Out]) left() int {
-	if !r.known && r.waiting == 0 {
+	if !r.known && r.idleLanes == 0 {
 		return -1
 	}
 	if !r.fresh() {
-		return r.returned
+		return r.requeuedItems
 	}
-	return r.returned + len(r.queue)
+	return r.requeuedItems + len(r.queue)
 }
 
-// takeAgain returns the first of the tasks that came back, cut down to the size of a batch. Called with mu held.
-func (r *run[In, Out]) takeAgain() *task[In, Out] {
-	last := len(r.again) - 1
-	t, n := r.again[last], r.sizer.size(r.left())
-	r.again = r.again[:last]
-	r.returned -= t.Size()
-	if t.Size() > n {
-		r.repeat(t.block, n, t.solo).bounced = t.bounced
-		t.shorten(n)
+// takeRequeued returns the first of the tasks that came back, cut down to the size of a batch. Called with mu held.
+func (r *run[In, Out]) takeRequeued() *batch[In, Out] {
+	last := len(r.requeued) - 1
+	b, n := r.requeued[last], r.sizer.size(r.left())
+	r.requeued = r.requeued[:last]
+	r.requeuedItems -= b.Size()
+	if b.Size() > n {
+		r.requeue(b.chunk, n, b.solo).returns = b.returns
+		b.shorten(n)
 	}
-	return t
+	return b
 }
 
-// repeat puts the items of a block from a place on back into the list of tasks, which is in input order. Called with mu held.
-func (r *run[In, Out]) repeat(b *block[In, Out], from int, solo bool) *task[In, Out] {
-	t := newTask(r, r.part(b, from))
-	t.solo = solo
-	at, _ := slices.BinarySearchFunc(r.again, t, func(a, b *task[In, Out]) int { return cmp.Compare(b.First(), a.First()) })
-	r.again = slices.Insert(r.again, at, t)
-	r.returned += t.Size()
-	return t
+// requeue puts the items of a block from a place on back into the list of tasks, which is in input order. Called with mu held.
+func (r *run[In, Out]) requeue(c *chunk[In, Out], from int, solo bool) *batch[In, Out] {
+	b := newBatch(r, r.part(c, from))
+	b.solo = solo
+	at, _ := slices.BinarySearchFunc(r.requeued, b, func(a, b *batch[In, Out]) int { return cmp.Compare(b.First(), a.First()) })
+	r.requeued = slices.Insert(r.requeued, at, b)
+	r.requeuedItems += b.Size()
+	return b
 }
 
 // part makes a block of the items from a place on, which have no outcome. Called with mu held.
-func (r *run[In, Out]) part(b *block[In, Out], from int) *block[In, Out] {
-	if from == 0 || from == len(b.in) {
-		return b
+func (r *run[In, Out]) part(c *chunk[In, Out], from int) *chunk[In, Out] {
+	if from == 0 || from == len(c.in) {
+		return c
 	}
-	return r.cutOff(b, from, len(b.in)-from)
+	return r.cutOff(c, from, len(c.in)-from)
 }
 
 // cutOff makes a block of the items from a place on, of which left have no outcome. Called with mu held.
-func (r *run[In, Out]) cutOff(b *block[In, Out], from, left int) *block[In, Out] {
-	rest := b.split(from, left, r.weigh)
+func (r *run[In, Out]) cutOff(c *chunk[In, Out], from, left int) *chunk[In, Out] {
+	rest := c.split(from, left, r.weigh)
 	r.taking++
 	if r.ordered {
-		r.blocks.insert(b, rest)
+		r.chunks.insert(c, rest)
 	}
 	if rest.left == 0 {
-		r.finish(rest)
+		r.chunkDone(rest)
 	}
-	if b.left == 0 {
-		r.finish(b)
+	if c.left == 0 {
+		r.chunkDone(c)
 	}
 	return rest
 }
 
 // takeNew cuts a block from the queue. Called with mu held.
-func (r *run[In, Out]) takeNew() *task[In, Out] {
+func (r *run[In, Out]) takeNew() *batch[In, Out] {
 	n := min(r.sizer.size(r.left()), len(r.queue))
 	bytes := 0
 	if r.weigh != nil {
@@ -197,51 +197,51 @@ func (r *run[In, Out]) takeNew() *task[In, Out] {
 			}
 		}
 	}
-	b := &block[In, Out]{first: r.cut, in: r.queue[:n:n], left: n, cut: time.Now(), weight: bytes, bytes: bytes}
+	c := &chunk[In, Out]{first: r.cut, in: r.queue[:n:n], left: n, cut: time.Now(), weight: bytes, bytes: bytes}
 	if r.results != nil {
-		b.out = r.results[r.cut : r.cut+n : r.cut+n]
+		c.out = r.results[r.cut : r.cut+n : r.cut+n]
 	} else {
-		b.out = make([]Out, n)
+		c.out = make([]Out, n)
 	}
 	r.queue = r.queue[n:]
 	if len(r.queue) == 0 && !r.known {
 		r.queue = nil // the blocks own the memory now
 	}
 	r.queued -= bytes
-	r.room.Signal()
+	r.queueRoom.Signal()
 	r.cut += n
 	r.held += n
 	r.bytes += bytes
 	r.taking++
 	if r.ordered {
-		r.blocks.add(b)
+		r.chunks.add(c)
 	}
-	return newTask(r, b)
+	return newBatch(r, c)
 }
 
-// perform takes a task through a worker.
-func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
+// runBatch takes a task through a worker.
+func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	p := r.pool
-	t.options = worker.Options{
+	b.options = worker.Options{
 		JSON: r.json, Timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), Timeout: p.cfg.ItemTimeout,
-		Deadline: r.deadline, Metadata: r.metadata, Seed: r.seed.number, SeedIndex: r.seedIndex, Credit: t.options.Credit,
+		Deadline: r.deadline, Metadata: r.metadata, Seed: r.seed.number, SeedIndex: r.seedIndex, Credit: b.options.Credit,
 	}
 	if p.cfg.Batch == 0 {
-		t.options.Budget = budget
+		b.options.Budget = budget
 	}
-	defer r.put(t)
-	at, err := p.lender.acquire(ctx, t.depth, t.solo)
+	defer r.finishBatch(b)
+	e, err := p.scheduler.acquire(ctx, b.depth, b.solo)
 	if err != nil {
 		r.refuse(err)
 		return
 	}
 	if r.onLend != nil {
-		r.onLend(infoOf(at.worker.Info(), p.cfg.Mode))
+		r.onLend(infoOf(e.worker.Info(), p.cfg.Mode))
 	}
-	t.worker.Store(&at.worker)
-	t.begun = time.Now()
-	end := at.worker.Run(ctx, t)
-	p.lender.release(at, end)
+	b.worker.Store(&e.worker)
+	b.begun = time.Now()
+	end := e.worker.Run(ctx, b)
+	p.scheduler.release(e, end)
 	if !r.deadline.IsZero() {
 		awaitDeadline(ctx, r.deadline)
 	}
@@ -252,12 +252,12 @@ func (r *run[In, Out]) perform(ctx context.Context, t *task[In, Out]) {
 		end.Err = context.Cause(ctx)
 	}
 	if end.Err != nil {
-		r.fail(p.lender.reason(end.Err))
+		r.fail(p.scheduler.reason(end.Err))
 		return
 	}
-	r.sizer.observe(t.trial)
-	if r.conclude(t, end, at.worker.Info()) {
-		p.fruitless(at, end.Reason())
+	r.sizer.observe(b.trial)
+	if r.conclude(b, end, e.worker.Info()) {
+		p.fruitless(e, end.Reason())
 	}
 }
 
@@ -275,15 +275,15 @@ func awaitDeadline(ctx context.Context, deadline time.Time) {
 	}
 }
 
-// put says that a lane has put its task down.
-func (r *run[In, Out]) put(t *task[In, Out]) {
+// finishBatch says that a lane has put its task down.
+func (r *run[In, Out]) finishBatch(b *batch[In, Out]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lent--
-	if t.options.Credit > 0 {
-		r.withdraw(t)
+	r.busyLanes--
+	if b.options.Credit > 0 {
+		r.withdraw(b)
 	}
-	if r.lent == 0 {
-		r.ready.Broadcast()
+	if r.busyLanes == 0 {
+		r.chunkReady.Broadcast()
 	}
 }

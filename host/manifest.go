@@ -76,11 +76,11 @@ func (p *Pool) Describe(ctx context.Context) (Manifest, error) {
 		}
 		return manifestOf(pb), nil
 	}
-	place, err := p.lender.acquire(ctx, 1, false)
+	place, err := p.scheduler.acquire(ctx, 1, false)
 	if err != nil {
 		return Manifest{}, err
 	}
-	defer p.lender.release(place, worker.End{})
+	defer p.scheduler.release(place, worker.End{})
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.StartTimeout)
 	defer cancel()
 	pb, err := place.worker.(*process.Worker).Describe(ctx)

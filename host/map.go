@@ -19,12 +19,12 @@ func Map[In, Out any](ctx context.Context, p *Pool, items []In) ([]Out, error) {
 	r.feedSlice(items)
 	r.start(ctx)
 	failed := &MapError{Items: len(items)}
-	err := r.take(func(b *block[In, Out]) bool {
-		for i := range b.in {
-			if e := b.errs[i]; e != nil {
+	err := r.take(func(c *chunk[In, Out]) bool {
+		for i := range c.in {
+			if e := c.errs[i]; e != nil {
 				failed.Errs = append(failed.Errs, e)
 			}
-			if len(b.errs) == 0 {
+			if len(c.errs) == 0 {
 				break
 			}
 		}
@@ -63,8 +63,8 @@ func stream[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In], order
 		r.feed(items)
 		r.start(ctx)
 		wanted := true
-		err := r.take(func(b *block[In, Out]) bool {
-			wanted = b.results(func(result Result[Out]) bool { return yield(result, nil) })
+		err := r.take(func(c *chunk[In, Out]) bool {
+			wanted = c.results(func(result Result[Out]) bool { return yield(result, nil) })
 			return wanted
 		})
 		relay.Raise(err)
@@ -88,14 +88,14 @@ func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo
 	defer r.end(errTaken)
 	r.onLend = lent
 	r.feedSlice([]In{item})
-	if t := r.next(); t != nil {
-		r.perform(ctx, t)
+	if b := r.next(); b != nil {
+		r.runBatch(ctx, b)
 	}
 	if !r.ended() { // while the item waits for another attempt nobody else heeds ctx
-		r.heed(ctx)
-		defer r.unheed()
-		for t := r.next(); t != nil; t = r.next() {
-			r.perform(ctx, t)
+		r.watchContext(ctx)
+		defer r.unwatchContext()
+		for b := r.next(); b != nil; b = r.next() {
+			r.runBatch(ctx, b)
 		}
 	}
 	r.mu.Lock()
@@ -103,7 +103,7 @@ func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo
 	if r.err != nil {
 		return *new(Out), r.err
 	}
-	if e := r.blocks.head.errs[0]; e != nil {
+	if e := r.chunks.head.errs[0]; e != nil {
 		return *new(Out), e
 	}
 	return r.results[0], nil

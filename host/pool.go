@@ -22,8 +22,8 @@ type Pool struct {
 	launcher *process.Launcher // nil unless mode is Process
 	buffers  *buffers
 	share    int // of the memory of this process, which a run's items and results may take; 0: it is not limited
-	lender   lender
-	lore     lore
+	scheduler   scheduler
+	history     history
 	lock     *sync.Mutex // shared by goroutine workers of a workload that is not concurrent
 
 	described sync.Once
@@ -34,8 +34,8 @@ type Pool struct {
 	killed <-chan struct{}         // closed by kill
 	stop   chan struct{}           // closed when no more work is taken
 	once   sync.Once               // closes stop
-	crew   crew
-	slots  sync.WaitGroup
+	scaler   scaler
+	supervisors  sync.WaitGroup
 	ended  chan struct{} // closed when nothing of the pool is left
 
 	breaker breaker
@@ -85,20 +85,20 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	lent := cfg.Workers
 	if cfg.MinWorkers > 0 {
 		lent = cfg.MinWorkers
-		p.lender.crowded = make(chan struct{}, 1)
-		p.slots.Go(p.grow)
+		p.scheduler.crowded = make(chan struct{}, 1)
+		p.supervisors.Go(p.grow)
 	}
-	p.crew.begin = func(s *slot) { s.run(life, life, p.complain) }
+	p.scaler.begin = func(s *supervisor) { s.run(life, life, p.complain) }
 	slots := lent + cfg.Standby
 	first := make(chan error, slots)
-	p.crew.mu.Lock()
-	p.crew.size.Store(int64(lent))
-	p.crew.width.Store(int64(cfg.Workers))
-	p.lender.resize(lent)
+	p.scaler.mu.Lock()
+	p.scaler.size.Store(int64(lent))
+	p.scaler.width.Store(int64(cfg.Workers))
+	p.scheduler.resize(lent)
 	for range slots {
-		p.hire(func(s *slot) { s.run(life, opening, func(err error) { first <- err }) })
+		p.addSupervisor(func(s *supervisor) { s.run(life, opening, func(err error) { first <- err }) })
 	}
-	p.crew.mu.Unlock()
+	p.scaler.mu.Unlock()
 	var failures []error
 	left := slots
 	for ; left > 0; left-- {
@@ -109,14 +109,14 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		}
 	}
 	if left > 0 {
-		p.slots.Go(func() {
+		p.supervisors.Go(func() {
 			for range left - 1 {
 				p.complain(<-first)
 			}
 		})
 	}
 	go func() {
-		p.slots.Wait()
+		p.supervisors.Wait()
 		if p.launcher != nil {
 			p.launcher.Close()
 		}
@@ -151,7 +151,7 @@ func (p *Pool) start(ctx context.Context, number int) (worker.Worker, error) {
 	if p.cfg.Mode != Process {
 		return startGoroutine(ctx, number, &p.cfg, p.lock, p.killed)
 	}
-	w, err := p.launcher.Start(ctx, number, int(p.crew.width.Load()))
+	w, err := p.launcher.Start(ctx, number, int(p.scaler.width.Load()))
 	if err != nil {
 		return nil, p.cfg.startError(err)
 	}
@@ -199,14 +199,14 @@ func (p *Pool) Checksum() string {
 // Peak is the most workers that the pool has been able to lend at once so far: fewer than [Config.Workers] if some did not start, or have not been
 // needed. Workers that stand by do not count. It can be called after Close.
 func (p *Pool) Peak() int {
-	p.lender.mu.Lock()
-	defer p.lender.mu.Unlock()
-	return p.lender.peak
+	p.scheduler.mu.Lock()
+	defer p.scheduler.mu.Unlock()
+	return p.scheduler.peak
 }
 
 // Workers describes the workers that are ready now, by number.
 func (p *Pool) Workers() []WorkerInfo {
-	infos := p.lender.snapshot(p.cfg.Mode)
+	infos := p.scheduler.snapshot(p.cfg.Mode)
 	for i := range infos {
 		infos[i].RSS, _ = child.ReadRSS(infos[i].PID) // 0 where it cannot be read
 	}
@@ -270,11 +270,11 @@ func (p *Pool) observed() (w struct {
 
 // refuse takes no more work, for the reason err. Who has not begun to work is not waited for.
 func (p *Pool) refuse(err error) {
-	p.lender.close(err)
+	p.scheduler.close(err)
 	p.buffers.refuse()
 	p.once.Do(func() {
-		p.crew.mu.Lock()
-		defer p.crew.mu.Unlock()
+		p.scaler.mu.Lock()
+		defer p.scaler.mu.Unlock()
 		close(p.stop)
 	})
 	p.giveUp(err)

@@ -19,8 +19,8 @@ const (
 	mostItems = 1 << 18
 	mostBytes = 64 << 20 // of items and results, where their size is known without encoding them, and of errors; less if memory is limited
 
-	queueMost  = 1 << 15 // items read ahead of the lanes
-	queueBytes = 8 << 20 // of them
+	maxQueueItems  = 1 << 15 // items read ahead of the lanes
+	maxQueueBytes = 8 << 20 // of them
 
 	heavy = 64 << 10 // bytes of a block from which on it is worth a look at each value to let go of them
 	large = 1 << 20  // bytes of a block's items from which on those with an outcome are let go before the others have theirs
@@ -40,42 +40,42 @@ type run[In, Out any] struct {
 	seed      seed
 	seedIndex func(first, n int) []uint64 // nil if items draw by their own indexes
 	end       context.CancelCauseFunc     // of the run's context
-	unheed    func() bool                 // ends the watch on it
-	leave     func()                      // ends the watch on the number of workers
+	unwatchContext    func() bool                 // ends the watch on it
+	unwatchPool     func()                      // ends the watch on the number of workers
 	onLend    func(WorkerInfo)            // told of each worker that gets a task; may be nil
 	deadline  time.Time                   // of the caller's context; zero if there is none
 	metadata  map[string]string           // what the caller says of the run; nil if that is nothing
 	base      bare                        // what a workload on a goroutine sees of the run's context
 
 	mu       sync.Mutex
-	tasks    sync.Cond        // there may be something to do
-	ready    sync.Cond        // a block may be complete
-	room     sync.Cond        // the queue may take another item
+	workReady    sync.Cond        // there may be something to do
+	chunkReady    sync.Cond        // a block may be complete
+	queueRoom     sync.Cond        // the queue may take another item
 	queue    []In             // read and not cut; the whole rest of an input that is a slice
 	open     bool             // the input has not ended
 	known    bool             // queue is all that is left
 	results  []Out            // where the results of an input that is a slice go
 	cut      int              // items cut so far
-	again    []*task[In, Out] // came back; the first of the input is the last here
-	returned int              // items in them
+	requeued    []*batch[In, Out] // came back; the first of the input is the last here
+	requeuedItems int              // items in them
 	ordered  bool
-	blocks   chain[In, Out]    // to be taken: ordered, all that were cut; else those that are complete
+	chunks   chunkList[In, Out]    // to be taken: ordered, all that were cut; else those that are complete
 	taking   int               // blocks cut and not taken
 	held     int               // items in them
 	bytes    int               // in them and in their results and errors
 	limit    int               // of bytes, beyond which no block is cut and no credit given
 	granted  int               // bytes of results that workers may send beyond the credit of their batches
-	asks     []ask[In, Out]    // for credit, in the order of the input
-	exempt   *task[In, Out]    // may bring one message of results beyond the limit; nil if none
+	creditRequests     []creditRequest[In, Out]    // for credit, in the order of the input
+	exempt   *batch[In, Out]    // may bring one message of results beyond the limit; nil if none
 	queued   int               // bytes in queue, of an input that is read as it comes
 	active   int               // tasks that lanes or timers have
-	laid     int               // lanes that there are
-	most     int               // lanes that are of use
-	lay      func()            // makes a lane; called with mu held; nil if the run has none
-	waiting  int               // lanes with nothing to do
-	lent     int               // lanes that carry a task
-	news     []Event           // that the Observer is to hear of once mu is free
-	due      []*block[In, Out] // each has one item more with an outcome once it has
+	laneCount     int               // lanes that there are
+	maxLanes     int               // lanes that are of use
+	addLane      func()            // makes a lane; called with mu held; nil if the run has none
+	idleLanes  int               // lanes with nothing to do
+	busyLanes     int               // lanes that carry a task
+	events     []Event           // that the Observer is to hear of once mu is free
+	due      []*chunk[In, Out] // each has one item more with an outcome once it has
 	err      error             // why the run ended early
 	lanes    sync.WaitGroup
 }
@@ -90,7 +90,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		r.seedIndex = r.seed.indexes
 	}
 	r.limit = p.bytes()
-	r.tasks.L, r.ready.L, r.room.L = &r.mu, &r.mu, &r.mu
+	r.workReady.L, r.chunkReady.L, r.queueRoom.L = &r.mu, &r.mu, &r.mu
 	r.weigh, r.weighOut = weigher[In](), weigher[Out]()
 	r.json = r.in.Kind != p.manifest.ItemKind || r.out.Kind != p.manifest.ResultKind
 	if p.cfg.Mode != Process {
@@ -98,7 +98,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		r.native = in == reflect.TypeFor[In]() && out == reflect.TypeFor[Out]()
 	}
 	r.lighten()
-	p.lore.begin(&r.sizer)
+	p.history.begin(&r.sizer)
 	r.deadline, _ = ctx.Deadline()
 	r.metadata = metadataOf(ctx)
 	r.checkMetadata()
@@ -159,8 +159,8 @@ func (r *run[In, Out]) feed(items iter.Seq[In]) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.open, r.known = false, true
-		r.tasks.Broadcast()
-		r.ready.Broadcast()
+		r.workReady.Broadcast()
+		r.chunkReady.Broadcast()
 	}()
 }
 
@@ -175,15 +175,15 @@ func (r *run[In, Out]) push(item In) bool {
 	r.queue = append(r.queue, item)
 	r.queued += size
 	r.wake()
-	for (len(r.queue) >= queueMost || r.queued >= min(queueBytes, r.limit/2)) && r.err == nil { // the iterator makes no item that has to wait
-		r.room.Wait()
+	for (len(r.queue) >= maxQueueItems || r.queued >= min(maxQueueBytes, r.limit/2)) && r.err == nil { // the iterator makes no item that has to wait
+		r.queueRoom.Wait()
 	}
 	return r.err == nil
 }
 
-// heed ends the run when ctx does.
-func (r *run[In, Out]) heed(ctx context.Context) {
-	r.unheed = context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
+// watchContext ends the run when ctx does.
+func (r *run[In, Out]) watchContext(ctx context.Context) {
+	r.unwatchContext = context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
 }
 
 // halt is fail, and reports whether the run had ended before.
@@ -208,10 +208,10 @@ func (r *run[In, Out]) refuse(err error) {
 	if r.err == nil {
 		r.err = err
 	}
-	r.answer()
-	r.tasks.Broadcast()
-	r.ready.Broadcast()
-	r.room.Broadcast()
+	r.grantCredits()
+	r.workReady.Broadcast()
+	r.chunkReady.Broadcast()
+	r.queueRoom.Broadcast()
 }
 
 // errTaken ends a run whose results nobody wants any more.
@@ -219,68 +219,68 @@ var errTaken = errors.New("no more results are wanted")
 
 // take yields the blocks as they become complete. It returns why the run ended early, or nil, when nothing of the run is under
 // way any more.
-func (r *run[In, Out]) take(yield func(*block[In, Out]) bool) error {
-	defer r.pool.lore.end(&r.sizer)
+func (r *run[In, Out]) take(yield func(*chunk[In, Out]) bool) error {
+	defer r.pool.history.end(&r.sizer)
 	defer r.lanes.Wait()
 	defer r.fail(errTaken)
-	defer r.unheed()
-	defer r.leave()
+	defer r.unwatchContext()
+	defer r.unwatchPool()
 	for {
-		b, err := r.complete()
-		if b == nil {
+		c, err := r.complete()
+		if c == nil {
 			return err
 		}
-		if !yield(b) {
+		if !yield(c) {
 			return nil
 		}
 		r.mu.Lock()
-		r.letGo(b)
+		r.dropValues(c)
 		r.taking--
-		r.held -= len(b.in)
-		r.bytes -= b.bytes
-		r.answer()
+		r.held -= len(c.in)
+		r.bytes -= c.bytes
+		r.grantCredits()
 		r.wake()
 		r.mu.Unlock()
 	}
 }
 
-// letGo drops the values of a block that has been taken: memory that other blocks have a part of holds them otherwise.
-func (r *run[In, Out]) letGo(b *block[In, Out]) {
-	if r.results == nil && b.bytes >= heavy {
-		clear(b.in)
-		clear(b.out)
+// dropValues drops the values of a block that has been taken: memory that other blocks have a part of holds them otherwise.
+func (r *run[In, Out]) dropValues(c *chunk[In, Out]) {
+	if r.results == nil && c.bytes >= heavy {
+		clear(c.in)
+		clear(c.out)
 	}
 }
 
-// letGoItems frees the memory of n items, from a place in the block on, whose outcome is known. It keeps items that have an entry in delays, because they
+// dropItems frees the memory of n items, from a place in the block on, whose outcome is known. It keeps items that have an entry in delays, because they
 // will run again. Freed items no longer count against the bytes that the run may hold. Called with mu held.
-func (r *run[In, Out]) letGoItems(b *block[In, Out], from, n int, delays map[int]time.Duration) {
-	if r.results != nil || r.native || b.weight < large { // the caller's own, or a workload on a goroutine may still look at them
+func (r *run[In, Out]) dropItems(c *chunk[In, Out], from, n int, delays map[int]time.Duration) {
+	if r.results != nil || r.native || c.weight < large { // the caller's own, or a workload on a goroutine may still look at them
 		return
 	}
 	for at := from; at < from+n; at++ {
 		if _, again := delays[at]; again {
 			continue
 		}
-		weight := r.weigh(b.in[at])
-		b.in[at] = *new(In)
-		b.weight -= weight
-		b.bytes -= weight
+		weight := r.weigh(c.in[at])
+		c.in[at] = *new(In)
+		c.weight -= weight
+		c.bytes -= weight
 		r.bytes -= weight
 	}
 }
 
 // complete waits for the next complete block and takes it out of the books; nil means that there is none any more.
-func (r *run[In, Out]) complete() (*block[In, Out], error) {
+func (r *run[In, Out]) complete() (*chunk[In, Out], error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		if b := r.blocks.head; b != nil && b.left == 0 {
-			return r.blocks.take(), nil
+		if c := r.chunks.head; c != nil && c.left == 0 {
+			return r.chunks.take(), nil
 		}
-		if over := r.taking == 0 && len(r.queue) == 0 && !r.open; r.lent == 0 && (over || r.err != nil) {
+		if over := r.taking == 0 && len(r.queue) == 0 && !r.open; r.busyLanes == 0 && (over || r.err != nil) {
 			return nil, r.err // once no lane has anything to add: the last one may say that the run has failed
 		}
-		r.ready.Wait()
+		r.chunkReady.Wait()
 	}
 }

@@ -160,15 +160,15 @@ func (s simulation) open(t *testing.T, log *batchLog) *Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Pool{cfg: cfg, lender: lender{limit: cfg.Workers}}
-	p.crew.width.Store(int64(cfg.Workers))
+	p := &Pool{cfg: cfg, scheduler: scheduler{limit: cfg.Workers}}
+	p.scaler.width.Store(int64(cfg.Workers))
 	p.describe(manifest)
 	for number := range cfg.Workers {
 		g, err := startGoroutine(t.Context(), number+1, &p.cfg, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.lender.add(&simulated{goroutine: g, turn: make(chan struct{}, 1), log: log}, 0, time.Time{})
+		p.scheduler.add(&simulated{goroutine: g, turn: make(chan struct{}, 1), log: log}, 0, time.Time{})
 	}
 	return p
 }

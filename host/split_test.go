@@ -144,8 +144,8 @@ func TestBooksAreEvenWhenARunIsOver(t *testing.T) {
 				r.start(ctx)
 				seen := make([]bool, n)
 				next := 0
-				err = r.take(func(b *block[string, string]) bool {
-					return b.results(func(got Result[string]) bool {
+				err = r.take(func(c *chunk[string, string]) bool {
+					return c.results(func(got Result[string]) bool {
 						i := got.Index
 						if seen[i] || ordered && i != next {
 							t.Errorf("result %d came after %d results, seen before: %v", i, next, seen[i])
@@ -177,15 +177,15 @@ func TestBooksAreEvenWhenARunIsOver(t *testing.T) {
 					t.Errorf("%d items: got %d results, %v", n, next, err)
 				}
 				for what, left := range map[string]int{
-					"blocks": r.taking, "items": r.held, "bytes": r.bytes, "queued bytes": r.queued, "items put back": r.returned,
-					"tasks put back": len(r.again), "tasks under way": r.active, "lanes that carry one": r.lent,
+					"blocks": r.taking, "items": r.held, "bytes": r.bytes, "queued bytes": r.queued, "items put back": r.requeuedItems,
+					"tasks put back": len(r.requeued), "tasks under way": r.active, "lanes that carry one": r.busyLanes,
 				} {
 					if left != 0 {
 						t.Errorf("%s in the books of a run that is over: got %d, want none", what, left)
 					}
 				}
-				if r.blocks.head != nil {
-					t.Errorf("a block that nobody has taken begins with item %d", r.blocks.head.first)
+				if r.chunks.head != nil {
+					t.Errorf("a block that nobody has taken begins with item %d", r.chunks.head.first)
 				}
 			})
 		})

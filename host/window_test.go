@@ -91,7 +91,7 @@ func TestOneLargeItemIsReadAhead(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		item := strings.Repeat("x", queueBytes)
+		item := strings.Repeat("x", maxQueueBytes)
 		var made atomic.Int64
 		took := make(chan int)
 		go func() {

@@ -94,8 +94,8 @@ func pick(workloads []*Workload, name string) (*Workload, error) {
 
 // serve returns when the work is over.
 func serve(w *Workload) {
-	endKin := sync.OnceFunc(kinEnder())
-	watchParent(endKin)
+	killDescendants := sync.OnceFunc(descendantKiller())
+	watchParent(killDescendants)
 	// Errors are sent even if the host shows no logs, because the last error may be the reason why the process dies.
 	level := min(hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)), hclog.Error)
 	options := hclog.LoggerOptions{Name: w.manifest.Name, Output: os.Stderr, JSONFormat: true, Level: level, Mutex: &sync.Mutex{}}
@@ -132,20 +132,20 @@ func serve(w *Workload) {
 		os.Exit(1)
 	}
 	if s.orphaned.Load() {
-		endKin() // a host that lives does so itself, when this process has ended
+		killDescendants() // a host that lives does so itself, when this process has ended
 	}
 }
 
-// kinLimit is what a worker without a host takes for the end of what it has started, before it ends itself.
-const kinLimit = 800 * time.Millisecond
+// killLimit is what a worker without a host takes for the end of what it has started, before it ends itself.
+const killLimit = 800 * time.Millisecond
 
-// kinEnder returns what ends the processes that this worker has started, and the worker itself if it leads a group. It reads the
+// descendantKiller returns what ends the processes that this worker has started, and the worker itself if it leads a group. It reads the
 // environment now, before the workload may change it.
-func kinEnder() func() {
+func descendantKiller() func() {
 	name, own, ok := family.Own()
 	return func() {
 		if ok {
-			_, _ = family.Search{Name: name, Of: func(number uint32) bool { return number == own }, Limit: kinLimit}.End()
+			_, _ = family.Search{Name: name, Of: func(number uint32) bool { return number == own }, Limit: killLimit}.End()
 		}
 		killGroup()
 	}

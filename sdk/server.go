@@ -232,7 +232,7 @@ func deadlineOf(b *workerpb.Batch) time.Time {
 func (s *server) thread(ctx context.Context, instance work.Instance, queue <-chan waiting, entry *arena.Entry) {
 	for next := range queue {
 		if s.leaving.Load() {
-			next.job.Settle(work.Part{Last: true, Leaving: true})
+			next.job.Report(work.Part{Last: true, Leaving: true})
 			continue
 		}
 		func() {
@@ -247,7 +247,7 @@ func (s *server) thread(ctx context.Context, instance work.Instance, queue <-cha
 				next.job.Show(entry.Place())
 				defer entry.End()
 			}
-			if next.job.Spread != nil {
+			if next.job.InBuffers != nil {
 				// A workload that writes to such an item then panics, which costs no other; it is said of this goroutine alone.
 				defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 			}
@@ -289,7 +289,7 @@ func (s *server) job(b *workerpb.Batch, held *batch, start *workerpb.Start, logg
 				Overdue: &workerpb.Overdue{Batch: b.GetId(), Item: uint32(item)},
 			}})
 		},
-		Settle: func(p work.Part) { s.settle(held, p) },
+		Report: func(p work.Part) { s.report(held, p) },
 	}
 	if j.Timeout > 0 {
 		if s.pulse == nil {
@@ -310,7 +310,7 @@ func (s *server) job(b *workerpb.Batch, held *batch, start *workerpb.Start, logg
 		}
 	}
 	if len(b.GetBufferAt()) > 0 {
-		if j.Spread, err = s.spread(b); err != nil {
+		if j.InBuffers, err = s.inBuffers(b); err != nil {
 			return nil, err
 		}
 		j.ReadOnly = s.buffers.Hold
@@ -321,8 +321,8 @@ func (s *server) job(b *workerpb.Batch, held *batch, start *workerpb.Start, logg
 	return j, err
 }
 
-// spread returns the items of a batch that lie in the pool's buffers.
-func (s *server) spread(b *workerpb.Batch) ([][]byte, error) {
+// inBuffers returns the items of a batch that lie in the pool's buffers.
+func (s *server) inBuffers(b *workerpb.Batch) ([][]byte, error) {
 	at, size := b.GetBufferAt(), b.GetBufferSize()
 	if n := int(b.GetCount()); len(at) != n || len(size) != n {
 		return nil, fmt.Errorf("%d places and %d sizes of %d items in buffers", len(at), len(size), n)
@@ -340,8 +340,8 @@ func (s *server) spread(b *workerpb.Batch) ([][]byte, error) {
 	return items, nil
 }
 
-// settle sends one part of a batch, once the host has room for it.
-func (s *server) settle(b *batch, p work.Part) {
+// report sends one part of a batch, once the host has room for it.
+func (s *server) report(b *batch, p work.Part) {
 	if p.Leaving {
 		s.leaving.Store(true)
 	}

@@ -107,7 +107,7 @@ func (f *flow) run(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMes
 		if err != nil {
 			return err
 		}
-		f.settle(&r)
+		f.finish(&r)
 	}
 	return wait()
 }
@@ -201,8 +201,8 @@ func (f *flow) wake() {
 	}
 }
 
-// settle records what became of an item, and puts it in its place.
-func (f *flow) settle(r *result) {
+// finish records what became of an item, and puts it in its place.
+func (f *flow) finish(r *result) {
 	full := f.place(r)
 	if full {
 		_ = f.journal.flush() // whoever wants the results will hear of it

@@ -34,8 +34,8 @@ func (x *index) add(h *head, at int64) {
 	x.entries = append(x.entries, e)
 }
 
-// settle drops the records whose numbers come again, and returns how many these are. The others are then in the order of their numbers.
-func (x *index) settle() int {
+// dropRepeated drops the records whose numbers come again, and returns how many these are. The others are then in the order of their numbers.
+func (x *index) dropRepeated() int {
 	inOrder := func(a, b entry) int { return cmp.Compare(a.n, b.n) }
 	if !slices.IsSortedFunc(x.entries, inOrder) {
 		slices.SortStableFunc(x.entries, inOrder)

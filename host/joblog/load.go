@@ -48,7 +48,7 @@ func (j *Journal) load() error {
 		return fmt.Errorf("read joblog %q: %w", j.config.Path, plain.Cause(err))
 	}
 	j.contents.TornBytes = info.Size() - end
-	dropped := j.index.settle()
+	dropped := j.index.dropRepeated()
 	j.contents.Items = len(j.index.entries)
 	for i := range j.index.entries {
 		if e := &j.index.entries[i]; e.failed() {

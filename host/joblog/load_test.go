@@ -126,7 +126,7 @@ func TestAResultThatWaitsIsAlone(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	for i := 1; i <= waiting; i++ { // item 0 is still at work
 		batch := bytes.Repeat([]byte("7"), 4<<20)
-		f.settle(&result{Index: i, Value: json.RawMessage(batch[:1:1])})
+		f.finish(&result{Index: i, Value: json.RawMessage(batch[:1:1])})
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)

@@ -106,7 +106,7 @@ func (g *cgroups) close(deadline time.Time) {
 type group struct {
 	box     *cgroups
 	folders []hierarchy
-	birth   *os.File // the one that its process is born in, until it is; nil if there is none
+	start   *os.File // the one that its process is born in, until it is; nil if there is none
 }
 
 // open makes a worker's folders, with its limits.
@@ -129,7 +129,7 @@ func (g *cgroups) open(name string, p *Policy) (*group, error) {
 				w.close()
 				return nil, &os.PathError{Op: "open", Path: f.parent, Err: err}
 			}
-			w.birth = os.NewFile(uintptr(fd), f.parent)
+			w.start = os.NewFile(uintptr(fd), f.parent)
 		}
 	}
 	return w, nil
@@ -148,8 +148,8 @@ var bornInCgroups = sync.OnceValue(func() bool {
 
 // born forgets the folder for the birth.
 func (w *group) born() {
-	if w.birth != nil {
-		_ = w.birth.Close()
+	if w.start != nil {
+		_ = w.start.Close()
 	}
 }
 
@@ -185,12 +185,12 @@ func (h *hierarchy) limit(p *Policy) error {
 }
 
 // holdsAll reports whether a process is in all folders from its birth on.
-func (w *group) holdsAll() bool { return w.birth != nil && len(w.folders) == 1 }
+func (w *group) holdsAll() bool { return w.start != nil && len(w.folders) == 1 }
 
 // add puts a process into the folders that it was not born in.
 func (w *group) add(pid int) error {
 	for _, f := range w.folders {
-		if f.version == 2 && w.birth != nil {
+		if f.version == 2 && w.start != nil {
 			continue
 		}
 		if err := os.WriteFile(filepath.Join(f.parent, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {

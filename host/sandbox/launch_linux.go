@@ -125,8 +125,8 @@ func (l *Launch) prepare(slot int) error {
 		if l.group, err = b.cgroups.open(strconv.FormatUint(uint64(b.number.Add(1)), 10), &b.policy); err != nil {
 			return b.failed("cgroup", err)
 		}
-		if l.group.birth != nil {
-			attr.UseCgroupFD, attr.CgroupFD = true, int(l.group.birth.Fd())
+		if l.group.start != nil {
+			attr.UseCgroupFD, attr.CgroupFD = true, int(l.group.start.Fd())
 		}
 		if b.policy.Level == Off && len(b.limits) == 0 && l.group.holdsAll() { // nothing is left for a launcher to do
 			cmd.Env, cmd.SysProcAttr = environment(&b.policy, slices.Clone(env)), attr

@@ -82,12 +82,12 @@ func handBack(ctx context.Context, t *trial) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
-	case b.settled() == 0:
+	case b.done() == 0:
 		return "", errors.New("a batch with no time came back with nothing done: a worker has to run one item at least, or its host tries for ever")
-	case b.settled() == len(items):
+	case b.done() == len(items):
 		return fmt.Sprintf("all %d items done at once", len(items)), t.compare(b, items)
 	}
-	return fmt.Sprintf("%d of %d items done with no time to spare, the rest handed back", b.settled(), len(items)), t.compare(b, items)
+	return fmt.Sprintf("%d of %d items done with no time to spare, the rest handed back", b.done(), len(items)), t.compare(b, items)
 }
 
 // credit checks that a worker asks before it sends more than it may.
@@ -122,13 +122,13 @@ func credit(ctx context.Context, t *trial) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for at := range dropped.settled() {
+	for at := range dropped.done() {
 		if e := dropped.Errors[at]; e == nil || e.Kind != wire.Canceled {
 			return "", fmt.Errorf("the result of item %d came, though there was no room for it: it should have been canceled", at)
 		}
 	}
-	return fmt.Sprintf("%s, asked for %d times; %d done when told to stop then, %d dropped when told to", wire.Count(len(items), "item"), b.Needs, stopped.settled(),
-		dropped.settled()), nil
+	return fmt.Sprintf("%s, asked for %d times; %d done when told to stop then, %d dropped when told to", wire.Count(len(items), "item"), b.Needs, stopped.done(),
+		dropped.done()), nil
 }
 
 // threads runs batches at once in one worker.
@@ -199,8 +199,8 @@ func cancel(ctx context.Context, t *trial) (string, error) {
 	switch {
 	case failed > 1:
 		return "", fmt.Errorf("%d items of a canceled batch failed, want them canceled: %w", failed, firstOf(b))
-	case b.settled() != len(items):
-		return "", fmt.Errorf("%d of %d items of a canceled batch have an outcome", b.settled(), len(items))
+	case b.done() != len(items):
+		return "", fmt.Errorf("%d of %d items of a canceled batch have an outcome", b.done(), len(items))
 	}
 	if err := cancelOne(s, t, items[:3]); err != nil {
 		return "", err
@@ -224,8 +224,8 @@ func cancelOne(s *Stream, t *trial, three []item) error {
 	if err := s.Wait(b, t.limit(3)); err != nil {
 		return fmt.Errorf("one item canceled: %w", err)
 	}
-	if b.settled() != 3 {
-		return fmt.Errorf("with one item canceled, %d of 3 have an outcome", b.settled())
+	if b.done() != 3 {
+		return fmt.Errorf("with one item canceled, %d of 3 have an outcome", b.done())
 	}
 	delete(b.Errors, 2)
 	b.Values = b.Values[:2]

@@ -132,8 +132,8 @@ func packed(ctx context.Context, t *trial) (string, error) {
 // comparePacked says whether a batch, run packed, has the results that its items have had as JSON.
 func (t *trial) comparePacked(b *Batch, items []item) error {
 	itemKind, resultKind := t.manifest.GetItemKind(), t.manifest.GetResultKind()
-	if b.settled() != len(items) {
-		return fmt.Errorf("%d of %d items came back without a reason", len(items)-b.settled(), len(items))
+	if b.done() != len(items) {
+		return fmt.Errorf("%d of %d items came back without a reason", len(items)-b.done(), len(items))
 	}
 	for i, got := range b.Values {
 		if e := b.Errors[i]; e != nil {
@@ -193,8 +193,8 @@ func badItems(ctx context.Context, t *trial) (string, error) {
 		}
 	}
 	switch {
-	case b.settled() != len(list):
-		return "", fmt.Errorf("%d of %d items have an outcome", b.settled(), len(list))
+	case b.done() != len(list):
+		return "", fmt.Errorf("%d of %d items have an outcome", b.done(), len(list))
 	case b.Left:
 		return "", errors.New("the worker wants to be replaced because of an item that is not JSON")
 	}

@@ -317,5 +317,5 @@ func (s *Stream) split(b *Batch, packed []byte, n int) ([][]byte, error) {
 	return splitKind(s.resultKind, packed, n)
 }
 
-// settled is the number of items that have an outcome.
-func (b *Batch) settled() int { return len(b.Values) }
+// done is the number of items that have an outcome.
+func (b *Batch) done() int { return len(b.Values) }

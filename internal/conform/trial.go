@@ -218,8 +218,8 @@ func (t *trial) compare(b *Batch, items []item) error {
 
 // complete is compare for a batch of which nothing may be left.
 func (t *trial) complete(b *Batch, items []item) error {
-	if b.settled() != len(items) {
-		return fmt.Errorf("%d of %d items came back without a reason", len(items)-b.settled(), len(items))
+	if b.done() != len(items) {
+		return fmt.Errorf("%d of %d items came back without a reason", len(items)-b.done(), len(items))
 	}
 	return t.compare(b, items)
 }

@@ -53,7 +53,7 @@ func rings(t testing.TB) (host, worker *link.Link) {
 	if err := worker.Take(fds[0], fds[1], fds[2]); err != nil {
 		t.Fatal(err)
 	}
-	host.Settle()
+	host.AdoptRings()
 	return host, worker
 }
 

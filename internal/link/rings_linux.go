@@ -146,8 +146,8 @@ func (r *rings) close() {
 	r.unmap.Do(func() { _ = unix.Munmap(r.memory) })
 }
 
-// settle has the host use the rings if the worker does.
-func (l *Link) settle() {
+// adoptRings has the host use the rings if the worker does.
+func (l *Link) adoptRings() {
 	switch {
 	case l.rings == nil:
 	case word(l.rings.memory, usedAt).Load() == 0:

@@ -60,7 +60,7 @@ func byHand(t testing.TB) (*link.Link, *hand) {
 		_ = unix.Munmap(memory)
 	})
 	h.word(used).Store(1)
-	host.Settle()
+	host.AdoptRings()
 	return host, h
 }
 

@@ -12,7 +12,7 @@ type rings struct{}
 
 func (*rings) close() {}
 
-func (*Link) settle() {}
+func (*Link) adoptRings() {}
 
 var errNoRings = errors.New("rings are on Linux alone")
 

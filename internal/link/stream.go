@@ -36,7 +36,7 @@ type Client struct {
 // NewClient begins to use the link. Whichever of link and stream ends first, the other has the grace to do so too: end breaks the
 // stream. first is called once when the link has ended, which is some time before Recv says so.
 func NewClient(stream workerpb.WorkerService_WorkClient, l *Link, grace time.Duration, first, end func()) *Client {
-	l.settle()
+	l.adoptRings()
 	c := &Client{WorkerService_WorkClient: stream, link: l, grace: grace, first: first, end: end, ended: make(chan struct{})}
 	go func() {
 		defer close(c.ended)

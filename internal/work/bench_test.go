@@ -19,7 +19,7 @@ func BenchmarkItem(b *testing.B) {
 	}
 	in, out := make([]float64, 100_000), make([]float64, 100_000)
 	for b.Loop() {
-		j := &Job{Count: len(in), In: in, Out: out, Logger: hclog.NewNullLogger(), Settle: func(Part) {}}
+		j := &Job{Count: len(in), In: in, Out: out, Logger: hclog.NewNullLogger(), Report: func(Part) {}}
 		instance.Run(b.Context(), j)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(in)), "ns/item")

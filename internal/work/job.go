@@ -32,7 +32,7 @@ type Job struct {
 
 	In, Out any      // Native: []In, and []Out to fill, both of Count values
 	Items   []byte   // Packed, JSON: the items as one column
-	Spread  [][]byte // Packed, JSON: the items one by one, instead of the column; nil if there is one
+	InBuffers  [][]byte // Packed, JSON: the items one by one, instead of the column; nil if there is one
 	Room    []byte   // Packed, JSON: where results may be put; nil for nowhere
 
 	Timeout   time.Duration // of one item; 0 means none
@@ -49,7 +49,7 @@ type Job struct {
 	OnOverdue  func(item int)                   // called once for each item that passes Timeout; may be nil
 	ReadOnly   func(address uintptr) bool       // whether items lie there that can only be read; may be nil
 	Pulse      *pulse.Pulse                     // of this process, for Timeout; nil: it always runs
-	Settle     func(Part)                       // gets consecutive parts, the last one with Last set
+	Report     func(Part)                       // gets consecutive parts, the last one with Last set
 
 	own         arena.Place                 // of the running item
 	shown       atomic.Pointer[arena.Place] // where it is kept instead, for others to see

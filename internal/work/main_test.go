@@ -65,7 +65,7 @@ func startJob[In, Out any](t *testing.T, c Core, format Format, items []In, with
 		j.Items = pack(t, &in, format, items)
 	}
 	last := false
-	j.Settle = func(p Part) {
+	j.Report = func(p Part) {
 		if p.From != o.settled {
 			faults = append(faults, "a part that does not begin where the last one ended")
 		}

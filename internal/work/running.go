@@ -130,7 +130,7 @@ func (r *running[In, Out]) segment() {
 			e.Message = "the item ended its goroutine (runtime.Goexit)"
 		}
 		_ = r.leave(nil) // the panic is what became of it
-		r.settle(*new(Out), e)
+		r.record(*new(Out), e)
 		r.leaving = true
 	}()
 	for r.more() {
@@ -165,7 +165,7 @@ func (r *running[In, Out]) sprint() {
 		r.src.at++
 		v, err := one(call, in[i])
 		if err != nil || call.used.Load() {
-			r.settle(v, r.leave(err))
+			r.record(v, r.leave(err))
 			return
 		}
 		out[i] = v
@@ -185,15 +185,15 @@ func (r *running[In, Out]) item() {
 	v, e := r.src.next()
 	switch {
 	case e != nil:
-		r.settle(*new(Out), e)
+		r.record(*new(Out), e)
 	case !r.enter():
-		r.settle(*new(Out), &wire.ItemError{Kind: wire.Canceled, Message: errCanceled.Error()})
+		r.record(*new(Out), &wire.ItemError{Kind: wire.Canceled, Message: errCanceled.Error()})
 	default:
 		out, err := r.one(r.call, v)
 		if err != nil || j.Timeout > 0 || r.call.used.Load() {
 			e = r.leave(err)
 		}
-		r.settle(out, e)
+		r.record(out, e)
 	}
 	switch {
 	case j.Format == Native || r.k == j.Count:
@@ -260,8 +260,8 @@ func (r *running[In, Out]) renew() {
 	r.job.call = r.call
 }
 
-// settle writes down the result or the error of item k and steps to the next.
-func (r *running[In, Out]) settle(out Out, e *wire.ItemError) {
+// record writes down the result or the error of item k and steps to the next.
+func (r *running[In, Out]) record(out Out, e *wire.ItemError) {
 	if e == nil {
 		e = r.dst.put(out, r.job.MaxResult)
 	}
@@ -297,7 +297,7 @@ func (r *running[In, Out]) flush(last bool) {
 		RunNS: nanoseconds(now.Sub(r.flushed)), Last: last, Leaving: r.leaving,
 	}
 	r.from, r.errs, r.places, r.times, r.flushed, r.weight = r.k, nil, nil, nil, now, 0
-	r.job.Settle(p)
+	r.job.Report(p)
 }
 
 // nanoseconds is a time as it travels. Clocks of virtual machines have been seen to step back between CPUs.
@@ -333,12 +333,12 @@ func (r *running[In, Out]) many() {
 		for n := 0; r.k < j.Count; {
 			switch e := errs[r.k]; {
 			case e != nil:
-				r.settle(*new(Out), e)
+				r.record(*new(Out), e)
 			case fault != nil:
 				own := *fault
-				r.settle(*new(Out), &own)
+				r.record(*new(Out), &own)
 			default:
-				r.settle(outs[n], nil)
+				r.record(outs[n], nil)
 				n++
 			}
 			if j.Format != Native && r.full() && r.k < j.Count {

@@ -206,7 +206,7 @@ func TestItemsThatLieApartRunLikeAColumn(t *testing.T) {
 				}
 				j.Items = nil
 				for range items {
-					j.Spread = append(j.Spread, column.Next())
+					j.InBuffers = append(j.InBuffers, column.Next())
 				}
 			})
 			if !slices.Equal(got.values, []int{2, 0, 1}) || len(got.errs) > 0 {

@@ -14,7 +14,7 @@ type source[In any] struct {
 	native []In // set for Go values and for fixed kinds
 	at     int  // the next of them
 	column wire.Column
-	spread [][]byte // instead of the column
+	texts [][]byte // instead of the column
 	decode func([]byte) (In, error)
 }
 
@@ -23,11 +23,11 @@ type source[In any] struct {
 func openSource[In any](c *wire.Codec[In], j *Job) (s source[In], err error) {
 	switch {
 	case j.Format == Native && c.Unchecked():
-		s.spread, s.decode = texts(j.In.([]In)), c.Decode
+		s.texts, s.decode = texts(j.In.([]In)), c.Decode
 	case j.Format == Native:
 		s.native = j.In.([]In)
-	case j.Spread != nil:
-		s.spread, s.decode = j.Spread, c.Decode
+	case j.InBuffers != nil:
+		s.texts, s.decode = j.InBuffers, c.Decode
 		if j.Format == JSON {
 			s.decode = c.DecodeJSON
 		}
@@ -45,13 +45,13 @@ func openSource[In any](c *wire.Codec[In], j *Job) (s source[In], err error) {
 
 // texts returns items that are JSON texts themselves. Those of this process are held to the same rules as those that travel.
 func texts[In any](items []In) [][]byte {
-	spread := make([][]byte, len(items))
+	raw := make([][]byte, len(items))
 	for i, text := range any(items).([]json.RawMessage) {
-		if spread[i] = text; text == nil {
-			spread[i] = []byte("null") // as it travels
+		if raw[i] = text; text == nil {
+			raw[i] = []byte("null") // as it travels
 		}
 	}
-	return spread
+	return raw
 }
 
 // next returns the next item, or why it is none.
@@ -75,11 +75,11 @@ func (s *source[In]) decodeNext() (v In, e *wire.ItemError) {
 
 // value returns the bytes of the next item.
 func (s *source[In]) value() []byte {
-	if s.spread == nil {
+	if s.texts == nil {
 		return s.column.Next()
 	}
-	v := s.spread[0]
-	s.spread = s.spread[1:]
+	v := s.texts[0]
+	s.texts = s.texts[1:]
 	return v
 }
 

@@ -87,20 +87,20 @@ func (b *breaker) count(well bool) (failures int, broken bool) {
 	return b.failures, b.living == 0 && b.failures >= brokenAfter
 }
 
-// slot keeps one worker of a pool alive: it starts it, watches it, buries it and starts the next.
-type slot struct {
+// supervisor keeps one worker of a pool alive: it starts it, watches it, buries it and starts the next.
+type supervisor struct {
 	pool   *Pool
 	number int
 	quit   chan struct{} // closed when the pool is to do without it
 	delay  *backoff.ExponentialBackOff
-	leave  sync.WaitGroup // workers on their way out
+	stopping  sync.WaitGroup // workers on their way out
 }
 
 // run returns when the pool has ended, or does without the slot, and nothing of the slot's workers is left. life ends when the pool is to
 // end at once; first gets the outcome of the first start, which opening bounds.
-func (s *slot) run(life, opening context.Context, first func(error)) {
+func (s *supervisor) run(life, opening context.Context, first func(error)) {
 	p := s.pool
-	defer s.leave.Wait()
+	defer s.stopping.Wait()
 	s.delay = backoff.NewExponentialBackOff()
 	s.delay.InitialInterval, s.delay.MaxInterval = 50*time.Millisecond, 5*time.Second
 
@@ -130,7 +130,7 @@ func (s *slot) run(life, opening context.Context, first func(error)) {
 }
 
 // ready puts a started worker into the books.
-func (s *slot) ready(w worker.Worker, err error, replace bool) *place {
+func (s *supervisor) ready(w worker.Worker, err error, replace bool) *entry {
 	if err != nil {
 		return nil
 	}
@@ -145,11 +145,11 @@ func (s *slot) ready(w worker.Worker, err error, replace bool) *place {
 	if age := s.pool.cfg.MaxAge; age > 0 {
 		oldest = info.Started.Add(age)
 	}
-	return s.pool.lender.add(w, most, oldest)
+	return s.pool.scheduler.add(w, most, oldest)
 }
 
 // restart starts a worker until that succeeds, waiting longer after each failure. It returns nil if the pool ends first.
-func (s *slot) restart(life context.Context) *place {
+func (s *supervisor) restart(life context.Context) *entry {
 	p := s.pool
 	for !s.stopped() {
 		if p.breaker.troubled() {
@@ -163,7 +163,7 @@ func (s *slot) restart(life context.Context) *place {
 		}
 		w, err := s.start(life)
 		if err == nil {
-			s.calm()
+			s.resetDelay()
 			return s.ready(w, nil, true)
 		}
 		if s.stopped() {
@@ -180,7 +180,7 @@ func (s *slot) restart(life context.Context) *place {
 }
 
 // start starts the slot's next worker. A worker that is not needed any more before it is ready is not waited for.
-func (s *slot) start(life context.Context) (worker.Worker, error) {
+func (s *supervisor) start(life context.Context) (worker.Worker, error) {
 	ctx, cancel := context.WithCancelCause(life)
 	defer cancel(nil)
 	go func() {
@@ -195,19 +195,19 @@ func (s *slot) start(life context.Context) (worker.Worker, error) {
 	return s.pool.start(ctx, s.number)
 }
 
-// calm forgets the delay between starts, unless workers start and then do nothing.
-func (s *slot) calm() {
+// resetDelay forgets the delay between starts, unless workers start and then do nothing.
+func (s *supervisor) resetDelay() {
 	if s.pool.breaker.fruitless.Load() == 0 {
 		s.delay.Reset()
 	}
 }
 
-func (s *slot) stopped() bool { return isClosed(s.pool.stop) || isClosed(s.quit) }
+func (s *supervisor) stopped() bool { return isClosed(s.pool.stop) || isClosed(s.quit) }
 
 // watch returns when the worker is no longer the slot's: nil if it is gone, or the place of its replacement.
-func (s *slot) watch(life context.Context, at *place) *place {
+func (s *supervisor) watch(life context.Context, e *entry) *entry {
 	p := s.pool
-	full, failing := at.full, at.worker.Failing()
+	full, failing := e.expired, e.worker.Failing()
 	var again <-chan time.Time // when to look at full again, after a replacement that did not start
 	var check <-chan time.Time
 	if p.cfg.MaxAge > 0 || p.cfg.MaxRSS > 0 || p.cfg.MaxIdle > 0 {
@@ -217,53 +217,53 @@ func (s *slot) watch(life context.Context, at *place) *place {
 	}
 	for {
 		select {
-		case <-at.worker.Gone():
-			s.bury(at)
+		case <-e.worker.Gone():
+			s.buryWorker(e)
 			return nil
 		case <-failing: // long before it is known what it died of
-			p.lender.forsake(at)
+			p.scheduler.exclude(e)
 			failing = nil
-		case <-at.leaving: // not to be used any more; there is nothing to wait with
-			s.retire(life, at, worker.AskedToLeave)
+		case <-e.leaving: // not to be used any more; there is nothing to wait with
+			s.retire(life, e, worker.AskedToLeave)
 			return nil
 		case <-full:
-			reason := s.outlived(at)
+			reason := s.whyRetire(e)
 			if reason == "" {
 				reason = "retired: " + wire.Count(p.cfg.MaxItems, "item") + " (Config.MaxItems)"
 			}
-			if next := s.replace(life, at, reason); next != at {
+			if next := s.replace(life, e, reason); next != e {
 				return next
 			}
 			full, again = nil, time.After(s.delay.NextBackOff())
 		case <-again:
-			full, again = at.full, nil
+			full, again = e.expired, nil
 		case <-check:
-			if p.idle(at) && p.shrink(s) {
+			if p.idle(e) && p.shrink(s) {
 				continue // to quit
 			}
-			if reason := s.outlived(at); reason != "" {
-				if next := s.replace(life, at, reason); next != at {
+			if reason := s.whyRetire(e); reason != "" {
+				if next := s.replace(life, e, reason); next != e {
 					return next
 				}
 			}
 		case <-s.quit:
-			s.retire(life, at, "retired: the pool needs fewer workers")
+			s.retire(life, e, "retired: the pool needs fewer workers")
 			return nil
 		case <-p.stop:
-			s.retire(life, at, "closed")
+			s.retire(life, e, "closed")
 			return nil
 		}
 	}
 }
 
-// outlived says why a worker is to be replaced, if it is.
-func (s *slot) outlived(at *place) string {
+// whyRetire says why a worker is to be replaced, if it is.
+func (s *supervisor) whyRetire(e *entry) string {
 	cfg := &s.pool.cfg
-	info := at.worker.Info()
+	info := e.worker.Info()
 	if age := time.Since(info.Started); cfg.MaxAge > 0 && age > cfg.MaxAge {
 		return fmt.Sprintf("retired: %v old, the limit is %v (Config.MaxAge)", age.Round(time.Millisecond), cfg.MaxAge)
 	}
-	if info.Items > 0 && s.pool.idle(at) { // one that has run nothing has nothing to let go of
+	if info.Items > 0 && s.pool.idle(e) { // one that has run nothing has nothing to let go of
 		return fmt.Sprintf("retired: idle for %v (Config.MaxIdle)", cfg.MaxIdle)
 	}
 	if cfg.MaxRSS > 0 && cfg.Mode == Process {
@@ -278,51 +278,51 @@ func (s *slot) outlived(at *place) string {
 }
 
 // replace starts another worker before it lets this one go. If that fails this one stays.
-func (s *slot) replace(life context.Context, at *place, reason string) *place {
+func (s *supervisor) replace(life context.Context, e *entry, reason string) *entry {
 	w, err := s.start(life)
 	if err != nil && s.stopped() {
-		return at // watch sees why
+		return e // watch sees why
 	}
 	if err != nil {
 		s.pool.cfg.Logger.Warn("replacement did not start", "worker", s.number, "err", err)
-		return at
+		return e
 	}
-	s.calm()
+	s.resetDelay()
 	next := s.ready(w, nil, true)
-	s.retire(life, at, reason)
+	s.retire(life, e, reason)
 	return next
 }
 
 // retire lets a worker go once nobody holds it any more.
-func (s *slot) retire(life context.Context, at *place, reason string) {
+func (s *supervisor) retire(life context.Context, e *entry, reason string) {
 	p := s.pool
 	s.count(true, reason)
-	drained := p.lender.retire(at)
-	s.leave.Go(func() {
+	drained := p.scheduler.retire(e)
+	s.stopping.Go(func() {
 		select {
 		case <-drained:
-		case <-at.worker.Gone():
+		case <-e.worker.Gone():
 		case <-life.Done():
 		}
 		ctx, cancel := p.cfg.pulse.WithTimeout(life, p.cfg.TeardownTimeout, context.DeadlineExceeded)
 		defer cancel()
 		defer context.AfterFunc(ctx, func() {
 			if life.Err() == nil {
-				p.cfg.Logger.Warn("worker does not end", "worker", s.number, "pid", at.worker.Info().PID, "after", p.cfg.TeardownTimeout, "limit", "Config.TeardownTimeout")
+				p.cfg.Logger.Warn("worker does not end", "worker", s.number, "pid", e.worker.Info().PID, "after", p.cfg.TeardownTimeout, "limit", "Config.TeardownTimeout")
 			}
 		})()
-		at.worker.Stop(ctx, reason)
-		s.ended(at, reason)
+		e.worker.Stop(ctx, reason)
+		s.ended(e, reason)
 	})
 }
 
-// bury takes a dead worker out of the books.
-func (s *slot) bury(at *place) {
-	s.pool.lender.retire(at)
-	at.worker.Stop(context.Background(), "") // it is gone already: this waits for what is left of it
-	info := at.worker.Info()
-	how := at.worker.Ended()
-	s.ended(at, "died")
+// buryWorker takes a dead worker out of the books.
+func (s *supervisor) buryWorker(e *entry) {
+	s.pool.scheduler.retire(e)
+	e.worker.Stop(context.Background(), "") // it is gone already: this waits for what is left of it
+	info := e.worker.Info()
+	how := e.worker.Ended()
+	s.ended(e, "died")
 	s.count(how.Used || time.Since(info.Started) > infancy, how.Reason)
 	if how.Hopeless != nil {
 		s.pool.refuse(&BrokenError{Err: how.Hopeless})
@@ -331,11 +331,11 @@ func (s *slot) bury(at *place) {
 }
 
 // ended tells of a worker's end.
-func (s *slot) ended(at *place, reason string) {
+func (s *supervisor) ended(e *entry, reason string) {
 	p := s.pool
-	info := at.worker.Info()
+	info := e.worker.Info()
 	if reason == "died" {
-		reason = at.worker.Ended().Reason
+		reason = e.worker.Ended().Reason
 		p.cfg.Logger.Warn("worker died", "worker", s.number, "pid", info.PID, "err", reason)
 	}
 	p.cfg.observe(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
@@ -343,19 +343,19 @@ func (s *slot) ended(at *place, reason string) {
 
 // fruitless counts a worker, once, that ended with nothing done of what it was given, and gives up if there are too many in a row. It is called
 // with no run's mutex held.
-func (p *Pool) fruitless(at *place, reason string) {
-	if at.fruitless.Swap(true) || isClosed(p.stop) {
+func (p *Pool) fruitless(e *entry, reason string) {
+	if e.fruitless.Swap(true) || isClosed(p.stop) {
 		return
 	}
-	n, most := p.breaker.fruitless.Add(1), brokenAfter*p.crew.size.Load()
-	p.cfg.Logger.Warn("worker ended with nothing done", "worker", at.worker.Info().Number, "in a row", n, "limit", most, "reason", reason)
+	n, most := p.breaker.fruitless.Add(1), brokenAfter*p.scaler.size.Load()
+	p.cfg.Logger.Warn("worker ended with nothing done", "worker", e.worker.Info().Number, "in a row", n, "limit", most, "reason", reason)
 	if n >= most {
 		p.refuse(&BrokenError{Idle: int(n), Err: errors.New(reason)})
 	}
 }
 
 // count tells the breaker of a worker's end.
-func (s *slot) count(well bool, reason string) {
+func (s *supervisor) count(well bool, reason string) {
 	if n, broken := s.pool.breaker.ended(well); broken {
 		s.pool.refuse(&BrokenError{Failures: n, Err: errors.New("worker " + reason)})
 	}

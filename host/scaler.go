@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// crew is the slots of a pool: one for each worker that it lends, and for each that stands by.
-type crew struct {
-	begin func(*slot)  // runs a slot that was not there from the beginning
+// scaler is the slots of a pool: one for each worker that it lends, and for each that stands by.
+type scaler struct {
+	begin func(*supervisor)  // runs a slot that was not there from the beginning
 	size  atomic.Int64 // workers to be lent; changed with mu held, like width
 	width atomic.Int64 // workers that runs reckon with: the size, or the most that a pool may have which sizes itself
 
 	mu    sync.Mutex
-	slots map[int]*slot
+	supervisors map[int]*supervisor
 	taken int                  // slots up to this number are there
 	runs  map[*func()]struct{} // each is called when there may be more to lend
 }
@@ -37,10 +37,10 @@ func (p *Pool) Resize(workers int) error {
 	case n > mostCount:
 		return &ConfigError{"Workers", fmt.Sprintf("%d is more than the limit of %d", n, mostCount)}
 	}
-	c := &p.crew
+	c := &p.scaler
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := p.cfg.checkSupply(n+p.cfg.Standby-len(c.slots), len(c.slots)); err != nil {
+	if err := p.cfg.checkSupply(n+p.cfg.Standby-len(c.supervisors), len(c.supervisors)); err != nil {
 		return err
 	}
 	c.width.Store(int64(n))
@@ -55,19 +55,19 @@ func (p *Pool) resize(n int) error {
 	if isClosed(p.stop) { // with mu held by whoever closes it, so that no slot begins after the last one has ended
 		return ErrClosed
 	}
-	c := &p.crew
+	c := &p.scaler
 	c.size.Store(int64(n))
-	p.lender.resize(n)
-	for len(c.slots) < n+p.cfg.Standby {
-		p.hire(c.begin)
+	p.scheduler.resize(n)
+	for len(c.supervisors) < n+p.cfg.Standby {
+		p.addSupervisor(c.begin)
 	}
-	if extra := len(c.slots) - n - p.cfg.Standby; extra > 0 {
-		holds := p.lender.holds()
-		slots := slices.SortedFunc(maps.Values(c.slots), func(a, b *slot) int {
+	if extra := len(c.supervisors) - n - p.cfg.Standby; extra > 0 {
+		holds := p.scheduler.holds()
+		slots := slices.SortedFunc(maps.Values(c.supervisors), func(a, b *supervisor) int {
 			return cmp.Or(cmp.Compare(holds[a.number], holds[b.number]), cmp.Compare(b.number, a.number))
 		})
 		for _, s := range slots[:extra] {
-			c.dismiss(s)
+			c.removeSupervisor(s)
 		}
 	}
 	for wake := range c.runs {
@@ -76,30 +76,30 @@ func (p *Pool) resize(n int) error {
 	return nil
 }
 
-// hire makes a slot with the first number that is free, and runs it. Called with the crew's mu held, or before anybody else knows of it.
-func (p *Pool) hire(run func(*slot)) {
-	c := &p.crew
-	for c.slots[c.taken+1] != nil {
+// addSupervisor makes a slot with the first number that is free, and runs it. Called with the crew's mu held, or before anybody else knows of it.
+func (p *Pool) addSupervisor(run func(*supervisor)) {
+	c := &p.scaler
+	for c.supervisors[c.taken+1] != nil {
 		c.taken++
 	}
 	number := c.taken + 1
-	s := &slot{pool: p, number: number, quit: make(chan struct{})}
-	if c.slots == nil {
-		c.slots = map[int]*slot{}
+	s := &supervisor{pool: p, number: number, quit: make(chan struct{})}
+	if c.supervisors == nil {
+		c.supervisors = map[int]*supervisor{}
 	}
-	c.slots[number] = s
-	p.slots.Go(func() { run(s) })
+	c.supervisors[number] = s
+	p.supervisors.Go(func() { run(s) })
 }
 
-// dismiss lets a slot end when its worker has ended what it holds. Called with mu held.
-func (c *crew) dismiss(s *slot) {
-	delete(c.slots, s.number)
+// removeSupervisor lets a slot end when its worker has ended what it holds. Called with mu held.
+func (c *scaler) removeSupervisor(s *supervisor) {
+	delete(c.supervisors, s.number)
 	c.taken = min(c.taken, s.number-1)
 	close(s.quit)
 }
 
-// enter says that a run would like to know when there may be more workers. The returned function ends that.
-func (c *crew) enter(wake func()) (leave func()) {
+// subscribe says that a run would like to know when there may be more workers. The returned function ends that.
+func (c *scaler) subscribe(wake func()) (leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runs == nil {
@@ -114,17 +114,17 @@ func (c *crew) enter(wake func()) (leave func()) {
 }
 
 // shrink lets a slot go whose worker has been idle, if that leaves the pool as many as it keeps, and reports whether.
-func (p *Pool) shrink(s *slot) bool {
-	c := &p.crew
+func (p *Pool) shrink(s *supervisor) bool {
+	c := &p.scaler
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := int(c.size.Load())
-	if p.cfg.MinWorkers == 0 || n <= p.cfg.MinWorkers || c.slots[s.number] != s {
+	if p.cfg.MinWorkers == 0 || n <= p.cfg.MinWorkers || c.supervisors[s.number] != s {
 		return false
 	}
 	c.size.Store(int64(n - 1))
-	p.lender.resize(n - 1)
-	c.dismiss(s)
+	p.scheduler.resize(n - 1)
+	c.removeSupervisor(s)
 	return true
 }
 
@@ -134,10 +134,10 @@ const crowdedFor = 50 * time.Millisecond
 
 // grow makes the pool larger, up to its most and to twice what it was, as long as batches wait for workers.
 func (p *Pool) grow() {
-	c := &p.crew
+	c := &p.scaler
 	for {
 		select {
-		case <-p.lender.crowded:
+		case <-p.scheduler.crowded:
 		case <-p.stop:
 			return
 		}
@@ -146,7 +146,7 @@ func (p *Pool) grow() {
 		case <-p.stop:
 			return
 		}
-		if waiting := p.lender.queue(); waiting > 0 {
+		if waiting := p.scheduler.queue(); waiting > 0 {
 			c.mu.Lock()
 			n := int(c.size.Load())
 			if next := min(n+min(waiting, n), int(c.width.Load())); next > n {
@@ -158,7 +158,7 @@ func (p *Pool) grow() {
 }
 
 // width is how many workers runs reckon with.
-func (p *Pool) width() int { return int(p.crew.width.Load()) }
+func (p *Pool) width() int { return int(p.scaler.width.Load()) }
 
 // idle reports whether a worker has been idle for as long as it may.
-func (p *Pool) idle(at *place) bool { return p.cfg.MaxIdle > 0 && p.lender.idle(at) > p.cfg.MaxIdle }
+func (p *Pool) idle(e *entry) bool { return p.cfg.MaxIdle > 0 && p.scheduler.idle(e) > p.cfg.MaxIdle }

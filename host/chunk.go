@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// block is consecutive items of the input, and the unit in which results are put in order. Items without an outcome stand at its end, and one task has all of
+// chunk is consecutive items of the input, and the unit in which results are put in order. Items without an outcome stand at its end, and one task has all of
 // them. Items that have to run again become blocks of their own, so that the caller can take the results of the others.
-type block[In, Out any] struct {
+type chunk[In, Out any] struct {
 	first int // index of the first item in the run
 	cut   time.Time
 
 	// Guarded by the run's mutex.
 	in     []In
 	out    []Out           // as long as in
-	next   *block[In, Out] // in its chain
+	next   *chunk[In, Out] // in its chain
 	weight int             // bytes of the items, where they are known
 	bytes  int             // the same and those of the results and errors so far
 	left   int             // items without an outcome
-	task   *task[In, Out]  // of these; nil if there are none, and while the one item of the block waits for its next attempt
+	batch   *batch[In, Out]  // of these; nil if there are none, and while the one item of the block waits for its next attempt
 	errs   map[int]*ItemError
 	tried  map[int]tries // items that were begun in vain
 	spans  []span        // who ran what
@@ -46,40 +46,40 @@ func (t tries) due(kind Kind, cfg *Config) bool {
 }
 
 // again writes down one attempt more of an item.
-func (b *block[In, Out]) again(at int, t tries) {
-	if b.tried == nil {
-		b.tried = map[int]tries{}
+func (c *chunk[In, Out]) again(at int, t tries) {
+	if c.tried == nil {
+		c.tried = map[int]tries{}
 	}
-	b.tried[at] = t
+	c.tried[at] = t
 }
 
 // split cuts off the items from a place on, of which left have no outcome, and returns them as a block.
-func (b *block[In, Out]) split(at, left int, weigh func(In) int) *block[In, Out] {
-	rest := &block[In, Out]{first: b.first + at, cut: b.cut, in: b.in[at:], out: b.out[at:], left: left}
-	rest.weight = weighRest(b.in, at, b.weight, weigh)
-	results := b.bytes - b.weight
+func (c *chunk[In, Out]) split(at, left int, weigh func(In) int) *chunk[In, Out] {
+	rest := &chunk[In, Out]{first: c.first + at, cut: c.cut, in: c.in[at:], out: c.out[at:], left: left}
+	rest.weight = weighRest(c.in, at, c.weight, weigh)
+	results := c.bytes - c.weight
 	rest.bytes = rest.weight
-	if done := len(b.in) - b.left; done > 0 { // about: what each result weighs is not kept
+	if done := len(c.in) - c.left; done > 0 { // about: what each result weighs is not kept
 		rest.bytes += int(int64(results) * int64(len(rest.in)-left) / int64(done))
 	}
-	b.in, b.out = b.in[:at:at], b.out[:at:at]
-	b.weight -= rest.weight
-	b.bytes -= rest.bytes
-	b.left -= left
-	for place, t := range b.tried {
+	c.in, c.out = c.in[:at:at], c.out[:at:at]
+	c.weight -= rest.weight
+	c.bytes -= rest.bytes
+	c.left -= left
+	for place, t := range c.tried {
 		if place >= at {
 			rest.again(place-at, t)
-			delete(b.tried, place)
+			delete(c.tried, place)
 		}
 	}
-	for place, e := range b.errs {
+	for place, e := range c.errs {
 		if place >= at {
 			rest.fail(place-at, e)
-			delete(b.errs, place)
+			delete(c.errs, place)
 		}
 	}
-	for i := range b.spans {
-		if s := b.spans[i].split(at); s.n > 0 {
+	for i := range c.spans {
+		if s := c.spans[i].split(at); s.n > 0 {
 			rest.spans = append(rest.spans, s)
 		}
 	}
@@ -87,11 +87,11 @@ func (b *block[In, Out]) split(at, left int, weigh func(In) int) *block[In, Out]
 }
 
 // fail records the final error of an item.
-func (b *block[In, Out]) fail(at int, e *ItemError) {
-	if b.errs == nil {
-		b.errs = map[int]*ItemError{}
+func (c *chunk[In, Out]) fail(at int, e *ItemError) {
+	if c.errs == nil {
+		c.errs = map[int]*ItemError{}
 	}
-	b.errs[at] = e
+	c.errs[at] = e
 }
 
 // weighRest returns the weight of items from a place on, given that of all: only the shorter part has to be looked at.
@@ -113,30 +113,30 @@ func weighRest[In any](items []In, at, total int, weigh func(In) int) int {
 	return total - sum
 }
 
-// chain is blocks in the order in which they are to be taken.
-type chain[In, Out any] struct{ head, tail *block[In, Out] }
+// chunkList is chunks in the order in which they are to be taken.
+type chunkList[In, Out any] struct{ head, tail *chunk[In, Out] }
 
-func (c *chain[In, Out]) add(b *block[In, Out]) {
-	if c.head == nil {
-		c.head, c.tail = b, b
+func (l *chunkList[In, Out]) add(c *chunk[In, Out]) {
+	if l.head == nil {
+		l.head, l.tail = c, c
 		return
 	}
-	c.insert(c.tail, b)
+	l.insert(l.tail, c)
 }
 
-// insert puts b behind one that is there.
-func (c *chain[In, Out]) insert(after, b *block[In, Out]) {
-	b.next, after.next = after.next, b
-	if c.tail == after {
-		c.tail = b
+// insert puts c behind a chunk of the list.
+func (l *chunkList[In, Out]) insert(after, c *chunk[In, Out]) {
+	c.next, after.next = after.next, c
+	if l.tail == after {
+		l.tail = c
 	}
 }
 
-// take removes the first block.
-func (c *chain[In, Out]) take() *block[In, Out] {
-	b := c.head
-	c.head, b.next = b.next, nil
-	return b
+// take removes the first chunk.
+func (l *chunkList[In, Out]) take() *chunk[In, Out] {
+	c := l.head
+	l.head, c.next = c.next, nil
+	return c
 }
 
 // span is consecutive items of a block that one worker settled together.
@@ -177,16 +177,16 @@ type Result[Out any] struct {
 }
 
 // results calls yield with the result of each item, in order.
-func (b *block[In, Out]) results(yield func(Result[Out]) bool) bool {
-	places := b.places()
+func (c *chunk[In, Out]) results(yield func(Result[Out]) bool) bool {
+	places := c.places()
 	at := 0 // the span that item i is in, where spans lie in a row
-	for i := range b.in {
-		r := Result[Out]{Index: b.first + i, Attempts: 1}
+	for i := range c.in {
+		r := Result[Out]{Index: c.first + i, Attempts: 1}
 		var s *span
 		if places != nil {
 			s = places[i]
-		} else if at < len(b.spans) {
-			if s = &b.spans[at]; i == s.from+s.n-1 {
+		} else if at < len(c.spans) {
+			if s = &c.spans[at]; i == s.from+s.n-1 {
 				at++
 			}
 		}
@@ -196,16 +196,16 @@ func (b *block[In, Out]) results(yield func(Result[Out]) bool) bool {
 				r.Run = min(time.Duration(min(s.itemNS[i-s.from], math.MaxInt64)), s.run) // a worker may say anything
 			}
 		}
-		if b.tried != nil {
-			r.Attempts += b.tried[i].all
+		if c.tried != nil {
+			r.Attempts += c.tried[i].all
 		}
-		if b.errs != nil {
-			r.Err = b.errs[i]
+		if c.errs != nil {
+			r.Err = c.errs[i]
 		}
 		if r.Err != nil {
 			r.Attempts = r.Err.Attempts
 		} else {
-			r.Value = b.out[i]
+			r.Value = c.out[i]
 		}
 		if !yield(r) {
 			return false
@@ -216,10 +216,10 @@ func (b *block[In, Out]) results(yield func(Result[Out]) bool) bool {
 
 // places returns the span of each item: nil if spans lie one behind the other from the first item on, as they do unless an item was
 // begun several times or a part of the block went another way.
-func (b *block[In, Out]) places() []*span {
+func (c *chunk[In, Out]) places() []*span {
 	next := 0
-	for i := range b.spans {
-		s := &b.spans[i]
+	for i := range c.spans {
+		s := &c.spans[i]
 		s.mean = s.run / time.Duration(max(1, s.n))
 		if next >= 0 && s.from == next && s.n > 0 {
 			next += s.n
@@ -230,9 +230,9 @@ func (b *block[In, Out]) places() []*span {
 	if next >= 0 {
 		return nil
 	}
-	places := make([]*span, len(b.in)) // of spans that overlap the last one holds
-	for i := range b.spans {
-		s := &b.spans[i]
+	places := make([]*span, len(c.in)) // of spans that overlap the last one holds
+	for i := range c.spans {
+		s := &c.spans[i]
 		for at := s.from; at < min(s.from+s.n, len(places)); at++ { // the block may have been split since
 			places[at] = s
 		}
