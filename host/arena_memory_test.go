@@ -18,7 +18,7 @@ import (
 func TestResultsThatFillTheirRoomDoNotPileUp(t *testing.T) {
 	const n, most = 400, 150 << 20
 	cfg := fake(t, "fills its room")
-	cfg.Batch = 1 // what a block holds is there together
+	cfg.Batch = 1 // what a chunk holds is there together
 	p := open(t, cfg)
 	through := 0
 	more := growth(t, func() {

@@ -10,34 +10,34 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// batch is a part of a block on its way through a worker. It is used by one lane, and by the worker that the lane hands it to.
+// batch is the items at the end of a chunk, on their way to one worker. It is used by one lane, and by the worker that the lane hands it to.
 type batch[In, Out any] struct {
 	run     *run[In, Out]
-	chunk   *chunk[In, Out] // which has no other task; changed by peel
+	chunk   *chunk[In, Out] // has no other batch; changed by peel
 	index   int             // of the first item in the run
-	from    int             // place in the block, whose last item is the task's too: 0, and negative once peel has cut off what was settled
+	from    int             // where the batch begins in the chunk: 0, or negative once peel has split off items that have their outcome
 	in      []In
 	out     []Out
 	solo    bool // needs a worker of its own, so that a crash names it
-	returns int  // workers that ended and had not begun it, by their own account
-	depth   int  // batches that a worker may hold, this one among them
+	returns int  // workers that ended and said that they had not begun it
+	depth   int  // batches that a worker may hold, this one included
 
-	trial   trial // what became of it so far
+	trial   trial // the outcomes so far
 	begun   time.Time
-	failed  map[int]*ItemError            // since the last settle, by place in the task
-	bytes   int                           // of results, likewise; not of errors
-	worker  atomic.Pointer[worker.Worker] // that has it; nil as long as none has
+	failed  map[int]*ItemError            // errors since the last Complete, by place in the batch
+	bytes   int                           // of results since the last Complete; errors are not counted
+	worker  atomic.Pointer[worker.Worker] // runs the batch; nil before one does
 	granted int                           // bytes of results that may come beyond the credit; guarded by the run's mutex
 	options worker.Options
 }
 
-// newBatch makes a task of a block's items. Called with the run's mutex held.
+// newBatch makes a batch of all items of a chunk. Called with the run's mutex held.
 func newBatch[In, Out any](r *run[In, Out], c *chunk[In, Out]) *batch[In, Out] {
 	c.batch = &batch[In, Out]{run: r, chunk: c, index: c.first, in: c.in, out: c.out, trial: trial{size: len(c.in)}}
 	return c.batch
 }
 
-// shorten leaves a task its first n items.
+// shorten cuts a batch down to its first n items.
 func (b *batch[In, Out]) shorten(n int) { b.in, b.out, b.trial.size = b.in[:n:n], b.out[:n:n], n }
 
 var _ worker.Batch = (*batch[int, int])(nil)
@@ -66,7 +66,7 @@ func (b *batch[In, Out]) Store(from, n int, out any, at int) {
 	copy(b.out[from:][:n], out.([]Out)[at:])
 }
 
-// Results whose size is not known beforehand get room for so many bytes, or for twice those of the items.
+// roomBytes is the least room for results whose size is not known beforehand. They get twice the bytes of the items if that is more.
 const roomBytes = 2 << 20
 
 func (b *batch[In, Out]) EncodedSize(from, to, limit int) (items, results int) {
@@ -194,7 +194,7 @@ func (b *batch[In, Out]) Decode(from, n int, column []byte) error {
 	return nil
 }
 
-// mayBeText reports whether a text that does not decode, because of err, is JSON by its grammar, as far as that was looked at.
+// mayBeText reports whether a text that did not decode, because of err, may be valid JSON nevertheless.
 func mayBeText(text []byte, err error) bool {
 	e, ok := errors.AsType[*wire.TextError](err)
 	return ok && e.Refused || wire.ValidText(text)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// chunk is consecutive items of the input, and the unit in which results are put in order. Items without an outcome stand at its end, and one task has all of
-// them. Items that have to run again become blocks of their own, so that the caller can take the results of the others.
+// chunk is consecutive items of the input, and the unit in which results are put in order. Its items without an outcome stand at its end, and one batch
+// has all of them. Items that have to run again become chunks of their own, so that the caller can take the results of the others.
 type chunk[In, Out any] struct {
 	first int // index of the first item in the run
 	cut   time.Time
@@ -14,26 +14,26 @@ type chunk[In, Out any] struct {
 	// Guarded by the run's mutex.
 	in     []In
 	out    []Out           // as long as in
-	next   *chunk[In, Out] // in its chain
+	next   *chunk[In, Out] // in its list
 	weight int             // bytes of the items, where they are known
-	bytes  int             // the same and those of the results and errors so far
+	bytes  int             // weight, and the bytes of the results and errors so far
 	left   int             // items without an outcome
-	batch   *batch[In, Out]  // of these; nil if there are none, and while the one item of the block waits for its next attempt
+	batch  *batch[In, Out] // has the items without an outcome; nil if there are none, and while the one item of the chunk waits for its next attempt
 	errs   map[int]*ItemError
-	tried  map[int]tries // items that were begun in vain
-	spans  []span        // who ran what
+	tried  map[int]tries // attempts that failed, by place in the chunk
+	spans  []span        // which worker ran which items
 }
 
-// tries is how often an item was begun in vain.
+// tries counts the failed attempts of an item.
 type tries struct {
 	all    int
-	memory int  // of which it ran out of memory
-	blind  int  // of which it was not known to be what its worker died of, so that they do not count as retries
-	spared bool // one is not counted, because somebody else may have ended its worker
+	memory int  // attempts that ran out of memory
+	blind  int  // attempts that ended with a death for which no item was blamed; they do not count as retries
+	spared bool // one attempt is not counted, because another process may have killed its worker
 }
 
-// due reports whether an item that has just failed is due another attempt. The two counts are apart: what needs more memory than there
-// is will need it again, while many things can end a worker.
+// due reports whether an item that has just failed is due another attempt. Config limits attempts that ran out of memory apart from the others, because
+// an item that needs more memory than there is will need it again.
 func (t tries) due(kind Kind, cfg *Config) bool {
 	if kind == OutOfMemory {
 		return t.memory < cfg.MemoryRetries
@@ -45,7 +45,7 @@ func (t tries) due(kind Kind, cfg *Config) bool {
 	return counted < cfg.Retries
 }
 
-// again writes down one attempt more of an item.
+// again records the failed attempts of an item.
 func (c *chunk[In, Out]) again(at int, t tries) {
 	if c.tried == nil {
 		c.tried = map[int]tries{}
@@ -53,13 +53,13 @@ func (c *chunk[In, Out]) again(at int, t tries) {
 	c.tried[at] = t
 }
 
-// split cuts off the items from a place on, of which left have no outcome, and returns them as a block.
+// split cuts off the items from a place on and returns them as a chunk. left of them have no outcome.
 func (c *chunk[In, Out]) split(at, left int, weigh func(In) int) *chunk[In, Out] {
 	rest := &chunk[In, Out]{first: c.first + at, cut: c.cut, in: c.in[at:], out: c.out[at:], left: left}
 	rest.weight = weighRest(c.in, at, c.weight, weigh)
 	results := c.bytes - c.weight
 	rest.bytes = rest.weight
-	if done := len(c.in) - c.left; done > 0 { // about: what each result weighs is not kept
+	if done := len(c.in) - c.left; done > 0 { // an estimate, because the size of each result is not kept
 		rest.bytes += int(int64(results) * int64(len(rest.in)-left) / int64(done))
 	}
 	c.in, c.out = c.in[:at:at], c.out[:at:at]
@@ -94,7 +94,7 @@ func (c *chunk[In, Out]) fail(at int, e *ItemError) {
 	c.errs[at] = e
 }
 
-// weighRest returns the weight of items from a place on, given that of all: only the shorter part has to be looked at.
+// weighRest returns the weight of the items from a place on. total is the weight of all items, so that only the shorter part has to be weighed.
 func weighRest[In any](items []In, at, total int, weigh func(In) int) int {
 	if weigh == nil {
 		return 0
@@ -139,19 +139,19 @@ func (l *chunkList[In, Out]) take() *chunk[In, Out] {
 	return c
 }
 
-// span is consecutive items of a block that one worker settled together.
+// span is consecutive items of a chunk whose outcomes came from one worker in one message.
 type span struct {
 	from, n     int
 	worker, pid int
-	bytes       int           // of the results, where they are known, and of the errors
-	wait, run   time.Duration // run is that of all n
-	mean        time.Duration // of one, once results are taken
-	itemNS      []uint64      // nil: only the sum is known
+	bytes       int           // of the results, where their size is known, and of the errors
+	wait, run   time.Duration // run is the time of all n items together
+	mean        time.Duration // of one item; set when results are taken
+	itemNS      []uint64      // the time of each item; nil if only the sum is known
 }
 
-// split cuts off the part of a span that begins at a place in the block. The places of that part count from there.
+// split cuts off the part of a span that begins at a place in the chunk. The places of that part count from there.
 func (s *span) split(at int) span {
-	n := min(max(0, at-s.from), s.n) // that stay
+	n := min(max(0, at-s.from), s.n) // items that stay
 	rest := span{from: max(0, s.from-at), n: s.n - n, worker: s.worker, pid: s.pid, wait: s.wait}
 	if rest.n == 0 {
 		return rest
@@ -179,7 +179,7 @@ type Result[Out any] struct {
 // results calls yield with the result of each item, in order.
 func (c *chunk[In, Out]) results(yield func(Result[Out]) bool) bool {
 	places := c.places()
-	at := 0 // the span that item i is in, where spans lie in a row
+	at := 0 // the index of the span of item i, if places is nil
 	for i := range c.in {
 		r := Result[Out]{Index: c.first + i, Attempts: 1}
 		var s *span
@@ -214,8 +214,8 @@ func (c *chunk[In, Out]) results(yield func(Result[Out]) bool) bool {
 	return true
 }
 
-// places returns the span of each item: nil if spans lie one behind the other from the first item on, as they do unless an item was
-// begun several times or a part of the block went another way.
+// places returns the span of each item. It returns nil if each span begins where the one before it ends, which is so unless an item was begun several
+// times or a part of the chunk was split off.
 func (c *chunk[In, Out]) places() []*span {
 	next := 0
 	for i := range c.spans {
@@ -230,10 +230,10 @@ func (c *chunk[In, Out]) places() []*span {
 	if next >= 0 {
 		return nil
 	}
-	places := make([]*span, len(c.in)) // of spans that overlap the last one holds
+	places := make([]*span, len(c.in)) // where spans overlap, the last one counts
 	for i := range c.spans {
 		s := &c.spans[i]
-		for at := s.from; at < min(s.from+s.n, len(places)); at++ { // the block may have been split since
+		for at := s.from; at < min(s.from+s.n, len(places)); at++ { // the chunk may have been split since
 			places[at] = s
 		}
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 // Each batch has a credit: the bytes of results that the worker may send without asking. For more it has to ask first. So the memory of a run is
-// bounded whatever its plugin does. A run holds at most limit bytes of results in its blocks (bytes granted later included), limit bytes of initial
-// credit, and one message of each batch under way that it accepts beyond that so that the run can go on (see [run.answer]).
+// bounded whatever its plugin does. A run holds at most limit bytes of results in its chunks (bytes granted later included), limit bytes of initial
+// credit, and one message of each batch under way that it accepts beyond that so that the run can go on (see [run.grantCredits]).
 
 // leastCredit is the credit that each batch has, in bytes, however many batches are under way. For less than that, asking would cost too much.
 const leastCredit = 4 << 10
@@ -32,7 +32,7 @@ func (s *sizer) credit(limit, window int) int {
 
 // creditRequest is a batch that needs credit for its next results. answer has room for one.
 type creditRequest[In, Out any] struct {
-	batch   *batch[In, Out]
+	batch  *batch[In, Out]
 	bytes  int
 	answer chan<- worker.Credit
 }
@@ -49,7 +49,7 @@ func (b *batch[In, Out]) RequestCredit(bytes int, to chan<- worker.Credit) {
 	r.grantCredits()
 }
 
-// peel splits off the items of a task that have an outcome from its block, so that the caller can take their results. Called with mu held.
+// peel splits the items that have an outcome off a batch's chunk, so that the caller can take their results. Called with mu held.
 func (r *run[In, Out]) peel(b *batch[In, Out]) {
 	at := b.from + b.Done()
 	if rest := r.part(b.chunk, at); rest != b.chunk {
@@ -97,10 +97,10 @@ func (r *run[In, Out]) grantCredits() {
 	}
 }
 
-// takable reports whether a block is complete. Called with mu held.
+// takable reports whether a chunk is complete. Called with mu held.
 func (r *run[In, Out]) takable() bool { return r.chunks.head != nil && r.chunks.head.left == 0 }
 
-// first returns the task of the first block that has not been taken, nil if its item waits for another attempt, or if results need not be in order.
+// first returns the batch of the first chunk that has not been taken, nil if its item waits for another attempt, or if results need not be in order.
 // Called with mu held.
 func (r *run[In, Out]) first() *batch[In, Out] {
 	if !r.ordered || r.chunks.head == nil {
@@ -123,13 +123,13 @@ func (p *Pool) held() int {
 
 // grantFirst answers the first ask. Called with mu held.
 func (r *run[In, Out]) grantFirst(a creditRequest[In, Out], with worker.Credit) {
-	r.creditRequests = slices.Delete(r.creditRequests, 0, 1) // so that the array holds the task no longer
+	r.creditRequests = slices.Delete(r.creditRequests, 0, 1) // so that the array holds the batch no longer
 	r.granted += with.Bytes
 	a.batch.granted += with.Bytes
 	a.answer <- with
 }
 
-// endGrant ends a task's grant: its results have come, or will never come. Called with mu held.
+// endGrant takes back the credit that was granted to a batch: its results have come, or will never come. Called with mu held.
 func (r *run[In, Out]) endGrant(b *batch[In, Out]) {
 	r.granted -= b.granted
 	b.granted = 0
@@ -138,14 +138,14 @@ func (r *run[In, Out]) endGrant(b *batch[In, Out]) {
 	}
 }
 
-// withdraw cancels a task's request for credit and returns what was granted to the task. Called with mu held.
+// withdraw cancels a batch's request for credit and returns what was granted to the batch. Called with mu held.
 func (r *run[In, Out]) withdraw(b *batch[In, Out]) {
 	r.endGrant(b)
 	r.creditRequests = slices.DeleteFunc(r.creditRequests, func(a creditRequest[In, Out]) bool { return a.batch == b })
 	r.grantCredits()
 }
 
-// hasBegun reports whether a task's worker may have begun it.
+// hasBegun reports whether a batch's worker may have begun it.
 func (b *batch[In, Out]) hasBegun() bool {
 	w := b.worker.Load()
 	return w != nil && (*w).HasBegun(b)

@@ -16,31 +16,31 @@ import (
 	"github.com/parhost/parhost/internal/work"
 )
 
-// goroutine is a worker of this process: an instance of the workload, run by whoever holds it.
+// goroutine is a worker in this process: an instance of the workload.
 type goroutine struct {
 	number    int
 	pid       int // the host's own
 	mode      Mode
 	cfg       *Config
 	killed    <-chan struct{} // of the pool
-	exclusive bool            // no other worker runs while it does
+	exclusive bool            // no other worker runs an item while it does
 	instance  work.Instance
 	logger    hclog.Logger
 	started   time.Time
 	items     atomic.Int64
-	job       atomic.Pointer[work.Job] // that runs
+	job       atomic.Pointer[work.Job] // runs now; nil if none does
 	dead      chan struct{}
 	once      sync.Once
-	abandoned atomic.Bool    // something was left behind
-	running   sync.WaitGroup // items that do not look at their context may be left behind
+	abandoned atomic.Bool    // an item that did not end was left behind
+	running   sync.WaitGroup // jobs
 
 	mu    sync.Mutex
-	ended bool // nothing may begin any more
+	ended bool // no job may begin
 }
 
 var _ worker.Worker = (*goroutine)(nil)
 
-// startGoroutine sets an instance up. Workers that share a lock never run two items at once. killed is closed when what runs is to
+// startGoroutine sets up an instance of the workload. Workers that share a lock never run two items at once. killed is closed when items that run are to
 // end at once.
 func startGoroutine(ctx context.Context, number int, cfg *Config, lock *sync.Mutex, killed <-chan struct{}) (*goroutine, error) {
 	ctx, cancel := cfg.pulse.WithTimeout(ctx, cfg.SetupTimeout, fmt.Errorf("not done after %v (Config.SetupTimeout)", cfg.SetupTimeout))
@@ -69,7 +69,7 @@ func startGoroutine(ctx context.Context, number int, cfg *Config, lock *sync.Mut
 	return g, nil
 }
 
-// late gives a set-up that is to end its grace. If it takes longer it is left behind, and torn down whenever it ends.
+// late waits for a set-up whose context has ended, for at most Config.Grace. A set-up that takes longer is left behind, and torn down when it ends.
 func (g *goroutine) late(ctx context.Context, opened <-chan error) error {
 	tearDown := func(err error) {
 		if err == nil {
@@ -86,7 +86,7 @@ func (g *goroutine) late(ctx context.Context, opened <-chan error) error {
 	}
 }
 
-// contextual is a batch of this process, whose workload sees something of the run's context.
+// contextual is a batch that knows what of the run's context its workload may see.
 type contextual interface{ context() *bare }
 
 // HasBegun is part of [worker.Worker]. Nothing waits in a goroutine.
@@ -127,8 +127,8 @@ func (g *goroutine) Run(ctx context.Context, b worker.Batch) worker.End {
 	return g.runJob(ctx, b, j, info)
 }
 
-// runJob runs a job and writes its outcome down, unless an item outlives its time limit or the caller's patience: then the
-// job is left behind, because a goroutine cannot be killed.
+// runJob runs a job and records its outcomes. A job is left behind, because a goroutine cannot be killed, if one of its items goes on for Config.Grace after
+// its limit of time, or after the run was canceled.
 func (g *goroutine) runJob(ctx context.Context, b worker.Batch, j *work.Job, info worker.Info) worker.End {
 	var end worker.End
 	var mu sync.Mutex
@@ -148,7 +148,7 @@ func (g *goroutine) runJob(ctx context.Context, b worker.Batch, j *work.Job, inf
 			b.Store(base+p.From, p.Count, j.Out, p.From)
 		case j.Format != work.Native:
 			if err := b.Decode(base+p.From, p.Count, p.Values); err != nil {
-				for i := range p.Count { // which of them have been unpacked nobody knows
+				for i := range p.Count { // it is not known which of them have been decoded
 					b.Fail(base+p.From+i, &wire.ItemError{Kind: wire.Failed, Message: err.Error()})
 				}
 			}
@@ -181,7 +181,7 @@ func (g *goroutine) runJob(ctx context.Context, b worker.Batch, j *work.Job, inf
 	for {
 		select {
 		case <-done:
-			if ctx.Err() != nil { // the item may have seen it before we did
+			if ctx.Err() != nil { // the item may have noticed it first
 				over = context.Cause(ctx)
 			}
 			end.Err = over
@@ -202,7 +202,7 @@ func (g *goroutine) runJob(ctx context.Context, b worker.Batch, j *work.Job, inf
 			}
 			abandoned = true
 			mu.Unlock()
-			j.CancelAll() // what was left behind begins nothing more
+			j.CancelAll() // the job must begin no other item
 			return g.abandon(over, base+item, j.Timeout)
 		}
 		ended, closed = nil, nil
@@ -222,7 +222,7 @@ func (g *goroutine) begin(f func()) bool {
 	return true
 }
 
-// abandon says how a batch ended that is left behind.
+// abandon ends a batch whose job is left behind.
 func (g *goroutine) abandon(over error, guilty int, timeout time.Duration) worker.End {
 	g.abandoned.Store(true)
 	g.leave()
@@ -242,7 +242,7 @@ func (g *goroutine) Info() worker.Info {
 	return worker.Info{Number: g.number, PID: g.pid, Started: g.started, Items: int(g.items.Load())}
 }
 
-// Running is part of [worker.Worker]. It names the first item for all of a batch function's.
+// Running is part of [worker.Worker]. While a batch function runs, it names the first item of the batch.
 func (g *goroutine) Running() []worker.Running {
 	j := g.job.Load()
 	if j == nil || j.Since().UnixNano() == 0 { // it has not begun
@@ -261,7 +261,7 @@ func (g *goroutine) leave() { g.once.Do(func() { close(g.dead) }) }
 
 // Ended is part of [worker.Worker].
 func (g *goroutine) Ended() worker.Ending {
-	how := worker.Ending{Reason: "an item that does not end was left behind", Used: true} // it ends for no reason of its own
+	how := worker.Ending{Reason: "an item that does not end was left behind", Used: true} // a goroutine ends for no other reason
 	if g.abandoned.Load() && g.exclusive {
 		how.Hopeless = errors.New("an item that does not end holds the workload, which must not run another meanwhile (NotConcurrent)")
 	}
@@ -281,14 +281,14 @@ func (g *goroutine) Stop(ctx context.Context, _ string) {
 		g.tearDown(context.WithoutCancel(ctx))
 	}()
 	if g.abandoned.Load() {
-		return // whenever what was left behind ends
+		return // the workload is torn down when the item that was left behind ends
 	}
 	select {
 	case <-left:
 		return
 	case <-ctx.Done():
 	}
-	select { // what runs has been told to end
+	select { // the items that run have been told to end
 	case <-left:
 	case <-time.After(2 * g.cfg.Grace):
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/parhost/parhost/host/internal/worker"
 )
 
-// start sets the lanes going. There are none before there are items for them: whatever brings an item wakes a lane that waits, or makes one.
+// start starts the lanes. There are none before there are items for them: whatever brings an item wakes an idle lane, or makes one.
 func (r *run[In, Out]) start(ctx context.Context) {
 	r.mu.Lock() // the input may be under way
 	r.maxLanes = r.sizer.lanes()
@@ -30,7 +30,7 @@ func (r *run[In, Out]) start(ctx context.Context) {
 	r.unwatchPool = r.pool.scaler.subscribe(r.widen)
 }
 
-// widen lets lanes be made for workers that the pool has got.
+// widen adapts the number of lanes to the number of workers, which has grown.
 func (r *run[In, Out]) widen() {
 	r.sizer.widen(r.pool.width(), r.pool.depth(1))
 	r.mu.Lock()
@@ -39,33 +39,32 @@ func (r *run[In, Out]) widen() {
 	r.wake()
 }
 
-// lane carries one task after the other.
+// lane runs one batch after the other.
 func (r *run[In, Out]) lane(ctx context.Context) {
 	for b := r.next(); b != nil; b = r.next() {
 		r.runBatch(ctx, b)
 	}
 }
 
-// ended reports whether no task will come any more.
+// ended reports whether no batch will come any more.
 func (r *run[In, Out]) ended() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.over()
 }
 
-// over reports whether no task will come any more. Called with mu held.
+// over reports whether no batch will come any more. Called with mu held.
 func (r *run[In, Out]) over() bool {
 	return r.err != nil || !r.open && len(r.queue) == 0 && len(r.requeued) == 0 && r.active == 0
 }
 
-// fresh reports whether a block may be cut from the queue: there is something, and what the run holds is within its bounds. Called
-// with mu held.
+// fresh reports whether a chunk may be cut from the queue: there are items, and what the run holds is within its bounds. Called with mu held.
 func (r *run[In, Out]) fresh() bool {
 	return len(r.queue) > 0 && (r.results != nil || r.held == 0 || r.held < mostItems && r.bytes+r.granted < r.limit)
 }
 
-// wake lets waiting lanes know that there is something to do, or that there will be nothing any more. One is enough: it wakes the next
-// if it leaves something. If none waits, there is another one, up to most. Called with mu held.
+// wake wakes an idle lane if there is a batch for it, and all of them if there will be no more. One lane is enough, because it wakes the next one if it
+// leaves something. If no lane is idle, wake makes one, up to maxLanes. Called with mu held.
 func (r *run[In, Out]) wake() {
 	switch {
 	case r.idleLanes == 0 && r.laneCount >= r.maxLanes:
@@ -79,14 +78,14 @@ func (r *run[In, Out]) wake() {
 	}
 }
 
-// next returns the next task, waiting for one if need be, or nil when there will be none, or there are more lanes than are of use.
+// next waits for the next batch and returns it. It returns nil when there will be none, or when there are more lanes than maxLanes.
 func (r *run[In, Out]) next() *batch[In, Out] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for !r.over() {
 		if r.laneCount > r.maxLanes {
 			r.laneCount--
-			r.wake() // it may have been woken for a task
+			r.wake() // it may have been woken for a batch
 			return nil
 		}
 		var b *batch[In, Out]
@@ -117,7 +116,7 @@ func (r *run[In, Out]) next() *batch[In, Out] {
 	return nil
 }
 
-// admits reports whether a lane may take a task that came back. It may if the run holds fewer bytes than its limit, or if all results wait for this task.
+// admits reports whether a lane may take a batch that came back. It may if the run holds fewer bytes than its limit, or if all results wait for this batch.
 // Called with mu held.
 func (r *run[In, Out]) admits() bool {
 	if len(r.requeued) == 0 {
@@ -126,8 +125,8 @@ func (r *run[In, Out]) admits() bool {
 	return r.results != nil || !r.ordered || r.bytes+r.granted < r.limit || r.requeued[len(r.requeued)-1] == r.first()
 }
 
-// left is how many items there are for lanes to take, -1 if nobody knows because more may come. If lanes wait all the same, what there
-// is has to do for all. Called with mu held.
+// left returns how many items there are for the lanes to take, or -1 if more may come. If a lane is idle, the items that are there are shared among all
+// lanes, so their number is returned then. Called with mu held.
 func (r *run[In, Out]) left() int {
 	if !r.known && r.idleLanes == 0 {
 		return -1
@@ -138,7 +137,7 @@ func (r *run[In, Out]) left() int {
 	return r.requeuedItems + len(r.queue)
 }
 
-// takeRequeued returns the first of the tasks that came back, cut down to the size of a batch. Called with mu held.
+// takeRequeued takes the first of the requeued batches, cut down to the size that the sizer wants. Called with mu held.
 func (r *run[In, Out]) takeRequeued() *batch[In, Out] {
 	last := len(r.requeued) - 1
 	b, n := r.requeued[last], r.sizer.size(r.left())
@@ -151,7 +150,7 @@ func (r *run[In, Out]) takeRequeued() *batch[In, Out] {
 	return b
 }
 
-// requeue puts the items of a block from a place on back into the list of tasks, which is in input order. Called with mu held.
+// requeue makes a batch of the items of a chunk from a place on, and puts it into the list of requeued batches. Called with mu held.
 func (r *run[In, Out]) requeue(c *chunk[In, Out], from int, solo bool) *batch[In, Out] {
 	b := newBatch(r, r.part(c, from))
 	b.solo = solo
@@ -161,7 +160,7 @@ func (r *run[In, Out]) requeue(c *chunk[In, Out], from int, solo bool) *batch[In
 	return b
 }
 
-// part makes a block of the items from a place on, which have no outcome. Called with mu held.
+// part splits off the items of a chunk from a place on, which have no outcome, and returns them as a chunk. Called with mu held.
 func (r *run[In, Out]) part(c *chunk[In, Out], from int) *chunk[In, Out] {
 	if from == 0 || from == len(c.in) {
 		return c
@@ -169,7 +168,7 @@ func (r *run[In, Out]) part(c *chunk[In, Out], from int) *chunk[In, Out] {
 	return r.cutOff(c, from, len(c.in)-from)
 }
 
-// cutOff makes a block of the items from a place on, of which left have no outcome. Called with mu held.
+// cutOff splits off the items of a chunk from a place on and returns them as a chunk. left of them have no outcome. Called with mu held.
 func (r *run[In, Out]) cutOff(c *chunk[In, Out], from, left int) *chunk[In, Out] {
 	rest := c.split(from, left, r.weigh)
 	r.taking++
@@ -185,7 +184,7 @@ func (r *run[In, Out]) cutOff(c *chunk[In, Out], from, left int) *chunk[In, Out]
 	return rest
 }
 
-// takeNew cuts a block from the queue. Called with mu held.
+// takeNew cuts a chunk from the queue. Called with mu held.
 func (r *run[In, Out]) takeNew() *batch[In, Out] {
 	n := min(r.sizer.size(r.left()), len(r.queue))
 	bytes := 0
@@ -205,7 +204,7 @@ func (r *run[In, Out]) takeNew() *batch[In, Out] {
 	}
 	r.queue = r.queue[n:]
 	if len(r.queue) == 0 && !r.known {
-		r.queue = nil // the blocks own the memory now
+		r.queue = nil // the chunks own the memory now
 	}
 	r.queued -= bytes
 	r.queueRoom.Signal()
@@ -219,7 +218,7 @@ func (r *run[In, Out]) takeNew() *batch[In, Out] {
 	return newBatch(r, c)
 }
 
-// runBatch takes a task through a worker.
+// runBatch acquires a worker and runs a batch on it.
 func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	p := r.pool
 	b.options = worker.Options{
@@ -248,7 +247,7 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	if errors.Is(end.Err, worker.ErrStopped) {
 		end.Err = ErrClosed
 	}
-	if end.Err == nil && ctx.Err() != nil { // its items may have ended as canceled before anybody else noticed
+	if end.Err == nil && ctx.Err() != nil { // its items may have ended as canceled because of ctx
 		end.Err = context.Cause(ctx)
 	}
 	if end.Err != nil {
@@ -261,21 +260,21 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	}
 }
 
-// deadlineSlack is how much later than a worker's clock the host's own may say that a deadline has passed.
+// deadlineSlack bounds how much later than a worker's clock the host's clock may say that a deadline has passed.
 const deadlineSlack = 100 * time.Millisecond
 
-// awaitDeadline lets a context end whose deadline has passed: its worker may have noticed that first.
+// awaitDeadline waits until ctx has ended, if its deadline has passed: a worker may notice that first.
 func awaitDeadline(ctx context.Context, deadline time.Time) {
 	if time.Now().Before(deadline) || ctx.Err() != nil {
 		return
 	}
 	select {
 	case <-ctx.Done():
-	case <-time.After(deadlineSlack): // a context of the caller's own making
+	case <-time.After(deadlineSlack): // the caller's own context type may not end by itself
 	}
 }
 
-// finishBatch says that a lane has put its task down.
+// finishBatch ends a lane's work on a batch.
 func (r *run[In, Out]) finishBatch(b *batch[In, Out]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -82,7 +82,7 @@ func Do[In, Out any](ctx context.Context, p *Pool, item In) (Out, error) {
 	return do[In, Out](ctx, p, item, nil)
 }
 
-// do is Do, and tells lent each time a worker gets the item.
+// do is Do, and calls lent each time a worker gets the item.
 func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo)) (Out, error) {
 	r, ctx := newRun[In, Out](ctx, p, true)
 	defer r.end(errTaken)
@@ -91,7 +91,7 @@ func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo
 	if b := r.next(); b != nil {
 		r.runBatch(ctx, b)
 	}
-	if !r.ended() { // while the item waits for another attempt nobody else heeds ctx
+	if !r.ended() { // while the item waits for another attempt, nothing else watches ctx
 		r.watchContext(ctx)
 		defer r.unwatchContext()
 		for b := r.next(); b != nil; b = r.next() {

@@ -14,29 +14,29 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// Pool owns the workers of one workload and lends them to batches.
+// Pool owns the workers of one workload and runs batches of items on them.
 //
 // All methods may be called from any goroutine. Make one with [Open]; the zero value is of no use.
 type Pool struct {
-	cfg      Config
-	launcher *process.Launcher // nil unless mode is Process
-	buffers  *buffers
-	share    int // of the memory of this process, which a run's items and results may take; 0: it is not limited
-	scheduler   scheduler
-	history     history
-	lock     *sync.Mutex // shared by goroutine workers of a workload that is not concurrent
+	cfg       Config
+	launcher  *process.Launcher // nil unless mode is Process
+	buffers   *buffers
+	share     int // bytes of memory that a run's items and results may take; 0 means that the memory of this process is not limited
+	scheduler scheduler
+	history   history
+	lock      *sync.Mutex // shared by goroutine workers of a workload that is not concurrent
 
 	described sync.Once
 	manifest  Manifest
 
-	giveUp context.CancelCauseFunc // ends the first starts of workers that are not ready yet
-	kill   context.CancelFunc      // ends the workers at once
-	killed <-chan struct{}         // closed by kill
-	stop   chan struct{}           // closed when no more work is taken
-	once   sync.Once               // closes stop
-	scaler   scaler
-	supervisors  sync.WaitGroup
-	ended  chan struct{} // closed when nothing of the pool is left
+	giveUp      context.CancelCauseFunc // ends the first starts of workers that are not ready yet
+	kill        context.CancelFunc      // ends the workers at once
+	killed      <-chan struct{}         // closed by kill
+	stop        chan struct{}           // closed when no more work is taken
+	once        sync.Once               // closes stop
+	scaler      scaler
+	supervisors sync.WaitGroup
+	ended       chan struct{} // closed when nothing of the pool is left
 
 	breaker breaker
 }
@@ -78,7 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 			return nil, err
 		}
 	}
-	// Workers that are still to come when Open returns have nothing to do with its context any more.
+	// Workers that are not ready when Open returns no longer depend on its context.
 	opening, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	p.giveUp = giveUp
 	defer context.AfterFunc(ctx, func() { giveUp(context.Cause(ctx)) })()
@@ -134,19 +134,19 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	return p, nil
 }
 
-// complain tells of a worker that did not start, unless that is because the pool has closed.
+// complain logs that a worker did not start, unless the pool has closed.
 func (p *Pool) complain(err error) {
 	if err != nil && !isClosed(p.stop) {
 		p.cfg.Logger.Warn("worker did not start", "err", err)
 	}
 }
 
-// describe takes over the manifest of the first worker that is ready.
+// describe keeps the manifest of the first worker that is ready.
 func (p *Pool) describe(pb *workerpb.Manifest) {
 	p.described.Do(func() { p.manifest = manifestOf(pb) })
 }
 
-// start makes worker number.
+// start starts the worker with a number.
 func (p *Pool) start(ctx context.Context, number int) (worker.Worker, error) {
 	if p.cfg.Mode != Process {
 		return startGoroutine(ctx, number, &p.cfg, p.lock, p.killed)
@@ -236,7 +236,7 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 // Close ends the pool now: what runs is killed, and its callers get [ErrClosed] or their items' errors. It returns when nothing
 // of the pool is left, or [ErrObserving] as [Pool.Shutdown] does. It may be called twice, and after Shutdown.
 func (p *Pool) Close() error {
-	p.refuse(ErrClosed) // first, or workers that the kill keeps from starting look as if they had failed
+	p.refuse(ErrClosed) // before kill, or workers that kill keeps from starting look as if they had failed
 	p.kill()
 	observed := p.observed()
 	defer observed.stop()
@@ -268,7 +268,7 @@ func (p *Pool) observed() (w struct {
 	return w
 }
 
-// refuse takes no more work, for the reason err. Who has not begun to work is not waited for.
+// refuse takes no more work, for the reason err. Workers that are not ready yet are not waited for.
 func (p *Pool) refuse(err error) {
 	p.scheduler.close(err)
 	p.buffers.refuse()
@@ -280,7 +280,7 @@ func (p *Pool) refuse(err error) {
 	p.giveUp(err)
 }
 
-// depth is how many batches may be lent to one worker at once, given how many may be for each of its threads.
+// depth returns how many leases one worker may have at once. window is how many it may have for each of its threads.
 func (p *Pool) depth(window int) int {
 	switch {
 	case p.cfg.Mode != Process:

@@ -17,67 +17,67 @@ import (
 // Bounds of what a run holds between its input and whoever takes its results: an endless input runs in constant memory.
 const (
 	mostItems = 1 << 18
-	mostBytes = 64 << 20 // of items and results, where their size is known without encoding them, and of errors; less if memory is limited
+	mostBytes = 64 << 20 // of items, results and errors, where their size is known without encoding them; less if memory is limited
 
-	maxQueueItems  = 1 << 15 // items read ahead of the lanes
+	maxQueueItems = 1 << 15 // items read ahead of the lanes
 	maxQueueBytes = 8 << 20 // of them
 
-	heavy = 64 << 10 // bytes of a block from which on it is worth a look at each value to let go of them
-	large = 1 << 20  // bytes of a block's items from which on those with an outcome are let go before the others have theirs
+	heavy = 64 << 10 // bytes of a chunk; if it has more, its values are cleared once they have been taken
+	large = 1 << 20  // bytes of a chunk's items; if it has more, each item is cleared as soon as it has an outcome
 )
 
-// run is one input on its way through a pool. Lanes carry it: goroutines that each take the next task, borrow a worker, wait for
-// the outcome and take the next. A lane is made when there is a task that no other waits for.
+// run is one input on its way through a pool. Its lanes are goroutines: each takes the next batch, acquires a worker, waits until the batch has ended, and
+// takes the next. A lane is made when there is a batch and no lane is idle.
 type run[In, Out any] struct {
-	pool      *Pool
-	in        wire.Codec[In]
-	out       wire.Codec[Out]
-	native    bool // the workload runs the caller's own slices
-	json      bool // items and results travel as JSON texts
-	weigh     func(In) int
-	weighOut  func(Out) int // the same of results, when nobody packs them
-	sizer     sizer
-	seed      seed
-	seedIndex func(first, n int) []uint64 // nil if items draw by their own indexes
-	end       context.CancelCauseFunc     // of the run's context
-	unwatchContext    func() bool                 // ends the watch on it
-	unwatchPool     func()                      // ends the watch on the number of workers
-	onLend    func(WorkerInfo)            // told of each worker that gets a task; may be nil
-	deadline  time.Time                   // of the caller's context; zero if there is none
-	metadata  map[string]string           // what the caller says of the run; nil if that is nothing
-	base      bare                        // what a workload on a goroutine sees of the run's context
+	pool           *Pool
+	in             wire.Codec[In]
+	out            wire.Codec[Out]
+	native         bool // the workload runs the caller's own slices
+	json           bool // items and results travel as JSON texts
+	weigh          func(In) int
+	weighOut       func(Out) int // the same of results, when nobody packs them
+	sizer          sizer
+	seed           seed
+	seedIndex      func(first, n int) []uint64 // nil if items draw by their own indexes
+	end            context.CancelCauseFunc     // of the run's context
+	unwatchContext func() bool                 // ends the watch on it
+	unwatchPool    func()                      // ends the watch on the number of workers
+	onLend         func(WorkerInfo)            // told of each worker that gets a batch; may be nil
+	deadline       time.Time                   // of the caller's context; zero if there is none
+	metadata       map[string]string           // what the caller says of the run; nil if that is nothing
+	base           bare                        // what a workload on a goroutine sees of the run's context
 
-	mu       sync.Mutex
-	workReady    sync.Cond        // there may be something to do
-	chunkReady    sync.Cond        // a block may be complete
-	queueRoom     sync.Cond        // the queue may take another item
-	queue    []In             // read and not cut; the whole rest of an input that is a slice
-	open     bool             // the input has not ended
-	known    bool             // queue is all that is left
-	results  []Out            // where the results of an input that is a slice go
-	cut      int              // items cut so far
-	requeued    []*batch[In, Out] // came back; the first of the input is the last here
-	requeuedItems int              // items in them
-	ordered  bool
-	chunks   chunkList[In, Out]    // to be taken: ordered, all that were cut; else those that are complete
-	taking   int               // blocks cut and not taken
-	held     int               // items in them
-	bytes    int               // in them and in their results and errors
-	limit    int               // of bytes, beyond which no block is cut and no credit given
-	granted  int               // bytes of results that workers may send beyond the credit of their batches
-	creditRequests     []creditRequest[In, Out]    // for credit, in the order of the input
-	exempt   *batch[In, Out]    // may bring one message of results beyond the limit; nil if none
-	queued   int               // bytes in queue, of an input that is read as it comes
-	active   int               // tasks that lanes or timers have
-	laneCount     int               // lanes that there are
-	maxLanes     int               // lanes that are of use
-	addLane      func()            // makes a lane; called with mu held; nil if the run has none
-	idleLanes  int               // lanes with nothing to do
-	busyLanes     int               // lanes that carry a task
-	events     []Event           // that the Observer is to hear of once mu is free
-	due      []*chunk[In, Out] // each has one item more with an outcome once it has
-	err      error             // why the run ended early
-	lanes    sync.WaitGroup
+	mu             sync.Mutex
+	workReady      sync.Cond         // there may be something to do
+	chunkReady     sync.Cond         // a chunk may be complete
+	queueRoom      sync.Cond         // the queue may take another item
+	queue          []In              // items that have been read and not cut; all items that are left, if the input is a slice
+	open           bool              // the input has not ended
+	known          bool              // queue is all that is left
+	results        []Out             // where the results of an input that is a slice go
+	cut            int               // items cut so far
+	requeued       []*batch[In, Out] // batches to run again, in the opposite of input order
+	requeuedItems  int               // items in them
+	ordered        bool
+	chunks         chunkList[In, Out]       // to be taken: all chunks if ordered, else the complete ones
+	taking         int                      // chunks cut and not taken
+	held           int                      // items in them
+	bytes          int                      // in these items and in their results and errors
+	limit          int                      // of bytes; beyond it no chunk is cut and no credit granted
+	granted        int                      // bytes of results that workers may send beyond the credit of their batches
+	creditRequests []creditRequest[In, Out] // in input order
+	exempt         *batch[In, Out]          // may bring one message of results beyond the limit; nil if none
+	queued         int                      // bytes in queue, of an input that is read as it comes
+	active         int                      // batches that run, or wait for their next attempt
+	laneCount      int
+	maxLanes       int               // more lanes would be of no use
+	addLane        func()            // makes a lane; called with mu held; nil if the run has none
+	idleLanes      int               // lanes with nothing to do
+	busyLanes      int               // lanes that have a batch
+	events         []Event           // for the Observer, which is called once mu is free
+	due            []*chunk[In, Out] // chunks of one item, whose outcome counts once the Observer knows of it
+	err            error             // why the run ended early
+	lanes          sync.WaitGroup
 }
 
 // newRun prepares a run; ctx ends with it.
@@ -217,7 +217,7 @@ func (r *run[In, Out]) refuse(err error) {
 // errTaken ends a run whose results nobody wants any more.
 var errTaken = errors.New("no more results are wanted")
 
-// take yields the blocks as they become complete. It returns why the run ended early, or nil, when nothing of the run is under
+// take yields the chunks as they become complete. It returns why the run ended early, or nil, when nothing of the run is under
 // way any more.
 func (r *run[In, Out]) take(yield func(*chunk[In, Out]) bool) error {
 	defer r.pool.history.end(&r.sizer)
@@ -244,7 +244,7 @@ func (r *run[In, Out]) take(yield func(*chunk[In, Out]) bool) error {
 	}
 }
 
-// dropValues drops the values of a block that has been taken: memory that other blocks have a part of holds them otherwise.
+// dropValues drops the values of a chunk that has been taken: memory that other chunks have a part of holds them otherwise.
 func (r *run[In, Out]) dropValues(c *chunk[In, Out]) {
 	if r.results == nil && c.bytes >= heavy {
 		clear(c.in)
@@ -252,7 +252,7 @@ func (r *run[In, Out]) dropValues(c *chunk[In, Out]) {
 	}
 }
 
-// dropItems frees the memory of n items, from a place in the block on, whose outcome is known. It keeps items that have an entry in delays, because they
+// dropItems frees the memory of n items, from a place in the chunk on, whose outcome is known. It keeps items that have an entry in delays, because they
 // will run again. Freed items no longer count against the bytes that the run may hold. Called with mu held.
 func (r *run[In, Out]) dropItems(c *chunk[In, Out], from, n int, delays map[int]time.Duration) {
 	if r.results != nil || r.native || c.weight < large { // the caller's own, or a workload on a goroutine may still look at them
@@ -270,7 +270,7 @@ func (r *run[In, Out]) dropItems(c *chunk[In, Out], from, n int, delays map[int]
 	}
 }
 
-// complete waits for the next complete block and takes it out of the books; nil means that there is none any more.
+// complete waits for the next complete chunk and takes it out of the books; nil means that there is none any more.
 func (r *run[In, Out]) complete() (*chunk[In, Out], error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// scaler is the slots of a pool: one for each worker that it lends, and for each that stands by.
+// scaler changes the number of a pool's workers. Each worker has a supervisor, the workers that stand by included.
 type scaler struct {
-	begin func(*supervisor)  // runs a slot that was not there from the beginning
-	size  atomic.Int64 // workers to be lent; changed with mu held, like width
-	width atomic.Int64 // workers that runs reckon with: the size, or the most that a pool may have which sizes itself
+	begin func(*supervisor) // runs a supervisor that was added after Open
+	size  atomic.Int64      // workers that may be leased; changed with mu held, like width
+	width atomic.Int64      // workers that runs reckon with: the size, or the most workers that a pool with MinWorkers may have
 
-	mu    sync.Mutex
+	mu          sync.Mutex
 	supervisors map[int]*supervisor
-	taken int                  // slots up to this number are there
-	runs  map[*func()]struct{} // each is called when there may be more to lend
+	taken       int                  // all numbers up to this one are in supervisors
+	runs        map[*func()]struct{} // each is called when there may be more workers
 }
 
 // Resize changes the number of workers while items run, by the rule of [Config.Workers]; of a pool with [Config.MinWorkers] it changes
 // the most that it may have. New workers join in when they are ready. If there are too many, those that hold the fewest batches go, once
 // they have ended what they hold.
 //
-// It does not wait for either. The error is a [*ConfigError] for a number that cannot be, and [ErrClosed] after Shutdown or Close.
+// It does not wait for either. The error is a [*ConfigError] for a number that is not possible, and [ErrClosed] after Shutdown or Close.
 func (p *Pool) Resize(workers int) error {
 	n, err := CountWorkers(workers)
 	switch {
@@ -50,9 +50,9 @@ func (p *Pool) Resize(workers int) error {
 	return p.resize(n)
 }
 
-// resize lends so many workers from now on. Called with the crew's mu held.
+// resize sets the number of workers that may be leased. Called with the scaler's mu held.
 func (p *Pool) resize(n int) error {
-	if isClosed(p.stop) { // with mu held by whoever closes it, so that no slot begins after the last one has ended
+	if isClosed(p.stop) { // with mu held by whoever closes it, so that no supervisor begins after the last one has ended
 		return ErrClosed
 	}
 	c := &p.scaler
@@ -76,7 +76,7 @@ func (p *Pool) resize(n int) error {
 	return nil
 }
 
-// addSupervisor makes a slot with the first number that is free, and runs it. Called with the crew's mu held, or before anybody else knows of it.
+// addSupervisor makes a supervisor with the first free number, and runs it. Called with the scaler's mu held.
 func (p *Pool) addSupervisor(run func(*supervisor)) {
 	c := &p.scaler
 	for c.supervisors[c.taken+1] != nil {
@@ -91,14 +91,14 @@ func (p *Pool) addSupervisor(run func(*supervisor)) {
 	p.supervisors.Go(func() { run(s) })
 }
 
-// removeSupervisor lets a slot end when its worker has ended what it holds. Called with mu held.
+// removeSupervisor ends a supervisor once its worker has ended the batches that it holds. Called with mu held.
 func (c *scaler) removeSupervisor(s *supervisor) {
 	delete(c.supervisors, s.number)
 	c.taken = min(c.taken, s.number-1)
 	close(s.quit)
 }
 
-// subscribe says that a run would like to know when there may be more workers. The returned function ends that.
+// subscribe has wake called when there may be more workers, until the returned function is called.
 func (c *scaler) subscribe(wake func()) (leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,7 +113,7 @@ func (c *scaler) subscribe(wake func()) (leave func()) {
 	}
 }
 
-// shrink lets a slot go whose worker has been idle, if that leaves the pool as many as it keeps, and reports whether.
+// shrink removes a supervisor whose worker has been idle, unless the pool is at Config.MinWorkers, and reports whether it did.
 func (p *Pool) shrink(s *supervisor) bool {
 	c := &p.scaler
 	c.mu.Lock()
@@ -128,11 +128,11 @@ func (p *Pool) shrink(s *supervisor) bool {
 	return true
 }
 
-// crowdedFor is how long batches have to find no free worker before there is another one: longer than it takes to start one, so that
-// short runs do not start what they will not need.
+// crowdedFor is how long batches have to wait for a free worker before the pool starts another one. It is longer than a start takes, so that short runs do
+// not start workers that they will not need.
 const crowdedFor = 50 * time.Millisecond
 
-// grow makes the pool larger, up to its most and to twice what it was, as long as batches wait for workers.
+// grow makes the pool larger as long as batches wait for workers: at most to twice its size at a time, and never beyond its width.
 func (p *Pool) grow() {
 	c := &p.scaler
 	for {

@@ -11,113 +11,112 @@ import (
 	"github.com/parhost/parhost/host/internal/worker"
 )
 
-// scheduler lends workers to batches. A worker may be lent several times over, so that the next batch waits in it while the one
-// before runs.
+// scheduler leases workers to batches. A worker may have several leases at once, so that the next batch waits in it while the one before runs.
 //
-// Those who wait are served strictly in order: a batch that needs a worker of its own is not overtaken for ever by batches
-// that do not.
+// Waiting batches are served strictly in order, so that batches which can share a worker do not overtake for ever one that needs a worker of its own.
 type scheduler struct {
-	mu      sync.Mutex
-	entries  []*entry // the first of them, up to limit, are lent; the others stand by for when one of these is gone
-	limit   int
-	peak    int // the most places that were lent at once
-	waiting []*waiter
-	crowded chan struct{} // has room for one; told when somebody has to wait; nil if nobody wants to know
-	releases   int           // lendings that came back
-	last    int           // the place lent last; the search begins behind it, so that all get their turn
-	err     error         // set when nothing will be lent any more
+	mu       sync.Mutex
+	entries  []*entry // the first of them, up to limit, are leased; the others stand by until one of these is gone
+	limit    int
+	peak     int // the most workers that could be leased at once so far
+	waiting  []*waiter
+	crowded  chan struct{} // has room for one; receives when a batch has to wait; nil if nobody wants to know
+	releases int           // leases that have ended
+	last     int           // index of the last worker leased; the search begins behind it, so that all workers are used
+	err      error         // why no worker is leased any more; nil before
 }
 
-// entry is a worker in the lender's books.
+// entry is what the scheduler knows of one worker.
 type entry struct {
-	worker  worker.Worker
-	index      int       // its index in the lender's places; -1 when it has been dropped
-	leases    int       // batches it holds
-	solo    bool      // one batch has it alone
-	lastRelease    int       // when one came back last, as the lender counts
-	since   time.Time // when that was, or when it was put into the books
-	retired bool      // somebody waits for it to be drained
+	worker      worker.Worker
+	index       int       // in scheduler.entries; -1 once it has been dropped
+	leases      int       // batches that the worker holds
+	solo        bool      // the only lease excludes others
+	lastRelease int       // number of the last lease that ended, by scheduler.releases
+	since       time.Time // when that lease ended, or when the worker was added
+	retired     bool      // drained is to be closed
 
-	fruitless atomic.Bool // it has been counted as one that did nothing
+	fruitless atomic.Bool // the pool has counted the worker as one that ended with nothing done
 
-	drained chan struct{} // closed when it is retired and nobody holds it
-	leaving chan struct{} // closed when the worker asked to be replaced
-	expired    chan struct{} // closed when a batch has come back and the worker is beyond most or oldest
-	maxItems    int           // items that it may run; 0 means no limit
-	expiresAt  time.Time     // when it will be as old as it may be; zero means no limit
+	drained   chan struct{} // closed when the worker is retired and has no lease
+	leaving   chan struct{} // closed when the worker has asked to be replaced
+	expired   chan struct{} // closed when a lease has ended and the worker is beyond maxItems or expiresAt
+	maxItems  int           // items that the worker may run; 0 means no limit
+	expiresAt time.Time     // zero means never
 }
 
 type waiter struct {
 	depth int
 	solo  bool
-	got   chan *entry // has room for one
+	lease chan *entry // has room for one
 }
 
-// acquire waits for a worker that holds fewer than depth batches; solo asks for one that holds none and takes no other.
-func (l *scheduler) acquire(ctx context.Context, depth int, solo bool) (*entry, error) {
-	l.mu.Lock()
-	if l.err != nil {
-		defer l.mu.Unlock()
-		return nil, l.err
+// acquire waits for a worker that holds fewer than depth batches, and leases it. With solo it waits for a worker that holds none, and which then gets no
+// other batch.
+func (s *scheduler) acquire(ctx context.Context, depth int, solo bool) (*entry, error) {
+	s.mu.Lock()
+	if s.err != nil {
+		defer s.mu.Unlock()
+		return nil, s.err
 	}
-	if len(l.waiting) == 0 {
-		if e := l.pick(depth, solo); e != nil {
-			l.mu.Unlock()
+	if len(s.waiting) == 0 {
+		if e := s.pick(depth, solo); e != nil {
+			s.mu.Unlock()
 			return e, nil
 		}
 	}
-	w := &waiter{depth: depth, solo: solo, got: make(chan *entry, 1)}
-	l.waiting = append(l.waiting, w)
-	l.mu.Unlock()
+	w := &waiter{depth: depth, solo: solo, lease: make(chan *entry, 1)}
+	s.waiting = append(s.waiting, w)
+	s.mu.Unlock()
 	select {
-	case l.crowded <- struct{}{}:
+	case s.crowded <- struct{}{}:
 	default:
 	}
 	select {
-	case e := <-w.got:
-		return l.received(e)
+	case e := <-w.lease:
+		return s.received(e)
 	case <-ctx.Done():
 	}
-	l.mu.Lock()
-	i := slices.Index(l.waiting, w)
+	s.mu.Lock()
+	i := slices.Index(s.waiting, w)
 	if i >= 0 {
-		l.waiting = slices.Delete(l.waiting, i, i+1)
-		l.serveWaiting() // whoever stood behind may not need as much
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+		s.serveWaiting() // the next one may need less
 	}
-	l.mu.Unlock()
+	s.mu.Unlock()
 	if i < 0 {
-		if e, err := l.received(<-w.got); err == nil {
-			l.release(e, worker.End{})
+		if e, err := s.received(<-w.lease); err == nil {
+			s.release(e, worker.End{})
 		}
 	}
 	return nil, context.Cause(ctx)
 }
 
-// received reads what a waiter was given: nil means that the lender has closed.
-func (l *scheduler) received(e *entry) (*entry, error) {
+// received reads what a waiter was given: nil means that the scheduler has closed.
+func (s *scheduler) received(e *entry) (*entry, error) {
 	if e != nil {
 		return e, nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return nil, l.err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return nil, s.err
 }
 
-// pick lends the place with the fewest batches. Called with mu held.
-func (l *scheduler) pick(depth int, solo bool) *entry {
+// pick leases the worker with the fewest batches, or returns nil. Called with mu held.
+func (s *scheduler) pick(depth int, solo bool) *entry {
 	if solo {
 		depth = 1
 	}
 	best := -1
-	lent := min(len(l.entries), l.limit)
+	lent := min(len(s.entries), s.limit)
 	for i := range lent {
-		at := (l.last + 1 + i) % lent
-		e := l.entries[at]
+		at := (s.last + 1 + i) % lent
+		e := s.entries[at]
 		if e.solo || e.leases >= depth {
 			continue
 		}
-		if best < 0 || e.leases < l.entries[best].leases || e.leases == l.entries[best].leases && e.lastRelease > l.entries[best].lastRelease {
-			best = at // rather behind what moves than behind what may be stuck
+		if best < 0 || e.leases < s.entries[best].leases || e.leases == s.entries[best].leases && e.lastRelease > s.entries[best].lastRelease {
+			best = at // a worker that ended a batch lately is less likely to be stuck in the one that it holds
 		}
 		if e.leases == 0 {
 			break
@@ -126,37 +125,36 @@ func (l *scheduler) pick(depth int, solo bool) *entry {
 	if best < 0 {
 		return nil
 	}
-	e := l.entries[best]
-	l.last = best
+	e := s.entries[best]
+	s.last = best
 	e.leases++
 	e.solo = solo
 	return e
 }
 
-// serveWaiting gives workers to those who wait, in order. Called with mu held.
-func (l *scheduler) serveWaiting() {
-	for len(l.waiting) > 0 {
-		w := l.waiting[0]
-		e := l.pick(w.depth, w.solo)
+// serveWaiting leases workers to waiting batches, in order. Called with mu held.
+func (s *scheduler) serveWaiting() {
+	for len(s.waiting) > 0 {
+		w := s.waiting[0]
+		e := s.pick(w.depth, w.solo)
 		if e == nil {
 			return
 		}
-		l.waiting = l.waiting[1:]
-		w.got <- e
+		s.waiting = s.waiting[1:]
+		w.lease <- e
 	}
 }
 
-// release takes back one lending. A worker that died or that asked to be replaced is not lent again, though it may take its slot
-// a moment to notice.
-func (l *scheduler) release(e *entry, end worker.End) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// release ends a lease. A worker that died or that asked to be replaced gets no other lease, even before its supervisor knows of it.
+func (s *scheduler) release(e *entry, end worker.End) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	e.leases--
 	e.solo = false
-	l.releases++
-	e.lastRelease, e.since = l.releases, time.Now()
+	s.releases++
+	e.lastRelease, e.since = s.releases, time.Now()
 	if end.Leaving || end.Death != nil {
-		l.drop(e)
+		s.drop(e)
 	}
 	if end.Leaving && !isClosed(e.leaving) {
 		close(e.leaving)
@@ -171,66 +169,65 @@ func (l *scheduler) release(e *entry, end worker.End) {
 		}
 		return
 	}
-	l.serveWaiting()
+	s.serveWaiting()
 }
 
 // add puts a worker into the books. It is full after most items, 0 means never, and after the time oldest, zero means never.
-func (l *scheduler) add(w worker.Worker, most int, oldest time.Time) *entry {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e := &entry{worker: w, index: len(l.entries), maxItems: most, expiresAt: oldest, since: time.Now(), drained: make(chan struct{}), leaving: make(chan struct{}), expired: make(chan struct{})}
-	l.entries = append(l.entries, e)
-	l.count()
-	l.serveWaiting()
+func (s *scheduler) add(w worker.Worker, most int, oldest time.Time) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := &entry{worker: w, index: len(s.entries), maxItems: most, expiresAt: oldest, since: time.Now(), drained: make(chan struct{}), leaving: make(chan struct{}), expired: make(chan struct{})}
+	s.entries = append(s.entries, e)
+	s.count()
+	s.serveWaiting()
 	return e
 }
 
-// resize lends so many workers at once from now on.
-func (l *scheduler) resize(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.limit = n
-	l.count()
-	l.serveWaiting()
+// resize sets how many workers are leased at once.
+func (s *scheduler) resize(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = n
+	s.count()
+	s.serveWaiting()
 }
 
 // count updates the peak. Called with mu held.
-func (l *scheduler) count() { l.peak = max(l.peak, min(len(l.entries), l.limit)) }
+func (s *scheduler) count() { s.peak = max(s.peak, min(len(s.entries), s.limit)) }
 
-// queue is how many wait for a worker.
-func (l *scheduler) queue() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.waiting)
+// queue returns how many batches wait for a worker.
+func (s *scheduler) queue() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting)
 }
 
 // holds returns how many batches each worker holds, by number.
-func (l *scheduler) holds() map[int]int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (s *scheduler) holds() map[int]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n := map[int]int{}
-	for _, e := range l.entries {
+	for _, e := range s.entries {
 		n[e.worker.Info().Number] += e.leases
 	}
 	return n
 }
 
-// idle is how long a worker has held nothing; 0 for one that holds something or stands by.
-func (l *scheduler) idle(e *entry) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e.leases > 0 || e.index < 0 || e.index >= l.limit {
+// idle returns for how long a worker has had no lease: 0 if it has one or stands by.
+func (s *scheduler) idle(e *entry) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.leases > 0 || e.index < 0 || e.index >= s.limit {
 		return 0
 	}
 	return time.Since(e.since)
 }
 
-// retire takes a worker out of the books for good. The returned channel is closed when nobody holds it any more. It is called
-// once for each place.
-func (l *scheduler) retire(e *entry) <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.drop(e)
+// retire drops a worker. The returned channel is closed when the worker has no lease any more. retire is called once for each worker.
+func (s *scheduler) retire(e *entry) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(e)
 	e.retired = true
 	if e.leases == 0 {
 		close(e.drained)
@@ -238,35 +235,35 @@ func (l *scheduler) retire(e *entry) <-chan struct{} {
 	return e.drained
 }
 
-// exclude lends a worker no more.
-func (l *scheduler) exclude(e *entry) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.drop(e)
+// exclude keeps a worker from being leased again.
+func (s *scheduler) exclude(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(e)
 }
 
-// drop keeps a worker from being lent again. It takes the same time for any number of workers, because a pool that closes drops all of them.
-// Called with mu held.
-func (l *scheduler) drop(e *entry) {
+// drop removes a worker from the entries. It takes the same time for any number of workers, because a pool that closes drops all of them. Called with mu
+// held.
+func (s *scheduler) drop(e *entry) {
 	if e.index < 0 {
 		return
 	}
-	hole, last := e.index, len(l.entries)-1
-	if e.index = -1; hole < l.limit && l.limit <= last { // the first worker that stands by is lent instead
-		hole = l.move(l.limit, hole)
+	hole, last := e.index, len(s.entries)-1
+	if e.index = -1; hole < s.limit && s.limit <= last { // the first worker that stands by takes its place
+		hole = s.move(s.limit, hole)
 	}
 	if hole < last {
-		l.move(last, hole)
+		s.move(last, hole)
 	}
-	l.entries[last] = nil
-	l.entries = l.entries[:last]
-	l.serveWaiting()
+	s.entries[last] = nil
+	s.entries = s.entries[:last]
+	s.serveWaiting()
 }
 
-// move moves a place to another index and returns the index that is free then. Called with mu held.
-func (l *scheduler) move(from, to int) int {
-	l.entries[to] = l.entries[from]
-	l.entries[to].index = to
+// move moves an entry to another index and returns the index that is free then. Called with mu held.
+func (s *scheduler) move(from, to int) int {
+	s.entries[to] = s.entries[from]
+	s.entries[to].index = to
 	return from
 }
 
@@ -279,38 +276,38 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// close refuses all who wait and all who come, with err. The first error stays.
-func (l *scheduler) close(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err == nil {
-		l.err = err
+// close makes acquire fail with err, for batches that wait too. The first error stays.
+func (s *scheduler) close(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
 	}
-	for _, w := range l.waiting {
-		w.got <- nil
+	for _, w := range s.waiting {
+		w.lease <- nil
 	}
-	l.waiting = nil
+	s.waiting = nil
 }
 
-// reason returns why nothing is lent any more if err is only that the pool is closed.
-func (l *scheduler) reason(err error) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if errors.Is(err, ErrClosed) && l.err != nil {
-		return l.err
+// reason returns the error that close was called with first, if err is only that the pool is closed.
+func (s *scheduler) reason(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.Is(err, ErrClosed) && s.err != nil {
+		return s.err
 	}
 	return err
 }
 
-// snapshot describes the workers in the books.
-func (l *scheduler) snapshot(mode Mode) []WorkerInfo {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	infos := make([]WorkerInfo, len(l.entries))
-	for i, e := range l.entries {
+// snapshot describes the workers, by number.
+func (s *scheduler) snapshot(mode Mode) []WorkerInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	infos := make([]WorkerInfo, len(s.entries))
+	for i, e := range s.entries {
 		infos[i] = infoOf(e.worker.Info(), mode)
 		infos[i].Batches = e.leases
-		infos[i].Standby = i >= l.limit
+		infos[i].Standby = i >= s.limit
 		for _, r := range e.worker.Running() {
 			infos[i].Running = append(infos[i].Running, Running{Index: r.Index, Since: r.Since})
 		}

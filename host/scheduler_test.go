@@ -11,20 +11,20 @@ import (
 // A pool that closes drops all of its workers, so dropping one must not search the others.
 func TestDroppingManyPlacesTakesNoSearch(t *testing.T) {
 	const workers = 1 << 18
-	l := &scheduler{limit: workers}
+	s := &scheduler{limit: workers}
 	places := make([]*entry, workers)
 	for i := range places {
-		places[i] = l.add(nil, 0, time.Time{})
+		places[i] = s.add(nil, 0, time.Time{})
 	}
 	begun := time.Now()
 	for i, e := range places {
-		l.retire(e)
+		s.retire(e)
 		if i%1024 == 0 && time.Since(begun) > 30*time.Second { // it takes 0.1 s
 			t.Fatalf("%d of %d places are dropped after %v", i, workers, time.Since(begun))
 		}
 	}
-	if len(l.entries) != 0 {
-		t.Errorf("%d places are left, want none", len(l.entries))
+	if len(s.entries) != 0 {
+		t.Errorf("%d places are left, want none", len(s.entries))
 	}
 }
 
@@ -32,15 +32,15 @@ func TestDroppingManyPlacesTakesNoSearch(t *testing.T) {
 func TestADroppedPlaceIsTakenByOneThatStandsBy(t *testing.T) {
 	const workers, standby = 4, 3
 	for dropped := range workers + standby {
-		l := &scheduler{limit: workers}
+		s := &scheduler{limit: workers}
 		var places []*entry
 		for range workers + standby {
-			places = append(places, l.add(nil, 0, time.Time{}))
+			places = append(places, s.add(nil, 0, time.Time{}))
 		}
-		l.drop(places[dropped])
-		l.drop(places[dropped]) // again: it is gone
+		s.drop(places[dropped])
+		s.drop(places[dropped]) // again: it is gone
 		lent := map[*entry]bool{}
-		for e := l.pick(1, false); e != nil; e = l.pick(1, false) {
+		for e := s.pick(1, false); e != nil; e = s.pick(1, false) {
 			lent[e] = true
 		}
 		if len(lent) != workers || lent[places[dropped]] {
@@ -50,7 +50,7 @@ func TestADroppedPlaceIsTakenByOneThatStandsBy(t *testing.T) {
 			switch {
 			case i < workers && i != dropped && !lent[e]:
 				t.Errorf("place %d is dropped: place %d is not lent", dropped, i)
-			case i != dropped && l.entries[e.index] != e, i == dropped && e.index != -1:
+			case i != dropped && s.entries[e.index] != e, i == dropped && e.index != -1:
 				t.Errorf("place %d is dropped: place %d has the index %d", dropped, i, e.index)
 			}
 		}

@@ -9,71 +9,69 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// What decides the size of a batch. A batch costs the host and the worker 100 µs of CPU together and more, whatever is in it.
+// What decides the size of a batch. Each batch costs the host and the worker together at least 100 µs of CPU, whatever is in it.
 const (
 	// budget is how long a batch may run before it hands the rest back.
 	budget = 20 * time.Millisecond
-	// batchTime is aimed at: as long as possible, but short enough that a batch which takes a little longer than was thought is
-	// not torn in two for that.
+	// batchTime is the time that a batch should take. It is below the budget, so that a batch which takes a little longer than estimated is not cut in two.
 	batchTime = 16 * time.Millisecond
-	// minBatchTime is the time that makes the cost of a batch one percent. If one item more gets it there, that one comes along.
+	// minBatchTime is the time of which the cost of a batch is one percent. An item that takes less than this gets a second one in its batch.
 	minBatchTime = 10 * time.Millisecond
 
 	maxBatchItems = 16384 // items; more would only delay the first result
-	growth    = 32    // a batch is at most this many times the largest that has been measured
+	growth        = 32    // a batch is at most this many times the largest that has been measured
 
-	// tailTime is the least that a batch near the end is made: what its workers wait for one another then is less than more
-	// batches would cost. It holds for each of the workers that share a CPU, because all their batches cost that one its time.
+	// tailTime is the least time that a batch near the end of the input should take. Smaller batches would cost more than the time that workers wait for
+	// one another at the end. It is multiplied by the number of workers that share a CPU, because all their batches cost that CPU its time.
 	tailTime = 200 * time.Microsecond
 
-	// memory is how much work an estimate is of: some batches, so that one which differs says little.
+	// memory is the amount of work that an estimate is based on. It is several batches, so that one unusual batch changes little.
 	memory = 8 * batchTime
 )
 
-// An item that takes longer than windowTime, or a batch of a size that the user gave, should rather go to the next worker that is free
-// than wait behind another. That is why a window is not made deeper by itself either, however short batches are: what waits behind an
-// item that turns out long waits as long as that.
+// windowTime bounds the batches that may wait in a worker behind another batch. An item, or a batch of the user's size, that takes longer goes to the next
+// free worker. A window is never made deeper than the user asked for, because a batch may wait behind an item that turns out to be long.
 const windowTime = batchTime
 
-// sizer sizes the batches of one run by the time that items have taken so far.
+// sizer chooses the sizes of a run's batches by the time that items have taken so far.
 //
-// The estimate is a mean in which items count the less the more work has been done since. It is of the items that fill a batch: one
-// that is so long that it uses up the budget ends its batch, however many were to come, and would only make the next ones too small.
+// The estimate is a mean that fades: older items count less. It is of the items that fill a batch. An item so long that it uses up the budget ends its
+// batch whatever the size, and would only make the next batches too small.
 //
-// Near the end of an input of known length a batch is at most its share of half of what is left (guided self-scheduling,
-// Polychronopoulos and Kuck 1987), so that no worker is left with a large one alone.
+// Near the end of an input of known length a batch is at most its share of half of the items that are left (guided self-scheduling, Polychronopoulos and
+// Kuck 1987), so that the last batches end at about the same time.
 type sizer struct {
-	fixed    int  // set by the user; 0 means measured
-	limit    int  // items of a batch
-	heaviest int  // bytes of a batch's items, or of its results, where they are known
-	cold     bool // nothing was known of the items at the beginning
+	fixed    int  // the size that the user gave; 0 means that the sizer chooses
+	limit    int  // most items of a batch
+	heaviest int  // most bytes of a batch's items, and of its results, where their size is known
+	cold     bool // nothing was known of the items when the run began
 
 	mu       sync.Mutex
 	workers  int           // of the pool
-	parallel int           // batches that run at once, at the most
-	tail     time.Duration // that a batch takes at least, if there is no need for a smaller one
-	cut      int           // batches sized
-	weight   float64       // bytes of a result, about: those of heavy ones are forgotten slowly
+	parallel int           // most batches that run at once
+	tail     time.Duration // tailTime, for the workers that share a CPU
+	cut      int           // batches that have been sized
+	weight   float64       // estimated bytes of a result: it rises at once, and falls slowly
 	pace
 }
 
-// mostLanes is how many batches of a run are under way at once, unless there are more workers. Each takes some 10 KiB of the host, and how many
-// a worker would take is a number in a manifest.
+// mostLanes bounds the batches of a run that are under way at once, unless there are more workers. Each takes some 10 KiB of the host's memory, and a
+// manifest may ask for any number of threads.
 const mostLanes = 8192
 
-// parallelOf is how many batches run at once, given how many each worker would run.
+// parallelOf returns how many batches run at once. threads is how many each worker would run.
 func parallelOf(workers, threads int) int { return min(workers*threads, max(workers, mostLanes)) }
 
 func newSizer(cfg *Config, workers, threads int) sizer {
 	parallel := parallelOf(workers, threads)
 	limit := maxBatchItems
-	if cfg.MaxItems > 0 { // that a worker may run in its life
+	if cfg.MaxItems > 0 { // a worker must not get more items than it may run in its life
 		limit = min(limit, cfg.MaxItems)
 	}
 	return sizer{fixed: cfg.Batch, limit: limit, heaviest: wire.BatchBytes, workers: workers, parallel: parallel, tail: tailOf(parallel)}
 }
 
-// widen says how many workers there are from now on.
+// widen sets the number of workers and of the batches that each runs at once.
 func (s *sizer) widen(workers, threads int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,14 +79,14 @@ func (s *sizer) widen(workers, threads int) {
 	s.tail = tailOf(s.parallel)
 }
 
-// Items that take less than batchCost, which is what a batch costs the host and the worker, wait for nothing but a CPU. A few batches for each CPU
-// are enough then, however many threads a worker has.
+// Items that take less time than batchCost wait for nothing but a CPU. A few batches for each CPU are enough for them, however many threads a worker has.
+// batchCost is what a batch costs the host and the worker.
 const (
 	batchCost = 100 * time.Microsecond
 	perCPU    = 4
 )
 
-// lanes is how many batches should run at once.
+// lanes returns how many batches should run at once.
 func (s *sizer) lanes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,13 +104,13 @@ func tailOf(parallel int) time.Duration {
 type pace struct {
 	all     mean
 	most    mean // of the items that fill a batch
-	largest int  // batch measured; 0 means none yet
+	largest int  // items of the largest batch measured so far; 0 means none yet
 }
 
-// item is the time of most items in nanoseconds, 0 if nothing is known.
+// item returns the time of most items in nanoseconds, 0 if nothing is known.
 func (p *pace) item() float64 { return p.most.item() }
 
-// mean is of items that count the less the more work has been done since.
+// mean is a mean time of items. Older items count less.
 type mean struct{ took, items float64 }
 
 func (m *mean) add(run time.Duration, n int) {
@@ -123,7 +121,7 @@ func (m *mean) add(run time.Duration, n int) {
 
 func (m *mean) item() float64 { return m.took / max(1, m.items) }
 
-// fit returns how many items take up to so long: one at least.
+// fit returns how many items take at most d together, and at least one.
 func (m *mean) fit(d time.Duration) int {
 	item := m.item()
 	if item <= 0 {
@@ -132,7 +130,7 @@ func (m *mean) fit(d time.Duration) int {
 	return int(max(1, min(float64(d)/item, math.MaxInt32)))
 }
 
-// size returns how many items the next batch should have, given how many are left; left < 0 means that nobody knows.
+// size returns how many items the next batch should have. left is how many items are left, or -1 if that is not known.
 func (s *sizer) size(left int) int {
 	if s.fixed > 0 {
 		return s.fixed
@@ -140,15 +138,15 @@ func (s *sizer) size(left int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cut++
-	if s.largest == 0 || s.cold && s.cut <= s.workers { // so that each worker has had an item before one gets several
+	if s.largest == 0 || s.cold && s.cut <= s.workers { // each worker gets one item before a worker gets several
 		return 1
 	}
 	n := s.most.fit(batchTime)
 	if n == 1 && s.item() < float64(minBatchTime) {
-		n = 2 // which take less than the budget
+		n = 2 // two items take less than the budget
 	}
 	n = min(n, s.limit, growth*s.largest)
-	if s.weight > 1 { // results are kept until all of a batch are there
+	if s.weight > 1 { // a worker keeps all results of a batch until the batch has ended
 		n = min(n, max(1, int(float64(s.heaviest)/s.weight)))
 	}
 	if left >= 0 {
@@ -157,15 +155,15 @@ func (s *sizer) size(left int) int {
 	return n
 }
 
-// trial is what became of a batch.
+// trial is what a batch teaches the sizer.
 type trial struct {
-	size, done int           // items that it had, and that have their outcome
-	run        time.Duration // that these took
-	last       time.Duration // of which the last one; 0 if it is not known
+	size, done int           // items of the batch, and items that have an outcome
+	run        time.Duration // the time of the items that have an outcome
+	last       time.Duration // the time of the last of them; 0 if it is not known
 	bytes      int           // of their results
 }
 
-// add tells of the n items that came next.
+// add adds the next n items.
 func (t *trial) add(n int, run time.Duration, itemNS []uint64) {
 	t.run += run
 	if n == 0 {
@@ -186,7 +184,7 @@ func (s *sizer) observe(t trial) {
 	switch before := run - t.last; {
 	case n > 1 && t.last > 0 && 0 < before && before <= budget && budget < run:
 		n, run = n-1, before // the last one used up the budget
-	case n == 1 || n < t.size: // it may have, and how far it went beyond does not matter
+	case n == 1 || n < t.size: // it may have, and by how much does not matter
 		run = min(run, budget)
 	}
 	s.mu.Lock()
@@ -197,10 +195,10 @@ func (s *sizer) observe(t trial) {
 	s.weight = max(float64(t.bytes)/float64(t.done), s.weight*weightFade)
 }
 
-// weightFade is what a batch leaves of the weight of those before.
+// weightFade is the share of the estimated weight that is left after another batch with lighter results.
 const weightFade = 0.9
 
-// window returns how many batches may be in a worker for each of its threads, given the user's wish.
+// window returns how many batches may be in a worker for each of its threads. wish is what the user asked for.
 func (s *sizer) window(wish int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,22 +208,21 @@ func (s *sizer) window(wish int) int {
 	return wish
 }
 
-// timed reports whether each item should be timed: when items are so short that looking at the clock would show, their mean
-// has to do.
+// timed reports whether each item should be timed. Items so short that reading the clock would slow them down get the mean of their batch.
 func (s *sizer) timed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.largest == 0 || s.item() > float64(10*time.Microsecond)
 }
 
-// history is what a pool's runs have learnt of its items' time, so that the next run need not begin with a batch of one.
+// history is what a pool's runs have learnt about the time of items, so that the next run need not begin with a batch of one item.
 type history struct {
 	mu   sync.Mutex
 	pace pace
 }
 
-// begin gives a sizer what is known. Only for short items does that matter; and should they be longer this time, their batches hand
-// the rest back.
+// begin gives a sizer what is known, if items are short: only then it saves time. Should they be longer this time, their batches hand back the items that
+// do not fit the budget.
 func (l *history) begin(s *sizer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -235,7 +232,7 @@ func (l *history) begin(s *sizer) {
 	s.cold = s.largest == 0
 }
 
-// end learns from a sizer whose run is over. Single items have nothing to teach: their time is mostly that of looking at it.
+// end learns from a sizer whose run has ended. Batches of one item teach nothing, because reading the clock takes most of their time.
 func (l *history) end(s *sizer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

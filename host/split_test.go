@@ -90,8 +90,8 @@ func arrivals(t *testing.T, results func(func(Result[int], error) bool)) map[int
 	return came
 }
 
-// Whatever becomes of the blocks on their way, they are all taken once, and what a run is said to hold is nothing in the end. Items turn
-// slow within a block, fail, time out and are tried again, and some never end, so that their worker is given up.
+// Whatever becomes of the chunks on their way, they are all taken once, and what a run is said to hold is nothing in the end. Items turn
+// slow within a chunk, fail, time out and are tried again, and some never end, so that their worker is given up.
 func TestBooksAreEvenWhenARunIsOver(t *testing.T) {
 	const n = 6000
 	for _, ordered := range []bool{true, false} {

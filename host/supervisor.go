@@ -18,33 +18,33 @@ import (
 )
 
 const (
-	// The pool gives up after brokenAfter failed starts in a row, if no worker is left, and after so many workers in a row for each of its size
-	// that ended with nothing done.
+	// The pool gives up after brokenAfter failed starts in a row, if it has no worker left. It also gives up after brokenAfter times its size workers in
+	// a row have ended with nothing done.
 	brokenAfter = 5
-	// A worker that dies before it was given anything and before it is this old counts as a failed start.
+	// A worker that dies before it got a batch, and before it is this old, counts as a failed start.
 	infancy = time.Second
-	// The memory of workers, and the ages of idle ones, are looked at this often. Others are as old as they are when a batch comes back.
+	// checkEvery is how often the memory of workers and the ages of idle workers are checked. The ages of other workers are checked when a lease ends.
 	checkEvery = time.Second
 )
 
-// breaker counts the failed starts of a pool, and the starts that came to nothing.
+// breaker counts the failed starts of a pool, and the workers that ended with nothing done.
 type breaker struct {
 	mu       sync.Mutex
-	failures int // in a row, of all slots
+	failures int // in a row, of all supervisors
 	living   int // workers that are ready now
 
-	// fruitless is how many workers have ended since an item last had an outcome that got items, ran none, and left no item to blame.
+	// fruitless counts the workers that got items, ended before they had run any, and left no item to blame, since an item last had an outcome.
 	fruitless atomic.Int64
 }
 
-// progress says that an item has its outcome, or has used up an attempt.
+// progress says that an item has an outcome, or has used up an attempt.
 func (b *breaker) progress() {
-	if b.fruitless.Load() > 0 { // the line of memory stays shared while all goes well
+	if b.fruitless.Load() > 0 { // a store in every call would move the cache line between CPUs
 		b.fruitless.Store(0)
 	}
 }
 
-// troubled reports whether the next worker might come to nothing like the last one.
+// troubled reports whether the last start failed, or the last worker ended with nothing done.
 func (b *breaker) troubled() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -57,7 +57,7 @@ func (b *breaker) started() {
 	b.living++
 }
 
-// ended counts a worker's end; well says that it had been of use, so that starting it again is worth the while.
+// ended counts a worker's end. well says that the worker had been of use, so that another one is worth a start.
 func (b *breaker) ended(well bool) (failures int, broken bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -87,17 +87,17 @@ func (b *breaker) count(well bool) (failures int, broken bool) {
 	return b.failures, b.living == 0 && b.failures >= brokenAfter
 }
 
-// supervisor keeps one worker of a pool alive: it starts it, watches it, buries it and starts the next.
+// supervisor keeps one worker of a pool alive: it starts a worker, watches it until it ends, and starts the next.
 type supervisor struct {
-	pool   *Pool
-	number int
-	quit   chan struct{} // closed when the pool is to do without it
-	delay  *backoff.ExponentialBackOff
-	stopping  sync.WaitGroup // workers on their way out
+	pool     *Pool
+	number   int
+	quit     chan struct{} // closed when the pool needs fewer workers
+	delay    *backoff.ExponentialBackOff
+	stopping sync.WaitGroup // workers that are ending
 }
 
-// run returns when the pool has ended, or does without the slot, and nothing of the slot's workers is left. life ends when the pool is to
-// end at once; first gets the outcome of the first start, which opening bounds.
+// run returns when the pool has closed or quit is closed, and nothing of the supervisor's workers is left. life ends when the pool is to end at once. first
+// gets the outcome of the first start, which opening bounds.
 func (s *supervisor) run(life, opening context.Context, first func(error)) {
 	p := s.pool
 	defer s.stopping.Wait()
@@ -129,7 +129,7 @@ func (s *supervisor) run(life, opening context.Context, first func(error)) {
 	}
 }
 
-// ready puts a started worker into the books.
+// ready hands a started worker to the scheduler.
 func (s *supervisor) ready(w worker.Worker, err error, replace bool) *entry {
 	if err != nil {
 		return nil
@@ -139,7 +139,7 @@ func (s *supervisor) ready(w worker.Worker, err error, replace bool) *entry {
 	s.pool.cfg.observe(WorkerStarted{Worker: s.number, PID: info.PID, Took: time.Since(info.Started), Replace: replace})
 	most := s.pool.cfg.MaxItems
 	if most > 0 {
-		most += rand.IntN(1 + most/10) // so that not all are replaced at once
+		most += rand.IntN(1 + most/10) // so that not all workers are replaced at once
 	}
 	var oldest time.Time
 	if age := s.pool.cfg.MaxAge; age > 0 {
@@ -148,7 +148,7 @@ func (s *supervisor) ready(w worker.Worker, err error, replace bool) *entry {
 	return s.pool.scheduler.add(w, most, oldest)
 }
 
-// restart starts a worker until that succeeds, waiting longer after each failure. It returns nil if the pool ends first.
+// restart tries to start a worker until that succeeds. It waits longer after each failure. It returns nil if the pool closes first.
 func (s *supervisor) restart(life context.Context) *entry {
 	p := s.pool
 	for !s.stopped() {
@@ -172,14 +172,14 @@ func (s *supervisor) restart(life context.Context) *entry {
 		p.cfg.Logger.Warn("worker did not start", "worker", s.number, "err", err)
 		if n, broken := p.breaker.failed(); broken {
 			p.refuse(&BrokenError{Failures: n, Err: err})
-		} else if errors.As(err, new(*sandbox.ChangedError)) && p.breaker.deserted() { // the next one would be no other
+		} else if errors.As(err, new(*sandbox.ChangedError)) && p.breaker.deserted() { // the file stays changed
 			p.refuse(&BrokenError{Err: err})
 		}
 	}
 	return nil
 }
 
-// start starts the slot's next worker. A worker that is not needed any more before it is ready is not waited for.
+// start starts the supervisor's next worker. It gives up when the pool closes or quit is closed.
 func (s *supervisor) start(life context.Context) (worker.Worker, error) {
 	ctx, cancel := context.WithCancelCause(life)
 	defer cancel(nil)
@@ -195,7 +195,7 @@ func (s *supervisor) start(life context.Context) (worker.Worker, error) {
 	return s.pool.start(ctx, s.number)
 }
 
-// resetDelay forgets the delay between starts, unless workers start and then do nothing.
+// resetDelay resets the delay between starts, unless workers start and then end with nothing done.
 func (s *supervisor) resetDelay() {
 	if s.pool.breaker.fruitless.Load() == 0 {
 		s.delay.Reset()
@@ -204,11 +204,11 @@ func (s *supervisor) resetDelay() {
 
 func (s *supervisor) stopped() bool { return isClosed(s.pool.stop) || isClosed(s.quit) }
 
-// watch returns when the worker is no longer the slot's: nil if it is gone, or the place of its replacement.
+// watch waits until the worker has ended or has been replaced. It returns the entry of the replacement, nil if there is none.
 func (s *supervisor) watch(life context.Context, e *entry) *entry {
 	p := s.pool
 	full, failing := e.expired, e.worker.Failing()
-	var again <-chan time.Time // when to look at full again, after a replacement that did not start
+	var again <-chan time.Time // when to try again, after a replacement that did not start
 	var check <-chan time.Time
 	if p.cfg.MaxAge > 0 || p.cfg.MaxRSS > 0 || p.cfg.MaxIdle > 0 {
 		t := time.NewTicker(checkEvery)
@@ -220,10 +220,10 @@ func (s *supervisor) watch(life context.Context, e *entry) *entry {
 		case <-e.worker.Gone():
 			s.buryWorker(e)
 			return nil
-		case <-failing: // long before it is known what it died of
+		case <-failing: // the worker is gone only once the cause of its death is known
 			p.scheduler.exclude(e)
 			failing = nil
-		case <-e.leaving: // not to be used any more; there is nothing to wait with
+		case <-e.leaving: // it takes no more batches, so there is no use in starting its replacement first
 			s.retire(life, e, worker.AskedToLeave)
 			return nil
 		case <-full:
@@ -239,7 +239,7 @@ func (s *supervisor) watch(life context.Context, e *entry) *entry {
 			full, again = e.expired, nil
 		case <-check:
 			if p.idle(e) && p.shrink(s) {
-				continue // to quit
+				continue // quit is closed
 			}
 			if reason := s.whyRetire(e); reason != "" {
 				if next := s.replace(life, e, reason); next != e {
@@ -256,19 +256,19 @@ func (s *supervisor) watch(life context.Context, e *entry) *entry {
 	}
 }
 
-// whyRetire says why a worker is to be replaced, if it is.
+// whyRetire returns the reason for replacing a worker, empty if there is none.
 func (s *supervisor) whyRetire(e *entry) string {
 	cfg := &s.pool.cfg
 	info := e.worker.Info()
 	if age := time.Since(info.Started); cfg.MaxAge > 0 && age > cfg.MaxAge {
 		return fmt.Sprintf("retired: %v old, the limit is %v (Config.MaxAge)", age.Round(time.Millisecond), cfg.MaxAge)
 	}
-	if info.Items > 0 && s.pool.idle(e) { // one that has run nothing has nothing to let go of
+	if info.Items > 0 && s.pool.idle(e) { // a worker that has run no item is as good as its replacement
 		return fmt.Sprintf("retired: idle for %v (Config.MaxIdle)", cfg.MaxIdle)
 	}
 	if cfg.MaxRSS > 0 && cfg.Mode == Process {
 		switch rss, err := child.ReadRSS(info.PID); {
-		case err != nil: // it may have hidden how much it has
+		case err != nil: // the worker may hide how much memory it has
 			return fmt.Sprintf("retired: %v, the limit is %d bytes resident (Config.MaxRSS)", err, cfg.MaxRSS)
 		case rss > cfg.MaxRSS:
 			return fmt.Sprintf("retired: %d bytes resident, the limit is %d (Config.MaxRSS)", rss, cfg.MaxRSS)
@@ -277,11 +277,11 @@ func (s *supervisor) whyRetire(e *entry) string {
 	return ""
 }
 
-// replace starts another worker before it lets this one go. If that fails this one stays.
+// replace starts another worker and then retires this one. If the start fails this one stays.
 func (s *supervisor) replace(life context.Context, e *entry, reason string) *entry {
 	w, err := s.start(life)
 	if err != nil && s.stopped() {
-		return e // watch sees why
+		return e // watch ends the worker
 	}
 	if err != nil {
 		s.pool.cfg.Logger.Warn("replacement did not start", "worker", s.number, "err", err)
@@ -293,7 +293,7 @@ func (s *supervisor) replace(life context.Context, e *entry, reason string) *ent
 	return next
 }
 
-// retire lets a worker go once nobody holds it any more.
+// retire ends a worker once it has no lease any more. It does not wait for that.
 func (s *supervisor) retire(life context.Context, e *entry, reason string) {
 	p := s.pool
 	s.count(true, reason)
@@ -316,10 +316,10 @@ func (s *supervisor) retire(life context.Context, e *entry, reason string) {
 	})
 }
 
-// buryWorker takes a dead worker out of the books.
+// buryWorker removes a worker that died from the scheduler.
 func (s *supervisor) buryWorker(e *entry) {
 	s.pool.scheduler.retire(e)
-	e.worker.Stop(context.Background(), "") // it is gone already: this waits for what is left of it
+	e.worker.Stop(context.Background(), "") // waits until nothing of it is left
 	info := e.worker.Info()
 	how := e.worker.Ended()
 	s.ended(e, "died")
@@ -330,7 +330,7 @@ func (s *supervisor) buryWorker(e *entry) {
 	}
 }
 
-// ended tells of a worker's end.
+// ended tells the Observer that a worker has ended.
 func (s *supervisor) ended(e *entry, reason string) {
 	p := s.pool
 	info := e.worker.Info()
@@ -341,8 +341,8 @@ func (s *supervisor) ended(e *entry, reason string) {
 	p.cfg.observe(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
 }
 
-// fruitless counts a worker, once, that ended with nothing done of what it was given, and gives up if there are too many in a row. It is called
-// with no run's mutex held.
+// fruitless counts a worker that ended with nothing done of the batches that it got. It counts each worker once. After too many in a row the pool takes no
+// more work. It is called with no run's mutex held.
 func (p *Pool) fruitless(e *entry, reason string) {
 	if e.fruitless.Swap(true) || isClosed(p.stop) {
 		return
@@ -354,7 +354,7 @@ func (p *Pool) fruitless(e *entry, reason string) {
 	}
 }
 
-// count tells the breaker of a worker's end.
+// count tells the breaker that a worker has ended.
 func (s *supervisor) count(well bool, reason string) {
 	if n, broken := s.pool.breaker.ended(well); broken {
 		s.pool.refuse(&BrokenError{Failures: n, Err: errors.New("worker " + reason)})

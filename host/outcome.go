@@ -12,8 +12,8 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// conclude sends what has no outcome yet on its way again, and blames the item that a worker died of. It reports whether the worker, which
-// can run nothing any more, has run nothing in its life, and no item has been blamed for that.
+// conclude requeues the items of a batch that have no outcome yet, and blames the item that its worker died of. It reports whether the worker ended
+// without having run an item in its life, and without an item to blame for that.
 func (r *run[In, Out]) conclude(b *batch[In, Out], end worker.End, by worker.Info) (fruitless bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -21,7 +21,7 @@ func (r *run[In, Out]) conclude(b *batch[In, Out], end worker.End, by worker.Inf
 	defer func() {
 		r.publish()
 		r.active--
-		r.grantCredits() // the first task may need a worker now
+		r.grantCredits() // the first batch may need a worker now
 	}()
 	b.chunk.batch = nil
 	to := len(b.chunk.in)
@@ -39,7 +39,7 @@ func (r *run[In, Out]) conclude(b *batch[In, Out], end worker.End, by worker.Inf
 		r.putBack(b, from, fruitless && (end.Death == nil || v.Unexplained), end.Reason(), by)
 	case v.Crossed && b.returns < soloAfter:
 		r.requeue(b.chunk, from, b.solo).returns = b.returns + 1
-	case v.Outcome == worker.Guilty: // from the end on
+	case v.Outcome == worker.Guilty: // from the end of the chunk to its front, because requeue and blame split off its end
 		guilty := b.from + v.Item
 		if guilty+1 < to {
 			r.requeue(b.chunk, guilty+1, false)
@@ -59,7 +59,7 @@ func (r *run[In, Out]) conclude(b *batch[In, Out], end worker.End, by worker.Inf
 		if from < suspect {
 			r.requeue(b.chunk, from, false)
 		}
-	default: // each gets a worker of its own, so that the guilty one shows
+	default: // each item gets a worker of its own, so that the guilty one shows
 		for at := to - 1; at >= from; at-- {
 			r.requeue(b.chunk, at, true)
 		}
@@ -67,7 +67,7 @@ func (r *run[In, Out]) conclude(b *batch[In, Out], end worker.End, by worker.Inf
 	return fruitless
 }
 
-// countBegun adds one attempt to each of n items, from a place on, that were running when the worker died and will run again. Called with mu held.
+// countBegun counts one more attempt of each of n items from a place on. They were running when the worker died, and will run again. Called with mu held.
 func (r *run[In, Out]) countBegun(b *batch[In, Out], from, n int) {
 	for at := from; at < min(from+n, len(b.chunk.in)); at++ {
 		tried := b.chunk.tried[at]
@@ -78,16 +78,16 @@ func (r *run[In, Out]) countBegun(b *batch[In, Out], from, n int) {
 }
 
 const (
-	// soloAfter is how often workers may end on a task that they have not begun, by their own account, before it counts as what ended
-	// them, or gets a worker of its own.
+	// A batch gets a worker of its own after soloAfter workers have ended and said that they had not begun it. If it then happens again, an item of the
+	// batch is suspected.
 	soloAfter = 3
-	// failAfter is how often a task may come back from workers that have run nothing at all before its first item fails. It is less than
-	// brokenAfter, so that one item costs itself and not the run.
+	// The first item of a batch fails after failAfter workers have ended with the batch and had run nothing at all. It is less than brokenAfter, so that
+	// one such item does not end the run.
 	failAfter = 4
 )
 
-// putBack puts a task back that its worker has not begun, by its own account. That costs no attempt, so it is counted where nothing else bounds
-// it: when the worker has run nothing in its life and nothing else is blamed for its end. Called with mu held.
+// putBack requeues a batch whose worker said that it had not begun it. That costs no attempt. With counts it is counted nevertheless, because nothing else
+// bounds how often it happens: the worker has run nothing in its life, and no other batch is blamed for its end. Called with mu held.
 func (r *run[In, Out]) putBack(b *batch[In, Out], from int, counts bool, reason string, by worker.Info) {
 	if !counts {
 		r.requeue(b.chunk, from, false)
@@ -98,7 +98,7 @@ func (r *run[In, Out]) putBack(b *batch[In, Out], from int, counts bool, reason 
 		r.requeue(b.chunk, from, n >= soloAfter).returns = n
 		return
 	}
-	if from+1 < len(b.chunk.in) { // from the end on
+	if from+1 < len(b.chunk.in) { // first, because blame splits off the end of the chunk
 		r.requeue(b.chunk, from+1, true).returns = soloAfter
 	}
 	r.blame(b, from, &worker.Death{Error: wire.ItemError{
@@ -106,7 +106,7 @@ func (r *run[In, Out]) putBack(b *batch[In, Out], from int, counts bool, reason 
 	}}, by)
 }
 
-// blame gives the last item of a task's block the error that its worker died of, or another attempt. Called with mu held.
+// blame gives the last item of a batch's chunk another attempt, or else the error that its worker died of. Called with mu held.
 func (r *run[In, Out]) blame(b *batch[In, Out], at int, d *worker.Death, by worker.Info) {
 	c := r.part(b.chunk, at)
 	s := span{n: 1, worker: by.Number, pid: by.PID, wait: b.begun.Sub(c.cut)}
@@ -178,7 +178,7 @@ func (r *run[In, Out]) retry(c *chunk[In, Out], at int, e *ItemError, spare bool
 	return delay, true
 }
 
-// postpone puts a block of one item back among the tasks after a delay. Called with mu held.
+// postpone requeues a chunk of one item after a delay. Called with mu held.
 func (r *run[In, Out]) postpone(c *chunk[In, Out], delay time.Duration) {
 	r.active++
 	time.AfterFunc(delay, func() {
@@ -191,15 +191,15 @@ func (r *run[In, Out]) postpone(c *chunk[In, Out], delay time.Duration) {
 	})
 }
 
-// finalize writes down an item's last error. Called with mu held.
+// finalize records an item's last error. Called with mu held.
 func (r *run[In, Out]) finalize(c *chunk[In, Out], at int, e *ItemError) {
 	e.Index, e.Attempts = c.first+at, 1+c.tried[at].all
 	c.fail(at, e)
-	c.out[at] = *new(Out) // what a worker may have put there before it turned out a liar
+	c.out[at] = *new(Out) // a worker that broke the protocol may have put a value there
 	r.events = append(r.events, ItemFailed{Err: e})
 }
 
-// record writes down what a worker did. The places in failed count from the task's first item.
+// record records the outcomes of consecutive items of a batch. The places in failed count from the batch's first item.
 func (r *run[In, Out]) record(b *batch[In, Out], s span, failed map[int]*ItemError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -230,8 +230,8 @@ func (r *run[In, Out]) record(b *batch[In, Out], s span, failed map[int]*ItemErr
 	r.grantCredits()
 }
 
-// detach makes blocks of their own of the items among the last n with an outcome that get another attempt, so that the results of the others can be
-// taken. Called with mu held.
+// detach puts each item that gets another attempt into a chunk of its own, so that the results of the other items can be taken. delays holds these items,
+// which are among the last n with an outcome. Called with mu held.
 func (r *run[In, Out]) detach(b *batch[In, Out], c *chunk[In, Out], n int, delays map[int]time.Duration) {
 	r.peel(b)
 	if b.chunk != c {
@@ -244,12 +244,12 @@ func (r *run[In, Out]) detach(b *batch[In, Out], c *chunk[In, Out], n int, delay
 		}
 		r.postpone(r.part(c, at), delays[at])
 	}
-	if b.chunk == c { // all items of the task have an outcome, and those behind the end of b are in other blocks now
+	if b.chunk == c { // all items of the batch have an outcome, and those behind the end of c are in other chunks now
 		b.from = len(c.in) - b.Done()
 	}
 }
 
-// publish gives mu up while the Observer hears of what has come up. Whoever waits for the items sees their outcome then. Called with mu held.
+// publish calls the Observer with the events so far. It gives mu up meanwhile. After that the outcome of blamed items counts. Called with mu held.
 func (r *run[In, Out]) publish() {
 	news, due := r.events, r.due
 	r.events, r.due = nil, nil
