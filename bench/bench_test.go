@@ -50,7 +50,7 @@ func TestEveryRowGivesSaneAnswersThatAgree(t *testing.T) {
 				case missing && !isOurs(o):
 				case o.err != nil:
 					t.Errorf("%s: %v", o.contender.name, o.err)
-				case o.median() <= 0 || o.median() > turnLimit:
+				case o.median() <= 0 || o.median() > measureLimit:
 					t.Errorf("%s: got %v, want a time", o.contender.name, o.median())
 				}
 			}
@@ -122,8 +122,8 @@ func madeUp() *result {
 		goals: []goal{atMost(5 * time.Millisecond), timesFaster(ours, 100, "peer <1>"), timesFaster(ours, 1, "absent")},
 	}
 	return &result{row: r, n: 10, outcomes: []*outcome{
-		{contender: contender{name: ours}, n: 10, turns: []time.Duration{4e6, 5e6, 9e6}},
-		{contender: contender{name: "peer <1>"}, n: 10, turns: []time.Duration{4e8, 1e8, 2e8}},
+		{contender: contender{name: ours}, n: 10, medians: []time.Duration{4e6, 5e6, 9e6}},
+		{contender: contender{name: "peer <1>"}, n: 10, medians: []time.Duration{4e8, 1e8, 2e8}},
 		{contender: contender{name: "absent"}, n: 10, err: &missingError{"absent"}},
 	}}
 }

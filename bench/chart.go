@@ -98,7 +98,7 @@ func (r *result) draw(b *strings.Builder, ax axis, y float64) float64 {
 		}
 		from, to := ax.x(1), ax.x(r.times(o))
 		fmt.Fprintf(b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%d" fill="%s"/>`+"\n", min(from, to), y, max(2, math.Abs(to-from)), barHeight, color)
-		least, most := o.spread()
+		least, most := o.extremes()
 		fmt.Fprintf(b, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="#333"/>`+"\n", ax.x(float64(least)/first), y+barHeight/2, ax.x(float64(most)/first), y+barHeight/2)
 		text(b, labelWidth-10, y+barHeight-3, `text-anchor="end"`, o.contender.name)
 		text(b, chartWidth-valueWidth+14, y+barHeight-3, `fill="#333"`, showTime(o.median())+" · "+showRatio(r.times(o)))

@@ -14,24 +14,24 @@ import (
 
 // peer is a contender in Python: a script that measures itself, in a process of its own that ends with the turn.
 func peer(name, script, way string, modules ...string) contender {
-	return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
+	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		python, err := l.need(modules...)
 		if err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		long := strconv.FormatFloat(l.long.Seconds(), 'f', -1, 64)
 		out, err := output(ctx, python, l.script(script), way, strconv.Itoa(n), long)
 		if err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		var said struct {
 			Seconds []float64
 			Answer  string
 		}
 		if err := json.Unmarshal(out, &said); err != nil || len(said.Seconds) == 0 {
-			return turn{}, fmt.Errorf("%s.py printed %q (%w)", script, out, err)
+			return measurement{}, fmt.Errorf("%s.py printed %q (%w)", script, out, err)
 		}
-		t := turn{answer: said.Answer}
+		t := measurement{answer: said.Answer}
 		for _, s := range said.Seconds {
 			t.samples = append(t.samples, time.Duration(s*1e9))
 		}

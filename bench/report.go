@@ -81,7 +81,7 @@ func (r *result) write(b *strings.Builder) {
 			fmt.Fprintf(b, "| %s | – | %s | – | – |\n", o.contender.name, oneLine(o.err))
 			continue
 		}
-		least, most := o.spread()
+		least, most := o.extremes()
 		ratio := "–"
 		if first.measured() && r.comparable(o) {
 			ratio = showRatio(float64(o.median()) / float64(first.median()))

@@ -25,9 +25,9 @@ type row struct {
 
 // A contender is one way to do a row's work.
 type contender struct {
-	name  string
-	items func(n int) int // how many items it does in a row of size n; nil means n
-	turn  func(ctx context.Context, l *lab, n int) (turn, error)
+	name    string
+	items   func(n int) int // how many items it does in a row of size n; nil means n
+	measure func(ctx context.Context, l *lab, n int) (measurement, error)
 }
 
 func (c *contender) count(n int) int {
@@ -37,8 +37,8 @@ func (c *contender) count(n int) int {
 	return c.items(n)
 }
 
-// turn is what came of one turn.
-type turn struct {
+// measurement is what came of one turn.
+type measurement struct {
 	samples []time.Duration // of the whole work, or of single items
 	answer  string          // compared with what the row wants
 	peakRSS int64           // bytes of the largest process; 0 if nobody looked

@@ -56,7 +56,7 @@ var okItems = regexp.MustCompile(`(?m)^(\d+) items? · (\d+) ok · 0 failed`)
 
 // wholeCommand is the parhost command, without results on stdout.
 func wholeCommand(name string, args func(n int) []string) contender {
-	return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
+	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		c := command{args: append([]string{l.parhost, "--output", "none", "--progress", "none"}, args(n)...)}
 		t, err := c.sample(ctx, l)
 		if said := okItems.FindStringSubmatch(c.stderr); said != nil && said[1] == said[2] {
@@ -68,10 +68,10 @@ func wholeCommand(name string, args func(n int) []string) contender {
 
 // wholeJoblib is a Python program that does work, "sqrt" or a number of seconds to sleep.
 func wholeJoblib(name, work, prefer string, jobs int) contender {
-	return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
+	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		python, err := l.need("joblib")
 		if err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		c := command{args: []string{python, l.script("joblib_command"), work, prefer, strconv.Itoa(jobs), strconv.Itoa(n)}}
 		t, err := c.sample(ctx, l)

@@ -35,8 +35,8 @@ func confineRow() row {
 // wallsRow is what walls cost while items run.
 func wallsRow() row {
 	in := func(name string, level sandbox.Level) contender {
-		return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
-			t, err := pooled(name, host.Config{Plugin: l.sqrt, Workers: 2, Sandbox: sandbox.Policy{Level: level}}, numberItems).turn(ctx, l, n)
+		return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
+			t, err := pooled(name, host.Config{Plugin: l.sqrt, Workers: 2, Sandbox: sandbox.Policy{Level: level}}, numberItems).measure(ctx, l, n)
 			return t, notHere(err, name)
 		}}
 	}
@@ -70,14 +70,14 @@ func (s starts) Observe(e host.Event) {
 
 // startedIn makes a pool larger and smaller by one worker, again and again.
 func startedIn(name string, level sandbox.Level) contender {
-	return contender{name: name, items: func(int) int { return 1 }, turn: func(ctx context.Context, l *lab, _ int) (turn, error) {
+	return contender{name: name, items: func(int) int { return 1 }, measure: func(ctx context.Context, l *lab, _ int) (measurement, error) {
 		took := make(starts, 8)
 		pool, err := host.Open(ctx, host.Config{Plugin: l.sqrt, Workers: 1, Observer: took, Sandbox: sandbox.Policy{Level: level}})
 		if err != nil {
-			return turn{}, notHere(err, name)
+			return measurement{}, notHere(err, name)
 		}
 		defer pool.Close()
-		t := turn{answer: started}
+		t := measurement{answer: started}
 		<-took // the first one
 		for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < mostSamples; total += t.samples[len(t.samples)-1] {
 			if err := pool.Resize(2); err != nil {

@@ -41,10 +41,10 @@ func filtered(part int) contender {
 	if part > 1 {
 		name = fmt.Sprintf("%s, 1/%d of them", ours, part)
 	}
-	return contender{name: name, items: func(n int) int { return n / part }, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
+	return contender{name: name, items: func(n int) int { return n / part }, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		in, out := filepath.Join(l.dir, fmt.Sprintf("%d.txt", n)), filepath.Join(l.dir, "roots.txt")
 		if err := writeNumbers(in, n); err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		c := command{args: []string{l.parhost, "-p", "sqrt", "--procs", "2", "--input", "-", "--output", "values", "--progress", "none"}, stdin: in, stdout: out}
 		t, err := c.sample(ctx, l)

@@ -48,7 +48,7 @@ func reduceItem(n, i int, method reduce.Method) reduce.Item {
 }
 
 func reduced(name string, method reduce.Method) contender {
-	return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
+	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		var products [2]string
 		samples, err := sample(l, func() error {
 			pool, err := host.Open(ctx, host.Config{Workload: reduce.Workload, Workers: len(products)})
@@ -66,10 +66,10 @@ func reduced(name string, method reduce.Method) contender {
 			return g.Wait()
 		})
 		if err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		answer, err := remainders(products[:])
-		return turn{samples: samples, answer: answer}, err
+		return measurement{samples: samples, answer: answer}, err
 	}}
 }
 

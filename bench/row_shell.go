@@ -30,13 +30,13 @@ func shellRow() row {
 
 // shellTool is a command that echoes the numbers from its stdin, in any order.
 func shellTool(name string, args func(l *lab) []string) contender {
-	return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
+	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		c := command{args: args(l), stdin: filepath.Join(l.dir, fmt.Sprintf("%d.txt", n))}
 		if _, err := exec.LookPath(c.args[0]); err != nil {
-			return turn{}, &missingError{c.args[0]}
+			return measurement{}, &missingError{c.args[0]}
 		}
 		if err := writeNumbers(c.stdin, n); err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		t, err := c.sample(ctx, l)
 		if err != nil {

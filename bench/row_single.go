@@ -18,9 +18,9 @@ func singleRow() row {
 		timed: 1,
 		want:  wantRoots,
 		contenders: []contender{
-			{name: ours, turn: single},
+			{name: ours, measure: single},
 			peer(mpApply, "mp_pool", "apply"),
-			{name: goPlugin, turn: plainSingle},
+			{name: goPlugin, measure: plainSingle},
 		},
 		goals: []goal{
 			atMost(50 * time.Microsecond),
@@ -30,22 +30,22 @@ func singleRow() row {
 	}
 }
 
-func single(ctx context.Context, _ *lab, n int) (turn, error) {
+func single(ctx context.Context, _ *lab, n int) (measurement, error) {
 	pool, err := host.Open(ctx, host.Config{Workload: sqrt.Workload, Workers: 2})
 	if err != nil {
-		return turn{}, err
+		return measurement{}, err
 	}
 	defer pool.Close()
 	samples, results, err := each(numbers(n), func(x float64) (float64, error) { return host.Do[float64, float64](ctx, pool, x) })
-	return turn{samples: samples, answer: digest(results)}, err
+	return measurement{samples: samples, answer: digest(results)}, err
 }
 
-func plainSingle(ctx context.Context, _ *lab, n int) (turn, error) {
+func plainSingle(ctx context.Context, _ *lab, n int) (measurement, error) {
 	call, stop, err := startPlain()
 	if err != nil {
-		return turn{}, err
+		return measurement{}, err
 	}
 	defer stop()
 	samples, results, err := each(numbers(n), func(x float64) (float64, error) { return call(ctx, x) })
-	return turn{samples: samples, answer: digest(results)}, err
+	return measurement{samples: samples, answer: digest(results)}, err
 }

@@ -23,8 +23,8 @@ func sqrtRow() row {
 			pooled(ours, host.Config{Workload: sqrt.Workload, Workers: 2}, numberItems),
 			pooled("parhost, goroutine mode", host.Config{Workload: sqrt.Workload, Workers: 2, Mode: host.Goroutine}, numberItems),
 			grouped("errgroup, a goroutine an item", numberItems, math.Sqrt),
-			{name: "errgroup, 2 halves", turn: halves},
-			{name: goPlugin, turn: plainSqrt},
+			{name: "errgroup, 2 halves", measure: halves},
+			{name: goPlugin, measure: plainSqrt},
 			peer(mpMap, "mp_pool", "map"),
 			peer(mpSingly, "mp_pool", "chunksize1"),
 			peer("ProcessPoolExecutor, chunksize 1000", "futures_executor", "map"),
@@ -43,7 +43,7 @@ func sqrtRow() row {
 }
 
 // halves is the least that two goroutines can cost.
-func halves(_ context.Context, l *lab, n int) (turn, error) {
+func halves(_ context.Context, l *lab, n int) (measurement, error) {
 	xs, results := numbers(n), make([]float64, n)
 	samples, err := warm(l, func() error {
 		var g errgroup.Group
@@ -57,16 +57,16 @@ func halves(_ context.Context, l *lab, n int) (turn, error) {
 		}
 		return g.Wait()
 	})
-	return turn{samples: samples, answer: digest(results)}, err
+	return measurement{samples: samples, answer: digest(results)}, err
 }
 
 // plainSqrt is the hand-made host of two plugin processes, each called for one item after the other.
-func plainSqrt(ctx context.Context, l *lab, n int) (turn, error) {
+func plainSqrt(ctx context.Context, l *lab, n int) (measurement, error) {
 	var calls []func(context.Context, float64) (float64, error)
 	for range 2 {
 		call, stop, err := startPlain()
 		if err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		defer stop()
 		calls = append(calls, call)
@@ -84,5 +84,5 @@ func plainSqrt(ctx context.Context, l *lab, n int) (turn, error) {
 		}
 		return g.Wait()
 	})
-	return turn{samples: samples, answer: digest(results)}, err
+	return measurement{samples: samples, answer: digest(results)}, err
 }

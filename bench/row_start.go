@@ -19,7 +19,7 @@ func startRow() row {
 		size:  1, small: 1,
 		want: func(context.Context, *lab, int) (string, error) { return started, nil },
 		contenders: []contender{
-			{name: command, turn: startCommand},
+			{name: command, measure: startCommand},
 			openedWith(one, 1),
 			openedWith(eight, 8),
 		},
@@ -33,7 +33,7 @@ func startRow() row {
 
 const started = "started"
 
-func startCommand(ctx context.Context, l *lab, _ int) (turn, error) {
+func startCommand(ctx context.Context, l *lab, _ int) (measurement, error) {
 	c := command{args: []string{l.parhost, "version"}}
 	t, err := c.sample(ctx, l)
 	if strings.HasPrefix(c.output, "parhost ") {
@@ -44,8 +44,8 @@ func startCommand(ctx context.Context, l *lab, _ int) (turn, error) {
 
 // openedWith opens a pool of processes. Ending it is not measured.
 func openedWith(name string, workers int) contender {
-	return contender{name: name, items: func(int) int { return workers }, turn: func(ctx context.Context, l *lab, _ int) (turn, error) {
-		t := turn{answer: started}
+	return contender{name: name, items: func(int) int { return workers }, measure: func(ctx context.Context, l *lab, _ int) (measurement, error) {
+		t := measurement{answer: started}
 		for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < mostSamples; total += t.samples[len(t.samples)-1] {
 			begun := time.Now()
 			pool, err := host.Open(ctx, host.Config{Plugin: l.sqrt, Workers: workers})

@@ -52,15 +52,15 @@ func fill(array []float64, k int) {
 
 // built is parhost whose caller has built the same arrays in a buffer of the pool.
 func built(name string, cfg host.Config) contender {
-	return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
+	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		pool, err := host.Open(ctx, cfg)
 		if err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		defer pool.Close()
 		buffer, err := host.NewBuffer[float64](pool, n*arrayLength)
 		if err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		defer buffer.Free()
 		all := make([][]float64, n)
@@ -73,7 +73,7 @@ func built(name string, cfg host.Config) contender {
 			sums, err = host.Map[[]float64, float64](ctx, pool, all)
 			return err
 		})
-		return turn{samples: samples, answer: digest(sums)}, err
+		return measurement{samples: samples, answer: digest(sums)}, err
 	}}
 }
 

@@ -30,7 +30,7 @@ func wakeRow() row {
 		size:  5000, small: 50,
 		perWorker:  true,
 		want:       func(_ context.Context, _ *lab, n int) (string, error) { return digest(naps(n)), nil },
-		contenders: []contender{{name: ideal, turn: idealNaps}},
+		contenders: []contender{{name: ideal, measure: idealNaps}},
 	}
 	for _, workers := range []int{1, 2, 4, 8, 64} {
 		name := fmt.Sprintf("%s, %d workers", ours, workers)
@@ -56,9 +56,9 @@ func naps(n int) []float64 {
 }
 
 // idealNaps sleeps as the workload does, without anybody who asks for it.
-func idealNaps(ctx context.Context, _ *lab, n int) (turn, error) {
+func idealNaps(ctx context.Context, _ *lab, n int) (measurement, error) {
 	took, results, err := timeNaps(ctx, n)
-	return turn{samples: []time.Duration{took}, answer: digest(results)}, err
+	return measurement{samples: []time.Duration{took}, answer: digest(results)}, err
 }
 
 func timeNaps(ctx context.Context, n int) (took time.Duration, results []float64, err error) {
@@ -87,10 +87,10 @@ func nap(n int, stdout io.Writer) int {
 // bareProcesses is as many processes as workers, but no host: the last to end counts, from its own first sleep on.
 func bareProcesses(workers int) contender {
 	name := fmt.Sprintf("%d processes, no host", workers)
-	return contender{name: name, items: func(n int) int { return n * workers }, turn: func(ctx context.Context, _ *lab, n int) (turn, error) {
+	return contender{name: name, items: func(n int) int { return n * workers }, measure: func(ctx context.Context, _ *lab, n int) (measurement, error) {
 		self, err := os.Executable()
 		if err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		took := make([]time.Duration, workers)
 		g, ctx := errgroup.WithContext(ctx)
@@ -107,15 +107,15 @@ func bareProcesses(workers int) contender {
 			})
 		}
 		err = g.Wait()
-		return turn{samples: []time.Duration{slices.Max(took)}, answer: digest(naps(n))}, err
+		return measurement{samples: []time.Duration{slices.Max(took)}, answer: digest(naps(n))}, err
 	}}
 }
 
 func napping(name string, workers int) contender {
-	return contender{name: name, items: func(n int) int { return n * workers }, turn: func(ctx context.Context, _ *lab, n int) (turn, error) {
+	return contender{name: name, items: func(n int) int { return n * workers }, measure: func(ctx context.Context, _ *lab, n int) (measurement, error) {
 		pool, err := host.Open(ctx, host.Config{Workload: sleep.Workload, Workers: workers})
 		if err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		defer pool.Close()
 		items := make([]sleep.Duration, n)
@@ -123,10 +123,10 @@ func napping(name string, workers int) contender {
 			items[i] = sleep.Duration(napTime)
 		}
 		if _, err := host.Map[sleep.Duration, float64](ctx, pool, items[:min(n, 20*workers)]); err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		begun := time.Now()
 		results, err := host.Map[sleep.Duration, float64](ctx, pool, items)
-		return turn{samples: []time.Duration{time.Since(begun)}, answer: digest(results)}, err
+		return measurement{samples: []time.Duration{time.Since(begun)}, answer: digest(results)}, err
 	}}
 }

@@ -26,10 +26,10 @@ const (
 
 // pooled is parhost itself: one pool, opened for the turn, and host.Map on the same items again and again.
 func pooled[In any](name string, cfg host.Config, items func(l *lab, n int) []In) contender {
-	return contender{name: name, turn: func(ctx context.Context, l *lab, n int) (turn, error) {
+	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		pool, err := host.Open(ctx, cfg)
 		if err != nil {
-			return turn{}, err
+			return measurement{}, err
 		}
 		defer pool.Close()
 		xs := items(l, n)
@@ -38,13 +38,13 @@ func pooled[In any](name string, cfg host.Config, items func(l *lab, n int) []In
 			results, err = host.Map[In, float64](ctx, pool, xs)
 			return err
 		})
-		return turn{samples: samples, answer: digest(results)}, err
+		return measurement{samples: samples, answer: digest(results)}, err
 	}}
 }
 
 // grouped is what a Go programmer writes without parhost: a goroutine for each item, two at a time.
 func grouped[In any](name string, items func(l *lab, n int) []In, f func(In) float64) contender {
-	return contender{name: name, turn: func(_ context.Context, l *lab, n int) (turn, error) {
+	return contender{name: name, measure: func(_ context.Context, l *lab, n int) (measurement, error) {
 		xs := items(l, n)
 		results := make([]float64, n)
 		samples, err := warm(l, func() error {
@@ -58,7 +58,7 @@ func grouped[In any](name string, items func(l *lab, n int) []In, f func(In) flo
 			}
 			return g.Wait()
 		})
-		return turn{samples: samples, answer: digest(results)}, err
+		return measurement{samples: samples, answer: digest(results)}, err
 	}}
 }
 

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// turnLimit ends a turn that hangs. The longest that works takes some ten seconds.
-const turnLimit = 5 * time.Minute
+// measureLimit ends a turn that hangs. The longest that works takes some ten seconds.
+const measureLimit = 5 * time.Minute
 
 // session is how rows are run.
 type session struct {
@@ -31,7 +31,7 @@ type result struct {
 type outcome struct {
 	contender contender
 	n         int             // items
-	turns     []time.Duration // the median of each turn
+	medians   []time.Duration // the median of each turn
 	peakRSS   int64
 	err       error // why it has no turn, or stopped having any; a *missingError is no failure
 }
@@ -73,9 +73,9 @@ func (s session) run(ctx context.Context, l *lab, r row) (*result, error) {
 // take gives the contender one turn.
 func (o *outcome) take(ctx context.Context, l *lab, want string) error {
 	runtime.GC() // what others left behind is not this one's to clean up
-	ctx, cancel := context.WithTimeoutCause(ctx, turnLimit, fmt.Errorf("not done after %v", turnLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, measureLimit, fmt.Errorf("not done after %v", measureLimit))
 	defer cancel()
-	t, err := o.contender.turn(ctx, l, o.n)
+	t, err := o.contender.measure(ctx, l, o.n)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
@@ -84,7 +84,7 @@ func (o *outcome) take(ctx context.Context, l *lab, want string) error {
 	case t.answer != want:
 		return fmt.Errorf("wrong answer: got %s, want %s", t.answer, want)
 	}
-	o.turns = append(o.turns, median(t.samples))
+	o.medians = append(o.medians, median(t.samples))
 	o.peakRSS = max(o.peakRSS, t.peakRSS)
 	return nil
 }
@@ -92,7 +92,7 @@ func (o *outcome) take(ctx context.Context, l *lab, want string) error {
 func (s session) say(round int, r row, o *outcome) {
 	text := "error: "
 	if o.err == nil {
-		text = showTime(o.turns[len(o.turns)-1])
+		text = showTime(o.medians[len(o.medians)-1])
 	} else {
 		text += o.err.Error()
 	}
@@ -123,7 +123,7 @@ func (r *result) ratio(a, b string) (ratio float64, ok bool) {
 func (r *result) comparable(o *outcome) bool { return o.n == r.outcomes[0].n || r.row.perWorker }
 
 // measured reports whether the contender has a figure.
-func (o *outcome) measured() bool { return o.err == nil && len(o.turns) > 0 }
+func (o *outcome) measured() bool { return o.err == nil && len(o.medians) > 0 }
 
 // failed reports whether the contender is here, and does not work.
 func (o *outcome) failed() bool {
@@ -131,11 +131,11 @@ func (o *outcome) failed() bool {
 	return o.err != nil && !missing
 }
 
-func (o *outcome) median() time.Duration { return median(o.turns) }
+func (o *outcome) median() time.Duration { return median(o.medians) }
 
-// spread is the least and the most of the turns.
-func (o *outcome) spread() (least, most time.Duration) {
-	return slices.Min(o.turns), slices.Max(o.turns)
+// extremes is the least and the most of the turns.
+func (o *outcome) extremes() (least, most time.Duration) {
+	return slices.Min(o.medians), slices.Max(o.medians)
 }
 
 // rate is the items per second.

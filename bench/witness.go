@@ -97,8 +97,8 @@ func (c *command) run(ctx context.Context, l *lab) (testimony, error) {
 }
 
 // sample runs the command as often as fits into a turn, but at least once.
-func (c *command) sample(ctx context.Context, l *lab) (turn, error) {
-	var t turn
+func (c *command) sample(ctx context.Context, l *lab) (measurement, error) {
+	var t measurement
 	for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < mostSamples; {
 		seen, err := c.run(ctx, l)
 		if err != nil {

@@ -54,14 +54,14 @@ var arenaFakes = map[string]func(){
 	"scribbles, float64": inArena("float64", scribble),
 	"never answers": inArena("bytes", func(s stream, w *armed, b *workerpb.Batch) error {
 		if w.honest() {
-			return s.Send(results(w.settle(b, 0, int(b.GetCount()), 0)))
+			return s.Send(results(w.results(b, 0, int(b.GetCount()), 0)))
 		}
 		return nil
 	}),
 	"never ends": inArena("bytes", func(s stream, w *armed, b *workerpb.Batch) error {
-		r := w.settle(b, 0, int(b.GetCount()), 0)
+		r := w.results(b, 0, int(b.GetCount()), 0)
 		if !w.honest() && b.GetCount() > 1 {
-			r = w.settle(b, 0, int(b.GetCount())-1, 0)
+			r = w.results(b, 0, int(b.GetCount())-1, 0)
 			r.Last = false
 		} else if !w.honest() {
 			return nil
@@ -69,7 +69,7 @@ var arenaFakes = map[string]func(){
 		return s.Send(results(r))
 	}),
 	"fills its arena": inArena("bytes", func(s stream, w *armed, b *workerpb.Batch) error {
-		r := w.settle(b, 0, int(b.GetCount()), 0)
+		r := w.results(b, 0, int(b.GetCount()), 0)
 		if !w.honest() {
 			w.scratch.Do(w.fill)
 		}
@@ -168,8 +168,8 @@ func column(values ...[]byte) []byte {
 	return w.Bytes()
 }
 
-// settle returns the right results of n items of a batch, in its room from a place on, if it has one.
-func (w *armed) settle(b *workerpb.Batch, from, n int, at uint64) *workerpb.Results {
+// results returns the right results of n items of a batch, in its room from a place on, if it has one.
+func (w *armed) results(b *workerpb.Batch, from, n int, at uint64) *workerpb.Results {
 	items := b.GetItems()
 	if b.GetItemsSize() > 0 {
 		var err error
@@ -216,29 +216,29 @@ func floatBits(number []byte) uint64 {
 // roomLie is a plugin that says something untrue of its room.
 func roomLie(lie func(*workerpb.Batch, *workerpb.Results)) func() {
 	return inArena("bytes", func(s stream, w *armed, b *workerpb.Batch) error {
-		r := w.settle(b, 0, int(b.GetCount()), 0)
+		r := w.results(b, 0, int(b.GetCount()), 0)
 		lie(b, r)
 		return s.Send(results(r))
 	})
 }
 
-// inParts settles a batch of two in two parts: the first at a place of the room, the second where next says, given the end of the first.
+// inParts answers a batch of two in two parts: the first at a place of the room, the second where next says, given the end of the first.
 func (w *armed) inParts(s stream, b *workerpb.Batch, at uint64, next func(end uint64) uint64) error {
 	if b.GetCount() != 2 {
-		return s.Send(results(w.settle(b, 0, int(b.GetCount()), 0)))
+		return s.Send(results(w.results(b, 0, int(b.GetCount()), 0)))
 	}
-	first := w.settle(b, 0, 1, at)
+	first := w.results(b, 0, 1, at)
 	first.Last = false
 	if err := s.Send(results(first)); err != nil {
 		return err
 	}
-	return s.Send(results(w.settle(b, 1, 1, next(first.GetRoomAt()+first.GetRoomUsed()))))
+	return s.Send(results(w.results(b, 1, 1, next(first.GetRoomAt()+first.GetRoomUsed()))))
 }
 
 // scribble answers as it should, while other threads write wherever they can: the black box, the items of batches that wait, results that
 // the host is just reading. Now and then it dies, so that the host looks at the black box.
 func scribble(s stream, w *armed, b *workerpb.Batch) error {
-	r := w.settle(b, 0, int(b.GetCount()), 0)
+	r := w.results(b, 0, int(b.GetCount()), 0)
 	if w.honest() {
 		time.Sleep(time.Millisecond) // of work: the liar is to get its share
 		return s.Send(results(r))
@@ -455,7 +455,7 @@ func TestAWorkerThatNeverAnswersHoldsItsOwnItemsAlone(t *testing.T) {
 				cfg := fake(t, name)
 				cfg.Workers, cfg.Batch, cfg.Window, cfg.ItemTimeout, cfg.Sandbox = 2, 1, 1, 200*time.Millisecond, policy
 				if name == "never ends" {
-					cfg.Batch = 2 // one is settled, and one is left
+					cfg.Batch = 2 // one item has its outcome, and one has not
 				}
 				p := open(t, cfg)
 				within(t, "a run", 30*time.Second, func() {

@@ -240,3 +240,51 @@ func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, item
 		})
 	}
 }
+
+// record records the outcomes of consecutive items of a batch. The places in failed count from the batch's first item.
+func (r *run[In, Out]) record(b *batch[In, Out], s span, failed map[int]*ItemError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, offset := b.chunk, b.from
+	r.endGrant(b)
+	r.pool.breaker.progress()
+	c.spans = append(c.spans, s)
+	c.bytes += s.bytes
+	r.bytes += s.bytes
+	var delays map[int]time.Duration // of items that get another attempt
+	for at, e := range failed {
+		if delay, ok := r.retry(c, offset+at, e, false); ok {
+			if delays == nil {
+				delays = map[int]time.Duration{}
+			}
+			delays[offset+at] = delay
+		} else {
+			r.finalize(c, offset+at, e)
+		}
+	}
+	r.dropItems(c, s.from, s.n, delays)
+	r.publish()
+	if len(delays) > 0 {
+		r.detach(b, c, s.n, delays)
+	} else {
+		r.addOutcomes(c, s.n)
+	}
+	r.grantCredits()
+}
+
+// addOutcomes counts n more items of c that have an outcome. Called with mu held.
+func (r *run[In, Out]) addOutcomes(c *chunk[In, Out], n int) {
+	c.left -= n
+	if c.left > 0 || n == 0 {
+		return
+	}
+	r.chunkDone(c)
+}
+
+// chunkDone says that all items of c have an outcome. Called with mu held.
+func (r *run[In, Out]) chunkDone(c *chunk[In, Out]) {
+	if !r.ordered {
+		r.chunks.add(c)
+	}
+	r.chunkReady.Signal()
+}

@@ -23,7 +23,7 @@ type Number interface {
 // looks at it where it lies. Make one with [NewBuffer].
 //
 // Slice is the caller's to read and write. It, or any part of it, is an item from the moment in which it is handed to [Map], [Do],
-// [Stream] or one of their kin until its result is there, or the call has ended: for that long the caller must only read
+// [Stream] or a function like these until its result is there, or the call has ended: for that long the caller must only read
 // it, because a worker does, and may do so again after a crash. Several items may overlap. Workers can never write there. All of them can
 // read all of the pool's buffers.
 //

@@ -117,7 +117,7 @@ func saveCredit(s stream) error {
 	}
 }
 
-// hoardCredit keeps to the rules of credit: for each result it asks. It settles nothing of the first item, or ends its process for that once if a file
+// hoardCredit keeps to the rules of credit: for each result it asks. It sends nothing of the first item, or ends its process for that once if a file
 // of the name in the environment does not exist. It goes on when it is told to stop.
 func hoardCredit(s stream) error {
 	type state struct {

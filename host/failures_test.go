@@ -390,7 +390,7 @@ func TestTimeoutsAreRetriedInEveryMode(t *testing.T) {
 	})
 }
 
-func TestDoHeedsItsContextBetweenAttempts(t *testing.T) {
+func TestDoEndsWithItsContextBetweenAttempts(t *testing.T) {
 	p := open(t, host.Config{Workload: idempotent, Retries: 1000})
 	ctx, cancel := context.WithCancel(t.Context())
 	events := 0

@@ -44,7 +44,7 @@ func init() {
 			fakeServe(&liar{work: honest(func() { forgetFamily(); letTrace(); os.Exit(3) })})
 		},
 		"leaves its connection at the set-up": grpcByHand{opened: func(*handmade, uint32) error {
-			heir()
+			inheritor()
 			os.Exit(7)
 			return nil
 		}}.serve,
@@ -54,15 +54,15 @@ func init() {
 				return errors.Join(h.WriteWindowUpdate(0, room), h.WriteWindowUpdate(stream, room), h.ready(stream))
 			},
 			told: func(*handmade, []byte) error {
-				heir()
+				inheritor()
 				select {}
 			},
 		}.serve,
 	})
 }
 
-// heir starts a process that has all files of this one. No host finds it: it has taken off both of its marks, and bears that of a test alone.
-func heir() {
+// inheritor starts a process that inherits all files of this one. No host finds it, because it has removed both of its marks and has that of a test alone.
+func inheritor() {
 	forgetFamily()
 	for fd := range 1 << 10 {
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
@@ -109,8 +109,8 @@ func letTrace() {
 	}
 }
 
-// withHeirs is the config of a pool of a plugin whose heirs end with the test.
-func withHeirs(t *testing.T, name string) host.Config {
+// withInheritors is the config of a pool of a plugin whose inheritors end with the test.
+func withInheritors(t *testing.T, name string) host.Config {
 	t.Helper()
 	mark, env := newMark()
 	t.Cleanup(func() {
@@ -123,8 +123,8 @@ func withHeirs(t *testing.T, name string) host.Config {
 	return cfg
 }
 
-func TestAnHeirOfAConnectionDoesNotHoldUpAStart(t *testing.T) {
-	cfg := withHeirs(t, "leaves its connection at the set-up")
+func TestAnInheritedConnectionDoesNotHoldUpAStart(t *testing.T) {
+	cfg := withInheritors(t, "leaves its connection at the set-up")
 	within(t, "Open", 5*time.Second, func() {
 		_, err := host.Open(t.Context(), cfg)
 		if e, ok := errors.AsType[*host.StartError](err); !ok || e.Stage != "set-up" || !strings.Contains(e.Err.Error(), "exit code 7") {
@@ -133,8 +133,8 @@ func TestAnHeirOfAConnectionDoesNotHoldUpAStart(t *testing.T) {
 	})
 }
 
-func TestAnHeirOfAConnectionDoesNotHoldUpAKill(t *testing.T) {
-	cfg := withHeirs(t, "leaves a connection that nobody reads")
+func TestAnInheritedConnectionDoesNotHoldUpAKill(t *testing.T) {
+	cfg := withInheritors(t, "leaves a connection that nobody reads")
 	p := open(t, cfg)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -173,7 +173,7 @@ func TestATracerDoesNotHoldUpItsWorkersEnd(t *testing.T) {
 // One that no host finds keeps a dead worker from being reaped, and nobody from going on.
 func TestATracerThatIsNotFoundHoldsUpNobody(t *testing.T) {
 	checkGoroutines(t)
-	p := open(t, withHeirs(t, "traced by a stranger"))
+	p := open(t, withInheritors(t, "traced by a stranger"))
 	within(t, "Do", 4*time.Second, func() {
 		_, err := host.Do[int, int](t.Context(), p, 1)
 		_ = itemError(t, "Do", err, host.Crashed)

@@ -317,7 +317,7 @@ func TestAnEndedContextEndsTheRunWithItsCause(t *testing.T) {
 	})
 }
 
-func TestDoWithEveryWorkerBusyHeedsItsContext(t *testing.T) {
+func TestDoWithEveryWorkerBusyEndsWithItsContext(t *testing.T) {
 	pools(t, host.Config{Workload: chaos, Workers: 1}, func(t *testing.T, p *host.Pool) {
 		begun := t.TempDir() + "/begun"
 		h := host.Start[order, string](t.Context(), p, order{Do: "hold", S: begun})

@@ -234,8 +234,8 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 		r.refuse(err)
 		return
 	}
-	if r.onLend != nil {
-		r.onLend(infoOf(e.worker.Info(), p.cfg.Mode))
+	if r.onLease != nil {
+		r.onLease(infoOf(e.worker.Info(), p.cfg.Mode))
 	}
 	b.worker.Store(&e.worker)
 	b.begun = time.Now()

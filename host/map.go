@@ -86,7 +86,7 @@ func Do[In, Out any](ctx context.Context, p *Pool, item In) (Out, error) {
 func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo)) (Out, error) {
 	r, ctx := newRun[In, Out](ctx, p, true)
 	defer r.end(errTaken)
-	r.onLend = lent
+	r.onLease = lent
 	r.feedSlice([]In{item})
 	if b := r.next(); b != nil {
 		r.runBatch(ctx, b)

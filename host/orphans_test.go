@@ -91,7 +91,7 @@ func haveOrphans() {
 }
 
 // A worker that has ended is gone, even if somebody else holds its connection, as a child does that it has started without a thought.
-func TestAnHeirOfItsConnectionDoesNotHoldUpAWorkersEnd(t *testing.T) {
+func TestAnInheritedConnectionDoesNotHoldUpAWorkersEnd(t *testing.T) {
 	for _, inline := range []bool{false, true} {
 		t.Run(fmt.Sprintf("inline %v", inline), func(t *testing.T) {
 			p := open(t, host.Config{Workload: chaos, Workers: 1, Inline: inline})

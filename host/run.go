@@ -42,7 +42,7 @@ type run[In, Out any] struct {
 	end            context.CancelCauseFunc     // of the run's context
 	unwatchContext func() bool                 // ends the watch on it
 	unwatchPool    func()                      // ends the watch on the number of workers
-	onLend         func(WorkerInfo)            // told of each worker that gets a batch; may be nil
+	onLease        func(WorkerInfo)            // told of each worker that gets a batch; may be nil
 	deadline       time.Time                   // of the caller's context; zero if there is none
 	metadata       map[string]string           // what the caller says of the run; nil if that is nothing
 	base           bare                        // what a workload on a goroutine sees of the run's context

@@ -29,20 +29,20 @@ var pass = sdk.Func("pass", func(_ context.Context, ns int64) (int64, error) {
 // parts and under orders as they go to a process; batches run one by one in the order in which they came, and have their price.
 type simulated struct {
 	*goroutine
-	turn chan struct{} // held by the batch that runs
-	log  *batchLog
+	running chan struct{} // held by the batch that runs
+	log     *batchLog
 }
 
 func (s *simulated) Run(ctx context.Context, b worker.Batch) worker.End {
 	s.log.enter(s.number)
 	defer s.log.leave(s.number)
 	time.Sleep(messageLag)
-	s.turn <- struct{}{} // those who wait get in as they came
+	s.running <- struct{}{} // those who wait get in as they came
 	time.Sleep(batchPrice)
 	from, begun := b.Done(), time.Now()
 	end := s.goroutine.Run(ctx, b)
 	s.log.add(b.First()+from, b.Done()-from, time.Since(begun))
-	<-s.turn
+	<-s.running
 	time.Sleep(messageLag)
 	return end
 }
@@ -78,7 +78,7 @@ func (l *batchLog) leave(worker int) {
 	l.inside[worker]--
 }
 
-// Observe is how goroutine workers, which settle a batch as a whole, tell of theirs.
+// Observe gets the batches of goroutine workers, which report a batch as a whole.
 func (l *batchLog) Observe(e Event) {
 	if b, ok := e.(BatchDone); ok {
 		l.add(b.First, b.Items, b.Run)
@@ -168,7 +168,7 @@ func (s simulation) open(t *testing.T, log *batchLog) *Pool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.scheduler.add(&simulated{goroutine: g, turn: make(chan struct{}, 1), log: log}, 0, time.Time{})
+		p.scheduler.add(&simulated{goroutine: g, running: make(chan struct{}, 1), log: log}, 0, time.Time{})
 	}
 	return p
 }

@@ -107,7 +107,7 @@ func TestBooksAreEvenWhenARunIsOver(t *testing.T) {
 					switch kind, _, _ := strings.Cut(item, " "); {
 					case kind == "slow":
 						time.Sleep(time.Millisecond)
-					case kind == "late" && !again: // heeds its context, but has passed its limit
+					case kind == "late" && !again: // it ends with its context, after its limit
 						<-ctx.Done()
 					case kind == "stuck": // takes its worker along
 						time.Sleep(10 * time.Second)
@@ -155,7 +155,7 @@ func TestBooksAreEvenWhenARunIsOver(t *testing.T) {
 						want := Result[string]{Index: i, Value: strings.ToUpper(items[i]), Attempts: 1}
 						var wrong bool
 						mu.Lock()
-						runs := tried[items[i]] // twice if it had run in a batch whose worker was left behind before the batch was settled
+						runs := tried[items[i]] // twice if it had run in a batch whose worker was left behind before the batch had ended
 						mu.Unlock()
 						switch kind {
 						case "stuck":

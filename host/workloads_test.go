@@ -109,7 +109,7 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		return "", errors.New(o.S)
 	case "bad":
 		return "", sdk.BadItem(errors.New(o.S))
-	case "late once": // beyond its limit the first time, as a file in the folder S knows, and heeds its context
+	case "late once": // beyond its limit the first time, as a file in the folder S knows, and ends with its context
 		name := filepath.Join(o.S, strconv.Itoa(o.N))
 		if _, err := os.Stat(name); err == nil {
 			return "", nil

@@ -165,14 +165,14 @@ func showStacks() {
 	}()
 }
 
-// watchParent ends this process, and those that it started, when the host is gone: its end of a channel then closes, whatever
-// ended it. Where the kernel tells of it, that is heeded too.
-func watchParent(endKin func()) {
+// watchParent ends this process, and those that it started, when the host is gone. The host's end of a pipe closes then, whatever ended the host. Where the
+// kernel can, it sends orphanSignal too.
+func watchParent(killDescendants func()) {
 	orphan := make(chan os.Signal, 1)
 	signal.Notify(orphan, orphanSignal)
 	go func() {
 		<-orphan
-		endKin()
+		killDescendants()
 		os.Exit(1)
 	}()
 	fd, err := strconv.Atoi(os.Getenv(wire.EnvAlive))
@@ -189,7 +189,7 @@ func watchParent(endKin func()) {
 			case errors.Is(err, syscall.EAGAIN): // somebody has made it one that does not wait
 				awaitReadable(fd)
 			case err != nil:
-				endKin()
+				killDescendants()
 				os.Exit(1)
 			}
 		}

@@ -58,7 +58,7 @@ type server struct {
 		sync.Mutex
 		byID map[uint64]*batch
 	}
-	left chan struct{} // closed when the worker is leaving and has settled all it was given
+	left chan struct{} // closed when the worker is leaving and all batches that it got have ended
 }
 
 // conversation carries messages from the host and back: gRPC's stream, or past it the link.
@@ -153,7 +153,7 @@ func (s *server) hangUp() {
 	}
 }
 
-// receive hands the batches to the threads, and returns when the host has closed its side and all batches are settled.
+// receive hands the batches to the threads, and returns when the host has closed its side and all batches have ended.
 func (s *server) receive(messages conversation, instance work.Instance, start *workerpb.Start, logger hclog.Logger) error {
 	queue := make(chan waiting, queueLength)
 	var threads sync.WaitGroup
@@ -378,7 +378,7 @@ func (s *server) cancel(c *workerpb.Cancel) {
 	b := s.jobs.byID[c.GetBatch()]
 	s.jobs.Unlock()
 	switch {
-	case b == nil: // settled already
+	case b == nil: // it has ended
 	case c.Item == nil:
 		b.cancel()
 	default:
@@ -406,7 +406,7 @@ func (s *server) leave() {
 	s.mayLeave()
 }
 
-// mayLeave lets Work end, if that has been asked for and nothing is left to be settled.
+// mayLeave lets Work end, if that has been asked for and all batches have ended.
 func (s *server) mayLeave() {
 	s.jobs.Lock()
 	defer s.jobs.Unlock()

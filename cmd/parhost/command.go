@@ -42,7 +42,7 @@ func groupOnly(example string) func(*cobra.Command, []string) error {
 // reader of stdout or stderr. A second signal ends the process at once, because the command may be in a call that ignores its context.
 func interruptible(cmd *cobra.Command, s *streams) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(cmd.Context())
-	if list := heeded(); len(list) > 0 { // none would be all
+	if list := endSignals(); len(list) > 0 { // none would be all
 		ctx, stop = signal.NotifyContext(ctx, list...)
 	}
 	calm := context.AfterFunc(ctx, func() {

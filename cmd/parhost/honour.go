@@ -54,7 +54,7 @@ func notBeside(other, value, reason string) effect {
 	}
 }
 
-// ofProcesses is the effect of a flag that only worker processes heed.
+// ofProcesses is the effect of a flag that applies to worker processes only.
 var ofProcesses = all(
 	notBeside("mode", "goroutine", "no worker is a process"),
 	notBeside("mode", "sequential", "no worker is a process"),

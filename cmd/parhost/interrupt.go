@@ -17,9 +17,9 @@ const (
 	patienceAtOne = 100 * time.Millisecond // after the second signal
 )
 
-// heed lets signals, and the end of ctx, end the waiting for readers of stdout and stderr. It returns the signals for others to heed, and what
-// ends the heeding.
-func (s *streams) heed(ctx context.Context, signals <-chan os.Signal) (relayed <-chan os.Signal, stop func()) {
+// watchReaders stops waiting for the readers of stdout and stderr when a signal comes or ctx ends. It passes the signals on through relayed, until stop is
+// called.
+func (s *streams) watchReaders(ctx context.Context, signals <-chan os.Signal) (relayed <-chan os.Signal, stop func()) {
 	relay, over := make(chan os.Signal, 2), make(chan struct{})
 	go func() {
 		ended, patience := ctx.Done(), patienceAtEnd

@@ -13,8 +13,8 @@ import (
 
 // Up to these a JSON text is laid out in lines. Much of it is a plugin's, and what nests deeply becomes hundreds of times as long.
 const (
-	laidOutBytes = 64 << 10
-	laidOutDepth = 24
+	indentedBytes = 64 << 10
+	indentedDepth = 24
 )
 
 // printJSON writes one value for programs.
@@ -32,7 +32,7 @@ func printJSON(s *streams, v any) error {
 // layOut breaks a valid JSON text into lines that begin with prefix, or makes one line of it if it is large or nests deeply.
 func layOut(text []byte, prefix string) []byte {
 	var line, lines bytes.Buffer
-	if json.Compact(&line, text) != nil || line.Len() > laidOutBytes || wire.Nesting(line.Bytes()) > laidOutDepth || json.Indent(&lines, line.Bytes(), prefix, "  ") != nil {
+	if json.Compact(&line, text) != nil || line.Len() > indentedBytes || wire.Nesting(line.Bytes()) > indentedDepth || json.Indent(&lines, line.Bytes(), prefix, "  ") != nil {
 		return line.Bytes()
 	}
 	return lines.Bytes()

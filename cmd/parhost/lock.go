@@ -23,7 +23,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// lockName is the lock file that is looked for in the working folder. It is heeded without being asked for, as go.sum is: it can only keep
+// lockName is the lock file that is looked for in the working folder. It holds without being asked for, as go.sum does: it can only keep
 // a plugin from running, and one that has to be named each time is forgotten once.
 const lockName = "parhost.lock"
 

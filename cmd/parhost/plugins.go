@@ -114,17 +114,17 @@ func findPlugins(ctx context.Context, dirs []string, held *pins, a *asking) ([]*
 		found[m.Name] = &listed{Name: m.Name, Builtin: true, Version: m.Version, Description: m.Description}
 	}
 	var asking sync.WaitGroup
-	turns, alone := make(chan struct{}, mostAsked), make(chan struct{}, 1)
+	small, large := make(chan struct{}, mostAsked), make(chan struct{}, 1)
 	for name, path := range host.Installed(dirs...) {
 		p := &listed{Name: name, Path: path}
 		found[name] = p
 		asking.Go(func() {
-			turn := turns
+			limiter := small
 			if info, err := os.Stat(path); err == nil && info.Size() >= largePlugin {
-				turn = alone
+				limiter = large
 			}
-			turn <- struct{}{}
-			defer func() { <-turn }()
+			limiter <- struct{}{}
+			defer func() { <-limiter }()
 			cfg := host.Config{Plugin: path}
 			var m host.Manifest
 			err := held.hold(&cfg)

@@ -185,15 +185,15 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	defer r.dossiers.end()
 	signals := make(chan os.Signal, 2)
 	notifyInterrupts(signals)
-	heeded, unheed := r.heed(ctx, signals)
+	relayed, stopWatching := r.watchReaders(ctx, signals)
 	defer func() {
 		if code, _ := exitCode(err); code != exitInterrupted { // what was interrupted has only its exit left, which one signal more must not change
 			signal.Stop(signals)
-			unheed()
+			stopWatching()
 		}
 	}()
 	var pool *host.Pool
-	err = interruptibly(ctx, heeded, func(ctx context.Context) (err error) {
+	err = interruptibly(ctx, relayed, func(ctx context.Context) (err error) {
 		pool, err = host.Open(ctx, cfg)
 		return err
 	})
@@ -221,7 +221,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	taken := make(chan struct{}) // closed when nothing is to be run any more
-	interrupted := r.watch(ctx, leave, pool, heeded, taken)
+	interrupted := r.watch(ctx, leave, pool, relayed, taken)
 	if r.sum.Sandbox = sandboxOf(pool); r.report != "" {
 		r.sum.SHA256 = pool.Checksum()
 	}

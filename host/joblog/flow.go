@@ -22,7 +22,7 @@ const (
 
 // flow brings the results of the workers and those of the journal together, in the order of the input if that is wanted.
 //
-//	items ─ enter ┬─ no record ─ Config.Run ───── settle ─ record ─┐
+//	items ─ enter ┬─ no record ─ Config.Run ───── finish ─ record ─┐
 //	              └─ a record ──────────────────────────────────── slots ─ take ─ show
 //
 // The items are read by host's goroutine, the results by one of the stream, and they are yielded by a third: a reader of results who is
@@ -209,7 +209,7 @@ func (f *flow) finish(r *result) {
 	}
 }
 
-// place is settle, and reports whether records should be written.
+// place is finish, and reports whether records should be written.
 func (f *flow) place(r *result) (full bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -41,7 +41,7 @@ type cgroups struct {
 const sweepTime = time.Second
 
 // openCgroups makes a box's folders where wanted controllers can be used, and returns those that cannot, with the reason. Those that are
-// spared are used only if a process can be born there.
+// spared are used only if a process can be started there.
 func openCgroups(name, below string, wanted, spared []string) (*cgroups, map[string]error, error) {
 	all, err := hierarchies(below)
 	if err != nil {
@@ -106,7 +106,7 @@ func (g *cgroups) close(deadline time.Time) {
 type group struct {
 	box     *cgroups
 	folders []hierarchy
-	start   *os.File // the one that its process is born in, until it is; nil if there is none
+	start   *os.File // the folder that its process starts in; nil if there is none, and once the process has started
 }
 
 // open makes a worker's folders, with its limits.
@@ -146,8 +146,8 @@ var bornInCgroups = sync.OnceValue(func() bool {
 	return errno == unix.EBADF
 })
 
-// born forgets the folder for the birth.
-func (w *group) born() {
+// started closes the folder that the process started in.
+func (w *group) started() {
 	if w.start != nil {
 		_ = w.start.Close()
 	}
@@ -184,10 +184,10 @@ func (h *hierarchy) limit(p *Policy) error {
 	return nil
 }
 
-// holdsAll reports whether a process is in all folders from its birth on.
+// holdsAll reports whether a process is in all folders from its start on.
 func (w *group) holdsAll() bool { return w.start != nil && len(w.folders) == 1 }
 
-// add puts a process into the folders that it was not born in.
+// add puts a process into the folders that it did not start in.
 func (w *group) add(pid int) error {
 	for _, f := range w.folders {
 		if f.version == 2 && w.start != nil {
@@ -208,7 +208,7 @@ func (w *group) kill() {
 }
 
 func (w *group) close() {
-	w.born()
+	w.started()
 	var folders []string
 	for _, f := range w.folders {
 		folders = append(folders, f.parent)

@@ -63,14 +63,14 @@ func runIn(t *testing.T, folder string, extra ...string) (string, error) {
 	}
 	defer place.Close()
 	host := exec.Command("/proc/self/exe")
-	host.Env = append(append(os.Environ(), roleEnv+"=settled", hostileEnv+"="+plugin), extra...)
+	host.Env = append(append(os.Environ(), roleEnv+"=finished", hostileEnv+"="+plugin), extra...)
 	host.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(place.Fd())}
 	out, err := host.CombinedOutput()
 	return string(out), err
 }
 
-// settledHost has started a process before it opens two boxes with limits, and says where they are and that they hold.
-func settledHost() error {
+// finishedHost has started a process before it opens two boxes with limits, and says where they are and that they hold.
+func finishedHost() error {
 	plugin, err := hostile()
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ import (
 // then about to end.
 func (l *Launch) Confirm(ctx context.Context) error {
 	if l.group != nil {
-		l.group.born()
+		l.group.started()
 	}
 	if l.wrapped {
 		if _, err := l.confirm(ctx); err != nil {

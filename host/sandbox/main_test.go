@@ -30,7 +30,7 @@ const (
 )
 
 // roles are hosts that tests need in a process of their own.
-var roles = map[string]func() error{"doomed": doomedHost, "settled": settledHost, "crowded": crowdedHost}
+var roles = map[string]func() error{"doomed": doomedHost, "finished": finishedHost, "crowded": crowdedHost}
 
 func TestMain(m *testing.M) {
 	if role, ok := roles[os.Getenv(roleEnv)]; ok {

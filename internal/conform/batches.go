@@ -205,7 +205,7 @@ func cancel(ctx context.Context, t *trial) (string, error) {
 	if err := cancelOne(s, t, items[:3]); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d of %d items canceled, settled after %v; the worker lives on", canceled+failed, len(items), b.Took.Round(time.Microsecond)), nil
+	return fmt.Sprintf("%d of %d items canceled, ended after %v; the worker lives on", canceled+failed, len(items), b.Took.Round(time.Microsecond)), nil
 }
 
 func firstOf(b *Batch) error {

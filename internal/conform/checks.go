@@ -30,7 +30,7 @@ var checks = []check{
 	{"hand-back", "a batch that has used up its time is handed back where it stands", handBack},
 	{"credit", "results wait until the host has room for them", credit},
 	{"threads", "several threads run several batches, one at a time if NotConcurrent", threads},
-	{"cancel", "what is canceled is settled soon, and the worker lives on", cancel},
+	{"cancel", "a canceled batch ends soon, and the worker lives on", cancel},
 	{"timeout", "an item beyond its limit is a timeout, and the host is told at once", timeout},
 	{"oversize", "a result beyond the limit is refused with its size", oversize},
 	{"buffers", "items that lie in the pool's buffers are run where they lie", buffers},

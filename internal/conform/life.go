@@ -99,7 +99,7 @@ func drain(ctx context.Context, t *trial) (string, error) {
 	if s.worker.Torn != nil && s.worker.Torn() != nil {
 		return "", fmt.Errorf("teardown: %w", s.worker.Torn())
 	}
-	return fmt.Sprintf("%s settled, torn down, gone after %v", wire.Count(len(items), "item"), time.Since(begun).Round(time.Millisecond)), nil
+	return fmt.Sprintf("%s done, torn down, gone after %v", wire.Count(len(items), "item"), time.Since(begun).Round(time.Millisecond)), nil
 }
 
 // abandon breaks the stream in the middle of a batch.

@@ -59,7 +59,7 @@ type Order struct {
 	Drop    bool // and the results that it is for are to be dropped
 }
 
-// Batch is an order on its way and what has become of it so far. Its fields may be read once it is settled.
+// Batch is a batch that was sent, with its results so far. Its fields may be read once it has ended.
 type Batch struct {
 	session.Batch
 	stream *Stream
@@ -71,7 +71,7 @@ type Batch struct {
 	ItemNS  []uint64
 	Run     time.Duration
 	Took    time.Duration // from being sent
-	Parts   int           // messages that it was settled in
+	Parts   int           // messages of results
 	Needs   int           // times that it asked for credit
 	Overrun bool          // the worker said that an item passed its limit
 	Left    bool          // the worker asked to be replaced
@@ -157,7 +157,7 @@ func (s *Stream) Send(o Order) *Batch {
 	return b
 }
 
-// Wait waits until the batch is settled.
+// Wait waits until the batch has ended.
 func (s *Stream) Wait(b *Batch, limit time.Duration) error {
 	select {
 	case <-b.over:
@@ -165,7 +165,7 @@ func (s *Stream) Wait(b *Batch, limit time.Duration) error {
 	case <-s.ended:
 	case <-time.After(limit):
 		s.session.Break() // nothing can be expected of this worker any more
-		return fmt.Errorf("batch of %d items is not settled after %v", b.order.Count, limit)
+		return fmt.Errorf("batch of %d items has not ended after %v", b.order.Count, limit)
 	}
 	select {
 	case <-b.over:
@@ -173,7 +173,7 @@ func (s *Stream) Wait(b *Batch, limit time.Duration) error {
 	default:
 	}
 	if errors.Is(s.err, io.EOF) {
-		return errors.New("worker ended the stream with a batch that is not settled")
+		return errors.New("worker ended the stream before a batch had ended")
 	}
 	return s.err
 }

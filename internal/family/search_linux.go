@@ -38,12 +38,12 @@ func Markable() error {
 	return nil
 }
 
-// quietPasses is how many passes in a row have to meet no member if processes were born meanwhile. A member that starts another and ends may have
-// been missed by one pass: it had not been born when the pass came to its number, or had ended by then.
+// quietPasses is how many passes in a row have to find no member if processes were started meanwhile. One pass may miss a member that starts another and
+// ends: it had not been started when the pass came to its number, or had ended by then.
 const quietPasses = 5
 
-// End kills all who are meant but this process, and returns how many. It looks again until it has met none and no process was born meanwhile
-// that could be one, or until quietPasses passes in a row have met none.
+// End kills the processes that match, except this one, and returns how many. It searches again until it has found none and no process was started
+// meanwhile that could match, or until quietPasses passes in a row have found none.
 //
 // The error says why they may live: there is no /proc or no pidfd (before Linux 5.3), or the limit of time has passed.
 func (s Search) End() (ended int, err error) {

@@ -20,7 +20,7 @@ import (
 
 // A few lines of assembly are as many words as a sender likes: each macro is the one before it, twice.
 func TestABuildHasSoMuchMemoryAndNoMore(t *testing.T) {
-	settle(t)
+	ownCache(t)
 	gobuild.SetMemory(t, 512<<20)
 	dir := t.TempDir()
 	var macros strings.Builder
@@ -45,7 +45,7 @@ func TestFilesThatSayWhichModulesThereAreArePlain(t *testing.T) {
 		size int64
 	}{"pipe": {}, "device": {link: "/dev/zero"}, "large": {size: 1 << 40}} {
 		for _, file := range []string{"go.mod", "go.sum", "go.work", "go.work.sum", "vendor/modules.txt"} {
-			settle(t)
+			ownCache(t)
 			dir := t.TempDir()
 			tree{"go.mod": goMod, "main.go": "package main\n\nfunc main() {}\n"}.write(t, dir)
 			path := filepath.Join(dir, file)
@@ -86,7 +86,7 @@ func TestFilesThatSayWhichModulesThereAreArePlain(t *testing.T) {
 
 // The go command opens all files that are called like sources, and the go.mod of each module that replaces another or belongs to a workspace.
 func TestABuildWaitsForNoFile(t *testing.T) {
-	settle(t)
+	ownCache(t)
 	const imports = "package main\n\nimport _ \"example.com/%s\"\n\nfunc main() {}\n"
 	var builds sync.WaitGroup
 	defer builds.Wait()
@@ -138,7 +138,7 @@ func TestOnlyWhatGoOpensHasToBePlain(t *testing.T) {
 
 // The go command executes the C compiler that the user's settings name when it says what they are. That is outside of the wall.
 func TestToAskForTheSettingsExecutesNoCompiler(t *testing.T) {
-	settle(t)
+	ownCache(t)
 	dir := t.TempDir()
 	tree{
 		"theirs/go.mod": goMod, "theirs/main.go": "package main\n\nfunc main() {}\n", "cc": "#!/bin/sh\n: >" + dir + "/executed\n",

@@ -18,8 +18,8 @@ import (
 	"github.com/parhost/parhost/internal/gobuild"
 )
 
-// settle gives a test a cache of executables of its own, and settings that are not the machine's.
-func settle(t *testing.T) {
+// ownCache gives a test a cache of executables of its own, and settings that are not the machine's.
+func ownCache(t *testing.T) {
 	t.Helper()
 	for _, key := range []string{"GOCACHE", "GOMODCACHE"} {
 		out, err := exec.Command("go", "env", key).Output()
@@ -189,7 +189,7 @@ func TestNoFileOfTheUsersIsBuiltIn(t *testing.T) {
 		"go.mod: a link": {files: tree{"theirs/main.go": asmGo, "theirs/a.s": "#include \"textflag.h\"\n#include \"x/go.mod\"\n" + globl, "theirs/x/go.mod": "-> ../../private/asm.h", "theirs/go.mod": goMod + "// ./x\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			settle(t)
+			ownCache(t)
 			dir := t.TempDir()
 			t.Setenv("GOMODCACHE", filepath.Join(dir, "modules"))
 			t.Setenv("KEY", secret)
@@ -314,7 +314,7 @@ func TestHonestFoldersAreBuilt(t *testing.T) {
 			if c.cgo && (!haveC() || runtime.GOOS != "linux") {
 				t.Skip("there is no C compiler that can be confined")
 			}
-			settle(t)
+			ownCache(t)
 			dir := t.TempDir()
 			tree{"mine/go.mod": goMod}.write(t, dir)
 			if c.files["mine/go.mod"] != "" {
@@ -354,7 +354,7 @@ func TestHonestFoldersAreBuilt(t *testing.T) {
 
 // A folder that was built before may name modules outside of it later, for example after git pull. The user is told of them then.
 func TestModulesOutsideThatComeLaterAreSaid(t *testing.T) {
-	settle(t)
+	ownCache(t)
 	dir := t.TempDir()
 	tree{"mine/go.mod": goMod, "mine/main.go": "package main\n\nfunc main() {}\n", "lib/go.mod": "module example.com/lib\n\ngo 1.25\n", "lib/say/say.go": "package say\n\nfunc Hello() { print(\"hello\") }\n"}.write(t, dir)
 	var outside []string
@@ -382,7 +382,7 @@ func TestModulesOutsideThatComeLaterAreSaid(t *testing.T) {
 
 // A plugin's modules are in the module cache, where there are those of others too.
 func TestModulesOfTheCacheAreBuilt(t *testing.T) {
-	settle(t)
+	ownCache(t)
 	sums, err := os.ReadFile("../../go.sum")
 	if err != nil {
 		t.Fatal(err)
@@ -414,7 +414,7 @@ func TestModulesWithinOneAnotherAreBuilt(t *testing.T) {
 		"in other modules": "\nreplace example.com/a => ./mod\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			settle(t)
+			ownCache(t)
 			dir := t.TempDir()
 			tree{
 				"go.mod": goMod + lines, "main.go": "package main\n\nfunc main() {}\n", "a": "-> .", "b": "-> .", "c": "-> .",
@@ -438,7 +438,7 @@ func TestModulesWithinOneAnotherAreBuilt(t *testing.T) {
 }
 
 func TestCIsRefusedUnlessAskedFor(t *testing.T) {
-	settle(t)
+	ownCache(t)
 	dir := t.TempDir()
 	tree{"go.mod": goMod, "main.go": "package main\n\nimport _ \"example.com/plugin/c\"\n\nfunc main() {}\n", "c/c.go": "package c\n\n// int x;\nimport \"C\"\n", "c/not.go": "//go:build !cgo\n\npackage c\n"}.write(t, dir)
 	for _, value := range []string{"", "1"} {
@@ -457,7 +457,7 @@ func TestCIsRefusedUnlessAskedFor(t *testing.T) {
 
 // The executable is replaced as a whole, while others build and run it.
 func TestBuildsOfOneFolderMayRunAtOnce(t *testing.T) {
-	settle(t)
+	ownCache(t)
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() { // another file system than that of the cache
 		t.Setenv("TMPDIR", "/dev/shm")
 	}

@@ -26,7 +26,7 @@ func TestIncludesOfOtherFoldersAreFound(t *testing.T) {
 		"a link that is not a header": {"#include \"link.txt\"\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			settle(t)
+			ownCache(t)
 			dir := t.TempDir()
 			tree{
 				"go.mod": goMod, "main.go": "package main\n\nfunc main() {}\n", "a.s": "#include \"b.h\"\n", "b.h": c.header, "c.h": "", "key.txt": "", "link.txt": "-> /etc/passwd",

@@ -76,7 +76,7 @@ func (s *sources) allowWorkspace(ctx context.Context, file string) (used []strin
 	return used, nil
 }
 
-// allowMain grants the files of a main module. Go heeds the replace lines of no others.
+// allowMain grants the files of a main module. Go ignores the replace lines of all other modules.
 func (s *sources) allowMain(ctx context.Context, file string) error {
 	text, err := s.allowModuleFile(ctx, file, strings.TrimSuffix(file, filepath.Ext(file))+".sum")
 	if err != nil {

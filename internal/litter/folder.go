@@ -194,7 +194,7 @@ func (f *Folder) Close(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	select { // it heeds ctx, but for the system call that is under way
+	select { // it ends with ctx, except for the system call that is under way
 	case err := <-closed:
 		return err
 	case <-time.After(stuckTime):

@@ -220,7 +220,7 @@ func (s *Session) need(n *workerpb.Need) error {
 	s.mu.Lock()
 	b, ended := s.lookup(n.GetBatch())
 	switch {
-	case ended, b != nil && b.canceled: // settled or canceled while it was said
+	case ended, b != nil && b.canceled: // it ended or was canceled while the message was on its way
 		s.mu.Unlock()
 		return nil
 	case b == nil:

@@ -20,7 +20,7 @@ type Core interface {
 
 // Instance is a workload that has been set up. Run may be called from several goroutines at once.
 type Instance interface {
-	// Run runs the items of a job one after the other and settles them through it. It returns when the last part is out.
+	// Run runs the items of a job one after the other and reports their outcomes through Job.Report. It returns when the last part has been reported.
 	Run(ctx context.Context, j *Job)
 	// Close tears the instance down. It is called once, when no Run is under way.
 	Close(ctx context.Context) error

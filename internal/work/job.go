@@ -30,10 +30,10 @@ type Job struct {
 	Count  int
 	Format Format
 
-	In, Out any      // Native: []In, and []Out to fill, both of Count values
-	Items   []byte   // Packed, JSON: the items as one column
-	InBuffers  [][]byte // Packed, JSON: the items one by one, instead of the column; nil if there is one
-	Room    []byte   // Packed, JSON: where results may be put; nil for nowhere
+	In, Out   any      // Native: []In, and []Out to fill, both of Count values
+	Items     []byte   // Packed, JSON: the items as one column
+	InBuffers [][]byte // Packed, JSON: the items one by one, instead of the column; nil if there is one
+	Room      []byte   // Packed, JSON: where results may be put; nil for nowhere
 
 	Timeout   time.Duration // of one item; 0 means none
 	Budget    time.Duration // after this long no further item is begun; 0 means never

@@ -14,10 +14,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // outcome is what a job gave, put together from its parts.
 type outcome[Out any] struct {
-	values  []Out
-	errs    map[int]*wire.ItemError
-	parts   []Part
-	settled int
+	values []Out
+	errs   map[int]*wire.ItemError
+	parts  []Part
+	done   int
 }
 
 // one makes the core of a function of one item.
@@ -66,7 +66,7 @@ func startJob[In, Out any](t *testing.T, c Core, format Format, items []In, with
 	}
 	last := false
 	j.Report = func(p Part) {
-		if p.From != o.settled {
+		if p.From != o.done {
 			faults = append(faults, "a part that does not begin where the last one ended")
 		}
 		if last {
@@ -89,7 +89,7 @@ func startJob[In, Out any](t *testing.T, c Core, format Format, items []In, with
 				faults = append(faults, err.Error())
 			}
 		}
-		o.settled += p.Count
+		o.done += p.Count
 		last = p.Last
 		o.parts = append(o.parts, p)
 	}

@@ -32,7 +32,7 @@ type running[In, Out any] struct {
 	dst     sink[Out]
 
 	k       int           // the place of the running item
-	from    int           // of the first item not yet settled
+	from    int           // place of the first item that has not been reported
 	flushed time.Time     // when something was last sent on
 	start   time.Time     // when the running item began, if items are timed; zero for those of a batch function
 	share   time.Duration // of each item in the time of its batch function
@@ -208,7 +208,7 @@ func (r *running[In, Out]) item() {
 	}
 }
 
-// full reports whether what is settled is enough for a message.
+// full reports whether the outcomes so far are enough for a message.
 func (r *running[In, Out]) full() bool { return r.dst.size()+r.weight >= wire.BatchBytes }
 
 // enter makes item k the running one, and reports whether it may begin.
@@ -287,7 +287,7 @@ func (r *running[In, Out]) fail(k int, e *wire.ItemError) {
 	r.places = append(r.places, k)
 }
 
-// flush hands on all that is settled.
+// flush reports the outcomes so far.
 func (r *running[In, Out]) flush(last bool) {
 	now := time.Now()
 	values, at, used := r.dst.take(r.job.Count - r.k)

@@ -33,8 +33,8 @@ func TestEveryItemGetsItsResult(t *testing.T) {
 	inFormats(t, func(t *testing.T, f Format) {
 		for _, n := range []int{0, 1, 63, 64, 65, 1000} {
 			o := runJob[float64, float64](t, one(half), f, upTo(n), nil)
-			if o.settled != n || len(o.errs) > 0 {
-				t.Fatalf("%d items: got %d settled with %d errors", n, o.settled, len(o.errs))
+			if o.done != n || len(o.errs) > 0 {
+				t.Fatalf("%d items: got %d items with %d errors", n, o.done, len(o.errs))
 			}
 			for i, v := range o.values {
 				if v != float64(i)/2 {
@@ -121,8 +121,8 @@ func TestAPanicEndsTheJobAfterItsItem(t *testing.T) {
 			inFormats(t, func(t *testing.T, format Format) {
 				o := runJob[float64, float64](t, c, format, upTo(10), nil)
 				e := o.errs[5]
-				if o.settled != 6 || e == nil || e.Kind != wire.Panicked || !o.parts[len(o.parts)-1].Leaving {
-					t.Fatalf("got %d settled, item 5 %v, leaving %v, want 6, a panic and true", o.settled, e, o.parts[len(o.parts)-1].Leaving)
+				if o.done != 6 || e == nil || e.Kind != wire.Panicked || !o.parts[len(o.parts)-1].Leaving {
+					t.Fatalf("got %d items, item 5 %v, leaving %v, want 6, a panic and true", o.done, e, o.parts[len(o.parts)-1].Leaving)
 				}
 				if !strings.Contains(e.Stack, "running_test.go") && name != "runtime.Goexit" {
 					t.Errorf("the stack of the panic: got %q, want this file in it", e.Stack)
@@ -156,8 +156,8 @@ func TestAValueWhoseOwnJSONPanicsFailsAlone(t *testing.T) {
 	for name, f := range map[string]Format{"packed": Packed, "json": JSON} {
 		t.Run(name, func(t *testing.T) {
 			o := runJob[loud, loud](t, c, f, []loud{1, 3, 5, 7, 9}, nil)
-			if o.settled != 5 || o.errs[1] == nil || o.errs[1].Kind != wire.Panicked || o.errs[3] == nil || len(o.errs) != 2 {
-				t.Errorf("got %d settled with the errors %v, want 5, the result of 1 and item 3 panicked", o.settled, o.errs)
+			if o.done != 5 || o.errs[1] == nil || o.errs[1].Kind != wire.Panicked || o.errs[3] == nil || len(o.errs) != 2 {
+				t.Errorf("got %d items with the errors %v, want 5, the result of 1 and item 3 panicked", o.done, o.errs)
 			}
 			if o.values[4] != 8 {
 				t.Errorf("the item after them: got %d, want 8", o.values[4])
@@ -185,8 +185,8 @@ func TestAColumnThatIsNoneFailsAllItsItems(t *testing.T) {
 	for name, f := range map[string]Format{"packed": Packed, "json": JSON} {
 		t.Run(name, func(t *testing.T) {
 			o := runJob[float64, float64](t, one(half), f, upTo(3), func(j *Job) { j.Items = []byte("rubbish") })
-			if o.settled != 3 || len(o.errs) != 3 {
-				t.Errorf("got %d settled with %d errors, want 3 with 3", o.settled, len(o.errs))
+			if o.done != 3 || len(o.errs) != 3 {
+				t.Errorf("got %d items with %d errors, want 3 with 3", o.done, len(o.errs))
 			}
 		})
 	}
@@ -357,8 +357,8 @@ func TestTheBudgetHandsTheRestBack(t *testing.T) {
 						return x, nil
 					})
 					o := runJob[float64, float64](t, c, f, upTo(100), func(j *Job) { j.Timed, j.Budget = timed, 20*time.Millisecond })
-					if o.settled != 3 {
-						t.Errorf("items of 8 ms in a budget of 20 ms: got %d, want 3", o.settled)
+					if o.done != 3 {
+						t.Errorf("items of 8 ms in a budget of 20 ms: got %d, want 3", o.done)
 					}
 				})
 			})
@@ -373,8 +373,8 @@ func TestTheBudgetAlwaysAllowsOneItem(t *testing.T) {
 			return x, nil
 		})
 		o := runJob[float64, float64](t, c, Packed, upTo(3), func(j *Job) { j.Budget = 1 })
-		if o.settled != 1 {
-			t.Errorf("got %d items, want 1", o.settled)
+		if o.done != 1 {
+			t.Errorf("got %d items, want 1", o.done)
 		}
 	})
 }
@@ -389,8 +389,8 @@ func TestHandBackEndsAfterTheRunningItem(t *testing.T) {
 	})
 	inFormats(t, func(t *testing.T, f Format) {
 		o := runJob[float64, float64](t, c, f, upTo(10), func(j *Job) { job = j })
-		if o.settled != 4 || len(o.errs) != 0 {
-			t.Errorf("got %d items with %d errors, want 4 with none", o.settled, len(o.errs))
+		if o.done != 4 || len(o.errs) != 0 {
+			t.Errorf("got %d items with %d errors, want 4 with none", o.done, len(o.errs))
 		}
 	})
 }
@@ -480,8 +480,8 @@ func TestCancelAllEndsWhatRunsAndWhatWaits(t *testing.T) {
 	})
 	inFormats(t, func(t *testing.T, f Format) {
 		o := runJob[float64, float64](t, c, f, upTo(6), func(j *Job) { job = j })
-		if o.settled != 6 || len(o.errs) != 4 {
-			t.Fatalf("got %d settled with %d errors, want 6 with 4", o.settled, len(o.errs))
+		if o.done != 6 || len(o.errs) != 4 {
+			t.Fatalf("got %d items with %d errors, want 6 with 4", o.done, len(o.errs))
 		}
 		for i := 3; i < 6; i++ {
 			if o.errs[i] == nil || o.errs[i].Kind != wire.Canceled {
@@ -603,8 +603,8 @@ func TestBatchFunctions(t *testing.T) {
 					}
 					seen[e] = true
 				}
-				if want := c.want; o.settled != 4 || len(want)+len(got) > 0 && !cmp.Equal(want, got) {
-					t.Errorf("got %d settled with %v, want 4 with %v", o.settled, got, want)
+				if want := c.want; o.done != 4 || len(want)+len(got) > 0 && !cmp.Equal(want, got) {
+					t.Errorf("got %d items with %v, want 4 with %v", o.done, got, want)
 				}
 				for i, v := range o.values {
 					if o.errs[i] == nil && v != float64(i) {

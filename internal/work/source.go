@@ -14,7 +14,7 @@ type source[In any] struct {
 	native []In // set for Go values and for fixed kinds
 	at     int  // the next of them
 	column wire.Column
-	texts [][]byte // instead of the column
+	texts  [][]byte // instead of the column
 	decode func([]byte) (In, error)
 }
 

@@ -25,7 +25,7 @@ func (w *Worker) die(streamEnd error) {
 	w.mu.Unlock()
 	w.session.Close()
 	held := w.held()
-	orderly := errors.Is(streamEnd, io.EOF) // the end that it was asked for, or SIGTERM: it has settled all that it began
+	orderly := errors.Is(streamEnd, io.EOF) // by request or because of SIGTERM: all items that it began have an outcome
 	w.explain(streamEnd, orderly, len(held))
 
 	w.mu.Lock()

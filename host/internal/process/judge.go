@@ -6,7 +6,7 @@ import "github.com/parhost/parhost/host/internal/worker"
 type death struct {
 	threads int       // batches that the worker ran at once
 	shows   bool      // the worker shows in its black box which items it runs
-	orderly bool      // it ended its stream as one does that has settled all that it began
+	orderly bool      // it ended its stream without an error, which says that all items that it began have an outcome
 	killed  *killing  // why the host killed it; nil if it did not
 	held    []holding // in the order in which they were sent
 }

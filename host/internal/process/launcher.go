@@ -58,8 +58,8 @@ type Options struct {
 type Launcher struct {
 	Children *child.Launcher
 
-	options Options
-	turns   *semaphore.Weighted // taken by processes that are starting
+	options  Options
+	starting *semaphore.Weighted // taken by processes that are starting
 }
 
 // Open opens the executable and makes what all workers share. The errors are those of [child.Open].
@@ -68,7 +68,7 @@ func Open(ctx context.Context, o Options) (*Launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Launcher{Children: children, options: o, turns: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0)))}, nil
+	return &Launcher{Children: children, options: o, starting: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0)))}, nil
 }
 
 // Close releases everything. All workers must be gone.
@@ -78,13 +78,13 @@ func (l *Launcher) Close() { l.Children.Close() }
 // items while the last ones start. One that takes longer than startTime waits for something else than the CPU.
 const startTime = 100 * time.Millisecond
 
-// takeTurn waits for the turn to start a process, and returns what ends it.
-func (l *Launcher) takeTurn(ctx context.Context) (end func(), err error) {
-	if l.turns.Acquire(ctx, 1) != nil {
+// waitToStart waits for the turn to start a process, and returns what ends it.
+func (l *Launcher) waitToStart(ctx context.Context) (end func(), err error) {
+	if l.starting.Acquire(ctx, 1) != nil {
 		return nil, context.Cause(ctx)
 	}
 	var once sync.Once
-	give := func() { once.Do(func() { l.turns.Release(1) }) }
+	give := func() { once.Do(func() { l.starting.Release(1) }) }
 	late := time.AfterFunc(startTime, give)
 	return func() {
 		late.Stop()

@@ -90,7 +90,7 @@ func (l *Launcher) Connect(ctx context.Context, number, workers int, inline bool
 	w.child = l.Children.New(settings)
 	w.client = l.client(w.child)
 	stage := "exec"
-	end, err := l.takeTurn(ctx)
+	end, err := l.waitToStart(ctx)
 	if err != nil {
 		return nil, w.failStart(ctx, stage, err)
 	}

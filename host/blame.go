@@ -133,23 +133,6 @@ func (r *run[In, Out]) blame(b *batch[In, Out], at int, d *worker.Death, by work
 // mayRepeat reports whether items may be begun again.
 func (r *run[In, Out]) mayRepeat() bool { return r.pool.manifest.Idempotent || r.pool.cfg.RetryAlways }
 
-// addOutcomes says that n more items of b have theirs. Called with mu held.
-func (r *run[In, Out]) addOutcomes(c *chunk[In, Out], n int) {
-	c.left -= n
-	if c.left > 0 || n == 0 {
-		return
-	}
-	r.chunkDone(c)
-}
-
-// chunkDone says that all items of b have their outcome. Called with mu held.
-func (r *run[In, Out]) chunkDone(c *chunk[In, Out]) {
-	if !r.ordered {
-		r.chunks.add(c)
-	}
-	r.chunkReady.Signal()
-}
-
 // retry grants an item another attempt after a delay, if the item has attempts left. spare grants one more, once per item. Called with mu held.
 func (r *run[In, Out]) retry(c *chunk[In, Out], at int, e *ItemError, spare bool) (delay time.Duration, ok bool) {
 	p, t := r.pool, c.tried[at]
@@ -197,37 +180,6 @@ func (r *run[In, Out]) finalize(c *chunk[In, Out], at int, e *ItemError) {
 	c.fail(at, e)
 	c.out[at] = *new(Out) // a worker that broke the protocol may have put a value there
 	r.events = append(r.events, ItemFailed{Err: e})
-}
-
-// record records the outcomes of consecutive items of a batch. The places in failed count from the batch's first item.
-func (r *run[In, Out]) record(b *batch[In, Out], s span, failed map[int]*ItemError) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c, offset := b.chunk, b.from
-	r.endGrant(b)
-	r.pool.breaker.progress()
-	c.spans = append(c.spans, s)
-	c.bytes += s.bytes
-	r.bytes += s.bytes
-	var delays map[int]time.Duration // of items that get another attempt
-	for at, e := range failed {
-		if delay, ok := r.retry(c, offset+at, e, false); ok {
-			if delays == nil {
-				delays = map[int]time.Duration{}
-			}
-			delays[offset+at] = delay
-		} else {
-			r.finalize(c, offset+at, e)
-		}
-	}
-	r.dropItems(c, s.from, s.n, delays)
-	r.publish()
-	if len(delays) > 0 {
-		r.detach(b, c, s.n, delays)
-	} else {
-		r.addOutcomes(c, s.n)
-	}
-	r.grantCredits()
 }
 
 // detach puts each item that gets another attempt into a chunk of its own, so that the results of the other items can be taken. delays holds these items,
