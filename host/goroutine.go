@@ -116,7 +116,7 @@ func (g *goroutine) Run(ctx context.Context, b worker.Batch) worker.End {
 		column, packed, bad := b.Encode(from, b.Size(), wire.BatchBytes, nil)
 		if bad != nil {
 			b.Fail(from, bad)
-			b.Complete(1, info, 0, nil)
+			b.Complete(1, worker.Info{}, 0, nil) // it never reached the workload
 			return worker.End{}
 		}
 		j.Format, j.Items, j.Count = work.Packed, column, packed

@@ -327,6 +327,8 @@ func (r *itemRun) fault(result *result) {
 	if r.sum.Kinds == nil {
 		r.sum.Kinds = map[host.Kind]int{}
 	}
+	own := *result.Err // observers may hold the other one
+	result.Err = &own
 	r.sum.Kinds[result.Err.Kind]++
 	inFlagsOf(result.Err)
 	if cause := result.Err.Cause; cause != "" {

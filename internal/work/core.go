@@ -26,10 +26,6 @@ type Instance interface {
 	Close(ctx context.Context) error
 }
 
-// Runner is what a workload with state implements.
-type Runner[In, Out any] interface {
-	Run(ctx context.Context, item In) (Out, error)
-}
 
 // Funcs are the two shapes a workload can take; one of them is set.
 type Funcs[In, Out any] struct {
