@@ -18,9 +18,10 @@ type batch[In, Out any] struct {
 	from    int             // where the batch begins in the chunk: 0, or negative once peel has split off items that have their outcome
 	in      []In
 	out     []Out
-	solo    bool // needs a worker of its own, so that a crash names it
-	returns int  // workers that ended and said that they had not begun it
-	depth   int  // batches that a worker may hold, this one included
+	column  []byte // the items, encoded; nil if the worker encodes them
+	solo    bool   // needs a worker of its own, so that a crash names it
+	returns int    // workers that ended and said that they had not begun it
+	depth   int    // batches that a worker may hold, this one included
 
 	trial   trial // the outcomes so far
 	begun   time.Time
@@ -99,6 +100,10 @@ func (b *batch[In, Out]) EncodedSize(from, to, limit int) (items, results int) {
 }
 
 func (b *batch[In, Out]) Encode(from, to, limit int, room []byte) (column []byte, n int, bad *wire.ItemError) {
+	if column = b.column; column != nil { // of all items
+		b.column = nil
+		return column, b.Size(), nil
+	}
 	in := b.in[from:to]
 	codec := &b.run.in
 	if !b.options.JSON && codec.Fixed() {
@@ -235,7 +240,7 @@ func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, item
 	b.failed, b.bytes = nil, 0
 	if n > 0 {
 		b.run.record(b, s, failed)
-		b.run.pool.cfg.observe(BatchDone{
+		b.run.pool.cfg.events.put(BatchDone{
 			Worker: by.Number, PID: by.PID, First: first, Items: n, Wait: s.wait, Trip: now.Sub(b.begun), Run: ran,
 		})
 	}
@@ -263,7 +268,6 @@ func (r *run[In, Out]) record(b *batch[In, Out], s span, failed map[int]*ItemErr
 		}
 	}
 	r.dropItems(c, s.from, s.n, delays)
-	r.publish()
 	if len(delays) > 0 {
 		r.detach(b, c, s.n, delays)
 	} else {

@@ -19,7 +19,6 @@ func (r *run[In, Out]) conclude(b *batch[In, Out], end worker.End, by worker.Inf
 	defer r.mu.Unlock()
 	defer r.wake()
 	defer func() {
-		r.publish()
 		r.active--
 		r.grantCredits() // the first batch may need a worker now
 	}()
@@ -126,7 +125,7 @@ func (r *run[In, Out]) blame(b *batch[In, Out], at int, d *worker.Death, by work
 		weight := wire.Weight(e)
 		c.bytes += weight
 		r.bytes += weight
-		r.due = append(r.due, c)
+		r.addOutcomes(c, 1)
 	}
 }
 
@@ -157,7 +156,7 @@ func (r *run[In, Out]) retry(c *chunk[In, Out], at int, e *ItemError, spare bool
 	for range t.all {
 		delay = delays.NextBackOff()
 	}
-	r.events = append(r.events, ItemRetried{Err: e, In: delay})
+	r.pool.cfg.events.put(ItemRetried{Err: e, In: delay})
 	return delay, true
 }
 
@@ -179,7 +178,7 @@ func (r *run[In, Out]) finalize(c *chunk[In, Out], at int, e *ItemError) {
 	e.Index, e.Attempts = c.first+at, 1+c.tried[at].all
 	c.fail(at, e)
 	c.out[at] = *new(Out) // a worker that broke the protocol may have put a value there
-	r.events = append(r.events, ItemFailed{Err: e})
+	r.pool.cfg.events.put(ItemFailed{Err: e})
 }
 
 // detach puts each item that gets another attempt into a chunk of its own, so that the results of the other items can be taken. delays holds these items,
@@ -198,21 +197,5 @@ func (r *run[In, Out]) detach(b *batch[In, Out], c *chunk[In, Out], n int, delay
 	}
 	if b.chunk == c { // all items of the batch have an outcome, and those behind the end of c are in other chunks now
 		b.from = len(c.in) - b.Done()
-	}
-}
-
-// publish calls the Observer with the events so far. It gives mu up meanwhile. After that the outcome of blamed items counts. Called with mu held.
-func (r *run[In, Out]) publish() {
-	news, due := r.events, r.due
-	r.events, r.due = nil, nil
-	if len(news) > 0 && r.pool.cfg.Observer != nil {
-		r.mu.Unlock()
-		for _, e := range news {
-			r.pool.cfg.observe(e)
-		}
-		r.mu.Lock()
-	}
-	for _, c := range due {
-		r.addOutcomes(c, 1)
 	}
 }

@@ -2,12 +2,17 @@ package host_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/sdk"
@@ -81,36 +86,107 @@ func TestAnObserverThatPanicsCostsNothing(t *testing.T) {
 	})
 }
 
-// An Observer may end its pool, at whichever event.
-func TestAnObserverMayEndItsPool(t *testing.T) {
-	for name, at := range map[string]func(host.Event) bool{
-		"a batch that is done": func(e host.Event) bool { _, ok := e.(host.BatchDone); return ok },
-		"an item that failed":  func(e host.Event) bool { _, ok := e.(host.ItemFailed); return ok },
-		"a worker that ended":  func(e host.Event) bool { _, ok := e.(host.WorkerEnded); return ok },
+// uses are what a callback may do with the pool that calls it.
+var uses = map[string]func(*host.Pool) error{
+	"Resize":   func(p *host.Pool) error { return p.Resize(1) },
+	"Workers":  func(p *host.Pool) error { p.Workers(); return nil },
+	"Close":    (*host.Pool).Close,
+	"Shutdown": func(p *host.Pool) error { return p.Shutdown(context.Background()) },
+	"Do": func(p *host.Pool) error {
+		got, err := host.Do[order, string](context.Background(), p, order{Do: "echo", S: "nested"})
+		if err == nil && got != "nested" {
+			err = fmt.Errorf("got %q", got)
+		}
+		return err
+	},
+}
+
+// marshaled is an order whose encoding calls a function.
+type marshaled struct {
+	order order
+	call  func()
+}
+
+func (m marshaled) MarshalJSON() ([]byte, error) {
+	m.call()
+	return json.Marshal(m.order)
+}
+
+// The functions of the caller that a pool calls may use the pool, even if its only worker has work.
+func TestCallbacksMayUseTheirPool(t *testing.T) {
+	items := orders(20, map[int]order{3: {Do: "fail", S: "no"}, 5: {Do: "panic", S: "ouch"}, 7: {Do: "progress"}})
+	is := func(kinds ...host.Event) func(host.Event) bool {
+		return func(e host.Event) bool {
+			return slices.ContainsFunc(kinds, func(k host.Event) bool { return reflect.TypeOf(k) == reflect.TypeOf(e) })
+		}
+	}
+	never := func(host.Event) bool { return false }
+	for from, c := range map[string]struct {
+		at  func(host.Event) bool // when the Observer uses the pool
+		run func(ctx context.Context, p *host.Pool, use func()) error
+	}{
+		"Observe, a batch that is done":    {is(host.BatchDone{}), nil},
+		"Observe, an item that failed":     {is(host.ItemFailed{}), nil},
+		"Observe, the progress of an item": {is(host.ItemProgress{}), nil},
+		"Observe, a worker that ended":     {is(host.WorkerEnded{}), nil},
+		"Observe, a worker that started":   {func(e host.Event) bool { s, ok := e.(host.WorkerStarted); return ok && s.Replace }, nil},
+		"an iterator": {never, func(ctx context.Context, p *host.Pool, use func()) error {
+			for _, err := range host.Stream[order, string](ctx, p, func(yield func(order) bool) {
+				for _, item := range items {
+					if use(); !yield(item) {
+						return
+					}
+				}
+			}) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		"MarshalJSON": {never, func(ctx context.Context, p *host.Pool, use func()) error {
+			calling := make([]marshaled, len(items))
+			for i, item := range items {
+				calling[i] = marshaled{item, use}
+			}
+			_, err := host.Map[marshaled, string](ctx, p, calling)
+			return err
+		}},
 	} {
-		for how, end := range map[string]func(*host.Pool) error{
-			"Close":    (*host.Pool).Close,
-			"Shutdown": func(p *host.Pool) error { return p.Shutdown(context.Background()) },
-		} {
-			t.Run(name+", "+how, func(t *testing.T) {
+		for what, use := range uses {
+			t.Run(from+", "+what, func(t *testing.T) {
 				var pool atomic.Pointer[host.Pool]
-				var once atomic.Bool
-				cfg := host.Config{Workload: chaos, Observer: observerFunc(func(e host.Event) {
-					if p := pool.Load(); p != nil && at(e) && once.CompareAndSwap(false, true) {
-						if err := end(p); err != nil && !errors.Is(err, host.ErrObserving) {
-							t.Errorf("%s in Observe: got %v", how, err)
-						}
+				var used atomic.Bool
+				call := func() {
+					p := pool.Load()
+					if p == nil || !used.CompareAndSwap(false, true) {
+						return
+					}
+					if err := use(p); err != nil && !errors.Is(err, host.ErrObserving) && !errors.Is(err, host.ErrClosed) {
+						t.Errorf("%s in %s: got %v", what, from, err)
+					}
+				}
+				cfg := host.Config{Workload: chaos, Workers: 1, Grace: 100 * time.Millisecond, Observer: observerFunc(func(e host.Event) {
+					if c.at(e) {
+						call()
 					}
 				})}
 				pools(t, cfg, func(t *testing.T, p *host.Pool) {
-					once.Store(false)
+					used.Store(false)
 					pool.Store(p)
-					within(t, "Map and Close", patience, func() {
-						_, _ = host.Map[order, string](t.Context(), p, orders(20, broodyItems))
+					within(t, "the run and Close", patience, func() {
+						if c.run != nil {
+							_ = c.run(t.Context(), p, call)
+						} else {
+							_, _ = host.Map[order, string](t.Context(), p, items)
+						}
 						_ = p.Close()
 						_ = p.Close()
 					})
 					pool.Store(nil)
+					if !used.Load() {
+						t.Errorf("%s has not been called", from)
+					}
 				})
 			})
 		}

@@ -128,8 +128,8 @@ type Config struct {
 	Logger   hclog.Logger // gets the pool's own words and the workloads'. Default: discards
 	Observer Observer     // sees every event of the pool. Default: none
 
-	observing *observers   // calls of Observer
-	pulse     *pulse.Pulse // of this process while the pool lives
+	events *events      // for Observer; nil if there is none
+	pulse  *pulse.Pulse // of this process while the pool lives
 }
 
 // withDefaults checks all fields and returns the config with its defaults filled in.
@@ -234,7 +234,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger.Warn("there are fewer workers than CPUs, because a limit allows no more", "workers", most, "wanted", c.Workers, "reason", "workers "+why)
 		c.Workers, c.MinWorkers = most, min(c.MinWorkers, most)
 	}
-	c.observing = &observers{calls: map[*time.Time]struct{}{}}
+	if c.Observer != nil {
+		c.events = &events{observer: c.Observer, logger: c.Logger}
+	}
 	fill(&c.MemoryRetries, c.Retries)
 	fill(&c.Window, 2)
 	fill(&c.StartTimeout, 10*time.Second)

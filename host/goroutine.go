@@ -103,7 +103,7 @@ func (g *goroutine) Run(ctx context.Context, b worker.Batch) worker.End {
 		Timeout: o.Timeout, Budget: o.Budget, Timed: o.Timed, MaxResult: g.cfg.MaxResultBytes, Logger: g.logger, Pulse: g.cfg.pulse, Metadata: o.Metadata,
 		Seed: &o.Seed,
 		OnProgress: func(item int, fraction float64) {
-			g.cfg.observe(ItemProgress{Worker: g.number, Item: b.First() + from + item, Fraction: fraction})
+			g.cfg.events.offer(ItemProgress{Worker: g.number, Item: b.First() + from + item, Fraction: fraction})
 		},
 	}
 	if o.SeedIndex != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host/internal/worker"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // start starts the lanes. There are none before there are items for them: whatever brings an item wakes an idle lane, or makes one.
@@ -229,6 +230,12 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 		b.options.Budget = budget
 	}
 	defer r.finishBatch(b)
+	if r.addLane != nil { // an Observer may wait for a run of one item
+		r.awaitObserver(ctx)
+	}
+	if r.marshals && !r.marshal(b) {
+		return
+	}
 	e, err := p.scheduler.acquire(ctx, b.depth, b.solo)
 	if err != nil {
 		r.refuse(err)
@@ -257,6 +264,38 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	r.sizer.observe(b.trial)
 	if r.conclude(b, end, e.worker.Info()) {
 		p.fruitless(e, end.Reason())
+	}
+}
+
+// marshal encodes the items of a batch before the batch has a worker, because methods such as MarshalJSON are the caller's and may wait for a worker. It cuts
+// the batch down to one column, and reports whether there is anything to send.
+func (r *run[In, Out]) marshal(b *batch[In, Out]) bool {
+	column, n, bad := b.Encode(0, b.Size(), wire.BatchBytes, nil)
+	if bad != nil { // of the first item
+		b.begun = time.Now()
+		b.Fail(0, bad)
+		b.Complete(1, worker.Info{}, 0, nil) // it never reached a worker
+		r.conclude(b, worker.End{}, worker.Info{})
+		return false
+	}
+	b.column = column
+	if n < b.Size() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.requeue(b.chunk, n, b.solo).returns = b.returns
+		b.shorten(n)
+		r.wake()
+	}
+	return true
+}
+
+// awaitObserver waits while too many events wait for the Observer.
+func (r *run[In, Out]) awaitObserver(ctx context.Context) {
+	if full := r.pool.cfg.events.full(); full != nil {
+		select {
+		case <-full:
+		case <-ctx.Done():
+		}
 	}
 }
 

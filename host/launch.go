@@ -41,7 +41,7 @@ func openLauncher(ctx context.Context, cfg *Config, b *buffers, killed <-chan st
 		Buffers: b.memory, BuffersFile: b.file, BuffersUsed: func() { b.mapped.Store(true) },
 		CPUShare: func(workers int) []string { return cpuShare(cfg, workers) },
 		Progress: func(worker, item int, fraction float64) {
-			cfg.observe(ItemProgress{Worker: worker, Item: item, Fraction: fraction})
+			cfg.events.offer(ItemProgress{Worker: worker, Item: item, Fraction: fraction})
 		},
 		Logger: cfg.Logger, Pulse: cfg.pulse,
 	})

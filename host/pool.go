@@ -122,6 +122,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		}
 		p.buffers.close()
 		p.cfg.pulse.Stop()
+		p.cfg.events.drain()
 		close(p.ended)
 	}()
 	if len(failures) == slots {
@@ -255,12 +256,12 @@ func (p *Pool) observed() (w struct {
 },
 ) {
 	now, stuck := time.Now(), make(chan struct{})
-	if !p.cfg.observing.since(now) {
+	if !p.cfg.events.calledSince(now) {
 		w.stop = func() {}
 		return w
 	}
 	timer := time.AfterFunc(p.cfg.Grace, func() {
-		if p.cfg.observing.since(now) {
+		if p.cfg.events.calledSince(now) {
 			close(stuck)
 		}
 	})

@@ -33,6 +33,7 @@ type run[In, Out any] struct {
 	in             wire.Codec[In]
 	out            wire.Codec[Out]
 	native         bool // the workload runs the caller's own slices
+	marshals       bool // encoding an item may call methods of its type, such as MarshalJSON
 	json           bool // items and results travel as JSON texts
 	weigh          func(In) int
 	weighOut       func(Out) int // the same of results, when nobody packs them
@@ -70,13 +71,11 @@ type run[In, Out any] struct {
 	queued         int                      // bytes in queue, of an input that is read as it comes
 	active         int                      // batches that run, or wait for their next attempt
 	laneCount      int
-	maxLanes       int               // more lanes would be of no use
-	addLane        func()            // makes a lane; called with mu held; nil if the run has none
-	idleLanes      int               // lanes with nothing to do
-	busyLanes      int               // lanes that have a batch
-	events         []Event           // for the Observer, which is called once mu is free
-	due            []*chunk[In, Out] // chunks of one item, whose outcome counts once the Observer knows of it
-	err            error             // why the run ended early
+	maxLanes       int    // more lanes would be of no use
+	addLane        func() // makes a lane; called with mu held; nil if the run has none
+	idleLanes      int    // lanes with nothing to do
+	busyLanes      int    // lanes that have a batch
+	err            error  // why the run ended early
 	lanes          sync.WaitGroup
 }
 
@@ -97,6 +96,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		in, out := p.cfg.Workload.Core().Types()
 		r.native = in == reflect.TypeFor[In]() && out == reflect.TypeFor[Out]()
 	}
+	r.marshals = !r.native && !r.in.Unchecked() && (r.json || r.in.Kind == wire.KindJSON)
 	r.lighten()
 	p.history.begin(&r.sizer)
 	r.deadline, _ = ctx.Deadline()

@@ -136,7 +136,7 @@ func (s *supervisor) ready(w worker.Worker, err error, replace bool) *entry {
 	}
 	info := w.Info()
 	s.pool.breaker.started()
-	s.pool.cfg.observe(WorkerStarted{Worker: s.number, PID: info.PID, Took: time.Since(info.Started), Replace: replace})
+	s.pool.cfg.events.put(WorkerStarted{Worker: s.number, PID: info.PID, Took: time.Since(info.Started), Replace: replace})
 	most := s.pool.cfg.MaxItems
 	if most > 0 {
 		most += rand.IntN(1 + most/10) // so that not all workers are replaced at once
@@ -338,7 +338,7 @@ func (s *supervisor) ended(e *entry, reason string) {
 		reason = e.worker.Ended().Reason
 		p.cfg.Logger.Warn("worker died", "worker", s.number, "pid", info.PID, "err", reason)
 	}
-	p.cfg.observe(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
+	p.cfg.events.put(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
 }
 
 // fruitless counts a worker that ended with nothing done of the batches that it got. It counts each worker once. After too many in a row the pool takes no

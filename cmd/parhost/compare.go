@@ -199,6 +199,9 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 	if cfg.Workload == nil {
 		r.SHA256 = pool.Checksum()
 	}
+	if err := pool.Shutdown(ctx); err != nil { // the tally has all events then
+		return nil, err
+	}
 	tally.summarize(&r.summary)
 	return items, nil
 }

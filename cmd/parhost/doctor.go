@@ -207,7 +207,7 @@ func (d *diagnosis) loaded() {
 // worker starts one and runs an item on it.
 func (d *diagnosis) worker(ctx context.Context) {
 	const use = "what every run in mode process does for each worker"
-	started := &startTime{}
+	started := make(startTime, 1)
 	pool, err := host.Open(ctx, host.Config{Workload: sqrt.Workload, Workers: 1, Observer: started})
 	if err != nil {
 		d.failure = err
@@ -226,17 +226,20 @@ func (d *diagnosis) worker(ctx context.Context) {
 		return
 	}
 	trip := time.Since(begun)
-	took := time.Duration(started.Load())
+	took := <-started
 	d.OK, d.StartMS = true, float64(took.Microseconds())/1000
 	d.add(finding{"worker", "start", true, fmt.Sprintf("ready after %s ms, first item back after %s ms", millis(took), millis(trip)), use})
 }
 
-// startTime keeps the time that the last worker took to start.
-type startTime struct{ atomic.Int64 }
+// startTime receives the time that the first worker took to start.
+type startTime chan time.Duration
 
-func (t *startTime) Observe(e host.Event) {
+func (t startTime) Observe(e host.Event) {
 	if started, ok := e.(host.WorkerStarted); ok {
-		t.Store(int64(started.Took))
+		select {
+		case t <- started.Took:
+		default:
+		}
 	}
 }
 
