@@ -8,7 +8,7 @@ import (
 // CacheName is the file in which glibc's loader looks up libraries (ld.so(8), ldconfig(8)).
 const CacheName = "/etc/ld.so.cache"
 
-// The form of the cache is that of glibc's sysdeps/generic/dl-cache.h. An older table may stand in front of it.
+// The cache format of glibc (sysdeps/generic/dl-cache.h). A table in the older format may precede it.
 const (
 	oldMagic    = "ld.so-1.7.0"
 	oldHead     = 16
@@ -16,13 +16,13 @@ const (
 	cacheMagic  = "glibc-ld.so.cache1.1"
 	cacheHead   = 48
 	cacheEntry  = 24
-	cacheLibs   = len(cacheMagic) // where their number stands
+	cacheLibs   = len(cacheMagic) // offset of the number of entries
 	entryKey    = 4
 	entryValue  = 8
-	cachePlaces = 64 // of one library, for as many kinds of processors
+	cachePlaces = 64 // limit of the paths of one library; there may be one for each kind of processor
 )
 
-// Cached returns the paths under which a cache lists a library, for this processor and for others. A cache in an unknown format lists none.
+// Cached returns the paths under which a cache lists a library, for this processor and for others. It returns none if the format is unknown.
 func Cached(cache []byte, name string) []string {
 	if bytes.HasPrefix(cache, []byte(oldMagic)) && len(cache) >= oldHead {
 		n := uint64(binary.LittleEndian.Uint32(cache[12:]))

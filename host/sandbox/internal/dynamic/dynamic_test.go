@@ -18,7 +18,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/dynamic"
 )
 
-// program is an ELF file that names a loader, two libraries and folders, as a linker would write it.
+// program returns an ELF file as a linker would write it. It names a loader, two libraries and folders.
 func program(change func(h *elf.Header64, p []elf.Prog64, d []elf.Dyn64)) []byte {
 	const strings = "\x00libone.so.1\x00libtwo.so\x00$ORIGIN/../lib:/opt/lib\x00/old\x00"
 	const loader = "/lib64/loader\x00"
@@ -72,7 +72,7 @@ func TestReadNamesLoaderAndLibraries(t *testing.T) {
 	}
 }
 
-// Whatever a file says, it is refused at once, and little of it is read.
+// A malformed file is refused quickly, and little of it is read.
 func TestReadIsBounded(t *testing.T) {
 	for name, change := range map[string]func(h *elf.Header64, p []elf.Prog64, d []elf.Dyn64){
 		"32 bits":                    func(h *elf.Header64, _ []elf.Prog64, _ []elf.Dyn64) { h.Ident[elf.EI_CLASS] = 1 },
@@ -95,12 +95,12 @@ func TestReadIsBounded(t *testing.T) {
 	}
 }
 
-// The programs of this machine are read as other readers read them.
+// Read and debug/elf agree on the programs of this machine.
 func TestReadAgreesWithDebugELF(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the system's programs are of another kind")
 	}
-	names, _ := filepath.Glob("/usr/bin/[a-d]*") // which is well formed
+	names, _ := filepath.Glob("/usr/bin/[a-d]*") // the pattern is well formed
 	read := 0
 	for _, name := range names {
 		image, err := elf.Open(name)
@@ -123,7 +123,7 @@ func TestReadAgreesWithDebugELF(t *testing.T) {
 	t.Logf("%d programs", read)
 }
 
-// cache is one as ldconfig writes it, behind the old table if old says so.
+// cache returns a cache as ldconfig writes it, after a table in the old format if old is set.
 func cache(old bool, libs ...[2]string) []byte {
 	var names bytes.Buffer
 	head := make([]byte, 48, 48+24*len(libs))
@@ -142,7 +142,7 @@ func cache(old bool, libs ...[2]string) []byte {
 	text := append(head, names.Bytes()...)
 	if old {
 		table := binary.LittleEndian.AppendUint32([]byte("ld.so-1.7.0\x00"), 1)
-		text = append(append(table, make([]byte, 12+4)...), text...) // one entry, and up to a multiple of 8
+		text = append(append(table, make([]byte, 12+4)...), text...) // one entry, and padding to a multiple of 8
 	}
 	return text
 }

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// The most that is read of a file.
+// Limits on what is read of one file.
 const (
-	mostHeaders = 64 << 10 // bytes of program headers, as the kernel has it (fs/binfmt_elf.c)
+	mostHeaders = 64 << 10 // bytes of program headers; the kernel has the same limit (fs/binfmt_elf.c)
 	mostPath    = 4096     // bytes of a name
 	mostDynamic = 64 << 10 // bytes of the dynamic segment
 	mostFolders = 16 << 10 // bytes of a list of folders
@@ -22,24 +22,24 @@ const (
 	MostNeeded = 256
 )
 
-// ErrForeign says that a file is no ELF file of 64 bits, lowest byte first.
+// ErrForeign says that a file is not a little-endian 64-bit ELF file.
 var ErrForeign = errors.New("it is no ELF file of 64 bits, lowest byte first")
 
-// An Image is what a program or library says of how it is loaded.
+// An Image holds what a program or library says about how to load it.
 type Image struct {
 	Machine     elf.Machine
 	Type        elf.Type
-	Interpreter string   // the name of its loader, empty if it has none
-	Needed      []string // the names of its libraries
-	RPath       []string // folders, as they are written (DT_RPATH)
-	RunPath     []string // likewise (DT_RUNPATH)
-	Program     bool     // it says that it is a program, although it could be loaded as a library
+	Interpreter string   // path of its loader, empty if it has none
+	Needed      []string // names of its libraries (DT_NEEDED)
+	RPath       []string // folders of DT_RPATH, with variables unexpanded
+	RunPath     []string // folders of DT_RUNPATH, with variables unexpanded
+	Program     bool     // it has the flag of a program (DF_1_PIE), although its type is that of a library
 }
 
 // Library reports whether a loader would load the file as a library.
 func (m *Image) Library() bool { return m.Type == elf.ET_DYN && !m.Program }
 
-// Read reads an image.
+// Read reads the headers of an ELF file. It returns [ErrForeign] for other files.
 func Read(r io.ReaderAt) (*Image, error) {
 	var head elf.Header64
 	if err := read(r, 0, &head); err != nil || string(head.Ident[:4]) != elf.ELFMAG {
@@ -62,7 +62,7 @@ func Read(r io.ReaderAt) (*Image, error) {
 		var err error
 		switch elf.ProgType(s.Type) {
 		case elf.PT_INTERP:
-			if m.Interpreter == "" { // the kernel takes the first one
+			if m.Interpreter == "" { // the kernel uses the first one
 				m.Interpreter, err = word(r, s.Off, min(s.Filesz, mostPath))
 			}
 		case elf.PT_DYNAMIC:
@@ -75,7 +75,7 @@ func Read(r io.ReaderAt) (*Image, error) {
 	return m, nil
 }
 
-// dynamic reads the dynamic segment.
+// dynamic reads the libraries and folders from the dynamic segment.
 func (m *Image) dynamic(r io.ReaderAt, segments []elf.Prog64, s elf.Prog64) error {
 	if s.Filesz > mostDynamic {
 		return fmt.Errorf("its dynamic segment has %d bytes, the limit is %d", s.Filesz, mostDynamic)
@@ -132,7 +132,7 @@ func (m *Image) dynamic(r io.ReaderAt, segments []elf.Prog64, s elf.Prog64) erro
 	return nil
 }
 
-// place returns where in the file something is that is loaded at an address.
+// place returns the file offset of the data that is loaded at an address, and whether there is any.
 func place(segments []elf.Prog64, address uint64) (offset uint64, there bool) {
 	for _, s := range segments {
 		if elf.ProgType(s.Type) == elf.PT_LOAD && address >= s.Vaddr && address-s.Vaddr < s.Filesz {
@@ -142,7 +142,7 @@ func place(segments []elf.Prog64, address uint64) (offset uint64, there bool) {
 	return 0, false
 }
 
-// word reads a text that ends with a zero within most bytes.
+// word reads a zero-terminated text. It returns an error if there is no zero within most bytes.
 func word(r io.ReaderAt, at, most uint64) (string, error) {
 	if at > math.MaxInt64-most {
 		return "", errors.New("a name lies behind the end of the file")
