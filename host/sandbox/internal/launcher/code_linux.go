@@ -1,13 +1,13 @@
 package launcher
 
-// A coder writes a message, or reads one. Each message describes its fields once, for both, so that the two ends cannot differ.
+// A coder writes a message or reads one. Each message lists its fields once, for both directions, so that the two ends cannot differ.
 type coder struct {
 	bytes   []byte
 	reading bool
-	short   bool // there were fewer bytes than values
+	short   bool // the message has fewer bytes than its fields need
 }
 
-// numberBytes is what a number takes, and a text or a list takes at least, for its length.
+// numberBytes is the size of a number. A text or list begins with its length, so it takes at least as much.
 const numberBytes = 8
 
 func number[T ~int | ~int32 | ~int64 | ~uint8 | ~uint32 | ~uint64 | ~uintptr](c *coder, n *T) {
@@ -47,7 +47,7 @@ func (c *coder) flag(b *bool) {
 		n = 1
 	}
 	number(c, &n)
-	if c.reading { // what is written may be shared
+	if c.reading { // a message that is written may be shared, so it is not changed
 		*b = n != 0
 	}
 }
@@ -56,7 +56,7 @@ func list[T any](c *coder, items *[]T, code func(*coder, *T)) {
 	size := len(*items)
 	number(c, &size)
 	if c.reading {
-		if size < 0 || size > len(c.bytes)/numberBytes { // no item takes less
+		if size < 0 || size > len(c.bytes)/numberBytes { // each item takes at least numberBytes
 			c.short, c.bytes = true, nil
 			return
 		}
@@ -67,19 +67,19 @@ func list[T any](c *coder, items *[]T, code func(*coder, *T)) {
 	}
 }
 
-// message is what goes between host and launcher.
+// message is what the host and its launcher send to each other.
 type message interface {
 	code(c *coder)
 }
 
-// Bytes returns a message as it is sent.
+// Bytes encodes a message.
 func Bytes(m message) []byte {
 	c := &coder{}
 	m.code(c)
 	return c.bytes
 }
 
-// Parse fills a message with what was sent.
+// Parse decodes a message. It returns an error if b has too few or too many bytes.
 func Parse(b []byte, m message) error {
 	c := &coder{bytes: b, reading: true}
 	m.code(c)

@@ -1,8 +1,8 @@
 // Package launcher is the process that builds the walls of a sandbox around itself and then becomes the plugin.
 //
-// It is the host's own program, started once more. Go initializes packages that wait for nobody in the order of their paths, each
-// after those that it imports, so how soon a launcher begins depends on what this package imports: syscall, and what that needs, and
-// nothing else. All that takes knowledge (the filter of system calls, what Landlock is to handle, which files are bound in which order)
-// the host has worked out before, and sends as bytes and numbers. Package golang.org/x/sys/unix alone would make it wait for most
-// of what the host links: it waits for strings, whose name comes late.
+// The launcher is the host's own program, started once more. Go initializes a package after those that it imports, and packages that are ready in the
+// order of their import paths. So how soon a launcher begins depends on what this package imports: only syscall and its dependencies. The host
+// prepares everything that takes knowledge (the system call filter, the access rights for Landlock, which files are bound in which order) and sends
+// it as bytes and numbers. An import of golang.org/x/sys/unix alone would make the launcher wait for most packages of the host: unix imports strings,
+// whose path sorts late.
 package launcher

@@ -5,12 +5,12 @@ import (
 	"unsafe"
 )
 
-// hide puts what the plugin is executed with where nobody can guess it: the filter allows to execute by these very pointers. The plugin
-// has memory of its own and does not learn where this was. It would have to try some 2^80 of them.
+// hide puts the plugin's name, arguments and environment at random addresses, because the filter allows execve with exactly these pointers. The
+// plugin has its own memory and does not learn the addresses. It would have to try about 2^80 of them.
 func (l *launcher) hide() error {
 	name := l.spec.Path
 	if l.spec.Exec >= 0 {
-		name = "" // that of the descriptor itself
+		name = "" // the descriptor itself is executed
 	}
 	memory, at, err := l.hidden(len(name) + 1)
 	if err != nil {
@@ -25,7 +25,7 @@ func (l *launcher) hide() error {
 	return err
 }
 
-// hideList hides texts as execve takes them: pointers, the last one to nothing.
+// hideList hides texts in the form that execve takes: a list of pointers that ends with a null pointer.
 func (l *launcher) hideList(texts []string) (uintptr, error) {
 	const pointer = int(unsafe.Sizeof(uintptr(0)))
 	bytes := (len(texts) + 1) * pointer
@@ -45,8 +45,8 @@ func (l *launcher) hideList(texts []string) (uintptr, error) {
 	return at, nil
 }
 
-// hidden returns memory that is all zeros. If there is a filter that makes use of it, its address is drawn: that of a page among all
-// that there can be, and within that a multiple of 8.
+// hidden returns zeroed memory. If there is a filter, its address is random: a random page in the whole address space, and in that page a random
+// multiple of 8.
 func (l *launcher) hidden(bytes int) ([]byte, uintptr, error) {
 	if len(l.spec.Filter) == 0 {
 		memory := make([]uint64, bytes/8+1)
@@ -54,11 +54,11 @@ func (l *launcher) hidden(bytes int) ([]byte, uintptr, error) {
 		first := unsafe.Pointer(&memory[0])
 		return unsafe.Slice((*byte)(first), bytes), uintptr(first), nil
 	}
-	page := uintptr(syscall.Getpagesize()) // up to 64 KiB on arm64: the kernel maps nothing in between
+	page := uintptr(syscall.Getpagesize()) // up to 64 KiB on arm64; the kernel maps whole pages only
 	size := (uintptr(bytes) + 2*page) &^ (page - 1)
 	var at uintptr
 	errno := syscall.ENOMEM
-	for bits := 46; bits > 32 && errno != 0; bits-- { // so many have the addresses of a process on most machines, on some fewer
+	for bits := 46; bits > 32 && errno != 0; bits-- { // addresses of a process have 46 bits on most machines, fewer on some
 		drawn, err := l.random()
 		if err != nil {
 			return nil, 0, err
@@ -74,7 +74,7 @@ func (l *launcher) hidden(bytes int) ([]byte, uintptr, error) {
 		return nil, 0, err
 	}
 	at += uintptr(drawn) % page &^ 7
-	return unsafe.Slice(*(**byte)(unsafe.Pointer(&at)), bytes), at, nil // of which Go knows nothing
+	return unsafe.Slice(*(**byte)(unsafe.Pointer(&at)), bytes), at, nil // memory that Go does not know of
 }
 
 func (l *launcher) random() (n uint64, err error) {

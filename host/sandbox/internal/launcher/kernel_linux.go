@@ -1,7 +1,7 @@
 package launcher
 
-// What package syscall does not have, by the kernel's headers (include/uapi). System calls from 424 on have the same number on all
-// machines but Alpha. A test compares all of this with golang.org/x/sys/unix.
+// Constants that package syscall lacks, from the kernel's headers (include/uapi). System calls from 424 on have the same number on all architectures
+// except Alpha. A test compares all of them with golang.org/x/sys/unix.
 const (
 	sysOpenTree          = 428
 	sysMoveMount         = 429
@@ -59,7 +59,7 @@ type sockFprog struct {
 // filterBytes is the size of a sockFilter.
 const filterBytes = 8
 
-// capHeader and capData are those of capset(2).
+// capHeader and capData are the structs of capset(2).
 type capHeader struct {
 	version uint32
 	pid     int32

@@ -6,11 +6,11 @@ import (
 	"unsafe"
 )
 
-// init makes every program that links this package its own launcher: a process that was started to become a plugin builds the walls around
-// itself, becomes the plugin, and does not return from here. It is no call in main, because nobody could forget it.
+// init makes every program that links this package its own launcher. A process that was started to become a plugin builds the walls around itself,
+// becomes the plugin, and does not return from init. This is not a call in main, so nobody can forget it.
 //
-// It runs on the thread that the program was started with (package runtime, LockOSThread), and so does all that follows: it holds for this
-// thread, which takes the place of all others when it executes the plugin.
+// init runs on the thread with which the program was started (package runtime, LockOSThread), and so do all steps of the launcher. The walls are set
+// for this thread, which replaces all others when it executes the plugin.
 func init() {
 	value, ok := syscall.Getenv(Variable)
 	if !ok {
@@ -19,7 +19,7 @@ func init() {
 	l := launcher{ruleset: -1}
 	for _, digit := range []byte(value) {
 		if digit < '0' || digit > '9' || l.ctl > 1<<20 {
-			return // somebody else's idea of a name
+			return // another program uses this variable name
 		}
 		l.ctl = 10*l.ctl + int(digit-'0')
 	}
@@ -27,18 +27,18 @@ func init() {
 	syscall.Exit(1)
 }
 
-// launcher is the process that is going to be the plugin.
+// launcher is the process that becomes the plugin.
 type launcher struct {
-	ctl     int // the socket to the host; it closes when the plugin is executed, which is how the host knows
+	ctl     int // the socket to the host; it closes when the plugin is executed, which tells the host
 	spec    Spec
 	ruleset int
 	stage   string
 
-	name, argv, envv uintptr    // of what is executed, as execve takes them
-	kept             [][]uint64 // where they are, if it is memory of Go's
+	name, argv, envv uintptr    // pointers for execve
+	kept             [][]uint64 // keeps their memory alive if Go has allocated it
 }
 
-// run does it all. It returns only if something failed, or when there was nothing to execute.
+// run executes all steps. It returns only if a step failed, or after a rehearsal.
 func (l *launcher) run() error {
 	l.stage = "control socket"
 	if err := l.read(); err != nil {
@@ -54,10 +54,10 @@ func (l *launcher) run() error {
 		{"descriptors", l.closeRest},
 		{"plugin", l.checkFiles},
 		{"landlock", l.openRuleset},
-		{"cgroup", l.awaitPlace}, // late, because to be moved takes as long as all of the above
+		{"cgroup", l.awaitPlace}, // late, because moving the process takes as long as all steps above
 		{"user", l.dropPrivileges},
-		{"parent-death signal", l.dieWithParent}, // another user's process does not have it any more
-		{"memory", l.hide},                       // before the limits, within which the launcher itself need not fit
+		{"parent-death signal", l.dieWithParent}, // the change of the user has cleared the signal
+		{"memory", l.hide},                       // before the limits, because the launcher itself need not fit in them
 		{"limits", l.limit},
 		{"landlock", l.restrict},
 		{"seccomp", l.filter},
@@ -71,7 +71,7 @@ func (l *launcher) run() error {
 	return nil
 }
 
-// read is told what to do.
+// read receives the Spec from the host.
 func (l *launcher) read() error {
 	var head [4]byte
 	if err := l.fill(head[:]); err != nil {
@@ -102,7 +102,7 @@ func (l *launcher) fill(b []byte) error {
 	return nil
 }
 
-// say tells the host something, with a descriptor if fd is one.
+// say sends the host a message, and the descriptor fd if it is not negative.
 func (l *launcher) say(what byte, m message, fd int) error {
 	var body, rights []byte
 	if m != nil {
@@ -116,7 +116,7 @@ func (l *launcher) say(what byte, m message, fd int) error {
 	return syscall.Sendmsg(l.ctl, append(head, body...), rights, nil, syscall.MSG_NOSIGNAL)
 }
 
-// report tells the host what went wrong, if something did.
+// report sends an error to the host. It does nothing if err is nil.
 func (l *launcher) report(err error) {
 	if err == nil {
 		return
@@ -125,13 +125,13 @@ func (l *launcher) report(err error) {
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		f.Errno = int(errno)
 	}
-	_ = l.say(SayError, f, -1) // a host that is gone does not mind
+	_ = l.say(SayError, f, -1) // the host may be gone
 }
 
-// fault is a step that went wrong. Package fmt would be here late.
+// fault is an error of one step. Package fmt is not used, because importing it would delay the launcher.
 type fault struct {
 	step string
-	err  error // nil if the kernel has nothing to do with it
+	err  error // nil if it is not an error of the kernel
 }
 
 func (f *fault) Error() string {
@@ -143,10 +143,10 @@ func (f *fault) Error() string {
 
 func (f *fault) Unwrap() error { return f.err }
 
-// failed is the fault of a step whose error is known.
+// failed returns the fault of a step with its cause.
 func failed(step string, err error) error { return &fault{step: step, err: err} }
 
-// call makes a system call that does not wait for anything, on this thread alone.
+// call makes a system call that does not block. It affects this thread only.
 //
 //go:uintptrescapes
 func call(step string, number uintptr, a ...uintptr) error {
@@ -158,7 +158,7 @@ func call(step string, number uintptr, a ...uintptr) error {
 	return nil
 }
 
-// dieWithParent has the kernel end this process with the thread that started it, also if that has ended already.
+// dieWithParent makes the kernel kill this process when the thread that started it ends. It returns an error if the host has already ended.
 func (l *launcher) dieWithParent() error {
 	if err := call("prctl", syscall.SYS_PRCTL, syscall.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL)); err != nil {
 		return err
@@ -175,7 +175,8 @@ func (l *launcher) dieWithParent() error {
 	return nil
 }
 
-// awaitPlace waits for the host's word that this process is where it is to be counted. In a namespace that is its root from now on.
+// awaitPlace waits for the host's message that this process is in its cgroups. With namespaces, that cgroup then becomes the root of a cgroup
+// namespace.
 func (l *launcher) awaitPlace() error {
 	if err := l.fill(make([]byte, 1)); err != nil {
 		return err
@@ -202,12 +203,12 @@ func (l *launcher) enter() error {
 	return nil
 }
 
-// closeRest sees to it that the plugin gets its own descriptors alone.
+// closeRest marks all descriptors close-on-exec except those of the plugin.
 func (l *launcher) closeRest() error {
 	return call("close_range", sysCloseRange, uintptr(3+l.spec.Keep), 1<<32-1, closeRangeCloexec)
 }
 
-// limit sets the limits late: some of them would hold for what has yet to be done.
+// limit sets the resource limits. It runs late, because some of them would hinder the earlier steps.
 func (l *launcher) limit() error {
 	if l.spec.Exec >= 0 && l.spec.Place != l.spec.Exec {
 		var most syscall.Rlimit
@@ -218,16 +219,16 @@ func (l *launcher) limit() error {
 		if err := call("prlimit", syscall.SYS_PRLIMIT64, 0, syscall.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&most))); err != nil {
 			return err
 		}
-		// A table of descriptors that threads share grows only when all CPUs have taken note, which is milliseconds (fs/file.c,
-		// expand_fdtable). This thread is all that goes on. An error costs these milliseconds and nothing else: the seccomp filters of
-		// containers forbid unshare(2).
+		// The descriptor table grows to hold Place. A table that threads share grows only after an RCU grace period on all CPUs, which takes
+		// milliseconds (fs/file.c, expand_fdtable). So this thread, the only one that goes on, gets a table of its own. The seccomp filters of
+		// containers forbid unshare(2). An error costs only these milliseconds and is ignored.
 		_, _, _ = syscall.RawSyscall(syscall.SYS_UNSHARE, syscall.CLONE_FILES, 0, 0)
 		if err := call("dup3", syscall.SYS_DUP3, uintptr(l.spec.Exec), uintptr(l.spec.Place), syscall.O_CLOEXEC); err != nil {
 			return err
 		}
 	}
 	for _, r := range l.spec.Limits {
-		// Not as a raw call: execve by package syscall would set RLIMIT_NOFILE back to what it was before, if that did not know of this.
+		// This is not a raw call, because package syscall must know of a new RLIMIT_NOFILE: its own Exec resets that limit otherwise.
 		if err := syscall.Setrlimit(r.Resource, &syscall.Rlimit{Cur: r.Value, Max: r.Value}); err != nil {
 			return failed("setrlimit "+decimal(uint64(r.Resource))+" to "+decimal(r.Value), err)
 		}
@@ -249,7 +250,7 @@ func (l *launcher) exec() error {
 	return call("execveat", l.spec.ExecveAt, uintptr(l.spec.Place), l.name, l.argv, l.envv, atEmptyPath)
 }
 
-// rehearse tries the walls, and then executes a file as a start does. The file is no program, so that execveat fails with ENOEXEC if nothing forbids it.
+// rehearse tries the walls and then executes a file as a start does. The file is not a program, so execveat fails with ENOEXEC if nothing forbids it.
 func (l *launcher) rehearse() error {
 	tried := try()
 	err := call("execveat", l.spec.ExecveAt, uintptr(l.spec.Place), l.name, l.argv, l.envv, atEmptyPath)
@@ -259,7 +260,7 @@ func (l *launcher) rehearse() error {
 	return l.say(SayTried, tried, -1)
 }
 
-// try does what nobody may do who is inside.
+// try attempts what a confined process must not be able to do.
 func try() *Trial {
 	number := func(err error) int {
 		errno, _ := errors.AsType[syscall.Errno](err)
@@ -275,7 +276,7 @@ func try() *Trial {
 		closeFD(fd)
 	}
 	t.Signal = int(syscall.ESRCH)
-	if parent := syscall.Getppid(); parent > 0 { // a parent in another namespace has no number
+	if parent := syscall.Getppid(); parent > 0 { // a parent in another PID namespace has pid 0 here
 		t.Signal = number(syscall.Kill(parent, 0))
 	}
 	return t
@@ -283,7 +284,7 @@ func try() *Trial {
 
 func closeFD(fd int) { _ = syscall.Close(fd) }
 
-// decimal writes a number without a sign: resource limits have none. Package strconv waits for others.
+// decimal formats a number without a sign, such as a resource limit. Package strconv would delay the launcher, because it imports others.
 func decimal(n uint64) string {
 	var digits [20]byte
 	i := len(digits)

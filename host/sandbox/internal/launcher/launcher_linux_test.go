@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fill gives each field a value of its own.
+// fill gives each field a different value.
 func fill(v reflect.Value, next *uint64) {
 	*next++
 	switch v.Kind() {
@@ -39,7 +39,7 @@ func messages() map[string]func() message {
 	}
 }
 
-// What is sent is what arrives, with each field that a message has.
+// A message arrives as it was sent, with all its fields.
 func TestMessagesArrive(t *testing.T) {
 	for name, empty := range messages() {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// The numbers are the kernel's, as golang.org/x/sys/unix has them from its headers.
+// The constants are those of golang.org/x/sys/unix, which come from the kernel's headers.
 func TestNumbers(t *testing.T) {
 	for name, n := range map[string]struct{ got, want int }{
 		"open_tree":                       {sysOpenTree, unix.SYS_OPEN_TREE},

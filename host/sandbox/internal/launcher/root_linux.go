@@ -6,18 +6,18 @@ import (
 	"unsafe"
 )
 
-// scaffold is the folder on which the new root is built. It is there and can be entered wherever a launcher can be started by the
-// name of /proc/self/exe, and no bind comes from it.
+// scaffold is the folder on which the new root is built. /proc exists and can be entered wherever a launcher can be started as /proc/self/exe, and no
+// bind has its source there.
 const scaffold = "/proc"
 
-// What the file systems of a strict worker may hold. They are memory.
+// Options of a strict worker's tmpfs mounts. Their content is in memory.
 const (
 	rootOptions    = "size=64k,nr_inodes=1024,mode=0755"
 	socketsOptions = "size=16k,nr_inodes=32,mode=0700"
 	tmpOptions     = "nr_inodes=4096,mode=0700,size="
 )
 
-// furnish makes the new namespaces a place of their own.
+// furnish builds a private root in the new namespaces.
 func (l *launcher) furnish() error {
 	if !l.spec.Spaces {
 		return nil
@@ -58,7 +58,7 @@ func (l *launcher) furnish() error {
 	return l.moveIn()
 }
 
-// makeFolders makes a folder below the scaffold, and those above it.
+// makeFolders creates a folder below the scaffold, and its parents.
 func makeFolders(name string) error {
 	for i := len(scaffold) + 1; i <= len(name); i++ {
 		if i < len(name) && name[i] != '/' {
@@ -77,7 +77,8 @@ func makeFolders(name string) error {
 	return nil
 }
 
-// notALink refuses a link, which would lead out of the scaffold: one of the host's, in a folder that has been bound there.
+// notALink refuses a symbolic link, because it would lead out of the scaffold. Such a link belongs to the host and lies in a folder that is bound
+// there.
 func notALink(name string) error {
 	var st syscall.Stat_t
 	if err := syscall.Lstat(name, &st); err != nil {
@@ -89,7 +90,7 @@ func notALink(name string) error {
 	return nil
 }
 
-// makeFile makes an empty file, unless there is something of this name.
+// makeFile creates an empty file, unless the name exists.
 func makeFile(name string) error {
 	fd, err := syscall.Open(name, syscall.O_CREAT|syscall.O_EXCL|syscall.O_WRONLY|syscall.O_CLOEXEC, 0o600)
 	if errors.Is(err, syscall.EEXIST) {
@@ -136,7 +137,7 @@ func attach(m Mount) error {
 	if err != nil {
 		return err
 	}
-	// A bind of a device keeps it usable; a folder's devices are none of a plugin's business.
+	// A bound device stays usable. A device inside a bound folder does not, because plugins do not need it.
 	attr := mountAttr{set: mountAttrNoSUID}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFCHR {
 		attr.set |= mountAttrNoDev
@@ -152,7 +153,7 @@ func attach(m Mount) error {
 	return moveMount(fd, target)
 }
 
-// same refuses what is another file than the one that was meant.
+// same returns an error if a file has another device or inode than expected. An ino of 0 accepts every file.
 func same(st *syscall.Stat_t, dev, ino uint64) error {
 	if ino != 0 && (st.Dev != dev || st.Ino != ino) {
 		return &fault{step: "it is another file or folder than when the sandbox was opened"}
@@ -160,13 +161,13 @@ func same(st *syscall.Stat_t, dev, ino uint64) error {
 	return nil
 }
 
-// here stands where a system call takes the folder that a name begins at.
+// here returns AT_FDCWD as an argument for system calls that take the descriptor of a starting folder.
 func here() uintptr {
 	fd := atFDCWD
 	return uintptr(fd)
 }
 
-// folderOf is the folder that holds a file, which is named with its folder.
+// folderOf returns the folder of an absolute file name.
 func folderOf(name string) string {
 	i := len(name) - 1
 	for i > 0 && name[i] != '/' {
@@ -192,7 +193,7 @@ func setAttributes(folder int, target string, flags uintptr, attr *mountAttr) er
 	return call("mount_setattr "+target, sysMountSetattr, uintptr(folder), uintptr(unsafe.Pointer(name)), flags, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
 }
 
-// moveIn makes the new root the root, read-only, and hands the host the folder for the socket.
+// moveIn makes the new root the root of this process, read-only, and sends the host a descriptor of the socket folder.
 func (l *launcher) moveIn() error {
 	if err := syscall.Chdir(scaffold); err != nil {
 		return failed("chdir "+scaffold, err)

@@ -1,59 +1,59 @@
 package launcher
 
-// Name is what the launcher is called as.
+// Name is the launcher's argv[0].
 const Name = "parhost-sandbox-init"
 
-// Variable is what makes a process a launcher: the environment variable with the number of its control socket. It is no argument, because
-// those are package os's to know. A plugin never has it: it gets the environment that its host has sent.
+// Variable is the environment variable that makes a process a launcher. Its value is the descriptor number of the control socket. It is not an
+// argument, because package os owns the arguments. A plugin never has the variable: it gets the environment that its host has sent.
 const Variable = "PARHOST_SANDBOX_CONTROL"
 
-// Sockets is where a plugin with a root of its own has its socket.
+// Sockets is the folder for the socket of a plugin with a private root.
 const Sockets = "/run/plugin"
 
-// A filter is made once for many processes, but a process may signal only itself, and be executed only by its launcher. So it is made for
-// ids that no process has, and for pointers to nothing, and the launcher puts its own in their place.
+// One filter is made for many processes, but each process may signal only itself, and may be executed only by its launcher. So the filter contains
+// these ids, which no process has, and these invalid pointers. The launcher replaces them with its own values.
 const (
 	SomePID       = 0x5a17_b0d1
 	SomeNegative  = 0xa5e8_4f2f           // -SomePID in 32 bits
-	SomeName      = 0x5a17_b0d2_a5e8_4f30 // of what is executed
-	SomeArguments = 0x5a17_b0d3_a5e8_4f31 // with which it is
+	SomeName      = 0x5a17_b0d2_a5e8_4f30 // address of the name that is executed
+	SomeArguments = 0x5a17_b0d3_a5e8_4f31 // address of its arguments
 )
 
-// MessageBytes bounds each message between host and launcher. Before each stand its length, as 4 bytes, and in front of that,
-// from launcher to host, what it is.
+// MessageBytes is the limit of each message between host and launcher, in bytes. A message is preceded by its length in 4 bytes. From launcher to
+// host, a byte with the kind of message comes before the length.
 const MessageBytes = 16 << 20
 
-// InPlace is the host's second and last word, after the Spec: the process has been put where it is to be counted.
+// InPlace is the host's second and last message, after the Spec: the process is in its cgroups.
 const InPlace = 'p'
 
-// A Spec is what the host tells its launcher to do.
+// A Spec tells a launcher what to do.
 type Spec struct {
-	Walls bool // not limits alone
+	Walls bool // build walls, not only set limits
 
-	Path string // what to execute by name, if Exec is -1
-	Exec int    // the descriptor to execute, which Place says where to put
+	Path string // the file to execute by name, if Exec is -1
+	Exec int    // the descriptor to execute, after it has been moved to Place
 	Args []string
 	Env  []string
-	Dir  string // to start in, empty to stay
+	Dir  string // working folder; empty to keep the current one
 
-	Keep    int    // so many descriptors from 3 on stay open
-	Place   int    // where the descriptor to execute is put: above the limit of descriptors, if there is one
-	UID     int    // the user and group to become, -1 to stay
+	Keep    int    // how many descriptors from 3 on stay open
+	Place   int    // the number to which the descriptor to execute is moved: above the limit of descriptors, if there is one
+	UID     int    // the user and group to become, -1 to keep the current ones
 	Sockets string // the plugin's folder for its socket
-	Spaces  bool   // namespaces are there, to be furnished
+	Spaces  bool   // the process is in new namespaces and must build a private root
 
-	Mounts   []Mount // in a root of its own, in this order
+	Mounts   []Mount // binds in the private root, in this order
 	Devices  []string
 	TmpBytes int64
 	Limits   []Limit
-	Ruleset  []byte // for Landlock: the kernel's struct landlock_ruleset_attr, empty for none
-	OfFiles  uint64 // the rights that a rule may grant to something that is no folder
+	Ruleset  []byte // for Landlock: struct landlock_ruleset_attr, empty for none
+	OfFiles  uint64 // the rights that a rule may grant to a file that is not a folder
 	Grants   []Grant
-	Filter   []byte // for seccomp: the kernel's struct sock_filter, one after the other, empty for none
+	Filter   []byte // for seccomp: a sequence of struct sock_filter, empty for none
 
-	Seccomp, ExecveAt, GetRandom uintptr // the numbers of these system calls, which package syscall does not know
+	Seccomp, ExecveAt, GetRandom uintptr // numbers of these system calls, which package syscall lacks
 
-	Rehearse bool // the file is no program: try the walls, then to execute it, and tell
+	Rehearse bool // the file is not a program: test the walls, then try to execute it, and report
 }
 
 func (s *Spec) code(c *coder) {
@@ -98,40 +98,40 @@ func (s *Spec) code(c *coder) {
 	c.flag(&s.Rehearse)
 }
 
-// A Mount is a bind in a root of its own.
+// A Mount is a bind in a private root.
 type Mount struct {
 	Source, Target string
-	FD             int // of a copy that the host has made, -1 for none
+	FD             int // a detached copy of the mount that the host has made, -1 for none
 	Write          bool
-	Dev, Ino       uint64 // what it has to be, 0 if it does not matter
+	Dev, Ino       uint64 // the expected inode; an Ino of 0 accepts every file
 }
 
-// A Limit is one of setrlimit(2).
+// A Limit is a resource limit of setrlimit(2), soft and hard.
 type Limit struct {
 	Resource int
 	Value    uint64
 }
 
-// A Grant is a file or folder, with the rights of Landlock below it.
+// A Grant gives Landlock access rights for a file, or for a folder and everything below it.
 type Grant struct {
 	Path     string
 	Access   uint64
-	Optional bool // it need not be there
+	Optional bool // the file may be missing
 	Dev, Ino uint64
 }
 
-// What a launcher says to its host is one byte, and what goes with it.
+// The kinds of messages from a launcher to its host. Each is one byte.
 const (
-	SayFolder = 'f' // the folder of the socket, as a descriptor
-	SayError  = 'e' // and a Failure
-	SayTried  = 't' // and a Trial
-	SayReady  = 'r' // all is done but the last call
+	SayFolder = 'f' // carries a descriptor of the socket folder
+	SayError  = 'e' // with a Failure
+	SayTried  = 't' // with a Trial
+	SayReady  = 'r' // everything but the execution of the plugin is done
 )
 
-// A Failure is a launcher's last word.
+// A Failure is the last message of a launcher that could not start the plugin.
 type Failure struct {
 	Stage   string
-	Errno   int // 0 if it is no such error
+	Errno   int // 0 if the error has no errno
 	Message string
 }
 
@@ -141,9 +141,10 @@ func (f *Failure) code(c *coder) {
 	text(c, &f.Message)
 }
 
-// A Trial is what a launcher met that tried the walls that it had built; the numbers are those of errors, 0 where nothing stopped it.
+// A Trial is the result of a launcher's attempts to get past the walls that it had built. File, Socket and Signal are errnos, 0 if nothing stopped
+// the attempt.
 type Trial struct {
-	File   int // reading its own program's folder
+	File   int // reading its own /proc/self/status
 	Socket int // making an internet socket
 	Signal int // signalling its parent
 	UID    int

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// checkFiles refuses a plugin whose files have been replaced since the sandbox was opened. With a ruleset it has nothing to do: the rules are for the files
-// that were opened, and openRuleset checks them. It is called before the user changes, because another user may not find the files.
+// checkFiles refuses a plugin whose files have been replaced since the sandbox was opened. With a ruleset it does nothing, because openRuleset makes
+// the same check for each rule. It is called before the user changes, because another user may not find the files.
 func (l *launcher) checkFiles() error {
 	if len(l.spec.Ruleset) > 0 {
 		return nil
@@ -22,7 +22,8 @@ func (l *launcher) checkFiles() error {
 	return nil
 }
 
-// openGranted opens what is granted, if it is still the file or folder that was meant. It returns -1 for an optional one that does not exist.
+// openGranted opens the file or folder of a grant and checks that it is still the same one. It returns -1 if the grant is optional and the file does
+// not exist.
 func openGranted(g Grant) (fd int, st syscall.Stat_t, err error) {
 	fd, err = syscall.Open(g.Path, oPath|syscall.O_CLOEXEC, 0)
 	if errors.Is(err, syscall.ENOENT) && g.Optional {
@@ -42,7 +43,7 @@ func openGranted(g Grant) (fd int, st syscall.Stat_t, err error) {
 	return fd, st, nil
 }
 
-// openRuleset is called before the user changes, because another user may not find the files that are granted.
+// openRuleset creates the Landlock ruleset with its rules. It is called before the user changes, because another user may not find the granted files.
 func (l *launcher) openRuleset() error {
 	if len(l.spec.Ruleset) == 0 {
 		return nil
@@ -68,18 +69,18 @@ func (l *launcher) grant(g Grant) error {
 	defer closeFD(fd)
 	access := g.Access
 	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
-		access &= l.spec.OfFiles // others are refused
+		access &= l.spec.OfFiles // Landlock refuses a rule with rights that apply only to folders
 	}
 	rule := pathRule{access: access, parent: int32(fd)}
 	return call("landlock_add_rule "+g.Path, sysLandlockAddRule, uintptr(l.ruleset), landlockPathBeneath, uintptr(unsafe.Pointer(&rule)))
 }
 
-// The bits of securebits(7) that keep privileges from coming back, each with its lock.
+// The bits of securebits(7) that keep privileges from coming back, each with its lock bit.
 const secureBits = 1<<0 | 1<<1 | // NOROOT
 	1<<2 | 1<<3 | // NO_SETUID_FIXUP
 	1<<6 | 1<<7 // NO_CAP_AMBIENT_RAISE
 
-// dropPrivileges leaves this thread without privileges, and without a way to get any.
+// dropPrivileges takes all privileges from this thread, and every way to get them back.
 func (l *launcher) dropPrivileges() error {
 	if !l.spec.Walls {
 		return nil
@@ -87,15 +88,15 @@ func (l *launcher) dropPrivileges() error {
 	if err := call("clear ambient capabilities", syscall.SYS_PRCTL, prCapAmbient, prCapAmbientClearAll); err != nil {
 		return err
 	}
-	// Only who has CAP_SETPCAP may do this; without, no_new_privs has to do.
+	// Dropping capabilities from the bounding set needs CAP_SETPCAP. Without it, no_new_privs must be enough.
 	for c := uintptr(0); c <= 63; c++ {
 		_, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_CAPBSET_DROP, c, 0)
 		if errno == syscall.EPERM || errno == syscall.EINVAL {
-			break // or there are no more
+			break // EINVAL: there are no more capabilities
 		}
 	}
 	if uid := uintptr(l.spec.UID); l.spec.UID >= 0 {
-		// Not by package syscall's functions, which change all threads.
+		// The functions of package syscall would change all threads, so these are raw calls.
 		if err := call("setgroups", syscall.SYS_SETGROUPS); err != nil {
 			return err
 		}
@@ -117,7 +118,7 @@ func (l *launcher) dropPrivileges() error {
 	return call("drop capabilities", syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&none[0])))
 }
 
-// restrict puts this thread, and what it becomes, under the ruleset.
+// restrict applies no_new_privs and the Landlock ruleset to this thread and to the program that it executes.
 func (l *launcher) restrict() error {
 	if !l.spec.Walls {
 		return nil
@@ -131,7 +132,7 @@ func (l *launcher) restrict() error {
 	return call("landlock_restrict_self", sysLandlockRestrict, uintptr(l.ruleset))
 }
 
-// filter puts this thread, and what it becomes, under the filter.
+// filter applies the seccomp filter to this thread and to the program that it executes.
 func (l *launcher) filter() error {
 	if len(l.spec.Filter) == 0 {
 		return nil
@@ -153,5 +154,5 @@ func (l *launcher) filter() error {
 	return call("seccomp", l.spec.Seccomp, seccompFilter, 0, uintptr(unsafe.Pointer(head)))
 }
 
-// word are the lower 32 bits.
+// word masks the lower 32 bits.
 const word = 1<<32 - 1
