@@ -1,8 +1,8 @@
-// Package rlimit is the first stage of a process that has limits: it sets them, and becomes what it was told.
+// Package rlimit is the first stage of a process with limits: the process sets its limits and then executes a command.
 //
-// macOS has no prlimit(2), and Go cannot run code between fork and exec, so that limits can only be set by a process for itself. It is the
-// host's own program, started once more; a program that links this package does it before its main if [Variable] is set. What it becomes is
-// its arguments.
+// macOS has no prlimit(2), and Go cannot run code between fork and exec, so only the process itself can set its limits. The stage is the host's own
+// program, started once more. A program that links this package acts as the stage, before its main, if [Variable] is set. The arguments are the
+// command to execute.
 package rlimit
 
 import (
@@ -12,22 +12,22 @@ import (
 	"strings"
 )
 
-// Variable holds the [Spec] of such a process. What that becomes does not have it.
+// Variable is the environment variable with the [Spec] of a stage. The executed command does not have it.
 const Variable = "PARHOST_SANDBOX_LIMITS"
 
-// Spec says what to set.
+// Spec says which limits to set and which descriptors to keep.
 type Spec struct {
-	Keep   int // so many descriptors from 3 on stay open
+	Keep   int // how many descriptors from 3 on stay open
 	Limits []Limit
 }
 
-// Limit is one of setrlimit(2), soft and hard.
+// Limit is a resource limit of setrlimit(2), soft and hard.
 type Limit struct {
 	Resource int
 	Value    uint64
 }
 
-// String returns what goes into [Variable]: the number of descriptors, and resource=value for each limit.
+// String returns the value of [Variable]: the number of descriptors, and resource=value for each limit.
 func (s *Spec) String() string {
 	words := []string{strconv.Itoa(s.Keep)}
 	for _, l := range s.Limits {
@@ -36,7 +36,7 @@ func (s *Spec) String() string {
 	return strings.Join(words, " ")
 }
 
-// Parse reads what String has written, and nothing else.
+// Parse parses the exact output of String, and refuses everything else.
 func Parse(text string) (*Spec, error) {
 	words := strings.Split(text, " ")
 	s := &Spec{}

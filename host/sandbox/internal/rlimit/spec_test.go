@@ -20,7 +20,7 @@ func TestASpecComesBackAsItWas(t *testing.T) {
 	}
 }
 
-// A process that is taken for a stage by mistake does nothing.
+// Parse refuses all texts that String does not write, so a process that is taken for a stage by mistake does nothing.
 func TestParseRefusesWhatNobodyWrote(t *testing.T) {
 	for _, text := range []string{"", "a", "-1", "0 ", "0 1", "0 1=", "0 =1", "0 1=-1", "0 1=1 ", "0  1=1", "0 1=01", "+0", "0 1=18446744073709551616"} {
 		if s, err := rlimit.Parse(text); err == nil {

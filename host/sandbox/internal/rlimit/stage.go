@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// exitCode is that of a stage which could not become what it should; shells have the same for what they cannot execute.
+// exitCode is the exit code if the command could not be executed. Shells use the same code for that.
 const exitCode = 126
 
 func init() {
@@ -23,7 +23,7 @@ func init() {
 	os.Exit(exitCode)
 }
 
-// become returns only if it has failed.
+// become sets the limits and executes the command. It returns only if that failed.
 func become(text string) error {
 	s, err := Parse(text)
 	if err != nil {
@@ -36,7 +36,7 @@ func become(text string) error {
 		return err
 	}
 	for _, l := range s.Limits {
-		// Not around package syscall: its Exec would set the number of descriptors back to what it was before, if that did not know of this.
+		// This is not a raw call: syscall.Exec would reset the number of descriptors if package syscall did not know of the new limit.
 		if err := syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: l.Value, Max: l.Value}); err != nil {
 			return os.NewSyscallError("setrlimit "+strconv.Itoa(l.Resource), err)
 		}
@@ -45,7 +45,7 @@ func become(text string) error {
 	return &os.PathError{Op: "execve", Path: os.Args[1], Err: syscall.Exec(os.Args[1], os.Args[1:], env)}
 }
 
-// closeRest sees to it that no other descriptors stay: a host that C libraries share may have some that Go knows nothing of.
+// closeRest marks all other descriptors close-on-exec. C libraries in the host's process may have opened some that Go does not know of.
 func (s *Spec) closeRest() error {
 	open, err := os.ReadDir("/dev/fd")
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Spec) closeRest() error {
 	}
 	for _, e := range open {
 		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= 3+s.Keep {
-			syscall.CloseOnExec(fd) // one that has been closed meanwhile does not mind
+			syscall.CloseOnExec(fd) // harmless if it has been closed meanwhile
 		}
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/rlimit"
 )
 
-// stage is the command of a stage with limits, which has to become another. The test binary is the stage, as every program that links the
+// stage returns the command of a stage with limits that executes another command. The test binary is the stage, like every program that links the
 // package.
 func stage(t *testing.T, text string, command ...string) *exec.Cmd {
 	t.Helper()
@@ -35,12 +35,12 @@ func TestAStageSetsLimitsAndBecomesWhatItIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatalf("got the error %v\n%s", err, out)
 	}
-	if got, want := string(out), fmt.Sprintf("57 57 0 2 kept none name %d a b \n", cmd.Process.Pid); got != want { // in blocks of 512 bytes
+	if got, want := string(out), fmt.Sprintf("57 57 0 2 kept none name %d a b \n", cmd.Process.Pid); got != want { // ulimit -f counts blocks of 512 bytes
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
-// Whatever else the host has open stays the host's, also what C code has opened without close-on-exec.
+// A stage does not pass on other descriptors of the host, not even those that C code has opened without close-on-exec.
 func TestAStagePassesOnItsOwnDescriptorsAlone(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"kept", "other"} {
