@@ -20,10 +20,10 @@ import (
 type node struct {
 	word   string
 	quoted bool
-	list   []node // nil for the others
+	list   []node // nil for words and texts
 }
 
-// read reads S-expressions as TinyScheme does, of which sandbox-exec's own reader is made: as many as there are.
+// read parses a sequence of S-expressions as TinyScheme does, on which sandbox-exec's reader is based.
 func read(text string) ([]node, error) {
 	forms, rest, err := readList(text)
 	if err == nil && rest != "" {
@@ -79,7 +79,7 @@ func readText(text string) (s, rest string, err error) {
 	return "", "", errors.New("a text without an end")
 }
 
-// profile is what arguments say: the rules, with parameters put in.
+// profile returns the rules in arguments of sandbox-exec, with the parameters replaced by their values.
 func profile(t *testing.T, args []string) []node {
 	t.Helper()
 	values := map[string]string{}
@@ -117,10 +117,10 @@ func profile(t *testing.T, args []string) []node {
 	return forms
 }
 
-// An opening is what one rule allows of one path, or denies.
+// An opening is one operation that a rule allows or denies for one path.
 type opening struct{ action, operation, filter, path string }
 
-// openings are those of a profile. A filter in others, as (require-all (subpath "/x") …), counts by itself.
+// openings returns the openings of a profile. A filter inside others, as in (require-all (subpath "/x") …), counts by itself.
 func openings(rules []node) map[opening]bool {
 	all := map[opening]bool{}
 	for _, r := range rules {
@@ -161,7 +161,7 @@ func full() *seatbelt.Profile {
 	}
 }
 
-// The profiles are to be read by people, so they are files.
+// The expected profiles are in files, because people should read them.
 func TestProfiles(t *testing.T) {
 	for name, p := range map[string]*seatbelt.Profile{"plain": plain(), "full": full()} {
 		t.Run(name, func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// What is denied by default is not opened by a plain profile.
+// A plain profile does not allow what is denied by default.
 func TestAPlainProfileOpensLittle(t *testing.T) {
 	args, err := plain().Arguments()
 	if err != nil {
@@ -202,7 +202,7 @@ func TestAPlainProfileOpensLittle(t *testing.T) {
 	}
 }
 
-// FuzzArguments has paths of all kinds, none of which can be anything but a path.
+// FuzzArguments checks that a path of any kind is only ever used as a path.
 func FuzzArguments(f *testing.F) {
 	for _, s := range []string{
 		"plugin", `a"b`, `a\`, `")) (allow default) ((literal "`, "a)b(c", "a\nb", ";", "#|", `#"x"`, "\x00", "\xff", "P0=/", "=", `(param "P1")`, "ü", "..", "a//b", "a/../../b",

@@ -11,18 +11,18 @@ import (
 	"strings"
 )
 
-// Program is what a file says of how it is executed.
+// Program says what a file needs in order to be executed.
 type Program struct {
-	// Interpreter are the words behind #! of a script, empty for others.
+	// Interpreter has the words after #! of a script; empty for other files.
 	Interpreter []string
-	// Libraries are those that it names outside of [System]: of each all the paths at which the linker looks, in this order.
+	// Libraries are the libraries that the file names outside of [System]. Each entry has all paths at which the linker looks, in its order.
 	Libraries [][]string
 }
 
-// ErrFormat is the error of [Read] for files that macOS does not execute.
+// ErrFormat is the error of [Read] for a file that macOS cannot execute.
 var ErrFormat = errors.New("neither a script nor an executable of this system")
 
-// Read reads the program that lies at path file. Of an executable for several processors it takes the part for cpu.
+// Read reads the program with path file. If it contains executables for several processors, Read uses the one for cpu.
 func Read(r io.ReaderAt, file string, cpu macho.Cpu) (*Program, error) {
 	start := bufio.NewReader(io.NewSectionReader(r, 0, 512)) // XNU reads no more of the first line (IMG_SHSIZE in bsd/sys/imgact.h)
 	if mark, _ := start.Peek(2); string(mark) == "#!" {
@@ -63,7 +63,7 @@ func open(r io.ReaderAt, cpu macho.Cpu) (*macho.File, error) {
 	return nil, fmt.Errorf("%w: it has no part for %v", ErrFormat, cpu)
 }
 
-// libraries resolves names as dyld(1) does.
+// libraries resolves the names of libraries as dyld(1) does.
 func libraries(image *macho.File, folder string) [][]string {
 	var runPaths []string
 	var names []string
@@ -92,7 +92,8 @@ func libraries(image *macho.File, folder string) [][]string {
 	return all
 }
 
-// beside resolves what stands for the folder of the executable, which is the one that loads.
+// beside replaces @executable_path and @loader_path with the folder of the executable. They are the same here, because the executable itself loads
+// the library.
 func beside(name, folder string) string {
 	for _, mark := range []string{"@executable_path", "@loader_path"} {
 		if rest, ok := strings.CutPrefix(name, mark); ok && (rest == "" || rest[0] == '/') {
@@ -106,7 +107,7 @@ func ofSystem(file string) bool {
 	return slices.ContainsFunc(System, func(folder string) bool { return strings.HasPrefix(path.Clean(file), folder+"/") })
 }
 
-// Home is the folder to open for a program or library, with all that mostly belongs to it.
+// Home returns the folder to open for a program or library. It usually contains everything that belongs to it.
 func Home(file string) string {
 	for _, all := range []string{"/opt/homebrew", "/opt/local", "/usr/local"} {
 		if strings.HasPrefix(file, all+"/") {
@@ -116,7 +117,7 @@ func Home(file string) string {
 	folder := path.Dir(file)
 	above := path.Dir(folder)
 	if path.Base(folder) == "bin" && above != "/" && above != "/usr" {
-		return above // a Python's lib lies beside its bin
+		return above // Python's lib lies beside its bin
 	}
 	return folder
 }

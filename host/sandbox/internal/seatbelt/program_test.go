@@ -15,7 +15,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/seatbelt"
 )
 
-// image is an executable that consists of its header and of load commands: run paths and libraries.
+// image returns an executable that consists of its header and of load commands: run paths and libraries.
 func image(cpu macho.Cpu, runPaths, libraries []string) []byte {
 	var loads bytes.Buffer
 	le := binary.LittleEndian
@@ -42,7 +42,7 @@ func image(cpu macho.Cpu, runPaths, libraries []string) []byte {
 	return append(b, loads.Bytes()...)
 }
 
-// fat is an executable for two processors, with the parts at pages.
+// fat returns an executable for several processors. Each part begins at a page.
 func fat(parts ...[]byte) []byte {
 	const page = 4096
 	be := binary.BigEndian
@@ -73,7 +73,7 @@ func TestReadSaysWhatAProgramNeeds(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		file []byte
-		want *seatbelt.Program // nil for an error
+		want *seatbelt.Program // nil: Read must fail
 	}{
 		"executable":                {arm, &seatbelt.Program{Libraries: want}},
 		"for two processors":        {fat(image(macho.CpuAmd64, nil, []string{"/x/y.dylib"}), arm), &seatbelt.Program{Libraries: want}},
@@ -105,7 +105,7 @@ func TestReadSaysWhatAProgramNeeds(t *testing.T) {
 	}
 }
 
-// What Go itself links for macOS needs nothing that a profile does not open to everybody.
+// A program that Go links for macOS needs only libraries that a profile opens to every program.
 func TestAGoProgramNeedsTheSystemAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plugin")
 	cmd := exec.Command("go", "build", "-o", path, "github.com/parhost/parhost/plugins/sqrt/parhost-plugin-sqrt")
