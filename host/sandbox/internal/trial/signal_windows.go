@@ -2,7 +2,7 @@ package trial
 
 import "golang.org/x/sys/windows"
 
-// signal asks for the right to end a process, and does not use it.
+// signal opens the process with the right to end it, and does not use that right.
 func signal(pid int) error {
 	h, err := windows.OpenProcess(windows.PROCESS_TERMINATE, false, uint32(pid))
 	if err != nil {

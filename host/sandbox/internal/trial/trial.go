@@ -1,7 +1,7 @@
-// Package trial tries walls from inside: a process is started at a level of the sandbox, attempts what the level forbids, and tells.
+// Package trial tests walls from inside: a process starts at a level of the sandbox, attempts what the level forbids, and reports the outcome.
 //
-// The process is the host's own program, started once more; a program that links this package makes the trial before its main if
-// [Variable] is set. Linux has no use for it: its launcher makes its own.
+// The process is the host's own program, started once more. A program that links this package makes the trial, before its main, if [Variable] is set.
+// Linux does not use this package, because its launcher makes a trial of its own.
 package trial
 
 import (
@@ -19,29 +19,30 @@ import (
 	"time"
 )
 
-// Variable holds the [Task] of a process that is to make a trial.
+// Variable is the environment variable with the [Task] of a process that makes a trial.
 const Variable = "PARHOST_SANDBOX_TRIAL"
 
-// Task says what to attempt.
+// Task says what a trial attempts.
 type Task struct {
-	Secret  string // a file that the host's user alone may read
-	Folder  string // a folder of the host's, in which no file is to be made
-	Address string // of a TCP server of the host's
-	Socket  string // where a plugin listens; not on Windows
-	Host    int    // the host's process
+	Secret  string // a file that only the host's user may read
+	Folder  string // a folder of the host in which the process must not create files
+	Address string // of a TCP server of the host
+	Socket  string // path at which a plugin listens; unused on Windows
+	Host    int    // pid of the host
 }
 
-// Outcome says for each attempt why it failed; empty if it did not.
+// Outcome says for each attempt why it failed. A field is empty if the attempt succeeded.
 type Outcome struct {
-	Read    string // of the secret
-	Write   string // of a file in the folder
-	Connect string // to the host's server
-	Signal  string // to the host: whether it could be ended
-	Start   string // of a process
-	Listen  string // where a plugin has to, which must be possible
+	Read    string // reading the secret
+	Write   string // creating a file in the folder
+	Connect string // connecting to the host's server
+	Signal  string // signalling the host: whether the process could kill it
+	Start   string // starting a process
+	Listen  string // listening where a plugin must listen; this must succeed
 }
 
-// Judge says which wall did not hold, or what was closed that should not be, where network and processes may be open.
+// Judge returns an error if a wall did not hold, or if something failed that must be possible. network and fork say whether the network and starting
+// processes are allowed.
 func (o *Outcome) Judge(network, fork bool) error {
 	for _, a := range []struct {
 		what, failure string
@@ -74,7 +75,7 @@ func init() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	if t == (Task{}) { // started by a trial, and that is all
+	if t == (Task{}) { // function start has started this process and only checks that it began
 		os.Exit(0)
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(t.attempt()); err != nil {
@@ -83,7 +84,7 @@ func init() {
 	os.Exit(0)
 }
 
-// attemptTime is more than any attempt takes that comes to something.
+// attemptTime is longer than a successful attempt takes.
 const attemptTime = 2 * time.Second
 
 func (t *Task) attempt() Outcome {
@@ -125,7 +126,7 @@ func connect(address string) error {
 	return c.Close()
 }
 
-// start starts this program once more, on Windows one that everybody may read. What matters is that it began, not how it ended.
+// start starts this program once more, or on Windows a program that every user may read. Only the start matters, not how the process ends.
 func start() error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -144,7 +145,7 @@ func start() error {
 	return nil
 }
 
-// listen does what go-plugin does, which makes pipes, and finds a free name for its socket by making a file.
+// listen does what go-plugin does: it makes pipes, and creates a file to find a free name for the socket.
 func listen(socket string) error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -166,7 +167,7 @@ func listen(socket string) error {
 	return l.Close()
 }
 
-// Stage is what the host lays out for one trial.
+// Stage holds the files and the server of one trial.
 type Stage struct {
 	task   Task
 	dir    string
@@ -174,7 +175,7 @@ type Stage struct {
 	out    bytes.Buffer
 }
 
-// Open lays out a stage.
+// Open prepares a stage.
 func Open() (_ *Stage, err error) {
 	s := &Stage{}
 	defer func() {
@@ -182,7 +183,7 @@ func Open() (_ *Stage, err error) {
 			s.Close()
 		}
 	}()
-	// Without links, as walls are drawn.
+	// The path is resolved, because profiles use paths without links.
 	if s.dir, err = os.MkdirTemp("", "parhost-trial-"); err != nil {
 		return nil, err
 	}
@@ -208,11 +209,11 @@ func Open() (_ *Stage, err error) {
 	return s, nil
 }
 
-// Sockets is the folder in which the process may make its socket.
+// Sockets returns the folder in which the process may create its socket.
 func (s *Stage) Sockets() string { return filepath.Join(s.dir, "s") }
 
-// Command is that of the process, as yet without walls. Nothing of the host's environment is in it but what the system's own
-// libraries ask for.
+// Command returns the command of the trial's process, without walls. Its environment has only those variables of the host that Windows libraries
+// need.
 func (s *Stage) Command() (*exec.Cmd, error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -234,7 +235,7 @@ func (s *Stage) Command() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// Outcome reads what the process said, which has ended.
+// Outcome reads the process's report. The process must have ended.
 func (s *Stage) Outcome() (o Outcome, err error) {
 	d := json.NewDecoder(&s.out)
 	d.DisallowUnknownFields()
@@ -246,7 +247,7 @@ func (s *Stage) Outcome() (o Outcome, err error) {
 	return o, nil
 }
 
-// Wait waits for the process, and kills it when the context ends.
+// Wait waits for the process to end. It kills the process when ctx ends, and then returns the cause.
 func Wait(ctx context.Context, cmd *exec.Cmd) error {
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
 	defer stop()
@@ -257,7 +258,7 @@ func Wait(ctx context.Context, cmd *exec.Cmd) error {
 	return err
 }
 
-// Close removes the stage.
+// Close removes the stage's folder and stops its server.
 func (s *Stage) Close() {
 	if s.server != nil {
 		_ = s.server.Close()

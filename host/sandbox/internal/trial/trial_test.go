@@ -8,7 +8,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/trial"
 )
 
-// Without walls each attempt succeeds: a trial that reports a failure has met a wall, and not its own fault.
+// Without walls each attempt succeeds, so a failed attempt means a wall and not a mistake of the trial.
 func TestWithoutWallsEverythingSucceeds(t *testing.T) {
 	s, err := trial.Open()
 	if err != nil {
@@ -36,7 +36,7 @@ func TestWithoutWallsEverythingSucceeds(t *testing.T) {
 	}
 }
 
-// A process that met every wall passes, and each wall that is missing is named; so is what a profile opens and is closed.
+// Judge accepts a process that met every wall, and names each missing wall. It also names what a policy allows and the process could not do.
 func TestJudge(t *testing.T) {
 	met := trial.Outcome{Read: "EPERM", Write: "EPERM", Connect: "EPERM", Signal: "EPERM", Start: "EPERM"}
 	for name, c := range map[string]struct {
