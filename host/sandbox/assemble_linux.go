@@ -11,22 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A condition is about 32 bits of an argument: those in mask have to be value, or must not be. The kernel takes an int by its lower 32 bits,
-// whatever is in the others, and so does a condition.
+// A condition tests 32 bits of an argument: the bits in mask must equal value, or must not if not is set. The kernel reads an int from the lower 32
+// bits of an argument and ignores the upper bits, so conditions test the lower bits by default.
 type condition struct {
 	argument    int
-	upper       bool // not the lower 32 bits
+	upper       bool // test the upper 32 bits
 	mask, value uint32
 	not         bool
 }
 
-// answers says what comes of system calls, by their numbers; of all others that is EPERM.
+// answers maps numbers of system calls to their answers. Calls that are not in it get EPERM.
 type answers map[uint32]answer
 
-// An answer allows a call if all conditions of one of its cases hold. One without cases is an error.
+// An answer allows a call if all conditions of one of its cases hold. An answer without cases always returns errno.
 type answer struct {
 	cases [][]condition
-	errno unix.Errno // if no case does
+	errno unix.Errno // returned if no case holds
 }
 
 // Actions of a filter (include/uapi/linux/seccomp.h).
@@ -35,7 +35,7 @@ const (
 	retAllow = 0x7fff_0000
 )
 
-// Places in struct seccomp_data.
+// Offsets in struct seccomp_data.
 const (
 	numberOffset   = 0
 	archOffset     = 4
@@ -46,11 +46,11 @@ func ret(errno unix.Errno) bpf.Instruction {
 	return bpf.RetConstant{Val: retErrno | uint32(errno)}
 }
 
-// assemble makes a program for the kernel. Calls of other architectures, which have other numbers, are refused.
+// assemble returns a seccomp program for the kernel. It refuses calls of other architectures, because their numbers mean other calls.
 //
-// Each number has a program of its own, which the one around them finds by halving and which does not come back. So no argument is ever
-// compared with what is meant for another call's, or for a number, and the kernel sees for itself that a call without conditions needs no
-// program to be run (since Linux 5.11).
+// Each system call has a part of its own, which ends in a return. A binary search by number finds it. So the program never compares an argument with
+// a value for another call, or with a number. The kernel can also see that a call without conditions is always allowed, and need not run the program
+// for it (since Linux 5.11).
 func (a answers) assemble(machine *arch.Info) ([]byte, error) {
 	program := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: archOffset, Size: 4},
@@ -58,7 +58,7 @@ func (a answers) assemble(machine *arch.Info) ([]byte, error) {
 		ret(unix.EPERM),
 		bpf.LoadAbsolute{Off: numberOffset, Size: 4},
 	}
-	if machine.ID == arch.X86_64.ID { // x32 has its architecture
+	if machine.ID == arch.X86_64.ID { // x32 calls have the same architecture id
 		program = append(program,
 			bpf.JumpIf{Cond: bpf.JumpLessThan, Val: uint32(arch.X32.SeccompMask), SkipTrue: 1},
 			ret(unix.ENOSYS),
@@ -80,7 +80,7 @@ func (a answers) assemble(machine *arch.Info) ([]byte, error) {
 	return b, nil
 }
 
-// find looks for the number among some, which are in order.
+// find returns a binary search for the system call's number among numbers, which are sorted.
 func (a answers) find(numbers []uint32) []bpf.Instruction {
 	if len(numbers) == 0 {
 		return []bpf.Instruction{ret(unix.EPERM)}
@@ -94,12 +94,13 @@ func (a answers) find(numbers []uint32) []bpf.Instruction {
 	return slices.Concat(jumpIf(bpf.JumpGreaterOrEqual, numbers[half], len(lower)), lower, a.find(numbers[half:]))
 }
 
-// jumpIf skips instructions. A conditional jump reaches 255 of them, another one all.
+// jumpIf returns instructions that skip the next skip instructions if the test holds. A conditional jump reaches only 255 instructions, an
+// unconditional jump reaches all.
 func jumpIf(what bpf.JumpTest, value uint32, skip int) []bpf.Instruction {
 	return []bpf.Instruction{bpf.JumpIf{Cond: what, Val: value, SkipFalse: 1}, bpf.Jump{Skip: uint32(skip)}}
 }
 
-// program comes to an end whatever the arguments are.
+// program returns the instructions that test the arguments of one call. They end in a return for all arguments.
 func (a answer) program() []bpf.Instruction {
 	var program []bpf.Instruction
 	for _, conditions := range a.cases {
@@ -118,7 +119,7 @@ func (a answer) program() []bpf.Instruction {
 	return append(program, ret(a.errno))
 }
 
-// load gets the bits that a condition is about.
+// load returns the instructions that load the bits that the condition tests.
 func (c *condition) load() []bpf.Instruction {
 	offset := uint32(argumentOffset + 8*c.argument)
 	if littleEndian := binary.NativeEndian.Uint16([]byte{1, 0}) == 1; c.upper == littleEndian {

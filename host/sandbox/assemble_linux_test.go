@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filters are of all kinds.
+// filters are policies that together use all parts of a filter.
 var filters = map[string]needs{
 	"basic":                   {level: Basic, exec: 1024},
 	"strict":                  {level: Strict, exec: 1024},
@@ -22,7 +22,7 @@ var filters = map[string]needs{
 	"with all, and no signal": {level: Strict, exec: -1, fork: true, net: true},
 }
 
-// filterVM runs a filter as the kernel would.
+// filterVM runs a filter as the kernel does.
 type filterVM struct {
 	answers answers
 	machine *arch.Info
@@ -51,7 +51,7 @@ func newFilterVM(t testing.TB, n needs) *filterVM {
 	return &filterVM{n.answers(machine.SyscallNames), machine, vm}
 }
 
-// run returns the filter's word on a call. What the kernel loads as a number of its own byte order, the VM takes for a packet's.
+// run returns the filter's result for a call. The kernel loads words in its own byte order, but the VM loads them as a packet's, in big endian.
 func (f *filterVM) run(t testing.TB, arch, number uint32, args [6]uint64) int {
 	t.Helper()
 	data := make([]byte, argumentOffset+8*len(args))
@@ -71,7 +71,7 @@ func (f *filterVM) run(t testing.TB, arch, number uint32, args [6]uint64) int {
 	return got
 }
 
-// want is what is to come of a call, worked out without a program.
+// want returns the expected result of a call, computed without a program.
 func (f *filterVM) want(number uint32, args [6]uint64) int {
 	if number >= uint32(arch.X32.SeccompMask) && f.machine.ID == arch.X86_64.ID {
 		return retErrno | int(unix.ENOSYS)
@@ -103,7 +103,7 @@ func (f *filterVM) check(t testing.TB, number uint32, args [6]uint64) {
 	}
 }
 
-// What comes of a call is what is said of that call, whatever its arguments look like: numbers of other calls, say, or what is meant for those.
+// The result of a call depends only on the rules for that call, even if its arguments look like the numbers of other calls or like their arguments.
 func TestEachCallHasItsOwnAnswer(t *testing.T) {
 	for name, n := range filters {
 		t.Run(name, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestEachCallHasItsOwnAnswer(t *testing.T) {
 	}
 }
 
-// Calls of another architecture have other numbers.
+// Calls of another architecture are refused, because their numbers mean other calls.
 func TestOtherArchitecturesAreRefused(t *testing.T) {
 	f := newFilterVM(t, filters["strict"])
 	for number := range uint32(512) {
@@ -148,7 +148,7 @@ func TestOtherArchitecturesAreRefused(t *testing.T) {
 	}
 }
 
-// No filter lets a process do these, whatever else it may.
+// No filter allows these calls, whatever else it allows.
 func TestNoFilterAllows(t *testing.T) {
 	type args = [6]uint64
 	calls := map[string]map[string]args{
@@ -179,7 +179,7 @@ func TestNoFilterAllows(t *testing.T) {
 				}
 				for _, upper := range []uint64{0, 1, uint64(f.machine.SyscallNames["prlimit64"]), 0xffff_ffff} {
 					wide := a
-					if call != "prlimit64" { // whose argument is a pointer
+					if call != "prlimit64" { // its argument is a pointer
 						wide[0], wide[1] = wide[0]|upper<<32, wide[1]|upper<<32
 					}
 					if got := f.run(t, uint32(f.machine.ID), uint32(number), wide); got == retAllow {
@@ -191,7 +191,7 @@ func TestNoFilterAllows(t *testing.T) {
 	}
 }
 
-// No arguments make a filter say something else than what it is made of.
+// A filter gives the result of its rules for all arguments.
 func FuzzFilter(f *testing.F) {
 	all := make([]*filterVM, 0, len(filters))
 	for _, name := range slices.Sorted(maps.Keys(filters)) {

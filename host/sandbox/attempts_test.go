@@ -17,7 +17,7 @@ import (
 
 const ok = "ok"
 
-// openDir returns a folder that every user can find.
+// openDir returns a folder that every user can enter.
 func openDir(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -29,7 +29,7 @@ func openDir(t *testing.T) string {
 	return folder
 }
 
-// target is what a host has that its workers should not get at.
+// target sets up what a host has that its workers must not reach.
 func target(t *testing.T) attempt.Target {
 	t.Helper()
 	folder := openDir(t)
@@ -44,19 +44,19 @@ func target(t *testing.T) attempt.Target {
 	return all
 }
 
-// targeted is the environment of a plugin that is told of its target.
+// targeted returns the environment that tells a plugin about its target.
 func targeted(t *testing.T) []string {
 	all := target(t)
 	return append(all.Env(), "PLUGIN_UNIX_SOCKET_DIR="+all.Folder)
 }
 
-// Each attempt succeeds where nothing stands in its way, fails at both levels, and fails with each single layer that is said to stop it.
+// Each attempt succeeds without walls, fails at basic and strict, and fails with each single layer that is expected to stop it.
 func TestAttempts(t *testing.T) {
 	runs := []struct {
 		name    string
 		level   sandbox.Level
 		without []string
-		layer   string // the one left
+		layer   string // the only layer that is left
 	}{
 		{"off", sandbox.Off, nil, ""},
 		{"basic", sandbox.Basic, nil, ""},
@@ -87,7 +87,7 @@ func TestAttempts(t *testing.T) {
 					t.Errorf("%s: got %s, want %s", name, outcome, cmp.Or(want, "an error"))
 				}
 			}
-			if want := len(attempt.Names()); len(got) < want-3 { // three are of one architecture alone
+			if want := len(attempt.Names()); len(got) < want-3 { // three exist on one architecture only
 				t.Errorf("got %d outcomes, want %d", len(got), want)
 			}
 		})

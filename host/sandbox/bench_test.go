@@ -10,8 +10,8 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// What a level costs: until the plugin runs, and until it has said its first word and nothing is left of it. Of these the quickest tenth is told,
-// because the others say how busy the machine was.
+// BenchmarkStart measures what a level costs: the time until the plugin runs, and the time until it has written its first line and has been removed.
+// It reports the quickest tenth, because the other runs show how busy the machine was.
 func BenchmarkStart(b *testing.B) {
 	for _, c := range []struct {
 		name   string
@@ -41,7 +41,7 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// tenth is how long the quickest tenth took at most, in milliseconds.
+// tenth returns the longest duration of the quickest tenth, in milliseconds.
 func tenth(took []time.Duration) float64 {
 	slices.Sort(took)
 	return float64(took[len(took)/10].Microseconds()) / 1000

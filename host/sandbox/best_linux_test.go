@@ -18,7 +18,7 @@ import (
 
 func init() { roles["unbindable"] = unbindableHost }
 
-// levelsWithout returns the levels that this machine supports, and the best level for a policy that asks for nothing.
+// levelsWithout returns the best level for a policy that asks for nothing, and whether the machine supports basic.
 func levelsWithout(t *testing.T) (best sandbox.Level, basic bool) {
 	t.Helper()
 	r, err := sandbox.Probe(t.Context())
@@ -28,7 +28,7 @@ func levelsWithout(t *testing.T) (best sandbox.Level, basic bool) {
 	return r.Best, r.Levels[0].OK
 }
 
-// A level may start a process, and fail to start one with a certain policy.
+// A level may work on this machine and still not work with a certain policy.
 func TestBestIsWhatThePolicyStartsAt(t *testing.T) {
 	best, basic := levelsWithout(t)
 	if best != sandbox.Strict || !basic {
@@ -72,14 +72,14 @@ func TestBestIsWhatThePolicyStartsAt(t *testing.T) {
 	}
 }
 
-// The kernel copies no mount that is unbindable, so that strict cannot show it (mount_namespaces(7)). Basic opens it where it is.
+// The kernel does not clone an unbindable mount, so strict cannot show it (mount_namespaces(7)). Basic opens it in its place.
 func TestBestStartsWithTheMountsOfThePolicy(t *testing.T) {
 	if best, basic := levelsWithout(t); best != sandbox.Strict || !basic || os.Geteuid() != 0 {
 		t.Skipf("this machine does not have all levels, or this is not root, who may mount: %v", sandbox.ErrNotSupported)
 	}
 	folder := t.TempDir()
 	for dir := folder; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		_ = os.Chmod(dir, 0o755) // for workers of other users
+		_ = os.Chmod(dir, 0o755) // so that workers of other users can enter it
 	}
 	host := exec.Command("/proc/self/exe")
 	host.Env = append(os.Environ(), roleEnv+"=unbindable", "FOLDER="+folder)

@@ -11,11 +11,11 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
-// openBinds finds what a policy opens. Each worker gets these very files and folders or does not start: a name may lead somewhere else by
+// openBinds opens the files and folders that the policy names. Each worker gets exactly these or does not start: a name may lead to something else by
 // then, because a worker has changed it.
 func (b *Box) openBinds() error {
 	p := &b.policy
-	writable := map[string]string{} // where folders really are, with what they are called in errors
+	writable := map[string]string{} // real paths of writable folders, with their names in errors
 	for i, bind := range p.ReadWrite {
 		really, err := filepath.EvalSymlinks(bind.Source)
 		if err != nil {
@@ -49,7 +49,7 @@ func (b *Box) openBinds() error {
 	return b.checkTargets()
 }
 
-// checkTargets refuses to show something in a folder whose names workers can change.
+// checkTargets refuses to show a file inside a folder in which workers can change names.
 func (b *Box) checkTargets() error {
 	for _, inner := range b.binds {
 		for _, outer := range b.binds {
@@ -61,9 +61,10 @@ func (b *Box) checkTargets() error {
 	return nil
 }
 
-// checkSockets refuses to let workers change the folder in which sockets lie, those of other pools too: what they put in the place of one would
-// be called, and what they put in the place of the folder would be opened to them. Workers with users of their own may change a folder
-// around it in which they can make files but not rename those of others, such as /tmp.
+// checkSockets refuses a policy that lets workers change a folder in which sockets lie, including sockets of other pools. Otherwise a worker could
+// replace a socket, and a host would connect to the replacement. A worker could also replace the socket folder, and the replacement would be opened
+// to workers. Workers with users of their own may change an outer folder in which they can make files but cannot rename the files of others, such as
+// /tmp.
 func (b *Box) checkSockets() error {
 	for i, bind := range b.policy.ReadWrite {
 		really, err := filepath.EvalSymlinks(bind.Source)
@@ -81,7 +82,7 @@ func (b *Box) checkSockets() error {
 	return nil
 }
 
-// keeps reports whether no other user can rename anything from folder down to place.
+// keeps reports whether no other user can rename anything on the path from folder down to place.
 func keeps(place, folder string) bool {
 	for ; within(place, folder); place = filepath.Dir(place) {
 		var st unix.Stat_t
@@ -98,15 +99,15 @@ func keeps(place, folder string) bool {
 	return true
 }
 
-// beneath reports whether a file lies in a folder, or below it.
+// beneath reports whether a file lies below a folder, at any depth.
 func beneath(file, folder string) bool {
 	return file != folder && strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
 }
 
-// within reports whether a path is a folder, or beneath it.
+// within reports whether a path is a folder, or lies below it.
 func within(file, folder string) bool { return file == folder || beneath(file, folder) }
 
-// identity tells a file from all others that are there.
+// identity returns the device and inode of a file. No other existing file has the same pair.
 func identity(path string) (dev, ino uint64, err error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -19,28 +19,28 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// sandboxExec executes a program behind the walls of a profile. It is deprecated since macOS 10.13, and there all the same: what Apple would
-// have one use instead is for signed applications, whose walls are part of them. Libsandbox, which it calls, takes cgo.
+// sandboxExec executes a program behind the walls of a profile. It has been deprecated since macOS 10.13 but still exists. Apple's replacement is for
+// signed applications, which contain their own walls. Calling libsandbox, which sandbox-exec uses, would need cgo.
 const sandboxExec = "/usr/bin/sandbox-exec"
 
-// Box is the sandbox of one pool's workers: what they share. Its methods may be called from any goroutine.
+// Box is the sandbox of one pool. It holds what the pool's workers share. Its methods may be called from any goroutine.
 type Box struct {
 	policy           Policy
-	plugin, checksum string           // that is to be compared before each start, if there is one
-	stage            string           // the host's own program, which sets the limits; empty at level off without limits
-	profile          seatbelt.Profile // but for the folder of the socket
+	plugin, checksum string           // compared before each start; the checksum may be empty
+	stage            string           // path of the host's own program, which sets the limits; empty at level off without limits
+	profile          seatbelt.Profile // without the folder of the socket
 	limits           []rlimit.Limit
 }
 
-// Open makes a sandbox for workers that run plugin, an executable or script. At level basic it has seen a process try the walls. Each
-// command that is wrapped has to name the folder of its socket, in the variable PLUGIN_UNIX_SOCKET_DIR.
+// Open makes a sandbox for workers that run plugin, an executable or script. At level basic, a test process has tried to get past the walls before
+// Open returns. Each command that is wrapped must name its socket folder in the variable PLUGIN_UNIX_SOCKET_DIR.
 //
-// The error matches [ErrNotSupported] if macOS cannot give the level or hold a limit, and [ErrNeedsFiles] if the plugin could not run for
-// want of files.
+// The error matches [ErrNotSupported] if macOS cannot provide the level or enforce a limit, and [ErrNeedsFiles] if the plugin could not run because
+// it needs files that the policy does not open.
 //
-// The plugin is hashed here and before each start, which fails with a [*ChangedError] if it has been changed. With a checksum, the plugin's SHA-256 in
-// hexadecimal, the error is a [*ChecksumError] if the plugin has another one. A process that may write to the file can still change it between the
-// hash and the execution; only on Linux are the bytes that run the bytes that were hashed.
+// The plugin is hashed here and before each start. A start fails with a [*ChangedError] if the plugin has changed. checksum is the plugin's SHA-256
+// in hexadecimal, or empty. If it is set, the error is a [*ChecksumError] if the plugin has another one. A process that may write to the file can
+// still change it between hashing and execution. Only on Linux are the bytes that run the bytes that were hashed.
 func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	asked := policy
 	policy, err := policy.complete()
@@ -58,7 +58,7 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 	return openBox(ctx, policy, plugin, checksum)
 }
 
-// openBox opens a box for a complete policy that macOS can hold.
+// openBox opens a box for a complete policy that macOS can enforce.
 func openBox(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	checksum, err := hashed(ctx, plugin, checksum)
 	if err != nil {
@@ -97,7 +97,7 @@ func openBox(ctx context.Context, policy Policy, plugin, checksum string) (*Box,
 	return b, nil
 }
 
-// open adds a file or folder to those of the profile, by where it really lies.
+// open adds the real path of a file or folder to a list of the profile.
 func (b *Box) open(to *[]string, path string) error {
 	really, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -117,7 +117,8 @@ func (b *Box) openLimits() error {
 	p := &b.policy
 	switch {
 	case p.Level > Off && len(p.ReadWrite) == 0:
-		// The folder of its socket is all that it can make files in, and lies on the host's disk: they stay empty.
+		// Such a worker can create files only in the folder of its socket, which lies on the host's disk. The limit of 0 bytes keeps these files
+		// empty.
 		add(unix.RLIMIT_FSIZE, 0)
 	case p.FileBytes > 0:
 		add(unix.RLIMIT_FSIZE, uint64(p.FileBytes))
@@ -135,7 +136,7 @@ func (b *Box) openLimits() error {
 	return nil
 }
 
-// read looks what the plugin needs in order to run, and refuses one that could not.
+// read finds out which files the plugin needs in order to run, and refuses a plugin that could not run.
 func (b *Box) read() error {
 	path, err := filepath.Abs(b.plugin)
 	if err != nil {
@@ -194,7 +195,8 @@ func readProgram(path string) (*seatbelt.Program, error) {
 	return program, nil
 }
 
-// interpreters are the programs of a script's first line: what the kernel executes and, if that is env, what that does.
+// interpreters returns the programs that a script's first line starts: the one that the kernel executes and, if that is env, the one that env
+// executes.
 func interpreters(words []string) []string {
 	programs := words[:1]
 	if filepath.Base(words[0]) != "env" {
@@ -212,7 +214,7 @@ func interpreters(words []string) []string {
 	return programs
 }
 
-// found are the libraries that lie where the linker looks first. One that is nowhere may be in the system's cache.
+// found returns the libraries that exist, each at the first path at which the linker looks. A library that is missing may be in the system's cache.
 func found(libraries [][]string) []string {
 	var files []string
 	for _, candidates := range libraries {
@@ -226,12 +228,12 @@ func found(libraries [][]string) []string {
 	return files
 }
 
-// opens reports whether the policy lets a plugin read and run a file, given by where it really lies.
+// opens reports whether the policy lets a plugin read and run a file. file is its real path.
 func (b *Box) opens(file string) bool {
 	return slices.ContainsFunc(slices.Concat(b.profile.ReadOnly, seatbelt.System), func(folder string) bool { return lies(file, folder) })
 }
 
-// lies reports whether a path is a folder, or in it.
+// lies reports whether a path is a folder, or lies below it.
 func lies(file, folder string) bool {
 	return file == folder || strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
 }
@@ -246,7 +248,7 @@ func (b *Box) Level() Level { return b.policy.Level }
 // PIDs returns 0: macOS counts the processes of users, not of workers.
 func (*Box) PIDs() int { return 0 }
 
-// Layers says in words what stands around each worker.
+// Layers describes in words the layers that confine each worker.
 func (b *Box) Layers() []string {
 	var layers []string
 	if b.policy.Level > Off {
@@ -261,12 +263,12 @@ func (b *Box) Layers() []string {
 // Checksum returns the SHA-256 of the plugin, in hexadecimal.
 func (b *Box) Checksum() string { return b.checksum }
 
-// Close has nothing to let go of.
+// Close does nothing: the box holds no resources.
 func (*Box) Close() {}
 
-// Wrap turns a command that would start the plugin into one that starts it in the box. What the command says of arguments, environment,
-// folder and descriptors holds for the plugin; its descriptors keep their numbers, and no others stay. macOS itself takes variables away
-// whose names begin with DYLD_.
+// Wrap changes a command that would start the plugin so that it starts the plugin in the box. Arguments, environment, folder and descriptors of the
+// command apply to the plugin. The descriptors keep their numbers, and all others are closed. macOS itself removes variables whose names begin with
+// DYLD_.
 func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
 	if err := unchanged(b.plugin, b.checksum); err != nil {
 		return nil, err
@@ -302,10 +304,10 @@ func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
 	return l, nil
 }
 
-// longestSocket is what sockaddr_un has room for, with a zero after it.
+// longestSocket is the longest path in bytes that fits into sockaddr_un with a zero byte after it.
 const longestSocket = 103
 
-// socketFolder is where the folder of a socket really lies, by which name the plugin is to know it: a profile knows no other.
+// socketFolder returns the real path of the socket folder. The plugin must use that path, because a profile knows no other.
 func socketFolder(folder string) (string, error) {
 	if folder == "" {
 		return "", errors.New("sandbox: no folder for the socket in the command's environment (" + envSockets + ")")

@@ -20,64 +20,67 @@ import (
 	"github.com/parhost/parhost/internal/litter"
 )
 
-// Box is the sandbox of one pool's workers: what they share. Its methods may be called from any goroutine.
+// Box is the sandbox of one pool. It holds what the pool's workers share. Its methods may be called from any goroutine.
 type Box struct {
 	policy  Policy
 	machine machine
 	program *program
-	parts   []part   // what starts the program, and is loaded with it
-	opened  []string // of these what the policy does not name
-	started bool     // what starts the program is opened to it
+	parts   []part   // the loader or interpreter, and the libraries loaded with the program
+	opened  []string // paths of the parts that the policy does not name
+	started bool     // the program's loader or interpreter has been opened to it
 	filter  []byte
-	place   int // the number as which the program is executed, -1 if it is by its name
+	place   int // the descriptor number from which the program is executed, -1 if it is executed by its name
 	limits  []launcher.Limit
-	shared  string // what has so few processes that workers get less than [DefaultPIDs], empty if nothing has
-	watched bool   // its memory is looked at
+	shared  string // names what allows so few processes that workers get fewer than [DefaultPIDs]; empty if nothing does
+	watched bool   // a watch reads its memory use
 	binds   []launcher.Mount
-	grants  []launcher.Grant // of the plugin itself
-	held    []*os.File       // what binds and grants are of
-	origin  string           // of the program, which a private root without /proc does not tell; empty if nothing asks for it
-	// libraryPath are the folders of libraries that a program names by its own, which a loader that finds it in memory does not know.
+	grants  []launcher.Grant // for the plugin's own files
+	held    []*os.File       // the open files of binds and grants
+	origin  string           // folder of the program, which it cannot learn in a private root without /proc; empty if it is not needed
+	// libraryPath is the LD_LIBRARY_PATH for a run path that is relative to the program's file. A loader that finds the program in memory cannot
+	// resolve it.
 	libraryPath string
-	users       int      // the first of the users that workers have of their own
-	cgroups     *cgroups // nil if there is nothing to count
+	users       int      // the first user id of the workers' own users
+	cgroups     *cgroups // nil at level off without limits, and in a rehearsal without limits
 	layers      []string
-	folder      *litter.Folder // of sockets, where workers have no root of their own
+	folder      *litter.Folder // the socket folders of workers without a private root
 	name        string
-	number      atomic.Uint32 // of launches
+	number      atomic.Uint32 // counts launches
 	seams       seams
 
 	closing sync.Once
 }
 
-// seams take single layers away, so that tests see each of the others work.
+// seams switch off single layers, so that tests can see each of the other layers work.
 type seams struct {
-	limited                 bool // a rehearsal has the limits of a worker, too
+	limited                 bool // a rehearsal has the limits of a worker too
 	noSeccomp, noNamespaces bool
-	landlock                int // not newer than this ABI, -1 for none; 0 for the kernel's
+	landlock                int // highest ABI to use; -1 for none, 0 for the kernel's
 }
 
 // boxes numbers the boxes of this process.
 var boxes atomic.Uint64
 
-// Open makes a sandbox for workers that run plugin, an executable or script, or [Self]. It has seen a process run at the policy's level.
+// Open makes a sandbox for workers that run plugin, which is an executable, a script, or [Self]. At basic and strict, Open needs a successful
+// rehearsal: a test process that runs at the policy's level, once in the life of this process.
 //
-// All workers run the bytes that Open has opened, whatever becomes of their name. Confined ones run from a copy in memory. At [Off] the file is
-// held, and a start after it has been written to fails with a [*ChangedError]. So does that of a script, which is hashed before its interpreter
-// reads it and again when [Launch.Recheck] is called, and that of a plugin whose interpreter or loader has been replaced.
+// All workers run the bytes that Open has opened, even if the plugin's name later leads to another file. Confined workers run from a copy in memory.
+// At [Off] the file is held open, and a start after the file has been written to fails with a [*ChangedError]. A script is hashed before its
+// interpreter reads it, and again when [Launch.Recheck] is called. A start after the script has changed also fails with a [*ChangedError], and so
+// does a start after the plugin's interpreter or loader has been replaced.
 //
-// With a checksum, the plugin's SHA-256 in hexadecimal, no other bytes are executed, at no level. At [Off] too they are then
-// run from memory: a program that looks for files beside its own does not find them there.
+// checksum is the plugin's SHA-256 in hexadecimal, or empty. If it is set, no other bytes are executed at any level. At [Off] too the plugin then
+// runs from memory, so a program that looks for files beside its own does not find them.
 //
-// The error matches [ErrNotSupported] if this machine cannot give the level, or cannot hold a limit, and [ErrNeedsFiles] if the
-// plugin could not run for want of files. It is a [*ChecksumError] if the plugin is another one.
+// The error matches [ErrNotSupported] if this machine cannot provide the level or enforce a limit, and [ErrNeedsFiles] if the plugin could not run
+// because it needs files that the policy does not open. It is a [*ChecksumError] if the plugin has another checksum.
 func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	tried := make(chan error, 1)
-	go func() { tried <- rehearsed(ctx, playOf(&policy)) }() // while the plugin is read, which takes longer
+	go func() { tried <- rehearsed(ctx, playOf(&policy)) }() // at the same time as the plugin is read, which takes longer
 	b, err := openBox(ctx, policy, plugin, checksum, seams{})
 	if refused := <-tried; refused != nil {
 		if b != nil {
@@ -88,10 +91,11 @@ func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, er
 	return b, err
 }
 
-// openBox opens a box for a complete policy. An empty plugin makes a box for a rehearsal. Its processes have no limits, unless the seams ask for them.
+// openBox opens a box for a complete policy. An empty plugin makes a box for a rehearsal. Processes of a rehearsal have no limits unless the seams
+// ask for them.
 func openBox(ctx context.Context, policy Policy, plugin, checksum string, s seams) (_ *Box, err error) {
 	b := &Box{policy: policy, seams: s, place: -1}
-	if policy.Level > Off { // a seccomp filter may kill for a question that nobody needs answered
+	if policy.Level > Off { // only if needed: a seccomp filter around this host may kill it for the system calls of look
 		b.machine = look()
 		b.users = b.machine.block(policy.UIDBase)
 	}
@@ -112,7 +116,7 @@ func openBox(ctx context.Context, policy Policy, plugin, checksum string, s seam
 		}
 	}
 	if plugin != "" {
-		if err = b.read(ctx, plugin, checksum); err != nil && ctx.Err() != nil { // the plugin is not to blame
+		if err = b.read(ctx, plugin, checksum); err != nil && ctx.Err() != nil { // ctx ended, so the plugin is not to blame
 			err = fmt.Errorf("sandbox: read %s: %w", plugin, context.Cause(ctx))
 		}
 	} else if b.program, err = openBlank(); err != nil {
@@ -144,7 +148,7 @@ func openBox(ctx context.Context, policy Policy, plugin, checksum string, s seam
 	return b, nil
 }
 
-// read opens the plugin, and refuses one that is not what was wanted or could not run.
+// read opens the plugin. It refuses a plugin that has another checksum or could not run.
 func (b *Box) read(ctx context.Context, plugin, checksum string) (err error) {
 	if b.policy.Level == Off && checksum == "" {
 		if b.program, err = openHeld(ctx, plugin); err == nil {
@@ -191,7 +195,7 @@ type part struct {
 	mark mark
 }
 
-// remember notes what the plugin's interpreter or loader is like, if that is not known. One that is not there fails by itself.
+// remember records the mark of the plugin's interpreter or loader, if load has not done so. If that file is missing, the start fails by itself.
 func (b *Box) remember() {
 	if b.program.linker == "" || b.started {
 		return
@@ -202,7 +206,7 @@ func (b *Box) remember() {
 	}
 }
 
-// recheck is a [*ChangedError] if the next start, or the last one, is of other bytes than those that were opened.
+// recheck returns a [*ChangedError] if the next start, or the last one, would run other bytes than those that were opened.
 func (b *Box) recheck() error {
 	p := b.program
 	if p == nil {
@@ -223,7 +227,7 @@ func (b *Box) recheck() error {
 	return nil
 }
 
-// check refuses a level that would not hold.
+// check refuses a level that this machine cannot enforce.
 func (b *Box) check() error {
 	m := &b.machine
 	if b.policy.Level == Off {
@@ -238,16 +242,16 @@ func (b *Box) check() error {
 	return nil
 }
 
-// possible refuses what [Open] would refuse a policy, as far as that can be said before a process is started.
+// possible returns the error that [Open] would return for a policy, as far as it is known before a process is started.
 func possible(p *Policy) error { return (&Box{policy: *p, machine: look()}).check() }
 
-// signalsStay reports whether something else than seccomp keeps a worker's signals from the host, its other processes, and the workers of
-// others, who may have been given the same users.
+// signalsStay reports whether something other than seccomp keeps a worker from signalling the host, the host's other processes, and the workers of
+// other pools. Those may run as the same users if UIDBase is set.
 func (b *Box) signalsStay() bool {
 	return b.spaces() || b.machine.ownUsers && b.policy.UIDBase == 0 || b.landlock() >= 6
 }
 
-// stays reports whether workers have to be watched, so that they do not leave their cgroups: at other levels they cannot.
+// stays reports whether workers must be watched so that they do not leave their cgroups. Workers can leave them only at level off.
 func (b *Box) stays() bool {
 	limits := func(h hierarchy) bool { return len(h.controllers) > 0 }
 	return b.policy.Level == Off && b.cgroups != nil && slices.ContainsFunc(b.cgroups.used, limits)
@@ -269,7 +273,7 @@ func (b *Box) needs() needs {
 	return needs{level: b.policy.Level, exec: b.place, fork: b.policy.AllowFork, net: b.policy.AllowNet, locks: len(b.policy.ReadWrite) > 0, kill: b.policy.AllowFork && b.signalsStay()}
 }
 
-// openLimits finds out what holds each limit: a cgroup, or one of setrlimit(2). With worker there is going to be one.
+// openLimits chooses what enforces each limit: a cgroup or a resource limit (setrlimit(2)). worker is false for a rehearsal without limits.
 func (b *Box) openLimits(worker bool) error {
 	p := &b.policy
 	var wanted []string
@@ -282,8 +286,8 @@ func (b *Box) openLimits(worker bool) error {
 	if worker && p.CPUs > 0 {
 		wanted = append(wanted, cpu)
 	}
-	// A process is moved into a cgroup of version 1, which takes its start 5 to 10 ms. For a number of processes that nobody has asked for,
-	// the limit of the worker's own user does as well.
+	// Moving a process into a cgroup of version 1 delays its start by 5 to 10 ms. If the policy does not ask for a number of processes, the limit on
+	// the worker's own user is enough.
 	ownUser := p.Level > Off && (b.machine.ownUsers || b.spaces())
 	var spared []string
 	if ownUser && p.PIDs == 0 && !p.AllowFork {
@@ -313,7 +317,8 @@ func (b *Box) openLimits(worker bool) error {
 	}
 	switch {
 	case p.Level > Off && !b.spaces() && len(p.ReadWrite) == 0:
-		// The folder of its socket is all that it can make files in, and lies on the host's disk: they stay empty.
+		// Such a worker can create files only in the folder of its socket, which lies on the host's disk. The limit of 0 bytes keeps these files
+		// empty.
 		b.limitTo(unix.RLIMIT_FSIZE, 0)
 	case p.FileBytes > 0:
 		b.limitTo(unix.RLIMIT_FSIZE, uint64(p.FileBytes))
@@ -329,7 +334,7 @@ func (b *Box) openLimits(worker bool) error {
 		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &most); err != nil {
 			return err
 		}
-		files := min(uint64(p.OpenFiles), most.Max-1) // one is left for the program itself
+		files := min(uint64(p.OpenFiles), most.Max-1) // one number is left for the descriptor of the program itself
 		b.limitTo(unix.RLIMIT_NOFILE, files)
 		if b.program != nil && !b.program.script() {
 			b.place = int(files)
@@ -338,7 +343,7 @@ func (b *Box) openLimits(worker bool) error {
 	return nil
 }
 
-// limitTo gives workers a limit, or keeps the host's hard limit where that is lower: a process without privileges cannot raise it.
+// limitTo adds a resource limit for workers. If the host's hard limit is lower, it uses that one: an unprivileged process cannot raise it.
 func (b *Box) limitTo(resource int, value uint64) {
 	var most unix.Rlimit
 	if unix.Getrlimit(resource, &most) == nil {
@@ -348,17 +353,17 @@ func (b *Box) limitTo(resource int, value uint64) {
 }
 
 const (
-	// noCore forbids core dumps. At 1 byte the kernel writes no file, and starts no program that takes the dump (fs/coredump.c). At 0, which is all
-	// that a host with a hard limit of 0 can set, it does start that program.
+	// noCore forbids core dumps. At 1 byte the kernel writes no file and does not start the program that receives core dumps (fs/coredump.c). At 0
+	// bytes, the only possible value for a host whose hard limit is 0, the kernel does start that program.
 	noCore = 1
-	// pendingSignals bounds what a worker holds of signals and timers, which are counted for the host's user too.
+	// pendingSignals limits a worker's queued signals and timers, because they also count against the host's user.
 	pendingSignals = 1024
 )
 
-// openFolder makes the folder below which workers have their sockets.
+// openFolder makes the folder that holds the workers' socket folders.
 func (b *Box) openFolder() (err error) {
 	base := b.policy.TempDir
-	if base != "" { // links on the way may be workers' to change
+	if base != "" { // workers may be able to change links in the path
 		if base, err = filepath.EvalSymlinks(base); err != nil {
 			return fmt.Errorf("sandbox: %w (Policy.TempDir)", err)
 		}
@@ -374,7 +379,7 @@ func (b *Box) openFolder() (err error) {
 		return fmt.Errorf("sandbox: %w", err)
 	}
 	if b.machine.ownUsers {
-		return os.Chmod(b.folder.Path(), 0o711) // they find their own, and see no others
+		return os.Chmod(b.folder.Path(), 0o711) // workers can enter their own folder but cannot list the others
 	}
 	return nil
 }
@@ -399,7 +404,7 @@ func barrier(folder string) error {
 	return err
 }
 
-// describe lists what stands around a worker.
+// describe fills in the layers that confine each worker.
 func (b *Box) describe() {
 	if b.policy.Level > Off {
 		b.layers = append(b.layers, "no_new_privs", "no capabilities")
@@ -443,14 +448,14 @@ func (b *Box) describe() {
 // Level returns the level of the box.
 func (b *Box) Level() Level { return b.policy.Level }
 
-// PIDs returns how many processes and threads each worker may have, 0 if nothing counts them.
+// PIDs returns how many processes and threads each worker may have, or 0 if nothing counts them.
 func (b *Box) PIDs() int { return b.policy.PIDs }
 
-// Layers says in words what stands around each worker.
+// Layers describes in words the layers that confine each worker.
 func (b *Box) Layers() []string { return slices.Clone(b.layers) }
 
-// Checksum returns the SHA-256 of the plugin as it was at [Open], in hexadecimal, which is what all workers run. It is empty if the file cannot
-// be read, or has been changed. It is worked out when it is first asked for, which is to be before Close.
+// Checksum returns the SHA-256, in hexadecimal, of the plugin's bytes at [Open], which are the bytes that all workers run. It is empty if the file
+// cannot be read or has changed. The first call computes it, and must come before Close.
 func (b *Box) Checksum() string {
 	if b.program == nil {
 		return ""
@@ -462,13 +467,13 @@ func (b *Box) Checksum() string {
 	return sum
 }
 
-// Time limits of Close for removing what workers have left: their cgroups, and the files in their folders.
+// Close spends at most these times on removing what workers have left: their cgroups, and the files in their folders.
 const (
 	removeCgroupsTime = 500 * time.Millisecond
 	removeTime        = time.Second
 )
 
-// Close lets go of everything. All launches must be closed. It may be called twice.
+// Close releases all resources of the box. All launches must have been closed before. Close may be called twice.
 func (b *Box) Close() {
 	b.closing.Do(func() {
 		if b.cgroups != nil {
@@ -488,12 +493,12 @@ func (b *Box) Close() {
 	})
 }
 
-// failed makes an error of a stage, with what is known about it.
+// failed wraps an error with its stage, the level, and a hint.
 func (b *Box) failed(stage string, err error) error {
 	return &StageError{Level: b.policy.Level, Stage: stage, Err: err, Hint: hint(stage, err)}
 }
 
-// A numberedError matches the kernel's number of what its text says.
+// A numberedError is an error with its own text that also matches an errno of the kernel.
 type numberedError struct {
 	error
 	errno unix.Errno
@@ -501,7 +506,7 @@ type numberedError struct {
 
 func (e *numberedError) Unwrap() []error { return []error{e.error, e.errno} }
 
-// hint says what to change.
+// hint returns advice on how to fix an error of a stage, or empty.
 func hint(stage string, err error) string {
 	is := func(e unix.Errno) bool { return errors.Is(err, e) }
 	switch {

@@ -12,21 +12,21 @@ import (
 	"runtime"
 )
 
-// Box is the sandbox of one pool's workers. On this system it is none: its processes are plain ones.
+// Box holds the plugin of one pool. On this system there is no sandbox, and workers are plain processes.
 type Box struct {
-	plugin, checksum string // that is to be compared before each start
+	plugin, checksum string // compared before each start
 }
 
-// Launch is one process in its box.
+// Launch is one process of a box.
 type Launch struct{}
 
 var errNoWalls = errors.New("package sandbox builds walls on Linux, and some on macOS and Windows; in a Linux container or virtual machine it works")
 
-// Open refuses everything but plain processes without limits.
+// Open makes a box for plain processes without limits. It refuses every other policy.
 //
-// The plugin is hashed here and before each start, which fails with a [*ChangedError] if it has been changed. With a checksum, the plugin's SHA-256 in
-// hexadecimal, the error is a [*ChecksumError] if the plugin has another one. A process that may write to the file can still change it between the
-// hash and the execution; only on Linux are the bytes that run the bytes that were hashed.
+// The plugin is hashed here and before each start. A start fails with a [*ChangedError] if the plugin has changed. checksum is the plugin's SHA-256
+// in hexadecimal, or empty. If it is set, the error is a [*ChecksumError] if the plugin has another one. A process that may write to the file can
+// still change it between hashing and execution. Only on Linux are the bytes that run the bytes that were hashed.
 func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {
@@ -49,45 +49,45 @@ func notHere(level Level, stage string) error {
 // Level returns the level of the box.
 func (*Box) Level() Level { return Off }
 
-// PIDs returns 0: nothing counts them here.
+// PIDs returns 0: nothing limits processes here.
 func (*Box) PIDs() int { return 0 }
 
-// Layers says in words what stands around each worker: nothing.
+// Layers returns nil: nothing confines a worker here.
 func (*Box) Layers() []string { return nil }
 
 // Checksum returns the SHA-256 of the plugin, in hexadecimal.
 func (b *Box) Checksum() string { return b.checksum }
 
-// Close has nothing to let go of.
+// Close does nothing: the box holds no resources.
 func (*Box) Close() {}
 
-// Wrap leaves the command as it is, if the plugin is.
+// Wrap does not change the command. It returns a [*ChangedError] if the plugin has changed.
 func (b *Box) Wrap(*exec.Cmd, int) (*Launch, error) {
 	return &Launch{}, unchanged(b.plugin, b.checksum)
 }
 
-// Recheck has nothing to add to what is looked at before each start.
+// Recheck does nothing: the plugin is checked before each start only.
 func (*Launch) Recheck() error { return nil }
 
 // StartError returns err.
 func (*Launch) StartError(err error) error { return err }
 
-// Sockets is empty: the folder is the caller's.
+// Sockets returns an empty string: the socket folder belongs to the caller.
 func (*Launch) Sockets() string { return "" }
 
-// Confirm has nothing to wait for.
+// Confirm does nothing: there is nothing to wait for.
 func (*Launch) Confirm(context.Context) error { return nil }
 
-// Dial is for folders of the sandbox, which has none here.
+// Dial returns an error: it is for socket folders of the sandbox, which has none here.
 func (*Launch) Dial(context.Context, string) (net.Conn, error) { return nil, errNoWalls }
 
-// Check is for folders of the sandbox, which has none here.
+// Check returns an error: it is for socket folders of the sandbox, which has none here.
 func (*Launch) Check(string) error { return errNoWalls }
 
-// Kill knows of no process that the caller does not know of.
+// Kill does nothing: the caller knows the only process.
 func (*Launch) Kill() {}
 
-// Death says what the process's state says.
+// Death returns what the process state tells.
 func (*Launch) Death(state *os.ProcessState, _ bool) Death {
 	d := Death{Cause: CauseExit, Code: state.ExitCode()}
 	if d.Code < 0 {
@@ -96,16 +96,16 @@ func (*Launch) Death(state *os.ProcessState, _ bool) Death {
 	return d
 }
 
-// Usage is not counted here.
+// Usage returns zeros: nothing is counted here.
 func (*Launch) Usage() Usage { return Usage{} }
 
-// Close has nothing to let go of.
+// Close does nothing: a launch holds no resources.
 func (*Launch) Close() {}
 
 // Best returns [Off].
 func Best(context.Context, Policy) (Level, error) { return Off, nil }
 
-// Probe says that there is nothing.
+// Probe reports that no level is supported here.
 func Probe(context.Context) (*Report, error) {
 	r := &Report{}
 	for _, level := range []Level{Basic, Strict} {

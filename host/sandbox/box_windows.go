@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// Box is the sandbox of one pool's workers: what they share. Its methods may be called from any goroutine.
+// Box is the sandbox of one pool. It holds what the pool's workers share. Its methods may be called from any goroutine.
 type Box struct {
 	policy           Policy
 	plugin, checksum string // compared before each start
@@ -17,15 +17,15 @@ type Box struct {
 	closing          sync.Once
 }
 
-// Open makes a sandbox for workers that run plugin. Each is in a job object, which ends it with its host and holds its limits; at [Basic]
-// it has a restricted token as well, and a process has been seen to run within that.
+// Open makes a sandbox for workers that run plugin. Each worker is in a job object, which enforces its limits and ends it with its host. At [Basic]
+// it also has a restricted token, and a test process has run with such a token before Open returns.
 //
-// Windows cannot close the network to a process that listens on it, as plugins do there, nor open single files to a token: [Basic] needs
-// [Policy.AllowNet], and is refused with ReadOnly or ReadWrite. So is what a job object cannot hold.
+// Windows cannot close the network to a process that listens on it, as plugins do there, and cannot open single files to a token. So [Basic] needs
+// [Policy.AllowNet], and Open refuses ReadOnly and ReadWrite. It also refuses limits that a job object cannot enforce.
 //
-// The plugin is hashed here and before each start, which fails with a [*ChangedError] if it has been changed. With a checksum, the plugin's SHA-256 in
-// hexadecimal, the error is a [*ChecksumError] if the plugin has another one. A process that may write to the file can still change it between the
-// hash and the execution.
+// The plugin is hashed here and before each start. A start fails with a [*ChangedError] if the plugin has changed. checksum is the plugin's SHA-256
+// in hexadecimal, or empty. If it is set, the error is a [*ChecksumError] if the plugin has another one. A process that may write to the file can
+// still change it between hashing and execution.
 func Open(ctx context.Context, policy Policy, plugin, checksum string) (*Box, error) {
 	complete, err := policy.complete()
 	if err != nil {
@@ -58,11 +58,11 @@ func openBox(ctx context.Context, policy Policy, plugin, checksum string) (*Box,
 	return b, nil
 }
 
-// elsewhere is what to do about walls that Windows does not have.
+// elsewhere is the hint for walls that Windows does not have.
 const elsewhere = "in a Linux container or virtual machine there is more"
 
-// possible refuses what Windows cannot give, as far as that can be said before a process is started. It is asked before defaults are
-// filled in: what nobody has asked for need not be held.
+// possible returns the error that [Open] would return for a policy, as far as it is known before a process is started. It is called before defaults
+// are filled in, because Windows need not enforce limits that nobody has asked for.
 func possible(p *Policy) error {
 	refuse := func(stage, hint, format string, args ...any) error {
 		return &StageError{Level: p.Level, Stage: stage, Err: fmt.Errorf(format, args...), Hint: hint}
@@ -97,7 +97,7 @@ func (b *Box) failed(stage string, err error, hint string) error {
 // Level returns the level of the box.
 func (b *Box) Level() Level { return b.policy.Level }
 
-// Layers says in words what stands around each worker.
+// Layers describes in words the layers that confine each worker.
 func (b *Box) Layers() []string {
 	var held []string
 	for _, l := range []struct {
@@ -118,10 +118,10 @@ func (b *Box) Layers() []string {
 	return layers
 }
 
-// PIDs returns how many processes each worker may have, 0 for any number.
+// PIDs returns how many processes each worker may have, or 0 for any number.
 func (b *Box) PIDs() int { return b.processes() }
 
-// processes is the most that a worker may have, 0 for any number.
+// processes returns how many processes a worker may have, or 0 for any number.
 func (b *Box) processes() int {
 	if b.policy.Level > Off && !b.policy.AllowFork {
 		return 1
@@ -135,7 +135,7 @@ func (b *Box) processes() int {
 // Checksum returns the SHA-256 of the plugin, in hexadecimal.
 func (b *Box) Checksum() string { return b.checksum }
 
-// Close lets go of everything. All launches must be closed. It may be called twice.
+// Close releases all resources of the box. All launches must have been closed before. Close may be called twice.
 func (b *Box) Close() {
 	b.closing.Do(func() {
 		if b.token != nil {

@@ -90,7 +90,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// A level is given if its walls have been seen to hold, and only then.
+// Open and Best provide a level only if a test process has shown that its walls hold.
 func TestBasicIsGivenIfItsWallsHold(t *testing.T) {
 	policy := sandbox.Policy{Level: sandbox.Basic, AllowNet: true}
 	b := policyBox(t, policy)

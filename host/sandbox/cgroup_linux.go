@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The controllers that limits need, and what is there in version 2 whether or not one is: cgroup.kill.
+// The controllers that limits need. core stands for what version 2 offers without any controller: cgroup.kill.
 const (
 	memory = "memory"
 	pids   = "pids"
@@ -26,22 +26,22 @@ const (
 	core   = ""
 )
 
-// cpuPeriod is the period in which a share of the CPUs is counted, in microseconds. It is the kernel's own.
+// cpuPeriod is the period for which a CPU quota is counted, in microseconds. It is the kernel's default.
 const cpuPeriod = 100_000
 
-// cgroups are the folders of one box, with one below for each worker.
+// cgroups are the cgroup folders of one box. Each worker has a folder below them.
 type cgroups struct {
-	used []hierarchy // whose parent is the box's own folder
+	used []hierarchy // in each, parent is the box's own folder
 
 	mu   sync.Mutex
-	left []string // workers' folders that had processes when they were to be removed
+	left []string // workers' folders that still had processes when they were to be removed
 }
 
-// sweepTime limits how long a new box removes what killed hosts have left.
+// sweepTime limits how long a new box spends on removing cgroups that killed hosts have left behind.
 const sweepTime = time.Second
 
-// openCgroups makes a box's folders where wanted controllers can be used, and returns those that cannot, with the reason. Those that are
-// spared are used only if a process can be started there.
+// openCgroups makes a box's folders in the hierarchies whose controllers are wanted and usable. It returns the reason for each wanted controller that
+// cannot be used. A spared controller is used only in version 2, because a process has to be moved into a cgroup of version 1, which is slow.
 func openCgroups(name, below string, wanted, spared []string) (*cgroups, map[string]error, error) {
 	all, err := hierarchies(below)
 	if err != nil {
@@ -83,15 +83,15 @@ func openCgroups(name, below string, wanted, spared []string) (*cgroups, map[str
 	return g, refused, nil
 }
 
-// remove removes the cgroups of a worker whose processes have been killed, and those that were left earlier. It does not wait: a cgroup that still has
-// processes is tried again when the next worker ends, and by close.
+// remove removes the cgroups of a worker whose processes have been killed, and those left over from earlier calls. It does not wait. A cgroup that
+// still has processes is tried again when the next worker ends, and by close.
 func (g *cgroups) remove(folders []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.left = removeCgroups(time.Time{}, slices.Concat(g.left, folders)...)
 }
 
-// close removes all folders. The workers must be gone. The next host removes what is left after the deadline.
+// close removes all folders. All workers must have ended. Folders that are left after the deadline are removed by the next host.
 func (g *cgroups) close(deadline time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -102,14 +102,14 @@ func (g *cgroups) close(deadline time.Time) {
 	g.left = removeCgroups(deadline, folders...)
 }
 
-// group are the folders of one worker.
+// group holds the cgroup folders of one worker.
 type group struct {
 	box     *cgroups
 	folders []hierarchy
-	start   *os.File // the folder that its process starts in; nil if there is none, and once the process has started
+	start   *os.File // the folder in which its process starts; nil if a process cannot be started in a cgroup
 }
 
-// open makes a worker's folders, with its limits.
+// open makes a worker's folders and writes its limits.
 func (g *cgroups) open(name string, p *Policy) (*group, error) {
 	w := &group{box: g}
 	for _, h := range g.used {
@@ -135,29 +135,29 @@ func (g *cgroups) open(name string, p *Policy) (*group, error) {
 	return w, nil
 }
 
-// bornInCgroups reports whether a process can be started in a cgroup (clone(2), CLONE_INTO_CGROUP): in version 2 since Linux 5.7, unless
-// whoever confines this process forbids clone3. To move one that has been started takes 5 ms, unless that was done just before: the kernel
-// waits until no CPU looks at what it changes.
+// bornInCgroups reports whether a process can be started inside a cgroup (clone(2), CLONE_INTO_CGROUP). Version 2 can since Linux 5.7, unless this
+// process is confined by a sandbox that forbids clone3. Otherwise the process is moved after its start. That takes 5 ms, unless another process was
+// moved just before: the kernel waits until no CPU reads what it changes.
 var bornInCgroups = sync.OnceValue(func() bool {
 	args := struct{ flags, pidFD, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64 }{
-		flags: unix.CLONE_INTO_CGROUP, cgroup: math.MaxInt32, // which is no descriptor, so that nothing is started
+		flags: unix.CLONE_INTO_CGROUP, cgroup: math.MaxInt32, // it is not a descriptor, so the call starts nothing
 	}
 	_, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args), 0)
 	return errno == unix.EBADF
 })
 
-// started closes the folder that the process started in.
+// started closes the descriptor of the folder in which the process was started.
 func (w *group) started() {
 	if w.start != nil {
 		_ = w.start.Close()
 	}
 }
 
-// limit writes the limits that this folder's controllers hold.
+// limit writes the limits that this folder's controllers enforce.
 func (h *hierarchy) limit(p *Policy) error {
 	type setting struct {
 		file, value string
-		optional    bool // kernels are built without it
+		optional    bool // the kernel may be built without it
 	}
 	var settings []setting
 	bytes, quota := strconv.FormatInt(p.MemoryBytes, 10), strconv.Itoa(int(p.CPUs*cpuPeriod))
@@ -184,10 +184,10 @@ func (h *hierarchy) limit(p *Policy) error {
 	return nil
 }
 
-// holdsAll reports whether a process is in all folders from its start on.
+// holdsAll reports whether a process is in all of its folders from its start.
 func (w *group) holdsAll() bool { return w.start != nil && len(w.folders) == 1 }
 
-// add puts a process into the folders that it did not start in.
+// add moves a process into the folders in which it was not started.
 func (w *group) add(pid int) error {
 	for _, f := range w.folders {
 		if f.version == 2 && w.start != nil {
@@ -200,7 +200,7 @@ func (w *group) add(pid int) error {
 	return nil
 }
 
-// kill kills all processes of the group, wherever they hide from the group of processes.
+// kill kills all processes of the cgroups, including those that have left their process group.
 func (w *group) kill() {
 	for _, f := range w.folders {
 		killCgroup(f.parent)
@@ -216,7 +216,8 @@ func (w *group) close() {
 	w.box.remove(folders)
 }
 
-// read reads a number: a whole file's, or that of a line that begins with key. It is 0 where there is none.
+// read returns a number from a file: the only word of the file if key is empty, else the value of the line that begins with key. It returns 0 if
+// there is none.
 func (h *hierarchy) read(file, key string) int64 {
 	b, err := os.ReadFile(filepath.Join(h.parent, file))
 	if err != nil {
@@ -225,14 +226,14 @@ func (h *hierarchy) read(file, key string) int64 {
 	for line := range bytes.Lines(b) {
 		f := bytes.Fields(line)
 		if n := len(f); n == 1 && key == "" || n == 2 && string(f[0]) == key {
-			v, _ := strconv.ParseInt(string(f[n-1]), 10, 64) // a word, such as max, counts nothing
+			v, _ := strconv.ParseInt(string(f[n-1]), 10, 64) // a word such as max counts as 0
 			return v
 		}
 	}
 	return 0
 }
 
-// usage reads what has been counted.
+// usage returns what the controllers have counted.
 func (w *group) usage() Usage {
 	var u Usage
 	for _, f := range w.folders {
@@ -254,14 +255,14 @@ func (w *group) usage() Usage {
 	return u
 }
 
-// killCgroup kills all that is in a folder.
+// killCgroup kills all processes in a folder.
 func killCgroup(folder string) {
 	if os.WriteFile(filepath.Join(folder, "cgroup.kill"), []byte("1"), 0) == nil { // Linux 5.14, version 2
 		return
 	}
-	// Linux 5.2, version 2: what is frozen starts nothing, and SIGKILL ends it all the same.
+	// Linux 5.2, version 2: a frozen process cannot fork, but SIGKILL still ends it.
 	_ = os.WriteFile(filepath.Join(folder, "cgroup.freeze"), []byte("1"), 0)
-	for range 100 { // who forks all the time is at his limit soon
+	for range 100 { // a worker that forks all the time soon reaches its limit of processes
 		b, err := os.ReadFile(filepath.Join(folder, "cgroup.procs"))
 		if err != nil || len(b) == 0 {
 			return
@@ -274,8 +275,8 @@ func killCgroup(folder string) {
 	}
 }
 
-// removeBelow removes the cgroups that a worker has made below its own, the deepest first, and kills the processes in them. A worker with the host's
-// rights can make some at level off.
+// removeBelow removes the cgroups that a worker has made below its own, the deepest first, and kills the processes in them. A worker can make cgroups
+// only at level off, where it has the host's rights.
 func removeBelow(folder string, deadline time.Time) {
 	var below []string
 	_ = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
@@ -285,7 +286,7 @@ func removeBelow(folder string, deadline time.Time) {
 		case err == nil && d.IsDir() && path != folder:
 			below = append(below, path)
 		}
-		return nil // one that cannot be read is gone, or stays
+		return nil // a folder that cannot be read has been removed, or is left
 	})
 	for _, f := range slices.Backward(below) {
 		if !time.Now().Before(deadline) {
@@ -297,8 +298,9 @@ func removeBelow(folder string, deadline time.Time) {
 	}
 }
 
-// removeCgroups removes folders, the first ones first, and returns those that are left. It tries each once, and until the deadline, which all of them
-// share, it kills the processes in them and tries again. SIGKILL does not end a process that is in the kernel's hands, as on a dead network disk.
+// removeCgroups removes folders in the given order, and returns those that are left. It tries each folder once. Until the deadline, which all folders
+// share, it then kills the processes in the remaining folders and tries again. SIGKILL does not end a process in an uninterruptible system call, for
+// example on a dead network disk.
 func removeCgroups(deadline time.Time, folders ...string) (left []string) {
 	for wait := time.Millisecond; ; wait *= 2 {
 		left = slices.DeleteFunc(slices.Clone(folders), func(f string) bool { return !errors.Is(unix.Rmdir(f), unix.EBUSY) })

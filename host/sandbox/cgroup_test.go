@@ -18,7 +18,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// cgroup2 makes a folder of cgroups of version 2 for a host of its own, with all that is needed for its limits.
+// cgroup2 makes a version 2 cgroup for a separate host, in which all controllers for limits are enabled.
 func cgroup2(t *testing.T) string {
 	t.Helper()
 	var parent string
@@ -41,7 +41,7 @@ func cgroup2(t *testing.T) string {
 			t.Errorf("%v is left", left)
 		}
 		for _, f := range []string{filepath.Join(folder, "parhost-host"), folder} {
-			sandbox.RemoveCgroup(f) // which waits for those on their way out
+			sandbox.RemoveCgroup(f) // waits for processes that are ending
 			if _, err := os.Stat(f); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("%s cannot be removed (%v)", f, err)
 			}
@@ -50,7 +50,7 @@ func cgroup2(t *testing.T) string {
 	return folder
 }
 
-// runIn runs a copy of the test binary as a host, in a folder of cgroups.
+// runIn runs a copy of the test binary as a host in a cgroup.
 func runIn(t *testing.T, folder string, extra ...string) (string, error) {
 	t.Helper()
 	plugin, err := hostile()
@@ -69,7 +69,8 @@ func runIn(t *testing.T, folder string, extra ...string) (string, error) {
 	return string(out), err
 }
 
-// finishedHost has started a process before it opens two boxes with limits, and says where they are and that they hold.
+// finishedHost starts a process, and then opens two boxes with limits. It checks that the limits hold and prints the cgroups of itself and of that
+// process.
 func finishedHost() error {
 	plugin, err := hostile()
 	if err != nil {
@@ -105,7 +106,7 @@ func finishedHost() error {
 		if err := l.Confirm(context.Background()); err != nil {
 			return err
 		}
-		_ = cmd.Wait() // how it ended is what is asked next
+		_ = cmd.Wait() // Death is checked next
 		if d := l.Death(cmd.ProcessState, false); d.Cause != sandbox.CauseOutOfMemory {
 			return fmt.Errorf("200 MiB of 64: got %v, want out_of_memory", d)
 		}
@@ -122,7 +123,8 @@ func finishedHost() error {
 	return errors.Join(earlier.Process.Kill(), w.Close())
 }
 
-// Version 2 lets a cgroup hold processes or pass on controllers: a host gets out of its workers' way, with all that it has started, once.
+// A version 2 cgroup either holds processes or passes on controllers. So a host moves itself, and all that it has started, out of the way of its
+// workers, once.
 func TestAHostMakesWayForItsWorkers(t *testing.T) {
 	folder := cgroup2(t)
 	out, err := runIn(t, folder)
@@ -140,7 +142,7 @@ func TestAHostMakesWayForItsWorkers(t *testing.T) {
 	}
 }
 
-// It is not for a host to move others. It says what to do.
+// A host does not move processes of others. Its error says what to do.
 func TestAHostDoesNotMoveOthers(t *testing.T) {
 	folder := cgroup2(t)
 	place, err := os.Open(folder)
@@ -170,5 +172,5 @@ func TestAHostDoesNotMoveOthers(t *testing.T) {
 	if err := errors.Join(r.Close(), other.Process.Kill()); err != nil {
 		t.Error(err)
 	}
-	_ = other.Wait() // it was killed
+	_ = other.Wait() // the error says that it was killed
 }

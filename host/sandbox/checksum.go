@@ -12,7 +12,7 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// ChecksumError says that an executable is not the one that was meant.
+// ChecksumError says that an executable does not have the expected checksum.
 type ChecksumError struct {
 	Path      string
 	Want, Got string // SHA-256, in hexadecimal
@@ -22,10 +22,10 @@ func (e *ChecksumError) Error() string {
 	return fmt.Sprintf("%q has the SHA-256 %s, want %s", e.Path, e.Got, e.Want)
 }
 
-// ChangedError says that a plugin, or what starts it, is no longer what it was when its pool was opened.
+// ChangedError says that a plugin, or a file that starts it, has changed since its pool was opened.
 type ChangedError struct {
 	Path string
-	Err  error // what has changed
+	Err  error // says what has changed
 }
 
 func (e *ChangedError) Error() string {
@@ -34,13 +34,14 @@ func (e *ChangedError) Error() string {
 
 func (e *ChangedError) Unwrap() error { return e.Err }
 
-// mostProgram is the largest executable that is read: the host keeps it in memory.
+// mostProgram is the size in bytes of the largest executable that is read, because the host keeps it in memory.
 const mostProgram = 2 << 30
 
-// Checksum returns the SHA-256 of a plain file of up to 2 GiB, in hexadecimal. It waits for nobody, whatever has taken the file's place.
+// Checksum returns the SHA-256 of a regular file of up to 2 GiB, in hexadecimal. It never blocks, even if something else, such as a pipe, has taken
+// the file's place.
 func Checksum(path string) (string, error) { return checksumOf(context.Background(), path) }
 
-// checksumOf is [Checksum]. ctx ends the reading.
+// checksumOf is [Checksum] with a context. Reading stops when ctx ends.
 func checksumOf(ctx context.Context, path string) (string, error) {
 	f, err := plain.Open(path)
 	if err != nil {
@@ -50,7 +51,7 @@ func checksumOf(ctx context.Context, path string) (string, error) {
 	return fileChecksum(ctx, f)
 }
 
-// fileChecksum is the checksum of a file from where it is read next. ctx ends the reading.
+// fileChecksum hashes a file from its current offset to its end. Reading stops when ctx ends.
 func fileChecksum(ctx context.Context, f *os.File) (string, error) {
 	sum := sha256.New()
 	_, err := plain.Copy(until{sum, ctx.Done()}, f, mostProgram)
@@ -72,7 +73,7 @@ func (w until) Write(b []byte) (int, error) {
 	}
 }
 
-// compare says whether a checksum is that which was wanted, if one was.
+// compare returns a [*ChecksumError] if want is not empty and differs from got.
 func compare(path, want, got string) error {
 	if want != "" && !strings.EqualFold(want, got) {
 		return &ChecksumError{Path: path, Want: strings.ToLower(want), Got: got}
@@ -80,7 +81,7 @@ func compare(path, want, got string) error {
 	return nil
 }
 
-// unchanged is a [*ChangedError] if a file has another checksum than before.
+// unchanged returns a [*ChangedError] if a file no longer has the checksum sum. An empty sum accepts every file.
 func unchanged(path, sum string) error {
 	if sum == "" {
 		return nil

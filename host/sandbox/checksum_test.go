@@ -20,7 +20,7 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// copied is the hostile plugin in a file of the test's own, with its checksum.
+// copied copies the hostile plugin into a file of the test and returns its path and checksum.
 func copied(t *testing.T) (path, checksum string) {
 	t.Helper()
 	plugin, err := hostile()
@@ -41,7 +41,7 @@ func copied(t *testing.T) (path, checksum string) {
 	return path, checksum
 }
 
-// policies are those whose ways to start a process differ.
+// policies runs a test with policies that start processes in different ways.
 func policies(t *testing.T, test func(t *testing.T, policy sandbox.Policy)) {
 	for name, policy := range map[string]sandbox.Policy{
 		"off": {}, "off, descriptors": {OpenFiles: 64}, "off, file size": {FileBytes: 1 << 20},
@@ -56,7 +56,7 @@ func policies(t *testing.T, test func(t *testing.T, policy sandbox.Policy)) {
 	}
 }
 
-// With a checksum it is the bytes that were hashed which run, whatever lies in the file by then.
+// With a checksum, workers run the bytes that were hashed, whatever the file contains by then.
 func TestWhatWasHashedRuns(t *testing.T) {
 	policies(t, func(t *testing.T, policy sandbox.Policy) {
 		path, checksum := copied(t)
@@ -101,7 +101,7 @@ func TestAnotherChecksumIsRefused(t *testing.T) {
 	})
 }
 
-// An interpreter reads its script once more at each start, so the file is hashed once more before that.
+// An interpreter reads its script again at each start, so the host hashes the file again before each start.
 func TestAScriptIsHashedBeforeEachStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 7\n"), 0o700); err != nil {
@@ -132,7 +132,7 @@ func TestAScriptIsHashedBeforeEachStart(t *testing.T) {
 	}
 }
 
-// intruders are what may lie where a plugin was. To open or to read it as a file would never end.
+// intruders put something in the place of a plugin that would block, or never end, when it is opened or read like a file.
 var intruders = map[string]func(path string) error{
 	"pipe": func(path string) error { return unix.Mkfifo(path, 0o700) },
 	"link to a pipe": func(path string) error {
@@ -142,7 +142,7 @@ var intruders = map[string]func(path string) error{
 	"file without end": func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o700), os.Truncate(path, 1<<42)) },
 }
 
-// soon fails a test whose call does not return.
+// soon fails the test if call does not return within a minute.
 func soon(t *testing.T, call func() error) error {
 	t.Helper()
 	done := make(chan error, 1)
@@ -186,7 +186,7 @@ func TestWhatIsNoPlainFileIsNoPlugin(t *testing.T) {
 	}
 }
 
-// A script lies where others may write, and is opened again for each worker.
+// A script may lie where others can write, and is opened again for each worker.
 func TestAScriptThatIsReplacedHoldsNobodyUp(t *testing.T) {
 	for name, put := range intruders {
 		t.Run(name, func(t *testing.T) {
@@ -214,7 +214,7 @@ func TestAScriptThatIsReplacedHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// The first line of a script is read into memory before anything is known of it.
+// The host reads the first line of a script into memory before it checks anything else, so the line's length is limited.
 func TestAScriptHasAFirstLine(t *testing.T) {
 	path := filepath.Join(openDir(t), "script")
 	if err := os.WriteFile(path, []byte("#!/bin/sh"), 0o755); err != nil {
@@ -232,7 +232,7 @@ func TestAScriptHasAFirstLine(t *testing.T) {
 	}
 }
 
-// large makes a sparse file of the given size. It begins like this program, or like a script.
+// large makes a sparse file of the given size that begins like this program, or like a script.
 func large(t *testing.T, size int64, script bool) string {
 	t.Helper()
 	path := filepath.Join(openDir(t), "plugin")
@@ -254,7 +254,7 @@ func large(t *testing.T, size int64, script bool) string {
 	return path
 }
 
-// fading is a context that ends after a few calls of its methods.
+// fading is a context that ends after a few calls of its Err method.
 type fading struct{ looks atomic.Int32 }
 
 var _ context.Context = (*fading)(nil)
@@ -285,7 +285,7 @@ func TestALargePluginIsReadNoLongerThanItsContext(t *testing.T) {
 				ctx = &fading{}
 			}
 			if policy.Level == sandbox.Off && !c.script && c.checksum == "" {
-				continue // it is not read
+				continue // held plugins are not read
 			}
 			b, err := sandbox.OpenAtOnce(ctx, policy, large(t, 256<<20, c.script), c.checksum)
 			if err == nil {
@@ -300,12 +300,12 @@ func TestALargePluginIsReadNoLongerThanItsContext(t *testing.T) {
 
 func TestWhatIsNoExecutableIsNotCopied(t *testing.T) {
 	path := filepath.Join(openDir(t), "plugin")
-	if err := errors.Join(os.WriteFile(path, nil, 0o700), os.Truncate(path, 3<<30)); err != nil { // more than is copied
+	if err := errors.Join(os.WriteFile(path, nil, 0o700), os.Truncate(path, 3<<30)); err != nil { // larger than the limit of a copy
 		t.Fatal(err)
 	}
 	policies(t, func(t *testing.T, policy sandbox.Policy) {
 		if policy.Level == sandbox.Off {
-			return // it copies nothing
+			return // off copies nothing
 		}
 		b, err := sandbox.OpenAtOnce(t.Context(), policy, path, "")
 		if err == nil {

@@ -15,8 +15,7 @@ import (
 	"github.com/parhost/parhost/internal/rss"
 )
 
-// Confirm sees a process that has been started through to where the plugin runs. The error says which stage failed; the process is
-// then about to end.
+// Confirm waits until a started process has become the plugin. Otherwise the error names the stage that failed, and the process is about to end.
 func (l *Launch) Confirm(ctx context.Context) error {
 	if l.group != nil {
 		l.group.started()
@@ -41,7 +40,7 @@ func (l *Launch) Confirm(ctx context.Context) error {
 	return nil
 }
 
-// openWatch opens the watch of a process that is where it is to be counted, if it needs one.
+// openWatch opens the watch of a process, if it needs one. The process must already be in its cgroups.
 func (l *Launch) openWatch() error {
 	b := l.box
 	if !b.watched && !b.stays() {
@@ -73,15 +72,15 @@ func (l *Launch) confirm(ctx context.Context) (*launcher.Trial, error) {
 	stop := context.AfterFunc(ctx, func() { _ = l.ctl.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	t, err := l.converse()
-	_ = l.ctl.Close() // nothing more is said
+	_ = l.ctl.Close() // both sides have said everything
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	return t, err
 }
 
-// converse tells the launcher what to do, puts it where it is counted meanwhile, and hears how it went. Its silence is success: the socket
-// closed when it became the plugin.
+// converse sends the launcher its spec, moves it into its cgroups meanwhile, and waits for the outcome. The socket closes when the launcher becomes
+// the plugin, so the end of the messages after SayReady or SayTried means success.
 func (l *Launch) converse() (*launcher.Trial, error) {
 	l.box.restrict(&l.spec)
 	body := launcher.Bytes(&l.spec)
@@ -99,7 +98,7 @@ func (l *Launch) converse() (*launcher.Trial, error) {
 	if err := l.openWatch(); err != nil {
 		return nil, err
 	}
-	if _, err := l.ctl.Write([]byte{launcher.InPlace}); err != nil && !errors.Is(err, unix.EPIPE) { // it has given up, and says why
+	if _, err := l.ctl.Write([]byte{launcher.InPlace}); err != nil && !errors.Is(err, unix.EPIPE) { // EPIPE: it has given up, and says why
 		return nil, l.box.failed("control socket", err)
 	}
 	var tried *launcher.Trial
@@ -108,7 +107,7 @@ func (l *Launch) converse() (*launcher.Trial, error) {
 		what, body, err := l.hear()
 		switch {
 		case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
-			if !ready { // one that was killed falls silent too
+			if !ready { // the socket also closes if the launcher was killed
 				return nil, l.box.failed("launcher", errors.New("it ended before the plugin was started"))
 			}
 			return tried, nil
@@ -116,7 +115,7 @@ func (l *Launch) converse() (*launcher.Trial, error) {
 			return nil, l.box.failed("control socket", err)
 		}
 		switch what {
-		case launcher.SayFolder: // which hear has taken
+		case launcher.SayFolder: // hear has kept its descriptor
 		case launcher.SayReady:
 			ready = true
 		case launcher.SayTried:
@@ -135,7 +134,7 @@ func (l *Launch) converse() (*launcher.Trial, error) {
 	}
 }
 
-// hear reads one message, with the folder if it carries one.
+// hear reads one message, and keeps the descriptor of the socket folder if the message carries one.
 func (l *Launch) hear() (what byte, body []byte, err error) {
 	var head [5]byte
 	rights := make([]byte, unix.CmsgSpace(4))
@@ -161,7 +160,7 @@ func (l *Launch) hear() (what byte, body []byte, err error) {
 	return head[0], body, err
 }
 
-// take keeps the descriptor that came with a message.
+// take keeps the descriptor of the socket folder that came with a message.
 func (l *Launch) take(rights []byte) error {
 	if len(rights) == 0 {
 		return nil

@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// Cause says in a word why a process ended.
+// Cause is one word for why a process ended.
 type Cause string
 
-// The causes. The kernel tells of limits only where a cgroup counts; elsewhere a process that ran into one looks like any other.
+// The causes. The kernel reports a reached limit only if a cgroup enforces it. Otherwise a process that reached a limit looks like any other.
 const (
-	CauseExit        Cause = "exit"          // by itself
-	CauseSignal      Cause = "signal"        // by a signal that nothing below explains
-	CauseOutOfMemory Cause = "out_of_memory" // at its limit of memory
-	CausePIDs        Cause = "pids"          // unsuccessfully, after a process or thread was refused to it
-	CauseSeccomp     Cause = "seccomp"       // by SIGSYS
-	CauseFileSize    Cause = "file_size"     // by SIGXFSZ
-	CauseEscape      Cause = "escape"        // killed by its host, because it had left the cgroup that holds its limits
+	CauseExit        Cause = "exit"          // it exited by itself
+	CauseSignal      Cause = "signal"        // a signal for which no other cause is known
+	CauseOutOfMemory Cause = "out_of_memory" // it reached its memory limit
+	CausePIDs        Cause = "pids"          // it exited with an error after a process or thread was refused to it
+	CauseSeccomp     Cause = "seccomp"       // SIGSYS
+	CauseFileSize    Cause = "file_size"     // SIGXFSZ
+	CauseEscape      Cause = "escape"        // its host killed it, because it had left the cgroup that holds its limits
 )
 
-// Death is how a process ended.
+// Death says how a process ended.
 type Death struct {
 	Cause  Cause
-	Code   int    // its exit code, -1 after a signal
-	Signal string // such as SIGKILL, empty without one
+	Code   int    // exit code, -1 after a signal
+	Signal string // such as SIGKILL; empty if there was none
 }
 
 func (d Death) String() string {
@@ -33,10 +33,10 @@ func (d Death) String() string {
 	return fmt.Sprintf("%s (code %d)", d.Cause, d.Code)
 }
 
-// Usage is what a worker's cgroup has counted; zero where there is none.
+// Usage is what a worker's cgroup has counted. All fields are 0 if there is no cgroup.
 type Usage struct {
-	MemoryPeak   int64         // bytes, with files that it has in memory
-	OutOfMemory  int64         // processes killed at the limit of memory
+	MemoryPeak   int64         // bytes, including the page cache of its files
+	OutOfMemory  int64         // processes killed at the memory limit
 	RefusedPIDs  int64         // processes and threads refused at the limit
 	Throttled    int64         // periods of 100 ms in which it used up its share of the CPUs
 	ThrottledFor time.Duration // how long its threads waited for the next period

@@ -13,16 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hierarchy is one mount of cgroups, and the folder there below which a box makes its own.
+// hierarchy is one mounted cgroup hierarchy, and the folder in it below which a box makes its own folders.
 type hierarchy struct {
 	version     int
-	controllers []string // of those above, that can be used
-	mount       string   // where the hierarchy is mounted
+	controllers []string // those of memory, pids and cpu that can be used
+	mount       string   // mount point
 	parent      string
-	err         error // why it cannot be used
+	err         error // why the hierarchy cannot be used; nil if it can
 }
 
-// hierarchies finds the mounts, and the place of the host in each. below is Policy.CgroupParent.
+// hierarchies finds the mounted cgroup hierarchies and the host's folder in each. below is Policy.CgroupParent.
 func hierarchies(below string) ([]hierarchy, error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -61,7 +61,7 @@ func hierarchies(below string) ([]hierarchy, error) {
 		place := below
 		if place == "" {
 			place = h.ownPlace(string(own))
-			if rest, ok := strings.CutPrefix(place, root); ok && (rest == "" || rest[0] == '/') { // a mount of a part
+			if rest, ok := strings.CutPrefix(place, root); ok && (rest == "" || rest[0] == '/') { // only a part of the hierarchy is mounted
 				place = rest
 			}
 		}
@@ -77,7 +77,7 @@ func hierarchies(below string) ([]hierarchy, error) {
 	return found, nil
 }
 
-// ownPlace is the host's cgroup in this hierarchy, as /proc/self/cgroup says: "4:memory:/path", or "0::/path" for version 2.
+// ownPlace returns the host's cgroup in this hierarchy from the text of /proc/self/cgroup: "4:memory:/path", or "0::/path" for version 2.
 func (h *hierarchy) ownPlace(own string) string {
 	for line := range strings.Lines(own) {
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
@@ -86,7 +86,7 @@ func (h *hierarchy) ownPlace(own string) string {
 		}
 		switch {
 		case h.version == 2 && f[0] == "0":
-			return strings.TrimSuffix(f[2], "/"+hostFolder) // where the workers of its other boxes are
+			return strings.TrimSuffix(f[2], "/"+hostFolder) // the workers of the host's other boxes are beside hostFolder
 		case h.version == 1 && slices.Contains(strings.Split(f[1], ","), h.controllers[0]):
 			return f[2]
 		}
@@ -94,7 +94,7 @@ func (h *hierarchy) ownPlace(own string) string {
 	return "/"
 }
 
-// delegated are the controllers that a folder of version 2 could pass on.
+// delegated returns those of the needed controllers that a folder of version 2 can pass on to its children.
 func delegated(folder string) []string {
 	b, err := os.ReadFile(filepath.Join(folder, "cgroup.controllers"))
 	if err != nil {
@@ -103,11 +103,11 @@ func delegated(folder string) []string {
 	return slices.DeleteFunc(strings.Fields(string(b)), func(c string) bool { return c != memory && c != pids && c != cpu })
 }
 
-// hostFolder is where a host moves that is in the way of its own workers.
+// hostFolder is the folder into which a host moves itself if it blocks the cgroups of its own workers.
 const hostFolder = "parhost-host"
 
-// passOn lets the children of a version 2 folder use controllers. A folder that does so must not hold processes itself (cgroups(7), "no
-// internal processes" rule), so a host that is alone there moves to a folder of its own.
+// passOn enables controllers for the children of a version 2 folder. Such a folder must not hold processes itself (cgroups(7), "no internal
+// processes" rule). So if only this host's processes are there, passOn moves them to a folder below it.
 func passOn(folder string, controllers []string) error {
 	missing := slices.DeleteFunc(slices.Clone(controllers), func(c string) bool { return passes(folder, c) })
 	if len(missing) == 0 {
@@ -124,25 +124,26 @@ func passOn(folder string, controllers []string) error {
 	return os.WriteFile(control, order, 0)
 }
 
-// passes reports whether a version 2 folder passes on a controller.
+// passes reports whether a version 2 folder passes on a controller to its children.
 func passes(folder, controller string) bool {
 	b, err := os.ReadFile(filepath.Join(folder, "cgroup.subtree_control"))
 	return err == nil && slices.Contains(strings.Fields(string(b)), controller)
 }
 
-// passable says why passOn could not do its work, without doing anything.
+// passable returns the error that passOn would return, without changing anything.
 func passable(folder, controller string) error {
 	if passes(folder, controller) {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(folder, "cgroup.type")); errors.Is(err, fs.ErrNotExist) {
-		return nil // the root of all, which may hold processes
+		return nil // the root cgroup may hold processes
 	}
 	_, err := inhabitants(folder)
 	return err
 }
 
-// inhabitants are the processes of a folder, if they are this one and those that descend from it. Others are not its to move.
+// inhabitants returns the processes in a folder. It returns an error if one of them is neither this process nor a descendant of it: the host must not
+// move processes of others.
 func inhabitants(folder string) ([]int, error) {
 	b, err := os.ReadFile(filepath.Join(folder, "cgroup.procs"))
 	if err != nil {
@@ -162,7 +163,7 @@ func inhabitants(folder string) ([]int, error) {
 	return all, nil
 }
 
-// descends reports whether a process is this one, or comes from it, or is gone.
+// descends reports whether a process is this one, a descendant of it, or gone.
 func descends(pid int) bool {
 	for pid > 1 {
 		if pid == os.Getpid() {
@@ -174,13 +175,13 @@ func descends(pid int) bool {
 		}
 		pid = int(parent)
 	}
-	return pid == os.Getpid() // 0 is one of another namespace
+	return pid == os.Getpid() // a parent of 0 is outside of this PID namespace
 }
 
-// vacateRounds bounds how often vacate looks whether somebody is left: who was just being started.
+// vacateRounds limits how often vacate looks for processes that are left, because they were just being started.
 const vacateRounds = 10
 
-// vacate moves all processes of a folder to a folder of their own below it. They do not notice.
+// vacate moves all processes of a folder to a folder below it. The processes do not notice.
 func vacate(folder string) error {
 	leaf := filepath.Join(folder, hostFolder)
 	for range vacateRounds {
@@ -198,12 +199,12 @@ func vacate(folder string) error {
 			}
 		}
 	}
-	return nil // and the kernel says what it thinks of it
+	return nil // if processes are left, the caller's write fails
 }
 
-// cgroupHint says what to change for a limit to be held.
+// cgroupHint returns advice on how to make a limit enforceable.
 func cgroupHint(err error) string {
-	if errors.Is(err, unix.EBUSY) { // as in a session's shell
+	if errors.Is(err, unix.EBUSY) { // for example because the shell of a session is in the same cgroup
 		return "start the host in a cgroup of its own: systemd-run --scope -p Delegate=yes, with --user if it is not root"
 	}
 	return "run the host as root, or with: systemd-run --user --scope -p Delegate=yes"

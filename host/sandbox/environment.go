@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// envSockets tells a plugin the folder for its socket. The name is go-plugin's.
+// envSockets is the variable with the plugin's folder for its socket. The name is go-plugin's.
 const envSockets = "PLUGIN_UNIX_SOCKET_DIR"
 
-// envOrigin tells the loader where the program lies, beside which its libraries may be ($ORIGIN). It looks there if /proc/self/exe does not say so
-// (ld.so(8)).
+// envOrigin is the variable that tells the loader the program's folder, beside which its libraries may lie ($ORIGIN). The loader uses it if it cannot
+// read /proc/self/exe (ld.so(8)).
 const envOrigin = "LD_ORIGIN_PATH"
 
-// envLibraries are folders in which the loader looks before others (ld.so(8)).
+// envLibraries is the variable with folders in which the loader looks before others (ld.so(8)).
 const envLibraries = "LD_LIBRARY_PATH"
 
-// environment tells the plugin's libraries what its limits are: without /proc and /sys they cannot find out.
+// environment adds variables that tell the plugin's libraries its limits. Without /proc and /sys they cannot find them out.
 func environment(p *Policy, env []string) []string {
 	if p.MemoryBytes > 0 && variable(env, "GOMEMLIMIT") == "" {
 		env = append(env, "GOMEMLIMIT="+strconv.FormatInt(p.MemoryBytes/10*9, 10))

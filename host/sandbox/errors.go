@@ -7,20 +7,20 @@ import (
 	"syscall"
 )
 
-// ErrNotSupported is matched by errors that say that this machine cannot give what was asked for.
+// ErrNotSupported is matched by errors that say that this machine cannot provide what was asked for.
 var ErrNotSupported = errors.New("not supported here")
 
-// ErrNeedsFiles is matched by errors that say that a plugin cannot run without files which its policy does not open to it.
+// ErrNeedsFiles is matched by errors that say that a plugin cannot run because it needs files that its policy does not open to it.
 var ErrNeedsFiles = errors.New("the plugin needs more files")
 
-// A NeedsFilesError says what to open to a plugin. It matches [ErrNeedsFiles].
+// A NeedsFilesError says which folders to open to a plugin. It matches [ErrNeedsFiles].
 type NeedsFilesError struct {
 	Path   string // of the plugin
 	Reason string
-	// Folders are to be added to [Policy.ReadOnly]: those of this machine in which the loader or interpreter, and mostly all that it
-	// loads, lie.
+	// Folders are the folders to add to [Policy.ReadOnly]. On this machine they contain the loader or interpreter and usually everything that it
+	// loads.
 	Folders []string
-	Static  bool // it needs none if it is linked statically
+	Static  bool // the plugin would need none if it were linked statically
 }
 
 func (e *NeedsFilesError) Error() string {
@@ -34,18 +34,18 @@ func (e *NeedsFilesError) Error() string {
 // Is reports whether target is [ErrNeedsFiles].
 func (e *NeedsFilesError) Is(target error) bool { return target == ErrNeedsFiles }
 
-// A StageError says where the way into the sandbox ended. It matches [ErrNotSupported], unless the plugin is no program, which no machine can
-// help: then it matches [syscall.ENOEXEC].
+// A StageError says which step of the way into the sandbox failed. It matches [ErrNotSupported], unless the plugin is not a program: no machine can
+// run that, and the error matches [syscall.ENOEXEC] instead.
 type StageError struct {
 	Level Level
 	Stage string // such as clone, mount, landlock, seccomp, cgroup, exec
-	Hint  string // what to change, empty if nobody knows
+	Hint  string // what to change; empty if that is unknown
 	Err   error
 }
 
 func (e *StageError) Error() string {
 	s := fmt.Sprintf("%s: %v", e.Stage, e.Err)
-	if e.Level != Off { // there are limits without a sandbox too
+	if e.Level != Off { // limits exist at level off too
 		s = fmt.Sprintf("sandbox level %s: %s", e.Level, s)
 	}
 	if e.Hint != "" {
@@ -54,7 +54,7 @@ func (e *StageError) Error() string {
 	return s
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *StageError) Unwrap() error { return e.Err }
 
 // Is reports whether target is [ErrNotSupported].
@@ -62,7 +62,7 @@ func (e *StageError) Is(target error) bool {
 	return target == ErrNotSupported && !errors.Is(e.Err, syscall.ENOEXEC)
 }
 
-// changeableError refuses a file that workers could change although they are started by it, or could have lead elsewhere.
+// changeableError is the error for a file that workers are started from, if workers could change the file or make its name lead elsewhere.
 func changeableError(what, file, source string) error {
 	return fmt.Errorf("sandbox: %s %q lies in %q, or a link to it does, which workers may change (--rw, Policy.ReadWrite): keep it elsewhere, or open to them a folder that does not hold it", what, file, source)
 }

@@ -2,7 +2,7 @@ package sandbox
 
 import "context"
 
-// Rehearsed is what became of a process that tried the walls of a profile.
+// Rehearsed returns the result of a process that tested the walls of a profile.
 func Rehearsed(ctx context.Context, network, fork bool) error {
 	return rehearsed(ctx, play{Basic, network, fork})
 }

@@ -1,4 +1,4 @@
 package sandbox
 
-// NotOnMac is what macOS refuses of a policy.
+// NotOnMac returns the error for a policy that macOS cannot enforce.
 var NotOnMac = (*Policy).notOnMac

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// OpenWithout opens a box that lacks layers: seccomp, landlock, namespaces, or what came to Landlock with a version, as "landlock 3".
+// OpenWithout opens a box that lacks layers: "seccomp", "landlock", "namespaces", or everything that came to Landlock with an ABI version or later,
+// such as "landlock 3".
 func OpenWithout(policy Policy, plugin string, without ...string) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {
@@ -37,7 +38,7 @@ func OpenAtOnce(ctx context.Context, policy Policy, plugin, checksum string) (*B
 	return openBox(ctx, policy, plugin, checksum, seams{})
 }
 
-// What tests look at.
+// Functions that tests use.
 var (
 	BoxPrefix     = boxPrefix
 	CgroupFolders = func() ([]string, error) { return folders("") }
@@ -46,13 +47,13 @@ var (
 	RemoveCgroup  = func(folder string) { removeCgroups(time.Now().Add(2*time.Second), folder) }
 )
 
-// ThreadsOf counts the threads of a user, 0 if it cannot.
+// ThreadsOf counts the threads of a user. It returns 0 on errors.
 func ThreadsOf(uid int) int64 {
 	n, _ := threadsOf(uid)
 	return n
 }
 
-// CgroupOf is the folder of any version in which boxes have theirs with a controller.
+// CgroupOf returns the folder, of version 1 or 2, in which boxes make their folders for a controller.
 func CgroupOf(controller string) (folder string, err error) {
 	all, err := hierarchies("")
 	if err != nil {
@@ -66,7 +67,7 @@ func CgroupOf(controller string) (folder string, err error) {
 	return CgroupVersion2(controller)
 }
 
-// CgroupVersion2 is the folder of version 2 in which boxes have theirs, which pass on the controller from then on.
+// CgroupVersion2 returns the version 2 folder in which boxes make their folders, and enables a controller for its children.
 func CgroupVersion2(controller string) (folder string, err error) {
 	all, err := hierarchies("")
 	if err != nil {
@@ -80,7 +81,7 @@ func CgroupVersion2(controller string) (folder string, err error) {
 	return "", fmt.Errorf("no cgroups of version 2 that can be written to have %s: %w", controller, ErrNotSupported)
 }
 
-// folders are those in which boxes have theirs.
+// folders returns the folders in which boxes make theirs.
 func folders(below string) ([]string, error) {
 	all, err := hierarchies(below)
 	var parents []string

@@ -6,7 +6,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/trial"
 )
 
-// OpenUnrehearsed opens a box of whose walls nobody has seen that they hold.
+// OpenUnrehearsed opens a box without a rehearsal.
 func OpenUnrehearsed(policy Policy) (*Box, error) {
 	policy, err := policy.complete()
 	if err != nil {
@@ -15,5 +15,5 @@ func OpenUnrehearsed(policy Policy) (*Box, error) {
 	return openBox(context.Background(), policy, "", "")
 }
 
-// Try has a process try the walls of a box.
+// Try lets a process test the walls of a box.
 func (b *Box) Try() (trial.Outcome, error) { return b.try() }

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// check reports what the program needs that a policy does not open to it. started says that what starts it is opened to it, and what is loaded with
-// that.
+// check returns an error if the program needs files that the policy does not open to it. started says that its loader or interpreter, and the
+// libraries loaded with it, have been opened to it.
 func (p *program) check(policy *Policy, started bool) error {
 	script := p.script()
 	if p.linker != "" && !filepath.IsAbs(p.linker) {
@@ -21,7 +21,7 @@ func (p *program) check(policy *Policy, started bool) error {
 	e := &NeedsFilesError{Path: p.path, Reason: "is linked dynamically, by " + p.linker, Static: !script}
 	if script {
 		e.Reason = "is a script for " + p.linker
-		if policy.Level == Strict && !opens(policy, p.path) && (!started || !isShell(p.linker)) { // its interpreter has to find it
+		if policy.Level == Strict && !opens(policy, p.path) && (!started || !isShell(p.linker)) { // the interpreter has to find the script
 			e.Folders = append(e.Folders, filepath.Dir(p.path))
 		}
 	}
@@ -34,7 +34,7 @@ func (p *program) check(policy *Policy, started bool) error {
 	return e
 }
 
-// libraries are the folders of this machine that the loader or interpreter needs, but for those that are open already.
+// libraries returns the folders of this machine that the loader or interpreter needs and that the policy does not open yet.
 func (p *program) libraries(policy *Policy) []string {
 	usual := []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"}
 	if p.script() {
@@ -53,7 +53,8 @@ func (p *program) libraries(policy *Policy) []string {
 	for _, folder := range usual {
 		add(folder)
 	}
-	// It may lie elsewhere, in bin or lib, beside what belongs to it, and what lies there may be a link, as in Python's virtual environments.
+	// The loader or interpreter may lie elsewhere, in a bin or lib folder beside its own files. It may also be a link, as in Python's virtual
+	// environments.
 	for name := missing(&covered, p.linker); name != ""; name = missing(&covered, p.linker) {
 		folder := filepath.Dir(name)
 		if above := filepath.Dir(folder); above != "/" {
@@ -66,7 +67,7 @@ func (p *program) libraries(policy *Policy) []string {
 	return folders
 }
 
-// opens reports whether a policy lets a plugin find and run a file of the host: at basic by where it really lies, at strict by its name.
+// opens reports whether a policy lets a plugin find and run a host file. Basic decides by the file's real path, strict by its name.
 func opens(policy *Policy, file string) bool {
 	at := func(name string) string { return name }
 	if policy.Level == Basic {
@@ -78,13 +79,13 @@ func opens(policy *Policy, file string) bool {
 	})
 }
 
-// missing returns the name of what a plugin does not find that follows the links from a file, empty if it finds all.
+// missing follows the links from a file and returns the first name that the policy does not show to the plugin, or empty if it shows all of them.
 func missing(policy *Policy, file string) string {
-	if policy.Level == Basic { // which sees all links
+	if policy.Level == Basic { // at basic a plugin sees all links
 		switch {
 		case opens(policy, file):
 			return ""
-		case !opens(policy, filepath.Dir(file)): // what lies beside the link may matter as well
+		case !opens(policy, filepath.Dir(file)): // files beside the link may be needed as well
 			return file
 		}
 		return really(file)
@@ -103,10 +104,10 @@ func missing(policy *Policy, file string) string {
 	return file
 }
 
-// mostLinks is how many the kernel follows (path_resolution(7)).
+// mostLinks is how many links the kernel follows (path_resolution(7)).
 const mostLinks = 40
 
-// followed returns what a name within a bind is by the first link that it leads over, as a name in the sandbox; empty if there is none.
+// followed resolves the first link in a name within a bind, and returns the resulting name in the sandbox; empty if the name has no link.
 func followed(b Bind, file string) string {
 	host, shown := b.Source, b.Target
 	names := strings.Split(strings.Trim(strings.TrimPrefix(file, b.Target), "/"), "/")
@@ -124,7 +125,7 @@ func followed(b Bind, file string) string {
 	return ""
 }
 
-// really is the name of what a name leads to.
+// really returns the path with all links resolved, or the name itself if that fails.
 func really(name string) string {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		return target

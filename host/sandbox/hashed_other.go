@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// hashed returns the checksum of a plugin that is hashed again before each start, which has to be the one that was wanted, if one was. It is
-// empty for what can be executed but not read as a file, such as an alias of Windows, unless a checksum was wanted.
+// hashed returns the checksum of a plugin that is hashed again before each start. It compares the checksum with want unless that is empty. It returns
+// an empty checksum if want is empty and the plugin can be executed but not read as a file, such as an alias of Windows.
 func hashed(ctx context.Context, plugin, want string) (string, error) {
 	got, err := checksumOf(ctx, plugin)
 	if ctx.Err() != nil {

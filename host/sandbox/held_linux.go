@@ -15,28 +15,29 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// held is the file of an executable that runs without walls. The descriptor keeps the file, whatever becomes of its name. Workers are executed
-// by the name while that leads to the file, so that ps(1) shows them as before, and by the descriptor afterwards.
+// held is the open file of an executable that runs without walls. The descriptor keeps the file, even if its name later leads to another file.
+// Workers are executed by the name while it leads to this file, so that ps(1) shows the usual name, and by the descriptor afterwards.
 //
 // The kernel refuses writes to a file that is being executed (ETXTBSY), except on Linux 6.11 and 6.12. A write while no worker runs shows in the
-// file's size and times; where these are not conclusive, the SHA-256 decides.
+// file's size and times. If these are not conclusive, the SHA-256 decides.
 type held struct {
 	path string
-	file *os.File // by O_PATH: an executable need not be readable
+	file *os.File // opened with O_PATH, because an executable need not be readable
 
 	mu    sync.Mutex
 	mark  mark
-	sum   string // of the bytes that were opened, empty until it is known
-	moved bool   // the name has led to another file
+	sum   string // SHA-256 of the bytes that were opened; empty until it is known
+	moved bool   // the name has led to another file at least once
 
-	over     chan struct{} // closed when nobody wants the sum any more
+	over     chan struct{} // closed when the checksum is not needed any more
 	learning sync.WaitGroup
 }
 
-// learnAfter is how long a box waits before it computes the checksum of its file. That takes 20 ms of CPU time for 20 MB, which short runs are spared.
+// learnAfter is how long a box waits before it computes the checksum of its file. Hashing takes 20 ms of CPU time for 20 MB, and short runs save
+// that.
 const learnAfter = 250 * time.Millisecond
 
-// hold opens the file of an executable. source is the name to open it by.
+// holdFile opens the file of an executable. source is the name by which it is opened; path is used in errors.
 func holdFile(path, source string) (*held, error) {
 	if info, err := os.Stat(source); err == nil && !info.Mode().IsRegular() {
 		return nil, &plain.KindError{Path: path, Mode: info.Mode()}
@@ -59,7 +60,7 @@ func holdFile(path, source string) (*held, error) {
 	return h, nil
 }
 
-// learn computes the checksum in the background, once the pool has lived for learnAfter.
+// learn computes the checksum in the background once the pool has lived for learnAfter.
 func (h *held) learn() {
 	h.learning.Go(func() {
 		select {
@@ -70,7 +71,7 @@ func (h *held) learn() {
 	})
 }
 
-// leads reports whether the name has always led to the file.
+// leads reports whether the name has led to the file at every check so far.
 func (h *held) leads() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,8 +80,8 @@ func (h *held) leads() bool {
 	return !h.moved
 }
 
-// ran checks a process that has just been started. It returns an error if the process may execute other bytes than those that were opened: a
-// [*ChangedError] if the file itself has changed. If only the name led to another file, later starts use the descriptor.
+// ran checks a process that has just been started. It returns an error if the process may execute other bytes than those that were opened, and a
+// [*ChangedError] if the file itself has changed. If only the name leads to another file now, later starts use the descriptor.
 func (h *held) ran(pid int, byName bool) error {
 	if byName && !h.leads() {
 		dev, ino, err := identity("/proc/" + strconv.Itoa(pid) + "/exe")
@@ -91,7 +92,7 @@ func (h *held) ran(pid int, byName bool) error {
 	return h.recheck()
 }
 
-// recheck is a [*ChangedError] if the file has been written to since it was opened.
+// recheck returns a [*ChangedError] if the file has been written to since it was opened.
 func (h *held) recheck() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -102,13 +103,13 @@ func (h *held) recheck() error {
 	if now == h.mark {
 		return nil
 	}
-	same := now.bytes() == h.mark.bytes() // then it may have been renamed, removed or linked, or the time of its change set back
+	same := now.bytes() == h.mark.bytes() // only ctime differs: the file was renamed, removed or linked, or its mtime was set back after a write
 	if !same && h.sum == "" {
 		return &ChangedError{h.path, fmt.Errorf("it had %d bytes, last written %v, and has %d, last written %v", h.mark.size, h.mark.time(), now.size, now.time())}
 	}
 	sum, err := h.read()
 	switch {
-	case errors.Is(err, unix.EACCES) && same: // one may execute it, but not read it
+	case errors.Is(err, unix.EACCES) && same: // the file may be executed but not read
 	case err != nil:
 		return &ChangedError{h.path, err}
 	case h.sum == "":
@@ -120,7 +121,7 @@ func (h *held) recheck() error {
 	return nil
 }
 
-// checksum returns the SHA-256 of the bytes that were opened.
+// checksum returns the SHA-256 of the bytes that were opened. It returns a [*ChangedError] if the file has changed since.
 func (h *held) checksum() (string, error) {
 	if err := h.recheck(); err != nil {
 		return "", err
@@ -141,9 +142,9 @@ func (h *held) checksum() (string, error) {
 	return sum, nil
 }
 
-// read hashes the file as it is now, unless nobody wants to know any more. It is called with mu held.
+// read hashes the file as it is now, and stops early once over is closed. The caller holds mu.
 func (h *held) read() (string, error) {
-	f, err := plain.Open(descriptor(h.file)) // again, because a layered file system may have put another file below a descriptor
+	f, err := plain.Open(descriptor(h.file)) // opened again, because a layered file system may have put another file below a descriptor
 	if err != nil {
 		return "", err
 	}
@@ -159,11 +160,11 @@ func (h *held) close() error {
 	return h.file.Close()
 }
 
-// mark holds the attributes of a file that change when the file does.
+// mark holds the attributes of a file that change when the file changes.
 type mark struct {
 	dev, ino         uint64
 	size             int64
-	written, changed unix.Timespec // its content; anything of it
+	written, changed unix.Timespec // mtime: when the content changed; ctime: when anything of the inode changed
 }
 
 func markOf(fd int) (mark, error) {
@@ -174,7 +175,7 @@ func markOf(fd int) (mark, error) {
 	return mark{st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim}, nil
 }
 
-// bytes returns the mark without the attributes that can change while the content stays the same.
+// bytes returns the mark without ctime, which can change while the content stays the same.
 func (m mark) bytes() mark {
 	m.changed = unix.Timespec{}
 	return m

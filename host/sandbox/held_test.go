@@ -13,7 +13,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// another puts a program of its own in the place of the hostile plugin: one that ends with code 9.
+// another returns the path of a program that can replace the hostile plugin: a copy of /bin/false.
 func another(t *testing.T) (path string) {
 	t.Helper()
 	program, err := os.ReadFile("/bin/false")
@@ -27,7 +27,7 @@ func another(t *testing.T) (path string) {
 	return path
 }
 
-// exits runs the plugin of a box, which is to end with code 7.
+// exits runs the plugin of a box and expects exit code 7.
 func exits(t *testing.T, when string, b *sandbox.Box, path string) {
 	t.Helper()
 	w, err := startCmd(t, b, exec.Command(path, "exit", "7"), spawner(t))
@@ -39,7 +39,7 @@ func exits(t *testing.T, when string, b *sandbox.Box, path string) {
 	}
 }
 
-// Without a checksum too it is the file that was opened which runs, whatever its name leads to by then, or to nothing.
+// Without a checksum too, workers run the file that was opened, even if its name now leads to another file or to nothing.
 func TestWhatWasOpenedRuns(t *testing.T) {
 	for name, replace := range map[string]func(path, other string) error{
 		"replaced": func(path, other string) error { return os.Rename(other, path) },
@@ -66,12 +66,12 @@ func TestWhatWasOpenedRuns(t *testing.T) {
 	}
 }
 
-// A file that is written to while no worker runs starts no worker any more. Confined workers have a copy.
+// After a write to the file while no worker runs, no worker starts. Confined workers have a copy and still start.
 func TestAFileThatIsWrittenToStartsNoWorker(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, b *sandbox.Box, path string){
 		"another size": func(t *testing.T, _ *sandbox.Box, path string) { overwrite(t, path, []byte("\x7fELF")) },
 		"the same size, at the same time": func(t *testing.T, b *sandbox.Box, path string) {
-			if b.Checksum() == "" { // which an older pool knows
+			if b.Checksum() == "" { // a pool that is older than learnAfter knows it
 				t.Fatal("got no checksum")
 			}
 			info, err := os.Stat(path)
@@ -111,7 +111,7 @@ func TestAFileThatIsWrittenToStartsNoWorker(t *testing.T) {
 	}
 }
 
-// overwrite writes into a file, and not into another one with its name.
+// overwrite writes into the existing file and does not replace it.
 func overwrite(t *testing.T, path string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, content, 0o755); err != nil {
@@ -119,7 +119,7 @@ func overwrite(t *testing.T, path string, content []byte) {
 	}
 }
 
-// Who looks at a plugin's file, or sets its times, does not keep its workers from starting.
+// Changing the permissions or times of a plugin's file, or linking to it, does not keep its workers from starting.
 func TestAFileThatKeepsItsBytesStartsWorkers(t *testing.T) {
 	path, _ := copied(t)
 	b := mustOpen(t, sandbox.Policy{}, path)
@@ -139,7 +139,7 @@ func TestAFileThatKeepsItsBytesStartsWorkers(t *testing.T) {
 	exits(t, "with other rights, and a link", b, path)
 }
 
-// One need not be able to read an executable in order to run it.
+// A process can execute a file that it cannot read.
 func TestAnExecutableThatCannotBeReadRuns(t *testing.T) {
 	path, _ := copied(t)
 	if err := os.Chmod(path, 0o111); err != nil {
@@ -153,7 +153,7 @@ func TestAnExecutableThatCannotBeReadRuns(t *testing.T) {
 	exits(t, "without its name", b, path)
 }
 
-// A script runs as it was, or not at all; so does one whose interpreter has been replaced.
+// A script that has been replaced does not start. Neither does a script whose interpreter has been replaced.
 func TestAScriptOrItsInterpreterThatIsReplacedStartsNoWorker(t *testing.T) {
 	dir := openDir(t)
 	shell, err := os.ReadFile("/bin/sh")
@@ -189,7 +189,7 @@ func TestAScriptOrItsInterpreterThatIsReplacedStartsNoWorker(t *testing.T) {
 	}
 }
 
-// A script that is replaced between the start of its interpreter and its first word is found then.
+// Recheck finds a script that was replaced after its interpreter was started.
 func TestAScriptThatIsReplacedAsItStartsIsFound(t *testing.T) {
 	dir := t.TempDir()
 	script := dir + "/script"
@@ -209,7 +209,7 @@ func TestAScriptThatIsReplacedAsItStartsIsFound(t *testing.T) {
 	}
 }
 
-// This program runs itself, whatever has taken the place of its file.
+// Self runs this program even if its file has been replaced.
 func TestSelfIsWhatRuns(t *testing.T) {
 	self, err := sandbox.Self()
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// job is a job object: a process in it, and all that it starts, are counted, bounded and ended together, and end with the last handle, which
-// is the host's.
+// job is a job object. It counts, limits and ends a process together with all processes that it starts. They end when the last handle is closed,
+// which is the host's.
 type job struct{ handle windows.Handle }
 
-// Flags and kinds of information that x/sys/windows does not name (winnt.h).
+// Flags and kinds of information that x/sys/windows lacks (winnt.h).
 const (
 	cpuRateEnable  = 1
 	cpuRateHardCap = 4
@@ -22,10 +22,10 @@ const (
 	allProcessorGroups = 0xffff
 )
 
-// cpuRate is JOBOBJECT_CPU_RATE_CONTROL_INFORMATION with its union as a rate.
+// cpuRate is JOBOBJECT_CPU_RATE_CONTROL_INFORMATION with its union used as a rate.
 type cpuRate struct{ flags, rate uint32 }
 
-// openJob makes a job object with a box's limits.
+// openJob creates a job object with a box's limits.
 func openJob(p *Policy, processes int) (_ *job, err error) {
 	h, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
@@ -39,7 +39,7 @@ func openJob(p *Policy, processes int) (_ *job, err error) {
 	}()
 	var limits windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION
 	basic := &limits.BasicLimitInformation
-	// Without the second a fault shows a window, and the process waits for somebody to close it.
+	// Without DIE_ON_UNHANDLED_EXCEPTION a fault shows a window, and the process waits until somebody closes it.
 	basic.LimitFlags = windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE | windows.JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION
 	if p.MemoryBytes > 0 {
 		basic.LimitFlags |= windows.JOB_OBJECT_LIMIT_JOB_MEMORY
@@ -54,13 +54,13 @@ func openJob(p *Policy, processes int) (_ *job, err error) {
 	}
 	if p.CPUs > 0 {
 		all := float64(windows.GetActiveProcessorCount(allProcessorGroups))
-		rate := cpuRate{cpuRateEnable | cpuRateHardCap, uint32(math.Round(min(max(p.CPUs/all, 0.0001), 1) * 10_000))} // hundredths of a percent of all
+		rate := cpuRate{cpuRateEnable | cpuRateHardCap, uint32(math.Round(min(max(p.CPUs/all, 0.0001), 1) * 10_000))} // in units of 0.01 percent of all CPUs
 		if err := set(j, windows.JobObjectCpuRateControlInformation, &rate); err != nil {
 			return nil, fmt.Errorf("Policy.CPUs is %v: %w", p.CPUs, err)
 		}
 	}
 	if p.Level > Off && !inJob() {
-		// Neither the clipboard, nor windows of others, nor the session's end.
+		// Workers must not use the clipboard or the windows of other programs, and must not end the session.
 		ui := windows.JOBOBJECT_BASIC_UI_RESTRICTIONS{UIRestrictionsClass: windows.JOB_OBJECT_UILIMIT_DESKTOP | windows.JOB_OBJECT_UILIMIT_DISPLAYSETTINGS | windows.JOB_OBJECT_UILIMIT_EXITWINDOWS |
 			windows.JOB_OBJECT_UILIMIT_GLOBALATOMS | windows.JOB_OBJECT_UILIMIT_HANDLES | windows.JOB_OBJECT_UILIMIT_READCLIPBOARD | windows.JOB_OBJECT_UILIMIT_SYSTEMPARAMETERS | windows.JOB_OBJECT_UILIMIT_WRITECLIPBOARD}
 		if err := set(j, windows.JobObjectBasicUIRestrictions, &ui); err != nil {
@@ -72,8 +72,8 @@ func openJob(p *Policy, processes int) (_ *job, err error) {
 
 var isProcessInJob = windows.NewLazySystemDLL("kernel32.dll").NewProc("IsProcessInJob")
 
-// inJob reports whether this process is in a job object, and thus what it starts. Then theirs is one within that, which may not keep from the
-// desktop.
+// inJob reports whether this process is in a job object. If it is, the processes that it starts are in it too, and their own job is nested. A nested
+// job cannot restrict access to the desktop.
 func inJob() bool {
 	var in uint32
 	ok, _, _ := isProcessInJob.Call(uintptr(windows.CurrentProcess()), 0, uintptr(unsafe.Pointer(&in)))
@@ -81,14 +81,14 @@ func inJob() bool {
 }
 
 func set[T any](j *job, class uint32, info *T) error {
-	var pin runtime.Pinner // a stack that grows on the way would leave the address behind
+	var pin runtime.Pinner // the address would be stale if the stack grew and moved
 	pin.Pin(info)
 	defer pin.Unpin()
 	_, err := windows.SetInformationJobObject(j.handle, class, uintptr(unsafe.Pointer(info)), uint32(unsafe.Sizeof(*info)))
 	return err
 }
 
-// take puts a process that has been started suspended into the job, and lets it run.
+// take puts a process that was started suspended into the job and lets it run.
 func (j *job) take(pid int) (err error) {
 	process, err := windows.OpenProcess(windows.PROCESS_SET_QUOTA|windows.PROCESS_TERMINATE, false, uint32(pid))
 	if err != nil {
@@ -101,7 +101,7 @@ func (j *job) take(pid int) (err error) {
 	return resume(pid)
 }
 
-// resume lets the threads of a process run: the one that it was started with, and those that others may have put there.
+// resume resumes all threads of a process: its first one, and any that others have created in it.
 func resume(pid int) (err error) {
 	snapshot, err := windows.CreateToolhelp32Snapshot(windows.TH32CS_SNAPTHREAD, 0)
 	if err != nil {
@@ -136,7 +136,7 @@ func resume(pid int) (err error) {
 // kill ends all processes of the job.
 func (j *job) kill() { _ = windows.TerminateJobObject(j.handle, 1) }
 
-// peak returns the most memory that its processes had, all together.
+// peak returns the most memory that all processes of the job have used together, in bytes.
 func (j *job) peak() int64 {
 	limits := new(windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION)
 	var pin runtime.Pinner
@@ -148,5 +148,5 @@ func (j *job) peak() int64 {
 	return int64(limits.PeakJobMemoryUsed)
 }
 
-// close ends what is left in the job.
+// close closes the job's last handle, which ends the processes that are left in it.
 func (j *job) close() { _ = windows.CloseHandle(j.handle) }

@@ -9,23 +9,24 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
-// rulesetAttr is struct landlock_ruleset_attr as of ABI 6. A kernel takes what of it is zero, however new the caller.
+// rulesetAttr is struct landlock_ruleset_attr as of ABI 6. An older kernel accepts it as long as the fields that it does not know are zero.
 type rulesetAttr struct {
 	fs, net, scoped uint64
 }
 
-// What a rule grants.
+// Access rights that a rule can grant.
 const (
 	landRead    = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR
 	landRun     = landRead | unix.LANDLOCK_ACCESS_FS_EXECUTE
-	landSocket  = landRead | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_WRITE_FILE // go-plugin finds a name by making a file
+	landSocket  = landRead | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_WRITE_FILE // go-plugin creates a file to find a free name
 	landDevice  = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE
 	landChange  = landSocket | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_SYM | unix.LANDLOCK_ACCESS_FS_REFER
 	landOfFiles = landDevice | unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
 
-// handled is everything that a version can forbid (include/uapi/linux/landlock.h): bits 0 to 12 since ABI 1, REFER since 2,
-// TRUNCATE since 3, TCP since 4, IOCTL_DEV since 5, signals and abstract sockets since 6, unix sockets by path since 9, UDP since 10.
+// handled returns every access right that an ABI version can forbid (include/uapi/linux/landlock.h): bits 0 to 12 since ABI 1, REFER since 2,
+// TRUNCATE since 3, TCP since 4, IOCTL_DEV since 5, signals and abstract sockets since 6, unix sockets by path since 9, UDP since 10. With net it
+// leaves TCP and UDP allowed.
 func handled(abi int, net bool) (attr rulesetAttr, size uintptr) {
 	attr.fs = 1<<13 - 1
 	size = unsafe.Offsetof(attr.net)
@@ -57,14 +58,14 @@ func handled(abi int, net bool) (attr rulesetAttr, size uintptr) {
 	return attr, size
 }
 
-// devices are the files of /dev that a plugin gets.
+// devices are the files of /dev that a plugin may use.
 var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 
-// restrict tells a launcher to forbid all that this version of Landlock can forbid, but for what the plugin needs.
+// restrict makes the launcher forbid everything that this version of Landlock can forbid, except what the plugin needs.
 func (b *Box) restrict(s *launcher.Spec) {
 	abi := b.landlock()
 	if abi == 0 {
-		s.Grants = b.grants // the launcher checks that they are the files that were opened
+		s.Grants = b.grants // the launcher checks that they are still the files that were opened
 		return
 	}
 	attr, size := handled(abi, b.policy.AllowNet)
@@ -83,7 +84,7 @@ func (b *Box) restrict(s *launcher.Spec) {
 		grant("/tmp", landChange, false)
 	}
 	readOnly := uint64(landRead)
-	if s.Exec < 0 || b.policy.AllowFork { // the interpreter of a script, which may be found by another program
+	if s.Exec < 0 || b.policy.AllowFork { // the interpreter of a script must be executable, and another program may look it up
 		readOnly = landRun
 	}
 	for _, g := range b.grants {

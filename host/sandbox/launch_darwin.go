@@ -13,24 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Launch is one process in its box.
+// Launch is one process of a box.
 type Launch struct {
 	sockets string // the folder of the socket, empty at level off
 }
 
-// Recheck has nothing to add to what is looked at before each start.
+// Recheck does nothing: the plugin is checked before each start only.
 func (*Launch) Recheck() error { return nil }
 
 // StartError returns err.
 func (*Launch) StartError(err error) error { return err }
 
-// Sockets is the folder of the plugin's socket, empty at level off: it is the caller's then.
+// Sockets returns the folder of the plugin's socket. It is empty at level off, where the folder belongs to the caller.
 func (l *Launch) Sockets() string { return l.sockets }
 
-// Confirm has nothing to wait for: the walls are the kernel's from sandbox-exec's last call on, which is the plugin's first.
+// Confirm does nothing: the walls stand when sandbox-exec executes the plugin, so there is nothing to wait for.
 func (*Launch) Confirm(context.Context) error { return nil }
 
-// Dial connects to the socket of this name in the plugin's folder. The plugin can make no links there, so that nothing else is called.
+// Dial connects to the socket with this name in the plugin's folder. The plugin cannot create links there, so Dial never connects to anything else.
 func (l *Launch) Dial(ctx context.Context, name string) (net.Conn, error) {
 	if err := l.Check(name); err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (l *Launch) Dial(ctx context.Context, name string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(l.sockets, name))
 }
 
-// Check reports whether there is a socket of this name in the plugin's folder.
+// Check returns nil if the plugin's folder has a socket with this name, and otherwise an error.
 func (l *Launch) Check(name string) error {
 	switch {
 	case l.sockets == "":
@@ -56,10 +56,10 @@ func (l *Launch) Check(name string) error {
 	return nil
 }
 
-// Kill knows of no process that the caller does not know of.
+// Kill does nothing: the sandbox knows of no process that the caller does not know.
 func (*Launch) Kill() {}
 
-// Death says what the process's state says.
+// Death returns what the process state tells.
 func (*Launch) Death(state *os.ProcessState, _ bool) Death {
 	d := Death{Cause: CauseExit, Code: state.ExitCode()}
 	status, ok := state.Sys().(syscall.WaitStatus)
@@ -73,8 +73,8 @@ func (*Launch) Death(state *os.ProcessState, _ bool) Death {
 	return d
 }
 
-// Usage is not counted here.
+// Usage returns zeros: nothing is counted here.
 func (*Launch) Usage() Usage { return Usage{} }
 
-// Close has nothing to let go of: the folder is the caller's.
+// Close does nothing: the socket folder belongs to the caller.
 func (*Launch) Close() {}

@@ -22,36 +22,36 @@ import (
 	"github.com/parhost/parhost/internal/litter"
 )
 
-// strictID is the number of a strict worker's user and group, as it sees them itself.
+// strictID is the user and group id that a strict worker sees for itself.
 const strictID = 1000
 
-// strictCapabilities are what a launcher needs to build a root and to lock itself in (linux/capability.h).
+// strictCapabilities are the capabilities that a launcher needs to build the private root and confine itself (linux/capability.h).
 var strictCapabilities = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_RESOURCE}
 
-// Launch is the way of one process into its box, and then what is known of it. Its methods may be called from any goroutine, those
-// before Confirm has returned from one at a time.
+// Launch is the start of one process in its box, and afterwards what the kernel tells about that process. Its methods may be called from any
+// goroutine, but before Confirm has returned only by one goroutine at a time.
 type Launch struct {
 	box     *Box
 	cmd     *exec.Cmd
-	wrapped bool // a launcher comes first
-	byName  bool // the held file of the program is executed so
+	wrapped bool // the command starts a launcher, which becomes the plugin
+	byName  bool // the held file of the program is executed by its name
 	spec    launcher.Spec
 	ctl     *net.UnixConn
-	theirs  []*os.File // the launcher's, which this process closes when it is there
+	theirs  []*os.File // the launcher's files, which this process closes once the launcher has them
 	group   *group
 
 	mu      sync.Mutex
-	sockets string // the folder of the socket as the plugin sees it
+	sockets string // path of the socket folder, as the plugin sees it
 	shut    bool
-	folder  *os.File // the same, opened; nil until it is known
-	watch   *watch   // nil if nothing needs one
+	folder  *os.File // the opened socket folder; nil until it is known
+	watch   *watch   // nil if nothing must be watched
 }
 
-// Wrap turns a command that would start the plugin into one that starts it in the box, as worker slot. What the command says of
-// arguments, environment, folder and descriptors holds for the plugin; its descriptors keep their numbers.
+// Wrap changes a command that would start the plugin so that it starts the plugin in the box, as the worker in slot. Arguments, environment, folder
+// and descriptors of the command apply to the plugin, and the descriptors keep their numbers.
 //
-// The command is then started on a thread that lives as long as the process may ([syscall.SysProcAttr.Pdeathsig]), and the
-// launch is confirmed. It is to be closed whatever happens.
+// The caller then starts the command on a thread that lives as long as the process may ([syscall.SysProcAttr.Pdeathsig]), and calls Confirm. The
+// caller must close the launch in every case.
 func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 	l := &Launch{box: b, cmd: cmd}
 	if err := b.recheck(); err != nil {
@@ -67,11 +67,11 @@ func (b *Box) Wrap(cmd *exec.Cmd, slot int) (*Launch, error) {
 	return l, nil
 }
 
-// direct leaves a process without a launcher. What is executed by its descriptor inherits that, which is of no use to it: nobody can change
-// what it refers to.
+// direct prepares a process that needs no launcher. A process that is executed by a descriptor inherits that descriptor, which is harmless: nobody
+// can change the file that it refers to.
 //
-// Nothing closes other descriptors between fork and exec here. Those that this process has inherited from its own parent have no close-on-exec
-// flag, so they get it now. Linux before 5.11 has no means to set it for all.
+// Here no launcher closes other descriptors between fork and exec. Descriptors that this process has inherited from its own parent have no
+// close-on-exec flag, so direct sets the flag on all descriptors. Linux before 5.11 cannot set it for all of them at once.
 func (l *Launch) direct() error {
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	if f := l.executed(); f != nil {
@@ -81,7 +81,7 @@ func (l *Launch) direct() error {
 	return l.prepareOff()
 }
 
-// executed returns what is executed by its descriptor, nil if it is executed by its name.
+// executed returns the file that is executed by its descriptor, or nil if the plugin is executed by its name.
 func (l *Launch) executed() *os.File {
 	p := l.box.program
 	switch {
@@ -96,11 +96,11 @@ func (l *Launch) executed() *os.File {
 	return p.held.file
 }
 
-// Recheck is a [*ChangedError] if the plugin, which has said something by now, may have been started from other bytes than those that [Open] has
-// opened: its interpreter may have read them later than they were hashed.
+// Recheck returns a [*ChangedError] if the plugin may have been started from other bytes than those that [Open] has opened. It is called once the
+// plugin has sent something: an interpreter may have read its files later than they were hashed.
 func (l *Launch) Recheck() error { return l.box.recheck() }
 
-// prepareOff is for a plugin that sees what its host sees.
+// prepareOff prepares a plugin that sees the host's files under the host's names.
 func (l *Launch) prepareOff() error {
 	l.sockets = variable(l.cmd.Env, envSockets)
 	return l.openSockets()
@@ -118,7 +118,7 @@ func (l *Launch) prepare(slot int) error {
 	}
 	attr.Pdeathsig = syscall.SIGKILL
 	if b.policy.Level > Off {
-		attr.Setsid, attr.Setpgid = true, false // to signal its own group is allowed to it
+		attr.Setsid, attr.Setpgid = true, false // a session of its own, because it may signal its own process group
 	}
 	var err error
 	if b.cgroups != nil {
@@ -128,7 +128,7 @@ func (l *Launch) prepare(slot int) error {
 		if l.group.start != nil {
 			attr.UseCgroupFD, attr.CgroupFD = true, int(l.group.start.Fd())
 		}
-		if b.policy.Level == Off && len(b.limits) == 0 && l.group.holdsAll() { // nothing is left for a launcher to do
+		if b.policy.Level == Off && len(b.limits) == 0 && l.group.holdsAll() { // a launcher would have nothing to do
 			cmd.Env, cmd.SysProcAttr = environment(&b.policy, slices.Clone(env)), attr
 			return l.direct()
 		}
@@ -182,7 +182,7 @@ func (l *Launch) prepare(slot int) error {
 	}
 	files = append(files, l.theirs...) // the copies of binds first, the control socket last
 	cmd.Path, cmd.Args = "/proc/self/exe", []string{launcher.Name}
-	// The launcher's own; it lives for milliseconds.
+	// The environment of the launcher itself, which lives for milliseconds.
 	cmd.Env = []string{"GOGC=off", "GOMAXPROCS=1", launcher.Variable + "=" + strconv.Itoa(3+len(files)-1)}
 	cmd.ExtraFiles, cmd.SysProcAttr = files, attr
 	cmd.Err = nil
@@ -209,11 +209,11 @@ func (l *Launch) prepareStrict(attr *syscall.SysProcAttr, slot int) error {
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: strictID, HostID: gid, Size: 1}}
 	attr.AmbientCaps = strictCapabilities
 	l.spec.Mounts = slices.Clone(b.binds)
-	slices.SortStableFunc(l.spec.Mounts, func(a, b launcher.Mount) int { return len(a.Target) - len(b.Target) }) // what holds others comes first
+	slices.SortStableFunc(l.spec.Mounts, func(a, b launcher.Mount) int { return len(a.Target) - len(b.Target) }) // a mount that contains others comes first
 	for i := range l.spec.Mounts {
 		m := &l.spec.Mounts[i]
 		if !b.machine.ownUsers {
-			continue // the launcher finds what its host finds
+			continue // the launcher runs as the host's user and finds the same files
 		}
 		fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 		if err != nil {
@@ -254,7 +254,7 @@ func (l *Launch) prepareBasic(slot int) error {
 	return l.openSockets()
 }
 
-// openSockets opens the folder of the socket, where the host sees it.
+// openSockets opens the folder of the socket by its path on the host.
 func (l *Launch) openSockets() error {
 	if l.sockets == "" {
 		return nil
@@ -267,7 +267,7 @@ func (l *Launch) openSockets() error {
 	return nil
 }
 
-// StartError says what the error of starting the command means; nil stays nil.
+// StartError adds the stage and a hint to the error of starting the command. It returns nil for nil.
 func (l *Launch) StartError(err error) error {
 	if err == nil || !l.wrapped {
 		return err
@@ -275,21 +275,20 @@ func (l *Launch) StartError(err error) error {
 	return l.box.failed("clone", err)
 }
 
-// Sockets is the folder of the plugin's socket, as the plugin sees it.
+// Sockets returns the folder of the plugin's socket, as the plugin sees it.
 func (l *Launch) Sockets() string { return l.sockets }
 
-// Dial connects to the socket of this name in the plugin's folder. Whatever the plugin put there, nothing but a socket in that folder
-// is called.
+// Dial connects to the socket with this name in the plugin's folder. It never connects to anything else, whatever the plugin put in the folder.
 func (l *Launch) Dial(ctx context.Context, name string) (net.Conn, error) {
 	socket, err := l.openSocket(name)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = unix.Close(socket) }() // a descriptor of our own, so that Close may come meanwhile
+	defer func() { _ = unix.Close(socket) }() // a descriptor of this call alone, so that Close may run at the same time
 	return (&net.Dialer{Control: channel.Control}).DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(socket))
 }
 
-// Check reports whether there is a socket of this name in the plugin's folder.
+// Check returns nil if the plugin's folder has a socket with this name, and otherwise an error.
 func (l *Launch) Check(name string) error {
 	socket, err := l.openSocket(name)
 	if err != nil {
@@ -307,7 +306,7 @@ func (l *Launch) openSocket(name string) (int, error) {
 		return -1, fmt.Errorf("socket %q: %w", name, err)
 	}
 	defer func() { _ = unix.Close(folder) }()
-	fd, err := litter.Look(folder, name) // without the lock, for which Kill and Close wait
+	fd, err := litter.Look(folder, name) // not under the lock, because Kill and Close wait for it
 	if err != nil {
 		return -1, fmt.Errorf("socket %q: %w", name, err)
 	}
@@ -321,7 +320,7 @@ func (l *Launch) openSocket(name string) (int, error) {
 	return fd, nil
 }
 
-// ownFolder returns a descriptor of the caller's own for the plugin's folder.
+// ownFolder returns a new descriptor for the plugin's folder. The caller closes it.
 func (l *Launch) ownFolder() (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -331,8 +330,8 @@ func (l *Launch) ownFolder() (int, error) {
 	return unix.FcntlInt(l.folder.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 }
 
-// Kill kills all that the plugin started, also what left its group of processes, as far as a cgroup or a namespace knows of it. The
-// process itself is the caller's to kill as well: only who reaps it knows that its number is still its own.
+// Kill kills all processes that the plugin started, including those that left its process group, as far as a cgroup or a namespace contains them. The
+// caller must kill the process itself too: only the caller that reaps it knows that its pid has not been reused.
 func (l *Launch) Kill() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -341,7 +340,7 @@ func (l *Launch) Kill() {
 	}
 }
 
-// Death says why the process ended. It is asked before Close. hostKilled says that the host sent the last signal.
+// Death says why the process ended. It must be called before Close. hostKilled says that the host sent the last signal.
 func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
 	d := Death{Cause: CauseExit, Code: state.ExitCode()}
 	used := l.Usage()
@@ -371,7 +370,7 @@ func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
 	return d
 }
 
-// watched says why a watch has killed the process, empty if none has. Called with mu held.
+// watched says why the watch has killed the process; empty if it has not. The caller holds mu.
 func (l *Launch) watched() Cause {
 	if l.watch == nil {
 		return ""
@@ -382,7 +381,7 @@ func (l *Launch) watched() Cause {
 	return ""
 }
 
-// Usage returns what has been counted so far. It is asked before Close.
+// Usage returns what the kernel has counted so far. It must be called before Close.
 func (l *Launch) Usage() Usage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -406,7 +405,7 @@ func (l *Launch) dropTheirs() {
 	l.theirs = nil
 }
 
-// Close lets go of everything once the process has been reaped, or if it never was there. It may be called twice.
+// Close releases everything once the process has been reaped, or if it was never started. It may be called twice.
 func (l *Launch) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

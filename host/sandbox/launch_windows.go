@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Launch is the way of one process into its box, and then what is known of it. Its methods may be called from any goroutine, those
-// before Confirm has returned from one at a time.
+// Launch is the start of one process in its box, and afterwards what is known about that process. Its methods may be called from any goroutine, but
+// before Confirm has returned only by one goroutine at a time.
 type Launch struct {
 	box *Box
 	cmd *exec.Cmd
@@ -25,8 +25,8 @@ type Launch struct {
 	shut bool
 }
 
-// Wrap turns a command that would start the plugin into one that starts it in the box, as yet without running: [Launch.Confirm] lets it. A
-// host that is killed in between leaves it behind, where it does nothing.
+// Wrap changes a command that would start the plugin so that it starts the plugin in the box, suspended. [Launch.Confirm] lets it run. If the host is
+// killed in between, the process stays behind suspended.
 func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
 	if err := unchanged(b.plugin, b.checksum); err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
 		own := &syscall.SecurityAttributes{SecurityDescriptor: uintptr(unsafe.Pointer(b.token.process))}
 		own.Length = uint32(unsafe.Sizeof(*own))
 		attr.ProcessAttributes, attr.ThreadAttributes = own, own
-		attr.CreationFlags |= windows.DETACHED_PROCESS // the host's console is not for it to connect to
+		attr.CreationFlags |= windows.DETACHED_PROCESS // it must not connect to the host's console
 	}
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
@@ -54,10 +54,10 @@ func (b *Box) Wrap(cmd *exec.Cmd, _ int) (*Launch, error) {
 	return &Launch{box: b, cmd: cmd, job: j}, nil
 }
 
-// Recheck has nothing to add to what is looked at before each start.
+// Recheck does nothing: the plugin is checked before each start only.
 func (*Launch) Recheck() error { return nil }
 
-// StartError adds to the error of [exec.Cmd.Start] what is known about it.
+// StartError adds the stage and a hint to an error of [exec.Cmd.Start]. It returns nil for nil.
 func (l *Launch) StartError(err error) error {
 	if err == nil || l.box.token == nil {
 		return err
@@ -71,10 +71,10 @@ func (l *Launch) StartError(err error) error {
 	return err
 }
 
-// Sockets is empty: plugins listen on the loopback address.
+// Sockets returns an empty string: plugins listen on the loopback address.
 func (*Launch) Sockets() string { return "" }
 
-// Confirm puts the process into its job object, and lets it run.
+// Confirm puts the process into its job object and lets it run.
 func (l *Launch) Confirm(context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,13 +89,13 @@ func (l *Launch) Confirm(context.Context) error {
 
 var errNoSockets = errors.New("there are no folders for sockets on Windows")
 
-// Dial is for folders of the sandbox, which has none here.
+// Dial returns an error: it is for socket folders of the sandbox, which has none here.
 func (*Launch) Dial(context.Context, string) (net.Conn, error) { return nil, errNoSockets }
 
-// Check is for folders of the sandbox, which has none here.
+// Check returns an error: it is for socket folders of the sandbox, which has none here.
 func (*Launch) Check(string) error { return errNoSockets }
 
-// Kill kills the process, if it runs, and all that it started.
+// Kill kills the process, if it runs, and all processes that it started.
 func (l *Launch) Kill() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,11 +104,10 @@ func (l *Launch) Kill() {
 	}
 }
 
-// Exit codes of processes that got no memory, for which the kernel ended them (ntstatus.h).
+// Exit codes of processes that the kernel ended because they got no memory (ntstatus.h).
 var noMemory = []uint32{uint32(windows.STATUS_NO_MEMORY), uint32(windows.STATUS_COMMITMENT_LIMIT)}
 
-// Death says why the process ended, as far as Windows tells: there are exit codes alone. A Go program that gets no memory says so on
-// stderr, and in no other way.
+// Death says why the process ended, as far as Windows tells: it only has exit codes. A Go program that gets no memory says so only on stderr.
 func (*Launch) Death(state *os.ProcessState, _ bool) Death {
 	d := Death{Cause: CauseExit, Code: state.ExitCode()}
 	if slices.Contains(noMemory, uint32(d.Code)) {
@@ -117,7 +116,7 @@ func (*Launch) Death(state *os.ProcessState, _ bool) Death {
 	return d
 }
 
-// Usage returns what the job object has counted so far. It is asked before Close.
+// Usage returns what the job object has counted so far. It must be called before Close.
 func (l *Launch) Usage() Usage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -127,7 +126,7 @@ func (l *Launch) Usage() Usage {
 	return Usage{MemoryPeak: l.job.peak()}
 }
 
-// Close lets go of everything, and ends what still runs. It may be called twice.
+// Close releases everything and ends processes that still run. It may be called twice.
 func (l *Launch) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// holdings counts what a host can leak.
+// holdings counts the resources that a host can leak.
 func holdings(t *testing.T) map[string]int {
 	t.Helper()
 	counts := map[string]int{}
@@ -41,7 +41,7 @@ func holdings(t *testing.T) map[string]int {
 		})
 	}
 	children, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
-	if err == nil { // of the first thread; the kernel may have been built without it
+	if err == nil { // children of the first thread; the kernel may have been built without this file
 		counts["children"] = len(strings.Fields(string(children)))
 	}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -58,7 +58,7 @@ func holdings(t *testing.T) map[string]int {
 	return counts
 }
 
-// A host that starts and buries workers all day has no more of anything in the evening.
+// A host that starts and ends many workers holds no more resources afterwards.
 func TestNothingLeaks(t *testing.T) {
 	rounds := 200
 	if testing.Short() {
@@ -77,7 +77,7 @@ func TestNothingLeaks(t *testing.T) {
 					cmd = exec.Command(plugin, "wait")
 				}
 				if n%10 == 0 {
-					cmd.Dir = "/nowhere" // a start that fails
+					cmd.Dir = "/nowhere" // makes the start fail
 				}
 				cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 				w := &worker{t: t, cmd: cmd, ended: make(chan struct{})}
@@ -106,7 +106,7 @@ func TestNothingLeaks(t *testing.T) {
 			before := holdings(t)
 			b := policyBox(t, sandbox.Policy{Level: level})
 			round(b, 1)
-			within(5*time.Second, func() bool { // what is dropped is removed in the background
+			within(5*time.Second, func() bool { // dropped folders are removed in the background
 				dropped, _ := filepath.Glob(filepath.Join(os.TempDir(), fmt.Sprintf("%s%d-*", sandbox.BoxPrefix, os.Getpid()), "gone-*"))
 				return len(dropped) == 0
 			})

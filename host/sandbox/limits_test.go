@@ -13,10 +13,11 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// nowhere is a place for cgroups that is not there.
+// nowhere is a cgroup that does not exist.
 const nowhere = "parhost-nowhere"
 
-// counts reports whether cgroups hold limits of a kind here, memory, pids or cpu: root has them everywhere, others where some are theirs.
+// counts reports whether cgroups can enforce limits of a controller here: memory, pids or cpu. Root always has cgroups; other users may have some of
+// their own.
 func counts(t *testing.T, controller string) bool {
 	t.Helper()
 	_, err := sandbox.Controller(controller)
@@ -26,7 +27,7 @@ func counts(t *testing.T, controller string) bool {
 	return err == nil
 }
 
-// Who takes more memory than the limit is killed for it, and that is what is told.
+// A worker that uses more memory than its limit is killed, and Death says so.
 func TestMemoryLimit(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		b := policyBox(t, sandbox.Policy{Level: level, MemoryBytes: 64 << 20})
@@ -41,14 +42,14 @@ func TestMemoryLimit(t *testing.T) {
 		if u := w.launch.Usage(); u.OutOfMemory == 0 || u.MemoryPeak < 60<<20 || u.MemoryPeak > 65<<20 {
 			t.Errorf("got %+v, want a kill for want of memory at 64 MiB", u)
 		}
-		// One that the host has killed itself is no such death.
+		// A kill by the host itself is not reported as out of memory.
 		if d := w.launch.Death(w.cmd.ProcessState, true); d.Cause != sandbox.CauseSignal {
 			t.Errorf("killed by the host: got %v, want signal", d)
 		}
 	})
 }
 
-// Where no cgroup counts, what a process asks for is what is bounded.
+// Without a cgroup, the memory limit is enforced by RLIMIT_DATA and a watch.
 func TestMemoryLimitWithoutCgroup(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		b := policyBox(t, sandbox.Policy{Level: level, MemoryBytes: 256 << 20, CgroupParent: nowhere})
@@ -71,7 +72,7 @@ func TestMemoryLimitWithoutCgroup(t *testing.T) {
 	})
 }
 
-// A plugin without walls which may write to cgroups can leave its own, with its limits. It is killed for that.
+// A plugin without walls that may write to cgroups can leave its own, and so its limits. It is killed for that.
 func TestAWorkerThatLeavesItsCgroupIsKilled(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("the topmost cgroups are root's")
@@ -106,7 +107,7 @@ func TestAWorkerThatLeavesItsCgroupIsKilled(t *testing.T) {
 	}
 }
 
-// A limit that nothing can hold is an error, not a hope.
+// Open refuses a limit that nothing can enforce.
 func TestLimitsThatCannotBeHeld(t *testing.T) {
 	plugin, err := hostile()
 	if err != nil {
@@ -127,7 +128,7 @@ func TestLimitsThatCannotBeHeld(t *testing.T) {
 	}
 }
 
-// Threads and processes end at the limit, and the cause is told.
+// Threads and processes are refused at the limit, and Death reports the cause.
 func TestPIDsLimit(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		for command, policy := range map[string]sandbox.Policy{
@@ -138,7 +139,7 @@ func TestPIDsLimit(t *testing.T) {
 			text, d := w.rest()
 			want := sandbox.CausePIDs
 			if !counts(t, "pids") {
-				want = sandbox.CauseExit // setrlimit bounds, but does not count
+				want = sandbox.CauseExit // RLIMIT_NPROC limits processes but does not count refusals
 			}
 			if d.Cause != want || d.Code == 0 {
 				t.Errorf("%s: got %q and %v, want %s", command, text, d, want)
@@ -169,7 +170,7 @@ func TestCPULimit(t *testing.T) {
 	})
 }
 
-// What a plugin's libraries cannot find out for themselves is told to them.
+// A plugin is told its limits in variables, because its libraries cannot find them out.
 func TestLimitsAreTold(t *testing.T) {
 	policy := sandbox.Policy{Level: sandbox.Off, MemoryBytes: 1 << 30}
 	want := map[string]string{"env GOMEMLIMIT": strconv.Itoa(1 << 30 / 10 * 9), "env GOMAXPROCS": "4"}

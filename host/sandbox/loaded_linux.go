@@ -20,37 +20,38 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// The files that a program's loader opens before the program's first instruction are part of the program: the loader, and the libraries that the
-// program and its libraries name. They are found here by the loader's rules, and opened to workers one by one. The file that names them may be hostile.
-// So only ELF libraries are opened, and by a host that is root only those that every user may read.
+// This file finds the files that a program's loader opens before the program's first instruction: the loader itself, and the libraries that the
+// program and its libraries name. They belong to the program, so workers may open them. They are found by the loader's rules and opened to workers
+// one by one. The plugin that names them may be hostile. So only ELF libraries are opened, and a host that is root opens only those that every user
+// may read.
 
 // loading finds the files that a program's loader opens.
 type loading struct {
 	box    *Box
 	musl   bool
-	cache  []byte   // of glibc's loader
-	usual  []string // the folders in which the loader looks last
+	cache  []byte   // content of ld.so.cache, glibc's table of libraries; nil for musl
+	usual  []string // folders in which the loader looks last
 	asked  map[string]bool
-	opened map[string]bool // names
+	opened map[string]bool // paths of the files that have been opened to workers
 	left   []object
 	looks  int
 }
 
-// object is a program or library whose libraries are still to be found.
+// object is a program or library whose libraries have not been found yet.
 type object struct {
 	*dynamic.Image
-	origin  string   // its folder
-	folders []string // of the RPATH of those that have loaded it
+	origin  string   // folder of its file
+	folders []string // RPATH folders of the objects that have loaded it
 }
 
-// A program may be loaded from so many files, and have the host look in so many places for them.
+// Limits on the work that a hostile plugin can cause: the files that are opened for one program, and the places in which its libraries are searched.
 const (
 	mostLoaded = 256
 	mostLooks  = 1 << 15
 )
 
-// load finds what starts the program and what is loaded with it, and opens that to workers. What is not found, or cannot be opened to them, the loader
-// is going to miss, and to name.
+// load finds the program's loader or interpreter and the libraries that are loaded with it, and opens them to workers. A file that is missing or may
+// not be opened is skipped: the loader then reports its name when a worker starts.
 func (b *Box) load() error {
 	p := b.program
 	if p.linker == "" || !filepath.IsAbs(p.linker) || p.script() && !b.startsAlone() {
@@ -96,8 +97,8 @@ func (b *Box) load() error {
 	return nil
 }
 
-// startsAlone reports whether a script's interpreter is going to find what it needs. A shell is a program and its libraries. Others have folders of
-// modules, which are for the policy to open; then it opens something.
+// startsAlone reports whether a script's interpreter can start with its libraries alone. A shell can. Other interpreters need folders of modules,
+// which the policy has to open. So for them startsAlone reports whether the policy opens anything.
 func (b *Box) startsAlone() bool {
 	return isShell(b.program.linker) || len(b.policy.ReadOnly) > 0
 }
@@ -106,7 +107,7 @@ func isShell(interpreter string) bool {
 	return slices.Contains([]string{"sh", "ash", "bash", "busybox", "dash", "ksh", "mksh", "zsh"}, filepath.Base(interpreter))
 }
 
-// showScript shows a shell's script in a root of its own.
+// showScript binds a shell's script into the private root, unless the policy already shows it.
 func (b *Box) showScript() {
 	p := b.program
 	if b.spaces() && isShell(p.linker) && missing(&b.policy, p.path) == p.path {
@@ -114,7 +115,7 @@ func (b *Box) showScript() {
 	}
 }
 
-// loader opens the loader, and what it reads to find libraries.
+// loader opens the plugin's loader, and the table in which it looks up libraries.
 func (w *loading) loader(name string) error {
 	base := filepath.Base(name)
 	w.musl, w.asked[base] = strings.HasPrefix(base, "ld-musl-"), true
@@ -137,8 +138,8 @@ func (w *loading) loader(name string) error {
 	return nil
 }
 
-// table opens the file that tells the loader where libraries are, and returns what it holds: nothing if it is not there. It may be replaced while the
-// pool lives, by ldconfig(8): what is in it is no part of the program.
+// table opens the loader's table of libraries to workers and returns its content, or nil if the table is missing or may not be opened. ldconfig(8)
+// may replace the table while the pool lives. So the table is not a part of the program that is checked for changes.
 func (w *loading) table(name string) []byte {
 	host, target := w.box.reach(name)
 	text, err := plain.Read(host, mostTable)
@@ -152,10 +153,10 @@ func (w *loading) table(name string) []byte {
 	return text
 }
 
-// mostTable is the size of the largest table of libraries that is read. One of 600 libraries has 40 KB.
+// mostTable is the size in bytes of the largest table of libraries that is read. A table of 600 libraries has 40 KB.
 const mostTable = 16 << 20
 
-// libraries opens the libraries of a program or library.
+// libraries opens the libraries that a program or library needs.
 func (w *loading) libraries(o *object) error {
 	for _, name := range o.Needed {
 		if w.asked[name] {
@@ -175,8 +176,8 @@ func (w *loading) libraries(o *object) error {
 	return nil
 }
 
-// search opens a library in the first folder that has it: in those of the file that names it, in the loader's table, which may have one for each kind of
-// processor, and where loaders look last.
+// search opens a library from the first place that has it: the run path of the file that names it, then the loader's table, then the folders in which
+// loaders look last. The table may list one file for each kind of processor, and all of these are opened.
 func (w *loading) search(name string, o *object) error {
 	own := slices.Concat(o.expand(o.RunPath), o.expand(o.RPath), o.folders)
 	if len(o.RunPath) > 0 && !w.musl {
@@ -206,7 +207,8 @@ func (w *loading) search(name string, o *object) error {
 	return nil
 }
 
-// within looks for a library in one folder and opens it to workers. It refuses a folder in which workers may write, even if the library is not there.
+// within looks for a library in one folder and opens it to workers. It refuses a folder in which workers may write, even if the library is not there:
+// a worker could put one there.
 func (w *loading) within(folder, name string, o *object) (found bool, err error) {
 	if !filepath.IsAbs(folder) {
 		return false, nil
@@ -221,7 +223,7 @@ func (w *loading) within(folder, name string, o *object) (found bool, err error)
 }
 
 func (w *loading) library(name string, o *object) (found bool, err error) {
-	if !filepath.IsAbs(name) { // from the working folder, which is the worker's own
+	if !filepath.IsAbs(name) { // relative to the working folder, which belongs to the worker
 		return false, nil
 	}
 	file, err := w.take("the plugin's library", name, (*dynamic.Image).Library)
@@ -233,11 +235,11 @@ func (w *loading) library(name string, o *object) (found bool, err error) {
 	return true, nil
 }
 
-// expand returns folders with what the loader puts in the place of $ORIGIN. Those with other variables are left out.
+// expand returns folders with $ORIGIN replaced as the loader does it. Folders with other variables are left out.
 func (o *object) expand(folders []string) (expanded []string) {
 	for _, folder := range folders {
 		folder = strings.NewReplacer("$ORIGIN", o.origin, "${ORIGIN}", o.origin).Replace(folder)
-		if strings.Contains(folder, "..") { // the folder in front of it need not be there for workers
+		if strings.Contains(folder, "..") { // the folder before the .. may be missing for workers
 			folder = really(folder)
 		}
 		if filepath.IsAbs(folder) && !strings.Contains(folder, "$") {
@@ -247,7 +249,8 @@ func (o *object) expand(folders []string) (expanded []string) {
 	return expanded
 }
 
-// libraryPath is LD_LIBRARY_PATH for a program that names folders by the place of its file: it is executed from memory, or in a root of its own.
+// libraryPath returns the LD_LIBRARY_PATH for a program whose run path is relative to its own file, or empty if the program needs none. The loader
+// cannot resolve such a path, because it finds the program in memory or in a private root.
 func libraryPath(o *object) string {
 	all := slices.Concat(o.RunPath, o.RPath)
 	if text := strings.Join(all, ":"); !strings.Contains(text, "ORIGIN") && !strings.Contains(text, "..") {
@@ -256,7 +259,7 @@ func libraryPath(o *object) string {
 	return strings.Join(o.expand(all), ":")
 }
 
-// steady refuses what workers could change, as the host sees it and as they do.
+// steady refuses a file that workers could change. It checks the name as workers see it and as the host sees it.
 func (w *loading) steady(what, name string) error {
 	b := w.box
 	if len(b.policy.ReadWrite) == 0 {
@@ -270,7 +273,8 @@ func (w *loading) steady(what, name string) error {
 	return nil
 }
 
-// take opens a file to workers and returns its ELF headers. It returns nil if the file is missing, is not allowed, or has been opened before.
+// take opens a file to workers and returns its ELF headers. It returns nil if the file is missing, may not be opened, or has been opened before.
+// suits decides whether the ELF file is of the wanted type. what describes the file in errors.
 func (w *loading) take(what, name string, suits func(*dynamic.Image) bool) (*object, error) {
 	name = filepath.Clean(name)
 	if err := w.steady(what, name); err != nil || w.opened[name] {
@@ -293,14 +297,14 @@ func (w *loading) take(what, name string, suits func(*dynamic.Image) bool) (*obj
 	return &object{Image: image, origin: filepath.Dir(name)}, w.box.show(f, name)
 }
 
-// ownFolders hold no libraries: what is there is the host's own, or that of a worker with a root of its own.
+// ownFolders hold no libraries. Their content belongs to the host, or to a worker with a private root.
 var ownFolders = []string{"/proc", "/dev", "/sys", launcher.Sockets}
 
-// machines are what files for this program's processor say.
+// machines maps GOARCH to the ELF machine of files for that processor.
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "riscv64": elf.EM_RISCV, "loong64": elf.EM_LOONGARCH, "ppc64le": elf.EM_PPC64}
 
-// openImage opens a file that workers know by a name, and reads what it says of itself. It returns none if there is none, or no ELF file, or one that
-// not everybody may read although the host is root.
+// openImage opens a file by the name that workers know, and reads its ELF headers. It returns nil if the file is missing or is not ELF, or if the
+// host is root and not every user may read the file.
 func (b *Box) openImage(name string) (*os.File, *dynamic.Image) {
 	host, _ := b.reach(name)
 	fd, err := unix.Open(host, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -316,7 +320,8 @@ func (b *Box) openImage(name string) (*os.File, *dynamic.Image) {
 	return f, image
 }
 
-// public reports whether workers may be shown a file, and whether it has a name by which they can be.
+// public reports whether workers may be shown a file: a name must still lead to it, and if workers run as their own users, every user must be able to
+// read it.
 func (b *Box) public(f *os.File) bool {
 	path, err := os.Readlink(descriptor(f))
 	if err != nil {
@@ -336,10 +341,11 @@ func readImage(held *os.File) (*dynamic.Image, error) {
 	return dynamic.Read(f)
 }
 
-// descriptor is a name by which this process can open again what it has open.
+// descriptor returns a path by which this process can reopen a file that it has open.
 func descriptor(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
 
-// show opens a file to workers under a name, for as long as it is this file and has not been written to.
+// show opens a file to workers under a name. The file must stay the same and unwritten: recheck compares its mark at each start, and the mount is
+// bound to its inode.
 func (b *Box) show(f *os.File, name string) error {
 	b.held = append(b.held, f)
 	is, err := markOf(int(f.Fd()))
@@ -358,7 +364,7 @@ func (b *Box) show(f *os.File, name string) error {
 	return nil
 }
 
-// publicFile reports whether everybody may read a file, and enter the folders that it lies in.
+// publicFile reports whether every user may read a file and enter all folders above it.
 func publicFile(path string) bool {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil || st.Mode&unix.S_IROTH == 0 {
@@ -373,8 +379,8 @@ func publicFile(path string) bool {
 	return true
 }
 
-// reach returns where the host has a file that workers know by a name, and where it is to be shown to those with a root of their own: nowhere, if the
-// policy shows it already.
+// reach returns where the host has a file that workers know by a name, and the target under which the file still has to be opened to workers. target
+// is empty if the policy already shows the file.
 func (b *Box) reach(name string) (host, target string) {
 	if !b.spaces() {
 		if opens(&b.policy, name) {
@@ -388,8 +394,8 @@ func (b *Box) reach(name string) (host, target string) {
 	return b.shown(name), ""
 }
 
-// Loaded returns the names of what is opened to workers of a plugin, at each level with walls, without being named by a policy: its loader and its
-// libraries. A program that is linked statically has none.
+// Loaded returns the paths of the files that are opened to workers of a plugin at basic and strict although no policy names them: the plugin's loader
+// and libraries. A statically linked program has none.
 func Loaded(plugin string) ([]string, error) {
 	b := &Box{policy: Policy{Level: Basic}, machine: look(), place: -1}
 	defer b.Close()
@@ -403,7 +409,7 @@ func Loaded(plugin string) ([]string, error) {
 	return b.opened, nil
 }
 
-// quoted writes names that a file chose: as they are, if they are plain.
+// quoted joins names that the plugin chose. It quotes each name that is not plain, and lists at most 12.
 func quoted(names []string) string {
 	const most = 12
 	var list []string
@@ -419,7 +425,7 @@ func quoted(names []string) string {
 	return strings.Join(list, ", ")
 }
 
-// loaderOf returns the name of the program that loads an executable, empty for a static one.
+// loaderOf returns the path of the loader that an executable names, or empty for a static executable.
 func loaderOf(f io.ReaderAt) (string, error) {
 	image, err := dynamic.Read(f)
 	if err != nil {

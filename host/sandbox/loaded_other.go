@@ -2,5 +2,5 @@
 
 package sandbox
 
-// Loaded returns the names of what is opened to workers of a plugin without being named by a policy: nothing here, but what the system opens to all.
+// Loaded returns nothing on this system. Only Linux opens files to a plugin that no policy names.
 func Loaded(string) ([]string, error) { return nil, nil }

@@ -15,7 +15,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// confined runs a test at each level with walls that this machine has.
+// confined runs a test at basic and strict, as far as this machine supports them.
 func confined(t *testing.T, test func(t *testing.T, level sandbox.Level)) {
 	for _, level := range []sandbox.Level{sandbox.Basic, sandbox.Strict} {
 		t.Run(level.String(), func(t *testing.T) {
@@ -27,7 +27,7 @@ func confined(t *testing.T, test func(t *testing.T, level sandbox.Level)) {
 	}
 }
 
-// ends runs a command in a box that opens nothing, and returns its exit code.
+// ends runs a command in a box whose policy opens nothing, and returns its exit code.
 func ends(t *testing.T, level sandbox.Level, args ...string) int {
 	t.Helper()
 	w, err := startCmd(t, mustOpen(t, sandbox.Policy{Level: level}, args[0]), exec.Command(args[0], args[1:]...), spawner(t))
@@ -41,7 +41,7 @@ func ends(t *testing.T, level sandbox.Level, args ...string) int {
 	return d.Code
 }
 
-// compile calls the C compiler, or skips the test.
+// compile runs the C compiler, or skips the test if there is none.
 func compile(t *testing.T, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("gcc"); err != nil {
@@ -61,7 +61,7 @@ func writeFiles(t *testing.T, files map[string]string) {
 	}
 }
 
-// A program's own loader and libraries are part of it, and so are those of a shell that runs a script.
+// A box opens a program's own loader and libraries to it, and those of a shell that runs a script.
 func TestDynamicProgramsNeedNothing(t *testing.T) {
 	script := filepath.Join(openDir(t), "script")
 	writeScript(t, script, "exit 7\n")
@@ -88,7 +88,7 @@ func TestDynamicProgramsNeedNothing(t *testing.T) {
 	})
 }
 
-// Libraries are found as the loader finds them: beside the program, in folders of the library that names them, and through links.
+// Libraries are found by the loader's rules: beside the program, in the folders of the library that names them, and through links.
 func TestLibrariesAreFoundAsTheLoaderFindsThem(t *testing.T) {
 	dir := openDir(t)
 	writeFiles(t, map[string]string{
@@ -111,13 +111,14 @@ func TestLibrariesAreFoundAsTheLoaderFindsThem(t *testing.T) {
 	}
 }
 
-// A program names files as its libraries in order to read them. It gets libraries alone, and of a host that is root those that everybody may read.
+// A program may name files as its libraries in order to read them. Only libraries are opened to it, and by a host that is root only those that every
+// user may read.
 func TestWhatIsNoLibraryIsNotOpened(t *testing.T) {
 	dir := openDir(t)
 	writeFiles(t, map[string]string{dir + "/lib.c": "int answer(void) { return 0; }\n", dir + "/main.c": "int answer(void);\nint main(void) { return answer(); }\n", dir + "/secret": "a secret\n"})
 	library := dir + "/library"
 	compile(t, "-shared", "-fPIC", "-o", library, dir+"/lib.c")
-	compile(t, "-o", dir+"/main", dir+"/main.c", library) // which it names with its path, for want of a name of its own
+	compile(t, "-o", dir+"/main", dir+"/main.c", library) // linked by its path, because it has no soname
 	loads := func() bool {
 		opened, err := sandbox.Loaded(dir + "/main")
 		if err != nil {
@@ -149,7 +150,7 @@ func TestWhatIsNoLibraryIsNotOpened(t *testing.T) {
 		"one of others":  func() error { return put(good, 0o600) },
 	} {
 		if name == "one of others" && os.Geteuid() != 0 {
-			continue // the user's own, which the worker's user is as well
+			continue // the file belongs to this user, and workers run as the same user
 		}
 		if err := replace(); err != nil {
 			t.Fatal(err)
@@ -166,7 +167,7 @@ func TestWhatIsNoLibraryIsNotOpened(t *testing.T) {
 	}
 }
 
-// A program that names thousands of folders, and files of the host's processes, holds nobody up and gets nothing.
+// A program that names thousands of folders is refused quickly. A program that names files through /proc gets none of them.
 func TestAProgramThatNamesManyFoldersIsRefused(t *testing.T) {
 	dir := openDir(t)
 	files := map[string]string{dir + "/main.c": "int main(void) { return 7; }\n", dir + "/lib.c": "int answer(void) { return 0; }\n"}
@@ -183,13 +184,13 @@ func TestAProgramThatNamesManyFoldersIsRefused(t *testing.T) {
 	}
 	self := fmt.Sprintf("/proc/%d/root%s/liblocal.so", os.Getpid(), dir)
 	compile(t, "-shared", "-fPIC", "-o", dir+"/liblocal.so", dir+"/lib.c")
-	compile(t, "-o", dir+"/other", dir+"/main.c", "-Wl,--no-as-needed", self) // which it names so
+	compile(t, "-o", dir+"/other", dir+"/main.c", "-Wl,--no-as-needed", self) // the program names the library by this path
 	if opened, err := sandbox.Loaded(dir + "/other"); err != nil || slices.Contains(opened, self) {
 		t.Errorf("by /proc: got %q and %v, want it left out", opened, err)
 	}
 }
 
-// A program has the libraries that it was opened with, or does not start.
+// A program gets the libraries that were there when the box was opened, or does not start.
 func TestALibraryThatIsReplacedStartsNoWorker(t *testing.T) {
 	confined(t, func(t *testing.T, level sandbox.Level) {
 		dir := openDir(t)

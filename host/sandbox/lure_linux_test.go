@@ -12,7 +12,8 @@ import (
 	"github.com/parhost/parhost/internal/attempt"
 )
 
-// A file system in the place of a socket is not asked what it is: it need not answer, and whoever waits for it cannot be killed.
+// The host does not query a file system that is mounted over a socket: the file system need not answer, and a process that waits for it cannot be
+// killed.
 func TestWhatIsMountedOverASocketIsNotAsked(t *testing.T) {
 	for _, over := range []string{"the socket", "its folder"} {
 		t.Run(over, func(t *testing.T) {

@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// inContainer is the way out for who needs what macOS does not have.
+// inContainer is the hint for policies that macOS cannot enforce.
 const inContainer = "a Linux container or virtual machine on this Mac has it"
 
-// notOnMac refuses what a policy asks for, before its defaults are filled in, and macOS has no means to hold. It has limits for each process
-// by itself, of which a process that may start others has as many as it likes; it has neither namespaces nor cgroups.
+// notOnMac refuses a policy that macOS cannot enforce. It is called before the policy's defaults are filled in. macOS has neither namespaces nor
+// cgroups. Its limits apply to single processes, so a process that may start others can multiply them.
 func (p *Policy) notOnMac() error {
 	refuse := func(stage string, err error) error {
 		return &StageError{Level: p.Level, Stage: stage, Err: err, Hint: inContainer}

@@ -7,7 +7,8 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// What macOS cannot hold is refused, with what it lacks and who has it; what it can hold, and defaults that nobody asked for, are not.
+// notOnMac refuses what macOS cannot enforce, and says what is missing and that Linux has it. It accepts what macOS can enforce, and defaults that
+// nobody asked for.
 func TestMacRefusesWhatItCannotHold(t *testing.T) {
 	for want, policy := range map[string]sandbox.Policy{
 		"namespaces":          {Level: sandbox.Strict},

@@ -11,22 +11,22 @@ import (
 	"github.com/parhost/parhost/internal/landlock"
 )
 
-// machine is what a box needs to know before it starts anything.
+// machine is what a box must know about this machine and process before it starts anything.
 type machine struct {
-	landlock int  // ABI
-	ownUsers bool // workers can be users of their own
+	landlock int  // ABI version, 0 for none
+	ownUsers bool // workers can run as users of their own
 	users    idRange
 }
 
-// idRange is user ids from first on.
+// idRange is count user ids, starting at first.
 type idRange struct {
 	first, count int
 }
 
-// unusedUsers are ids that systemd's registry (UIDS-GIDS.md, "Summary") gives to nobody.
+// unusedUsers are ids that systemd's registry (UIDS-GIDS.md, "Summary") assigns to nobody.
 var unusedUsers = idRange{first: 0x7000_0000, count: 0x1000_0000}
 
-// look is called for each box; what can change while a process runs is what it may do.
+// look examines the machine. It is called for each box, because the capabilities of this process can change while it runs.
 func look() machine {
 	m := machine{landlock: landlock.ABI()}
 	if os.Geteuid() == 0 && capable(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_CHOWN, unix.CAP_SYS_ADMIN) {
@@ -35,7 +35,7 @@ func look() machine {
 	return m
 }
 
-// capable reports whether this thread has all of some capabilities.
+// capable reports whether this thread has all the wanted capabilities.
 func capable(wanted ...int) bool {
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var have [2]unix.CapUserData
@@ -50,7 +50,7 @@ func capable(wanted ...int) bool {
 	return true
 }
 
-// spareUsers finds ids for workers among those that this process's user namespace has (user_namespaces(7), uid_map).
+// spareUsers chooses ids for workers among those in this process's user namespace (user_namespaces(7), uid_map).
 func spareUsers() (idRange, bool) {
 	b, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
@@ -78,11 +78,11 @@ func spareUsers() (idRange, bool) {
 	return idRange{best.first + best.count - half, half}, half > 0
 }
 
-// perBox is how many ids a box has for its workers, who are of one plugin, if nobody says where they begin.
+// perBox is how many ids a box has for its workers if UIDBase is 0. The workers of a box all run the same plugin.
 const perBox = 256
 
-// block returns the first of the ids of a box. They are drawn: other hosts, in other containers, do not say which they have, and two that
-// have the same are not at the mercy of one another (docs/SANDBOX.md).
+// block returns the first id of a box. It is random, because hosts in other containers do not tell which ids they use. Two boxes with the same ids
+// are still protected from each other (docs/SANDBOX.md).
 func (m *machine) block(base int) int {
 	if base > 0 || m.users.count == 0 {
 		return base
@@ -90,7 +90,7 @@ func (m *machine) block(base int) int {
 	return m.users.first + rand.IntN(max(1, m.users.count/perBox))*perBox
 }
 
-// user returns the id of the worker in a slot.
+// user returns the user id of the worker in a slot.
 func (b *Box) user(slot int) int {
 	if b.policy.UIDBase > 0 {
 		return b.users + slot

@@ -23,13 +23,13 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// Variables that a test gives to a copy of the test binary which runs as another user.
+// Variables of a copy of the test binary that runs as another process.
 const (
-	hostileEnv = "SANDBOX_TEST_HOSTILE" // the hostile plugin, built already
-	roleEnv    = "SANDBOX_TEST_ROLE"    // a host in a process of its own: a name in roles
+	hostileEnv = "SANDBOX_TEST_HOSTILE" // path of the built hostile plugin
+	roleEnv    = "SANDBOX_TEST_ROLE"    // a name in roles: the copy acts as this host
 )
 
-// roles are hosts that tests need in a process of their own.
+// roles are the hosts that tests run in a process of their own.
 var roles = map[string]func() error{"doomed": doomedHost, "finished": finishedHost, "crowded": crowdedHost}
 
 func TestMain(m *testing.M) {
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// hostile is the path of the hostile plugin.
+// hostile builds the hostile plugin once and returns its path.
 var hostile = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv(hostileEnv); path != "" {
 		return path, nil
@@ -75,7 +75,7 @@ func build(path, pkg string, env ...string) error {
 	return nil
 }
 
-// spawner runs functions on a thread that lives as long as the test.
+// spawner returns a function that runs others on one thread. The thread lives as long as the test.
 func spawner(t testing.TB) func(f func() error) error {
 	jobs, done := make(chan func()), make(chan struct{})
 	go func() {
@@ -103,12 +103,12 @@ type worker struct {
 	cmd    *exec.Cmd
 	out    *bufio.Reader
 	stderr *strings.Builder
-	until  *os.File // closed: a process that waits does so no more
+	until  *os.File // the write end of the pipe that a waiting process reads
 	killed bool
 	ended  chan struct{}
 }
 
-// policyBox opens a box of a policy for the length of the test, or skips the test if the machine cannot give it.
+// policyBox opens a box for the duration of the test. It skips the test if the machine cannot provide it.
 func policyBox(t testing.TB, policy sandbox.Policy, without ...string) *sandbox.Box {
 	t.Helper()
 	plugin, err := hostile()
@@ -189,7 +189,7 @@ func startCmd(t testing.TB, b *sandbox.Box, cmd *exec.Cmd, spawn func(func() err
 	return w, w.launch.Confirm(ctx)
 }
 
-// bury ends the process.
+// bury kills the process and closes its launch.
 func (w *worker) bury() {
 	select {
 	case <-w.ended:
@@ -202,18 +202,18 @@ func (w *worker) bury() {
 	w.launch.Close()
 }
 
-// line reads a line.
+// line reads one line of the process's output.
 func (w *worker) line() string {
 	w.t.Helper()
 	s, err := w.out.ReadString('\n')
 	if err != nil {
-		w.bury() // nobody writes to stderr any more
+		w.bury() // so that nobody writes to stderr any more
 		w.t.Fatalf("%q: got %v, want a line; stderr: %s", w.cmd.Args, err, w.stderr)
 	}
 	return strings.TrimSuffix(s, "\n")
 }
 
-// rest reads what the process writes until it ends, and says why it ended.
+// rest reads the process's output until it ends, and returns it with the death.
 func (w *worker) rest() (string, sandbox.Death) {
 	w.t.Helper()
 	b, err := io.ReadAll(w.out)
@@ -224,7 +224,7 @@ func (w *worker) rest() (string, sandbox.Death) {
 	return string(b), w.launch.Death(w.cmd.ProcessState, w.killed)
 }
 
-// table reads lines of a name and a value.
+// table reads the rest of the output as lines with a name and a value.
 func (w *worker) table() map[string]string {
 	w.t.Helper()
 	text, death := w.rest()
@@ -239,7 +239,7 @@ func (w *worker) table() map[string]string {
 	return values
 }
 
-// within waits for what is done in the background, and reports whether it has come to pass in time.
+// within waits until done returns true. It returns false if that does not happen within limit.
 func within(limit time.Duration, done func() bool) bool {
 	deadline := time.After(limit)
 	for tick := time.Tick(time.Millisecond); !done(); {

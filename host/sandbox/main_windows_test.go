@@ -19,7 +19,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// roleEnv makes a copy of the test binary something else: a name in roles.
+// roleEnv is the variable that makes a copy of the test binary act as one of roles.
 const roleEnv = "SANDBOX_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// onWine reports whether this is Wine, which does less than Windows.
+// onWine reports whether the tests run on Wine, which supports less than Windows.
 func onWine() bool {
 	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 }
@@ -47,7 +47,7 @@ type worker struct {
 	stderr strings.Builder
 }
 
-// policyBox opens a box for the length of the test, whether its walls hold or not.
+// policyBox opens a box for the duration of the test without a rehearsal, so its walls may not hold.
 func policyBox(t *testing.T, policy sandbox.Policy) *sandbox.Box {
 	t.Helper()
 	b, err := sandbox.OpenUnrehearsed(policy)
@@ -58,7 +58,7 @@ func policyBox(t *testing.T, policy sandbox.Policy) *sandbox.Box {
 	return b
 }
 
-// start starts a role in a box, and skips the test if the machine does not hold a limit.
+// start starts a role in a box. On Wine it skips the test if Wine does not support a limit.
 func start(t *testing.T, policy sandbox.Policy, role string) *worker {
 	t.Helper()
 	w := &worker{t: t, cmd: self(role)}
@@ -88,7 +88,7 @@ func start(t *testing.T, policy sandbox.Policy, role string) *worker {
 	return w
 }
 
-// self is a copy of the test binary that plays a role.
+// self returns the command of a copy of the test binary that acts as a role.
 func self(role string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = []string{roleEnv + "=" + role, "GOTRACEBACK=none", "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}
@@ -107,7 +107,7 @@ func (w *worker) line() string {
 	return strings.TrimSpace(s)
 }
 
-// end waits for the end, and says why it came.
+// end waits until the process ends and returns its death.
 func (w *worker) end() sandbox.Death {
 	w.t.Helper()
 	_, _ = io.Copy(io.Discard, w.out)
@@ -117,7 +117,7 @@ func (w *worker) end() sandbox.Death {
 
 func say(words ...any) { _, _ = fmt.Fprintln(os.Stdout, words...) }
 
-// handleOf opens a process, as long as it is there.
+// handleOf opens a process that must still exist.
 func handleOf(t *testing.T, pid string) windows.Handle {
 	t.Helper()
 	n, err := strconv.ParseUint(pid, 10, 32)
@@ -140,13 +140,13 @@ func checkEnds(t *testing.T, what string, h windows.Handle) {
 	}
 }
 
-// roles are what copies of the test binary do.
+// roles are the functions that copies of the test binary run.
 var roles = map[string]func() error{
 	"idle": func() error {
 		say(os.Getpid())
 		select {}
 	},
-	"parent": func() error { // of a process that it leaves
+	"parent": func() error { // starts a process that outlives it
 		child := self("idle")
 		out, err := child.StdoutPipe()
 		if err != nil {
@@ -189,7 +189,7 @@ var roles = map[string]func() error{
 		say(cmd.Process.Pid, strings.TrimSpace(line))
 		select {}
 	},
-	"job": func() error { // whether it is in one, at the earliest moment
+	"job": func() error { // prints whether the process is in a job when it begins
 		var in uint32
 		isProcessInJob := windows.NewLazySystemDLL("kernel32.dll").NewProc("IsProcessInJob")
 		if ok, _, err := isProcessInJob.Call(uintptr(windows.CurrentProcess()), 0, uintptr(unsafe.Pointer(&in))); ok == 0 {

@@ -14,13 +14,13 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
-// A place says where the host has a file or folder that workers know by a name without links. It is empty for what they do not have.
+// A place maps a path without links, as workers know it, to the path of that file on the host. It returns empty for a path that workers do not have.
 type place func(name string) string
 
-// onHost is for names as the host knows them, and workers without a root of their own.
+// onHost is the place for the host's own paths, and for workers without a private root.
 func onHost(name string) string { return name }
 
-// shown is for names in the root of workers that have their own.
+// shown is the place for workers with a private root. It finds the host path by the innermost bind that contains the name.
 func (b *Box) shown(name string) string {
 	host, longest := "", -1
 	for _, m := range b.binds {
@@ -32,7 +32,7 @@ func (b *Box) shown(name string) string {
 	return host
 }
 
-// seen is for names as workers know them.
+// seen is the place for paths as the workers of this box know them.
 func (b *Box) seen(name string) string {
 	if b.spaces() {
 		return b.shown(name)
@@ -40,8 +40,8 @@ func (b *Box) seen(name string) string {
 	return onHost(name)
 }
 
-// steady returns where the host has the file that a name leads to, with all links followed. The error says that workers could make the name
-// lead somewhere else, or change the file: it is, or is looked up, in what they may change. what says in errors what the file is.
+// steady follows all links of a name and returns the host path of the file that it leads to. It returns an error if workers could change the file, or
+// a folder on the way and so what the name leads to. what describes the file in errors.
 func (b *Box) steady(what, name string, in place) (string, error) {
 	at, links := "/", 0
 	rest := strings.Split(name, "/")
@@ -60,7 +60,7 @@ func (b *Box) steady(what, name string, in place) (string, error) {
 		}
 		next := filepath.Join(at, part)
 		link, err := os.Readlink(in(next))
-		if err != nil { // it is no link, or not there
+		if err != nil { // it is not a link, or is missing
 			at = next
 			continue
 		}
@@ -75,8 +75,8 @@ func (b *Box) steady(what, name string, in place) (string, error) {
 	return in(at), b.changeable(what, name, in(at))
 }
 
-// changeable is an error if a file or folder of the host lies in what workers may change. Folders are compared by what they are, because
-// mounts can give one of them several names.
+// changeable returns an error if a host file or folder lies in a bind that workers may write to. Folders are compared by device and inode, because
+// mounts can give one folder several names.
 func (b *Box) changeable(what, name, host string) error {
 	if !filepath.IsAbs(host) || len(b.policy.ReadWrite) == 0 {
 		return nil
@@ -94,7 +94,7 @@ func (b *Box) changeable(what, name, host string) error {
 	}
 }
 
-// checkSteady refuses a plugin that workers could change, or its interpreter or loader. Its libraries are looked at when they are found.
+// checkSteady refuses a plugin if workers could change it, its interpreter or its loader. Its libraries are checked later, when load finds them.
 func (b *Box) checkSteady() error {
 	p := b.program
 	if len(b.policy.ReadWrite) == 0 {
@@ -116,17 +116,17 @@ func (b *Box) checkSteady() error {
 	return err
 }
 
-// commonFolders are those in which loaders look for libraries (ld.so(8)), with those of Debian's multiarch.
+// commonFolders returns the folders in which loaders look for libraries (ld.so(8)), including Debian's multiarch folders.
 var commonFolders = sync.OnceValue(func() []string {
 	folders := []string{"/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"}
 	for _, pattern := range []string{"/lib/*-linux-*", "/usr/lib/*-linux-*", "/usr/local/lib/*-linux-*"} {
-		more, _ := filepath.Glob(pattern) // which is well formed
+		more, _ := filepath.Glob(pattern) // the pattern is well formed
 		folders = append(folders, more...)
 	}
 	return folders
 })
 
-// lookAt returns the mark of what a name leads to.
+// lookAt returns the mark of the file that a name leads to.
 func lookAt(path string) (mark, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -136,7 +136,7 @@ func lookAt(path string) (mark, error) {
 	return markOf(fd)
 }
 
-// hold opens a file or folder for as long as the box is there, so that no other one can have its number meanwhile, and returns its identity.
+// hold opens a file or folder until the box is closed, so that its inode number is not reused meanwhile. It returns the file's device and inode.
 func (b *Box) hold(path string) (f *os.File, dev, ino uint64, err error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -151,8 +151,8 @@ func (b *Box) hold(path string) (f *os.File, dev, ino uint64, err error) {
 	return f, st.Dev, st.Ino, nil
 }
 
-// pin opens the files that a worker is granted apart from binds, once for all workers: a script, and the loader of a program. Later their
-// names may lead to other files, which are not granted.
+// pin opens the files to which workers get access in addition to the binds: a script, or the loader of a program. It does so once for all workers,
+// and grants access to these inodes only. A name that later leads to another file grants nothing.
 func (b *Box) pin() error {
 	p := b.program
 	if p.script() {
@@ -170,7 +170,7 @@ func (b *Box) pin() error {
 		b.grants = append(b.grants, launcher.Grant{Path: p.path, Access: landRun, Dev: dev, Ino: ino})
 		return nil
 	}
-	if p.linker == "" || b.policy.AllowFork { // then the binds are enough
+	if p.linker == "" || b.policy.AllowFork { // it has no loader, or the binds already allow it
 		return nil
 	}
 	file, err := b.steady("the plugin's loader", p.linker, b.seen)

@@ -14,7 +14,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// interpreted are the folders with which a script for /bin/sh runs.
+// interpreted returns the binds that a script for /bin/sh needs.
 func interpreted(folders ...string) []sandbox.Bind {
 	binds := append(libraries(), sandbox.Bind{Source: "/bin"})
 	for _, folder := range folders {
@@ -23,7 +23,7 @@ func interpreted(folders ...string) []sandbox.Bind {
 	return binds
 }
 
-// writeScript makes a script for /bin/sh.
+// writeScript writes a script for /bin/sh.
 func writeScript(t *testing.T, path, text string) {
 	t.Helper()
 	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755)); err != nil {
@@ -31,8 +31,8 @@ func writeScript(t *testing.T, path, text string) {
 	}
 }
 
-// A worker runs the script that was there when the box was opened, or does not start: workers of another pool may have put another file in its place. Without
-// Landlock too, where no rule keeps a worker from the other file.
+// A worker runs the script that was there when the box was opened, or does not start: workers of another pool may have replaced the file. This also
+// holds without Landlock, where no rule keeps a worker from the new file.
 func TestAScriptStaysWhatItWas(t *testing.T) {
 	for layers, without := range map[string][]string{"all layers": nil, "without Landlock": {"landlock"}} {
 		t.Run(layers, func(t *testing.T) {
@@ -53,7 +53,7 @@ func scriptStays(t *testing.T, level sandbox.Level, without []string) {
 	folder, private := openDir(t), openDir(t)
 	script, secret := folder+"/script", private+"/secret"
 	writeScript(t, script, "echo harmless\n")
-	writeScript(t, secret, "echo harmless\n") // its bytes are no reason to refuse it
+	writeScript(t, secret, "echo harmless\n") // the same bytes, so that only the inode tells the files apart
 	b, err := sandbox.OpenWithout(sandbox.Policy{Level: level, ReadOnly: interpreted(folder)}, script, without...)
 	if errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
 		t.Skip(err)
@@ -77,7 +77,7 @@ func scriptStays(t *testing.T, level sandbox.Level, without []string) {
 		if err == nil {
 			text, d := w.rest()
 			t.Errorf("%s in its place: got %q and %v, want no start", what, text, d)
-		} else if !strings.Contains(err.Error(), "another file or folder than when the sandbox was opened") && !errors.Is(err, os.ErrNotExist) { // a root of its own need not have it
+		} else if !strings.Contains(err.Error(), "another file or folder than when the sandbox was opened") && !errors.Is(err, os.ErrNotExist) { // a private root may not show it
 			t.Errorf("%s in its place: got the error %v, want one that says that it is another file", what, err)
 		}
 		if err := os.Rename(script+".away", script); err != nil {
@@ -86,7 +86,7 @@ func scriptStays(t *testing.T, level sandbox.Level, without []string) {
 	}
 }
 
-// What a plugin is started by is not workers' to change.
+// A plugin is refused if workers could change it or a file that starts it.
 func TestAPluginThatWorkersCouldChangeIsRefused(t *testing.T) {
 	plugin, err := hostile()
 	if err != nil {
@@ -177,7 +177,7 @@ func TestAPluginThatWorkersCouldChangeIsRefused(t *testing.T) {
 	}
 }
 
-// The folder of the sockets stays where it is, for the workers of a host that is root too.
+// Workers cannot move the folder of the sockets, even if the host is root.
 func TestWorkersCannotMoveTheFolderOfSockets(t *testing.T) {
 	plugin, err := hostile()
 	if err != nil {
@@ -194,7 +194,7 @@ func TestWorkersCannotMoveTheFolderOfSockets(t *testing.T) {
 		}
 		return err
 	}
-	above := fmt.Sprintf("/tmp/parhost-above-%d", os.Getpid()) // a short name, because sockets lie below
+	above := fmt.Sprintf("/tmp/parhost-above-%d", os.Getpid()) // a short name, because paths of sockets are limited and lie below it
 	if err := os.Mkdir(above, 0o700); err != nil {
 		t.Fatal(err)
 	}

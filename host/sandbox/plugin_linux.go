@@ -19,23 +19,23 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// program is an executable as it was when it was opened. It is one of three: copied into memory, held by its own file, or a script.
+// program is an executable as it was when it was opened. It is copied into memory, held by its own file, or a script.
 type program struct {
 	path    string
-	file    *os.File // a copy in memory that nobody can change, or nil
-	held    *held    // its own file, or nil
-	wanted  string   // its checksum, if somebody has said what that is to be
-	linker  string   // the program that loads it, empty for a static executable
-	begins  []string // what comes before a script's name, if env(1) would have found its linker
-	asksEnv bool     // of a script: only env(1) knows its linker
+	file    *os.File // a sealed copy in memory that nobody can change, or nil
+	held    *held    // the executable's own file, or nil
+	wanted  string   // the checksum that the caller demands; empty if none
+	linker  string   // its loader or interpreter; empty for a static executable
+	begins  []string // arguments before a script's name, if the first line named env(1) and the interpreter was found
+	asksEnv bool     // only env(1) can find the interpreter of this script
 
 	dev, ino uint64 // of the file that was read
 
-	checksum func() (string, error) // worked out when somebody asks, once: it takes longer than all else before the start
+	checksum func() (string, error) // computed once, by the first call: hashing takes longer than all other steps before the start
 }
 
-// openProgram reads an executable once. All workers run the bytes that were read and hashed, also if the file changes later. ctx ends the reading, which may
-// take half a minute.
+// openProgram reads an executable once. All workers run the bytes that were read and hashed, even if the file changes later. Reading may take half a
+// minute; it stops when ctx ends.
 func openProgram(ctx context.Context, path, wanted string) (*program, error) {
 	path, source, err := sourceOf(path)
 	if err != nil {
@@ -59,7 +59,7 @@ func openProgram(ctx context.Context, path, wanted string) (*program, error) {
 	if script {
 		return p, p.readScript(ctx, f, line)
 	}
-	if wanted == "" { // before it takes memory; with a checksum it is of more use to say that it is another file
+	if wanted == "" { // check before copying; with a checksum, a [*ChecksumError] tells the caller more than the kind of file
 		if err := p.findLoader(f); err != nil {
 			return nil, err
 		}
@@ -73,10 +73,10 @@ func openProgram(ctx context.Context, path, wanted string) (*program, error) {
 	return p, nil
 }
 
-// openMemory makes the file in memory that holds the program.
+// openMemory creates the file in memory for the copy of the program.
 func (p *program) openMemory() error {
 	fd, err := unix.MemfdCreate("parhost-plugin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // the last flag came with Linux 6.3
+	if errors.Is(err, unix.EINVAL) { // MFD_EXEC exists since Linux 6.3
 		fd, err = unix.MemfdCreate("parhost-plugin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	}
 	if err != nil {
@@ -86,7 +86,7 @@ func (p *program) openMemory() error {
 	return nil
 }
 
-// sourceOf returns a plugin's name, and the name to open it by, which differs for this program: see [Self].
+// sourceOf returns the plugin's absolute path and the name by which to open it. These differ only for this program itself: see [Self].
 func sourceOf(plugin string) (path, source string, err error) {
 	if plugin == self {
 		path, err = os.Executable()
@@ -96,7 +96,7 @@ func sourceOf(plugin string) (path, source string, err error) {
 	return path, path, err
 }
 
-// readScript hashes a script, whose interpreter is going to read it again at each start.
+// readScript hashes a script. The script's interpreter reads the file again at each start.
 func (p *program) readScript(ctx context.Context, f *os.File, line string) error {
 	p.interpreter(strings.Fields(line))
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -110,7 +110,8 @@ func (p *program) readScript(ctx context.Context, f *os.File, line string) error
 	return compare(p.path, p.wanted, sum)
 }
 
-// openHeld holds the file of an executable that needs no walls: its bytes are not copied. A script is hashed, and read at each start.
+// openHeld holds the file of an executable that needs no walls, without copying it. A script is hashed instead, and its interpreter reads it at each
+// start.
 func openHeld(ctx context.Context, plugin string) (*program, error) {
 	path, source, err := sourceOf(plugin)
 	if err != nil {
@@ -122,7 +123,7 @@ func openHeld(ctx context.Context, plugin string) (*program, error) {
 	}
 	p := &program{path: path, held: h, checksum: h.checksum, dev: h.mark.dev, ino: h.mark.ino}
 	f, err := plain.Open(descriptor(h.file))
-	if errors.Is(err, unix.EACCES) { // it is no script, which its interpreter could not read
+	if errors.Is(err, unix.EACCES) { // the file can only be executed, so it is not a script: an interpreter could not read it
 		return p, nil
 	}
 	if err != nil {
@@ -135,20 +136,20 @@ func openHeld(ctx context.Context, plugin string) (*program, error) {
 		p.held = nil
 		return p, err
 	}
-	p.linker, _ = loaderOf(f) // what the kernel executes besides is its business
-	if plugin != self {       // which nobody can write to
+	p.linker, _ = loaderOf(f) // not an error: the kernel may be able to execute other formats
+	if plugin != self {       // nobody can write to the file of this process
 		h.learn()
 	}
 	return p, nil
 }
 
-// script reports whether an interpreter reads the program's file at each start.
+// script reports whether the program is a script, whose interpreter reads the file at each start.
 func (p *program) script() bool { return p.file == nil && p.held == nil }
 
-// mostLine is more than the kernel reads of a script's first line (BINPRM_BUF_SIZE).
+// mostLine is the limit of a script's first line in bytes. The kernel reads less (BINPRM_BUF_SIZE).
 const mostLine = 4096
 
-// firstLine returns what follows "#!" in the first line of a script, and whether a file is one.
+// firstLine reports whether a file is a script, and returns what follows "#!" in its first line.
 func firstLine(f io.Reader) (line string, script bool, err error) {
 	head := make([]byte, mostLine)
 	n, err := io.ReadFull(f, head)
@@ -166,8 +167,8 @@ func firstLine(f io.Reader) (line string, script bool, err error) {
 	return line, true, nil
 }
 
-// interpreter takes the words of a script's first line. What env(1) would do with them is done here, because a worker becomes another
-// program once.
+// interpreter finds the linker from the words of a script's first line. It does the work of env(1) itself, because a worker may execute only one
+// program.
 func (p *program) interpreter(words []string) {
 	if len(words) == 0 {
 		return
@@ -179,19 +180,19 @@ func (p *program) interpreter(words []string) {
 	words = words[1:]
 	if len(words) > 1 && words[0] == "-S" {
 		words = words[1:]
-	} else if len(words) > 1 { // which the kernel hands over as one
+	} else if len(words) > 1 { // the kernel passes them as one argument
 		words = nil
 	}
 	p.asksEnv = true
 	if len(words) == 0 || words[0][0] == '-' || strings.ContainsAny(strings.Join(words, ""), "=\"'\\$#") {
 		return
 	}
-	if linker, err := exec.LookPath(words[0]); err == nil && !isScript(linker) { // as pyenv's are
+	if linker, err := exec.LookPath(words[0]); err == nil && !isScript(linker) { // pyenv's are scripts
 		p.linker, p.begins, p.asksEnv = linker, append([]string{linker}, words[1:]...), false
 	}
 }
 
-// origin is the folder of what the loader loads; empty if there is no loader.
+// origin returns the folder of the file that the loader loads, or empty if there is no loader. For a script that file is its interpreter.
 func (p *program) origin() string {
 	switch {
 	case p.linker == "":
@@ -202,7 +203,7 @@ func (p *program) origin() string {
 	return filepath.Dir(really(p.path))
 }
 
-// openName is a name by which this process can open what was opened, which is no script.
+// openName returns a name by which this process can reopen the executable. The program must not be a script.
 func (p *program) openName() string {
 	if p.held != nil {
 		return descriptor(p.held.file)
@@ -220,7 +221,7 @@ func isScript(path string) bool {
 	return script
 }
 
-// seal adds seals to a file in memory. The kernel answers EBUSY while another part of the system holds a page of the file, for example while it moves the
+// seal adds seals to a file in memory. The kernel returns EBUSY while another part of the system holds a page of the file, for example to move the
 // page. So seal tries again for about one second.
 func seal(ctx context.Context, f *os.File, seals int) error {
 	for wait := time.Millisecond; ; wait *= 2 {
@@ -236,7 +237,7 @@ func seal(ctx context.Context, f *os.File, seals int) error {
 	}
 }
 
-// load copies the file, and looks what it needs in order to run.
+// load copies the file into memory, seals the copy, compares its checksum with the wanted one, and finds its loader.
 func (p *program) load(ctx context.Context, f *os.File) error {
 	size, err := p.copy(ctx, f)
 	if err != nil {
@@ -265,10 +266,10 @@ func (p *program) load(ctx context.Context, f *os.File) error {
 		}
 		p.checksum = func() (string, error) { return got, nil }
 	}
-	return p.findLoader(p.file) // the file may have been changed since it was looked at first
+	return p.findLoader(p.file) // read from the copy, because the file may have changed since the first check
 }
 
-// findLoader finds the program that loads the executable. It refuses a file that is no executable.
+// findLoader finds the executable's loader. It refuses a file that is not an executable.
 func (p *program) findLoader(f io.ReaderAt) (err error) {
 	if p.linker, err = loaderOf(f); err != nil {
 		return fmt.Errorf("%s is neither a script nor an executable of this system: %w", p.path, err)
@@ -276,10 +277,10 @@ func (p *program) findLoader(f io.ReaderAt) (err error) {
 	return nil
 }
 
-// pieceBytes is how many bytes one system call copies. It is small enough that a signal waits for some milliseconds at most.
+// pieceBytes is how many bytes one system call copies. It is small enough that a signal waits for a few milliseconds at most.
 const pieceBytes = 4 << 20
 
-// copy copies the whole file into memory. The error is a [*plain.SizeError] if it is too large, or becomes that.
+// copy copies the whole file into memory. It returns a [*plain.SizeError] if the file is too large or grows too large meanwhile.
 func (p *program) copy(ctx context.Context, f *os.File) (size int64, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return 0, err
@@ -289,16 +290,16 @@ func (p *program) copy(ctx context.Context, f *os.File) (size int64, err error) 
 		return 0, err
 	}
 	for {
-		if max(size, info.Size()) > mostProgram { // it is too large, or grows
+		if max(size, info.Size()) > mostProgram {
 			return size, &plain.SizeError{Path: p.path, Most: mostProgram}
 		}
 		if ctx.Err() != nil {
 			return size, ctx.Err()
 		}
-		n, err := unix.Sendfile(int(p.file.Fd()), int(f.Fd()), nil, int(min(pieceBytes, mostProgram+1-size))) // without a way through this process
+		n, err := unix.Sendfile(int(p.file.Fd()), int(f.Fd()), nil, int(min(pieceBytes, mostProgram+1-size))) // copies inside the kernel, without a buffer here
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS): // not every file system can
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS): // some file systems do not support sendfile
 			n, err := plain.Copy(until{p.file, ctx.Done()}, f, mostProgram-size)
 			return size + n, err
 		case err != nil || n == 0:
@@ -308,7 +309,8 @@ func (p *program) copy(ctx context.Context, f *os.File) (size int64, err error) 
 	}
 }
 
-// recheck is a [*ChangedError] if the next start, or the last one, is not of the bytes that were opened. A copy in memory cannot change.
+// recheck returns a [*ChangedError] if the next start, or the last one, would run other bytes than those that were opened. A copy in memory cannot
+// change.
 func (p *program) recheck() error {
 	switch {
 	case p.held != nil:
@@ -316,7 +318,7 @@ func (p *program) recheck() error {
 	case p.file != nil:
 		return nil
 	}
-	sum, _ := p.checksum() // which is known
+	sum, _ := p.checksum() // known since readScript, so there is no error
 	return unchanged(p.path, sum)
 }
 

@@ -25,7 +25,7 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// serving starts a plugin as a worker of a host, with all that a host gives it.
+// serving starts a plugin as a worker, with everything that a host gives it.
 func serving(ctx context.Context, t *testing.T, b *sandbox.Box, path string, spawn func(func() error) error) (*conform.Worker, error) {
 	const limit = wire.DefaultMaxItemBytes + wire.MessageSlack
 	memory, shared, err := arena.New(4 << 20)
@@ -68,7 +68,7 @@ func serving(ctx context.Context, t *testing.T, b *sandbox.Box, path string, spa
 	}, ctx.Err()
 }
 
-// conforms holds a plugin in a box to all promises of the protocol.
+// conforms checks all promises of the protocol on a plugin in a box.
 func conforms(t *testing.T, policy sandbox.Policy, path string) {
 	t.Helper()
 	b, err := sandbox.Open(t.Context(), policy, path, "")
@@ -93,7 +93,7 @@ func conforms(t *testing.T, policy sandbox.Policy, path string) {
 	}
 }
 
-// The workloads of this module keep all their promises in a box: nothing that they and Go's runtime need is forbidden.
+// The workloads of this module keep all promises in a box: the box forbids nothing that they and Go's runtime need.
 func TestPlugins(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"sqrt", "reduce", "sleep"} {
@@ -107,7 +107,7 @@ func TestPlugins(t *testing.T) {
 	}
 }
 
-// libraries are where those of this machine lie.
+// libraries returns binds for the folders with this machine's libraries.
 func libraries() []sandbox.Bind {
 	var binds []sandbox.Bind
 	for _, dir := range []string{"/lib", "/lib64", "/usr"} {
@@ -118,13 +118,13 @@ func libraries() []sandbox.Bind {
 	return binds
 }
 
-// A plugin that is linked dynamically runs as it is.
+// A dynamically linked plugin runs unchanged.
 func TestPluginsThatAreDynamic(t *testing.T) {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skipf("%v: %v", sandbox.ErrNotSupported, err)
 	}
 	path := filepath.Join(t.TempDir(), "sqrt")
-	// The race detector is C++, and brings its libraries along.
+	// The race detector is written in C++ and needs its libraries.
 	cmd := exec.Command("go", "build", "-race", "-o", path, "../../plugins/sqrt/parhost-plugin-sqrt")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build -race: %v\n%s", err, out)
@@ -134,7 +134,7 @@ func TestPluginsThatAreDynamic(t *testing.T) {
 	})
 }
 
-// runsScript runs a script in a private root that shows it this machine's programs and some folders, and returns what it says.
+// runsScript runs a script in a private root with this machine's programs and the given folders, and returns its output.
 func runsScript(t *testing.T, text string, folders ...string) string {
 	t.Helper()
 	path := filepath.Join(openDir(t), "script")
@@ -156,7 +156,7 @@ func runsScript(t *testing.T, text string, folders ...string) string {
 	return out
 }
 
-// What copies files does not fail because it cannot ask for their attributes.
+// Programs that copy files do not fail although the filter refuses calls for extended attributes.
 func TestPluginsThatCopyFiles(t *testing.T) {
 	for _, tool := range []string{"cat", "cp", "install", "mv", "sed"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -179,7 +179,7 @@ cat e
 	}
 }
 
-// A program finds the libraries that lie beside it, which it asks /proc for where there is one.
+// A program finds the libraries beside it in a private root without /proc. The loader asks /proc for the program's folder where it exists.
 func TestPluginsBesideTheirLibraries(t *testing.T) {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skipf("%v: %v", sandbox.ErrNotSupported, err)
@@ -207,9 +207,9 @@ func TestPluginsBesideTheirLibraries(t *testing.T) {
 	}
 }
 
-// A plugin in Python runs where it finds its interpreter, its modules, and itself.
+// A plugin in Python runs if it can find its interpreter, its modules, and its own file.
 func TestPluginsInPython(t *testing.T) {
-	// Of a virtual environment the modules: its interpreter is a link to another's.
+	// Only the modules come from a virtual environment, because its interpreter is a link to the real one.
 	out, err := exec.Command("python3", "-c", `import grpc, google.protobuf, sys, os
 print(os.path.realpath(sys.base_prefix))
 print(os.path.realpath(sys.executable))
@@ -224,7 +224,7 @@ print(os.pathsep.join(os.path.realpath(p) for p in sys.path if p.endswith("-pack
 	if err != nil {
 		t.Fatal(err)
 	}
-	// By the interpreter's own path: /usr/bin/env would look for it in folders that are not shown.
+	// The script names the interpreter's own path: /usr/bin/env would look for it in folders that are not shown.
 	copied := openDir(t)
 	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
@@ -243,7 +243,7 @@ print(os.pathsep.join(os.path.realpath(p) for p in sys.path if p.endswith("-pack
 	}
 	needed := append(libraries(), sandbox.Bind{Source: copied})
 	for _, dir := range append(filepath.SplitList(os.Getenv("PYTHONPATH")), prefix) {
-		if !strings.HasPrefix(dir, "/usr") { // which is there
+		if !strings.HasPrefix(dir, "/usr") { // /usr is in libraries
 			needed = append(needed, sandbox.Bind{Source: dir})
 		}
 	}

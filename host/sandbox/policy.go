@@ -8,15 +8,16 @@ import (
 	"strings"
 )
 
-// Level says how much stands between a plugin and the machine.
+// Level says how strictly a plugin is confined.
 type Level int
 
 const (
-	// Off is a plain process. Limits hold at this level too.
+	// Off runs a plain process. Limits are enforced at this level too.
 	Off Level = iota
-	// Basic takes away privileges, files, sockets, signals and most system calls. It needs no privilege and works inside containers.
+	// Basic takes away privileges, files, sockets, signals and most system calls. The host needs no privileges for it, and it works inside
+	// containers.
 	Basic
-	// Strict is Basic in namespaces of its own, with a private root.
+	// Strict is Basic plus namespaces of the worker's own and a private root.
 	Strict
 )
 
@@ -34,10 +35,10 @@ func (l Level) String() string {
 	return levels[l]
 }
 
-// MarshalText is part of [encoding.TextMarshaler].
+// MarshalText implements [encoding.TextMarshaler]: it returns off, basic or strict.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// UnmarshalText reads off, basic or strict.
+// UnmarshalText accepts off, basic or strict.
 func (l *Level) UnmarshalText(text []byte) error {
 	for i, name := range levels {
 		if name == string(text) {
@@ -50,9 +51,9 @@ func (l *Level) UnmarshalText(text []byte) error {
 
 // Bind is a file or folder of the host that a plugin may use.
 type Bind struct {
-	// Source is its absolute path on the host. What cannot be read by the plugin's user stays unreadable.
+	// Source is the absolute path on the host. The plugin's user must have the permission to read it; the bind does not grant that.
 	Source string `json:"source,omitempty"`
-	// Target is its absolute path for the plugin; empty is Source. Only [Strict] can show it elsewhere.
+	// Target is the absolute path at which the plugin sees it; empty means Source. Only [Strict] allows a Target that differs from Source.
 	Target string `json:"target,omitempty"`
 }
 
@@ -60,52 +61,53 @@ type Bind struct {
 type Policy struct {
 	Level Level `json:"level,omitempty"`
 
-	// Limits of one worker; 0 is none, if nothing else is said. One that is asked for and cannot be enforced is an error of [Open].
+	// Limits of one worker. 0 means no limit unless the field says otherwise. [Open] returns an error if a limit is set and cannot be enforced.
 
-	// MemoryBytes is held by a cgroup where there is one; else by RLIMIT_DATA, which counts private memory alone, of each process by
-	// itself, and by looking at what the worker has every 50 ms. At least 16 MiB, and for RLIMIT_DATA 128 MiB: a Go program does not start with less.
+	// MemoryBytes limits a worker's memory. A cgroup enforces it if there is one. Otherwise RLIMIT_DATA limits the private memory of each process
+	// separately, and a watch reads the worker's memory use every 50 ms. The minimum is 16 MiB, or 128 MiB with RLIMIT_DATA, because a Go program
+	// does not start with less.
 	MemoryBytes int64 `json:"memory_bytes,omitempty"`
-	// CPUs is how many CPUs' time it gets, from 0.01 to 65536; it needs a cgroup.
+	// CPUs limits CPU time, in CPUs: from 0.01 to 65536. It needs a cgroup.
 	CPUs float64 `json:"cpus,omitempty"`
-	// PIDs is how many processes and threads it may have, on Windows how many processes. 0 is 512 at basic and strict where the machine can
-	// count them, and on Linux fewer where 512 for each of the Workers are more than half of what the host's cgroups, its user and the kernel
-	// still allow. A number that is more than all of that is refused: the host has to have threads too.
+	// PIDs limits a worker's processes and threads, on Windows only its processes. 0 means 512 at basic and strict if the machine can count them. On
+	// Linux the default is lower if 512 for each of the Workers exceed half of what the host's cgroups, its user and the kernel still allow. Open
+	// refuses a value that exceeds all that they allow, because the host needs threads too.
 	PIDs int `json:"pids,omitempty"`
-	// TmpBytes is the size of /tmp at [Strict]; 0 is 16 MiB. It is memory, and counted as the worker's. There is no /tmp at basic.
+	// TmpBytes is the size of /tmp at [Strict]; 0 means 16 MiB. The files there are in memory and count as the worker's memory. Basic has no /tmp.
 	TmpBytes int64 `json:"tmp_bytes,omitempty"`
-	// OpenFiles is how many descriptors it may have; 0 is 1024 at basic and strict.
+	// OpenFiles limits a worker's open descriptors; 0 means 1024 at basic and strict.
 	OpenFiles int `json:"open_files,omitempty"`
-	// FileBytes is how long a file may grow that it writes.
+	// FileBytes limits the length of a file that the worker writes.
 	FileBytes int64 `json:"file_bytes,omitempty"`
 
-	// Workers is how many workers there are at a time, which share what the machine has of processes; 0 is 1. Package host sets it.
+	// Workers is how many workers run at the same time and share the processes that the machine allows; 0 means 1. Package host sets it.
 	Workers int `json:"workers,omitempty"`
 
-	// What it may reach, at basic and strict.
+	// What the worker may reach at basic and strict.
 
-	// ReadOnly are files and folders that it may read, and with AllowFork run programs of. They are what their names lead to when the box
-	// is opened; a worker for which that has changed does not start, on Linux.
+	// ReadOnly are files and folders that the worker may read. With AllowFork it may also execute programs there. Names are resolved when the box is
+	// opened. On Linux a worker does not start if a name leads to something else by then.
 	ReadOnly []Bind `json:"read_only,omitempty"`
-	// ReadWrite are files and folders that it may read and change. Programs there do not run. What lies in them cannot be opened apart. With
-	// them it may also lock files, which costs memory of the kernel that nothing counts.
+	// ReadWrite are files and folders that the worker may read and change. It cannot execute programs there. A file or folder inside one of them
+	// cannot be listed separately. With ReadWrite the worker may also lock files, which uses kernel memory that no limit counts.
 	ReadWrite []Bind `json:"read_write,omitempty"`
-	// AllowNet gives it the host's network: TCP, UDP, and unix sockets that it can reach.
+	// AllowNet gives the worker the host's network: TCP, UDP, and unix sockets that it can reach.
 	AllowNet bool `json:"allow_net,omitempty"`
-	// AllowFork lets it start processes.
+	// AllowFork lets the worker start processes.
 	AllowFork bool `json:"allow_fork,omitempty"`
 
-	// UIDBase is the first of the user ids that a root host gives its workers: worker n gets UIDBase+n, and so does worker n of each other
-	// pool that says so. 0 is a number that is drawn for each box, from a range that nobody else uses, or from the upper half of what the
-	// host's own user namespace has.
+	// UIDBase is the first of the user ids that a host running as root gives its workers: worker n gets UIDBase+n, and so does worker n of every
+	// other pool with the same UIDBase. 0 means that each box draws a random base from a range that nobody else uses, or else from the upper half of
+	// the ids in the host's user namespace.
 	UIDBase int `json:"uid_base,omitempty"`
-	// CgroupParent is the folder, below the mount of a cgroup hierarchy, in which the workers' cgroups are made; empty is the host's
-	// own cgroup.
+	// CgroupParent is the folder in which the workers' cgroups are made, relative to the mount of a cgroup hierarchy; empty means the host's own
+	// cgroup.
 	CgroupParent string `json:"cgroup_parent,omitempty"`
-	// TempDir is where sockets of basic workers lie; empty is the system's folder for temporary files.
+	// TempDir is the folder in which the sockets of basic workers lie; empty means the system's folder for temporary files.
 	TempDir string `json:"temp_dir,omitempty"`
 }
 
-// DefaultPIDs is [Policy.PIDs] at basic and strict, if that is 0 and there are as many.
+// DefaultPIDs is the value of [Policy.PIDs] at basic and strict if that is 0 and the machine allows so many.
 const DefaultPIDs = 512
 
 // Other defaults and bounds of a [Policy].
@@ -117,16 +119,16 @@ const (
 	leastCPUs        = 0.01
 	mostCPUs         = 1 << 16
 	leastPIDs        = 8  // a Go program that serves has six threads
-	leastOpenFiles   = 16 // and a dozen descriptors
+	leastOpenFiles   = 16 // and it has a dozen descriptors
 	leastTmpBytes    = 4 << 10
 )
 
-// limited reports whether there is a limit that a plain process does not have.
+// limited reports whether the policy sets a limit.
 func (p *Policy) limited() bool {
 	return p.MemoryBytes > 0 || p.CPUs > 0 || p.PIDs > 0 || p.OpenFiles > 0 || p.FileBytes > 0
 }
 
-// complete fills in the defaults, and checks every field.
+// complete fills in the defaults and checks every field.
 func (p Policy) complete() (Policy, error) {
 	if p.Level < Off || p.Level > Strict {
 		return p, fmt.Errorf("level is %d, want off, basic or strict (Policy.Level)", int(p.Level))
@@ -144,12 +146,12 @@ func (p Policy) complete() (Policy, error) {
 		{"UIDBase", float64(p.UIDBase), 1},
 		{"Workers", float64(p.Workers), 1},
 	} {
-		if f.value != 0 && !(f.value >= f.low) { // not a number is refused too
+		if f.value != 0 && !(f.value >= f.low) { // written so that NaN is refused too
 			digits := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 			return p, fmt.Errorf("limit is %s, the least is %s (Policy.%s)", digits(f.value), digits(f.low), f.name)
 		}
 	}
-	if p.CPUs > mostCPUs { // a quota beyond what the kernel can hold is none
+	if p.CPUs > mostCPUs { // the kernel cannot hold a larger quota and would set no limit
 		return p, fmt.Errorf("limit is %v, the most is %d (Policy.CPUs)", p.CPUs, mostCPUs)
 	}
 	if strings.Contains("/"+p.CgroupParent+"/", "/../") {
@@ -172,7 +174,7 @@ func (p Policy) complete() (Policy, error) {
 	return p, err
 }
 
-// forbidAtOff refuses fields that would promise what a plain process does not keep.
+// forbidAtOff refuses fields that have no effect on a plain process.
 func (p *Policy) forbidAtOff() error {
 	for _, f := range []struct {
 		name string
@@ -190,7 +192,7 @@ func (p *Policy) forbidAtOff() error {
 	return nil
 }
 
-// taken are the folders of a strict worker's root that are its own.
+// taken are the folders of a strict worker's root that the sandbox itself provides.
 var taken = []string{"/", "/dev", "/run", "/run/plugin", "/proc"}
 
 func (p *Policy) checkBinds(field string, binds []Bind) ([]Bind, error) {

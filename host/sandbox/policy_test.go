@@ -19,7 +19,7 @@ func notSupported(t *testing.T, what string, err error) {
 	}
 }
 
-// A policy that makes no sense is refused, and the error names the field.
+// An invalid policy is refused, and the error names the field.
 func TestPolicyNamesTheBadField(t *testing.T) {
 	there := sandbox.Bind{Source: os.TempDir()}
 	for want, policy := range map[string]sandbox.Policy{
@@ -62,7 +62,7 @@ func TestLevelHasAName(t *testing.T) {
 	}
 }
 
-// What doctor prints says of each level whether it can be had and, if not, what to change; Best is the best of them, and Open gives it.
+// Probe says for each level whether this machine supports it and, if not, what to change. Best returns the best supported level, and Open accepts it.
 func TestProbeAgreesWithBestAndOpen(t *testing.T) {
 	r, err := sandbox.Probe(t.Context())
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"os"
 )
 
-// seen is what a rehearsal has shown that went well.
+// seen is the fact that Probe reports after a successful rehearsal.
 const seen = "a process tried its walls (experimental)"
 
-// play is what a rehearsal is about: here each profile, of which what a policy opens makes another one.
+// play is what distinguishes rehearsals: the level, and what a policy opens in the profile.
 type play struct {
 	level         Level
 	network, fork bool
@@ -18,7 +18,7 @@ type play struct {
 
 func playOf(p *Policy) play { return play{p.Level, p.AllowNet, p.AllowFork} }
 
-// possible refuses what macOS cannot give, as far as that can be said before a process is started.
+// possible returns the error that [Open] would return for a policy that macOS cannot enforce, as far as it is known before a process is started.
 func possible(p *Policy) error { return p.notOnMac() }
 
 // boxFor opens the box of a rehearsal, in which this program can run.
@@ -32,7 +32,7 @@ func boxFor(p play) (*Box, error) {
 		return nil, fmt.Errorf("sandbox: rehearsal: %w", err)
 	}
 	b, err := openBox(context.Background(), policy, program, "")
-	if needs, ok := errors.AsType[*NeedsFilesError](err); ok { // this program's libraries, which are no plugin's
+	if needs, ok := errors.AsType[*NeedsFilesError](err); ok { // opens the libraries of this program
 		for _, folder := range needs.Folders {
 			policy.ReadOnly = append(policy.ReadOnly, Bind{Source: folder, Target: folder})
 		}
@@ -41,7 +41,7 @@ func boxFor(p play) (*Box, error) {
 	return b, err
 }
 
-// Probe says what this machine has for sandboxes. It starts a process at level basic, once in the life of this one.
+// Probe reports which sandbox features this machine has. It starts a process at level basic, once in the life of this process.
 func Probe(ctx context.Context) (*Report, error) {
 	r := &Report{}
 	tool := Layer{Name: "sandbox-exec", OK: true, Fact: sandboxExec + ", deprecated by Apple"}

@@ -15,8 +15,8 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 )
 
-// rehearse starts a process at a level, which builds all its walls, tries them and tells. Asking for features one by one would not
-// do: where user namespaces are restricted, clone often succeeds and what follows does not.
+// rehearse starts a process at a level. The process builds all its walls, tries to get past them, and reports what happened. Testing features one by
+// one is not enough: where user namespaces are restricted, clone often succeeds and later steps fail.
 func rehearse(p play) error {
 	policy, err := Policy{Level: p.level}.complete()
 	if err != nil {
@@ -34,8 +34,8 @@ func rehearse(p play) error {
 	return b.judge(t)
 }
 
-// tryPolicy starts a process with a policy and its limits. It does not test the walls, as [rehearse] does: files that the policy opens would look like a
-// hole in them.
+// tryPolicy starts a process with a policy and its limits. Unlike [rehearse] it does not test the walls: files that the policy opens would look like
+// a hole in them.
 func tryPolicy(ctx context.Context, policy Policy) error {
 	policy, err := policy.complete()
 	if err != nil {
@@ -50,9 +50,9 @@ func tryPolicy(ctx context.Context, policy Policy) error {
 	return err
 }
 
-// rehearse starts a process that builds all walls, and returns what came of its attempts to get past them.
+// rehearse starts a process that builds all walls, and returns the results of its attempts to get past them.
 func (b *Box) rehearse(ctx context.Context) (*launcher.Trial, error) {
-	runtime.LockOSThread() // the process ends with this thread
+	runtime.LockOSThread() // the parent-death signal kills the process when this thread ends
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = []string{}
@@ -76,8 +76,8 @@ func (b *Box) rehearse(ctx context.Context) (*launcher.Trial, error) {
 	return t, err
 }
 
-// openBlank makes a program for rehearsals, which cannot be executed: its start takes all steps of a plugin's, and its execveat(2) fails with
-// ENOEXEC. Its first bytes are text, because the kernel looks for a module that knows others (fs/exec.c, search_binary_handler).
+// openBlank makes a program for rehearsals that cannot be executed. Its start takes all the steps of a plugin's start, and its execveat(2) fails with
+// ENOEXEC. Its first bytes are text: for other bytes the kernel would look for a module that can execute them (fs/exec.c, search_binary_handler).
 func openBlank() (*program, error) {
 	p := &program{path: "rehearsal"}
 	if err := p.openMemory(); err != nil {
@@ -90,15 +90,15 @@ func openBlank() (*program, error) {
 	return p, nil
 }
 
-// seen is what a rehearsal has shown that went well.
+// seen is the fact that Probe reports after a successful rehearsal.
 const seen = "a process was started at it"
 
-// play is what a rehearsal is about: here the level alone, since what a policy opens changes no other wall.
+// play is what distinguishes rehearsals. On Linux that is the level alone, because what a policy opens does not change other walls.
 type play struct{ level Level }
 
 func playOf(p *Policy) play { return play{p.Level} }
 
-// judge says which wall did not hold.
+// judge returns an error if the results of a rehearsal show that a wall did not hold.
 func (b *Box) judge(t *launcher.Trial) error {
 	switch {
 	case t.File == 0 && (b.spaces() || b.landlock() > 0):
@@ -115,7 +115,7 @@ func (b *Box) judge(t *launcher.Trial) error {
 	return nil
 }
 
-// Probe says what this machine has for sandboxes. It starts a process at each level, once in the life of this one.
+// Probe reports which sandbox features this machine has. It starts a process at each level, once in the life of this process.
 func Probe(ctx context.Context) (*Report, error) {
 	r := &Report{}
 	add := func(name string, ok bool, fact, hint string) {
@@ -147,7 +147,7 @@ func Probe(ctx context.Context) (*Report, error) {
 	return r, r.addLevels(ctx)
 }
 
-// controller finds out whether limits of a kind can be set here, and where.
+// controller reports whether limits of a controller can be set here, and in which folder.
 func controller(name string) (fact string, err error) {
 	all, err := hierarchies("")
 	if err != nil {

@@ -2,10 +2,10 @@ package sandbox
 
 import "context"
 
-// seen is what a rehearsal has shown that went well.
+// seen is the fact that Probe reports after a successful rehearsal.
 const seen = "a process tried its walls, with AllowNet (experimental)"
 
-// play is what a rehearsal is about: here the level alone, of a policy that opens nothing but the network.
+// play is what distinguishes rehearsals: only the level, because the policy always opens the network and nothing else.
 type play struct{ level Level }
 
 func playOf(p *Policy) play { return play{p.Level} }
@@ -23,7 +23,7 @@ func boxFor(p play) (*Box, error) {
 	return openBox(context.Background(), policy, "", "")
 }
 
-// Probe says what this machine has for sandboxes. It starts a process at level basic, once in the life of this one.
+// Probe reports which sandbox features this machine has. It starts a process at level basic, once in the life of this process.
 func Probe(ctx context.Context) (*Report, error) {
 	r := &Report{}
 	add := func(name string, err error, fact string) {

@@ -28,9 +28,9 @@ import (
 	"github.com/parhost/parhost/internal/gone"
 )
 
-// A plugin has the descriptors that it was given, by the numbers that it was told, and no others.
+// A plugin has the descriptors that its command lists, with the same numbers, and no others.
 func TestDescriptors(t *testing.T) {
-	const inherited = 200 // what the host's own parent has left open for it
+	const inherited = 200 // a descriptor that the host has inherited from its own parent
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		for name, policy := range map[string]sandbox.Policy{"plain": {Level: level}, "limited": {Level: level, OpenFiles: 64}} {
 			t.Run(name, func(t *testing.T) {
@@ -39,9 +39,9 @@ func TestDescriptors(t *testing.T) {
 				}
 				defer unix.Close(inherited)
 				got := start(t, policyBox(t, policy), nil, "descriptors").table()
-				// /dev/null, stdout and stderr, the pipe that the command was given
+				// Descriptor 0 is /dev/null, 1 and 2 are stdout and stderr, 3 is the pipe in the command.
 				want := map[string]string{"0": "020000", "1": "010000", "2": "010000", "3": "010000"}
-				if level == sandbox.Off { // what Go's runtime opens where it can
+				if level == sandbox.Off { // ignore descriptors that Go's runtime opens
 					maps.DeleteFunc(got, func(fd, _ string) bool { return want[fd] == "" && fd != strconv.Itoa(inherited) })
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
@@ -52,7 +52,7 @@ func TestDescriptors(t *testing.T) {
 	})
 }
 
-// A plugin has no privileges, no groups, and of the environment what it was given.
+// A plugin has no privileges, no groups, and only the environment that it was given.
 func TestStatus(t *testing.T) {
 	t.Setenv("PARHOST_TEST_SECRET", "of the host")
 	levels(t, func(t *testing.T, level sandbox.Level) {
@@ -87,7 +87,7 @@ func TestStatus(t *testing.T) {
 	})
 }
 
-// The host calls the plugin's socket, and nothing else, whatever lies in the folder or is said to.
+// The host connects to the plugin's socket and to nothing else, whatever is in the folder and whatever name the plugin reports.
 func TestDial(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		env := []string{"PLUGIN_UNIX_SOCKET_DIR=" + t.TempDir()}
@@ -136,7 +136,7 @@ func TestDialDoesNotFollowLures(t *testing.T) {
 	})
 }
 
-// What a strict plugin writes is bounded, in bytes and in names, and never on a disk of the host.
+// What a strict plugin writes is limited in bytes and in names, and never lies on a disk of the host.
 func TestTmpIsBounded(t *testing.T) {
 	for name, c := range map[string]struct {
 		command, folder string
@@ -159,7 +159,7 @@ func TestTmpIsBounded(t *testing.T) {
 	}
 }
 
-// A policy's files can be used as it says, and others cannot, whatever the kernel's Landlock does not see yet.
+// The files of a policy can be used as the policy says, and other files cannot, even if the kernel's Landlock is too old to check all operations.
 func TestBinds(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		if level == sandbox.Off {
@@ -198,7 +198,8 @@ func TestBinds(t *testing.T) {
 	})
 }
 
-// What a policy opened once is what it opens, whatever its name leads to by then: other workers may have had their hands on it.
+// Binds stay the files that they were when the box was opened. A name that leads to something else by then, because another worker has changed it, is
+// refused.
 func TestBindsStayWhatTheyWere(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		if level == sandbox.Off {
@@ -224,7 +225,7 @@ func TestBindsStayWhatTheyWere(t *testing.T) {
 	})
 }
 
-// Of what workers can change, nothing may be opened to them by its name.
+// A policy must not open a file by a name inside a folder that workers can change.
 func TestBindsWithinWhatWorkersChange(t *testing.T) {
 	plugin, err := hostile()
 	if err != nil {
@@ -257,7 +258,7 @@ func TestBindsWithinWhatWorkersChange(t *testing.T) {
 	}
 }
 
-// Who makes a private root makes nothing outside of it.
+// Building a private root creates nothing outside of it.
 func TestNoBindLeadsOverALink(t *testing.T) {
 	outside, inside := openDir(t), openDir(t)
 	if err := os.Symlink(outside, inside+"/link"); err != nil {
@@ -273,7 +274,7 @@ func TestNoBindLeadsOverALink(t *testing.T) {
 	}
 }
 
-// Where workers are the host's own user, they do not get the folder in which sockets lie.
+// Workers that run as the host's own user do not get the folder that holds sockets.
 func TestSocketsAreNotWorkersToChange(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root's workers are users of their own")
@@ -294,8 +295,8 @@ func TestSocketsAreNotWorkersToChange(t *testing.T) {
 	}
 }
 
-// A worker does not become another program, nor its own once more, unless it may start them anyway. The filter keeps it from that, and
-// Landlock as far as there are files.
+// A worker cannot execute another program, or its own once more, unless the policy allows it to start processes. The seccomp filter prevents it.
+// Landlock prevents it too, if the program is a file.
 func TestWorkersStayTheirProgram(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		if level == sandbox.Off {
@@ -348,7 +349,7 @@ func TestAllowNet(t *testing.T) {
 	})
 }
 
-// Who may start processes may not start more than the limit, and none of them is left in the end.
+// A worker that may start processes cannot start more than the limit, and none of them survives the worker.
 func TestAllowFork(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		if level == sandbox.Off {
@@ -363,14 +364,14 @@ func TestAllowFork(t *testing.T) {
 			t.Fatalf("got %q, want ready", line)
 		}
 		w.bury()
-		// The child holds the other end of stdout: it ends when the child does.
+		// The child holds the write end of stdout, so reading ends when the child ends.
 		if _, err := io.Copy(io.Discard, w.out); err != nil {
 			t.Fatal(err)
 		}
 	})
 }
 
-// How a process ended is told as it was.
+// Death reports how a process ended.
 func TestDeath(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		b := policyBox(t, sandbox.Policy{Level: level})
@@ -381,7 +382,7 @@ func TestDeath(t *testing.T) {
 			"group":  {Cause: sandbox.CauseSignal, Code: -1, Signal: "SIGKILL"},
 		} {
 			if level == sandbox.Strict && args == "group" {
-				continue // the first process of a namespace cannot kill itself
+				continue // the first process of a PID namespace cannot kill itself
 			}
 			if _, got := start(t, b, nil, strings.Fields(args)...).rest(); got != want {
 				t.Errorf("%s: got %+v, want %+v", args, got, want)
@@ -390,7 +391,7 @@ func TestDeath(t *testing.T) {
 	})
 }
 
-// What runs is what was there when the box was opened.
+// Workers run the bytes that were in the file when the box was opened.
 func TestProgramIsRead(t *testing.T) {
 	plugin, err := hostile()
 	if err != nil {
@@ -427,7 +428,7 @@ func TestProgramIsRead(t *testing.T) {
 	}
 }
 
-// A script whose interpreter has modules could not run, and is refused at once, with what it needs; with that it runs.
+// A script whose interpreter needs modules is refused by Open with the folders that it needs. With these folders it runs.
 func TestNeedsFiles(t *testing.T) {
 	script := func(first string) []string {
 		path := filepath.Join(openDir(t), "script")
@@ -437,7 +438,7 @@ func TestNeedsFiles(t *testing.T) {
 		return []string{path}
 	}
 	bin := filepath.Join(openDir(t), "bin")
-	if err := errors.Join(os.Mkdir(bin, 0o755), os.Symlink("/bin/sh", bin+"/language")); err != nil { // of which nobody knows that it has no modules
+	if err := errors.Join(os.Mkdir(bin, 0o755), os.Symlink("/bin/sh", bin+"/language")); err != nil { // an interpreter by this name may need modules
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
@@ -473,7 +474,7 @@ func TestNeedsFiles(t *testing.T) {
 	}
 }
 
-// A worker becomes another program once. So what env(1) does for a script is done before, if that is plain.
+// A worker can execute only one program. So the host does the work of env(1) for a script, and refuses first lines that it cannot resolve.
 func TestScriptsWhoseInterpreterIsNotPlain(t *testing.T) {
 	for first, says := range map[string]string{
 		"#!/usr/bin/env -i sh": "AllowFork", "#!/usr/bin/env -S A=1 sh": "AllowFork", "#!/usr/bin/env": "AllowFork", "#!/usr/bin/env no-such-shell": "AllowFork",
@@ -505,7 +506,7 @@ func mustOpen(t *testing.T, policy sandbox.Policy, plugin string) *sandbox.Box {
 	return b
 }
 
-// A failure of the launcher reaches the host with its stage, and a launcher that is killed is no success.
+// An error of the launcher reaches the host with its stage.
 func TestConfirmNamesTheStage(t *testing.T) {
 	b := policyBox(t, sandbox.Policy{Level: sandbox.Strict})
 	plugin, err := hostile()
@@ -521,7 +522,7 @@ func TestConfirmNamesTheStage(t *testing.T) {
 	}
 }
 
-// unconfirmed starts the plugin, on its way into a sandbox that nobody has asked about yet.
+// unconfirmed starts the plugin without calling Confirm.
 func unconfirmed(t *testing.T) (*sandbox.Launch, *exec.Cmd) {
 	t.Helper()
 	b := policyBox(t, sandbox.Policy{Level: sandbox.Basic})
@@ -562,7 +563,7 @@ func TestConfirmOfALauncherThatIsKilled(t *testing.T) {
 	}
 }
 
-// doomedHost starts a worker at each level, says their numbers, and waits to be killed.
+// doomedHost starts a worker at each level, prints their pids, and waits to be killed.
 func doomedHost() error {
 	plugin, err := hostile()
 	if err != nil {
@@ -603,7 +604,7 @@ func doomedHost() error {
 	return err
 }
 
-// Nothing outlives a host that is killed, and the next one removes what it left in file systems.
+// No worker outlives a host that is killed, and the next host removes the folders and cgroups that it left.
 func TestHostIsKilled(t *testing.T) {
 	plugin, err := hostile()
 	if err != nil {
@@ -638,7 +639,7 @@ func TestHostIsKilled(t *testing.T) {
 	if err := host.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = host.Wait() }() // late: nobody may ask for a long time how it ended
+	defer func() { _ = host.Wait() }() // reaped late: a parent may not wait for a long time
 	for _, pid := range pids {
 		if ended, err := gone.Within(pid, 2*time.Second); !ended {
 			t.Errorf("process %d lives 2 s after its host was killed (%v)", pid, err)
@@ -646,7 +647,7 @@ func TestHostIsKilled(t *testing.T) {
 		}
 	}
 	if err := sandbox.Rehearsed(t.Context(), sandbox.Basic); errors.Is(err, sandbox.ErrNotSupported) && os.Geteuid() != 0 {
-		t.Skip(err) // it is the level that has something in file systems
+		t.Skip(err) // only basic has a folder of sockets
 	}
 	left, _ := filepath.Glob(filepath.Join(temp, sandbox.BoxPrefix+"*"))
 	if len(left) != 1 {
@@ -654,14 +655,14 @@ func TestHostIsKilled(t *testing.T) {
 	}
 	policyBox(t, sandbox.Policy{Level: sandbox.Basic, TempDir: temp})
 	for _, left := range boxFolders(t, temp, host.Process.Pid) {
-		// What lies on disk goes in the background.
+		// Folders on disk are removed in the background.
 		if !within(10*time.Second, func() bool { _, err := os.Lstat(left); return errors.Is(err, fs.ErrNotExist) }) {
 			t.Errorf("%s is left of a host that was killed", left)
 		}
 	}
 }
 
-// boxFolders are those of a process's boxes: where they are counted, and for sockets in temp.
+// boxFolders returns the folders of a process's boxes: their cgroups, and their socket folders in temp.
 func boxFolders(t *testing.T, temp string, pid int) (boxes []string) {
 	t.Helper()
 	parents, err := sandbox.CgroupFolders()
@@ -673,7 +674,7 @@ func boxFolders(t *testing.T, temp string, pid int) (boxes []string) {
 		patterns = append(patterns, filepath.Join(parent, fmt.Sprintf("%s*-%x-*-*", sandbox.BoxPrefix, pid)))
 	}
 	for _, pattern := range patterns {
-		found, _ := filepath.Glob(pattern) // which is well formed
+		found, _ := filepath.Glob(pattern) // the pattern is well formed
 		boxes = append(boxes, found...)
 	}
 	return boxes

@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// rehearsalTime is how long a rehearsal may take, on a machine that swaps.
+// rehearsalTime limits a rehearsal. It is long enough for a machine that swaps.
 const rehearsalTime = 20 * time.Second
 
-// rehearsals has of each play the rehearsal, which is made once in the life of a process, unless it failed for want of something that may
-// be there the next time.
+// rehearsals maps each play to its rehearsal, which is a test process that shows whether the play works on this machine. A play is rehearsed once in
+// the life of a process, but again if the rehearsal failed for a reason that may be temporary.
 var rehearsals sync.Map
 
 type rehearsal struct {
-	done chan struct{} // closed when err is there
+	done chan struct{} // closed when err is set
 	err  error
 }
 
-// rehearsed returns what became of a process that was really started so. A rehearsal goes on, within its own time, if ctx ends: others
-// wait for it, or will ask.
+// rehearsed starts a process for a play, or uses an earlier result, and returns the error. If ctx ends, the rehearsal goes on within rehearsalTime,
+// because other callers wait for its result or will ask for it.
 func rehearsed(ctx context.Context, p play) error {
 	if p.level == Off {
 		return nil
@@ -78,7 +78,7 @@ func Best(ctx context.Context, policy Policy) (Level, error) {
 	return Off, refused
 }
 
-// addLevels adds what became of a process at each level.
+// addLevels adds to the report whether a process could be started at each level.
 func (r *Report) addLevels(ctx context.Context) error {
 	for _, level := range []Level{Basic, Strict} {
 		l := Layer{Name: "level " + level.String(), OK: true, Fact: seen}

@@ -6,18 +6,18 @@ import (
 	"text/tabwriter"
 )
 
-// Layer is one thing of which sandboxes are built.
+// Layer is one feature that a sandbox uses, or one level.
 type Layer struct {
 	Name string
 	OK   bool
-	Fact string // what there is, or why there is nothing
-	Hint string // what to change to get it, empty if it is there
+	Fact string // what this machine has, or why it has nothing
+	Hint string // how to get the feature; empty if it is there
 }
 
-// Report says what this machine has for sandboxes.
+// Report says which sandbox features this machine has.
 type Report struct {
 	Layers []Layer
-	Levels []Layer // of a level: whether a process was really started at it
+	Levels []Layer // for each level, whether a process could really be started at it
 	Best   Level
 }
 

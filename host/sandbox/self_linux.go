@@ -2,11 +2,11 @@ package sandbox
 
 import "os"
 
-// self is the name of what this process executes, also if another file has taken its place, or none. The kernel lets nobody write to it.
+// self is a name of the executable of this process. It works even if that file has been replaced or removed. The kernel refuses writes to the file.
 const self = "/proc/self/exe"
 
 // Self returns the name of this program for [Open] and [Checksum].
 func Self() (string, error) {
-	_, err := os.Readlink(self) // where /proc is not mounted
+	_, err := os.Readlink(self) // fails if /proc is not mounted
 	return self, err
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// freeze keeps processes from dying, even of SIGKILL, until thaw is called. A dead network disk has the same effect.
+// freeze keeps processes from dying, even after SIGKILL, until thaw is called. A dead network disk has the same effect.
 func freeze(t *testing.T, pids ...int) (thaw func()) {
 	t.Helper()
 	group := filepath.Join("/sys/fs/cgroup/freezer", fmt.Sprintf("parhost-test-%d", os.Getpid()))
-	if err := os.Mkdir(group, 0o755); err != nil { // version 2 ends what is frozen and killed
+	if err := os.Mkdir(group, 0o755); err != nil { // cgroup version 2 ends frozen processes that are killed
 		t.Skipf("no process can be kept from ending here: %v", err)
 	}
 	write := func(file, text string) {
@@ -52,7 +52,7 @@ func ownBoxes(t *testing.T) (boxes []string) {
 	return boxes
 }
 
-// A worker with the host's rights can make cgroups below its own. They go with it, and so does what runs there.
+// A worker with the host's rights can make cgroups below its own. When the worker ends, they are removed and the processes in them are killed.
 func TestCgroupsOfAWorkersOwnAreRemoved(t *testing.T) {
 	b := policyBox(t, sandbox.Policy{Level: sandbox.Off, PIDs: 50, MemoryBytes: 1 << 30})
 	w := start(t, b, nil, "wait")

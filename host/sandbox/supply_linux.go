@@ -13,22 +13,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// supply is how many processes and threads something allows, and how many of them there are.
+// supply is a limit on processes and threads, and how many of them are in use.
 type supply struct {
-	what       string // allows them
+	what       string // names the limit
 	most, used int64
 }
 
-// A host needs threads of its own: it ends if it cannot have one. Some are its runtime's, others wait for a worker, or are those of a
-// launcher that has no limit yet.
+// Threads that workers must leave to the host, which crashes if it cannot start one. Some threads belong to the Go runtime. Others wait for a worker,
+// or belong to a launcher that has no limit yet.
 const (
 	hostThreads   = 32
 	workerThreads = 4
 )
 
-// sharePIDs finds out how many processes and threads each worker may have, so that all of them together leave the host enough: what was
-// asked for, which is refused if there are fewer, or else [DefaultPIDs], or its share of half of what there is. The other half is for what
-// else is going to be started, such as another pool. counted says whether a cgroup counts them, ownUser whether setrlimit(2) can.
+// sharePIDs sets how many processes and threads each worker may have, so that all workers together leave enough to the host. If the policy names a
+// number, sharePIDs uses it, and refuses it if too few are free. Otherwise it uses [DefaultPIDs], or the worker's share of half of what is free if
+// that is less. The other half is for processes that start later, such as another pool. counted says that a cgroup counts processes, ownUser that
+// setrlimit(2) can.
 func (b *Box) sharePIDs(counted, ownUser bool) error {
 	p := &b.policy
 	wanted := int64(p.PIDs)
@@ -58,7 +59,7 @@ func (b *Box) sharePIDs(counted, ownUser bool) error {
 			}
 		}
 	}
-	if ownUser && !counted { // the limit of a process can only be lowered
+	if ownUser && !counted { // a process cannot raise its hard limit
 		var most unix.Rlimit
 		if err := unix.Getrlimit(unix.RLIMIT_NPROC, &most); err != nil {
 			return os.NewSyscallError("getrlimit", err)
@@ -74,7 +75,8 @@ func (b *Box) sharePIDs(counted, ownUser bool) error {
 	return nil
 }
 
-// supplies are those that host and workers share. Fewer than wanted is not to be taken for less than there is.
+// supplies returns the limits that the host and its workers share. For the user's limit, the number in use is exact if fewer than wanted may be free;
+// otherwise it is an upper bound.
 func (b *Box) supplies(below string, wanted int64) ([]supply, error) {
 	found, err := cgroupSupplies(below)
 	if err != nil {
@@ -92,13 +94,14 @@ func (b *Box) supplies(below string, wanted int64) ([]supply, error) {
 	return withUser(found, wanted)
 }
 
-// withUser adds the limit of the user of this process, if there is one. Its processes are counted only if those of all users leave fewer than wanted.
+// withUser adds the limit of this process's user, if there is one. It counts the user's threads only if the threads of all users leave fewer than
+// wanted.
 func withUser(found []supply, wanted int64) ([]supply, error) {
 	most, counts := userLimit()
 	if !counts {
 		return found, nil
 	}
-	used := threadsOfAll() // no more than these are the user's
+	used := threadsOfAll() // an upper bound: the threads of all users
 	if most-used < wanted {
 		var err error
 		if used, err = threadsOf(os.Getuid()); err != nil {
@@ -108,12 +111,12 @@ func withUser(found []supply, wanted int64) ([]supply, error) {
 	return append(found, supply{"the user's limit (ulimit -u)", most, used}), nil
 }
 
-// ScarcestTasks returns the limit that leaves the user and the cgroup of this process the fewest processes and threads, and false if there is no limit
-// that leaves fewer than wanted. It does not look at the limits of the whole machine.
+// ScarcestTasks returns the limit that leaves the fewest processes and threads to the user and the cgroup of this process. It returns false if every
+// limit leaves at least wanted. It does not look at the limits of the whole machine.
 func ScarcestTasks(wanted int) (Tasks, bool) {
 	found, err := cgroupSupplies("")
 	if err != nil {
-		found = nil // without /proc or cgroups the user's limit is all that can be known
+		found = nil // without /proc or cgroups only the user's limit can be known
 	}
 	if all, err := withUser(found, int64(wanted)); err == nil {
 		found = all
@@ -128,7 +131,7 @@ func ScarcestTasks(wanted int) (Tasks, bool) {
 	return scarcest, scarce
 }
 
-// cgroupSupplies returns the room for processes in each cgroup that holds the workers, and in each visible ancestor of it.
+// cgroupSupplies returns the process limit and use of each cgroup that holds the workers, and of each visible ancestor of it.
 func cgroupSupplies(below string) ([]supply, error) {
 	all, err := hierarchies(below)
 	if err != nil {
@@ -140,7 +143,7 @@ func cgroupSupplies(below string) ([]supply, error) {
 			continue
 		}
 		for folder := h.parent; within(folder, h.mount); folder = filepath.Dir(folder) {
-			most, err1 := readNumber(filepath.Join(folder, "pids.max")) // a word, max, is none
+			most, err1 := readNumber(filepath.Join(folder, "pids.max")) // the word max means no limit and does not parse
 			used, err2 := readNumber(filepath.Join(folder, "pids.current"))
 			if err1 == nil && err2 == nil {
 				found = append(found, supply{filepath.Join(folder, "pids.max"), most, used})
@@ -161,7 +164,7 @@ func readNumber(file string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 }
 
-// threadsOfAll is how many threads the machine has (proc_loadavg(5)).
+// threadsOfAll returns how many threads the machine has (proc_loadavg(5)), or 0 if that is unknown.
 func threadsOfAll() int64 {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -175,8 +178,8 @@ func threadsOfAll() int64 {
 	return all
 }
 
-// userLimit returns how many processes and threads the user may have of whom this process is, if there is a limit: none counts for root
-// outside of user namespaces (kernel/fork.c, copy_process).
+// userLimit returns how many processes and threads this process's user may have, and whether there is such a limit. Root outside of user namespaces
+// has none (kernel/fork.c, copy_process).
 func userLimit() (most int64, counts bool) {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NPROC, &limit) != nil || limit.Cur > math.MaxInt32 {
@@ -191,7 +194,7 @@ func userLimit() (most int64, counts bool) {
 	return int64(limit.Cur), true
 }
 
-// threadsOf counts the threads of a user, as far as /proc shows them.
+// threadsOf counts the threads of a user that /proc shows.
 func threadsOf(uid int) (int64, error) {
 	folder, err := os.Open("/proc")
 	if err != nil {
@@ -209,7 +212,7 @@ func threadsOf(uid int) (int64, error) {
 		}
 		text, err := os.ReadFile("/proc/" + name + "/status")
 		if err != nil {
-			continue // it is gone
+			continue // the process has ended
 		}
 		var threads int64
 		owner := -1
@@ -232,8 +235,8 @@ func threadsOf(uid int) (int64, error) {
 	return all, nil
 }
 
-// limitPIDs finds out what holds the number of a worker's processes and threads, and what it is. refused says why no cgroup does, nil if one
-// does; ownUser whether the kernel counts those of one worker by its user.
+// limitPIDs chooses what limits the number of a worker's processes and threads, and sets that number. refused says why no cgroup can limit it, and is
+// nil if one can. ownUser says that each worker has a user of its own, so the kernel can count by user.
 func (b *Box) limitPIDs(refused error, ownUser bool) error {
 	p := &b.policy
 	if p.PIDs > 0 && refused != nil && !ownUser {
@@ -248,14 +251,15 @@ func (b *Box) limitPIDs(refused error, ownUser bool) error {
 		}
 		return nil
 	}
-	// Nothing counts those of one worker alone. But where all that the user has are counted, workers can be refused them before the host is.
+	// Nothing counts the processes of one worker alone. But if the kernel counts all processes of the user, a lower limit refuses them to workers
+	// before it refuses them to the host.
 	if most, counts := userLimit(); counts {
 		b.limitTo(unix.RLIMIT_NPROC, uint64(max(leastPIDs, most-b.reservePIDs())))
 	}
 	return nil
 }
 
-// reservePIDs is how many processes and threads workers have to leave to their host.
+// reservePIDs returns how many processes and threads workers must leave to their host.
 func (b *Box) reservePIDs() int64 {
 	return hostThreads + int64(runtime.GOMAXPROCS(0)) + workerThreads*int64(max(1, b.policy.Workers))
 }

@@ -2,5 +2,5 @@
 
 package sandbox
 
-// ScarcestTasks knows of no limit here.
+// ScarcestTasks returns false: no limit is known on this system.
 func ScarcestTasks(int) (Tasks, bool) { return Tasks{}, false }

@@ -23,22 +23,22 @@ import (
 	"github.com/parhost/parhost/internal/attempt"
 )
 
-// Variables of a host that has few processes.
+// Variables for a host that may have few processes.
 const (
 	levelEnv  = "SANDBOX_TEST_LEVEL"
-	ulimitEnv = "SANDBOX_TEST_ULIMIT" // so many more than there are
+	ulimitEnv = "SANDBOX_TEST_ULIMIT" // how many threads the user may have in addition to the existing ones
 )
 
-// What a host that has few processes may have, and how many of them its four workers try to take.
+// The process limit of that host, and how many threads each of its four workers tries to start.
 const (
 	fewPIDs      = 300
 	crowdWorkers = 4
-	crowdThreads = 58 // with those of their runtimes nearly all
+	crowdThreads = 58 // nearly the whole limit, together with the threads of their runtimes
 )
 
-// crowdedHost starts workers that take all the threads that they can get. Then it needs some itself.
+// crowdedHost starts workers that start as many threads as they can. Then the host starts threads itself.
 func crowdedHost() error {
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil { // until it is where it is to be counted
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil { // wait until the test has moved this process into its cgroup
 		return err
 	}
 	if more, err := strconv.Atoi(os.Getenv(ulimitEnv)); err == nil {
@@ -47,7 +47,7 @@ func crowdedHost() error {
 			return err
 		}
 	}
-	say := func(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format, args...) } // the test misses what is not said
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format, args...) } // the test notices missing output
 	plugin, err := hostile()
 	if err != nil {
 		return err
@@ -68,9 +68,9 @@ func crowdedHost() error {
 	}
 	defer b.Close()
 	say("may have %d\n", b.PIDs())
-	runtime.LockOSThread() // its workers end with this thread
+	runtime.LockOSThread() // workers are killed when this thread ends
 	for slot := range crowdWorkers {
-		r, _, err := os.Pipe() // the other end is open until the process ends
+		r, _, err := os.Pipe() // the other end stays open until the process ends
 		if err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func crowdedHost() error {
 	return nil
 }
 
-// Workers that take all the threads that they can get leave their host some.
+// Workers that start as many threads as they can leave some to their host.
 func TestWorkersLeaveTheirHostThreads(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a cgroup for it, and users of whom nothing else is counted")
@@ -114,7 +114,7 @@ func TestWorkersLeaveTheirHostThreads(t *testing.T) {
 	for name, c := range map[string]struct {
 		uid    int
 		level  sandbox.Level
-		cgroup bool // it is this that limits the host, else its user's limit
+		cgroup bool // a cgroup limits the host; otherwise its user's limit does
 	}{
 		"root, basic, in a cgroup":     {0, sandbox.Basic, true},
 		"root, strict, in a cgroup":    {0, sandbox.Strict, true},
@@ -163,7 +163,7 @@ func TestWorkersLeaveTheirHostThreads(t *testing.T) {
 	}
 }
 
-// enterFew moves a process into a cgroup of its own that has few processes.
+// enterFew moves a process into a new cgroup that allows few processes.
 func enterFew(t *testing.T, pid int) {
 	t.Helper()
 	parent, err := sandbox.CgroupOf("pids")

@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// boxPrefix is what the names of a box's folders begin with.
+// boxPrefix is the prefix of the names of a box's folders.
 const boxPrefix = "parhost-box-"
 
-// boxName names a box after this process: after what it is not to be taken for another, in no other container either.
+// boxName returns a unique name for a box, made of this process's PID namespace, pid, start time and a number. No other process has the same name,
+// not even one in another container.
 func boxName(number uint64) (string, error) {
 	_, start, err := stat(os.Getpid(), startField)
 	if err != nil {
@@ -30,7 +31,7 @@ func boxName(number uint64) (string, error) {
 	return fmt.Sprintf("%s%x-%x-%x-%x", boxPrefix, space, os.Getpid(), start, number), nil
 }
 
-// pidSpace is the number of this process's namespace of process ids.
+// pidSpace returns the inode number of this process's PID namespace.
 func pidSpace() (uint64, error) {
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
@@ -39,22 +40,22 @@ func pidSpace() (uint64, error) {
 	return st.Ino, nil
 }
 
-// Fields of proc_pid_stat(5), by their numbers there.
+// Field numbers of proc_pid_stat(5).
 const (
 	parentField = 4
-	startField  = 22 // in ticks since the machine was started
+	startField  = 22 // start time in clock ticks since boot
 )
 
-// zombie is the state of a process that has ended but has not been waited for.
+// zombie is the state of a process that has ended but has not been reaped.
 const zombie = "Z"
 
-// stat reads the state and one number of what the kernel says about a process.
+// stat returns the state and one numeric field of /proc/PID/stat.
 func stat(pid, field int) (state string, number uint64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return "", 0, err
 	}
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name, which is the second, may hold anything
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the second field, the name, may contain any character
 	if len(fields) < field-2 {
 		return "", 0, fmt.Errorf("/proc/%d/stat: %d fields after the name, want %d", pid, len(fields), field-2)
 	}
@@ -62,7 +63,8 @@ func stat(pid, field int) (state string, number uint64, err error) {
 	return fields[0], number, err
 }
 
-// sweepCgroups removes what hosts left behind that were killed, with the processes in it. What is left after the deadline is for the next host.
+// sweepCgroups removes the cgroups that killed hosts left behind, and kills the processes in them. What is left after the deadline is removed by the
+// next host.
 func sweepCgroups(parent string, deadline time.Time) {
 	var folders []string
 	boxes, _ := filepath.Glob(filepath.Join(parent, boxPrefix+"*")) // the pattern is well formed
@@ -81,7 +83,7 @@ func sweepCgroups(parent string, deadline time.Time) {
 	removeCgroups(deadline, folders...)
 }
 
-// orphaned reports whether a name is that of a box whose host was of this namespace and is gone.
+// orphaned reports whether name belongs to a box whose host ran in this PID namespace and is gone.
 func orphaned(name string) bool {
 	var space, start, number uint64
 	var pid int
@@ -92,5 +94,5 @@ func orphaned(name string) bool {
 		return false
 	}
 	state, now, err := stat(pid, startField)
-	return errors.Is(err, fs.ErrNotExist) || err == nil && (now != start || state == zombie) // nobody may ever ask how that ended
+	return errors.Is(err, fs.ErrNotExist) || err == nil && (now != start || state == zombie) // a zombie is gone too: its parent may never wait for it
 }

@@ -10,28 +10,29 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// token is what workers at level basic run with: the host's, without privileges, with its groups good for refusals alone, with a second list that
-// must permit each access as well, and at low integrity, so that what has no label cannot be written to.
+// token is the access token of workers at level basic. It is the host's token without privileges. Its groups can only deny access, a second list of
+// groups must permit each access as well, and it has low integrity, so that a worker cannot write to objects without a label.
 //
-// The recipe is near that of Chromium's sandbox for processes of limited users (sandbox/win, USER_LIMITED at INTEGRITY_LEVEL_LOW), but without the
-// session's group, since workers have no windows.
+// This is close to Chromium's sandbox for processes of limited users (sandbox/win, USER_LIMITED at INTEGRITY_LEVEL_LOW), but without the session's
+// group, because workers have no windows.
 type token struct {
 	windows.Token
-	// process is who may do something to a worker: the host's user and the system. Without it the programs of a session may read and end one another.
+	// process says who may access a worker process: the host's user and the system. Without it the programs of a session may read and end one
+	// another.
 	process *windows.SECURITY_DESCRIPTOR
 }
 
-// createRestrictedToken is not among those of x/sys/windows.
+// createRestrictedToken is a function that x/sys/windows lacks.
 var createRestrictedToken = windows.NewLazySystemDLL("advapi32.dll").NewProc("CreateRestrictedToken")
 
-// disableMaxPrivilege takes every privilege but that to pass folders, which all programs count on (winnt.h).
+// disableMaxPrivilege removes every privilege except the one to traverse folders, which all programs rely on (winnt.h).
 const disableMaxPrivilege = 1
 
-// kept are groups that everybody is in. What they may read, workers may read.
+// kept are groups that every user is in. Workers may read what these groups may read.
 var kept = []windows.WELL_KNOWN_SID_TYPE{windows.WinWorldSid, windows.WinBuiltinUsersSid, windows.WinAuthenticatedUserSid, windows.WinInteractiveSid}
 
-// required is the second list, beside a group of the box's own: an access is permitted if it is to one of these too. The user is not
-// among them, so that what is the user's alone is closed; nor is the session, whose programs may end one another.
+// required is the second list, to which each box adds a group of its own: an access is permitted only if one of these groups has it too. The user is
+// not in the list, so what only the user may access stays closed. The session is not in it either, because programs of a session may end one another.
 var required = []windows.WELL_KNOWN_SID_TYPE{windows.WinWorldSid, windows.WinBuiltinUsersSid, windows.WinRestrictedCodeSid}
 
 func openToken() (_ *token, err error) {
@@ -55,8 +56,8 @@ func openToken() (_ *token, err error) {
 	var refusing []windows.SIDAndAttributes
 	for _, g := range groups.AllGroups() {
 		switch {
-		case g.Attributes&windows.SE_GROUP_INTEGRITY != 0: // no group, but a label
-		case g.Attributes&windows.SE_GROUP_LOGON_ID == windows.SE_GROUP_LOGON_ID: // cannot be made to refuse
+		case g.Attributes&windows.SE_GROUP_INTEGRITY != 0: // a label, not a group
+		case g.Attributes&windows.SE_GROUP_LOGON_ID == windows.SE_GROUP_LOGON_ID: // cannot be made deny-only
 		case !contains(keep, g.Sid):
 			refusing = append(refusing, windows.SIDAndAttributes{Sid: g.Sid})
 		}
@@ -77,13 +78,13 @@ func openToken() (_ *token, err error) {
 	}
 	ok, _, err := createRestrictedToken.Call(uintptr(own), disableMaxPrivilege,
 		uintptr(len(refusing)), uintptr(unsafe.Pointer(unsafe.SliceData(refusing))),
-		0, 0, // privileges by name
+		0, 0, // no privileges by name
 		uintptr(len(restricting)), uintptr(unsafe.Pointer(unsafe.SliceData(restricting))),
 		uintptr(unsafe.Pointer(&t.Token)))
 	if ok == 0 {
 		return nil, fmt.Errorf("restrict the host's token: %w", err)
 	}
-	// What a worker makes is to pass the second list when it opens that again, as each pipe does.
+	// When a worker reopens an object that it made, the second list must permit that. Each pipe is reopened that way.
 	objects, err := windows.SecurityDescriptorFromString(all + fmt.Sprintf("(A;;GA;;;%s)", box))
 	if err != nil {
 		return nil, errors.Join(err, t.Close())

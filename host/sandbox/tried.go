@@ -12,8 +12,8 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/trial"
 )
 
-// rehearse starts this program once more, in a box, to try what a plugin should not get away with. Nothing else says that a profile or a token
-// means on this system what it was meant to.
+// rehearse starts this program once more, in a box, to attempt what a plugin must not be able to do. Only that shows that a profile or a token has
+// the intended effect on this system.
 func rehearse(p play) error {
 	b, err := boxFor(p)
 	if err != nil {
@@ -33,7 +33,7 @@ func rehearse(p play) error {
 // tryPolicy does nothing on this system, because a rehearsal uses the policy's own files here.
 func tryPolicy(context.Context, Policy) error { return nil }
 
-// try has a process try the walls of a box.
+// try lets a process test the walls of a box, and returns the outcome.
 func (b *Box) try() (o trial.Outcome, err error) {
 	stage, err := trial.Open()
 	if err != nil {
@@ -44,7 +44,7 @@ func (b *Box) try() (o trial.Outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	var stderr bytes.Buffer // of programs that are not given to talking
+	var stderr bytes.Buffer // for the error message
 	cmd.Stderr = &stderr
 	cmd.Env = setVariable(cmd.Env, envSockets, stage.Sockets())
 	l, err := b.Wrap(cmd, 0)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// All that holds for a host which is root holds for one that is not: the tests run once more, as nobody.
+// The promises to a host that is root also hold for other users, so all tests run once more as nobody.
 func TestAsAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become somebody else")

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var folders atomic.Uint32
 
-// shortDir is a folder below a link, with a path that has room for a socket, as those of [testing.T.TempDir] have not on macOS.
+// shortDir returns a folder below a link. Its path is short enough for a socket, unlike those of [testing.T.TempDir] on macOS.
 func shortDir(t *testing.T) string {
 	t.Helper()
 	dir := fmt.Sprintf("/tmp/parhost-test-%d-%d", os.Getpid(), folders.Add(1))
@@ -33,7 +33,7 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// hostile builds the hostile plugin, in a folder whose name would be more than a name if it were part of a profile.
+// hostile builds the hostile plugin in a folder whose name would break a profile that contained it as text.
 func hostile(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), `a "b" (c) \ü;`, "hostile")
@@ -48,7 +48,7 @@ func hostile(t *testing.T) string {
 	return path
 }
 
-// wrapped is the command of the hostile plugin in a box, with a folder for its socket. The box is Basic, which a Mac has to give.
+// wrapped returns the command of the hostile plugin in a box, with a folder for its socket. Every Mac must support level Basic.
 func wrapped(t *testing.T, policy sandbox.Policy, env []string, args ...string) (*exec.Cmd, *sandbox.Launch) {
 	t.Helper()
 	path := hostile(t)
@@ -68,7 +68,7 @@ func wrapped(t *testing.T, policy sandbox.Policy, env []string, args ...string) 
 	return cmd, l
 }
 
-// The walls of a profile stand here: else level basic would not be given.
+// The walls of a profile hold on this machine. Otherwise level basic would be refused.
 func TestRehearsalsPass(t *testing.T) {
 	for _, network := range []bool{false, true} {
 		for _, fork := range []bool{false, true} {
@@ -79,7 +79,7 @@ func TestRehearsalsPass(t *testing.T) {
 	}
 }
 
-// Each attempt succeeds without walls, and fails at basic.
+// Each attempt succeeds at off and fails at basic.
 func TestAttempts(t *testing.T) {
 	for level, stopped := range map[sandbox.Level]bool{sandbox.Off: false, sandbox.Basic: true} {
 		t.Run(level.String(), func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
-// A plugin listens in its folder, and its host reaches it there, and nothing else.
+// A plugin listens in its folder. Its host reaches the socket there and nothing else.
 func TestDial(t *testing.T) {
 	cmd, l := wrapped(t, sandbox.Policy{Level: sandbox.Basic}, nil, "serve")
 	out, err := cmd.StdoutPipe()
@@ -157,7 +157,7 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// A file that grows beyond its limit is a death that is told.
+// A plugin whose file grows beyond the limit dies, and Death says so.
 func TestFileBytes(t *testing.T) {
 	folder := t.TempDir()
 	for level, policy := range map[string]sandbox.Policy{
@@ -178,7 +178,7 @@ func TestFileBytes(t *testing.T) {
 	}
 }
 
-// A script runs where its interpreter is opened to it, and is told what to open where it is not.
+// A script runs if its interpreter is opened to it. Otherwise the error names what to open.
 func TestAScriptNeedsItsInterpreter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plugin")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\necho hello\n"), 0o755); err != nil {

@@ -12,25 +12,25 @@ import (
 	"github.com/parhost/parhost/internal/rss"
 )
 
-// watchEvery is how often a watch looks. In between a process gets some 100 MiB from the kernel at most.
+// watchEvery is how often a watch reads. Between two reads a process gets about 100 MiB from the kernel at most.
 const watchEvery = 50 * time.Millisecond
 
-// A watch kills a process that has more memory than it may, or that has left its cgroup.
+// A watch kills a process that uses more memory than it may, or that has left its cgroup.
 //
-// It looks at memory where no cgroup counts it: RLIMIT_DATA alone bounds what honest programs ask for, but does not count what was made
-// read-only after it was written, nor stacks, nor what was made of one by mremap(2), nor page tables. It looks at memory and at the cgroup at level off, where
-// a plugin that may write to cgroups can leave its own, or change its limits.
+// It reads memory where no cgroup counts it. RLIMIT_DATA alone limits honest programs, but it does not count memory that was made read-only after it
+// was written, stacks, memory that mremap(2) made of a stack, or page tables. At level off the watch reads memory and the cgroup, because a plugin
+// that may write to cgroups can leave its own or change its limits.
 type watch struct {
 	process *rss.Process
-	limit   int64  // of memory, 0 for none
-	home    []byte // its cgroups at first, nil if it may leave them
-	away    bool   // it was somewhere else at the last look
+	limit   int64  // of memory in bytes, 0 for none
+	home    []byte // its cgroups at the start, nil if it may leave them
+	away    bool   // it was outside of them at the last look
 	stop    chan struct{}
 	done    sync.WaitGroup
 	killed  atomic.Pointer[Cause] // why the watch has killed the process
 }
 
-// openWatch opens what is to be looked at of a process. If there is a launcher, that is done before it becomes the plugin, which could hide
+// openWatch opens the files that tell about a process. If there is a launcher, this happens before the launcher becomes the plugin, which could hide
 // itself. The error matches [rss.ErrEnded] if the process has ended.
 func openWatch(pid int, limit int64, stay bool) (*watch, error) {
 	process, err := rss.Open(pid)
@@ -46,7 +46,7 @@ func openWatch(pid int, limit int64, stay bool) (*watch, error) {
 	return w, nil
 }
 
-// begin begins to watch.
+// begin starts the goroutine that watches.
 func (w *watch) begin(process *os.Process) {
 	w.done.Go(func() {
 		ticker := time.NewTicker(watchEvery)
@@ -60,7 +60,7 @@ func (w *watch) begin(process *os.Process) {
 			cause, ended := w.look()
 			if cause != "" {
 				w.killed.Store(&cause)
-				_ = process.Kill() // which knows if it has ended
+				_ = process.Kill() // fails if the process has ended, which is fine
 			}
 			if cause != "" || ended {
 				return
@@ -69,19 +69,19 @@ func (w *watch) begin(process *os.Process) {
 	})
 }
 
-// look says why the process is to be killed, if it is, and whether it has ended.
+// look returns the reason to kill the process, or empty, and whether the process has ended.
 func (w *watch) look() (cause Cause, ended bool) {
 	m, err := w.process.Read()
 	switch {
 	case errors.Is(err, rss.ErrEnded):
 		return "", true
-	case w.limit > 0 && (err != nil || m.Anonymous+m.Swapped+m.Tables > w.limit): // what cannot be read is hidden
+	case w.limit > 0 && (err != nil || m.Anonymous+m.Swapped+m.Tables > w.limit): // a process whose memory cannot be read is hiding it
 		return CauseOutOfMemory, false
 	case w.home == nil:
 		return "", false
 	}
 	now, err := w.process.Cgroups()
-	// A thread that is ending seems to be in no cgroup of version 1: another one is looked at the next time.
+	// A thread that is ending seems to be in no cgroup of version 1. So the process counts as escaped only if two looks in a row find it away.
 	away := err != nil || !stays(w.home, now)
 	if away && w.away {
 		return CauseEscape, false
@@ -90,7 +90,7 @@ func (w *watch) look() (cause Cause, ended bool) {
 	return "", false
 }
 
-// stays reports whether a process is still where it was at first, or below that, in each hierarchy.
+// stays reports whether a process is still in its first cgroup, or below it, in each hierarchy.
 func stays(home, now []byte) bool {
 	places := map[string]string{}
 	for line := range bytes.Lines(now) {
@@ -105,8 +105,8 @@ func stays(home, now []byte) bool {
 	return true
 }
 
-// placed cuts a line of /proc/PID/cgroup, such as "4:memory:/path", into a hierarchy and the place there. A folder that has been removed has
-// a mark (cgroups(7)).
+// placed splits a line of /proc/PID/cgroup, such as "4:memory:/path", into the hierarchy and the path in it. The kernel appends "(deleted)" to a
+// removed folder (cgroups(7)); placed drops that mark.
 func placed(line []byte) (hierarchy, place string) {
 	f := strings.SplitN(strings.TrimSuffix(string(line), "\n"), ":", 3)
 	if len(f) < 3 {
@@ -115,7 +115,7 @@ func placed(line []byte) (hierarchy, place string) {
 	return f[0], strings.TrimSuffix(f[2], " (deleted)")
 }
 
-// close ends the watch.
+// close stops the watch and waits for its goroutine.
 func (w *watch) close() {
 	close(w.stop)
 	w.done.Wait()

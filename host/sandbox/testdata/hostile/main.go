@@ -1,7 +1,6 @@
 //go:build linux
 
-// Command hostile is a plugin that tries what no plugin should get away with. What it prints is checked from outside as well,
-// wherever there is something to see.
+// Command hostile is a plugin that attempts what no plugin must be able to do. Tests also check from outside what it prints, where that is possible.
 package main
 
 import (
@@ -35,12 +34,12 @@ func attempts() {
 	}
 }
 
-// show prints what came of something.
+// show prints the outcome of an attempt.
 func show(name string, try func() error) {
 	fmt.Printf("%s\t%s\n", name, attempt.Outcome(try()))
 }
 
-// descriptors prints which are open.
+// descriptors prints the open descriptors and their types.
 func descriptors() {
 	for fd := range 2048 {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
@@ -52,7 +51,7 @@ func descriptors() {
 	}
 }
 
-// status prints what the process is.
+// status prints the process's user, groups, privileges, folder, arguments and environment.
 func status() {
 	groups, _ := os.Getgroups()
 	fmt.Printf("uid\t%d\ngid\t%d\ngroups\t%v\npid\t%d\n", os.Getuid(), os.Getgid(), groups, os.Getpid())
@@ -70,7 +69,7 @@ func status() {
 	}
 }
 
-// fill writes until it cannot any more, and prints how many bytes that took.
+// fill writes until a write fails, and prints how many bytes were written.
 func fill(folder string) {
 	f, err := os.Create(filepath.Join(folder, "fill"))
 	if err != nil {
@@ -90,7 +89,7 @@ func fill(folder string) {
 	fmt.Printf("%d\tok\n", total)
 }
 
-// fillNames makes files until it cannot any more.
+// fillNames creates files until that fails, and prints how many it created.
 func fillNames(folder string) {
 	for i := range 100_000 {
 		f, err := os.Create(filepath.Join(folder, strconv.Itoa(i)))
@@ -103,7 +102,7 @@ func fillNames(folder string) {
 	fmt.Println("100000\tok")
 }
 
-// serve listens as go-plugin does, and answers one byte to each caller.
+// serve listens as go-plugin does and sends one byte to each client.
 func serve() {
 	path := filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "plugin1")
 	l, err := net.Listen("unix", path)
@@ -122,7 +121,7 @@ func serve() {
 	}
 }
 
-// lure puts things into the folder of the socket that a host should not call.
+// lure puts things into the socket folder to which a host must not connect.
 func lure() {
 	dir := os.Getenv("PLUGIN_UNIX_SOCKET_DIR")
 	show("symlink", func() error { return os.Symlink(os.Getenv("HOSTILE_FOLDER")+"/open", filepath.Join(dir, "link")) })
@@ -133,20 +132,20 @@ func lure() {
 
 func wait() {
 	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.NewFile(3, "until")) // until the host closes its end
+	_, _ = io.Copy(io.Discard, os.NewFile(3, "until")) // until the host closes the write end
 	for {
 		time.Sleep(time.Hour)
 	}
 }
 
-// cpuTime is what the process has used so far, in nanoseconds.
+// cpuTime returns the CPU time that the process has used, in nanoseconds.
 func cpuTime() int64 {
 	var used unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &used)
 	return used.Utime.Nano() + used.Stime.Nano()
 }
 
-func init() { runtime.LockOSThread() } // so that main runs on the first thread
+func init() { runtime.LockOSThread() } // main then runs on the first thread
 
 func main() {
 	switch os.Args[1] {
@@ -173,12 +172,12 @@ func main() {
 			kept = append(kept, bytes.Repeat([]byte{1}, 1<<20))
 		}
 		fmt.Println(len(kept))
-	case "written", "stretched", "tables": // memory that RLIMIT_DATA does not count, for as long as it takes
+	case "written", "stretched", "tables": // take memory that RLIMIT_DATA does not count
 		takeUncounted(os.Args[1], os.Args[2])
-	case "headless": // that, after the first thread has ended, whose status tells of no memory then
+	case "headless": // like written, after the first thread has ended: its status then shows no memory
 		go takeUncounted("written", os.Args[2])
 		_, _, _ = syscall.Syscall(unix.SYS_EXIT, 0, 0, 0)
-	case "crowded": // that, as a member of so many groups that the status is long
+	case "crowded": // like written, with so many groups that the status is long
 		groups := make([]int, 4000)
 		for i := range groups {
 			groups[i] = 1_000_000_000 + i
@@ -188,7 +187,7 @@ func main() {
 			os.Exit(1)
 		}
 		takeUncounted("written", os.Args[2])
-	case "leave": // its cgroups, for the topmost, and takes memory there
+	case "leave": // move to the topmost cgroups and take memory there
 		left := 0
 		for _, procs := range os.Args[3:] {
 			if err := os.WriteFile(procs, []byte("0"), 0); err == nil {
@@ -200,7 +199,7 @@ func main() {
 	case "threads":
 		attempt.Threads(200)
 		fmt.Println("200")
-	case "crowd": // keeps what threads it gets
+	case "crowd": // keep as many threads as possible
 		n, _ := strconv.Atoi(os.Args[2])
 		attempt.Threads(n)
 		fmt.Println("crowded")
@@ -221,8 +220,8 @@ func main() {
 			}()
 		}
 		time.Sleep(2 * time.Second)
-		fmt.Println(cpuTime() - begun) // its start came before its limit
-	case "escape": // leaves a child in a session of its own, which holds on to stdout
+		fmt.Println(cpuTime() - begun) // without the time of the start, which came before the limit
+	case "escape": // leave a child in its own session that keeps stdout open
 		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 		if errno != 0 {
 			fmt.Println(unix.ErrnoName(errno))
@@ -254,7 +253,7 @@ func main() {
 				show(arg, attempt.Reads(path))
 			case "write":
 				show(arg, attempt.Opens(path, unix.O_WRONLY))
-			case "run": // in its own place, by the number that it may execute; what is said by name counts more
+			case "run": // execute the file in place of this process, by the descriptor that the filter allows; an attempt by name matters more
 				show(arg, attempt.Executes(path))
 			case "cut":
 				show(arg, attempt.Opens(path, unix.O_RDONLY|unix.O_TRUNC))
@@ -267,7 +266,7 @@ func main() {
 	}
 }
 
-// takeUncounted takes memory, says how much, and holds it.
+// takeUncounted takes memory, prints how much, and holds it for 5 seconds.
 func takeUncounted(how, size string) {
 	mib, _ := strconv.Atoi(size)
 	n, err := uncounted(how, mib)
@@ -280,7 +279,8 @@ func takeUncounted(how, size string) {
 	os.Exit(0)
 }
 
-// uncounted takes memory by the MiB: it writes it and makes it read-only, or makes it of a page of the stack, or has the kernel take it for page tables.
+// uncounted takes mib MiB of memory: it writes memory and makes it read-only, or stretches a page of the stack, or makes the kernel allocate page
+// tables.
 func uncounted(how string, mib int) (int, error) {
 	const step = 1 << 20
 	fill := func(memory []byte) {
@@ -290,7 +290,7 @@ func uncounted(how string, mib int) (int, error) {
 	}
 	if how == "stretched" {
 		const mayMove = 1
-		// The stack begins below the arguments, with 128 KiB, of which Go uses the upper half.
+		// The stack begins below the arguments and has 128 KiB, of which Go uses the upper half.
 		page := (uintptr(unsafe.Pointer(unsafe.StringData(os.Args[0]))) - 96<<10) &^ 4095
 		at, _, errno := unix.Syscall6(unix.SYS_MREMAP, page, 4096, uintptr(mib*step), mayMove, 0, 0)
 		if errno != 0 {
@@ -301,13 +301,13 @@ func uncounted(how string, mib int) (int, error) {
 	}
 	if how == "tables" {
 		page := os.Getpagesize()
-		reach := page * page / 8 // of one table, which is a page
+		reach := page * page / 8 // bytes that one page table, which is one page, covers
 		memory, err := unix.Mmap(-1, 0, mib*step/page*reach, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 		if err == nil {
 			err = unix.Madvise(memory, unix.MADV_NOHUGEPAGE)
 		}
 		for i := 0; err == nil && i < len(memory); i += reach {
-			if memory[i] != 0 { // a page of zeros, which all processes share
+			if memory[i] != 0 { // reads the zero page, which all processes share
 				err = unix.EIO
 			}
 		}

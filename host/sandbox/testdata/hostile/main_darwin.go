@@ -1,4 +1,4 @@
-// Command hostile is a plugin that tries what no plugin should get away with on macOS.
+// Command hostile is a plugin that attempts what no plugin must be able to do on macOS.
 package main
 
 import (
@@ -36,9 +36,9 @@ func listen(network, address string) error {
 	return l.Close()
 }
 
-// attempts tries things of the host, which has said where they are.
+// attempts tries to reach things of the host. The environment says where they are.
 func attempts() {
-	signal.Ignore(unix.SIGXFSZ) // an error is to come of it
+	signal.Ignore(unix.SIGXFSZ) // so that the write returns an error
 	folder, sockets := os.Getenv("HOSTILE_FOLDER"), os.Getenv("PLUGIN_UNIX_SOCKET_DIR")
 	host, _ := strconv.Atoi(os.Getenv("HOSTILE_PID"))
 	secret := filepath.Join(folder, "secret")
@@ -71,7 +71,7 @@ func attempts() {
 	show("start a program", err)
 }
 
-// serve makes a socket as go-plugin does, and answers one byte to each caller.
+// serve listens as go-plugin does and sends one byte to each client.
 func serve() error {
 	path := filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "plugin1")
 	l, err := net.Listen("unix", path)
