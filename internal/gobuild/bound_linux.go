@@ -13,10 +13,10 @@ import (
 	"github.com/parhost/parhost/internal/family"
 )
 
-// endLimit is how long it may take to find what a go command has left behind.
+// endLimit bounds the search for processes that a go command has left behind.
 const endLimit = 5 * time.Second
 
-// bounds limit and find the processes that the go commands of one build start. These carry marks, like the processes that workers start.
+// bounds limits and finds the processes that the go commands of one build start. These processes carry marks in their environment, as workers do.
 type bounds struct {
 	name  family.Name
 	guard *family.Guard
@@ -24,8 +24,8 @@ type bounds struct {
 
 func newBounds() *bounds { return &bounds{name: family.New()} }
 
-// guarded starts a guard process. If this process is killed, the guard kills what the build has started and removes a folder. A program that does not
-// call sdk.ServeChild cannot have a guard.
+// guarded starts a guard process. If the parent is killed, the guard kills the processes of the build and removes the given folder. A program that
+// does not call sdk.ServeChild cannot have a guard.
 func (b *bounds) guarded(folder string) error {
 	if !family.Served.Load() {
 		return nil
@@ -35,24 +35,24 @@ func (b *bounds) guarded(folder string) error {
 	return err
 }
 
-// close ends what the build may have left behind, and the guard.
+// close stops the guard. If the build failed, close first kills the processes that the build may have left behind.
 func (b *bounds) close(failed bool) {
 	if failed {
-		_, _ = family.Search{Name: b.name, Limit: endLimit}.End() // without /proc there is the group that was killed
+		_, _ = family.Search{Name: b.name, Limit: endLimit}.End() // without /proc, killing the process group has to do
 	}
 	if b.guard != nil {
 		b.guard.Close()
 	}
 }
 
-// run runs a go command that compiles nothing. It ends with this process: it may wait for a file of the folder that is none, such as a pipe, and no
-// signal ends that wait but SIGKILL.
+// run runs a go command that compiles nothing. The kernel kills the command when the parent ends: the command may be blocked on a file of the
+// folder that is not regular, such as a pipe, and then only SIGKILL ends it.
 func (b *bounds) run(cmd *exec.Cmd) error {
 	return b.start(cmd, &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL})
 }
 
-// runBuild runs a go command that compiles, in a process group of its own, which is killed as a whole. Only a command that asks nobody for a
-// password may run like that, because the terminal is another group's.
+// runBuild runs a go command that compiles, in a process group of its own, which is killed as a whole. Such a command must not ask for a password,
+// because the terminal belongs to another process group.
 func (b *bounds) runBuild(cmd *exec.Cmd) error {
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	return b.start(cmd, &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true})
@@ -61,13 +61,13 @@ func (b *bounds) runBuild(cmd *exec.Cmd) error {
 func (b *bounds) start(cmd *exec.Cmd, attr *syscall.SysProcAttr) error {
 	cmd.Env = append(cmd.Env, b.name.Variable(0))
 	cmd.SysProcAttr = attr
-	// The kernel sends the death signal when the thread ends which started the process (prctl(2), PR_SET_PDEATHSIG).
+	// The kernel sends the death signal when the thread that started the process ends, not when the process does (prctl(2), PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	// The go command inherits these to each compiler. It starts none before it has read the folder, so that none is without.
+	// Compilers inherit these limits from the go command. It starts none before it has read the folder, so each compiler has the limits.
 	pid := cmd.Process.Pid
 	b.name.Mark(pid, 0)
 	for _, limit := range []struct {
@@ -83,7 +83,7 @@ func (b *bounds) start(cmd *exec.Cmd, attr *syscall.SysProcAttr) error {
 	return cmd.Wait()
 }
 
-// lower sets a limit of a process that has a higher one or none.
+// lower sets a resource limit of a process to most, unless the limit is lower already.
 func lower(pid, resource int, most uint64) error {
 	var limit unix.Rlimit
 	if err := unix.Prlimit(pid, resource, nil, &limit); err != nil {
@@ -93,7 +93,7 @@ func lower(pid, resource int, most uint64) error {
 	return ignoreGone(unix.Prlimit(pid, resource, &limit, nil))
 }
 
-// ignoreGone returns nil if a process has ended already, which Wait says better.
+// ignoreGone returns nil if the process has already ended: Wait then returns a better error.
 func ignoreGone(err error) error {
 	if errors.Is(err, unix.ESRCH) {
 		return nil
@@ -101,7 +101,7 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// parallel is how many compilers may run at once, so that all together may not take more than half of the machine's memory.
+// parallel returns how many compilers may run at once, so that together they use no more than half of the machine's memory.
 func parallel() int {
 	var system unix.Sysinfo_t
 	if unix.Sysinfo(&system) != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// A few lines of assembly are as many words as a sender likes: each macro is the one before it, twice.
+// A few lines of assembly can expand to any amount of text: each macro contains the one before it twice.
 func TestABuildHasSoMuchMemoryAndNoMore(t *testing.T) {
 	ownCache(t)
 	gobuild.SetMemory(t, 512<<20)
@@ -38,7 +38,7 @@ func TestABuildHasSoMuchMemoryAndNoMore(t *testing.T) {
 	}
 }
 
-// The go command would wait for a pipe, and read a device until there is no memory left.
+// The go command would block on a pipe, and read a device until memory runs out.
 func TestFilesThatSayWhichModulesThereAreArePlain(t *testing.T) {
 	for name, c := range map[string]struct {
 		link string
@@ -84,7 +84,8 @@ func TestFilesThatSayWhichModulesThereAreArePlain(t *testing.T) {
 	}
 }
 
-// The go command opens all files that are called like sources, and the go.mod of each module that replaces another or belongs to a workspace.
+// The go command opens all files that have the name of a source file, and the go.mod of each module that replaces another or belongs to a
+// workspace.
 func TestABuildWaitsForNoFile(t *testing.T) {
 	ownCache(t)
 	const imports = "package main\n\nimport _ \"example.com/%s\"\n\nfunc main() {}\n"
@@ -124,7 +125,7 @@ func TestABuildWaitsForNoFile(t *testing.T) {
 	}
 }
 
-// Odd names, and folders that are called like sources, are no reason to refuse a build that takes long.
+// Unusual file names, and folders whose names are those of source files, do not make a slow build fail.
 func TestOnlyWhatGoOpensHasToBePlain(t *testing.T) {
 	dir := t.TempDir()
 	tree{"go.mod": "module example.com/m\n\ngo 1.26\n", "main.go": "package main\n\nfunc main() {}\n", "loop": "-> .", "lost.go": "-> nothing", "d.go/x": ""}.write(t, dir)
@@ -136,7 +137,8 @@ func TestOnlyWhatGoOpensHasToBePlain(t *testing.T) {
 	}
 }
 
-// The go command executes the C compiler that the user's settings name when it says what they are. That is outside of the wall.
+// When the go command reports its settings, it executes the C compiler that the user's settings name. That happens outside the Landlock
+// confinement.
 func TestToAskForTheSettingsExecutesNoCompiler(t *testing.T) {
 	ownCache(t)
 	dir := t.TempDir()

@@ -7,7 +7,7 @@ import (
 	"runtime"
 )
 
-// No other system than Linux ends a process with the one that started it, nor limits the memory of another.
+// bounds does nothing: only Linux can end a process with the one that started it, or limit the memory of another process.
 type bounds struct{}
 
 func newBounds() *bounds { return &bounds{} }

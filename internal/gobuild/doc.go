@@ -1,5 +1,5 @@
-// Package gobuild builds a Go package folder that a stranger may have written, so that nothing but the folder's own sources and those
-// of the modules that it imports reach the executable.
+// Package gobuild builds a Go package folder that a stranger may have written. Only the folder's own sources, and those of the modules that it
+// imports, can reach the executable.
 //
-// docs/RATIONALE.md, "What may a folder make the go command do?", says why it works the way it does.
+// docs/RATIONALE.md, "What may a folder make the go command do?", gives the reasons for the design.
 package gobuild

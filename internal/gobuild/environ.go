@@ -13,11 +13,12 @@ import (
 	"time"
 )
 
-// ownToolchain keeps the go command from running another version of itself. The go command names it if that keeps it from working.
+// ownToolchain keeps the go command from switching to another version of Go. If the go command needs to switch, its error message contains this
+// text.
 const ownToolchain = "GOTOOLCHAIN=local"
 
-// KeepToolchain adds to an environment that a go command must not become another version of itself because of the folder that it is started
-// in, unless the user's environment says something else.
+// KeepToolchain adds ownToolchain to an environment, so that the folder in which a go command starts cannot make it switch to another version of
+// Go. It adds nothing if the user's environment sets GOTOOLCHAIN.
 func KeepToolchain(env []string) []string {
 	if _, set := os.LookupEnv("GOTOOLCHAIN"); set {
 		return env
@@ -25,14 +26,14 @@ func KeepToolchain(env []string) []string {
 	return append(env, ownToolchain)
 }
 
-// environ is what the user's go command is set to.
+// environ holds the settings of the user's go command.
 type environ struct {
-	dir    string // of the package
+	dir    string // the package folder
 	values map[string]string
 	bounds *bounds
 }
 
-// Settings returns what the go command is set to where no folder says otherwise, by the names of go env. It asks the go command, and the error
+// Settings returns the settings of the go command that apply outside any module, by their names in go env. It runs the go command, and the error
 // matches [ErrNoGo] if there is none.
 func Settings(ctx context.Context) (map[string]string, error) {
 	b := newBounds()
@@ -44,10 +45,10 @@ func Settings(ctx context.Context) (map[string]string, error) {
 	return e.values, nil
 }
 
-// readEnv asks the go command for its settings in a folder.
+// readEnv asks the go command for its settings in the folder dir.
 //
-// The go command executes the C compiler if it is asked for all of them. That may be any program of the user's settings, and would not be confined,
-// so that here it is one that cannot be executed, and the compilers are asked for by themselves.
+// When go env reports all settings, it executes the C compiler. The user's settings may name any program as the compiler, and it would run
+// unconfined. So the first question names a compiler that cannot be executed, and a second question asks for the names of the compilers.
 func readEnv(ctx context.Context, dir string, b *bounds) (*environ, error) {
 	e := &environ{dir: dir, bounds: b}
 	for _, question := range []struct{ env, args []string }{
@@ -65,7 +66,8 @@ func readEnv(ctx context.Context, dir string, b *bounds) (*environ, error) {
 	return e, nil
 }
 
-// ask runs a go command that compiles nothing, and executes nothing of the folder or of what that names.
+// ask runs a go command that compiles nothing and executes nothing from the folder or from its modules. It returns what the command wrote to
+// stdout.
 func (e *environ) ask(ctx context.Context, env []string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = e.dir
@@ -82,7 +84,7 @@ func (e *environ) ask(ctx context.Context, env []string, args ...string) ([]byte
 	return out.kept.Bytes(), nil
 }
 
-// goCommand is the program that builds: of the version that answered, without another step.
+// goCommand returns the go program of the version that answered readEnv, so that no other version is selected for the build.
 func (e *environ) goCommand() string {
 	name := "go"
 	if runtime.GOOS == "windows" {
@@ -95,10 +97,11 @@ func (e *environ) goCommand() string {
 	return path
 }
 
-// notPassed are settings that the go command reports and does not take, or that the confined one is given other values of.
+// notPassed lists settings that the go command reports but does not accept, and those to which confined gives other values.
 var notPassed = []string{"GODEBUG", "GOENV", "GOEXE", "GOGCCFLAGS", "GOHOSTARCH", "GOHOSTOS", "GOMOD", "GOTELEMETRY", "GOTELEMETRYDIR", "GOTOOLDIR", "GOVERSION"}
 
-// confined is the environment of the go command that compiles. It does not read the file of settings, which may hold passwords.
+// confined is the environment of the go command that compiles. With GOENV=off the command does not read the settings file, which may hold
+// passwords.
 func (e *environ) confined(tmp string, cgo bool) []string {
 	env := os.Environ()
 	for key, value := range e.values {
@@ -117,7 +120,7 @@ func cgoEnabled(is bool) string {
 	return "CGO_ENABLED=0"
 }
 
-// compilerPaths are the files and folders that the user's environment names for C compilers.
+// compilerPaths returns the absolute paths that the user's environment names for C compilers.
 func (e *environ) compilerPaths() []string {
 	var paths []string
 	for _, key := range []string{"CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_FFLAGS", "CGO_LDFLAGS"} {

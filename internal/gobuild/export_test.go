@@ -5,14 +5,14 @@ import (
 	"testing"
 )
 
-// SetMemory gives the processes of builds less memory until the test ends.
+// SetMemory changes the memory limit for each process of a build until the test ends.
 func SetMemory(t *testing.T, bytes uint64) {
 	before := mostMemoryBytes
 	mostMemoryBytes = bytes
 	t.Cleanup(func() { mostMemoryBytes = before })
 }
 
-// CheckIncludes is what systems without a wall do before they build a folder.
+// CheckIncludes does what a build does first on systems without Landlock.
 func CheckIncludes(ctx context.Context, dir string) error {
 	b := newBounds()
 	defer b.close(false)

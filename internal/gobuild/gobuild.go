@@ -22,18 +22,18 @@ import (
 
 // Options say how a folder is built.
 type Options struct {
-	// Cgo builds packages with C in them. Without it a folder that links such a package is refused.
+	// Cgo allows packages that contain C. If it is false, a folder that links such a package is refused.
 	Cgo bool
-	// Began is called, at most once, if the folder has not been built before, or if the build takes longer than a second. It may be nil.
+	// Began is called at most once: when the folder has not been built before, or when the build takes longer than a second. It may be nil.
 	Began func()
-	// Outside is called before a folder is built for the first time that takes sources from outside of its module and of the module cache: from
-	// the modules, by their folders, that go.mod or go.work names. It may be nil.
+	// Outside is called before the first build of a folder that takes sources from outside its own module and outside the module cache. modules are the
+	// folders of the modules that go.mod or go.work names there. It may be nil.
 	Outside func(modules []string)
 }
 
-// CError says that a folder cannot be built without C.
+// CError says that a folder cannot be built without a C compiler.
 type CError struct {
-	Packages []string // those with C in them
+	Packages []string // import paths of the packages that contain C
 }
 
 func (e *CError) Error() string { return "there is C in " + strings.Join(e.Packages, ", ") }
@@ -41,27 +41,27 @@ func (e *CError) Error() string { return "there is C in " + strings.Join(e.Packa
 var (
 	// ErrNoGo means that the go command is not in PATH.
 	ErrNoGo = errors.New("there is no go command here")
-	// ErrNoWall means that this system cannot confine a C compiler.
+	// ErrNoWall means that this system has no Landlock, so that a C compiler cannot be confined.
 	ErrNoWall = errors.New("folders with C are built only where Landlock confines the compiler (Linux 5.13 and newer)")
-	// ErrOutside means that a source lies outside of its module, behind a link or an #include line.
+	// ErrOutside means that a symbolic link or an #include line leads to a source outside the module.
 	ErrOutside = errors.New("lies outside of its module")
-	// ErrToolchain means that the folder asks for another version of Go, which is not fetched without the user's word.
+	// ErrToolchain means that the folder asks for another version of Go, which is not downloaded unless the user allows it.
 	ErrToolchain = errors.New("the folder asks for another version of Go")
-	// ErrLibrary means that the folder's package is not main, so that there is nothing to execute.
+	// ErrLibrary means that the folder's package is not main, so there is no executable.
 	ErrLibrary = errors.New("it is a library, not a program: its package is not main")
-	// ErrTooLarge means that a process of the build met the limit of memory, or of the size of a file.
+	// ErrTooLarge means that a process of the build reached its memory limit or its file size limit.
 	ErrTooLarge = fmt.Errorf("a process of the build may take %d GiB of memory, and write files of %d GiB", mostMemoryBytes>>30, mostFileBytes>>30)
-	// ErrForbidden means that the build met the wall.
+	// ErrForbidden means that Landlock kept the build from opening a file.
 	ErrForbidden = errors.New("the build tried to open a file that it may not")
 )
 
-// quietTime is how long a build that may have nothing to do is not spoken of.
+// quietTime is how long a build may run before [Options.Began] is called, if the executable exists already.
 const quietTime = time.Second
 
-// Build builds the Go package in a folder into the user's cache, and returns the executable's path. Without C it is linked statically, so
-// that it needs no files in a sandbox. Modules that are missing are fetched first, which executes nothing of them.
+// Build builds the Go package in a folder into the user's cache, and returns the path of the executable. Without C the executable is linked
+// statically, so that it needs no files in a sandbox. Build first downloads missing modules; this executes none of their code.
 //
-// Builds of one folder may run at once: each replaces the executable as a whole when it is done.
+// Several builds of the same folder may run at once. Each replaces the executable in one step when it is done.
 func Build(ctx context.Context, dir string, o Options) (path string, err error) {
 	began := sync.OnceFunc(func() {
 		if o.Began != nil {
@@ -71,7 +71,7 @@ func Build(ctx context.Context, dir string, o Options) (path string, err error) 
 	timer := time.AfterFunc(quietTime, began)
 	defer func() {
 		if !timer.Stop() {
-			began() // returns when the timer's call has
+			began() // if the call has begun, this waits for its end
 		}
 	}()
 	abs, err := filepath.Abs(dir)
@@ -85,9 +85,9 @@ func Build(ctx context.Context, dir string, o Options) (path string, err error) 
 	if err := checkModuleFiles(abs); err != nil {
 		return "", err
 	}
-	// It is private to this build. The executable is linked beside its place, so that it gets there in one step.
+	// This folder is private to this build. It lies on the file system of the target, so that the executable can be renamed into place in one step.
 	own, err := litter.Open(newPrefix, home, 0)
-	if f, ok := errors.AsType[*litter.FolderError](err); ok { // which speaks of sockets
+	if f, ok := errors.AsType[*litter.FolderError](err); ok { // a FolderError's text is about sockets, which do not matter here
 		err = errors.Join(f.Reasons...)
 	}
 	if err != nil {
@@ -120,11 +120,11 @@ func Build(ctx context.Context, dir string, o Options) (path string, err error) 
 		return "", err
 	}
 	made := filepath.Join(out, filepath.Base(target))
-	if os.Link(target, made) != nil { // go build leaves alone what is up to date
+	if os.Link(target, made) != nil { // go build does not rebuild an executable that is up to date
 		began()
 	}
 	outside := strings.Join(s.outside, "\n")
-	said, err := os.ReadFile(target + outsideSuffix) // when it was built last
+	said, err := os.ReadFile(target + outsideSuffix) // the list of the last build
 	if o.Outside != nil && outside != "" && (err != nil || string(said) != outside) {
 		o.Outside(s.outside)
 	}
@@ -155,7 +155,7 @@ func Build(ctx context.Context, dir string, o Options) (path string, err error) 
 		return "", ErrLibrary
 	}
 	err = os.Rename(made, target)
-	if err != nil && runtime.GOOS == "windows" { // which replaces no program that runs, but moves it
+	if err != nil && runtime.GOOS == "windows" { // Windows does not replace a program that is running, but can rename it
 		if err = os.Rename(target, filepath.Join(out, "old")); err == nil {
 			err = os.Rename(made, target)
 		}
@@ -169,10 +169,10 @@ func Build(ctx context.Context, dir string, o Options) (path string, err error) 
 	return target, nil
 }
 
-// outsideSuffix is added to the name of an executable for that of the list of modules outside of its folder, of which the user has been told.
+// outsideSuffix is appended to the name of an executable. That file lists the outside modules that [Options.Outside] was last called with.
 const outsideSuffix = ".outside"
 
-// archive is how the format of ar(5) begins. The go command writes one for a package that is not main.
+// archive is how a file in the format of ar(5) begins. The go command writes an archive for a package that is not main.
 const archive = "!<arch>\n"
 
 // isArchive reports whether a file is an archive.
@@ -187,16 +187,16 @@ func isArchive(path string) bool {
 	return err == nil && string(begin) == archive
 }
 
-// newPrefix is how the folders of builds are called.
+// newPrefix begins the names of the private folders of builds.
 const newPrefix = "new"
 
-// Built reports whether an executable is one that [Build] made.
+// Built reports whether [Build] made the executable at path.
 func Built(path string) bool {
 	cache, err := os.UserCacheDir()
 	return err == nil && filepath.Dir(filepath.Dir(path)) == filepath.Join(cache, "parhost", "plugins")
 }
 
-// place returns where the executable of a folder is, in a folder of its own, which it makes.
+// place makes a folder in the user's cache for the executable of the package folder abs, and returns that folder and the executable's path.
 func place(abs string, cgo bool) (home, target string, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -215,7 +215,7 @@ func place(abs string, cgo bool) (home, target string, err error) {
 	return home, target, os.MkdirAll(home, 0o755)
 }
 
-// explain adds to a failure what the go command said, and what kind of failure that is.
+// explain adds the go command's output to an error, and wraps the value, such as [ErrTooLarge], that the output matches.
 func explain(err error, output []byte) error {
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
@@ -230,7 +230,7 @@ func explain(err error, output []byte) error {
 	}{
 		{ErrToolchain, []string{ownToolchain}},
 		{ErrTooLarge, []string{"out of memory", "cannot allocate memory", "File size limit exceeded", "file too large"}},
-		{ErrForbidden, []string{"permission denied", "Permission denied", "#include: open", "Error: file not found"}}, // assemblers try other folders then, and tell of the last
+		{ErrForbidden, []string{"permission denied", "Permission denied", "#include: open", "Error: file not found"}}, // an assembler then tries other folders, and reports the last one
 	} {
 		if slices.ContainsFunc(known.signs, func(sign string) bool { return strings.Contains(text, sign) }) {
 			return fmt.Errorf("%w (%w)\n%s", known.kind, err, text)

@@ -18,7 +18,7 @@ import (
 	"github.com/parhost/parhost/internal/gobuild"
 )
 
-// ownCache gives a test a cache of executables of its own, and settings that are not the machine's.
+// ownCache gives a test its own cache of executables, and Go settings that do not depend on the machine.
 func ownCache(t *testing.T) {
 	t.Helper()
 	for _, key := range []string{"GOCACHE", "GOMODCACHE"} {
@@ -40,7 +40,8 @@ func ownCache(t *testing.T) {
 	}
 }
 
-// tree is files by name. A text that begins with "-> " is where a link leads. %DIR% in names and texts is the folder in which they are written.
+// tree maps file names to contents. A content that begins with "-> " makes a symbolic link to the path that follows. %DIR% in names and contents
+// stands for the folder in which the files are written.
 type tree map[string]string
 
 func (files tree) write(t *testing.T, dir string) {
@@ -65,11 +66,11 @@ func (files tree) write(t *testing.T, dir string) {
 
 const (
 	goMod = "module example.com/plugin\n\ngo 1.25\n"
-	// secret is in what the user has, and is not to get into an executable.
+	// secret is the content of the user's files, which must not get into an executable.
 	secret = "s3cr3t-of-the-user"
 )
 
-// private is what the user has beside the folder theirs.
+// private is what the user has beside the stranger's folder, theirs.
 var private = tree{
 	"private/key.txt":       secret + "\n",
 	"private/key.h":         "#define KEY \"" + secret + "\"\n",
@@ -84,7 +85,7 @@ var private = tree{
 	"modules/cache/asm.h":   "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
 	"modules/a@v1/asm.h":    "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
 	"modules/cache/key.zip": secret,
-	// What follows has names of files that Go reads, in places where it does not read them.
+	// The following files have names that Go reads, but lie where Go does not read them.
 	"mine/go.sum":                 "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
 	"private/key.info":            "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
 	"private/mod/go.mod":          "DATA ·key+0(SB)/8, $\"" + secret[:8] + "\"\n",
@@ -100,7 +101,7 @@ const (
 	globl = "GLOBL ·key(SB), NOPTR|RODATA, $8\n"
 )
 
-// including is assembly that takes the variable of asmGo from a file.
+// including is assembly that reads the value of asmGo's variable from the file at path.
 func including(path string) string {
 	return "#include \"textflag.h\"\n#include \"" + path + "\"\n" + globl
 }
@@ -113,15 +114,15 @@ func linking(object string) string {
 	return "package main\n\n// #cgo LDFLAGS: " + object + "\n// extern char key[1];\nimport \"C\"\n\nfunc main() { println(C.GoString(&C.key[0])) }\n"
 }
 
-// In each folder is an attempt to have a file of the user's in the executable, which the plugin could then return from any sandbox. The names of cases become parts
-// of paths, so that they have no character that #cgo lines may not have.
+// Each folder tries to get one of the user's files into the executable, from which the plugin could then return it in any sandbox. The names of
+// cases become parts of paths, so they contain only characters that a #cgo line may contain.
 func TestNoFileOfTheUsersIsBuiltIn(t *testing.T) {
 	for name, c := range map[string]struct {
 		files tree
-		dir   string // of the package; empty is theirs
-		// goRefuses says that the go command itself does. Of all others the test shows that it does not.
+		dir   string // the package folder; empty means theirs
+		// goRefuses means that the go command itself refuses the folder. For all other cases the test shows that the go command does not.
 		goRefuses bool
-		// withoutC says that with C the folder's module is open as a whole, which here is the user's own.
+		// withoutC leaves out the build with cgo: there the folder's whole module is readable, and in this case that is the user's own folder.
 		withoutC bool
 	}{
 		"C: incbin":             {files: tree{"theirs/main.go": incbin("%DIR%/private/key.txt")}},
@@ -248,13 +249,13 @@ func holdsSecret(t *testing.T, path string) bool {
 	return bytes.Contains(b, []byte(secret[:6]))
 }
 
-// haveC reports whether there is a C compiler.
+// haveC reports whether a C compiler, gcc, is installed.
 func haveC() bool {
 	_, err := exec.LookPath("gcc")
 	return err == nil
 }
 
-// profile is what a program's profile looks like that did nothing.
+// profile returns the CPU profile of a program that did nothing.
 func profile(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
@@ -278,9 +279,9 @@ func TestHonestFoldersAreBuilt(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		files tree
-		dir   string // of the package; empty is mine
+		dir   string // the package folder; empty means mine
 		cgo   bool
-		says  string // what Outside is told of, below %DIR%
+		says  string // the modules that Outside is called with, relative to %DIR%
 	}{
 		"alone":    {files: tree{"mine/main.go": hello}},
 		"embed":    {files: tree{"mine/main.go": "package main\n\nimport \"embed\"\n\n//go:embed all:data\nvar data embed.FS\n\nfunc main() { b, _ := data.ReadFile(\"data/deep/.x\"); print(string(b)) }\n", "mine/data/deep/.x": "hello"}},
@@ -333,7 +334,7 @@ func TestHonestFoldersAreBuilt(t *testing.T) {
 			}
 			var outside []string
 			o := gobuild.Options{Cgo: c.cgo, Began: func() { began++ }, Outside: func(modules []string) { outside = append(outside, modules...) }}
-			for range 2 { // the second time it is there
+			for range 2 { // the second build finds the executable of the first
 				path, err := gobuild.Build(t.Context(), folder, o)
 				if err != nil {
 					t.Fatalf("got the error %v", err)
@@ -352,7 +353,7 @@ func TestHonestFoldersAreBuilt(t *testing.T) {
 	}
 }
 
-// A folder that was built before may name modules outside of it later, for example after git pull. The user is told of them then.
+// A folder that was built before may later name modules outside of it, for example after git pull. Outside is called then.
 func TestModulesOutsideThatComeLaterAreSaid(t *testing.T) {
 	ownCache(t)
 	dir := t.TempDir()
@@ -380,7 +381,7 @@ func TestModulesOutsideThatComeLaterAreSaid(t *testing.T) {
 	}
 }
 
-// A plugin's modules are in the module cache, where there are those of others too.
+// A plugin's modules lie in the module cache, together with modules that the plugin does not use.
 func TestModulesOfTheCacheAreBuilt(t *testing.T) {
 	ownCache(t)
 	sums, err := os.ReadFile("../../go.sum")
@@ -406,7 +407,7 @@ func TestModulesOfTheCacheAreBuilt(t *testing.T) {
 	}
 }
 
-// Links make endlessly many paths of three names. Only what Go takes for a module is looked at.
+// Symbolic links make an endless number of paths out of three names. The build looks only at paths that Go takes for modules.
 func TestModulesWithinOneAnotherAreBuilt(t *testing.T) {
 	for name, lines := range map[string]string{
 		"in a comment":     "\n// ./a ./b ./c\n",
@@ -455,10 +456,10 @@ func TestCIsRefusedUnlessAskedFor(t *testing.T) {
 	}
 }
 
-// The executable is replaced as a whole, while others build and run it.
+// The executable is replaced in one step, while other goroutines build and run it.
 func TestBuildsOfOneFolderMayRunAtOnce(t *testing.T) {
 	ownCache(t)
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() { // another file system than that of the cache
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() { // a file system other than that of the cache
 		t.Setenv("TMPDIR", "/dev/shm")
 	}
 	dir := t.TempDir()

@@ -12,7 +12,7 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// checkIncludes refuses assembly that includes files of other folders. Where there is a wall it stops them; this is for other systems.
+// checkIncludes refuses assembly that includes files of other folders. It is for systems without Landlock, which confines the assembler on Linux.
 func (s *sources) checkIncludes() error {
 	for _, p := range s.packages {
 		for _, name := range slices.Concat(p.SFiles, p.HFiles) {
@@ -33,8 +33,8 @@ func (s *sources) checkIncludes() error {
 	return nil
 }
 
-// includes returns what the #include lines of an assembly file name, and "..", which nothing can be called, for a name that a macro makes. It
-// reads the file as Go's assembler does (cmd/asm/internal/lex).
+// includes returns the names in the #include lines of an assembly file. For a name that a macro makes it returns "..", which is no file's name. It
+// scans the file as Go's assembler does (cmd/asm/internal/lex).
 func includes(path string) ([]string, error) {
 	f, err := plain.Open(path)
 	if err != nil {
@@ -44,7 +44,7 @@ func includes(path string) ([]string, error) {
 	var s scanner.Scanner
 	s.Init(f)
 	s.Mode = scanner.ScanChars | scanner.ScanFloats | scanner.ScanIdents | scanner.ScanInts | scanner.ScanStrings | scanner.ScanComments | scanner.SkipComments
-	s.Error = func(*scanner.Scanner, string) {} // for the assembler to say
+	s.Error = func(*scanner.Scanner, string) {} // the assembler reports errors of syntax
 	var names []string
 	for last := ""; ; last = s.TokenText() {
 		switch token := s.Scan(); {

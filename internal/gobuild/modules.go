@@ -14,14 +14,14 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// mostModuleBytes is the size of the largest go.mod, go.work and go.sum that is read. It is also Go's limit for a go.mod that it downloads.
+// mostModuleBytes is the largest size of a go.mod, go.work or go.sum file that is read. It is also Go's limit for a go.mod file that it downloads.
 const mostModuleBytes = 16 << 20
 
-// allowModules grants the files that say which modules and versions there are, as Go finds them: those of the main modules, the go.mod of each
-// folder that takes the place of a module, and what the module cache has of the versions in go.sum.
+// allowModules grants the files that list modules and versions: those of the main modules, the go.mod of each folder that replaces a module, and
+// the files in the module cache for the versions that go.sum lists.
 //
-// A stranger wrote what is read here. So paths and versions are taken from where Go takes them, by Go's own parser, and not from other words. A line
-// that this parser does not know grants nothing, and the build says what it cannot open.
+// A stranger wrote these files. So allowModules parses them with Go's own parser, and takes paths and versions only from where the go command takes
+// them. A line that the parser does not know grants nothing; if the build needs it, the build reports the file that it cannot open.
 func (s *sources) allowModules(ctx context.Context) error {
 	cache := s.env.values["GOMODCACHE"]
 	s.grants.allow(list, cache)
@@ -38,7 +38,7 @@ func (s *sources) allowModules(ctx context.Context) error {
 		case m == nil:
 		case m.cached():
 			s.grants.allowFile(m.GoMod, cache)
-		case m.Main: // -modfile gives it another name
+		case m.Main: // the -modfile flag can change the name of a main module's go.mod, so GoMod is read below
 			s.grants.allowFolder(list, m.Dir, m.Dir)
 			mains = append(mains, m.GoMod)
 		default:
@@ -58,7 +58,7 @@ func (s *sources) allowModules(ctx context.Context) error {
 	return nil
 }
 
-// allowWorkspace grants the files of a go.work, and returns the go.mod files of the modules that it uses.
+// allowWorkspace grants the files of a go.work, and returns the go.mod files of the modules that the workspace uses.
 func (s *sources) allowWorkspace(ctx context.Context, file string) (used []string, err error) {
 	text, err := s.allowModuleFile(ctx, file, file+".sum")
 	if err != nil {
@@ -76,7 +76,7 @@ func (s *sources) allowWorkspace(ctx context.Context, file string) (used []strin
 	return used, nil
 }
 
-// allowMain grants the files of a main module. Go ignores the replace lines of all other modules.
+// allowMain grants the files of a main module and of its replacements. Go ignores the replace lines of all other modules.
 func (s *sources) allowMain(ctx context.Context, file string) error {
 	text, err := s.allowModuleFile(ctx, file, strings.TrimSuffix(file, filepath.Ext(file))+".sum")
 	if err != nil {
@@ -88,7 +88,8 @@ func (s *sources) allowMain(ctx context.Context, file string) error {
 	return nil
 }
 
-// allowModuleFile grants and returns a go.mod or go.work, and grants what is said of it beside it, and in the module cache of the versions there.
+// allowModuleFile grants a go.mod or go.work and returns its text. It also grants the sums file, vendor/modules.txt, and the module cache's files
+// for the versions in the sums file.
 func (s *sources) allowModuleFile(ctx context.Context, file, sums string) ([]byte, error) {
 	folder := filepath.Dir(file)
 	for _, path := range []string{file, sums, filepath.Join(folder, "vendor", "modules.txt")} {
@@ -113,15 +114,15 @@ func (s *sources) allowModuleFile(ctx context.Context, file, sums string) ([]byt
 	return readModuleFile(file)
 }
 
-// checkModuleFiles refuses files that the go command would read before it is known where they are, and that are not plain or too large: those of the
-// folder and of all above it. It would wait for a pipe, and read a device without end.
+// checkModuleFiles returns an error if a module file of the folder, or of a folder above it, is not a regular file or is too large. The go command
+// reads these files before it reports where they are: it would block on a pipe, and read a device without end.
 func checkModuleFiles(dir string) error {
 	for {
 		for _, name := range moduleFiles {
 			path := filepath.Join(dir, name)
 			info, err := os.Stat(path)
 			switch {
-			case err != nil || info.IsDir(): // Go says what it makes of that
+			case err != nil || info.IsDir(): // the go command reports these itself
 			case !info.Mode().IsRegular():
 				return &plain.KindError{Path: path, Mode: info.Mode()}
 			case info.Size() > mostModuleBytes:
@@ -136,7 +137,7 @@ func checkModuleFiles(dir string) error {
 	}
 }
 
-// readModuleFile reads a file that may be missing.
+// readModuleFile reads a file. It returns nil without an error if the file is missing.
 func readModuleFile(path string) ([]byte, error) {
 	text, err := plain.Read(path, mostModuleBytes)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -145,7 +146,7 @@ func readModuleFile(path string) ([]byte, error) {
 	return text, err
 }
 
-// allowReplacements grants the go.mod of each folder that takes the place of a module. A replacement with a version is in the module cache.
+// allowReplacements grants the go.mod of each folder that replaces a module. A replacement that has a version lies in the module cache.
 func (s *sources) allowReplacements(ctx context.Context, folder string, lines []*modfile.Replace) error {
 	for _, line := range lines {
 		if err := context.Cause(ctx); err != nil {
@@ -159,7 +160,7 @@ func (s *sources) allowReplacements(ctx context.Context, folder string, lines []
 	return nil
 }
 
-// within is a path as a file in a folder names it.
+// within resolves a path that a file in folder names: a relative path is relative to that folder.
 func within(folder, path string) string {
 	if filepath.IsAbs(path) {
 		return path
@@ -167,7 +168,7 @@ func within(folder, path string) string {
 	return filepath.Join(folder, path)
 }
 
-// versionName returns what the module cache calls the version of a module in a line of go.sum: PATH/@v/VERSION.
+// versionName returns the module cache's name, PATH/@v/VERSION, for the module version in a line of go.sum.
 func versionName(line string) (name string, ok bool) {
 	f := strings.Fields(line)
 	if len(f) != 3 {

@@ -2,18 +2,18 @@ package gobuild
 
 import "bytes"
 
-// mostMemoryBytes is what each process of a build may have of private memory, and mostFileBytes how large a file that it writes may become. Tests
-// lower the first.
+// mostMemoryBytes limits the private memory of each process of a build, mostFileBytes the size of each file that it writes. Tests lower
+// mostMemoryBytes.
 var mostMemoryBytes uint64 = 2 << 30
 
 const (
 	mostFileBytes = 2 << 30
-	// mostListBytes and mostWords are how much a go command may say on stdout and on stderr.
+	// mostListBytes limits what is kept of a go command's stdout, mostWords what is kept of its stderr. A stdout beyond the limit is an error.
 	mostListBytes = 256 << 20
 	mostWords     = 64 << 10
 )
 
-// head keeps the beginning of what is written to it.
+// head keeps the first most bytes that are written to it, and drops the rest.
 type head struct {
 	most int
 	kept bytes.Buffer

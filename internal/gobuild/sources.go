@@ -14,7 +14,8 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// pkg is what go list says of a package. All lists of files are named here that go build opens files of, if only to see what they are.
+// pkg is go list's description of a package. Its fields name every file that go build opens, including files that it opens only to see what they
+// are.
 type pkg struct {
 	Dir        string
 	ImportPath string
@@ -27,14 +28,14 @@ type pkg struct {
 	SysoFiles, EmbedFiles                                                           []string
 }
 
-// moduleInfo is what go list says of a package's module.
+// moduleInfo is go list's description of a package's module.
 type moduleInfo struct {
 	Version, Dir, GoMod string
 	Main                bool
 	Replace             *moduleInfo
 }
 
-// cached reports whether the module cache has the module: it has a version, and no folder in its place.
+// cached reports whether the module lies in the module cache: it has a version, and no folder replaces it.
 func (m *moduleInfo) cached() bool {
 	if m.Replace != nil {
 		m = m.Replace
@@ -45,7 +46,7 @@ func (m *moduleInfo) cached() bool {
 const pkgFields = "-json=Dir,ImportPath,Standard,DepOnly,Module,GoFiles,CgoFiles,IgnoredGoFiles,IgnoredOtherFiles,TestGoFiles,XTestGoFiles," +
 	"CFiles,CXXFiles,MFiles,HFiles,FFiles,SFiles,SwigFiles,SwigCXXFiles,SysoFiles,EmbedFiles"
 
-// files are those of the package's folder that go build opens.
+// files returns the names of the files in the package's folder that go build opens.
 func (p *pkg) files() []string {
 	return slices.Concat(p.GoFiles, p.CgoFiles, p.IgnoredGoFiles, p.IgnoredOtherFiles, p.TestGoFiles, p.XTestGoFiles,
 		p.CFiles, p.CXXFiles, p.MFiles, p.HFiles, p.FFiles, p.SFiles, p.SwigFiles, p.SwigCXXFiles, p.SysoFiles, p.EmbedFiles)
@@ -53,20 +54,20 @@ func (p *pkg) files() []string {
 
 func (p *pkg) hasC() bool { return len(p.CgoFiles)+len(p.SwigFiles)+len(p.SwigCXXFiles) > 0 }
 
-// sources are what a folder is built of.
+// sources describes what a folder is built from.
 type sources struct {
 	env      *environ
-	packages []*pkg // without those of the standard library
+	packages []*pkg // without the packages of the standard library
 	grants   grants
-	outside  []string // as in [Options.Outside]
+	outside  []string // folders of modules, for [Options.Outside]
 }
 
-// findSources lists what a folder is built of, and fetches modules that are missing. It checks that no source is a link that leads out of
-// its module.
+// findSources lists what a folder is built from, and downloads missing modules. The error matches [ErrOutside] if a source is a symbolic link that
+// leads out of its module.
 func findSources(ctx context.Context, dir string, env *environ, cgo bool) (*sources, error) {
 	s := &sources{env: env, grants: newGrants()}
 	var err error
-	// Whether there is C in it shows only where C is enabled. A user who has it disabled knows that it is built without.
+	// Packages with C show only while cgo is enabled. A user who has disabled cgo expects a build without C, so for them the check is left out.
 	if cgo || os.Getenv("CGO_ENABLED") != "0" {
 		if s.packages, err = listPackages(ctx, env, true); err != nil {
 			return nil, err
@@ -106,7 +107,7 @@ func findSources(ctx context.Context, dir string, env *environ, cgo bool) (*sour
 	return s, nil
 }
 
-// listPackages returns what the package in a folder links, without the standard library.
+// listPackages returns the package in the folder and all packages that it links, except those of the standard library.
 func listPackages(ctx context.Context, env *environ, cgo bool) ([]*pkg, error) {
 	out, err := env.askPatiently(ctx, []string{cgoEnabled(cgo)}, "list", "-buildvcs=false", "-deps", pkgFields, ".")
 	if err != nil {
@@ -132,13 +133,13 @@ var (
 	programFolders = []string{"/bin", "/sbin", "/usr"}
 )
 
-// allowTools grants Go itself, with cgo the system's compilers, libraries and headers too.
+// allowTools grants the Go toolchain and, if cgo is true, the system's compilers, libraries and headers.
 func (s *sources) allowTools(cgo bool) {
 	root := s.env.values["GOROOT"]
 	s.grants.allow(run, root)
-	// Some distributions have links there to other folders.
+	// Some distributions have symbolic links here that lead to folders elsewhere.
 	for _, pattern := range []string{"*", "pkg/*"} {
-		entries, _ := filepath.Glob(filepath.Join(root, pattern)) // the pattern is a good one
+		entries, _ := filepath.Glob(filepath.Join(root, pattern)) // Glob's only error is a bad pattern
 		s.grants.allow(run, entries...)
 	}
 	s.grants.allow(run, libraryFolders...) // a go command may be linked dynamically
@@ -153,14 +154,14 @@ func (s *sources) allowTools(cgo bool) {
 	}
 }
 
-// profile is the name of the file of CPU samples that the go command optimizes a program by.
+// profile is the name of the CPU profile by which the go command optimizes a program.
 const profile = "default.pgo"
 
 // allowPackage grants the files of a package. own is the root of the folder's module.
 //
-// A module in the cache is granted as a whole: it holds nothing but what was published. Elsewhere there may be other files beside the sources, such
-// as a .env, so that the sources alone are granted. C has files that Go does not know of. With C the folder's own module is granted as a whole, and
-// of others the folders of packages with C in them.
+// A module in the cache is granted as a whole, because it holds only what was published. Another module's folder may hold private files, such as a
+// .env, so only the sources are granted. C sources may use files that Go does not know of. So with cgo the folder's own module is granted as a
+// whole, and in other modules the folders of packages that contain C.
 func (s *sources) allowPackage(p *pkg, own string, cgo bool) error {
 	cache := s.env.values["GOMODCACHE"]
 	if p.Module != nil && p.Module.cached() && inside(p.Module.Dir, cache) {
@@ -189,7 +190,7 @@ func (s *sources) allowPackage(p *pkg, own string, cgo bool) error {
 		path := filepath.Join(p.Dir, name)
 		target, ok := resolve(path, root)
 		if target == "" {
-			continue // what is missing is for go build to say
+			continue // go build reports the missing file
 		}
 		if !ok {
 			return fmt.Errorf("%q, which is %q, %w %q", path, target, ErrOutside, root)

@@ -15,9 +15,9 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// askPatiently runs a go command that reads the folder's packages, as ask does. The go command opens whatever has the name of a source file, waits for
-// a pipe for ever, and reads a device without end. So if it takes longer than quietTime, askPatiently looks for files that are not plain. If it
-// finds one, it ends the command, and the error is a [*plain.KindError].
+// askPatiently runs a go command that reads the folder's packages, as ask does. The go command opens every file whose name is that of a source
+// file: it would block on a pipe, and read a device without end. So if the command takes longer than quietTime, askPatiently looks for files that
+// are not regular. If it finds one, it kills the command, and the error is a [*plain.KindError].
 func (e *environ) askPatiently(ctx context.Context, env []string, args ...string) ([]byte, error) {
 	ctx, end := context.WithCancelCause(ctx)
 	var search sync.WaitGroup
@@ -39,7 +39,8 @@ func (e *environ) askPatiently(ctx context.Context, env []string, args ...string
 	return out, err
 }
 
-// findSpecial returns an error for the first file in the folders of modules that the go command would open and that is not plain, or nil.
+// findSpecial searches the folders of modules for a file that the go command would open and that is not a regular file. It returns an error for the
+// first such file, or nil.
 func (e *environ) findSpecial(ctx context.Context) error {
 	seen := map[string]bool{}
 	for folders := e.moduleFolders(); len(folders) > 0 && ctx.Err() == nil; folders = folders[1:] {
@@ -48,7 +49,7 @@ func (e *environ) findSpecial(ctx context.Context) error {
 			continue
 		}
 		seen[folder] = true
-		entries, _ := os.ReadDir(folder) // those that it returns with an error, too
+		entries, _ := os.ReadDir(folder) // ReadDir may return entries together with an error
 		for _, entry := range entries {
 			path := filepath.Join(folder, entry.Name())
 			mode := entry.Type()
@@ -68,8 +69,8 @@ func (e *environ) findSpecial(ctx context.Context) error {
 	return nil
 }
 
-// moduleFolders returns the folders of the local modules that a build reads, which are not in the module cache: the main module, the modules that go.work
-// lists, and the modules that replace others.
+// moduleFolders returns the folders of the local modules that a build reads: the main module, the modules that go.work lists, and the folders that
+// replace modules. Modules in the module cache are not among them.
 func (e *environ) moduleFolders() []string {
 	folders := []string{e.dir}
 	add := func(folder string, lines []*modfile.Replace) {
@@ -83,7 +84,7 @@ func (e *environ) moduleFolders() []string {
 	if file := e.values["GOWORK"]; filepath.IsAbs(file) {
 		folder := filepath.Dir(file)
 		folders = append(folders, filepath.Join(folder, "vendor"))
-		text, _ := readModuleFile(file) // without it, no module is used
+		text, _ := readModuleFile(file) // if it cannot be read, it lists no modules
 		if work, err := modfile.ParseWork(file, text, nil); err == nil {
 			add(folder, work.Replace)
 			for _, use := range work.Use {

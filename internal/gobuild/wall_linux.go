@@ -13,12 +13,12 @@ import (
 	"github.com/parhost/parhost/internal/landlock"
 )
 
-// rulesetAttr is struct landlock_ruleset_attr up to its network field, which ABI 4 added.
+// rulesetAttr is struct landlock_ruleset_attr up to its net field, which ABI 4 added.
 type rulesetAttr struct {
 	fs, net uint64
 }
 
-// rights are what each access allows below a path.
+// rights maps each access level to the Landlock rights that it allows below a path.
 var rights = map[access]uint64{
 	list: unix.LANDLOCK_ACCESS_FS_READ_DIR,
 	read: unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_READ_FILE,
@@ -28,19 +28,19 @@ var rights = map[access]uint64{
 		unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_REFER | unix.LANDLOCK_ACCESS_FS_TRUNCATE,
 }
 
-// fileRights are those that a rule about a single file may have.
+// fileRights are the rights that a rule for a single file may contain.
 const fileRights = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
 
 func hasWall() bool { return landlock.ABI() > 0 }
 
-// runWalled runs a command that can reach the given files and nothing else, and no TCP port if the kernel can forbid that.
+// runWalled runs a command that can reach the granted files and nothing else. If the kernel supports it (ABI 4), the command can use no TCP port.
 //
-// Landlock restricts one thread, and what this thread starts. So the command is started on a thread of its own, which ends with the
+// Landlock restricts one thread and the processes that this thread starts. So the command is started on a thread of its own, which ends with the
 // goroutine that is locked to it. Go starts no other thread from a locked one (package runtime, startTemplateThread).
 func runWalled(b *bounds, cmd *exec.Cmd, g grants) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked
+		runtime.LockOSThread() // never unlocked, so that the restricted thread ends with this goroutine
 		err := restrict(g)
 		if err == nil {
 			err = b.runBuild(cmd)
@@ -50,10 +50,10 @@ func runWalled(b *bounds, cmd *exec.Cmd, g grants) error {
 	return <-done
 }
 
-// restrict confines the calling thread, for good.
+// restrict confines the calling thread. This cannot be undone.
 func restrict(g grants) error {
 	abi := landlock.ABI()
-	attr := rulesetAttr{fs: 1<<13 - 1} // what ABI 1 can forbid
+	attr := rulesetAttr{fs: 1<<13 - 1} // the rights that ABI 1 knows
 	size := unsafe.Offsetof(attr.net)
 	if abi >= 2 {
 		attr.fs |= unix.LANDLOCK_ACCESS_FS_REFER
@@ -76,7 +76,7 @@ func restrict(g grants) error {
 			return &os.PathError{Op: "landlock", Path: path, Err: err}
 		}
 	}
-	// What has become a link, or something else, since its path was resolved is not granted.
+	// A path that has become a symbolic link or another kind of file since it was resolved is not granted.
 	exact := &unix.OpenHow{Resolve: unix.RESOLVE_NO_SYMLINKS}
 	for path, a := range g.folders {
 		if err := grant(int(fd), path, exact, unix.S_IFDIR, rights[a]&attr.fs); isFailure(err) {
@@ -97,13 +97,13 @@ func restrict(g grants) error {
 	return nil
 }
 
-// isFailure reports whether an error of grant is another than that there is no such file or folder at a path.
+// isFailure reports whether err means more than that no file or folder of the expected kind is at a path.
 func isFailure(err error) bool {
 	return err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.ELOOP)
 }
 
-// grant adds a rule to a ruleset: the access that is allowed to a file, or to a folder and everything below it. If kind is not 0, it grants nothing for a
-// path of another kind.
+// grant adds a rule to a ruleset: the access that is allowed to a file, or to a folder and everything below it. kind is a file type (S_IFDIR or
+// S_IFREG), and a path of another type gets no rule; 0 means any type.
 func grant(ruleset int, path string, how *unix.OpenHow, kind uint32, allowed uint64) error {
 	how.Flags = unix.O_PATH | unix.O_CLOEXEC
 	fd, err := unix.Openat2(unix.AT_FDCWD, path, how)
