@@ -9,7 +9,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// many runs many items in one batch.
+// many checks that many items run in one batch, and that the reported times of the items add up to no more than the batch took.
 func many(ctx context.Context, t *trial) (string, error) {
 	items, err := t.some(aim, manyMost)
 	if err != nil {
@@ -28,7 +28,7 @@ func many(ctx context.Context, t *trial) (string, error) {
 	var sum time.Duration
 	most := b.Took + b.Took/10 + 10*time.Millisecond
 	for _, ns := range b.ItemNS {
-		sum += time.Duration(min(ns, uint64(most)+1)) // the sum of any times might come round to a small one
+		sum += time.Duration(min(ns, uint64(most)+1)) // the worker may report any times, and their sum must not overflow
 	}
 	if sum > most {
 		return "", fmt.Errorf("the items took %v together, says the worker, and the batch was back after %v", sum, b.Took)
@@ -36,7 +36,7 @@ func many(ctx context.Context, t *trial) (string, error) {
 	return fmt.Sprintf("%s in %s, each timed", wire.Count(len(items), "item"), wire.Count(b.Parts, "message")), t.complete(b, items)
 }
 
-// window keeps several batches in a worker.
+// window checks that a worker can hold several batches at once.
 func window(ctx context.Context, t *trial) (string, error) {
 	items, err := t.some(aim, manyMost)
 	if err != nil {
@@ -48,7 +48,7 @@ func window(ctx context.Context, t *trial) (string, error) {
 	}
 	var batches []*Batch
 	var lists [][]item
-	for n := 1; len(items) > 0; n *= 2 { // batches of 1, 2, 4 and so on
+	for n := 1; len(items) > 0; n *= 2 { // batches of 1, 2, 4 and more items
 		list := items[:min(n, len(items))]
 		items = items[len(list):]
 		batches, lists = append(batches, s.Send(order(list))), append(lists, list)
@@ -66,7 +66,7 @@ func window(ctx context.Context, t *trial) (string, error) {
 	return fmt.Sprintf("%d batches sent at once, %s", len(batches), wire.Count(total, "item")), nil
 }
 
-// handBack checks that a worker stops where its time is used up.
+// handBack checks that a worker hands back the rest of a batch when the batch's time budget is used up.
 func handBack(ctx context.Context, t *trial) (string, error) {
 	items, err := t.some(aim, manyMost)
 	if err != nil {
@@ -77,7 +77,7 @@ func handBack(ctx context.Context, t *trial) (string, error) {
 		return "", err
 	}
 	o := order(items)
-	o.Budget, o.Timed = 1, true // whoever is not asked for the time of each item need not look at the clock after each
+	o.Budget, o.Timed = 1, true // a worker that need not time each item may look at the clock less often
 	b, err := s.Run(o, t.limit(len(items)))
 	switch {
 	case err != nil:
@@ -90,7 +90,7 @@ func handBack(ctx context.Context, t *trial) (string, error) {
 	return fmt.Sprintf("%d of %d items done with no time to spare, the rest handed back", b.done(), len(items)), t.compare(b, items)
 }
 
-// credit checks that a worker asks before it sends more than it may.
+// credit checks that a worker asks for credit before it sends more bytes of results than it may.
 func credit(ctx context.Context, t *trial) (string, error) {
 	items, err := t.some(aim, manyMost)
 	if err != nil {
@@ -101,7 +101,7 @@ func credit(ctx context.Context, t *trial) (string, error) {
 		return "", err
 	}
 	o := order(items)
-	o.Credit = 1 // less than any column
+	o.Credit = 1 // 1 byte is less than the smallest column of results
 	b, err := s.Run(o, t.limit(len(items)))
 	if err != nil {
 		return "", err
@@ -131,7 +131,7 @@ func credit(ctx context.Context, t *trial) (string, error) {
 		dropped.done()), nil
 }
 
-// threads runs batches at once in one worker.
+// threads runs several batches at once in one worker.
 func threads(ctx context.Context, t *trial) (string, error) {
 	const at = 4
 	items, err := t.some(aim, manyMost)
@@ -161,14 +161,14 @@ func threads(ctx context.Context, t *trial) (string, error) {
 	if !t.manifest.GetNotConcurrent() {
 		return fmt.Sprintf("%d batches of %d at once", at, len(items)), nil
 	}
-	// What the batches took can only add up to more than the time that went by if some ran at once.
+	// If the batches ran one at a time, their run times add up to no more than the time that has passed.
 	if sum > wall+wall/5+10*time.Millisecond {
 		return "", fmt.Errorf("the manifest says NotConcurrent, and %d threads ran %v of items in %v", at, sum.Round(time.Millisecond), wall.Round(time.Millisecond))
 	}
 	return fmt.Sprintf("%d threads ran %d batches one after the other, as NotConcurrent says", at, at), nil
 }
 
-// cancel checks that what is canceled ends, and nothing else.
+// cancel checks that a canceled batch or item ends, and that nothing else does.
 func cancel(ctx context.Context, t *trial) (string, error) {
 	items, err := t.some(aim, longMost)
 	if err != nil {
@@ -180,17 +180,17 @@ func cancel(ctx context.Context, t *trial) (string, error) {
 	}
 	b := s.Send(order(items))
 	s.session.CancelBatch(b.ID())
-	s.session.CancelBatch(b.ID() + 1000) // a batch that it does not hold
+	s.session.CancelBatch(b.ID() + 1000) // the worker does not hold this batch
 	if err := s.Wait(b, t.limit(3)); err != nil {
 		return "", fmt.Errorf("canceled: %w", err)
 	}
-	s.session.CancelItem(b.ID(), 0) // a batch that it does not hold any more
+	s.session.CancelItem(b.ID(), 0) // the worker no longer holds this batch
 	canceled, failed := 0, 0
 	for i, e := range b.Errors {
 		switch e.Kind {
 		case wire.Canceled:
 			canceled++
-		case wire.Failed: // the one that ran may say in its own words why it stopped
+		case wire.Failed: // the item that was running may report why it stopped in its own words
 			failed++
 		default:
 			return "", fmt.Errorf("item %d of a canceled batch is %s: %s", i, e.Kind, e.Message)
@@ -217,7 +217,7 @@ func firstOf(b *Batch) error {
 	return nil
 }
 
-// cancelOne cancels the last of three items.
+// cancelOne cancels the last of three items, and checks that the other two give their results.
 func cancelOne(s *Stream, t *trial, three []item) error {
 	b := s.Send(order(three))
 	s.session.CancelItem(b.ID(), 2)
@@ -235,12 +235,12 @@ func cancelOne(s *Stream, t *trial, three []item) error {
 	return nil
 }
 
-// timeout gives the slowest example less time than it takes.
+// timeout runs the slowest example with a time limit shorter than the example takes.
 func timeout(ctx context.Context, t *trial) (string, error) {
-	// A timer fires late on a busy machine. An item that ends within this time after its limit says nothing about the worker.
+	// A timer fires late on a busy machine. An item that ends less than this long after its limit says nothing about the worker.
 	const late, least = 100 * time.Millisecond, 200 * time.Millisecond
-	const small = 64 << 10 // bytes of a result; a larger one takes time on its way, which looks like time of the item
-	var one item           // the slowest
+	const small = 64 << 10 // bytes of a result; the transfer of a larger one would count as run time of the item
+	var one item           // the slowest with a small result
 	for _, i := range t.items {
 		if len(i.result) <= small {
 			one = i
@@ -273,7 +273,7 @@ func timeout(ctx context.Context, t *trial) (string, error) {
 		return "", fmt.Errorf("an item ran for %v with a limit of %v", b.Took, o.Timeout)
 	case e.Kind != wire.Timeout:
 		return "", fmt.Errorf("an item beyond its limit is %s, want %s: %s", e.Kind, wire.Timeout, e.Message)
-	case !b.Overrun && b.Took > o.Timeout+late: // an item that ends sooner may have crossed the message about its limit
+	case !b.Overrun && b.Took > o.Timeout+late: // the message about the limit and the end of an item that ends sooner may have crossed
 		return "", errors.New("the worker did not say when the item passed its limit, so its host cannot know whether it hangs")
 	case b.Took > slow*3/4:
 		return fmt.Sprintf("limit of %v noticed; the workload does not look at its context, so hosts will kill its worker", o.Timeout.Round(time.Millisecond)), nil

@@ -9,13 +9,13 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Buffers is memory that a host shares with a worker to put items in, as a part of its pool's buffers.
+// Buffers is memory that a host shares with a worker and puts items in. It is a part of its pool's buffers.
 type Buffers struct {
 	Memory []byte
-	Offset uint64 // of the memory in the file that the worker has
+	Offset uint64 // where Memory begins in the file that the worker has mapped
 }
 
-// buffers sends items that lie in the pool's buffers, and one that does not.
+// buffers sends items that lie in the pool's buffers, and one whose place lies outside them.
 func buffers(ctx context.Context, t *trial) (string, error) {
 	s, err := t.own(ctx, 1, 0)
 	if err != nil {
@@ -59,7 +59,7 @@ func buffers(ctx context.Context, t *trial) (string, error) {
 	return wire.Count(o.Count, "item") + " run where they lie; places that are none are refused", nil
 }
 
-// lay puts values into the memory, the first at its end, each at a multiple of align, and returns the batch of those that found room.
+// lay copies values into the memory, the first one at its end, each at a multiple of align. It returns a batch of the values that fit.
 func (m *Buffers) lay(values [][]byte, align int) Order {
 	var o Order
 	end := len(m.Memory)
@@ -76,7 +76,7 @@ func (m *Buffers) lay(values [][]byte, align int) Order {
 	return o
 }
 
-// packedInBuffers sends the values that a Go program would have built there.
+// packedInBuffers sends packed values in the buffers, as a Go host would build them there.
 func packedInBuffers(t *trial, s *Stream) error {
 	in, known := codecs()[t.manifest.GetItemKind()]
 	if _, knownToo := codecs()[t.manifest.GetResultKind()]; !known || !knownToo {
@@ -91,7 +91,7 @@ func packedInBuffers(t *trial, s *Stream) error {
 	}
 	o := s.worker.Buffers.lay(values, 8)
 	if o.Count == 0 {
-		return nil // packed they are larger than as texts
+		return nil // packed values may be larger than their JSON texts
 	}
 	b, err := s.Run(o, t.limit(o.Count))
 	if err == nil {
@@ -103,11 +103,11 @@ func packedInBuffers(t *trial, s *Stream) error {
 	return nil
 }
 
-// beyondBuffers sends a place that no buffers have. It is refused by the end of the stream, or as a bad item.
+// beyondBuffers sends a place outside the buffers. The worker must refuse it, by ending the stream or with a bad item.
 func beyondBuffers(t *trial, s *Stream) error {
 	b, err := s.Run(Order{Count: 1, JSON: true, At: []uint64{1<<64 - 8}, Size: []uint64{16}}, t.limit(1))
 	switch {
-	case err != nil && (strings.Contains(err.Error(), "SIGSEGV") || strings.Contains(err.Error(), "SIGBUS")): // it has looked
+	case err != nil && (strings.Contains(err.Error(), "SIGSEGV") || strings.Contains(err.Error(), "SIGBUS")): // the worker has read at that place
 		return fmt.Errorf("an item behind the end of the buffers: %w", err)
 	case err == nil && (b.Errors[0] == nil || b.Errors[0].Kind != wire.BadItem):
 		return errors.New("an item behind the end of the buffers is not refused")

@@ -6,14 +6,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// check is one promise and the function that tries it. The function returns what it saw, or why the promise is broken, or a
-// skipError.
+// check is one promise and the function that tests it. run returns what it saw. Its error says how the promise is broken, or is a skipError if the
+// check does not apply.
 type check struct {
 	name, promise string
 	run           func(ctx context.Context, t *trial) (string, error)
 }
 
-// checks are in the order in which they run: what a later one needs, an earlier one finds out.
+// checks lists all checks in the order in which they run. Later checks use what earlier ones found out.
 var checks = []check{
 	{"manifest", "the manifest is complete and within its limits", manifest},
 	{"describe", "the manifest is the same whenever it is asked for", describe},
@@ -40,5 +40,5 @@ var checks = []check{
 	{"abandon", "when the stream breaks, the worker goes", abandon},
 }
 
-// message returns the words of an error of gRPC.
+// message returns the message of a gRPC error, without its code.
 func message(err error) string { return status.Convert(err).Message() }

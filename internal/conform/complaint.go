@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Complaint is a sink for the logger of a worker in the same process. It keeps what a failed teardown says: the log is the only
-// place where a worker says so, because its host has stopped listening.
+// Complaint is a log sink for a worker in the same process. It keeps the error of a failed teardown: a worker can report it only in its log,
+// because its host has stopped listening by then.
 type Complaint struct {
 	mu  sync.Mutex
 	err error
@@ -32,7 +32,7 @@ func (c *Complaint) Accept(_ string, level hclog.Level, message string, args ...
 	}
 }
 
-// Err returns what was complained of, nil if nothing was.
+// Err returns the error of the teardown, or nil if it did not fail.
 func (c *Complaint) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -24,13 +24,13 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// lies is a worker that would be fine if its words were not changed on their way to the host.
+// lies is a worker that keeps its promises, except that the test changes its messages on their way to the host.
 type lies struct {
 	workerpb.WorkerServiceClient
 	manifest func(*workerpb.Manifest)
 	ready    func(*workerpb.Ready)
 	results  func(r *workerpb.Results, asJSON bool)
-	buffers  *conform.Buffers // given to it, though it maps none
+	buffers  *conform.Buffers // given to the worker, which does not map it
 }
 
 func (l *lies) Describe(ctx context.Context, req *workerpb.DescribeRequest, opts ...grpc.CallOption) (*workerpb.DescribeResponse, error) {
@@ -50,7 +50,7 @@ type liesStream struct {
 	workerpb.WorkerService_WorkClient
 	ready   func(*workerpb.Ready)
 	results func(*workerpb.Results, bool)
-	json    sync.Map // batch → whether it was sent as JSON
+	json    sync.Map // batch id → whether the batch was sent as JSON
 }
 
 func (s *liesStream) Send(r *workerpb.WorkRequest) error {
@@ -72,13 +72,13 @@ func (s *liesStream) Recv() (*workerpb.WorkResponse, error) {
 	return r, err
 }
 
-// check runs all checks of a workload whose words are changed by l.
+// check runs all checks on a workload whose messages l changes.
 func check(t *testing.T, w *sdk.Workload, l lies, items ...json.RawMessage) (*conform.Report, error) {
 	t.Helper()
 	return checkWithin(t, 0, w, l, items...)
 }
 
-// checkWithin is check with a limit for the bytes of a result.
+// checkWithin is check with a limit of most bytes for a result; 0 means no limit.
 func checkWithin(t *testing.T, most uint64, w *sdk.Workload, l lies, items ...json.RawMessage) (*conform.Report, error) {
 	t.Helper()
 	return conform.Run(t.Context(), func(context.Context) (*conform.Worker, error) {
@@ -126,7 +126,7 @@ var (
 	sums    = sdk.Func("sum", sum).With(sdk.Manifest{Examples: []any{pair{1, 2}}, Idempotent: true})
 )
 
-// errs says that the first item of each message has failed in some way.
+// errs reports the first item of each message as failed with the given kind.
 func errs(kind workerpb.Kind) func(r *workerpb.Results, _ bool) {
 	return func(r *workerpb.Results, _ bool) {
 		if r.GetCount() > 0 {
@@ -135,13 +135,13 @@ func errs(kind workerpb.Kind) func(r *workerpb.Results, _ bool) {
 	}
 }
 
-// counter gives another result each time.
+// counter is a workload that gives another result each time.
 func counter() *sdk.Workload {
 	var n atomic.Int64
 	return sdk.Func("counter", func(context.Context, string) (int64, error) { return n.Add(1), nil })
 }
 
-// stubborn takes its time, whatever its context says.
+// stubborn sleeps for ms milliseconds and ignores its context.
 func stubborn(_ context.Context, ms int) (int, error) {
 	time.Sleep(time.Duration(ms) * time.Millisecond)
 	return ms, nil
@@ -280,7 +280,7 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 		"a gap in the results": {
 			workload: doubles,
 			lies: lies{results: func(r *workerpb.Results, _ bool) {
-				if r.GetCount() > 20 { // more than the checks before send at once
+				if r.GetCount() > 20 { // more items than the earlier checks send at once
 					r.From++
 				}
 			}},
@@ -328,7 +328,7 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 		},
 		"more than was asked for": {
 			workload: doubles, lies: lies{results: func(r *workerpb.Results, _ bool) {
-				if r.GetCount() > 1 { // an example alone still runs
+				if r.GetCount() > 1 { // an example in a batch of its own still runs
 					r.Errors = append(r.Errors, &workerpb.ItemError{Item: r.GetFrom() + r.GetCount() - 1, Message: "x"})
 				}
 			}},
@@ -456,9 +456,9 @@ func TestEachKindOfValueTravelsInBothFormats(t *testing.T) {
 	}
 }
 
-// A check keeps a bounded number of bytes of results, also if each result is large.
+// A check keeps a bounded number of bytes of results, even if each result is large.
 func TestResultsOfACheckAreBounded(t *testing.T) {
-	const size, begin, end = 16 << 20, 5, 45 // large, so that a busy machine, which tries fewer items, gets beyond the limit too
+	const size, begin, end = 16 << 20, 5, 45 // large, so that even a busy machine, which runs fewer items, exceeds the limit
 	var n atomic.Int64
 	large := json.RawMessage(`"` + strings.Repeat("x", size) + `"`)
 	w := sdk.Func("swells", func(context.Context, int) (json.RawMessage, error) {
@@ -479,7 +479,7 @@ func TestResultsOfACheckAreBounded(t *testing.T) {
 	}
 }
 
-// A workload with large results keeps its promises.
+// A workload with large results passes the checks.
 func TestLargeExamplesKeepTheirPromises(t *testing.T) {
 	w := sdk.Func("wide", func(_ context.Context, mib int) (string, error) { return strings.Repeat("x", mib<<20), nil }).With(sdk.Manifest{Examples: []any{1, 3, 6, 30, 30}, Idempotent: true})
 	r, err := checkWithin(t, 31<<20, w, lies{})

@@ -6,7 +6,7 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// PatienceFor is how long an example may take whose author says that an item takes so long.
+// PatienceFor returns the time limit for an example of a workload whose manifest gives itemTime as the time of an item.
 func PatienceFor(itemTime time.Duration) time.Duration {
 	return (&trial{manifest: &workerpb.Manifest{ItemTimeNs: uint64(itemTime)}}).patience()
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// run runs each example by itself, and remembers what it gave.
+// run runs each example in a batch of its own, and keeps the results.
 func run(ctx context.Context, t *trial) (string, error) {
 	var failed error
 	begun := time.Now()
@@ -32,7 +32,7 @@ func run(ctx context.Context, t *trial) (string, error) {
 		default:
 			t.keep(item{text: text, result: b.Values[0], took: b.Took})
 		}
-		if b.Left { // it panicked
+		if b.Left { // the workload panicked, so the worker asks to be replaced
 			_ = s.Close(answer)
 		}
 	}
@@ -68,7 +68,7 @@ func results(ctx context.Context, t *trial) (string, error) {
 	return wire.Count(len(t.items), "result") + " as the result schema says", nil
 }
 
-// repeat runs the examples once more, in another worker.
+// repeat runs the examples again in another worker, and checks that an idempotent workload gives the same results.
 func repeat(ctx context.Context, t *trial) (string, error) {
 	if len(t.items) == 0 {
 		return "", skip("no example ran")
@@ -96,7 +96,7 @@ func repeat(ctx context.Context, t *trial) (string, error) {
 	return "the same in another worker", nil
 }
 
-// packed checks that the two formats lead to the same results.
+// packed checks that items in packed format give the same results as items in JSON format.
 func packed(ctx context.Context, t *trial) (string, error) {
 	m := t.manifest
 	in, known := codecs()[m.GetItemKind()]
@@ -129,7 +129,7 @@ func packed(ctx context.Context, t *trial) (string, error) {
 	return fmt.Sprintf("%s → %s as JSON and packed", m.GetItemKind(), m.GetResultKind()), nil
 }
 
-// comparePacked says whether a batch, run packed, has the results that its items have had as JSON.
+// comparePacked returns an error if an item of a batch, run packed, failed or gave another result than in JSON format.
 func (t *trial) comparePacked(b *Batch, items []item) error {
 	itemKind, resultKind := t.manifest.GetItemKind(), t.manifest.GetResultKind()
 	if b.done() != len(items) {
@@ -151,14 +151,14 @@ func (t *trial) comparePacked(b *Batch, items []item) error {
 	return nil
 }
 
-// malformed are texts that are not JSON, whatever the workload.
+// malformed are texts that are not JSON, so that every workload must refuse them.
 var malformed = []string{`{"`, `[1,`, `tru`, ``, `1 2`, `"abc`, `{"a":}`, `}`}
 
-// badItems checks that what is not JSON is refused, with the place, and that neither its neighbours nor the worker suffer.
+// badItems checks that the worker refuses texts that are not JSON and reports where they go wrong, and that the items between them still run.
 func badItems(ctx context.Context, t *trial) (string, error) {
 	good, err := t.some(0, 1)
 	if err != nil {
-		good = nil // then the malformed ones have to do
+		good = nil // then the batch has malformed items only
 	}
 	var list []item
 	for i, text := range malformed {
@@ -204,7 +204,7 @@ func badItems(ctx context.Context, t *trial) (string, error) {
 	return fmt.Sprintf("%s refused, each with its place; %s between them ran", wire.Count(len(malformed), "text"), wire.Count(len(neighbours), "item")), nil
 }
 
-// oversize checks the limit of a result.
+// oversize checks that the worker refuses results beyond the limit and reports their sizes.
 func oversize(ctx context.Context, t *trial) (string, error) {
 	var large []item
 	for _, i := range t.items {

@@ -11,14 +11,14 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// codec knows how the values of one kind travel, without knowing the workload's types.
+// codec packs and splits the values of one kind, without knowing the workload's Go types.
 type codec struct {
 	pack  func(texts [][]byte) (column []byte, err error)
 	split func(column []byte, n int) (values [][]byte, err error)
-	value func(text []byte) (packed []byte, err error) // one JSON text as one packed value
+	value func(text []byte) (packed []byte, err error) // packs one JSON text
 }
 
-// codecs has the kinds whose packed form follows from their JSON text. Those of proto messages do not.
+// codecs maps each kind whose packed form follows from its JSON text to its codec. Kinds of proto messages are not among them.
 var codecs = sync.OnceValue(func() map[string]codec {
 	return map[string]codec{
 		wire.KindString: codecFor[string](),
@@ -35,7 +35,7 @@ var codecs = sync.OnceValue(func() map[string]codec {
 	}
 })
 
-// codecFor is the codec of the kind that T has.
+// codecFor returns the codec of T's kind.
 func codecFor[T any]() codec {
 	c := wire.CodecOf[T]()
 	value := func(text []byte) ([]byte, error) {
@@ -69,7 +69,7 @@ func codecFor[T any]() codec {
 	}
 }
 
-// Column lays out values of varying length.
+// Column packs values of varying length into one column. aligned is as for [wire.ColumnWriter.Reset].
 func Column(values [][]byte, aligned bool) []byte {
 	var w wire.ColumnWriter
 	w.Reset(aligned)
@@ -102,7 +102,7 @@ func splitColumn(packed []byte, n int, aligned bool) ([][]byte, error) {
 	return values, nil
 }
 
-// splitKind splits a packed column of any kind, of proto messages too.
+// splitKind splits a packed column of any kind, including kinds of proto messages.
 func splitKind(kind string, packed []byte, n int) ([][]byte, error) {
 	if c, ok := codecs()[kind]; ok {
 		return c.split(packed, n)
@@ -110,7 +110,7 @@ func splitKind(kind string, packed []byte, n int) ([][]byte, error) {
 	return splitColumn(packed, n, strings.HasPrefix(kind, "[]"))
 }
 
-// sameJSON reports whether two JSON texts mean the same value; the order of fields and white space do not count.
+// sameJSON reports whether two JSON texts have the same value. The order of fields and white space make no difference.
 func sameJSON(a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true

@@ -10,7 +10,7 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// startFirst checks that a worker does not begin without a Start.
+// startFirst checks that a worker refuses a stream that does not begin with a Start message.
 func startFirst(ctx context.Context, t *trial) (string, error) {
 	w, err := t.worker(ctx)
 	if err != nil {
@@ -33,7 +33,7 @@ func startFirst(ctx context.Context, t *trial) (string, error) {
 	return "refused: " + message(err), nil
 }
 
-// oneStream checks that a worker serves one host.
+// oneStream checks that a worker refuses a second stream, and goes on to serve the first.
 func oneStream(ctx context.Context, t *trial) (string, error) {
 	first, err := t.stream(ctx)
 	if err != nil {
@@ -65,7 +65,7 @@ func oneStream(ctx context.Context, t *trial) (string, error) {
 	return "refused: " + message(refusal), nil
 }
 
-// drain closes the host's side while batches wait.
+// drain closes the host's side of the stream while batches wait, and checks that the worker runs them, tears down, and exits.
 func drain(ctx context.Context, t *trial) (string, error) {
 	items, err := t.some(aim, manyMost)
 	if err != nil {
@@ -77,7 +77,7 @@ func drain(ctx context.Context, t *trial) (string, error) {
 	}
 	half := len(items) / 2
 	first, second := order(items[:half]), order(items[half:])
-	first.Credit, second.Credit = s.room()/2, s.room()/2 // no more can be granted once the stream is closed
+	first.Credit, second.Credit = s.room()/2, s.room()/2 // a host can grant no more credit after it has closed its side
 	batches := []*Batch{s.Send(first), s.Send(second)}
 	closed := make(chan error, 1)
 	begun := time.Now()
@@ -102,7 +102,7 @@ func drain(ctx context.Context, t *trial) (string, error) {
 	return fmt.Sprintf("%s done, torn down, gone after %v", wire.Count(len(items), "item"), time.Since(begun).Round(time.Millisecond)), nil
 }
 
-// abandon breaks the stream in the middle of a batch.
+// abandon breaks the stream in the middle of a batch, and checks that the worker exits.
 func abandon(ctx context.Context, t *trial) (string, error) {
 	items, err := t.some(aim, longMost)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// describe checks that the manifest is the same whenever it is asked for.
+// describe checks that Describe gives the same manifest before and during the work, and includes the schemas only on request.
 func describe(ctx context.Context, t *trial) (string, error) {
 	s, err := t.stream(ctx)
 	if err != nil {
@@ -44,7 +44,7 @@ func describe(ctx context.Context, t *trial) (string, error) {
 	return "the same before and during the work", nil
 }
 
-// manifest checks what the workload says of itself, field by field.
+// manifest checks the manifest's fields: those that the protocol bounds, and that version and description are one line each.
 func manifest(_ context.Context, t *trial) (string, error) {
 	m := t.manifest
 	if err := wire.CheckManifest(m); err != nil {
@@ -74,7 +74,7 @@ func manifest(_ context.Context, t *trial) (string, error) {
 	return said, nil
 }
 
-// schemas checks that both schemas are JSON Schemas that can be used by themselves.
+// schemas checks that both schemas are complete JSON Schemas that refer to no other document.
 func schemas(ctx context.Context, t *trial) (string, error) {
 	var err, more error
 	t.itemSchema, err = usable(ctx, "item", t.manifest.GetItemSchema())
@@ -82,7 +82,7 @@ func schemas(ctx context.Context, t *trial) (string, error) {
 	return "items and results are described", errors.Join(err, more)
 }
 
-// usable returns a schema that values can be held against.
+// usable returns text if it is a JSON Schema that values can be checked against, or an error.
 func usable(ctx context.Context, of, text string) (string, error) {
 	if text == "" {
 		return "", fmt.Errorf("there is no %s schema", of)
@@ -93,7 +93,7 @@ func usable(ctx context.Context, of, text string) (string, error) {
 	return text, nil
 }
 
-// examples checks that there is something to run, and that it is what the schema says.
+// examples checks that there is at least one item to run, and that the items match the item schema.
 func examples(ctx context.Context, t *trial) (string, error) {
 	own := len(t.manifest.GetExamples())
 	t.given = append(append([][]byte(nil), t.manifest.GetExamples()...), t.given...)
@@ -119,13 +119,13 @@ func examples(ctx context.Context, t *trial) (string, error) {
 		return "", fmt.Errorf("%s, is not what the item schema says: %w", what(e.At), err)
 	}
 	if err != nil {
-		t.itemSchema = "" // it would not do better next time
+		t.itemSchema = "" // it would fail again in later checks
 		return "", fmt.Errorf("the item schema: %w", err)
 	}
 	return wire.Count(len(t.given), "example") + " as the item schema says", nil
 }
 
-// unknownFields checks that a field which the item schema forbids is refused and not ignored: it is most likely a typing error.
+// unknownFields checks that the worker refuses a field that the item schema forbids, because such a field is most likely a typing error.
 func unknownFields(ctx context.Context, t *trial) (string, error) {
 	const field = "parhost_no_such_field"
 	if t.itemSchema == "" {

@@ -17,77 +17,77 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// Worker is a worker that has been started and whose Work stream has not been opened.
+// Worker is a worker process or goroutine that has been started, and whose Work stream is not open yet.
 type Worker struct {
 	Service workerpb.WorkerServiceClient
-	Link    *link.Link      // nil if the worker has none; it need not use it
-	Gone    <-chan struct{} // closed when nothing of the worker is left
-	Kill    func()          // ends the worker and returns when nothing of it is left
-	Death   func() string   // how it ended, in words, once it is gone; nil if nothing is known
-	Torn    func() error    // what its teardown said, once it is gone; nil if nothing is known
-	Buffers *Buffers        // nil if it was given none
+	Link    *link.Link      // nil if the worker has none; the worker need not use it
+	Gone    <-chan struct{} // closed when the worker and all its processes are gone
+	Kill    func()          // ends the worker, and returns when it and all its processes are gone
+	Death   func() string   // describes how the worker ended; may be called when Gone is closed; nil if nothing is known
+	Torn    func() error    // returns the error of its teardown; may be called when Gone is closed; nil if nothing is known
+	Buffers *Buffers        // nil if the worker was given none
 }
 
-// Stream is the Work stream of a worker. The first answer that breaks the protocol ends the stream, and so does an error of an item that cannot be
-// true, which hosts forgive.
+// Stream is the Work stream of a worker. The first message that breaks the protocol ends the stream. So does an item error that cannot be true,
+// which hosts only ignore.
 type Stream struct {
 	worker     *Worker
 	session    *session.Session
 	resultKind string
-	most       uint64 // bytes of results that it holds for a check; 0 means no limit
-	buffers    bool   // the worker says that it has mapped them
+	most       uint64 // most bytes of results that the stream may hold for a check; 0 means no limit
+	buffers    bool   // the worker says that it has mapped the buffers
 
 	mu   sync.Mutex
-	held uint64 // bytes of results that have come for this check, or may come unasked
+	held uint64 // bytes of results that have come for this check, or that the worker may send on its credit
 
 	err   error
-	ended chan struct{} // closed when err is final: io.EOF if the worker ended the stream as it should
+	ended chan struct{} // closed when err is final; err is io.EOF if the worker ended the stream properly
 }
 
-// Order is a batch to be run.
+// Order describes a batch to send.
 type Order struct {
 	Count   int
 	Items   []byte
-	At      []uint64 // where the items lie in the buffers, instead of Items
+	At      []uint64 // offsets of the items in the buffers, used instead of Items
 	Size    []uint64
 	JSON    bool
 	Timeout time.Duration
 	Budget  time.Duration
 	Timed   bool
-	Credit  int  // bytes of results that may come unasked; 0 leaves that to the stream
-	Stop    bool // the rest is to be handed back after the first request for credit
-	Drop    bool // and the results that it is for are to be dropped
+	Credit  int  // bytes of results that the worker may send before it asks; 0 means the stream's default
+	Stop    bool // on the first request for credit, tell the worker to hand back the items that it has not begun
+	Drop    bool // on a request for credit, tell the worker to drop the results that wait for it
 }
 
-// Batch is a batch that was sent, with its results so far. Its fields may be read once it has ended.
+// Batch is a batch that was sent, with its results so far. Its fields may be read once the batch has ended.
 type Batch struct {
 	session.Batch
 	stream *Stream
 	order  Order
 	over   chan struct{}
 
-	Values  [][]byte // by place; nil for failed items. JSON texts or packed values, as ordered
+	Values  [][]byte // by place in the batch, nil for failed items; JSON texts or packed values, as ordered
 	Errors  map[int]*wire.ItemError
 	ItemNS  []uint64
 	Run     time.Duration
-	Took    time.Duration // from being sent
-	Parts   int           // messages of results
-	Needs   int           // times that it asked for credit
-	Overrun bool          // the worker said that an item passed its limit
+	Took    time.Duration // from sending to the end
+	Parts   int           // number of Results messages
+	Needs   int           // number of requests for credit
+	Overrun bool          // the worker said that an item passed its time limit
 	Left    bool          // the worker asked to be replaced
 }
 
 var _ session.Receiver = (*Batch)(nil)
 
-// Setup is how long a workload's set-up may take.
+// Setup is the time limit for a workload's set-up.
 const Setup = 5 * time.Minute
 
-// keptBytes is how many bytes of results the checks of one workload remember. A stream whose results are limited holds twice as much and one more result,
-// because an item may give a larger result the next time.
+// keptBytes is the most bytes of results that the checks of one workload keep. A stream with a limit holds twice that plus one result, because an
+// item may give a larger result in a later run.
 const keptBytes = 64 << 20
 
-// OpenStream opens the stream and waits for the workload's set-up. ctx bounds the life of the stream. With a maxResult, the most bytes of
-// a result, it also bounds what it holds of all results.
+// OpenStream opens the stream and waits for the workload's set-up. ctx bounds the life of the stream. maxResult is the most bytes of one result; if
+// it is not 0, the bytes of all results that the stream holds are bounded too.
 func OpenStream(ctx context.Context, w *Worker, resultKind string, threads int, maxResult uint64) (*Stream, error) {
 	s := &Stream{worker: w, resultKind: resultKind, ended: make(chan struct{})}
 	largest := uint64(math.MaxInt)
@@ -118,7 +118,7 @@ func OpenStream(ctx context.Context, w *Worker, resultKind string, threads int, 
 	return s, nil
 }
 
-// explain adds what is known of the worker's end to an error of its stream.
+// explain turns a gRPC error into its message, and adds how the worker ended if it is gone within 200 ms.
 func (s *Stream) explain(err error) error {
 	if st, ok := status.FromError(err); ok && err != nil {
 		err = errors.New(st.Message())
@@ -129,12 +129,12 @@ func (s *Stream) explain(err error) error {
 	select {
 	case <-s.worker.Gone:
 		return fmt.Errorf("%w (%s)", err, s.worker.Death())
-	case <-time.After(200 * time.Millisecond): // it is not the worker that has ended
+	case <-time.After(200 * time.Millisecond): // the stream has ended, but the worker has not
 		return err
 	}
 }
 
-// Send sends a batch.
+// Send sends a batch. It does not report errors; Wait does.
 func (s *Stream) Send(o Order) *Batch {
 	if s.most > 0 && o.Credit == 0 {
 		o.Credit = wire.BatchBytes
@@ -148,7 +148,7 @@ func (s *Stream) Send(o Order) *Batch {
 	if o.JSON {
 		format = workerpb.Format_FORMAT_JSON
 	}
-	// An error means that the stream has ended; Wait says why.
+	// An error means that the stream has ended, and Wait returns the reason.
 	_ = s.session.Send(context.Background(), &b.Batch, &workerpb.Batch{
 		Count: uint32(o.Count), Format: format, Items: o.Items,
 		ItemTimeoutNs: uint64(o.Timeout), BudgetNs: uint64(o.Budget), Timed: o.Timed,
@@ -157,14 +157,14 @@ func (s *Stream) Send(o Order) *Batch {
 	return b
 }
 
-// Wait waits until the batch has ended.
+// Wait waits until the batch has ended. If that takes longer than limit, Wait breaks the stream and returns an error.
 func (s *Stream) Wait(b *Batch, limit time.Duration) error {
 	select {
 	case <-b.over:
 		return nil
 	case <-s.ended:
 	case <-time.After(limit):
-		s.session.Break() // nothing can be expected of this worker any more
+		s.session.Break() // this worker is not expected to answer any more
 		return fmt.Errorf("batch of %d items has not ended after %v", b.order.Count, limit)
 	}
 	select {
@@ -178,14 +178,14 @@ func (s *Stream) Wait(b *Batch, limit time.Duration) error {
 	return s.err
 }
 
-// Run sends a batch and waits for it.
+// Run sends a batch and waits until it has ended.
 func (s *Stream) Run(o Order, limit time.Duration) (*Batch, error) {
 	b := s.Send(o)
 	return b, s.Wait(b, limit)
 }
 
-// Close closes the host's side and waits for the worker to close its own: io.EOF is what a worker should end with, so it is no
-// error.
+// Close closes the host's side and waits until the worker has closed its own. It returns nil if the worker ended the stream with io.EOF, as it
+// should.
 func (s *Stream) Close(limit time.Duration) error {
 	s.session.CloseSend()
 	select {
@@ -199,20 +199,20 @@ func (s *Stream) Close(limit time.Duration) error {
 	return s.err
 }
 
-// Break ends the stream in the way that the death of a host does.
+// Break ends the stream as the death of a host would.
 func (s *Stream) Break() {
 	s.session.Break()
 	<-s.ended
 }
 
-// room returns how many bytes of results the stream can still hold. 0 means that there is no limit.
+// room returns how many more bytes of results the stream can hold. It returns 0 if there is no limit.
 func (s *Stream) room() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return int(s.most - min(s.held, s.most))
 }
 
-// forget says that no check needs the results that have come so far.
+// forget resets the count of held bytes, because no check needs the earlier results any more.
 func (s *Stream) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,7 +229,7 @@ func (s *Stream) alive() bool {
 	}
 }
 
-// receive takes what the worker says until the stream ends.
+// receive handles the worker's messages until the stream ends.
 func (s *Stream) receive() {
 	defer close(s.ended)
 	defer s.session.Break()
@@ -240,7 +240,7 @@ func (s *Stream) receive() {
 	s.err = err
 }
 
-// refuse makes an error of what hosts ignore.
+// refuse returns an error for a message that hosts ignore.
 func refuse(problem string) error { return &session.ProtocolError{Problem: problem} }
 
 // ItemFailed is part of [session.Receiver].
@@ -289,7 +289,7 @@ func (b *Batch) Overdue(int) { b.Overrun = true }
 // ItemProgress is part of [session.Receiver].
 func (b *Batch) ItemProgress(int, float64) {}
 
-// CreditWanted is part of [session.Receiver]. The worker gets the credit unless the results of one check would exceed their bound.
+// CreditWanted is part of [session.Receiver]. It grants the credit unless the results of this check would exceed the stream's limit.
 func (b *Batch) CreditWanted(bytes int) error {
 	s := b.stream
 	s.mu.Lock()
@@ -306,7 +306,7 @@ func (b *Batch) CreditWanted(bytes int) error {
 	if b.order.Drop {
 		g.Bytes = 0
 	}
-	go func() { _ = s.session.Grant(context.Background(), &b.Batch, g) }() // the worker may have to be heard before it reads
+	go func() { _ = s.session.Grant(context.Background(), &b.Batch, g) }() // the worker may not read before the host has read more
 	return nil
 }
 
@@ -317,5 +317,5 @@ func (s *Stream) split(b *Batch, packed []byte, n int) ([][]byte, error) {
 	return splitKind(s.resultKind, packed, n)
 }
 
-// done is the number of items that have an outcome.
+// done returns the number of items that have an outcome.
 func (b *Batch) done() int { return len(b.Values) }

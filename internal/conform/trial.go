@@ -13,49 +13,48 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// Starter starts another worker of the workload that is checked. ctx bounds the start.
+// Starter starts a new worker of the workload under test. ctx bounds the start.
 type Starter func(ctx context.Context) (*Worker, error)
 
-// What a check may spend. A workload is slow or quick, and nobody wants to wait for a thousand slow items to see them come in
-// order.
+// These limits bound the time and memory of a check. A workload may be slow, and a check of the order of results needs no thousand slow items.
 const (
-	answer    = 10 * time.Second       // for what takes no time
-	aim       = 300 * time.Millisecond // of running items, if there is no reason for more
+	answer    = 10 * time.Second       // for an answer that needs no run of an item
+	aim       = 300 * time.Millisecond // total run time of the items of a check that needs no particular number
 	manyMost  = 1000                   // items in one batch
-	manyBytes = 16 << 20               // of the results that they had alone
-	largest   = 4 << 20                // bytes of a result whose item runs in batches of many
-	longMost  = 20000                  // items in a batch that is to be running when something happens to it
+	manyBytes = 16 << 20               // bytes of results in one batch, by the sizes that the items gave alone
+	largest   = 4 << 20                // bytes; only items with a result of at most this size run in large batches
+	longMost  = 20000                  // items in a batch that must still be running when it is canceled or its stream breaks
 )
 
-// item is one item that the checks use.
+// item is one input of the checks, with the result that it first gave.
 type item struct {
-	text   []byte        // as JSON
-	result []byte        // as JSON, of the first time it ran; nil if it failed
-	took   time.Duration // that time
+	text   []byte        // the item as JSON
+	result []byte        // the result of its first run, as JSON; nil if it failed
+	took   time.Duration // duration of its first run
 }
 
-// trial is the checks of one workload under way.
+// trial is the state of the checks of one workload.
 type trial struct {
 	start     Starter
-	maxResult uint64             // bytes of a result; 0 means no limit
+	maxResult uint64             // limit for the bytes of a result; 0 means no limit
 	manifest  *workerpb.Manifest // with schemas
 	given     [][]byte
 
-	itemSchema, resultSchema string // empty if they are none that can be used
+	itemSchema, resultSchema string // empty if there is no usable schema
 
-	items  []item // that have a result, quick ones first
-	kept   int    // bytes of their results
-	left   int    // how many had a result that was not kept
-	steady bool   // the same items gave the same results twice
+	items  []item // those that gave a result, the quickest first
+	kept   int    // total bytes of the results in items
+	left   int    // number of items whose result was not kept, for lack of room
+	steady bool   // a second run of the items gave the same results
 
-	shared *Stream // for checks that do the worker no harm
+	shared *Stream // for checks that leave the worker usable
 	used   []*Worker
 }
 
-// Run checks a workload: with the examples of its manifest, and with items, each of them one JSON text. Each item runs many times.
-// maxResult limits the bytes of a result, and with them the memory for results. 0 means no limit for either.
+// Run checks a workload with the examples of its manifest, and with items, each of which is one JSON text. Each item runs many times. maxResult
+// limits the bytes of a result, and thereby the memory for results; 0 means that neither is limited.
 //
-// The error says that no worker could be started, or that ctx has ended.
+// It returns an error if no worker could be started or described, and the context's cause if ctx ends first.
 func Run(ctx context.Context, start Starter, maxResult uint64, items ...json.RawMessage) (*Report, error) {
 	t := &trial{start: start, maxResult: maxResult}
 	for _, text := range items {
@@ -112,7 +111,7 @@ func (t *trial) close() {
 	}
 }
 
-// worker starts a worker, which ends with the trial.
+// worker starts a worker, which is killed when the trial ends.
 func (t *trial) worker(ctx context.Context) (*Worker, error) {
 	w, err := t.start(ctx)
 	if err != nil {
@@ -122,7 +121,7 @@ func (t *trial) worker(ctx context.Context) (*Worker, error) {
 	return w, nil
 }
 
-// own starts a worker and opens its stream. With a maxResult of 0 the trial's own limit holds.
+// own starts a worker for one check and opens its stream. If maxResult is 0, the trial's own limit applies.
 func (t *trial) own(ctx context.Context, threads int, maxResult uint64) (*Stream, error) {
 	w, err := t.worker(ctx)
 	if err != nil {
@@ -131,7 +130,7 @@ func (t *trial) own(ctx context.Context, threads int, maxResult uint64) (*Stream
 	return OpenStream(ctx, w, t.manifest.GetResultKind(), threads, cmp.Or(maxResult, t.maxResult))
 }
 
-// stream returns the stream that checks share, a new one if it has ended.
+// stream returns the stream that checks share, or opens a new one if that has ended.
 func (t *trial) stream(ctx context.Context) (*Stream, error) {
 	if t.shared.alive() {
 		t.shared.forget()
@@ -144,16 +143,17 @@ func (t *trial) stream(ctx context.Context) (*Stream, error) {
 	return s, err
 }
 
-// mostPatience is how long an example may take, whatever its author says; parhost plugins verify --help says so too.
+// mostPatience is the longest time for an example, whatever run time the manifest hints at. The text of parhost plugins verify --help states it
+// too.
 const mostPatience = 10 * time.Minute
 
-// patience is how long an example may take, of which nothing is known but the author's hint.
+// patience returns the time limit for the first run of an example, for which only the manifest's hint of the run time is known.
 func (t *trial) patience() time.Duration {
 	hint := time.Duration(min(t.manifest.GetItemTimeNs(), uint64(mostPatience)))
 	return min(time.Minute+20*hint, mostPatience)
 }
 
-// limit is how long n of the items that have run before may take this time.
+// limit returns the time limit for a batch of n items that have run before.
 func (t *trial) limit(n int) time.Duration {
 	return answer + time.Duration(n)*10*t.slowest()
 }
@@ -165,7 +165,7 @@ func (t *trial) slowest() time.Duration {
 	return t.items[len(t.items)-1].took
 }
 
-// some returns about so many items as run for d together, at least a few: the quick ones over and over.
+// some returns as many items as run for about d, at least 3, and no more than atMost. It repeats the quickest items.
 func (t *trial) some(d time.Duration, atMost int) ([]item, error) {
 	if len(t.items) == 0 {
 		return nil, skip("no example ran")
@@ -194,7 +194,7 @@ func (t *trial) some(d time.Duration, atMost int) ([]item, error) {
 	return list, nil
 }
 
-// order makes a batch of items that travel as JSON.
+// order returns a batch of items in JSON format.
 func order(items []item) Order {
 	texts := make([][]byte, len(items))
 	for i := range items {
@@ -203,7 +203,7 @@ func order(items []item) Order {
 	return Order{Count: len(texts), Items: Column(texts, false), JSON: true}
 }
 
-// compare says whether a batch, run as JSON, has the results that its items have had before.
+// compare returns an error if an item of a batch, run as JSON, failed or gave another result than in its first run.
 func (t *trial) compare(b *Batch, items []item) error {
 	for i := range b.Values {
 		if e := b.Errors[i]; e != nil {
@@ -216,7 +216,7 @@ func (t *trial) compare(b *Batch, items []item) error {
 	return nil
 }
 
-// complete is compare for a batch of which nothing may be left.
+// complete does what compare does, and also returns an error if the worker handed items back.
 func (t *trial) complete(b *Batch, items []item) error {
 	if b.done() != len(items) {
 		return fmt.Errorf("%d of %d items came back without a reason", len(items)-b.done(), len(items))
@@ -224,7 +224,7 @@ func (t *trial) complete(b *Batch, items []item) error {
 	return t.compare(b, items)
 }
 
-// short cuts a value for an error message.
+// short shortens a value for an error message.
 func short(text []byte) string {
 	const most = 60
 	if len(text) <= most {
@@ -233,7 +233,7 @@ func short(text []byte) string {
 	return strings.ToValidUTF8(string(text[:most]), "") + "…"
 }
 
-// keep remembers an item and its result, as long as there is room. Quick items come first.
+// keep stores an item and its result in t.items, sorted by run time. If there is no room for the result, it only counts the item.
 func (t *trial) keep(i item) {
 	if t.maxResult > 0 && t.kept+len(i.result) > keptBytes {
 		t.left++
