@@ -1,3 +1,3 @@
-// Package litter keeps folders in which plugins leave what they like, hundreds of thousands of files, or folders within one another by the ten
-// thousand: it removes them when nobody needs them any more, those of hosts that were killed too.
+// Package litter keeps folders in which plugins may leave anything, such as hundreds of thousands of files or tens of thousands of nested folders.
+// It removes them when nobody needs them any more, including those of hosts that were killed.
 package litter

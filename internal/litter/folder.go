@@ -15,14 +15,14 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// Folder is a folder that is one host's alone. It removes what is dropped in the background. Its methods may be called from any goroutine.
+// Folder is a folder that belongs to one host. It removes dropped folders in the background. Its methods may be called from any goroutine.
 type Folder struct {
 	path   string
-	around *os.Root // what it lies in, and the folder itself, as they were when nobody else could have mounted anything there
+	around *os.Root // the parent; like root, opened before anybody else could mount anything there
 	root   *os.Root
-	lock   *os.File // says that it is in use
+	lock   *os.File // locked while the folder is in use
 	cancel context.CancelFunc
-	full   chan struct{} // has a word when something waits
+	full   chan struct{} // has a value when waiting is not empty
 	done   sync.WaitGroup
 
 	mu      sync.Mutex
@@ -30,12 +30,12 @@ type Folder struct {
 	waiting []string
 }
 
-// Open makes a folder in base, which only this user can enter, and which must be closed. Its name begins with prefix; those of the same prefix
-// that hosts of this user have left behind in base are removed in the background. An empty base is the system's folder for temporary files, or /tmp
-// where that one is of no use. The path is absolute.
+// Open makes a folder in base that only this user can enter. The caller must close it. Its name begins with prefix. Open also removes, in the
+// background, the folders with this prefix that killed hosts of this user have left behind in base. If base is empty, the folder is made in the
+// system's folder for temporary files, or in /tmp if that one cannot be used. The folder's path is absolute.
 //
-// below is how long the names in it of sockets are going to be, 0 if there are none: their paths have a limit. The error is a [*FolderError] if no
-// folder can be made.
+// below is the length of the longest name that a socket in the folder will have, because a socket's path has a length limit; 0 means that there
+// will be no sockets. The error is a [*FolderError] if no folder can be made.
 func Open(prefix, base string, below int) (*Folder, error) {
 	path, err := makeFolder(prefix, base, below)
 	if err != nil {
@@ -70,7 +70,7 @@ func Open(prefix, base string, below int) (*Folder, error) {
 	return f, nil
 }
 
-// Check says whether [Open] could make a folder, and returns base itself or, for "", what that comes to.
+// Check reports whether [Open] could make a folder. It returns the absolute path of base or, if base is empty, of the folder that Open would use.
 func Check(prefix, base string, below int) (string, error) {
 	path, err := makeFolder(prefix, base, below)
 	if err != nil {
@@ -79,10 +79,10 @@ func Check(prefix, base string, below int) (string, error) {
 	return filepath.Dir(path), os.Remove(path)
 }
 
-// longestSocket is the length that a socket's path may have everywhere: the kernels' limits are 104 and 108 bytes, with a zero.
+// longestSocket is the longest path of a socket, in bytes, on all systems. The kernels' limits are 104 and 108 bytes with the terminating zero.
 const longestSocket = 103
 
-// FolderError says that no folder could be made, with the reason for each place where that was tried.
+// FolderError says that no folder could be made. Reasons has an error for each place that was tried.
 type FolderError struct{ Reasons []error }
 
 func (e *FolderError) Error() string {
@@ -93,7 +93,7 @@ func (e *FolderError) Error() string {
 	return "make a folder for sockets: " + strings.Join(texts, "; ")
 }
 
-// Unwrap gives the reasons.
+// Unwrap returns the reasons.
 func (e *FolderError) Unwrap() []error { return e.Reasons }
 
 func makeFolder(prefix, base string, below int) (string, error) {
@@ -101,7 +101,7 @@ func makeFolder(prefix, base string, below int) (string, error) {
 	if base == "" {
 		bases[0] = os.TempDir()
 		if runtime.GOOS != "windows" && bases[0] != "/tmp" {
-			bases = append(bases, "/tmp") // each user's own folder has a long name on macOS, and TMPDIR may say anything
+			bases = append(bases, "/tmp") // on macOS the path of a user's own temporary folder is long, and TMPDIR may be anything
 		}
 	}
 	var failed FolderError
@@ -134,18 +134,18 @@ func makeFolderIn(base, prefix string, below int) (string, error) {
 	return path, nil
 }
 
-// Path is where the folder is.
+// Path returns the absolute path of the folder.
 func (f *Folder) Path() string { return f.path }
 
-// Reach returns the reason why the folder cannot be reached by its path, nil if it can. The error matches [syscall.EXDEV] if a file system has been
-// mounted over it: a process that follows the path may then wait for whoever serves that file system.
+// Reach returns an error if the folder cannot be reached by its path. The error matches [syscall.EXDEV] if a file system has been mounted over the
+// folder: a process that follows the path may then wait for the server of that file system.
 func (f *Folder) Reach() error {
 	_, err := lstat(f.around, filepath.Base(f.path))
 	return err
 }
 
-// Drop takes a folder within this one out of its place, and returns at once. It reports whether the place is free now. It is not if a mount keeps
-// the folder there; then nobody should go there by its path.
+// Drop moves a folder within this one out of its place, to be removed in the background, and returns at once. It reports whether the place is free
+// now. If a mount keeps the folder in its place, Drop returns false, and the caller should not use the path any more.
 func (f *Folder) Drop(path string) (free bool) {
 	if path == "" {
 		return true
@@ -165,25 +165,25 @@ func (f *Folder) Drop(path string) (free bool) {
 	return true
 }
 
-// empty removes what waits.
+// empty removes the folders that were dropped.
 func (f *Folder) empty(ctx context.Context) {
 	f.mu.Lock()
 	names := f.waiting
 	f.waiting = nil
 	f.mu.Unlock()
 	for _, name := range names {
-		_ = removeIn(ctx, f.root, name) // what cannot be removed now is tried once more with the folder
+		_ = removeIn(ctx, f.root, name) // Close tries again to remove what cannot be removed now
 	}
 }
 
-// Close removes the folder with all that is in it, also what was not dropped. It gives up when ctx ends, as Remove does, and leaves the rest to
-// the next host. It waits for no file system that does not answer.
+// Close removes the folder with everything in it, dropped or not. Like Remove it stops when ctx ends, and leaves the rest to the next host. A file
+// system that does not answer delays Close by at most stuckTime after the end of ctx.
 func (f *Folder) Close(ctx context.Context) error {
 	f.cancel()
 	closed := make(chan error, 1)
 	go func() {
 		f.done.Wait()
-		_ = f.lock.Close() // before the folder goes: Windows removes none with an open file in it
+		_ = f.lock.Close() // before the folder is removed: Windows removes none with an open file in it
 		_ = f.root.Close()
 		err := removeIn(ctx, f.around, filepath.Base(f.path))
 		f.closeRoots()
@@ -194,7 +194,7 @@ func (f *Folder) Close(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	select { // it ends with ctx, except for the system call that is under way
+	select { // the removal stops soon after ctx ends, unless a system call is stuck
 	case err := <-closed:
 		return err
 	case <-time.After(stuckTime):
@@ -202,7 +202,7 @@ func (f *Folder) Close(ctx context.Context) error {
 	}
 }
 
-// stuckTime is how long a single system call may take before it counts as stuck.
+// stuckTime is how long Close waits after the end of ctx before it takes a system call for stuck.
 const stuckTime = time.Second
 
 func (f *Folder) closeRoots() {

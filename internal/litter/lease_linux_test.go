@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lease lets whoever opens a file wait, as long as the kernel allows it: 45 s.
+// lease makes any process that opens the file wait as long as the kernel allows: 45 s.
 func lease(t *testing.T, f *os.File) {
 	t.Helper()
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// lockName is the file in a folder that its host keeps locked. A lock ends with its process, whatever ends that, and
-// holds across containers that share a folder for temporary files, where process ids mean nothing.
+// lockName is the file in a folder that the folder's host keeps locked. The lock ends with its process, however that ends. It also works across
+// containers that share a folder for temporary files, where process ids mean nothing.
 const lockName = "lock"
 
-// lockFolder marks a folder as in use until the returned file is closed. On a file system without locks (NFS without its lock daemon, some FUSE) a host
-// cannot tell a folder in use from one that was left behind, so no host removes it.
+// lockFolder marks a folder as in use until the returned file is closed. On a file system without locks (NFS without its lock daemon, some FUSE) a
+// host cannot tell a folder in use from an abandoned one, so no host removes it.
 func lockFolder(dir string) (*os.File, error) {
-	// Locked before it has its name: who sees a lock that nobody holds takes the folder for one that was left behind.
+	// The file is locked before it gets its final name: a host that sees a lock file that is not locked takes the folder for abandoned.
 	f, err := os.OpenFile(filepath.Join(dir, lockName+".new"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func lockFolder(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// sweepFolder removes a folder of this very user's that its host has left behind.
+// sweepFolder removes a folder of this user that its host has left behind.
 func sweepFolder(ctx context.Context, dir string) {
 	around, err := os.OpenRoot(filepath.Dir(dir))
 	if err != nil {
@@ -55,13 +55,13 @@ func sweepFolder(ctx context.Context, dir string) {
 	}
 	defer root.Close()
 	_, err = lstat(root, lockName)
-	if errors.Is(err, os.ErrNotExist) && time.Since(info.ModTime()) > time.Hour { // its host ended before it came to lock it
+	if errors.Is(err, os.ErrNotExist) && time.Since(info.ModTime()) > time.Hour { // the host ended before it locked the folder
 		_ = removeIn(ctx, around, name)
 	}
 	if err != nil {
-		return // young, or somebody is at it
+		return // a young folder without a lock, or an entry that cannot be looked at
 	}
-	// Whoever can write there may have put anything in the lock's place, or hold a lease on it: to open it must wait for nobody.
+	// A process that can write there may have replaced the lock file, or hold a lease on it. So the open must not block.
 	f, err := root.OpenFile(lockName, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return

@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockName is a file in a folder that is there as long as its host is.
+// lockName is a file in a folder that exists as long as its host does.
 const lockName = "lock"
 
-// lockFolder marks a folder as in use until the file is closed: then, or when its process ends, whatever ends that, the system deletes it.
+// lockFolder marks a folder as in use until the returned file is closed. Windows deletes the file when it is closed or its process ends, however
+// that ends.
 func lockFolder(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	name, err := windows.UTF16PtrFromString(path)
@@ -26,8 +27,8 @@ func lockFolder(dir string) (*os.File, error) {
 	return os.NewFile(uintptr(h), path), nil
 }
 
-// sweepFolder removes a folder that its host has left behind. Sockets here are ports, so there is nothing in it; a folder that has
-// anything in it is left alone, and so is one of a host that may just be about to lock it.
+// sweepFolder removes a folder that its host has left behind, if the folder is empty and older than a minute. Sockets on Windows are ports, so an
+// abandoned folder has nothing in it; a younger one may belong to a host that is about to lock it.
 func sweepFolder(_ context.Context, dir string) {
 	if info, err := os.Lstat(dir); err == nil && info.IsDir() && time.Since(info.ModTime()) > time.Minute {
 		_ = os.Remove(dir)

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Look opens a file or folder by its name in a folder, only to look at its attributes (O_PATH). It crosses no mount, where the error matches EXDEV, and
-// follows no link. A plugin that can mount there could mount a FUSE file system that never answers, and a process that asks it anything waits in the
-// kernel, where not even SIGKILL ends it.
+// Look opens a file or folder by its name in a folder with O_PATH, which only gives access to its attributes. It follows no symbolic link, and
+// crosses no mount: at a mount the error matches EXDEV. A plugin that can mount could mount a FUSE file system that never answers; a process that
+// asks such a file system for anything waits in the kernel, where not even SIGKILL ends it.
 //
-// Before Linux 5.6, which has openat2, a mount is crossed.
+// Before Linux 5.6, which added openat2, Look crosses mounts.
 func Look(folder int, name string) (fd int, err error) {
 	how := unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
@@ -20,11 +20,11 @@ func Look(folder int, name string) (fd int, err error) {
 	}
 	for {
 		fd, err = unix.Openat2(folder, name, &how)
-		if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN: something was renamed meanwhile
+		if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN: a file was renamed during the look-up
 			break
 		}
 	}
-	if err == unix.ENOSYS || err == unix.EPERM { // EPERM: of a filter of system calls that does not know it
+	if err == unix.ENOSYS || err == unix.EPERM { // EPERM: from a seccomp filter that does not know openat2
 		fd, err = unix.Openat(folder, name, int(how.Flags), 0)
 	}
 	if err != nil {
@@ -33,7 +33,7 @@ func Look(folder int, name string) (fd int, err error) {
 	return fd, nil
 }
 
-// lstat is [os.Root.Lstat] of a name in the root, and crosses no mount, as [Look].
+// lstat is [os.Root.Lstat] of a name in the root that, like [Look], crosses no mount.
 func lstat(root *os.Root, name string) (fs.FileInfo, error) {
 	folder, err := root.Open(".")
 	if err != nil {

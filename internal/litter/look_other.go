@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// lstat is [os.Root.Lstat]. Only Linux can be told to cross no mount.
+// lstat is [os.Root.Lstat]. It may cross a mount, which only Linux can prevent.
 func lstat(root *os.Root, name string) (fs.FileInfo, error) { return root.Lstat(name) }

@@ -13,7 +13,7 @@ import (
 	"github.com/parhost/parhost/internal/litter"
 )
 
-// setLure mounts a file system over target, of which nobody may ask anything: one that does not answer would hold whoever asks, beyond SIGKILL.
+// setLure mounts a file system over target that never answers. A process that asks it anything would hang so that not even SIGKILL ends it.
 func setLure(t *testing.T, target string) {
 	t.Helper()
 	l, err := attempt.SetLure(target)
@@ -78,7 +78,7 @@ func TestAFolderAsksNothingOfWhatIsMounted(t *testing.T) {
 	}
 }
 
-// What a killed host has left may have mounts in it, too.
+// The folder of a killed host may contain mounts.
 func TestASweepAsksNothingOfWhatIsMounted(t *testing.T) {
 	for _, name := range []string{"parhost-1-1", "parhost-1-1/lock", "parhost-1-1/deep"} {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestASweepAsksNothingOfWhatIsMounted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for begun := time.Now(); ; time.Sleep(time.Millisecond) { // nothing tells of the sweep but what it does
+			for begun := time.Now(); ; time.Sleep(time.Millisecond) { // the sweep reports its end only by what it has removed
 				if _, err := os.Lstat(base + "/parhost-1-2"); errors.Is(err, os.ErrNotExist) {
 					break
 				}

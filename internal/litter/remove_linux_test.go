@@ -10,7 +10,7 @@ import (
 	"github.com/parhost/parhost/internal/litter"
 )
 
-// Two thousand levels are more than this process may have descriptors.
+// The folder has two thousand levels, more than the process may have descriptors.
 func TestRemoveOfADeepFolderTakesFewDescriptors(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep")
 	mkdir(t, dir)

@@ -19,7 +19,7 @@ func TestRemove(t *testing.T) {
 	for name, fill := range map[string]func(t *testing.T, dir string){
 		"nothing in it": func(*testing.T, string) {},
 		"files": func(t *testing.T, dir string) {
-			for i := range 1100 { // more than are read at once
+			for i := range 1100 { // more than one batch of names
 				write(t, fmt.Sprintf("%s/%d", dir, i))
 			}
 		},
@@ -111,7 +111,7 @@ func TestAFolderRemovesWhatIsDropped(t *testing.T) {
 	checkGone(t, dir)
 }
 
-// A socket's path has a limit, and an error says so before there is a folder.
+// A socket's path has a length limit, and Open reports that before it makes a folder.
 func TestAFolderHasRoomForSockets(t *testing.T) {
 	base := filepath.Join(t.TempDir(), strings.Repeat("long", 20))
 	mkdir(t, base)
@@ -144,7 +144,7 @@ func checkGone(t *testing.T, path string) {
 	}
 }
 
-// A TMPDIR that is of no use for sockets is no reason to fail while there is /tmp.
+// Open uses /tmp if TMPDIR cannot be used for sockets.
 func TestOpenTakesTmpWhereTheDefaultIsOfNoUse(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no /tmp there")

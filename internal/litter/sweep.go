@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// isOurs reports whether a folder may have been made by makeFolder, by its name.
+// isOurs reports whether makeFolder may have made a folder, judged by its name.
 func isOurs(prefix, name string) bool {
 	rest, found := strings.CutPrefix(name, prefix+"-")
 	pid, number, _ := strings.Cut(rest, "-")
@@ -16,7 +16,7 @@ func isOurs(prefix, name string) bool {
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// sweep removes the folders in base that hosts left behind which were killed, until ctx ends.
+// sweep removes the folders in base that killed hosts have left behind. It stops when ctx ends.
 func sweep(ctx context.Context, prefix, base string) {
 	folder, err := os.Open(base)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A folder is its host's from the moment it is there, whoever sweeps just then.
+// A folder belongs to its host from the moment it exists, even if another host sweeps at that time.
 func TestAFolderThatIsBeingMadeIsNotSweptAway(t *testing.T) {
 	base := t.TempDir()
 	ctx, end := context.WithCancel(t.Context())
@@ -74,7 +74,7 @@ func TestAFolderWithoutALockGoesWhenItIsOld(t *testing.T) {
 	}
 }
 
-// brief is a context that ends when it has been asked so often whether it has.
+// brief is a context that ends after its Err method has been called that many times.
 type brief int
 
 func (*brief) Deadline() (end time.Time, ok bool) { return end, false }
@@ -88,7 +88,7 @@ func (b *brief) Err() error {
 	return nil
 }
 
-// However far a removal came, the next host knows the rest for what it is.
+// However far a removal came, the next host recognizes the rest as an abandoned folder and removes it.
 func TestWhatIsLeftOfAFolderGoesWithTheNextHost(t *testing.T) {
 	for _, asked := range []brief{0, 1, 3, 10} {
 		base := t.TempDir()
@@ -100,7 +100,7 @@ func TestWhatIsLeftOfAFolderGoesWithTheNextHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := lock.Close(); err != nil { // its host was killed
+		if err := lock.Close(); err != nil { // as if its host had been killed
 			t.Fatal(err)
 		}
 		for i := range 5 {
@@ -120,7 +120,7 @@ func TestWhatIsLeftOfAFolderGoesWithTheNextHost(t *testing.T) {
 	}
 }
 
-// Only folders that a host may have made are anybody's rubbish, whatever else there is beside them.
+// A sweep removes only folders that a host may have made, whatever else lies beside them.
 func TestNothingElseIsSweptAway(t *testing.T) {
 	base := t.TempDir()
 	old := time.Now().Add(-2 * time.Hour)
@@ -146,7 +146,7 @@ func TestNothingElseIsSweptAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, put := range map[string]func(path string) error{ // of names that are right
+	for name, put := range map[string]func(path string) error{ // entries with a valid name that are not folders
 		"parhost-1-2": func(path string) error { return os.Symlink(base+"/parhost-my-results", path) },
 		"parhost-1-3": func(path string) error { return os.WriteFile(path, nil, 0o600) },
 	} {
@@ -154,7 +154,7 @@ func TestNothingElseIsSweptAway(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if os.Geteuid() == 0 { // who can make a folder of somebody else
+	if os.Geteuid() == 0 { // only root can make a folder that belongs to another user
 		dir := base + "/parhost-1-4"
 		if err := errors.Join(os.Mkdir(dir, 0o777), os.WriteFile(dir+"/"+lockName, nil, 0o666), os.Chown(dir, 65534, 65534)); err != nil {
 			t.Fatal(err)
@@ -173,7 +173,7 @@ func TestNothingElseIsSweptAway(t *testing.T) {
 	}
 }
 
-// A lock that somebody has put something else in the place of keeps nobody.
+// A sweep does not block if something else has replaced a lock file.
 func TestNobodyWaitsForALock(t *testing.T) {
 	base := t.TempDir()
 	fifo := base + "/parhost-1-1"
