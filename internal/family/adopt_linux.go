@@ -13,11 +13,12 @@ import (
 // mostReapPause is the longest pause between two searches for dead children.
 const mostReapPause = 100 * time.Millisecond
 
-// ReapOrphans reaps orphans of this family while they die, until stop is closed. The kernel makes orphans children of pid 1 or of a subreaper, and
-// nobody else waits for them. ReapOrphans returns at once if this process is neither.
+// ReapOrphans reaps orphans of this family as they die, until stop is closed. The kernel makes orphans children of pid 1 or of a subreaper, where
+// no other code waits for them. ReapOrphans returns at once if this process is neither.
 //
 // Spare must report true for each member that this process itself has started, from before it is marked until it is reaped. A dead process has no
-// environment any more, so only its resource limit shows that it is a member. ReapOrphans leaves all other dead children to the code that waits for them.
+// environment any more, so only its resource limit shows that it is a member. ReapOrphans leaves all other dead children to the code that waits for
+// them.
 func (s Search) ReapOrphans(stop <-chan struct{}) {
 	if !adopts() {
 		return
@@ -29,7 +30,7 @@ func (s Search) ReapOrphans(stop <-chan struct{}) {
 	for {
 		begun := time.Now()
 		s.reapOrphans(&look)
-		pause := time.After(min(9*time.Since(begun), mostReapPause)) // a tenth of one CPU at the most
+		pause := time.After(min(9*time.Since(begun), mostReapPause)) // uses at most a tenth of one CPU
 		if !received(pause, stop) || !received(ended, stop) {
 			return
 		}
@@ -51,7 +52,7 @@ func adopts() bool {
 	if os.Getpid() == 1 {
 		return true
 	}
-	var subreaper int32 // prctl(2): an int
+	var subreaper int32 // prctl(2) writes an int
 	err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&subreaper)), 0, 0, 0)
 	return err == nil && subreaper != 0
 }
@@ -90,7 +91,7 @@ func deadChild(idType, id int) int {
 	return int((*childInfo)(unsafe.Pointer(&info)).pid)
 }
 
-// childInfo is the beginning of a siginfo_t of SIGCHLD (sigaction(2)). The union of it is aligned as a pointer is.
+// childInfo is the beginning of a siginfo_t for SIGCHLD (sigaction(2)). The union in siginfo_t is aligned like a pointer.
 type childInfo struct {
 	signo, errno, code int32
 	_                  [0]uintptr
@@ -99,7 +100,7 @@ type childInfo struct {
 
 // reapOrphan reaps a dead child if it is a member that is not spared, and reports whether it did.
 func (s *Search) reapOrphan(look *looker, pid int) bool {
-	fd, err := unix.PidfdOpen(pid, 0) // what is reaped is what has been looked at
+	fd, err := unix.PidfdOpen(pid, 0) // the pidfd makes sure that the process examined is the one reaped
 	if err != nil {
 		return false
 	}

@@ -49,14 +49,14 @@ func started(t *testing.T, script string, mark func(pid int)) (_ *exec.Cmd, goOn
 	}
 }
 
-// A program's own children are left to the program, members of the family and others.
+// The program itself waits for its own children, whether they are members of the family or not. ReapOrphans must leave them alone.
 func TestOrphansAloneAreReapedMeanwhile(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) })
 	n, other := family.New(), family.New()
-	stranger, strangerEnds := started(t, "echo 1; exit 41", func(int) {}) // the kernel names it first: it is the oldest
+	stranger, strangerEnds := started(t, "echo 1; exit 41", func(int) {}) // the kernel reports it first, because it is the oldest
 	cousin, cousinEnds := started(t, "echo 1; exit 42", func(pid int) { other.Mark(pid, 1) })
 	worker, workerEnds := started(t, "(exit 0) >/dev/null & echo $!; exit 43", func(pid int) { n.Mark(pid, 1) })
 	late, lateEnds := started(t, "(exit 0) >/dev/null & echo $!; exit 44", func(pid int) { n.Mark(pid, 2) })
@@ -94,15 +94,15 @@ func waitReaped(t *testing.T, who string, pid int) {
 	}
 }
 
-// A process to which the kernel gives no orphans starts no goroutine that waits for them.
+// In a process to which the kernel gives no orphans, ReapOrphans returns at once.
 func TestWhoAdoptsNobodyReapsNobody(t *testing.T) {
 	if unix.Getpid() == 1 {
 		t.Skip("this process is pid 1")
 	}
-	family.Search{Name: family.New()}.ReapOrphans(nil) // which would not return
+	family.Search{Name: family.New()}.ReapOrphans(nil) // must not block
 }
 
-// Root in a container has no CAP_SYS_RESOURCE as a rule, and may not ask for limits of other users' processes.
+// Root in a container usually lacks CAP_SYS_RESOURCE, so prlimit(2) does not report the limits of other users' processes.
 func TestALimitOfAnotherUsersProcessIsRead(t *testing.T) {
 	if unix.Geteuid() != 0 {
 		t.Skip("only root has processes of other users")
@@ -110,12 +110,12 @@ func TestALimitOfAnotherUsersProcessIsRead(t *testing.T) {
 	n := family.New()
 	cmd, stdin, stdout := shell(t, "exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'echo 1; exec sleep 600'")
 	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
-	n.Mark(cmd.Process.Pid, 1) // while it is root's, as launchers are
+	n.Mark(cmd.Process.Pid, 1) // while the process still runs as root, as launchers do
 	_ = stdin.Close()
 	if _, err := fmt.Fscan(stdout, new(int)); err != nil {
 		t.Fatal(err)
 	}
-	runtime.LockOSThread() // capabilities are a thread's
+	runtime.LockOSThread() // capabilities belong to a thread
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var all [2]unix.CapUserData
 	if err := unix.Capget(&header, &all[0]); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/parhost/parhost/internal/family"
 )
 
-// chainEnv makes the test binary the first of a chain.
+// chainEnv makes the test binary the first process of a chain.
 const chainEnv = "PARHOST_TEST_CHAIN"
 
 func init() {
@@ -21,11 +21,11 @@ func init() {
 	}
 }
 
-// links is how many processes a chain has, if nobody ends it: for some seconds, on a machine with other work for more.
+// links is the number of processes in a chain that nobody kills. It lasts some seconds, and longer on a busy machine.
 const links = 20_000
 
-// beChain starts a process that starts a process and so on, each of which ends at once. What one of them is between two calls of the
-// kernel no scheduler of Go's may interrupt.
+// beChain starts a process that starts the next one, and so on; each ends at once. It uses raw system calls, because between the two system calls
+// of a process Go's scheduler must not run.
 func beChain() {
 	_, _ = os.Stdout.WriteString("here\n")
 	for range links {
@@ -37,7 +37,8 @@ func beChain() {
 	_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 }
 
-// chain starts one, and returns when its first link has begun. The returned function reports whether it goes on: its last link holds a pipe.
+// chain starts a chain, and returns when its first process has begun. The returned function reports whether the chain still runs, by a pipe that
+// its last process holds.
 func chain(t *testing.T, env ...string) (goesOn func(wait time.Duration) bool) {
 	t.Helper()
 	exe, err := os.Executable()
@@ -71,7 +72,7 @@ func chain(t *testing.T, env ...string) (goesOn func(wait time.Duration) bool) {
 	}
 }
 
-// A search that meets nobody is not done while those that it looks for are born and end: it goes on until it has met one in time.
+// While processes of a chain start and end, a pass may meet none of them. The search must go on until it has killed one in time.
 func TestAChainOfProcessesEnds(t *testing.T) {
 	for name, young := range map[string]bool{"among all": false, "among the young": true} {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +87,7 @@ func TestAChainOfProcessesEnds(t *testing.T) {
 					t.Errorf("End: got %v, want no error", err)
 				}
 				if goesOn(100 * time.Millisecond) {
-					for goesOn(time.Minute) { // nothing is left of it after the test
+					for goesOn(time.Minute) { // so that the chain does not outlive the test
 						continue
 					}
 					t.Fatal("the chain went on")
@@ -96,12 +97,12 @@ func TestAChainOfProcessesEnds(t *testing.T) {
 	}
 }
 
-// A search says so that ends before a chain does.
+// A search that gives up before the chain ends returns an error.
 func TestASearchThatGivesUpSaysSo(t *testing.T) {
 	n := family.New()
 	cmd := sleeper(t, n.Variable(1))
 	_, err := family.Search{Name: n, Limit: 50 * time.Millisecond, Spare: func(pid int) bool {
-		time.Sleep(60 * time.Millisecond) // the time is over when it has met the first
+		time.Sleep(60 * time.Millisecond) // the time limit has passed when the search has met its first process
 		return pid != cmd.Process.Pid
 	}}.End()
 	if err == nil || !strings.Contains(err.Error(), "after 50ms") {

@@ -1,15 +1,15 @@
-// Package family finds the processes that a worker has started, wherever they have gone, and ends them.
+// Package family finds the processes that a worker has started, even those that have left its group, session and parents, and kills them.
 //
-// A process group does not hold them: whoever calls setsid(2) leaves it, and an orphan's parent is somebody else. So each worker
-// gets a mark that its descendants inherit. There are two, because each gets lost where the other does not:
+// A process group is not enough: a process leaves it with setsid(2), and an orphan gets another parent. So each worker gets two marks that its
+// descendants inherit. Each mark survives where the other gets lost:
 //
-//   - A variable of the environment, [Env]. It is there from the first moment. Programs that clear their environment, that write their
-//     title over it (setproctitle), or that forbid others to look at it (ssh-agent) lose it.
-//   - A limit of the kernel's that limits nothing: RLIMIT_RTTIME, set to more than a hundred thousand years. Every child has it, whatever
-//     it executes, and it can be lowered but not lifted again. The host sets it a moment after the start, and what the worker had started by
-//     then has it not.
+//   - The environment variable [Env]. A process has it from its start. It is lost in programs that clear their environment, that overwrite it with
+//     their title (setproctitle), or that forbid others to read it (ssh-agent).
+//   - A resource limit that limits nothing: RLIMIT_RTTIME, set to more than a hundred thousand years. Every descendant inherits it, whatever it
+//     executes, and it can be lowered but not raised again. The host sets it a moment after the worker's start, so processes that the worker
+//     started before that lack it.
 //
-// A process without either is never touched. Who loses both on purpose is out of reach here; a pid namespace holds that one too.
+// A process without either mark is never touched. A process that removes both on purpose is out of reach here; a pid namespace contains it as well.
 //
-// On other systems than Linux there is nothing to look at, and nothing is found.
+// On systems other than Linux nothing is found.
 package family

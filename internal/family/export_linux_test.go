@@ -1,4 +1,4 @@
 package family
 
-// PieceBytes is how much of an environment is read at once.
+// PieceBytes is how many bytes of an environment are read at once.
 const PieceBytes = pieceBytes

@@ -13,27 +13,27 @@ import (
 	"time"
 )
 
-// Env names the variable that a worker's descendants inherit. It holds NAME.NUMBER; if the host is itself a worker's descendant, what the
-// variable held there comes first, and a comma.
+// Env is the environment variable that a worker's descendants inherit. Its value is NAME.NUMBER. If the host itself descends from a worker, the
+// value begins with the host's own value of the variable and a comma.
 const Env = "PARHOST_FAMILY"
 
-// Numbers is how many workers of a pool can be told from one another.
+// Numbers is the number of distinct worker numbers of a pool.
 const Numbers = 1 << 20
 
-// Served says that this program's main has called sdk.Serve or sdk.ServeChild, so that its executable also serves as a guard.
+// Served is true if this program's main has called sdk.Serve or sdk.ServeChild, so that its executable can also serve as a guard.
 var Served atomic.Bool
 
-// Name is what all families of one pool are called. The zero value is nobody's.
+// Name identifies the families of one pool: a family is a worker and its descendants. The zero value belongs to no pool.
 type Name [16]byte
 
-// New returns a name that nobody can guess.
+// New returns a random name that nobody can guess.
 func New() Name {
 	var n Name
 	_, _ = rand.Read(n[:]) // never fails
 	return n
 }
 
-// Parse is the reverse of [Name.String].
+// Parse returns the name whose [Name.String] is text.
 func Parse(text string) (Name, error) {
 	var n Name
 	if len(text) != hex.EncodedLen(len(n)) {
@@ -45,7 +45,7 @@ func Parse(text string) (Name, error) {
 
 func (n Name) String() string { return hex.EncodeToString(n[:]) }
 
-// Variable is what the environment of worker number needs, as "KEY=value".
+// Variable returns the environment variable that marks worker number, as "KEY=value".
 func (n Name) Variable(number uint32) string {
 	value := n.String() + "." + strconv.FormatUint(uint64(number), 10)
 	if outer := os.Getenv(Env); outer != "" {
@@ -54,7 +54,7 @@ func (n Name) Variable(number uint32) string {
 	return Env + "=" + value
 }
 
-// Own returns the family whose worker this process is, if it is one.
+// Own returns the family that this process belongs to. ok is false if this process is not a worker's descendant.
 func Own() (n Name, number uint32, ok bool) {
 	value := os.Getenv(Env)
 	return parseMark(value[strings.LastIndexByte(value, ',')+1:])
@@ -70,40 +70,40 @@ func parseMark(text string) (n Name, number uint32, ok bool) {
 	return n, uint32(parsed), err == nil && parsed < Numbers
 }
 
-// markBit is in each mark that is a limit, and makes it hundreds of thousands of years.
+// markBit is set in each mark that is a resource limit. It makes the limit longer than a hundred thousand years.
 const markBit = 1 << 62
 
-// limit is the mark as a limit of time in microseconds: bit 62, then 42 bits of the name, then the number.
+// limit returns the mark as a limit of RLIMIT_RTTIME, in microseconds: bit 62, then 42 bits of the name, then the number.
 func (n Name) limit(number uint32) uint64 {
 	return markBit | binary.BigEndian.Uint64(n[:])>>22*Numbers | uint64(number%Numbers)
 }
 
-// Search says whose families are to be ended.
+// Search describes the processes to find: the members of the families of one pool.
 type Search struct {
 	Name Name
-	// Of says which workers' families are meant. nil: all of that name.
+	// Of reports whether a worker's family is searched for. If it is nil, all families of Name are.
 	Of func(number uint32) bool
-	// Spare says which processes are left alone though they are meant. nil: none.
+	// Spare reports whether a member is to be left alone. If it is nil, no member is.
 	Spare func(pid int) bool
-	// After is the number of a process that is older than all who are meant, 0 if none is known. Where few have been made since, a search
-	// looks at their numbers alone, which takes 50 µs instead of some 5 µs for each process of the machine. It must not be so old that
-	// the kernel may have given all numbers away since and begun again: there are at least 32768.
+	// After is a process id that the kernel assigned before those of all members, or 0 if none is known. If few process ids have been assigned since,
+	// the search looks only at these: it takes 50 µs, and otherwise about 5 µs for each process of the machine. After must not be so old that the
+	// kernel may have wrapped around to it since: there are at least 32768 process ids.
 	After int
-	// Reap says that members which are dead, and children of this process, need nobody else to wait for them: they are orphans, which the
-	// kernel gives to pid 1 and to whoever has made itself a subreaper.
+	// Reap makes the search reap dead members that are children of this process. Set it if no other code waits for them. Such members are orphans,
+	// which the kernel gives to pid 1 or to a subreaper.
 	Reap bool
-	// Limit is how long this may take.
+	// Limit bounds the time of the search.
 	Limit time.Duration
 }
 
 func (s *Search) of(number uint32) bool { return s.Of == nil || s.Of(number) }
 
-// inLimit reports whether a limit is the mark of one who is meant.
+// inLimit reports whether a resource limit is the mark of a process that the search is for.
 func (s *Search) inLimit(limit uint64) bool {
 	return limit&^(Numbers-1) == s.Name.limit(0) && s.of(uint32(limit%Numbers))
 }
 
-// inEnvironment reports whether an environment, as /proc shows it, has the mark of one who is meant.
+// inEnvironment reports whether an environment, in the format of /proc/PID/environ, has the mark of a process that the search is for.
 func (s *Search) inEnvironment(environ []byte) bool {
 	for entry := range bytes.SplitSeq(environ, []byte{0}) {
 		value, ok := strings.CutPrefix(string(entry), Env+"=")

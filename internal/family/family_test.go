@@ -73,7 +73,7 @@ func TestAFamilyKnowsItself(t *testing.T) {
 		t.Errorf("a process without a mark: got the family %v, want none", n)
 	}
 	outer, inner := family.New(), family.New()
-	for i, n := range []family.Name{outer, inner} { // the second is a worker of the first one's worker
+	for i, n := range []family.Name{outer, inner} { // the second host is a worker of the first one
 		_, value, _ := strings.Cut(n.Variable(uint32(i)), "=")
 		t.Setenv(family.Env, value)
 		got, number, ok := family.Own()

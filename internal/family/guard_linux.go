@@ -16,34 +16,34 @@ import (
 	"github.com/parhost/parhost/internal/litter"
 )
 
-// envGuard makes a program that calls sdk.Serve or sdk.ServeChild a guard: the name of the families that it guards, a colon, and the
-// folder that it removes.
+// envGuard makes a program that calls sdk.Serve or sdk.ServeChild run as a guard. Its value is the name of the families that it guards, a colon,
+// and the folder that it removes.
 const envGuard = "PARHOST_GUARD"
 
-// guardPipe is the number of the descriptor from which a guard reads, and which ends with its host.
+// guardPipe is the descriptor that a guard reads from. The host holds the other end of the pipe, so the pipe ends with the host.
 const guardPipe = 3
 
 const (
-	// guardLimit is what a guard has for its work, as a rule. The host's user is promised one second.
+	// guardLimit is the time in which a guard is normally done. The host's user is promised one second.
 	guardLimit = 900 * time.Millisecond
-	// guardPatience is what it has if new members appear as fast as it kills them.
+	// guardPatience is the most time that a guard spends if new members appear as fast as it kills them.
 	guardPatience = 30 * time.Second
 )
 
-// guardSweepLimit is what it has then for the folder, for which nobody waits.
+// guardSweepLimit is the time that a guard has to remove the folder after that. Nobody waits for this.
 const guardSweepLimit = time.Minute
 
-// guardNice keeps a guard's start from taking time from the pool's items.
+// guardNice is the nice value of a guard, so that its start takes no time from the pool's items.
 const guardNice = 5
 
-// Guard is a small process that outlives its host if that is killed, for as long as it takes to end the host's families.
+// Guard is a small process that outlives its host if the host is killed, until it has killed the host's families.
 type Guard struct {
 	cmd  *exec.Cmd
-	pipe *os.File // its end is the guard's sign
+	pipe *os.File // when it ends without a byte, the guard knows that the host is dead
 	gone chan struct{}
 }
 
-// OpenGuard starts this program again as a guard of all families of a name, which also removes a folder. [Served] must be true.
+// OpenGuard starts this program again as a guard of all families of name n. The guard also removes a folder. [Served] must be true.
 func OpenGuard(n Name, folder string) (*Guard, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -51,13 +51,13 @@ func OpenGuard(n Name, folder string) (*Guard, error) {
 	}
 	defer r.Close()
 	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", // what runs, even if another file has taken its place
+		Path: "/proc/self/exe", // the running executable, even if another file has replaced it
 		Args: []string{"parhost-guard"},
-		// A program that is built with the race detector would wait for a second before it exits.
+		// A program that is built with the race detector would otherwise wait for a second before it exits.
 		Env:        []string{envGuard + "=" + n.String() + ":" + folder, "GOMAXPROCS=1", "GORACE=atexit_sleep_ms=0"},
 		Dir:        "/",
 		ExtraFiles: []*os.File{r},
-		// A guard that is stopped sees nothing end: it is to go on when its host dies.
+		// A stopped guard would not notice the host's death, so the kernel sends it SIGCONT then.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGCONT},
 	}
 	if outer := os.Getenv(Env); outer != "" {
@@ -66,7 +66,7 @@ func OpenGuard(n Name, folder string) (*Guard, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
-	// Here and not before the start, which would hold up other starts: there is a lock about them.
+	// The priority is set after the start: setting it before would hold the lock that all starts of processes need, and delay other starts.
 	_ = unix.Setpriority(unix.PRIO_PROCESS, cmd.Process.Pid, guardNice)
 	g := &Guard{cmd: cmd, pipe: w, gone: make(chan struct{})}
 	go func() {
@@ -76,25 +76,25 @@ func OpenGuard(n Name, folder string) (*Guard, error) {
 	return g, nil
 }
 
-// PID is its process id.
+// PID returns the guard's process id.
 func (g *Guard) PID() int { return g.cmd.Process.Pid }
 
-// Gone is closed when it has ended.
+// Gone is closed when the guard has ended.
 func (g *Guard) Gone() <-chan struct{} { return g.gone }
 
-// Close sends the guard home and waits until it is gone.
+// Close tells the guard to exit without doing its work, and waits until it has ended. It kills a guard that does not exit within guardLimit.
 func (g *Guard) Close() {
 	_, _ = g.pipe.Write([]byte{1})
 	_ = g.pipe.Close()
 	select {
 	case <-g.gone:
-	case <-time.After(guardLimit): // stopped, perhaps
+	case <-time.After(guardLimit): // the guard may be stopped
 		_ = g.cmd.Process.Kill()
 		<-g.gone
 	}
 }
 
-// RunGuard is the life of a guard, if this process is to be one. It reports whether it was.
+// RunGuard runs as a guard if this process was started as one, and reports whether it was.
 func RunGuard() bool {
 	order, ok := os.LookupEnv(envGuard)
 	if !ok {
@@ -105,14 +105,14 @@ func RunGuard() bool {
 	if err != nil {
 		return false
 	}
-	// What asks a group of processes to end asks its host too, who says when the guard may go.
+	// A signal that ends a process group reaches the host too, and the host says when the guard may exit.
 	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	_ = os.WriteFile("/proc/self/comm", []byte("parhost-guard"), 0) // else it is called exe
+	_ = os.WriteFile("/proc/self/comm", []byte("parhost-guard"), 0) // otherwise the process is called exe
 	pipe := os.NewFile(guardPipe, "host")
 	if _, err := pipe.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		return true // it is not needed any more
+		return true // a byte means that the guard is not needed any more
 	}
-	for range 2 { // workers that end by themselves may have done something in between
+	for range 2 { // workers that end by themselves may have started processes during the first search
 		_, _ = Search{Name: n, Limit: guardPatience / 2}.End()
 	}
 	if folder != "" {

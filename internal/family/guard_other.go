@@ -4,20 +4,20 @@ package family
 
 import "errors"
 
-// Guard is a small process that outlives its host if that is killed, for as long as it takes to end the host's families.
+// Guard is a small process that outlives its host if the host is killed, until it has killed the host's families. This system has none.
 type Guard struct{}
 
-// OpenGuard has nothing to offer here.
+// OpenGuard returns [errors.ErrUnsupported].
 func OpenGuard(Name, string) (*Guard, error) { return nil, errors.ErrUnsupported }
 
-// PID is its process id.
+// PID returns 0.
 func (*Guard) PID() int { return 0 }
 
-// Gone is closed when it has ended.
+// Gone returns nil.
 func (*Guard) Gone() <-chan struct{} { return nil }
 
-// Close sends the guard home.
+// Close does nothing.
 func (*Guard) Close() {}
 
-// RunGuard reports whether this process was a guard.
+// RunGuard returns false: no process is a guard on this system.
 func RunGuard() bool { return false }

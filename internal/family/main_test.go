@@ -8,7 +8,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// sleeperEnv makes the test binary a process that somebody may end.
+// sleeperEnv makes the test binary a process that sleeps until it is killed.
 const sleeperEnv = "PARHOST_TEST_SLEEPER"
 
 func TestMain(m *testing.M) {

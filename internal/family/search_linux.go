@@ -12,21 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Supported says that families can be found here.
+// Supported is true on systems where families can be found.
 const Supported = true
 
-// Mark sets the limit of a worker that has just been started.
+// Mark sets the resource limit that marks a worker. It is called right after the worker's start.
 func (n Name) Mark(pid int, number uint32) {
 	var limit unix.Rlimit
 	if unix.Prlimit(pid, unix.RLIMIT_RTTIME, nil, &limit) != nil || limit.Max != unix.RLIM_INFINITY {
-		return // it is limited already, by another host perhaps whose worker we are: that mark has to stay
+		return // it is limited already, perhaps by a host whose worker this host is: that mark has to stay
 	}
 	limit.Cur, limit.Max = n.limit(number), n.limit(number)
-	_ = unix.Prlimit(pid, unix.RLIMIT_RTTIME, &limit, nil) // there is the variable too
+	_ = unix.Prlimit(pid, unix.RLIMIT_RTTIME, &limit, nil) // if it fails, the environment variable still marks the worker
 }
 
-// Markable returns the reason why this process cannot mark its workers by a limit, nil if it can. It also returns nil for a host that is itself marked:
-// that host is a worker of another host, and its own workers carry that host's mark.
+// Markable returns the reason why this process cannot mark its workers with a resource limit, or nil if it can. It also returns nil for a host that
+// is itself marked: such a host is a worker of another host, and its own workers carry that host's mark.
 func Markable() error {
 	var limit unix.Rlimit
 	if err := unix.Prlimit(0, unix.RLIMIT_RTTIME, nil, &limit); err != nil {
@@ -38,14 +38,14 @@ func Markable() error {
 	return nil
 }
 
-// quietPasses is how many passes in a row have to find no member if processes were started meanwhile. One pass may miss a member that starts another and
-// ends: it had not been started when the pass came to its number, or had ended by then.
+// quietPasses is how many passes in a row must find no member before the search ends, if processes were started meanwhile. A single pass may miss a
+// member that starts another and ends: the new one had not been started when the pass came to its process id, or had ended by then.
 const quietPasses = 5
 
 // End kills the processes that match, except this one, and returns how many. It searches again until it has found none and no process was started
 // meanwhile that could match, or until quietPasses passes in a row have found none.
 //
-// The error says why they may live: there is no /proc or no pidfd (before Linux 5.3), or the limit of time has passed.
+// An error means that some may still live: there is no /proc, there is no pidfd (before Linux 5.3), or the time limit has passed.
 func (s Search) End() (ended int, err error) {
 	deadline := time.Now().Add(s.Limit)
 	h := hunt{Search: &s, deadline: deadline, killed: map[int]int{}, dead: map[int]bool{}}
@@ -73,24 +73,24 @@ func (s Search) End() (ended int, err error) {
 	}
 }
 
-// Has reports whether a process is one of those who are meant.
+// Has reports whether a process is one that the search is for.
 func (s Search) Has(pid int) bool {
 	var look looker
 	return look.member(&s, pid)
 }
 
-// hunt is a search under way.
+// hunt is the state of a running search.
 type hunt struct {
 	*Search
 	deadline time.Time
 	look     looker
-	killed   map[int]int  // the members that this pass has killed, with a pidfd for each
-	met      int          // members that this pass has seen, and no pass before it had seen dead
-	dead     map[int]bool // those that have been seen dead, and may stay in the kernel's table
+	killed   map[int]int  // members that this pass has killed: process id → pidfd
+	met      int          // members that this pass has seen, except those that an earlier pass saw dead
+	dead     map[int]bool // members that were seen dead; they may stay in the kernel's table
 }
 
-// pass kills each member that it sees. It goes upwards through the numbers, as the kernel does who gives them away, and then through those that
-// were given away meanwhile, after first: a child that a member makes has a higher one, as a rule.
+// pass kills each member that it sees. It visits the processes in /proc in ascending order of their ids, which is the order in which the kernel
+// assigns them. Then it visits the ids that the kernel has assigned meanwhile, after first, because a member's new child usually has a higher id.
 func (h *hunt) pass(first int) error {
 	if h.After > 0 && h.After <= first && first-h.After <= mostNumbers {
 		return h.chase(h.After)
@@ -117,10 +117,10 @@ func (h *hunt) pass(first int) error {
 	return h.chase(first + 1)
 }
 
-// unborn is how many numbers, of those given away last, may belong to processes that cannot be seen yet: the kernel has not made them.
+// unborn is how many of the last assigned process ids may belong to processes that the kernel is still creating, so that they cannot be seen yet.
 const unborn = 4
 
-// chase visits the numbers from next on until no more are given away. It looks once more at the last ones then.
+// chase visits the process ids from next on, until the kernel assigns no more. Then it looks once more at the last few.
 func (h *hunt) chase(next int) error {
 	for again := false; ; {
 		last := lastPID()
@@ -128,7 +128,7 @@ func (h *hunt) chase(next int) error {
 			return nil
 		}
 		from := next
-		if last < next { // or the kernel has begun again from the first number, which is for the next pass too
+		if last < next { // nothing new, or the ids have wrapped around to the first one, which is for the next pass too
 			if again {
 				return nil
 			}
@@ -144,8 +144,8 @@ func (h *hunt) chase(next int) error {
 	}
 }
 
-// visit kills a process if it is a member. Those that it is asked for after the deadline it does not look at: what processes show of themselves
-// may be large.
+// visit kills a process if it is a member. After the deadline it returns an error instead of looking: the environment of a process may be large, so
+// that each look takes time.
 func (h *hunt) visit(pid int) error {
 	if time.Now().After(h.deadline) {
 		if h.met > 0 {
@@ -158,17 +158,17 @@ func (h *hunt) visit(pid int) error {
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-		return nil // it is the thread of another process
+		return nil // it is a thread of another process
 	}
 	if errors.Is(err, unix.ESRCH) {
-		h.met++ // it has ended since, and may have left another
+		h.met++ // it has ended since, and may have started another process
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("pidfd_open: %w", err)
 	}
-	// A process has its number for as long as it is there. If it was another that had the mark, this one is gone, and the signal
-	// reaches nobody.
+	// A process id stays with its process as long as that exists. So the pidfd may belong to a process that got the id after the member had ended. Then
+	// the second look finds no mark, and no signal is sent.
 	if !h.look.member(h.Search, pid) {
 		h.met++
 		return unix.Close(fd)
@@ -186,11 +186,11 @@ func (h *hunt) visit(pid int) error {
 	return unix.Close(fd)
 }
 
-// mostNumbers is how many numbers cost no more to try than a look into /proc.
+// mostNumbers is how many process ids can be tried in the time that it takes to list /proc.
 const mostNumbers = 2048
 
-// lastPID returns the number that the kernel gave away last, to a process or a thread, and 0 if it does not tell: not all are built with
-// CONFIG_CHECKPOINT_RESTORE. (The one in /proc/loadavg is another's where lxcfs stands before it.)
+// lastPID returns the process id or thread id that the kernel assigned last. It returns 0 if the kernel does not tell: it must be built with
+// CONFIG_CHECKPOINT_RESTORE. (Where lxcfs provides /proc/loadavg, the last process id there belongs to another namespace.)
 func lastPID() int {
 	fd, err := unix.Open("/proc/sys/kernel/ns_last_pid", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -205,8 +205,8 @@ func lastPID() int {
 	return pid
 }
 
-// awaitAll waits for the members that a pass has killed to be dead, but not for long: while one takes its time, its children may have some. It
-// returns how many are.
+// awaitAll waits until the members that a pass has killed are dead, and returns how many are. It waits for 50 ms at most: while one member takes
+// its time, its children may start others.
 func (h *hunt) awaitAll() (dead int) {
 	deadline := h.deadline
 	if soon := time.Now().Add(50 * time.Millisecond); soon.Before(deadline) {
@@ -224,14 +224,15 @@ func (h *hunt) awaitAll() (dead int) {
 	return dead
 }
 
-// reap takes a dead member out of the kernel's table if that is this process's business.
+// reap reaps a dead member if [Search.Reap] is set.
 func (s *Search) reap(pidfd int) {
 	if s.Reap {
-		_ = unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED|unix.WNOHANG, nil) // mostly it is no child
+		_ = unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED|unix.WNOHANG, nil) // fails if the process is not a child of this one, which is the usual case
 	}
 }
 
-// isDead waits for a process to end. One that has not been reaped is dead too: its parent may never do that.
+// isDead waits up to wait for a process to end, and reports whether it has. A process that has not been reaped counts as dead: its parent may never
+// reap it.
 func isDead(pidfd int, wait time.Duration) bool {
 	deadline := time.Now().Add(wait)
 	for {
@@ -243,11 +244,11 @@ func isDead(pidfd int, wait time.Duration) bool {
 	}
 }
 
-// looker reads marks. It keeps the memory for that.
+// looker reads the marks of processes. It reuses its buffers.
 type looker struct{ piece, environ []byte }
 
-// member reports whether a process, which is not this one, has the mark of one who is meant. What this process may not see is none of its
-// descendants, or has taken another user's rights.
+// member reports whether a process has the mark of a process that the search is for. It returns false for this process itself. A process that this
+// one may not inspect is not one of its descendants, or has changed to another user's rights.
 func (l *looker) member(s *Search, pid int) bool {
 	limit, err := hardLimit(pid)
 	if errors.Is(err, unix.ESRCH) || unix.Tgkill(unix.Getpid(), pid, 0) == nil {
@@ -256,8 +257,8 @@ func (l *looker) member(s *Search, pid int) bool {
 	return err == nil && s.inLimit(limit) || l.names(s.Name, pid) && s.inEnvironment(l.read(pid))
 }
 
-// hardLimit returns the limit of a process that may be a mark. prlimit(2) tells root of processes of other users only with CAP_SYS_RESOURCE, which
-// containers lack as a rule. /proc/PID/limits tells everybody, and costs more.
+// hardLimit returns the hard limit of RLIMIT_RTTIME of a process, which may be a mark. For processes of other users, prlimit(2) needs
+// CAP_SYS_RESOURCE even if the caller is root, and containers usually lack it. /proc/PID/limits needs no capability, but takes longer.
 func hardLimit(pid int) (uint64, error) {
 	var limit unix.Rlimit
 	err := unix.Prlimit(pid, unix.RLIMIT_RTTIME, nil, &limit)
@@ -273,17 +274,18 @@ func hardLimit(pid int) (uint64, error) {
 	if len(numbers) < 2 {
 		return 0, fmt.Errorf("/proc/%d/limits has no realtime timeout", pid)
 	}
-	return strconv.ParseUint(numbers[1], 10, 64) // an error for the word unlimited
+	return strconv.ParseUint(numbers[1], 10, 64) // an error if the limit is "unlimited"
 }
 
 const (
-	// longestEnviron is more than execve(2) takes with the usual limit of the stack. A mark may stand anywhere in there: shells and others put
-	// variables into an order of their own.
+	// longestEnviron is more than execve(2) accepts with the usual stack limit. A mark may stand anywhere in the environment, because shells and other
+	// programs reorder the variables.
 	longestEnviron = 8 << 20
-	pieceBytes     = 16 << 10 // most have less
+	pieceBytes     = 16 << 10 // most environments are smaller
 )
 
-// names reports whether a name is anywhere in the environment of a process, which it reads by pieces: large ones are to cost time alone.
+// names reports whether a name occurs anywhere in the environment of a process. It reads piece by piece, so that a large environment takes no more
+// memory.
 func (l *looker) names(n Name, pid int) bool {
 	fd, err := openEnviron(pid)
 	if err != nil {
@@ -294,7 +296,7 @@ func (l *looker) names(n Name, pid int) bool {
 		l.piece = make([]byte, pieceBytes)
 	}
 	name := []byte(n.String())
-	kept := 0 // bytes of the piece before, where the name may begin
+	kept := 0 // bytes of the previous piece in which the name may begin
 	for size := 0; size < longestEnviron; {
 		read, err := unix.Read(fd, l.piece[kept:])
 		if read <= 0 || err != nil {
@@ -310,7 +312,7 @@ func (l *looker) names(n Name, pid int) bool {
 	return false
 }
 
-// read returns the environment of a process, nothing if it cannot be read.
+// read returns the environment of a process. It returns nothing if the environment cannot be read.
 func (l *looker) read(pid int) []byte {
 	fd, err := openEnviron(pid)
 	if err != nil {

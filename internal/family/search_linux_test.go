@@ -15,7 +15,7 @@ import (
 	"github.com/parhost/parhost/internal/family"
 )
 
-// sleeper starts a process with the given environment, which ends with the test.
+// sleeper starts a process with the given environment. It is killed when the test ends.
 func sleeper(t *testing.T, env ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
@@ -41,7 +41,7 @@ func sleeper(t *testing.T, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// alive reports whether a child has not ended.
+// alive reports whether a child is still running.
 func alive(t *testing.T, cmd *exec.Cmd) bool {
 	t.Helper()
 	var info unix.Siginfo
@@ -51,7 +51,7 @@ func alive(t *testing.T, cmd *exec.Cmd) bool {
 	return info.Signo == 0
 }
 
-// end ends who is meant, and fails the test if it was not so many.
+// end runs a search, and fails the test unless it has killed want processes.
 func end(t *testing.T, s family.Search, want int) {
 	t.Helper()
 	s.Limit = 10 * time.Second
@@ -82,13 +82,13 @@ func TestOneMarkIsEnough(t *testing.T) {
 				if alive(t, member) {
 					t.Error("the member lives")
 				}
-				end(t, s, 0) // it has not been reaped, but there is nothing left to end
+				end(t, s, 0) // the process has not been reaped, but there is none left to kill
 			})
 		}
 	}
 }
 
-// A mark is found wherever it stands: before and behind the places where one read of a large environment ends and the next begins.
+// A mark is found anywhere in a large environment, also where one read ends and the next begins.
 func TestAMarkIsFoundInALargeEnvironment(t *testing.T) {
 	const piece = family.PieceBytes
 	for _, before := range []int{piece - 60, piece - 40, piece - 20, piece, 3*piece - 30, 8*piece - 100} {
@@ -109,7 +109,7 @@ func TestASearchKeepsItsLimit(t *testing.T) {
 	}
 }
 
-// A host that is pid 1, as in a container, gets all orphans; so does a subreaper.
+// A host that is pid 1, as in a container, gets all orphans. A subreaper gets those of its descendants.
 func TestOrphansAreReaped(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestOthersAreLeftAlone(t *testing.T) {
 			t.Errorf("%s is dead", name)
 		}
 	}
-	t.Setenv(family.Env, n.Variable(2)[len(family.Env)+1:]) // who looks is no victim
+	t.Setenv(family.Env, n.Variable(2)[len(family.Env)+1:]) // the searching process never kills itself
 	end(t, family.Search{Name: n}, 1)
 }
 
@@ -175,7 +175,7 @@ func TestWhoIsSparedIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A worker of a host that is a worker itself belongs to both.
+// A worker of a host that is itself a worker belongs to both families.
 func TestTheFirstLimitStays(t *testing.T) {
 	outer, inner := family.New(), family.New()
 	cmd := sleeper(t)
@@ -194,7 +194,7 @@ func TestAStoppedMemberEndsToo(t *testing.T) {
 	end(t, family.Search{Name: n}, 1)
 }
 
-// What a search costs in a machine that has other processes, of which none is a member.
+// BenchmarkSearch measures a search on a machine with other processes, none of which is a member.
 func BenchmarkSearch(b *testing.B) {
 	for name, after := range map[string]int{"all": 0, "young": os.Getpid()} {
 		b.Run(name, func(b *testing.B) {

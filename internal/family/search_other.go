@@ -2,20 +2,20 @@
 
 package family
 
-// Supported says that families can be found here.
+// Supported is true on systems where families can be found.
 const Supported = false
 
-// Mark does nothing here.
+// Mark does nothing on this system.
 func (Name) Mark(int, uint32) {}
 
-// End finds nobody here.
+// End finds no processes on this system.
 func (Search) End() (ended int, err error) { return 0, nil }
 
-// Has knows nobody here.
+// Has returns false on this system.
 func (Search) Has(int) bool { return false }
 
-// Markable is nil: nobody is found here, whatever limits there are.
+// Markable returns nil: marks are not used on this system.
 func Markable() error { return nil }
 
-// ReapOrphans reaps nobody here.
+// ReapOrphans does nothing on this system.
 func (Search) ReapOrphans(<-chan struct{}) {}
