@@ -2,8 +2,8 @@ package link
 
 import "time"
 
-// AdoptRings has the host use what the worker uses, as [NewClient] does.
+// AdoptRings makes the host use the rings if the worker does, as [NewClient] does.
 func (l *Link) AdoptRings() { l.adoptRings() }
 
-// Expire bounds what waits, as the end of the stream does.
+// Expire sets the deadline to now, as the end of the stream does.
 func (l *Link) Expire() { l.expire(time.Now()) }

@@ -15,49 +15,49 @@ import (
 
 const (
 	headerBytes = 4
-	bufferBytes = 64 << 10 // of the reader; larger messages are read as they come
-	keepBytes   = 1 << 20  // a buffer that one large message has made larger is let go
+	bufferBytes = 64 << 10 // size of the reader's buffer; larger messages are read as they come
+	keepBytes   = 1 << 20  // a larger send buffer is not kept for the next message
 )
 
-// Link is one end. One goroutine at a time may call Send and CloseSend, one Recv; Close anyone.
+// Link is one end of a link. One goroutine at a time may call Send and CloseSend, and one may call Recv. Any goroutine may call Close.
 type Link struct {
-	// Check says what is wrong with a message before it is decoded; nil: nothing is. It is to be set before Recv is called.
+	// Check returns an error for a message that must not be decoded. It may be nil, and must be set before the first call of Recv.
 	Check func(message []byte) error
 
-	in     source // the file or a ring
-	out    sink   // likewise
+	in     source // the file, or a ring
+	out    sink   // the file, or a ring
 	files  files
-	rings  *rings // nil if there are none; they are used if in and out say so
+	rings  *rings // nil if there are none; used once in and out point to them
 	reader *bufio.Reader
-	most   int    // bytes of a message that is taken
-	frame  []byte // the last that was sent
+	most   int    // most bytes of a message to receive
+	frame  []byte // send buffer, with the last frame
 }
 
-// files are the channels to the other end. Rings need them too, to wake it.
+// files are the channels to the other end. A link with rings needs them too, to wake the other end.
 type files struct {
 	in  *os.File
 	out *outlet
 }
 
-// source is what messages come from.
+// source is where a link reads messages: a file or a ring.
 type source interface {
 	io.Reader
-	// expire bounds what waits in Read, now and from now on.
+	// expire sets the deadline for present and future calls of Read.
 	expire(at time.Time)
 }
 
-// sink is what messages go to.
+// sink is where a link writes messages: a file or a ring.
 type sink interface {
-	// write writes as much of b as there is room for, and returns the rest. It does not wait.
+	// write writes as much of b as there is room for, and returns the rest. It does not block.
 	write(b []byte) (rest []byte, err error)
-	// awaitRoom waits until there is room, the sink is closed or its time is over.
+	// awaitRoom waits until there is room, the sink is closed or its deadline has passed.
 	awaitRoom() error
-	// expire bounds what waits in awaitRoom, now and from now on.
+	// expire sets the deadline for present and future calls of awaitRoom.
 	expire(at time.Time)
 	io.Closer
 }
 
-// inlet is a file that messages come from.
+// inlet is a file as a source.
 type inlet struct{ *os.File }
 
 var _ source = inlet{}
@@ -68,8 +68,8 @@ func newLink(in *os.File, out *outlet, most int) *Link {
 	return &Link{in: inlet{in}, out: out, files: files{in, out}, reader: bufio.NewReaderSize(in, bufferBytes), most: most}
 }
 
-// Send writes a message. If the other end does not read and there is no room for it, full is called once, unless it is nil, and
-// what it returns is called when the wait is over.
+// Send writes a message, and blocks while there is no room for it. If full is not nil and Send has to block, Send calls full once before, and the
+// function that full returned after.
 func (l *Link) Send(m proto.Message, full func() (stop func())) error {
 	size := proto.Size(m)
 	l.frame = binary.LittleEndian.AppendUint32(slices.Grow(l.frame[:0], headerBytes+size), uint32(size))
@@ -97,17 +97,17 @@ func (l *Link) Send(m proto.Message, full func() (stop func())) error {
 }
 
 var (
-	// ErrFrame is matched by the error of a frame that holds no message, and of a ring that the other end does not use as it must.
+	// ErrFrame matches the error of a frame that is not a valid message, and of a ring that the other end uses against the protocol.
 	ErrFrame = errors.New("a frame that is no message")
-	// ErrRefused is matched by that of one which Check refuses.
+	// ErrRefused matches the error of a message that [Link.Check] refused.
 	ErrRefused = errors.New("a frame that is not taken")
-	// ErrTooLarge is the error of a message that is larger than the limit.
+	// ErrTooLarge matches the error of a message beyond the size limit.
 	ErrTooLarge = errors.New("a message that is too large")
 )
 
-// Recv reads the next message into m. The error is io.EOF when the other end has closed, or io.ErrUnexpectedEOF in the middle of a
-// large one. It matches [ErrTooLarge] for a message beyond the limit, [ErrFrame] for a frame that holds no message, and [ErrRefused] for a
-// message that Check refuses.
+// Recv reads the next message into m. The error is io.EOF if the other end has closed, or io.ErrUnexpectedEOF if it closed in the middle of a
+// message that is larger than the buffer. It matches [ErrTooLarge] for a message beyond the limit, [ErrFrame] for a frame that is not a valid
+// message, and [ErrRefused] for a message that Check refuses.
 func (l *Link) Recv(m proto.Message) error {
 	header, err := l.reader.Peek(headerBytes)
 	if err != nil {
@@ -141,7 +141,7 @@ func (l *Link) Recv(m proto.Message) error {
 	return nil
 }
 
-// readAll reads size bytes, and takes memory only as they come: the other end may promise what it does not send.
+// readAll reads size bytes. It allocates memory only as bytes come, because the other end may announce more than it sends.
 func readAll(r io.Reader, size int) ([]byte, error) {
 	var b []byte
 	for len(b) < size {
@@ -155,16 +155,16 @@ func readAll(r io.Reader, size int) ([]byte, error) {
 	return b, nil
 }
 
-// expire bounds what waits at the link, now and from now on.
+// expire sets the deadline for all calls that wait at the link, present and future.
 func (l *Link) expire(at time.Time) {
 	l.in.expire(at)
 	l.out.expire(at)
 }
 
-// CloseSend tells the other end that nothing more comes.
+// CloseSend tells the other end that no more messages come.
 func (l *Link) CloseSend() error { return l.out.Close() }
 
-// Close ends both directions, and whatever waits there.
+// Close closes both directions, and ends all calls that wait there.
 func (l *Link) Close() {
 	l.rings.close()
 	_ = l.files.in.Close()

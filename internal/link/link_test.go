@@ -21,7 +21,7 @@ import (
 
 const most = 32 << 20
 
-// each runs a test with both ends of a link of each kind.
+// each runs a test on both kinds of links, with both ends.
 func each(t *testing.T, test func(t *testing.T, host, worker *link.Link)) {
 	t.Helper()
 	t.Run("channels", func(t *testing.T) {
@@ -34,7 +34,7 @@ func each(t *testing.T, test func(t *testing.T, host, worker *link.Link)) {
 	})
 }
 
-// rings is both ends of a link that goes over shared memory.
+// rings returns both ends of a link that uses shared memory.
 func rings(t testing.TB) (host, worker *link.Link) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -57,7 +57,7 @@ func rings(t testing.TB) (host, worker *link.Link) {
 	return host, worker
 }
 
-// pair is both ends of a link.
+// pair returns both ends of a link that uses channels.
 func pair(t testing.TB) (host, worker *link.Link) {
 	t.Helper()
 	host, in, out := open(t)
@@ -69,7 +69,7 @@ func pair(t testing.TB) (host, worker *link.Link) {
 	return host, worker
 }
 
-// inherited is the number of a file as a worker process has it, which lets go of f.
+// inherited returns a copy of a file descriptor, as a worker process would have inherited it, and closes f.
 func inherited(t testing.TB, f *os.File) int {
 	t.Helper()
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
@@ -79,7 +79,7 @@ func inherited(t testing.TB, f *os.File) int {
 	return fd
 }
 
-// open is one end of a link and the files of the other.
+// open returns one end of a link, and the files of the other.
 func open(t testing.TB) (l *link.Link, in, out *os.File) {
 	t.Helper()
 	l, in, out, err := link.New(most)
@@ -209,7 +209,7 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 	})
 }
 
-// A promise of a large message costs no memory before its bytes have come.
+// A frame that announces a large message uses no memory before its bytes have come.
 func TestMemoryIsTakenAsBytesCome(t *testing.T) {
 	host, _, out := open(t)
 	if _, err := out.Write([]byte{0, 0, 0xff, 1}); err != nil { // 32 MiB less 64 KiB
@@ -227,7 +227,7 @@ func TestMemoryIsTakenAsBytesCome(t *testing.T) {
 	}
 }
 
-// FuzzRecv gives a link whatever the other end may write. It is read to its end, as messages or as an error.
+// FuzzRecv gives a link any bytes that the other end may write, and reads until an error.
 func FuzzRecv(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0})
 	f.Add([]byte{5, 0, 0, 0, 255, 255, 255, 255, 255})

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// outlet is a file that messages go to.
+// outlet is a file that a link writes its messages to.
 type outlet struct {
-	file *os.File // never waits, and the poller does not watch it: see awaitRoom
+	file *os.File // non-blocking, and not watched by the poller: see awaitRoom
 	raw  syscall.RawConn
 
 	mu      sync.Mutex
-	until   time.Time // awaitRoom gives up then; zero: never
+	until   time.Time // deadline of awaitRoom; zero means none
 	closed  bool
-	waiting *os.File // a copy of the file that the poller watches, while awaitRoom waits
+	waiting *os.File // while awaitRoom waits: a copy of file that the poller watches
 }
 
 var _ sink = (*outlet)(nil)
@@ -41,8 +41,8 @@ func (o *outlet) write(b []byte) (rest []byte, err error) {
 	return b, errors.Join(failed, err)
 }
 
-// awaitRoom has the poller watch the file only for as long as it waits: a socket wakes whoever watches it each time that its other end has
-// read something, which would make every round trip longer.
+// awaitRoom waits until the file has room. The poller watches the file only during this time: a socket wakes its watcher each time the other end
+// has read something, which would make every round trip longer.
 func (o *outlet) awaitRoom() error {
 	room, err := o.watch()
 	if err != nil {
@@ -61,7 +61,7 @@ func (o *outlet) awaitRoom() error {
 	return raw.Write(writable)
 }
 
-// watch returns a copy of the file that the poller watches.
+// watch returns a copy of the file, which the poller watches.
 func (o *outlet) watch() (*os.File, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -12,7 +12,8 @@ import (
 	"github.com/parhost/parhost/internal/channel"
 )
 
-// New makes a link, which takes messages of at most so many bytes, and the files of its other end, for another process to [Open].
+// New makes one end of a link, which receives messages of at most most bytes. in and out are the files of the other end, for another process to
+// [Open].
 func New(most int) (l *Link, in, out *os.File, err error) {
 	ours, in, err := channel.ToWorker()
 	if err != nil {
@@ -29,14 +30,14 @@ func New(most int) (l *Link, in, out *os.File, err error) {
 	return newLink(theirs, outlet, most), in, out, nil
 }
 
-// Open makes a link of two inherited file descriptors, which takes messages of at most so many bytes.
+// Open makes an end of a link from two inherited file descriptors. It receives messages of at most most bytes.
 func Open(in, out, most int) (*Link, error) {
 	for _, fd := range []int{in, out} {
 		unix.CloseOnExec(fd)
 	}
-	writer := os.NewFile(uintptr(out), "link") // before it is one that does not wait: the poller is not to watch it
+	writer := os.NewFile(uintptr(out), "link") // made while out still blocks, so that the runtime's poller does not watch it
 	for _, fd := range []int{in, out} {
-		if err := unix.SetNonblock(fd, true); err != nil { // only such files wait without a thread
+		if err := unix.SetNonblock(fd, true); err != nil { // only a read from a non-blocking file waits in the poller, without a thread
 			return nil, fmt.Errorf("file descriptor %d: %w", fd, err)
 		}
 	}
@@ -56,7 +57,7 @@ func write(fd uintptr, b []byte) (int, error) {
 	}
 }
 
-// watched returns a copy of a file descriptor that does not wait, for the runtime's poller to watch.
+// watched returns a copy of a non-blocking file descriptor, for the runtime's poller to watch.
 func watched(fd uintptr) (*os.File, error) {
 	fd2, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -65,7 +66,7 @@ func watched(fd uintptr) (*os.File, error) {
 	return os.NewFile(uintptr(fd2), "link"), nil
 }
 
-// writable reports whether the poller would say so of a file descriptor.
+// writable reports whether poll(2) says that a file descriptor can be written, or has failed.
 func writable(fd uintptr) bool {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
 	return n > 0 || err != nil && !errors.Is(err, unix.EINTR)

@@ -14,56 +14,56 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A ring's numbers lie in shared memory, as docs/PROTOCOL.md §5.11 has it. They are uint32 in the machine's byte order, each in a
-// cache line of its own.
+// The layout of a ring's counters in shared memory (docs/PROTOCOL.md §5.11). They are uint32 in the machine's byte order, each in a cache line of
+// its own.
 const (
-	wroteAt  = 0   // bytes that the writer has ever written, modulo 2^32
-	readAt   = 64  // bytes that the reader has ever read, likewise
-	closedAt = 128 // 1 when nothing more is written
+	wroteAt  = 0   // total of bytes that the writer has written, modulo 2^32
+	readAt   = 64  // total of bytes that the reader has read, modulo 2^32
+	closedAt = 128 // 1 when the writer writes no more
 	readerAt = 192 // 1 while the reader sleeps, or is about to
 	writerAt = 256 // 1 while the writer waits for room, or is about to
 
-	ringBytes = 64 << 10 // of data; a power of two
+	ringBytes = 64 << 10 // bytes of data in a ring; a power of two
 )
 
-// mostFutile is how often in a row an end may be woken for nothing. Each end wakes the other at most once for each time that it says it sleeps,
-// and only after a change, so that an honest one never comes near.
+// mostFutile is how often in a row an end may be woken without a reason. An honest end never comes near this: it wakes the other at most once each
+// time that the other has said that it sleeps, and only after a change.
 const mostFutile = 1000
 
-// A ringError says what the other end does with a ring against the protocol. It matches [ErrFrame].
+// A ringError says how the other end has used a ring against the protocol. It matches [ErrFrame].
 type ringError string
 
 func (e ringError) Error() string { return string(e) }
 
 func (ringError) Is(target error) bool { return target == ErrFrame }
 
-// ringEnd is what both ends of a ring have.
+// ringEnd is what the reader and the writer of a ring have in common.
 //
-// The other end may write anything into the memory at any time. So this end's number is kept here, and the other end's is read once, and then
-// has to lie between the last one and the most that it can be.
+// The other end may write anything into the memory at any time. So this end keeps its own counter outside the shared memory. It reads the other
+// end's counter once, and checks that the value lies between the last one and the highest possible one.
 type ringEnd struct {
-	mu   sync.Mutex // held while the memory is touched
+	mu   sync.Mutex // held while the memory is accessed
 	gone bool       // the memory is unmapped
-	over error      // why nothing more is expected of the other end; nil if it is
+	over error      // why this end expects nothing more of the other; nil while it does
 
 	data         []byte
-	ours, theirs *atomic.Uint32 // how many bytes each end has moved
-	at, seen     uint32         // ours, and theirs when it was last looked at
-	lead         uint32         // by how many bytes theirs may be ahead of ours
+	ours, theirs *atomic.Uint32 // counters in shared memory: bytes that this end and the other end have moved
+	at, seen     uint32         // this end's counter, and the other's when it was last read
+	lead         uint32         // bytes by which the other's counter may be ahead of this end's
 
 	asleep, otherAsleep *atomic.Uint32
 	wakeOther           func()
 	bell                bell
-	awake               func() bool        // looks whether there is a reason not to sleep; called with mu held
-	ready               func(uintptr) bool // the same, for the poller
-	futile              int                // how often in a row it looked in vain
+	awake               func() bool        // reports whether there is a reason not to sleep; called with mu held
+	ready               func(uintptr) bool // mayWake, as the poller calls it
+	futile              int                // how often in a row mayWake found no reason to wake
 }
 
-// bell is a file by which an end is woken.
+// bell is a file by which the other end wakes this one.
 type bell struct {
 	file  *os.File
 	raw   syscall.RawConn
-	drain bool // it is a socket. The poller tells of each write to an eventfd, whether or not somebody reads it
+	drain bool // the file is a socket, which must be emptied; an eventfd need not be read: the poller reports each write to it
 }
 
 func newBell(file *os.File, drain bool) (bell, error) {
@@ -71,10 +71,10 @@ func newBell(file *os.File, drain bool) (bell, error) {
 	return bell{file, raw, drain}, err
 }
 
-// word is a number in shared memory.
+// word is a counter or flag in shared memory.
 func word(memory []byte, at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&memory[at])) }
 
-// see looks at the other end's number.
+// see reads and checks the other end's counter.
 func (e *ringEnd) see() {
 	now, most := e.theirs.Load(), e.at+e.lead
 	if now-e.seen > most-e.seen {
@@ -84,14 +84,14 @@ func (e *ringEnd) see() {
 	e.seen = now
 }
 
-// fail ends the use of the ring, unless it is over already.
+// fail records why the use of the ring ends. The first error counts.
 func (e *ringEnd) fail(err error) {
 	if e.over == nil {
 		e.over = err
 	}
 }
 
-// moved tells the other end that n bytes have been moved.
+// moved adds n bytes to this end's counter, and wakes the other end.
 func (e *ringEnd) moved(n int) {
 	e.at += uint32(n)
 	e.ours.Store(e.at)
@@ -105,7 +105,7 @@ func (e *ringEnd) wake() {
 	}
 }
 
-// sleep returns when there is a reason not to sleep, or with an error if its time is over or the bell is closed.
+// sleep blocks until there is a reason to wake. It returns an error if its deadline has passed or the bell is closed.
 func (e *ringEnd) sleep() error {
 	err := e.bell.raw.Read(e.ready)
 	e.mu.Lock()
@@ -119,7 +119,7 @@ func (e *ringEnd) sleep() error {
 	return err
 }
 
-// mayWake reports whether there is a reason not to sleep. If there is none, the other end knows from then on that it has to wake this one.
+// mayWake reports whether there is a reason to wake. If there is none, it has set the flag by which the other end knows that it must wake this one.
 func (e *ringEnd) mayWake(fd uintptr) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -131,22 +131,22 @@ func (e *ringEnd) mayWake(fd uintptr) bool {
 		e.fail(ringError(fmt.Sprintf("woke the other end %d times for nothing", mostFutile)))
 		return true
 	}
-	if e.bell.drain { // first: what comes from now on is a reason to look again
+	if e.bell.drain { // before the flag is set: bytes that come after this are a reason to wake
 		var bytes [512]byte
 		_, _ = unix.Read(int(fd), bytes[:])
 	}
-	e.asleep.Store(1) // before the last look: either that one sees what the other end did, or the other end sees that this one sleeps
+	e.asleep.Store(1) // before the last look: if that misses a change, the other end sees the flag after it and wakes this end
 	return e.awake()
 }
 
-// leave keeps this end from touching the memory.
+// leave keeps this end from accessing the memory from now on.
 func (e *ringEnd) leave() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gone = true
 }
 
-// stop ends the use of the ring with a reason, and whatever waits there.
+// stop ends the use of the ring with an error, and ends a call that waits there.
 func (e *ringEnd) stop(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -158,7 +158,7 @@ type ringReader struct{ ringEnd }
 
 var _ source = (*ringReader)(nil)
 
-// newRingReader returns the end that reads a ring, whose numbers and data lie in two parts of the memory.
+// newRingReader returns the reading end of a ring whose counters and data lie in these parts of the memory.
 func newRingReader(numbers, data []byte, b bell, wakeOther func()) *ringReader {
 	r := &ringReader{ringEnd{
 		data: data, ours: word(numbers, readAt), theirs: word(numbers, wroteAt), lead: ringBytes,
@@ -166,7 +166,7 @@ func newRingReader(numbers, data []byte, b bell, wakeOther func()) *ringReader {
 	}}
 	closed := word(numbers, closedAt)
 	r.awake = func() bool {
-		ended := closed.Load() != 0 // looked at first: nothing is written after it
+		ended := closed.Load() != 0 // read before the counter: the writer writes nothing after it has set this
 		if r.see(); ended {
 			r.fail(io.EOF)
 		}
@@ -182,13 +182,13 @@ func (r *ringReader) Read(p []byte) (int, error) {
 		return n, err
 	}
 	slept := r.sleep()
-	if n, err := r.take(p); n > 0 || err != nil { // what has come by then goes first
+	if n, err := r.take(p); n > 0 || err != nil { // data that has come by now is returned before the error
 		return n, err
 	}
 	return 0, slept
 }
 
-// take copies what is there, or says why nothing more comes.
+// take copies data that has come into p. If there is none, it returns 0, and the error that ended the ring, if any.
 func (r *ringReader) take(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -206,7 +206,8 @@ func (r *ringReader) take(p []byte) (int, error) {
 	return n, nil
 }
 
-// expire ends Read when all is read that has been written by now, without a grace: what a worker has said lies there when its stream ends.
+// expire ends Read once it has read all that has been written by now. It ignores the time: when the stream ends, all that the worker sent lies in
+// the ring.
 func (r *ringReader) expire(time.Time) {
 	r.mu.Lock()
 	if r.over == nil {
@@ -224,12 +225,12 @@ func (r *ringReader) close() {
 type ringWriter struct {
 	ringEnd
 	closed *atomic.Uint32
-	failed func(error) // is told what the other end has done against the protocol
+	failed func(error) // called with an error if the other end breaks the protocol
 }
 
 var _ sink = (*ringWriter)(nil)
 
-// newRingWriter returns the end that writes a ring, whose numbers and data lie in two parts of the memory.
+// newRingWriter returns the writing end of a ring whose counters and data lie in these parts of the memory.
 func newRingWriter(numbers, data []byte, b bell, wakeOther func()) *ringWriter {
 	w := &ringWriter{closed: word(numbers, closedAt), ringEnd: ringEnd{
 		data: data, ours: word(numbers, wroteAt), theirs: word(numbers, readAt),
@@ -243,7 +244,7 @@ func newRingWriter(numbers, data []byte, b bell, wakeOther func()) *ringWriter {
 	return w
 }
 
-// room is how many bytes there is room for.
+// room returns how many bytes can be written.
 func (w *ringWriter) room() int { return int(ringBytes - (w.at - w.seen)) }
 
 func (w *ringWriter) write(b []byte) (rest []byte, err error) {
@@ -277,7 +278,7 @@ func (w *ringWriter) awaitRoom() error { return w.sleep() }
 
 func (w *ringWriter) expire(at time.Time) { _ = w.bell.file.SetReadDeadline(at) }
 
-// Close tells the reader that nothing more comes, and ends awaitRoom.
+// Close tells the reader that no more data comes, and ends awaitRoom.
 func (w *ringWriter) Close() error {
 	w.mu.Lock()
 	if !w.gone {

@@ -12,19 +12,20 @@ import (
 	"github.com/parhost/parhost/internal/arena"
 )
 
-// Where what lies in the memory of a link's rings.
+// The layout of the memory of a link's rings: offsets in bytes, and its size.
 const (
 	usedAt    = 0   // 1 if the worker uses the rings
-	downAt    = 512 // numbers of the ring to the worker
+	downAt    = 512 // counters of the ring to the worker; those of the ring to the host lie at upAt
 	upAt      = 1024
-	dataAt    = 4096 // of the ring to the worker, and behind that of the other one
+	dataAt    = 4096 // data of the ring to the worker, followed by the data of the ring to the host
 	ringsSize = dataAt + 2*ringBytes
 )
 
-// rings are one side of two ring buffers in shared memory, one for each direction.
+// rings is one side's view of two ring buffers in shared memory, one for each direction.
 //
-// The sides have no lock in common, and no file where one could make the other wait. The host waits in its poller for an eventfd, which it never
-// reads or writes: a worker can make it one whose reads and writes wait. The host wakes the worker by a byte over a socket whose end is its own.
+// The two sides share no lock, and no file at which one could make the other block. The host waits in its poller for an eventfd, which it never
+// reads or writes, because a worker can change an eventfd so that reads and writes block. The host wakes the worker by a byte over a socket of
+// which the host has an end of its own.
 type rings struct {
 	memory []byte
 	in     *ringReader
@@ -32,8 +33,8 @@ type rings struct {
 	unmap  sync.Once
 }
 
-// Offer makes rings, and the files for the other end to [Link.Take] them: the memory, and the eventfds by which it wakes this end for data and
-// for room. It is to be called before the link is used.
+// Offer makes rings. It returns the files with which the other end can [Link.Take] them: the memory, and the eventfds by which the other end wakes
+// this one for data and for room. Offer must be called before the link is used.
 func (l *Link) Offer() (_ []*os.File, err error) {
 	memory, file, err := arena.NewRings(ringsSize)
 	if err != nil {
@@ -50,7 +51,7 @@ func (l *Link) Offer() (_ []*os.File, err error) {
 	}()
 	var bells [2]bell
 	for i := range bells {
-		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK) // the poller takes only such files
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK) // the poller accepts only non-blocking files
 		if err != nil {
 			return nil, fmt.Errorf("eventfd: %w", err)
 		}
@@ -76,7 +77,8 @@ func (l *Link) Offer() (_ []*os.File, err error) {
 	return theirs, nil
 }
 
-// byteTo returns a function that writes a byte to a file which does not wait. If there is no room, there are bytes enough.
+// byteTo returns a function that writes a byte to a non-blocking file. If the file is full, the byte is not needed: the bytes in it wake the
+// reader.
 func byteTo(file *os.File) (func(), error) {
 	raw, err := file.SyscallConn()
 	one := []byte{1}
@@ -84,8 +86,8 @@ func byteTo(file *os.File) (func(), error) {
 	return func() { _ = raw.Control(say) }, err
 }
 
-// Take has the messages go over rings, of which these are the inherited file descriptors: the memory, and the eventfds for data and for room. It is to
-// be called before the link is used. Memory is closed.
+// Take makes the link use rings. The arguments are inherited file descriptors: of the memory, and of the eventfds by which this end wakes the other
+// for data and for room. Take must be called before the link is used. It closes memory.
 func (l *Link) Take(memory, data, room int) error {
 	m, err := arena.MapRings(memory, ringsSize)
 	err = errors.Join(err, unix.Close(memory)) // the mapping stays
@@ -111,15 +113,15 @@ func (l *Link) Take(memory, data, room int) error {
 	return nil
 }
 
-// eventTo returns a function that writes to an eventfd.
+// eventTo returns a function that writes 1 to an eventfd, which wakes the other end.
 func eventTo(fd int) func() {
 	unix.CloseOnExec(fd)
 	one := binary.NativeEndian.AppendUint64(nil, 1)
 	return func() { _, _ = write(uintptr(fd), one) }
 }
 
-// newRings returns the side that reads the ring whose numbers lie at in, and writes the one whose numbers lie at out. It is woken by two bells for data and
-// for room, and wakes the other side for data and for room.
+// newRings returns one side of the rings. It reads the ring whose counters lie at in, and writes the ring whose counters lie at out. The bells wake
+// this side for data and for room; wakeForData and wakeForRoom wake the other side.
 func newRings(memory []byte, in, out int, bells [2]bell, wakeForData, wakeForRoom func()) *rings {
 	data := func(numbers int) []byte {
 		if numbers == downAt {
@@ -134,7 +136,7 @@ func newRings(memory []byte, in, out int, bells [2]bell, wakeForData, wakeForRoo
 	return r
 }
 
-// close ends whatever waits at the rings. It may be called more than once, and of no rings.
+// close ends all calls that wait at the rings, and unmaps the memory. It may be called more than once, and on nil.
 func (r *rings) close() {
 	if r == nil {
 		return
@@ -146,7 +148,7 @@ func (r *rings) close() {
 	r.unmap.Do(func() { _ = unix.Munmap(r.memory) })
 }
 
-// adoptRings has the host use the rings if the worker does.
+// adoptRings makes the host use the rings if the worker does, and closes them otherwise.
 func (l *Link) adoptRings() {
 	switch {
 	case l.rings == nil:

@@ -33,14 +33,14 @@ const (
 	size      = upData + ringBytes
 )
 
-// hand is a worker that uses the rings by hand.
+// hand is a worker's end of a link whose memory the test writes directly.
 type hand struct {
 	memory     []byte
 	data, room *os.File // eventfds
-	wake, full *os.File // channels, from the host and to it
+	wake, full *os.File // channels: wake from the host, full to the host
 }
 
-// byHand is one end of a link whose other end uses its rings by hand.
+// byHand returns the host's end of a link, and a worker's end whose memory the test writes directly.
 func byHand(t testing.TB) (*link.Link, *hand) {
 	t.Helper()
 	host, in, out := open(t)
@@ -69,7 +69,7 @@ func (h *hand) word(at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Poin
 // ring wakes the host, whether it sleeps or not.
 func ring(f *os.File) { _, _ = f.Write(binary.NativeEndian.AppendUint64(nil, 1)) }
 
-// say writes bytes into the ring to the host, which has to have room.
+// say writes bytes into the ring to the host. The ring must have room for them.
 func (h *hand) say(b []byte) {
 	at := h.word(up + wrote).Load()
 	for i, c := range b {
@@ -88,7 +88,7 @@ func response(t testing.TB, n int) []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(m))), m...)
 }
 
-// received is what Recv returns, which must not hang.
+// received calls Recv, which must not hang, and returns the result.
 func received(t testing.TB, host *link.Link) (*workerpb.WorkResponse, error) {
 	t.Helper()
 	m := new(workerpb.WorkResponse)
@@ -173,7 +173,7 @@ func TestNumbersThatCannotBeEndTheLink(t *testing.T) {
 			}
 		})
 	}
-	// Who receives hears of what the sender has found.
+	// When the sender finds that the other end breaks the protocol, Recv reports it.
 	for name, by := range map[string]uint32{"read more than there is": 1 << 20, "read less than before": 1<<32 - 1} {
 		t.Run(name, func(t *testing.T) {
 			host, h := byHand(t)
@@ -210,7 +210,7 @@ func TestAnEndThatIsWokenForNothingDoesNotGoOnForEver(t *testing.T) {
 	})
 }
 
-// wakeUntil wakes the host without end until a call returns, which it must.
+// wakeUntil wakes the host repeatedly until a call returns. The call must return.
 func wakeUntil(t *testing.T, bell *os.File, call func() error) {
 	t.Helper()
 	ended := make(chan error, 1)
@@ -228,7 +228,7 @@ func wakeUntil(t *testing.T, bell *os.File, call func() error) {
 	t.Error("the host is woken on and on")
 }
 
-// When the stream has ended, a process that the worker has left may write on.
+// When the stream has ended, a process that the worker left behind may still write.
 func TestWhatIsWrittenAfterTheEndIsNotRead(t *testing.T) {
 	host, h := byHand(t)
 	h.say(response(t, 10))
@@ -242,7 +242,7 @@ func TestWhatIsWrittenAfterTheEndIsNotRead(t *testing.T) {
 	}
 }
 
-// A worker may change numbers back and forth as the host looks.
+// A worker may change its counters back and forth while the host reads them.
 func TestNumbersThatChangeAsTheyAreReadDoNotHoldTheHost(t *testing.T) {
 	host, h := byHand(t)
 	stop := make(chan struct{})
@@ -272,7 +272,8 @@ func TestNumbersThatChangeAsTheyAreReadDoNotHoldTheHost(t *testing.T) {
 	<-stopped
 }
 
-// FuzzRing has the other end do anything with its ring, one step for two bytes, between what the host reads. It is read to its end.
+// FuzzRing lets the other end do anything with its ring between two reads of the host; each pair of input bytes is one step. It reads until an
+// error.
 func FuzzRing(f *testing.F) {
 	f.Add([]byte{0, 4, 1, 4})
 	f.Add([]byte{2, 255, 3, 1, 0, 9, 4, 0})

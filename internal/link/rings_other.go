@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// rings are on Linux alone.
+// rings is empty: only Linux has rings.
 type rings struct{}
 
 func (*rings) close() {}
@@ -16,8 +16,8 @@ func (*Link) adoptRings() {}
 
 var errNoRings = errors.New("rings are on Linux alone")
 
-// Offer has no means here.
+// Offer returns an error on this system.
 func (*Link) Offer() ([]*os.File, error) { return nil, errNoRings }
 
-// Take has no means here.
+// Take returns an error on this system.
 func (*Link) Take(int, int, int) error { return errNoRings }
