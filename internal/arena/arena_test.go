@@ -89,7 +89,7 @@ func TestReleasedMemoryReadsAsZeros(t *testing.T) {
 	}
 }
 
-// One system call of a release visits all mappings of its pages, which a worker can make many, and nobody can interrupt it.
+// One system call of a release visits all mappings of its pages and cannot be interrupted. A worker can make many mappings.
 func TestAReleaseIsStoppedBetweenSmallSteps(t *testing.T) {
 	a, file := newArena(t)
 	all, err := a.Bytes(arena.DataOffset, size-arena.DataOffset)
@@ -131,7 +131,7 @@ func TestBlackBoxIsSeenFromOutside(t *testing.T) {
 	}
 }
 
-// Slots never overlap, never leave the arena, and come together again when all have been given back.
+// Slots never overlap, never leave the arena, and merge into one free extent when all have been given back.
 func TestSlotsAreDisjoint(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	s := arena.NewSlots(size)

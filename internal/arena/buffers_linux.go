@@ -9,18 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Buffers are the memory, mapped: to write in the host that made them, to read in its workers.
+// Buffers is memory that a host shares with all workers of a pool, mapped into this process: writable in the host that made it, read-only in
+// workers.
 type Buffers struct {
 	mem []byte
 }
 
-// readOnly keeps everybody from writing but through a mapping that was there before the seal: the host's. However the file is opened
-// again, that holds (Linux 5.1; fcntl(2)). It also keeps the host from punching holes, so that what was once touched goes back to
-// the system with the file alone (mm/shmem.c, shmem_fallocate).
+// readOnly prevents all writes except through a mapping that existed before the seal, which only the host has. This holds however the file is
+// opened again (Linux 5.1; fcntl(2)). It also prevents the host from punching holes, so touched pages are freed only with the file (mm/shmem.c,
+// shmem_fallocate).
 const readOnly = seals | unix.F_SEAL_FUTURE_WRITE
 
-// NewBuffers makes buffers of size bytes, a multiple of the page size, and returns them with the file that workers map. Memory is
-// taken when it is touched, not before.
+// NewBuffers makes buffers of size bytes, a multiple of the page size, and returns them with the file that workers map. The kernel allocates a page
+// when it is first touched.
 func NewBuffers(size int) (*Buffers, *os.File, error) {
 	f, err := create("parhost-buffers", size)
 	if err != nil {
@@ -36,8 +37,7 @@ func NewBuffers(size int) (*Buffers, *os.File, error) {
 	return b, f, nil
 }
 
-// MapBuffers maps the buffers behind a file descriptor, which may be closed afterwards. They can only be read: whoever writes there
-// is sent SIGSEGV.
+// MapBuffers maps the buffers behind a file descriptor, which may be closed afterwards. The memory is read-only: a write to it causes SIGSEGV.
 func MapBuffers(fd int) (*Buffers, error) {
 	size, err := sealedSize(fd, readOnly, DataOffset)
 	if err != nil {
@@ -52,15 +52,15 @@ func mapBuffers(fd, size, access int) (*Buffers, error) {
 		return nil, fmt.Errorf("map %d bytes: %w", size, err)
 	}
 	b := &Buffers{mem: unsafe.Slice((*byte)(p), size)}
-	// A process that dumps core would write all buffers of its pool to the disk.
+	// Otherwise the core dump of a process would contain all buffers of its pool.
 	if err := unix.Madvise(b.mem, unix.MADV_DONTDUMP); err != nil {
 		return nil, errors.Join(fmt.Errorf("madvise: %w", err), b.unmap(0))
 	}
 	return b, nil
 }
 
-// Close lets go of the memory, but not of the first used bytes of address space: whoever still reads or writes there, against all
-// rules, finds zeros and no fault. It is called once.
+// Close gives the memory back. It keeps the first used bytes of address space mapped: code that wrongly still reads or writes there finds zeros,
+// and does not fault. Close must be called once.
 func (b *Buffers) Close(used int) error {
 	page := os.Getpagesize()
 	used = (used + page - 1) / page * page
@@ -74,7 +74,7 @@ func (b *Buffers) Close(used int) error {
 	return b.unmap(used)
 }
 
-// unmap unmaps all but the first bytes.
+// unmap unmaps everything except the first from bytes.
 func (b *Buffers) unmap(from int) error {
 	if from >= len(b.mem) {
 		return nil

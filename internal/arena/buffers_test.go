@@ -45,7 +45,7 @@ func TestWorkersReadBuffersAndCannotWriteThem(t *testing.T) {
 	}
 }
 
-// fault returns the address at which f faults, 0 if it does not.
+// fault returns the address at which f faults, or 0 if f does not fault.
 func fault(f func()) (address uintptr) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -97,7 +97,7 @@ func TestFindKnowsWhatLiesInBuffers(t *testing.T) {
 	}
 }
 
-// other is memory of the same kind that lies elsewhere.
+// other returns memory of other buffers.
 func other(t *testing.T) []byte {
 	t.Helper()
 	b, _ := newBuffers(t)
@@ -122,5 +122,5 @@ func TestClosedBuffersReadAsZerosAsFarAsTheyWereUsed(t *testing.T) {
 	if used[0] != 0 {
 		t.Errorf("got %d, want 0: the memory has not gone", used[0])
 	}
-	used[0] = 8 // against the rules, and no fault
+	used[0] = 8 // against the rules, but must not fault
 }

@@ -1,18 +1,17 @@
-// Package arena is the memory that a host shares with its worker processes, so that items and results need not be copied through
-// the stream.
+// Package arena provides the memory that a host shares with its worker processes, so that items and results need not be copied through the stream.
 //
-// There are three kinds. An [Arena] is between the host and one worker, and both write there. The host makes it, sizes it for good, and
-// hands out its slots; the worker maps the same pages. Nothing that a worker says of it is used before it is checked, and the
-// worker may change any byte at any time: the host copies a result out before it looks at it.
+// There are three kinds. An [Arena] is shared by the host and one worker, and both write there. The host makes it with a fixed size, and hands out
+// its slots; the worker maps the same pages. The host checks everything that a worker says about the arena before it uses it. The worker may change
+// any byte at any time, so the host copies a result out of the arena before it looks at it.
 //
 //	page 0            the black box: which item each thread of the worker runs
 //	from DataOffset   slots, handed out by the host alone
 //
-// [Buffers] are between the host and all workers of a pool. The host alone can write there, for its callers to build items in; a
-// worker cannot, whatever it does.
+// [Buffers] are shared by the host and all workers of a pool. Only the host can write there, so that its callers can build items in the buffers;
+// the kernel prevents all writes by workers.
 //
-//	page 0            nothing
+//	page 0            unused
 //	from DataOffset   slots, handed out by the host alone
 //
-// Rings are between the host and one worker, and both write there. Package link has their layout.
+// Rings are shared by the host and one worker, and both write there. Package link defines their layout.
 package arena

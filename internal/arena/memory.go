@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// Bytes returns n bytes from an offset on, or an error if they are not all among the slots.
+// Bytes returns n bytes from offset on. It returns an error unless all of them lie in the part of the arena that holds slots.
 func (a *Arena) Bytes(offset, n uint64) ([]byte, error) {
 	if a == nil {
 		return nil, fmt.Errorf("%d bytes at %d: there is no arena", n, offset)
@@ -16,7 +16,7 @@ func (a *Arena) Bytes(offset, n uint64) ([]byte, error) {
 // Slot returns the memory of a slot.
 func (a *Arena) Slot(s Slot) []byte { return slot(a.mem, s) }
 
-// Bytes returns n bytes from an offset on, or an error if they are not all among the slots.
+// Bytes returns n bytes from offset on. It returns an error unless all of them lie in the part of the buffers that holds slots.
 func (b *Buffers) Bytes(offset, n uint64) ([]byte, error) {
 	if b == nil {
 		return nil, fmt.Errorf("%d bytes at %d: there are no buffers", n, offset)
@@ -27,7 +27,7 @@ func (b *Buffers) Bytes(offset, n uint64) ([]byte, error) {
 // Slot returns the memory of a slot.
 func (b *Buffers) Slot(s Slot) []byte { return slot(b.mem, s) }
 
-// Find returns the offset of some bytes of the caller's, if all of them lie there.
+// Find returns the offset of bytes in the buffers. ok is false if they do not lie there completely.
 func (b *Buffers) Find(bytes []byte) (offset uint64, ok bool) {
 	if b == nil || len(bytes) == 0 || !b.Hold(uintptr(unsafe.Pointer(unsafe.SliceData(bytes)))) {
 		return 0, false
@@ -36,9 +36,9 @@ func (b *Buffers) Find(bytes []byte) (offset uint64, ok bool) {
 	return uint64(at), len(bytes) <= len(b.mem)-int(at)
 }
 
-// Hold reports whether an address is one of theirs.
+// Hold reports whether an address lies in the buffers.
 func (b *Buffers) Hold(address uintptr) bool {
-	return b != nil && address-b.base() < uintptr(len(b.mem)) // an address below wraps to one far above
+	return b != nil && address-b.base() < uintptr(len(b.mem)) // an address below base wraps around to a large difference
 }
 
 func (b *Buffers) base() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b.mem))) }

@@ -5,28 +5,28 @@ import (
 	"sync"
 )
 
-// Slot is a part of an arena that the host has handed out. The zero Slot is none.
+// Slot is a part of an arena or of buffers that the host has handed out. The zero Slot has no memory.
 type Slot struct {
-	Offset, Size int // bytes from the beginning of the arena; multiples of slotAlign
+	Offset, Size int // bytes from the beginning of the memory; multiples of slotAlign
 }
 
-// slotAlign keeps slots of different batches out of each other's cache lines, and any number type aligned.
+// slotAlign keeps slots of different batches in different cache lines, and aligns every number type.
 const slotAlign = 64
 
-// Slots hands out the memory of one arena: first fit among extents in order of address, which keeps the pages that are in use few
-// and at the beginning. It lives in the host's own memory, where no worker can reach it.
+// Slots hands out the memory of one arena, or of one pool's buffers. It takes the first free extent that fits, in order of address, so that few
+// pages are in use, at the beginning of the memory. Slots lives in the host's own memory, which no worker can reach.
 type Slots struct {
 	mu   sync.Mutex
-	free []Slot // in order, no two of them touching
+	free []Slot // sorted by offset; no two of them touch
 	used int    // bytes handed out
 }
 
-// NewSlots returns the slots of an arena of size bytes.
+// NewSlots returns the slots of an arena or buffers of size bytes.
 func NewSlots(size int) *Slots {
 	return &Slots{free: []Slot{{Offset: DataOffset, Size: (size - DataOffset) &^ (slotAlign - 1)}}}
 }
 
-// Take hands out size bytes, or reports that there is no such room.
+// Take hands out size bytes. It returns false if no free extent is large enough.
 func (s *Slots) Take(size int) (Slot, bool) {
 	size = (max(size, 1) + slotAlign - 1) &^ (slotAlign - 1)
 	s.mu.Lock()
@@ -46,7 +46,7 @@ func (s *Slots) Take(size int) (Slot, bool) {
 	return got, true
 }
 
-// Give takes a slot back. Each slot that was taken is given once.
+// Give takes a slot back. Each slot must be given back once.
 func (s *Slots) Give(slot Slot) {
 	if slot.Size == 0 {
 		return
@@ -71,7 +71,7 @@ func (s *Slots) Give(slot Slot) {
 	}
 }
 
-// Used is the number of bytes that are handed out.
+// Used returns the number of bytes that are handed out.
 func (s *Slots) Used() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
