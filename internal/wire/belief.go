@@ -5,19 +5,18 @@ import (
 	"time"
 )
 
-// Known is what a host knows of an item whose error a worker has sent.
+// Known is what a host knows about an item for which a worker has sent an error.
 type Known struct {
-	Canceled  bool          // the worker has been told to end the item
-	Limit     time.Duration // of the item's time; 0 means none
-	Ran       time.Duration // how long the item can have run at the most
-	MaxResult uint64        // bytes of a result; 0 means no limit
+	Canceled  bool          // the host has told the worker to cancel the item
+	Limit     time.Duration // the item's time limit; 0 means none
+	Ran       time.Duration // the longest time for which the item can have run
+	MaxResult uint64        // limit for the bytes of a result; 0 means no limit
 }
 
-// ClockSlack is how much earlier than a limit a worker's clock may say that the limit has passed: timers of some languages and systems are
-// that coarse.
+// ClockSlack is how much too early a worker may report that a time limit has passed, because timers of some languages and systems are coarse.
 const ClockSlack = 20 * time.Millisecond
 
-// Doubt says why an error that a worker sent cannot be true, and nothing if it can be.
+// Doubt returns the reason why an error that a worker sent cannot be true, or "" if it can be.
 func (e *ItemError) Doubt(known Known) string {
 	switch {
 	case e.Kind == Canceled && !known.Canceled:

@@ -7,10 +7,10 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// benchItems is the size of a column in the benchmarks: a batch of a usual size.
+// benchItems is the number of values in a column of the benchmarks, as in a batch of usual size.
 const benchItems = 1000
 
-// perItem says what one value took.
+// perItem reports the time per value.
 func perItem(b *testing.B) {
 	b.Helper()
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchItems, "ns/item")

@@ -13,20 +13,21 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Codec turns slices of T into columns and back, and single values into JSON text and back.
+// Codec encodes slices of T as columns and single values as JSON texts, and decodes both.
 //
-// Numbers and slices of numbers travel as they lie in memory, bytes and strings raw, proto messages as proto, all else as JSON.
+// In columns, numbers and slices of numbers have their memory layout, bytes and strings are raw, proto messages are in proto's encoding, and all
+// other values are JSON.
 type Codec[T any] struct {
-	// Kind names the encoding, as the manifest states it: "float64", "[]int32", "string", "bytes", "proto:NAME", "json".
+	// Kind names the encoding, as in the manifest: "float64", "[]int32", "string", "bytes", "proto:NAME", "json".
 	Kind string
 
-	width     int           // bytes of one value when all values take the same, else 0
+	width     int           // bytes of one value if all values have the same size, else 0
 	aligned   bool          // values start at multiples of 8
-	unchecked bool          // a value is a text, and AppendJSON takes the caller's word that it is JSON
-	size      func(v T) int // of the packed form, nil if only encoding tells
+	unchecked bool          // a value is a text that AppendJSON does not check to be JSON
+	size      func(v T) int // returns the size of the packed form; nil if the size is known only after encoding
 	append    func(dst []byte, v T) ([]byte, error)
 	decode    func(src []byte) (T, error)
-	raw       func(v T) []byte // the memory of v, if that is its packed form; else nil
+	raw       func(v T) []byte // returns the memory of v, if that is its packed form; else nil
 
 	appendJSON func(dst []byte, v T) ([]byte, error)
 	decodeJSON func(src []byte) (T, error)
@@ -40,10 +41,10 @@ const (
 	kindProto  = "proto:"
 )
 
-// codecs keeps what CodecOf has found out, by type: looking at a type takes longer than sending one item of it.
+// codecs caches the results of CodecOf by type, because examining a type takes longer than sending one item of it.
 var codecs sync.Map
 
-// CodecOf returns the codec of T. It looks at the type only, so it always succeeds.
+// CodecOf returns the codec of T. It looks only at the type, so it always succeeds.
 func CodecOf[T any]() Codec[T] {
 	t := reflect.TypeFor[T]()
 	if known, ok := codecs.Load(t); ok {
@@ -57,7 +58,7 @@ func CodecOf[T any]() Codec[T] {
 func codecOf[T any](t reflect.Type) Codec[T] {
 	c := Codec[T]{Kind: KindJSON, append: marshalJSON[T], decode: unmarshalJSON[T], appendJSON: marshalJSON[T], decodeJSON: unmarshalJSON[T]}
 	switch {
-	case t.Kind() == reflect.Pointer && t.Implements(reflect.TypeFor[proto.Message]()): // an interface says too little to decode into
+	case t.Kind() == reflect.Pointer && t.Implements(reflect.TypeFor[proto.Message]()): // an interface type does not say what to decode into
 		protoCodec(&c, t)
 	case t == reflect.TypeFor[json.RawMessage]():
 		c.unchecked = true
@@ -91,11 +92,11 @@ func (c *Codec[T]) Fixed() bool { return c.width > 0 }
 // Aligned reports whether the values of a column start at multiples of 8.
 func (c *Codec[T]) Aligned() bool { return c.aligned }
 
-// Unchecked reports whether a value is a JSON text itself, which has not been looked at.
+// Unchecked reports whether a value is itself a JSON text, which the codec does not check.
 func (c *Codec[T]) Unchecked() bool { return c.unchecked }
 
-// Loose reports whether a JSON text that Append or AppendJSON has written may hold what DecodeJSON refuses. Check such a text with
-// [ValidText] before passing it on.
+// Loose reports whether a JSON text that Append or AppendJSON has written may contain what DecodeJSON refuses. Check such a text with [ValidText]
+// before passing it on.
 func (c *Codec[T]) Loose() bool {
 	return !strings.HasPrefix(c.Kind, kindProto) && traitsOf(reflect.TypeFor[T]()).loose
 }
@@ -118,10 +119,11 @@ func (c *Codec[T]) ReadFixed(dst []T, column []byte) error {
 	return nil
 }
 
-// Width is the number of bytes of one value of a fixed kind, else 0.
+// Width returns the number of bytes of one value of a fixed kind, or 0 for other kinds.
 func (c *Codec[T]) Width() int { return c.width }
 
-// ViewFixed returns the n values of a column of a fixed kind: in place if they lie where the type needs them, else a copy.
+// ViewFixed returns the n values of a column of a fixed kind. They share the column's memory if its alignment allows that; otherwise they are a
+// copy.
 func (c *Codec[T]) ViewFixed(column []byte, n int) ([]T, error) {
 	if len(column) == n*c.width && c.fits(column) {
 		return viewOf[T](column, n), nil
@@ -130,7 +132,7 @@ func (c *Codec[T]) ViewFixed(column []byte, n int) ([]T, error) {
 	return vs, c.ReadFixed(vs, column)
 }
 
-// RoomFixed returns room as n values of a fixed kind to be filled in, if it is large enough and lies where the type needs it.
+// RoomFixed returns room as n values of a fixed kind, to be filled in. It returns false if room is too small or not aligned for the type.
 func (c *Codec[T]) RoomFixed(room []byte, n int) ([]T, bool) {
 	if n == 0 || len(room) < n*c.width || !c.fits(room) {
 		return nil, false
@@ -138,7 +140,7 @@ func (c *Codec[T]) RoomFixed(room []byte, n int) ([]T, bool) {
 	return viewOf[T](room, n), true
 }
 
-// fits reports whether b may hold values of a fixed kind as memory does.
+// fits reports whether b can be used as values of a fixed kind in memory.
 func (c *Codec[T]) fits(b []byte) bool {
 	return !bigEndian && uintptr(unsafe.Pointer(unsafe.SliceData(b)))%uintptr(c.width) == 0
 }
@@ -147,7 +149,7 @@ func viewOf[T any](b []byte, n int) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
 }
 
-// Measure returns the bytes that the values of vs take when packed, if that is known without encoding them.
+// Measure returns the bytes that the packed values of vs take together. known is false if that can be known only by encoding them.
 func (c *Codec[T]) Measure(vs []T) (size int, known bool) {
 	if c.width > 0 {
 		return c.width * len(vs), true
@@ -161,10 +163,10 @@ func (c *Codec[T]) Measure(vs []T) (size int, known bool) {
 	return size, true
 }
 
-// InPlace reports whether values travel as they lie in memory, so that [Codec.Raw] may be asked where that is.
+// InPlace reports whether values travel as they lie in memory, so that [Codec.Raw] may be called.
 func (c *Codec[T]) InPlace() bool { return c.raw != nil }
 
-// Raw returns the memory of v, which is also its packed form.
+// Raw returns the memory of v, which is also its packed form. It may be called only if [Codec.InPlace] is true.
 func (c *Codec[T]) Raw(v T) []byte { return c.raw(v) }
 
 // Append appends the packed form of v to dst.
@@ -179,7 +181,7 @@ func (c *Codec[T]) AppendJSON(dst []byte, v T) ([]byte, error) { return c.append
 // DecodeJSON reads one JSON text. The value may alias src.
 func (c *Codec[T]) DecodeJSON(src []byte) (T, error) { return c.decodeJSON(src) }
 
-// bytesOf returns the memory of vs, whose element type holds no pointers.
+// bytesOf returns the memory of vs, whose element type must hold no pointers.
 func bytesOf[T any](vs []T) []byte {
 	if len(vs) == 0 {
 		return nil
@@ -187,7 +189,7 @@ func bytesOf[T any](vs []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(vs))), len(vs)*int(unsafe.Sizeof(vs[0])))
 }
 
-// hasOwnText reports whether values of t write their own JSON, which must not be bypassed.
+// hasOwnText reports whether values of t read or write their own JSON text, which the codec must not bypass.
 func hasOwnText(t reflect.Type) bool {
 	for _, own := range []reflect.Type{
 		reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler](),
@@ -200,7 +202,8 @@ func hasOwnText(t reflect.Type) bool {
 	return false
 }
 
-// numberKind names the kind of a number type by its size, so that int is the same kind as int64 where it is as large.
+// numberKind names the kind of a number type by its size, so that int has the kind of int64 where both have the same size. It returns "" for other
+// types.
 func numberKind(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -214,7 +217,7 @@ func numberKind(t reflect.Type) string {
 	}
 }
 
-// KindWidth returns the bytes that a value of a fixed kind takes, 0 for kinds of varying length.
+// KindWidth returns the bytes of a value of a fixed kind, or 0 for other kinds.
 func KindWidth(kind string) int {
 	switch kind {
 	case "int8", "uint8":
@@ -230,7 +233,7 @@ func KindWidth(kind string) int {
 	}
 }
 
-// KnownKind reports whether kind is one that this version of the protocol defines.
+// KnownKind reports whether this version of the protocol defines kind.
 func KnownKind(kind string) bool {
 	switch {
 	case kind == KindString, kind == KindBytes, kind == KindJSON, KindWidth(kind) > 0:
@@ -242,17 +245,17 @@ func KnownKind(kind string) bool {
 	}
 }
 
-// sliceCodec reads a slice of numbers in place when its bytes lie where the type needs them, and copies it otherwise.
+// sliceCodec reads a slice of numbers in place if its bytes are aligned for the type, and copies it otherwise.
 func sliceCodec[T any](c *Codec[T], width int) {
 	c.size = func(v T) int { return len(*(*[]byte)(unsafe.Pointer(&v))) * width }
 	if !bigEndian {
 		c.raw = func(v T) []byte {
-			s := *(*[]byte)(unsafe.Pointer(&v)) // a slice header, whatever the element
+			s := *(*[]byte)(unsafe.Pointer(&v)) // a slice header, whatever the element type is
 			return unsafe.Slice(unsafe.SliceData(s), len(s)*width)
 		}
 	}
 	c.append = func(dst []byte, v T) ([]byte, error) {
-		s := *(*[]byte)(unsafe.Pointer(&v)) // a slice header, whatever the element
+		s := *(*[]byte)(unsafe.Pointer(&v)) // a slice header, whatever the element type is
 		if len(s) == 0 {
 			return dst, nil
 		}
@@ -267,7 +270,7 @@ func sliceCodec[T any](c *Codec[T], width int) {
 		}
 		n := len(src) / width
 		if n > 0 && uintptr(unsafe.Pointer(unsafe.SliceData(src)))%uintptr(width) != 0 {
-			words := make([]uint64, align8(len(src))/8) // memory that any number type may lie in
+			words := make([]uint64, align8(len(src))/8) // memory that is aligned for every number type
 			src = append(bytesOf(words)[:0], src...)
 		}
 		swapIfBigEndian(src, width)
@@ -294,13 +297,13 @@ func protoCodec[T any](c *Codec[T], t reflect.Type) {
 		if err != nil {
 			return dst, err
 		}
-		return compact(dst, text) // protojson adds blanks at random, and results are compared across modes
+		return compact(dst, text) // protojson adds white space at random, but results are compared across modes
 	}
 	c.decodeJSON = func(src []byte) (v T, err error) {
 		m := newMessage()
 		if err := protojson.Unmarshal(src, m); err != nil {
 			if malformed := CheckText(src); malformed != nil {
-				return v, malformed // knows the place
+				return v, malformed // this error has the place
 			}
 			return v, err
 		}

@@ -34,8 +34,8 @@ type (
 	point    struct{ X, Y int }
 	shout    string   // writes its own JSON
 	inverted int      // reads and writes its own text
-	marked   []int32  // a slice that writes its own JSON
-	nested   struct { // everything that JSON has to carry
+	marked   []int32  // a slice type that writes its own JSON
+	nested   struct { // has fields of many types
 		Name  string `json:"name"`
 		Deep  []point
 		Bytes []byte
@@ -58,13 +58,13 @@ func (marked) MarshalJSON() ([]byte, error) { return []byte(`"marked"`), nil }
 
 func (m *marked) UnmarshalJSON([]byte) error { *m = marked{7}; return nil }
 
-// trips checks one codec: its kind, and that values survive both ways of travel.
+// trips checks one codec: its kind, and that values survive being packed and being written as JSON.
 type trips interface{ check(t *testing.T) }
 
 type trip[T any] struct {
 	kind   string
 	values []T
-	noJSON []T // only packed: JSON has no such value
+	noJSON []T // values that can only be packed, because JSON cannot express them
 }
 
 func (c trip[T]) check(t *testing.T) {
@@ -166,7 +166,7 @@ func TestValuesOfEveryKindSurviveBothWays(t *testing.T) {
 
 func TestEveryTypeHasACodec(t *testing.T) {
 	for name, kind := range map[string]string{
-		"proto.Message":  wire.CodecOf[proto.Message]().Kind, // an interface: nothing to decode into
+		"proto.Message":  wire.CodecOf[proto.Message]().Kind, // an interface: it does not say what to decode into
 		"json.Marshaler": wire.CodecOf[json.Marshaler]().Kind,
 		"error":          wire.CodecOf[error]().Kind,
 		"chan":           wire.CodecOf[chan int]().Kind,
@@ -178,7 +178,7 @@ func TestEveryTypeHasACodec(t *testing.T) {
 	}
 }
 
-// The texts of numbers must be those of encoding/json to the byte: the modes are compared by them.
+// The texts of numbers must be the same bytes as those of encoding/json, because results of the modes are compared by their texts.
 func TestNumbersHaveTheTextsOfEncodingJSON(t *testing.T) {
 	f64, f32 := wire.CodecOf[float64](), wire.CodecOf[float32]()
 	i64, i8, u16, u64 := wire.CodecOf[int64](), wire.CodecOf[int8](), wire.CodecOf[uint16](), wire.CodecOf[uint64]()
@@ -220,7 +220,7 @@ func TestNumbersHaveTheTextsOfEncodingJSON(t *testing.T) {
 	}
 }
 
-// textError reads one JSON text as a T and returns the place and the words of the error, "" if there is none.
+// textError reads a JSON text as a T, and returns the place and the message of the error, or 0 and "" if there is none.
 func textError[T any](text string) (offset int, message string) {
 	codec := wire.CodecOf[T]()
 	_, err := codec.DecodeJSON([]byte(text))
@@ -304,7 +304,7 @@ func TestRawJSONTravelsOnOneLine(t *testing.T) {
 	}
 }
 
-// protojson adds blanks that change from build to build, on purpose.
+// protojson deliberately adds white space that changes from build to build.
 func TestProtoTextsAreTheSameInEveryBuild(t *testing.T) {
 	codec := wire.CodecOf[*structpb.ListValue]()
 	list := &structpb.ListValue{Values: []*structpb.Value{structpb.NewNumberValue(1), structpb.NewNumberValue(2)}}
@@ -387,7 +387,7 @@ func decodeText[T any](text string) (T, error) {
 	return codec.DecodeJSON([]byte(text))
 }
 
-// FuzzDecodeJSONNumber holds the shortcuts for numbers against encoding/json.
+// FuzzDecodeJSONNumber compares the fast paths for numbers with encoding/json.
 func FuzzDecodeJSONNumber(f *testing.F) {
 	for _, s := range []string{
 		"0", "-0", "1e5", "01", "1.", ".5", "+1", "inf", "0x1p-2", "1_000", "1e999", " 7 ", "NaN", "-", "1e-400", "\"1\"", "null",
@@ -423,7 +423,7 @@ func readAsEncodingJSON[T any](t *testing.T, text []byte) {
 	if (err == nil) != (wantErr == nil) {
 		t.Fatalf("reading %q as %T: got the error %v, encoding/json says %v", text, want, err, wantErr)
 	}
-	if err == nil && fmt.Sprint(got) != fmt.Sprint(want) { // 0 and -0 are equal, and different
+	if err == nil && fmt.Sprint(got) != fmt.Sprint(want) { // by text, because 0 and -0 compare as equal
 		t.Fatalf("reading %q as %T: got %v, encoding/json says %v", text, want, got, want)
 	}
 	if e, ok := errors.AsType[*wire.TextError](err); err != nil && (!ok || e.Offset < 1 || e.Offset > len(text)+1) {
@@ -431,7 +431,7 @@ func readAsEncodingJSON[T any](t *testing.T, text []byte) {
 	}
 }
 
-// Most numbers that people have are of few digits, which random bits are not.
+// Most numbers that people use have few digits, unlike random bits.
 func TestShortDecimalsAreReadAndWrittenAsByEncodingJSON(t *testing.T) {
 	codec := wire.CodecOf[float64]()
 	rng := rand.New(rand.NewPCG(1, 2))

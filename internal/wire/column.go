@@ -10,35 +10,35 @@ import (
 //
 // Fixed kinds (numbers): n values of the kind's width, little-endian.
 //
-// All other kinds: n lengths (uint32, little-endian), zero bytes up to a multiple of 8, then the values. A value of a slice
-// kind is preceded by zero bytes up to a multiple of 8, so that a mapped column can be read in place.
+// All other kinds: n lengths (uint32, little-endian), zero bytes up to a multiple of 8, then the values. A value of a slice kind is preceded by
+// zero bytes up to a multiple of 8, so that a mapped column can be read in place.
 
-// headerBytes is the size of the table of n lengths with its padding.
+// headerBytes returns the size of the table of n lengths, with its padding.
 func headerBytes(n int) int { return align8(4 * n) }
 
 func align8(n int) int { return (n + 7) &^ 7 }
 
-// ColumnBytes is the most that a column of n values of size bytes together can take.
+// ColumnBytes returns the largest size of a column of n values that together have size bytes.
 func ColumnBytes(n, size int) int { return headerBytes(n) + size + 8*n }
 
 // ColumnWriter builds a column of values of varying length. The zero value is an empty column of unaligned values.
 type ColumnWriter struct {
-	buf     []byte // room for the table, then the values
-	head    int    // bytes of that room
+	buf     []byte // head bytes for the table, then the values
+	head    int    // bytes at the beginning of buf that are kept free for the table
 	lengths []uint32
-	start   int // where the value begun last starts
+	start   int // offset in buf of the value that Begin began
 	aligned bool
-	room    []byte // where buf began, if that was not the writer's own memory
+	room    []byte // the caller's memory in which buf began, or nil
 }
 
-// Reset empties the column. aligned says that each value starts at a multiple of 8.
+// Reset empties the column. If aligned is true, each value starts at a multiple of 8.
 func (w *ColumnWriter) Reset(aligned bool) {
 	w.lengths = w.lengths[:0]
 	w.buf, w.head, w.room, w.aligned = nil, 0, nil, aligned
 }
 
-// ResetIn empties the column and lets the next one, of at most so many values, be built in room, as far as it goes: values that do
-// not fit move it to memory of the writer's own.
+// ResetIn empties the column, and has the next one, of at most most values, built in room. If the values do not fit, the writer moves them to
+// memory of its own.
 func (w *ColumnWriter) ResetIn(aligned bool, room []byte, most int) {
 	w.Reset(aligned)
 	if head := headerBytes(most); len(room) > head {
@@ -46,7 +46,7 @@ func (w *ColumnWriter) ResetIn(aligned bool, room []byte, most int) {
 	}
 }
 
-// Begin returns the buffer to append the next value to; hand it to [ColumnWriter.End], or drop it to add no value.
+// Begin returns the buffer to which the caller appends the next value. Pass the result to [ColumnWriter.End], or drop it to add no value.
 func (w *ColumnWriter) Begin() []byte {
 	buf := w.buf
 	if w.aligned {
@@ -58,7 +58,7 @@ func (w *ColumnWriter) Begin() []byte {
 	return buf
 }
 
-// End adds what has been appended to data since Begin as one value, and returns its size in bytes.
+// End adds the bytes that were appended to data since Begin as one value, and returns their number.
 func (w *ColumnWriter) End(data []byte) int {
 	size := len(data) - w.start
 	w.buf = data
@@ -69,13 +69,13 @@ func (w *ColumnWriter) End(data []byte) int {
 // Empty adds a value of no bytes.
 func (w *ColumnWriter) Empty() { w.End(w.Begin()) }
 
-// Len is the number of values.
+// Len returns the number of values.
 func (w *ColumnWriter) Len() int { return len(w.lengths) }
 
-// Size is the number of bytes that the column takes.
+// Size returns the number of bytes of the column.
 func (w *ColumnWriter) Size() int { return headerBytes(len(w.lengths)) + len(w.buf) - w.head }
 
-// Bytes returns the column, in memory that the writer does not use again unless it is asked to.
+// Bytes returns the column. The writer does not use its memory again, unless it is room given to [ColumnWriter.ResetIn].
 func (w *ColumnWriter) Bytes() []byte {
 	table := headerBytes(len(w.lengths))
 	if table > w.head {
@@ -88,7 +88,7 @@ func (w *ColumnWriter) Bytes() []byte {
 	return out
 }
 
-// putTable writes the lengths, and zeros up to the values.
+// putTable writes the lengths, and zero bytes up to the values.
 func (w *ColumnWriter) putTable(out []byte) {
 	for i, n := range w.lengths {
 		binary.LittleEndian.PutUint32(out[4*i:], n)
@@ -96,7 +96,7 @@ func (w *ColumnWriter) putTable(out []byte) {
 	clear(out[4*len(w.lengths) : headerBytes(len(w.lengths))])
 }
 
-// InRoom returns where in the room that it was given the column lies, if it lies there.
+// InRoom returns the place of the column within the room that was given to [ColumnWriter.ResetIn]. ok is false if the column does not lie there.
 func (w *ColumnWriter) InRoom() (at, size int, ok bool) {
 	table := headerBytes(len(w.lengths))
 	if w.room == nil || table > w.head || &w.buf[:1][0] != &w.room[0] {
@@ -105,15 +105,15 @@ func (w *ColumnWriter) InRoom() (at, size int, ok bool) {
 	return w.head - table, len(w.buf) - w.head + table, true
 }
 
-// Column reads a column of values of varying length, one after the other.
+// Column reads a column of values of varying length, one value after the other.
 type Column struct {
-	table   []byte // lengths of the values that are left
+	table   []byte // lengths of the values that are not read yet
 	data    []byte
 	at      int
 	aligned bool
 }
 
-// OpenColumn checks that b is exactly a column of n values and returns a reader of it. It may be given any bytes.
+// OpenColumn returns a reader of a column. It returns an error unless b is exactly a column of n values; b may be any bytes.
 func OpenColumn(b []byte, n int, aligned bool) (Column, error) {
 	head := headerBytes(n)
 	if n < 0 || n > math.MaxInt32 || len(b) < head {
@@ -136,7 +136,7 @@ func OpenColumn(b []byte, n int, aligned bool) (Column, error) {
 	return c, nil
 }
 
-// Next returns the bytes of the next value. They belong to the column. It must not be called more often than there are values.
+// Next returns the bytes of the next value, which share the column's memory. It must not be called more often than there are values.
 func (c *Column) Next() []byte {
 	if c.aligned {
 		c.at = align8(c.at)
@@ -147,7 +147,7 @@ func (c *Column) Next() []byte {
 	return v
 }
 
-// EmptyColumn is a column of n values of which none is there: of a fixed kind whose values take width bytes or, if that is 0, of any other.
+// EmptyColumn returns a column of n empty values. width is the bytes of a value of a fixed kind, which are then zero; it is 0 for all other kinds.
 func EmptyColumn(n, width int) []byte {
 	if width > 0 {
 		return make([]byte, n*width)

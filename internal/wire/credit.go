@@ -2,13 +2,14 @@ package wire
 
 import "github.com/parhost/parhost/internal/wire/workerpb"
 
-// CanceledBytes is a bound of the bytes that one cancelled item takes in a message. Cancelled items need no credit.
+// CanceledBytes is an upper bound of the bytes that one canceled item takes in a message. Canceled items need no credit.
 const CanceledBytes = 128
 
-// ResultsBytes is how much of its batch's credit a message of results uses: the bytes of the column, inline or in the arena, and of the errors' texts.
+// ResultsBytes returns how much of its batch's credit a message of results uses: the bytes of the column, inline or in the arena, and of the
+// errors' texts.
 func ResultsBytes(r *workerpb.Results) uint64 {
 	size := uint64(len(r.GetValues()))
-	if used := r.GetRoomUsed(); used > 0 { // which may be any number
+	if used := r.GetRoomUsed(); used > 0 { // a worker may send any number
 		size = max(size, used)
 	}
 	for _, e := range r.GetErrors() {

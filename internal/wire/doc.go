@@ -1,6 +1,4 @@
-// Package wire is what both ends of a worker's stream agree on: the handshake, the columns in which values travel, and the
-// kinds of error.
+// Package wire defines what both ends of a worker's stream agree on: the handshake, the columns in which values travel, and the kinds of error.
 //
-// docs/PROTOCOL.md says the same for plugins in other languages. The messages are generated into workerpb from
-// proto/parhost/v1/worker.proto.
+// docs/PROTOCOL.md describes it for plugins in other languages. Package workerpb has the messages, generated from proto/parhost/v1/worker.proto.
 package wire

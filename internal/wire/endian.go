@@ -2,10 +2,10 @@ package wire
 
 import "encoding/binary"
 
-// bigEndian is true on the few machines whose numbers lie the other way round than columns have them.
+// bigEndian is true on the few machines whose byte order differs from that of columns, which is little-endian.
 var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 
-// swapIfBigEndian reverses each group of width bytes where memory and columns differ.
+// swapIfBigEndian reverses each group of width bytes on big-endian machines.
 func swapIfBigEndian(b []byte, width int) {
 	if !bigEndian || width == 1 {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// Kind says what became of an item that has no result. Its text stands in records and reports.
+// Kind says why an item has no result. Its text is part of records and reports.
 type Kind string
 
 // The kinds of failure.
@@ -22,9 +22,9 @@ const (
 	Panicked    Kind = "panic"         // the workload panicked
 	Timeout     Kind = "timeout"       // the item passed its time limit
 	Crashed     Kind = "crashed"       // the worker process died while it ran the item
-	OutOfMemory Kind = "out_of_memory" // the worker process was ended for its memory
+	OutOfMemory Kind = "out_of_memory" // the worker process was killed for its use of memory
 	Oversize    Kind = "oversize"      // the item or its result is beyond the limit
-	Canceled    Kind = "canceled"      // the item was cancelled before it had a result
+	Canceled    Kind = "canceled"      // the item was canceled before it had a result
 )
 
 // One error value for each kind, for errors.Is.
@@ -54,23 +54,23 @@ var kinds = []struct {
 	{OutOfMemory, workerpb.Kind_KIND_UNSPECIFIED, ErrOutOfMemory},
 }
 
-// ItemError is why an item has no result. It is the same in every mode.
+// ItemError says why an item has no result. It is the same in every mode.
 //
-// It matches the Err value of its kind with errors.Is.
+// With errors.Is it matches the Err value of its kind.
 type ItemError struct {
-	Index   int    // the item's place in its run, from 0
+	Index   int    // the item's position in its run, from 0
 	Kind    Kind   // what happened
-	Message string // in words
+	Message string // the error in words
 
-	Stack    string   // of a panic
-	Offset   int      // BadItem: where the JSON text stops making sense, in bytes from 1; 0 means unknown
-	Size     int64    // Oversize: bytes measured
-	ExitCode int      // Crashed, Timeout: the exit code of the process, -1 if a signal ended it
-	Signal   string   // Crashed, Timeout: the signal that ended the process, such as "SIGSEGV"
-	Stderr   []string // Crashed, Timeout: the last lines that the process wrote, and before them those that say why it died
-	Dump     string   // Crashed, Timeout: what it wrote from its last words on, such as the stacks of all goroutines
-	Usage    *Usage   // Crashed, Timeout: what the process had used in its life; nil if that is not known
-	Cause    Cause    // why the process died that the item is blamed for; empty if none did
+	Stack    string   // Panicked: the stack
+	Offset   int      // BadItem: position of the error in the JSON text, in bytes from 1; 0 means unknown
+	Size     int64    // Oversize: measured size in bytes
+	ExitCode int      // Crashed, Timeout: the exit code of the process, -1 if a signal killed it
+	Signal   string   // Crashed, Timeout: the signal that killed the process, such as "SIGSEGV"
+	Stderr   []string // Crashed, Timeout: the lines that say why the process died, then the last lines that it wrote
+	Dump     string   // Crashed, Timeout: output from the line that says why it died, such as the stacks of all goroutines
+	Usage    *Usage   // Crashed, Timeout: resources that the process used during its life; nil if unknown
+	Cause    Cause    // why the process died whose death is blamed on the item; empty if none died
 	Attempts int      // how often the item was begun
 }
 
@@ -84,24 +84,24 @@ func IsKind(k Kind) bool {
 	return false
 }
 
-// Cause says in a word why a process died.
+// Cause says in one word why a process died.
 type Cause string
 
 // The causes.
 const (
-	CauseExit        Cause = "exit"          // it ended by itself
-	CauseSignal      Cause = "signal"        // a signal that nothing below explains
-	CauseOutOfMemory Cause = "out_of_memory" // for want of memory: the kernel killed it, or it gave up
-	CausePIDs        Cause = "pids"          // it gave up after a process or thread was refused to it, at the limit
+	CauseExit        Cause = "exit"          // it exited by itself
+	CauseSignal      Cause = "signal"        // killed by a signal that no other cause explains
+	CauseOutOfMemory Cause = "out_of_memory" // out of memory: the kernel killed it, or it gave up
+	CausePIDs        Cause = "pids"          // it gave up because it was refused a process or thread at the limit
 	CauseSeccomp     Cause = "seccomp"       // SIGSYS, for a system call that its sandbox forbids
-	CauseFileSize    Cause = "file_size"     // SIGXFSZ, for a file that is too long
+	CauseFileSize    Cause = "file_size"     // SIGXFSZ, for a file beyond the size limit
 	CauseTimeout     Cause = "timeout"       // killed by its host: an item did not end in time
-	CauseEscape      Cause = "escape"        // killed by its host: it had left the cgroup that holds its limits
-	CauseFlood       Cause = "flood"         // killed by its host: it wrote without end
+	CauseEscape      Cause = "escape"        // killed by its host: it had left the cgroup that enforces its limits
+	CauseFlood       Cause = "flood"         // killed by its host: it wrote output without end
 	CauseProtocol    Cause = "protocol"      // killed by its host: it broke the protocol
 )
 
-// Causes are all causes.
+// Causes returns all causes.
 func Causes() []Cause { return slices.Clone(causes) }
 
 // IsCause reports whether c is one of the causes.
@@ -111,11 +111,11 @@ var causes = []Cause{
 	CauseExit, CauseSignal, CauseOutOfMemory, CausePIDs, CauseSeccomp, CauseFileSize, CauseTimeout, CauseEscape, CauseFlood, CauseProtocol,
 }
 
-// Usage is what a process has used.
+// Usage is the resources that a process has used.
 type Usage struct {
 	User   time.Duration
 	System time.Duration
-	MaxRSS int64 // resident bytes at the most; 0 if that is not known
+	MaxRSS int64 // largest resident set size in bytes; 0 if unknown
 }
 
 func (e *ItemError) Error() string {
@@ -130,7 +130,7 @@ func (e *ItemError) Error() string {
 	return b.String()
 }
 
-// Weight is how many bytes the texts of an error hold; none has no error.
+// Weight returns the number of bytes in the texts of an error. It returns 0 for nil.
 func Weight(e *ItemError) int {
 	if e == nil {
 		return 0
@@ -152,7 +152,7 @@ func (e *ItemError) Is(target error) bool {
 	return false
 }
 
-// ToProto returns e as a worker sends it, with item as its place in the batch, its texts bounded.
+// ToProto returns e as a message, with item as its place in the batch, and its texts cut to their limits.
 func (e *ItemError) ToProto(item int) *workerpb.ItemError {
 	pb := &workerpb.ItemError{
 		Item:    uint32(item),
@@ -170,7 +170,7 @@ func (e *ItemError) ToProto(item int) *workerpb.ItemError {
 	return pb
 }
 
-// FromProto returns the error that a worker sent. A kind that a worker must not or cannot claim counts as Failed.
+// FromProto returns the error that a worker sent. A kind that a worker may not claim, or that is unknown, becomes Failed.
 func FromProto(pb *workerpb.ItemError) *ItemError {
 	e := &ItemError{
 		Kind:    Failed,
@@ -187,7 +187,7 @@ func FromProto(pb *workerpb.ItemError) *ItemError {
 	return e
 }
 
-// Bound makes s valid UTF-8 of at most n bytes, and says how much it cut. Bounding what has been bounded changes nothing.
+// Bound makes s valid UTF-8 of at most n bytes, and appends a note of how much it cut. Applied to its own result, it changes nothing.
 func Bound(s string, n int) string {
 	if len(s) <= n && utf8.ValidString(s) {
 		return s
@@ -201,11 +201,11 @@ func Bound(s string, n int) string {
 	if s = strings.ToValidUTF8(s, "\uFFFD"); whole <= n && len(s) <= n {
 		return s
 	}
-	s = cutRune(s[:min(len(s), keep)]) // a byte that is no UTF-8 has become three
+	s = cutRune(s[:min(len(s), keep)]) // each byte that is not UTF-8 has become three
 	return s + fmt.Sprintf(note, max(0, whole-len(s)))
 }
 
-// cutRune takes from the end of s what is only the beginning of a rune.
+// cutRune removes an incomplete rune from the end of s.
 func cutRune(s string) string {
 	for cut := 1; cut < utf8.UTFMax && cut <= len(s); cut++ {
 		if c := s[len(s)-cut]; utf8.RuneStart(c) {

@@ -38,7 +38,8 @@ func TestItemErrorsMatchTheErrorOfTheirKindAlone(t *testing.T) {
 	}
 }
 
-// A cause or kind that is declared and not listed would make records that cannot be read back. Package sandbox has causes of its own, which become the host's.
+// A cause or kind that is declared but not listed would make records that cannot be read back. Package sandbox has causes of its own, which become
+// the host's.
 func TestEachCauseAndKindThatIsDeclaredIsListed(t *testing.T) {
 	found := 0
 	for _, path := range []string{"errors.go", "../../host/sandbox/death.go"} {
@@ -102,7 +103,7 @@ func TestItemErrorsTravel(t *testing.T) {
 	}
 }
 
-// A worker cannot say that it crashed, nor invent a kind.
+// A worker cannot report that it crashed, nor invent a kind.
 func TestKindsThatAWorkerCannotClaimCountAsFailed(t *testing.T) {
 	for _, kind := range []workerpb.Kind{workerpb.Kind_KIND_UNSPECIFIED, 99, -1} {
 		if got := wire.FromProto(&workerpb.ItemError{Kind: kind}).Kind; got != wire.Failed {
@@ -143,7 +144,7 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// FuzzFromProto takes whatever a worker may send as an error.
+// FuzzFromProto decodes any bytes that a worker may send as an error.
 func FuzzFromProto(f *testing.F) {
 	good, _ := proto.Marshal((&wire.ItemError{Kind: wire.Panicked, Message: "m", Stack: "s"}).ToProto(1))
 	f.Add(good)

@@ -16,20 +16,20 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
-// TextError says where a JSON text stopped making sense.
+// TextError says why a JSON text was refused, and at which byte.
 type TextError struct {
-	Offset  int // bytes from 1; 0 means unknown
+	Offset  int // position in bytes, from 1; 0 means unknown
 	Message string
-	// Refused says that the text may well be JSON by its grammar. It repeats a name, has half of a surrogate pair, or nests too deep.
+	// Refused says that the text follows JSON's grammar, but repeats a name, has half of a surrogate pair, or nests too deep.
 	Refused bool
 }
 
 func (e *TextError) Error() string { return e.Message }
 
-// replacement is what encoding/json writes for bytes of a string that are no UTF-8. A real U+FFFD is written raw.
+// replacement is what encoding/json writes for bytes of a string that are not UTF-8. It writes a real U+FFFD unescaped.
 var replacement = []byte(`\ufffd`)
 
-// marshalJSON appends v's JSON text as encoding/json writes it, but leaves <, > and & alone. A string that is no UTF-8 is an error.
+// marshalJSON appends the JSON text of v in encoding/json's form, but without escaping <, > and &. A string that is not UTF-8 is an error.
 func marshalJSON[T any](dst []byte, v T) ([]byte, error) {
 	b := bytes.NewBuffer(dst)
 	e := json.NewEncoder(b)
@@ -37,7 +37,7 @@ func marshalJSON[T any](dst []byte, v T) ([]byte, error) {
 	if err := e.Encode(v); err != nil {
 		return dst, err
 	}
-	text := b.Bytes()[:b.Len()-1] // Encode ends with a line break
+	text := b.Bytes()[:b.Len()-1] // Encode appends a line break
 	if bytes.Contains(text[len(dst):], replacement) {
 		if err := checkStrings(v); err != nil {
 			return dst, err
@@ -46,13 +46,13 @@ func marshalJSON[T any](dst []byte, v T) ([]byte, error) {
 	return text, nil
 }
 
-// errNoUTF8 is the cause that the JSON encoder gives for a string that is no UTF-8.
+// errNoUTF8 is the cause that the JSON encoder gives for a string that is not UTF-8.
 var errNoUTF8 = func() error {
 	_, err := jsontext.AppendQuote(nil, "\xff")
 	return err
 }()
 
-// checkStrings returns an error if v has a string that is no UTF-8.
+// checkStrings returns an error if v has a string that is not UTF-8.
 func checkStrings(v any) error {
 	err := jsonv2.MarshalWrite(io.Discard, v, jsonv1.DefaultOptionsV1(), jsontext.AllowInvalidUTF8(false), jsonv1.ReportErrorsWithLegacySemantics(false))
 	if !errors.Is(err, errNoUTF8) && !strings.Contains(fmt.Sprint(err), errNoUTF8.Error()) {
@@ -64,7 +64,7 @@ func checkStrings(v any) error {
 	return errors.New("a string that is no UTF-8")
 }
 
-// pointerOf returns where in a value an error of the JSON library is, as a JSON Pointer (RFC 6901).
+// pointerOf returns the place in a value that an error of the JSON library names, as a JSON Pointer (RFC 6901), or "".
 func pointerOf(err error) jsontext.Pointer {
 	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok && e.JSONPointer != "" {
 		return e.JSONPointer
@@ -75,10 +75,10 @@ func pointerOf(err error) jsontext.Pointer {
 	return ""
 }
 
-// textError says in plain words what is wrong with src. exact is the error of the strict decoder, which knows the place; first is what
-// encoding/json would have said, which knows the words for a value of a wrong kind.
+// textError says in plain words what is wrong with src. exact is the error of the strict decoder, which has the place. first is the error with
+// encoding/json's semantics, which has better words for a value of a wrong kind.
 func textError(src []byte, exact, first error) *TextError {
-	at := len(src) // of the value in question
+	at := len(src) // offset of the value in question
 	if e, ok := errors.AsType[*jsonv2.SemanticError](exact); ok {
 		at = int(e.ByteOffset)
 	}
@@ -87,7 +87,7 @@ func textError(src []byte, exact, first error) *TextError {
 	return e
 }
 
-// badTags reports whether err is about the tags of a struct's fields, which encoding/json reads as well as it can.
+// badTags reports whether err is about the tags of a struct's fields. encoding/json accepts such tags as well as it can.
 func badTags(err error) bool {
 	e, ok := errors.AsType[*jsonv2.SemanticError](err)
 	return ok && e.Err != nil && strings.HasPrefix(e.Err.Error(), "Go struct field")
@@ -103,7 +103,7 @@ func describe(src []byte, at int, exact, first error) *TextError {
 		if e, ok := errors.AsType[*TextError](CheckText(src)); ok {
 			return e
 		}
-		exact, at = first, -1 // the place stays unknown
+		exact, at = first, -1 // the place is unknown
 	}
 	switch {
 	case len(bytes.TrimSpace(src)) == 0:
@@ -114,7 +114,7 @@ func describe(src []byte, at int, exact, first error) *TextError {
 		return &TextError{Offset: int(kind.Offset), Message: fmt.Sprintf("got a JSON %s, want %s%s", kind.Value, kind.Type, inField(pointerOf(exact)))}
 	case errors.As(exact, &syntax):
 		return syntaxError(src, syntax, first)
-	// What follows is said by a type that reads its own text.
+	// The following errors come from a type that reads its own text.
 	case errors.As(first, &ownKind):
 		return &TextError{Offset: at + int(ownKind.Offset), Message: fmt.Sprintf("got a JSON %s, want %s%s", ownKind.Value, ownKind.Type, inOwnField(ownKind.Field))}
 	case errors.As(first, &ownSyntax):
@@ -128,7 +128,7 @@ func describe(src []byte, at int, exact, first error) *TextError {
 	}
 }
 
-// inField says where in a value something is: in an array by the number of its element, from 0.
+// inField says where in a value the place at lies. An element of an array is named by its index, from 0.
 func inField(at jsontext.Pointer) string {
 	path := strings.ReplaceAll(strings.TrimPrefix(string(at), "/"), "/", ".")
 	if strings.Trim(path, "0123456789.") == "" && path != "" {
@@ -144,7 +144,7 @@ func inOwnField(path string) string {
 	return " in field " + strconv.Quote(path)
 }
 
-// syntaxError puts what the decoder says of a text into plain words. first has those of encoding/json.
+// syntaxError puts a syntax error of the decoder into plain words. first is encoding/json's error for the same text.
 func syntaxError(src []byte, e *jsontext.SyntacticError, first error) *TextError {
 	at := int(e.ByteOffset)
 	message := e.Err.Error()
@@ -168,16 +168,16 @@ func syntaxError(src []byte, e *jsontext.SyntacticError, first error) *TextError
 	}
 }
 
-// maxDepth is how deep the decoder lets arrays and objects nest, as encoding/json does.
+// maxDepth is how deep arrays and objects may nest in the decoder, as in encoding/json.
 const maxDepth = 10000
 
-// rawCodec passes JSON texts through, on one line.
+// rawCodec passes JSON texts through, on one line each.
 func rawCodec[T any](c *Codec[T]) {
 	c.append = func(dst []byte, v T) ([]byte, error) {
 		src := *(*[]byte)(unsafe.Pointer(&v))
 		switch {
 		case src == nil:
-			return append(dst, "null"...), nil // as encoding/json has it
+			return append(dst, "null"...), nil // as encoding/json does
 		case bytes.IndexByte(src, '\n') < 0:
 			return append(dst, src...), nil
 		default:
@@ -191,17 +191,17 @@ func rawCodec[T any](c *Codec[T]) {
 		if err := CheckText(src); err != nil {
 			return *new(T), err
 		}
-		line, err := compact(nil, src) // it has line breaks
+		line, err := compact(nil, src) // src has line breaks
 		return *(*T)(unsafe.Pointer(&line)), err
 	}
 	c.appendJSON, c.decodeJSON = c.append, c.decode
 }
 
-// compact appends a JSON text without its blanks.
+// compact appends a JSON text without its white space.
 func compact(dst, src []byte) ([]byte, error) {
 	b := bytes.NewBuffer(dst)
 	if err := json.Compact(b, src); err != nil {
-		if where := CheckText(src); where != nil { // Compact does not say
+		if where := CheckText(src); where != nil { // Compact does not give the place
 			err = where
 		}
 		return dst, err
@@ -209,7 +209,7 @@ func compact(dst, src []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// ValidText reports whether src is one JSON text without line breaks that [CheckText] has nothing against.
+// ValidText reports whether src is one JSON text without line breaks that [CheckText] accepts.
 func ValidText(src []byte) bool {
 	if n, ok := cutNumber(src); ok && n == len(src) {
 		return true
@@ -217,17 +217,17 @@ func ValidText(src []byte) bool {
 	return bytes.IndexByte(src, '\n') < 0 && bytes.IndexByte(src, '\r') < 0 && jsontext.Value(src).IsValid()
 }
 
-// IsJSON reports whether src is one JSON text in UTF-8, as RFC 8259, section 8.1 has it. [json.Valid] does not look at the encoding of strings.
+// IsJSON reports whether src is one JSON text in UTF-8 (RFC 8259, section 8.1). [json.Valid] does not check the encoding of strings.
 func IsJSON(src []byte) bool { return utf8.Valid(src) && json.Valid(src) }
 
-// CheckText returns what is wrong with a JSON text, a [*TextError], or nil. It is to be one value in UTF-8, without half surrogate pairs, and
-// no object may have a name twice.
+// CheckText returns a [*TextError] if src is not one JSON value in UTF-8, has half of a surrogate pair, or has an object that repeats a name.
+// Otherwise it returns nil.
 func CheckText(src []byte) error {
 	_, err := unmarshalJSON[json.RawMessage](src)
 	return err
 }
 
-// notUTF8 returns the place of the first byte that is no UTF-8, or the length of src.
+// notUTF8 returns the index of the first byte that is not UTF-8, or the length of src.
 func notUTF8(src []byte) int {
 	for at := 0; at < len(src); {
 		r, n := utf8.DecodeRune(src[at:])

@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// lastWords are how lines begin that say why a process ends. Runtimes print a dump after most of them, so such a line is seldom the last one.
+// lastWords are the beginnings of lines that say why a process ends. Runtimes print a dump after most of them, so such a line is seldom the last
+// one.
 var lastWords = []string{
 	"fatal error: ", "panic: ", "unexpected fault address", "runtime: ", "runtime/cgo: ", "SIG", // Go
 	"Fatal Python error: ",                                                                                                                 // Python's faulthandler
@@ -19,14 +20,14 @@ var lastWords = []string{
 	"Assertion failed: ", // assert(3) of macOS and musl
 }
 
-// IsLastWord reports whether a line of output says why a process is about to die. It knows the messages of the runtimes of Go, Python, C, C++, Rust, Java,
-// Node and .NET, and of the sanitizers.
+// IsLastWord reports whether a line of output says why a process is about to die. It knows the messages of the runtimes of Go, Python, C, C++,
+// Rust, Java, Node and .NET, and of the sanitizers.
 func IsLastWord(line string) bool {
 	line = strings.TrimLeft(line, "\t")
 	if line == "" {
 		return false
 	}
-	if begins[line[0]] { // most lines do not, and there may be a flood of them
+	if begins[line[0]] { // most lines fail this cheap test, which matters if a process floods its output
 		for _, prefix := range lastWords {
 			if strings.HasPrefix(line, prefix) {
 				return prefix != rustPrefix || strings.Contains(line, "' panicked at ") || strings.Contains(line, ") panicked at ")
@@ -34,16 +35,16 @@ func IsLastWord(line string) bool {
 		}
 	}
 	switch line[0] {
-	case '=': // of a sanitizer, behind the number of the process
+	case '=': // of a sanitizer, after the process id
 		return strings.Contains(line, "==ERROR: ")
 	case ' ':
 		return strings.HasPrefix(line, whatPrefix)
-	default: // of assert(3), behind the place
+	default: // of assert(3), after the place in the source
 		return strings.IndexByte(line, '`') > 0 && strings.Contains(line, ": Assertion `")
 	}
 }
 
-// begins has the bytes with which lastWords begin.
+// begins is true for the first byte of each entry of lastWords.
 var begins = func() (b [256]bool) {
 	for _, prefix := range lastWords {
 		b[prefix[0]] = true
@@ -51,29 +52,30 @@ var begins = func() (b [256]bool) {
 	return b
 }()
 
-// whatPrefix begins the line after "terminate called after throwing": the words of a C++ exception.
+// whatPrefix begins the line after "terminate called after throwing", which has the message of a C++ exception.
 const whatPrefix = "  what():  "
 
-// How Python's dump of an exception begins, and Go's dumps on SIGQUIT and SIGABRT.
+// The beginnings of Python's dump of an exception, and of Go's dumps on SIGQUIT and SIGABRT.
 const (
 	tracebackPrefix = "Traceback (most recent call last):"
 	quitPrefix      = "SIGQUIT: "
 	abortPrefix     = "SIGABRT: "
 )
 
-// IsQuit reports whether a line begins the stacks that a Go program shows on SIGQUIT, which its host sends: they say nothing of why.
+// IsQuit reports whether a line begins the stacks that a Go program prints on SIGQUIT. The host sends this signal, so the dump does not say why the
+// process ends.
 func IsQuit(line string) bool { return strings.HasPrefix(line, quitPrefix) }
 
-// IsAbort reports whether a line begins the dump that a Go program writes after abort(3) in C. What stands before it may be why.
+// IsAbort reports whether a line begins the dump that a Go program writes after abort(3) in C. The lines before it may give the reason.
 func IsAbort(line string) bool { return strings.HasPrefix(line, abortPrefix) }
 
-// How the panic of a Go program begins, and the stack that the runtime shows after its text.
+// The beginnings of the panic of a Go program, and of the stack that the runtime prints after the panic's text.
 const (
 	panicPrefix     = "panic: "
 	goroutinePrefix = "goroutine "
 )
 
-// The text of a panic is quoted up to these bounds.
+// Limits for a quoted text of a panic.
 const (
 	MaxPanicLines = 64
 	MaxPanicText  = 4 << 10 // bytes
@@ -82,13 +84,13 @@ const (
 // IsPanic reports whether a line begins the text of a panic of a Go program.
 func IsPanic(line string) bool { return strings.HasPrefix(strings.TrimLeft(line, "\t"), panicPrefix) }
 
-// IsGoroutine reports whether a line begins the stack of a goroutine, as Go shows it after the text of a panic: goroutine 1 [running]:
+// IsGoroutine reports whether a line begins the stack of a goroutine, as Go prints it after the text of a panic: goroutine 1 [running]:
 func IsGoroutine(line string) bool {
 	return strings.HasPrefix(line, goroutinePrefix) && strings.Contains(line, " [")
 }
 
-// PanicLines returns how many lines the text of a panic takes at the beginning of lines. Go indents its second line and those that follow by a tab.
-// Before Go 1.23 it did not: there the text reaches up to the first goroutine's stack, if that follows within [MaxPanicLines].
+// PanicLines returns how many of the lines belong to the text of a panic that begins in the first one. Go indents all lines but the first by a tab.
+// Before Go 1.23 it did not: then the text ends before the first goroutine's stack, if that follows within [MaxPanicLines].
 func PanicLines(lines []string) int {
 	indented := 1
 	for indented < len(lines) && strings.HasPrefix(lines[indented], "\t") && !IsPanic(lines[indented]) {
@@ -108,7 +110,7 @@ func PanicLines(lines []string) int {
 	return indented
 }
 
-// panicWord returns the text of a panic out of its lines, bounded, without the tabs that Go puts before all but the first.
+// panicWord joins the lines of a panic's text, limited in number and bytes, without the tabs that Go puts before all but the first.
 func panicWord(lines []string) string {
 	words := make([]string, 0, len(lines))
 	for i, line := range lines[:min(len(lines), MaxPanicLines)] {
@@ -123,7 +125,8 @@ func panicWord(lines []string) string {
 	return Bound(strings.Join(words, "\n"), MaxPanicText)
 }
 
-// GrowsText reports whether a line begins a text of several lines that says why a process dies: a panic of Go or Rust, an exception of C++, Java or .NET.
+// GrowsText reports whether a line begins a text of several lines that says why a process dies: a panic of Go or Rust, or an exception of C++, Java
+// or .NET.
 func GrowsText(line string) bool {
 	return IsLastWord(line) && slices.ContainsFunc(texts, func(prefix string) bool { return strings.HasPrefix(line, prefix) })
 }
@@ -135,14 +138,14 @@ const (
 	causedByPrefix = "Caused by: "
 )
 
-// EndsText reports whether a line follows the text of an exception: a stack frame, a hint, or the first line of another dump.
+// EndsText reports whether a line no longer belongs to the text of an exception: a stack frame, a hint, or the first line of another dump.
 func EndsText(line string) bool {
 	return isFrame(line) || IsLastWord(line) || IsGoroutine(line) || strings.HasPrefix(line, "note: ") || line == "stack backtrace:" ||
 		strings.HasPrefix(line, tracebackPrefix) || strings.HasPrefix(line, causedByPrefix) || strings.HasPrefix(line, "Node.js v") ||
 		strings.HasPrefix(line, "During handling of the above exception,") || strings.HasPrefix(line, "The above exception was the direct cause")
 }
 
-// textLines returns how many lines the text of an exception takes at the beginning of lines: up to the line that ends it, without blank lines there.
+// textLines returns how many of the lines belong to the text of an exception that begins in the first one. Blank lines at its end do not count.
 func textLines(lines []string) int {
 	n := 1
 	for n < len(lines) && n < MaxPanicLines && !EndsText(lines[n]) {
@@ -154,12 +157,12 @@ func textLines(lines []string) int {
 	return n
 }
 
-// exceptionHead is how the first line of an exception looks that Node, Java, .NET or Ruby shows before its frames.
-var exceptionHead = sync.OnceValue(func() *regexp.Regexp { // not compiled at the start of each plugin
+// exceptionHead matches the first line of an exception that Node, Java, .NET or Ruby prints before its frames.
+var exceptionHead = sync.OnceValue(func() *regexp.Regexp { // compiled on first use, not at the start of each plugin
 	return regexp.MustCompile(`^(Uncaught |Unhandled exception\. |Exception in thread ".*" )?[\w.$]*(Error|Exception)\b[^:]*(:|$)`)
 })
 
-// headOf returns the place of the first line of the exception whose last line, before the frames, is at.
+// headOf returns the index of the first line of an exception. at is the index of its last line before the frames.
 func headOf(lines []string, at int) int {
 	for i := at; i >= 0 && i > at-MaxPanicLines && !isFrame(lines[i]); i-- {
 		if exceptionHead().MatchString(lines[i]) || strings.HasPrefix(lines[i], causedByPrefix) || GrowsText(lines[i]) {
@@ -169,22 +172,24 @@ func headOf(lines []string, at int) int {
 	return at
 }
 
-// followers are beginnings of lines that runtimes write after the line that names the cause. They say less than that line.
+// followers are beginnings of lines that runtimes write after the line that names the cause. These lines say less than that line.
 var followers = []string{
 	"runtime: ", "*** SIG", "*** Aborted at ", "terminate called without ", "terminate called recursively",
 	"fatal error: fault", "fatal error: newosproc",
 }
 
-// isFrame reports whether a line is a call in the stack of an exception, as Java, Node, .NET and Ruby show it: the exception stands before the first.
+// isFrame reports whether a line is a stack frame of an exception, in the format of Java, Node, .NET or Ruby. The exception stands before its first
+// frame.
 func isFrame(line string) bool {
 	call := strings.TrimLeft(line, " \t")
 	return len(call) < len(line) && (strings.HasPrefix(call, "at ") || strings.HasPrefix(line, "\tfrom "))
 }
 
-// LastWord returns the line, of the last ones that a process wrote, which says why it ended: not the last line of a dump, but what stands before
-// the dump. Without a dump it is the last line. It is empty if there is none.
+// LastWord returns the line that says why a process ended, out of the last lines that the process wrote. It is the line before a dump, not the last
+// line of the dump. Without a dump it is the last line that is not blank. It is empty if there is none. The text of a panic or exception may have
+// several lines.
 func LastWord(lines []string) string {
-	word, firm := "", false // firm: a cause, which a signal that follows from it does not replace
+	word, firm := "", false // firm: word names a cause, which a signal that follows from it does not replace
 	for i := 0; i < len(lines); i++ {
 		line := strings.TrimLeft(lines[i], "\t")
 		switch {
@@ -194,7 +199,7 @@ func LastWord(lines []string) string {
 			}
 			return word
 		case strings.HasPrefix(line, tracebackPrefix):
-			for i++; i < len(lines) && (lines[i] == "" || strings.HasPrefix(lines[i], " ")); i++ { // the frames
+			for i++; i < len(lines) && (lines[i] == "" || strings.HasPrefix(lines[i], " ")); i++ { // skip the frames
 			}
 			if i < len(lines) {
 				text := lines[i : i+textLines(lines[i:])]
@@ -208,7 +213,7 @@ func LastWord(lines []string) string {
 				word = Bound(word+": "+strings.TrimPrefix(panicWord(text), whatPrefix), MaxPanicText)
 			}
 		case strings.HasPrefix(line, "  + Exception Group Traceback "):
-			for i++; i < len(lines) && strings.HasPrefix(lines[i], "  |  "); i++ { // the frames
+			for i++; i < len(lines) && strings.HasPrefix(lines[i], "  |  "); i++ { // skip the frames
 			}
 			if i < len(lines) {
 				word, firm = strings.TrimPrefix(lines[i], "  | "), true
@@ -232,16 +237,16 @@ func LastWord(lines []string) string {
 			i += len(text) - 1
 			word, firm = panicWord(text), true
 		case !IsLastWord(lines[i]):
-		case strings.HasPrefix(line, abortPrefix): // of a program with C, which may have said why in words of its own
+		case strings.HasPrefix(line, abortPrefix): // a program with C code may have written the reason before
 			if before := lineBefore(lines[:i]); word == "" && before != "" {
 				word = before
 			}
 			word, firm = strings.TrimPrefix(word+"\n"+line, "\n"), true
-		case strings.HasPrefix(line, rustPrefix): // Rust puts the message into the lines that follow
+		case strings.HasPrefix(line, rustPrefix): // Rust prints the message in the lines that follow
 			text := lines[i : i+textLines(lines[i:])]
 			i += len(text) - 1
 			word, firm = strings.Replace(panicWord(text), "\n", " ", 1), true
-		case strings.HasPrefix(line, "*** Check failure stack trace: "): // glog, behind the check
+		case strings.HasPrefix(line, "*** Check failure stack trace: "): // of glog, after the failed check
 			if before := lineBefore(lines[:i]); before != "" {
 				line = before
 			}
@@ -262,7 +267,7 @@ func LastWord(lines []string) string {
 	return word
 }
 
-// lineBefore returns the last line that is neither blank nor a hint of Node.
+// lineBefore returns the last line that is neither blank nor one of Node's hints.
 func lineBefore(lines []string) string {
 	for _, line := range slices.Backward(lines) {
 		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "Node.js v") && !strings.HasPrefix(line, "(Use `node --") {

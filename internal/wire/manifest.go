@@ -8,27 +8,27 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// MaxManifestBytes bounds the answer to Describe.
+// MaxManifestBytes limits the answer to Describe.
 const MaxManifestBytes = 1 << 20
 
-// What a manifest may hold. Hosts show it to people, quote it in errors, and keep it for each worker.
+// Limits for a manifest. Hosts show it to people, quote it in errors, and keep it for each worker.
 const (
 	longestName        = 128
 	longestKind        = 256
-	longestWord        = 256 // a version, an SDK, a mode
+	longestWord        = 256 // of a version, an SDK, or a mode
 	longestDescription = 4 << 10
 	mostExamples       = 1000
 	longestExample     = 256 << 10
-	mostThreads        = 4096 // a host has something for each, and a batch or two
+	mostThreads        = 4096 // a host keeps state and a batch or two for each thread
 )
 
-// The bounds of a schema.
+// Limits for a schema.
 const (
 	MaxSchemaBytes = 256 << 10
-	MaxSchemaDepth = 64 // who reads one calls itself for each level
+	MaxSchemaDepth = 64 // readers of schemas are recursive
 )
 
-// CheckManifest checks what a plugin says of itself before anything is made of it.
+// CheckManifest checks a plugin's manifest against the limits, before the host uses any of it.
 func CheckManifest(m *workerpb.Manifest) error {
 	if m.GetName() == "" {
 		return errors.New("the name is empty")
@@ -78,20 +78,20 @@ func CheckManifest(m *workerpb.Manifest) error {
 	return CheckNeeds(m.GetNeeds())
 }
 
-// ValidName reports whether a workload may be called name, which is part of a file's name and of command lines: letters, digits,
-// "-", "_" and ".", a letter or digit first.
+// ValidName reports whether a workload may be called name. A name is part of file names and command lines: it has letters, digits, "-", "_" and
+// ".", and begins with a letter or digit.
 func ValidName(name string) bool {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	return strings.Trim(name, letters+"._-") == "" && name != "" && strings.IndexByte(letters, name[0]) >= 0
 }
 
-// Nesting returns how many levels of objects and arrays a JSON text has.
+// Nesting returns the depth of objects and arrays in a JSON text.
 func Nesting[T ~string | ~[]byte](text T) (most int) {
 	level, quoted := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case quoted && c == '\\':
-			i++ // what follows is no end
+			i++ // the escaped character does not end the string
 		case c == '"':
 			quoted = !quoted
 		case quoted:

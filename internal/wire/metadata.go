@@ -5,13 +5,13 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of the metadata of a run. It goes along with each batch.
+// Limits of the metadata of a run, which is sent with each batch.
 const (
 	MaxMetadata      = 64      // pairs
-	MaxMetadataBytes = 8 << 10 // of all keys and values
+	MaxMetadataBytes = 8 << 10 // total of all keys and values
 )
 
-// CheckMetadata says what is wrong with the metadata of a run, if anything is.
+// CheckMetadata returns an error if the metadata of a run exceeds the limits, has an empty key, or is not valid UTF-8.
 func CheckMetadata(metadata map[string]string) error {
 	if len(metadata) > MaxMetadata {
 		return fmt.Errorf("metadata has %d pairs, the limit is %d", len(metadata), MaxMetadata)

@@ -9,13 +9,13 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// What a manifest's needs may hold. Hosts show them to people, as flags to copy.
+// Limits of a manifest's needs. Hosts show the needs to people, as flags to copy.
 const (
 	mostNeededPaths   = 16
 	longestNeededPath = 256
 )
 
-// CheckNeeds checks what a plugin says that it needs.
+// CheckNeeds checks the needs that a plugin's manifest states.
 func CheckNeeds(n *workerpb.Needs) error {
 	if paths := len(n.GetRead()) + len(n.GetWrite()); paths > mostNeededPaths {
 		return fmt.Errorf("needs: %d paths, the limit is %d", paths, mostNeededPaths)
@@ -30,7 +30,7 @@ func CheckNeeds(n *workerpb.Needs) error {
 			case strings.ContainsFunc(p, func(r rune) bool { return !unicode.IsPrint(r) }):
 				return fmt.Errorf("needs: path %q has characters that cannot be shown", p)
 			case strings.Contains(p[len(filepath.VolumeName(p)):], ":"):
-				// What is copied as a flag, SRC[:DST], would open something else.
+				// As a flag, SRC[:DST], such a path would open something else.
 				return fmt.Errorf("needs: path %q has a colon, which separates two paths where one is opened", p)
 			}
 		}

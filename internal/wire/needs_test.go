@@ -24,7 +24,7 @@ func TestCheckNeeds(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		needs *workerpb.Needs
-		want  string // in the error, empty for none
+		want  string // part of the error; empty if there must be none
 	}{
 		"none":               {nil, ""},
 		"all":                {&workerpb.Needs{Network: true, Processes: true, Read: []string{file("models of ours")}, Write: many(15), MemoryBytes: 1 << 62}, ""},

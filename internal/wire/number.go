@@ -8,7 +8,8 @@ import (
 	"unsafe"
 )
 
-// numberCodec gives the fixed kinds their texts without encoding/json, which takes ten times as long for a number and memory for each.
+// numberCodec gives number kinds their own readers and writers of JSON text. encoding/json takes ten times as long for a number, and allocates for
+// each.
 func numberCodec[T any](c *Codec[T], t reflect.Type) {
 	bits := t.Bits()
 	switch t.Kind() {
@@ -48,7 +49,7 @@ func numberCodec[T any](c *Codec[T], t reflect.Type) {
 	}
 }
 
-// loadInt returns the value of an integer type of any size. An unsigned one is what the bits below its size say.
+// loadInt returns the value of an integer of any size. It sign-extends the bits, so the caller must mask the value of an unsigned type.
 func loadInt[T any](v T) int64 {
 	p := unsafe.Pointer(&v)
 	switch unsafe.Sizeof(v) {
@@ -63,7 +64,7 @@ func loadInt[T any](v T) int64 {
 	}
 }
 
-// storeInt is the other way; i is in the type's range.
+// storeInt returns i as a T. i must be in T's range.
 func storeInt[T any](i int64) (v T) {
 	p := unsafe.Pointer(&v)
 	switch unsafe.Sizeof(v) {
@@ -95,7 +96,8 @@ func storeFloat[T any](f float64) (v T) {
 	return v
 }
 
-// readInt reads an integer as JSON writes it, if src is one and fits; if not, encoding/json knows the words for it.
+// readInt reads src if it is a JSON integer in range. If not, it returns false, and the caller leaves src to the JSON decoder, which words the
+// error.
 func readInt(src []byte, bits int) (int64, bool) {
 	if n, ok := cutNumber(src); !ok || n != len(src) {
 		return 0, false
@@ -125,14 +127,13 @@ func readFloat(src []byte, bits int) (float64, bool) {
 	return f, err == nil
 }
 
-// shortDigits is how many decimal digits any integer may have to be a float64 without rounding; so are the powers of ten up to
-// that many zeros and more.
+// shortDigits is the number of decimal digits up to which each integer is a float64 without rounding. The powers of ten in tens are exact too.
 const shortDigits = 15
 
 var tens = [shortDigits + 1]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
-// readShort reads a number of few digits and without an exponent, as most are, in half the time. One division of two exact numbers
-// rounds once, so the result is the nearest one (Clinger, How to read floating point numbers accurately, 1990, section 5).
+// readShort reads a number with few digits and no exponent, as most numbers are, in half the time of strconv. It divides two exact numbers, which
+// rounds once, so the result is the nearest float64 (Clinger, How to read floating point numbers accurately, 1990, section 5).
 func readShort(src []byte) (f float64, ok bool) {
 	digits := src
 	if len(digits) > 0 && digits[0] == '-' {
@@ -166,13 +167,13 @@ func readShort(src []byte) (f float64, ok bool) {
 	return f, true
 }
 
-// appendFloat writes a float as encoding/json does (ECMAScript's rule for exponents), so that both ways agree.
+// appendFloat writes a float as encoding/json does (ECMAScript's rule for exponents), so that the two agree.
 func appendFloat(dst []byte, f float64, bits int) ([]byte, error) {
 	if math.IsInf(f, 0) || math.IsNaN(f) {
 		return dst, fmt.Errorf("%v has no JSON form", f)
 	}
 	abs := math.Abs(f)
-	if abs < 1e15 && bits == 64 { // an integer is written at a fifth of the cost
+	if abs < 1e15 && bits == 64 { // writing an integer takes a fifth of the time
 		if i := int64(f); float64(i) == f && (i != 0 || !math.Signbit(f)) {
 			return strconv.AppendInt(dst, i, 10), nil
 		}
@@ -188,8 +189,8 @@ func appendFloat(dst []byte, f float64, bits int) ([]byte, error) {
 	return strconv.AppendFloat(dst, f, 'f', -1, bits), nil
 }
 
-// cutNumber returns the length of the JSON number (RFC 8259, section 6) that src begins with. strconv alone will not do: it
-// also takes "inf", "0x1p-2", "+1" and "1_000".
+// cutNumber returns the length of the JSON number (RFC 8259, section 6) that src begins with. strconv does not check this: it also accepts "inf",
+// "0x1p-2", "+1" and "1_000".
 func cutNumber(src []byte) (int, bool) {
 	i := 0
 	digits := func() int {

@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// Plain returns text of the other side as one line that does nothing to a terminal: what cannot be printed, or turns the direction of
-// writing, is shown as Go would write it in a string, \x1b for one. Tabs stay.
+// Plain returns text from the other side as one line that is safe for a terminal. It escapes characters that cannot be printed or that change the
+// direction of writing, as in a Go string: \x1b, for example. Tabs stay.
 func Plain(s string) string {
-	plain := 0 // bytes of ASCII, as which nearly all texts end
+	plain := 0 // length of the ASCII prefix, which is nearly always the whole text
 	for plain < len(s) && (' ' <= s[plain] && s[plain] <= '~' || s[plain] == '\t') {
 		plain++
 	}

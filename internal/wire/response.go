@@ -6,18 +6,18 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Uncounted is the size of a message up to which nothing is counted: what can be made of so little is little.
+// Uncounted is the largest message that CheckResponse does not examine: decoding so few bytes cannot take much memory.
 const Uncounted = 16 << 10
 
-// The numbers of the fields that CheckResponse knows, as proto/parhost/v1/worker.proto has them.
+// Field numbers of the messages that CheckResponse knows, from proto/parhost/v1/worker.proto.
 const (
 	resultsOfResponse = 2
 	errorsOfResults   = 5
 	timesOfResults    = 6
 )
 
-// CheckResponse refuses a WorkResponse of which decoding would make many times its size: an entry of a list may have two bytes, and becomes a
-// struct of more than a hundred. A batch of at most so many items has no more errors, and no more times. What is no message is not its business.
+// CheckResponse refuses a WorkResponse that would take many times its size when it is decoded: an entry of a list may have two bytes, and becomes a
+// struct of more than a hundred. A batch of at most most items has no more errors and no more times. Malformed messages are left to the decoder.
 func CheckResponse(message []byte, most int) error {
 	if len(message) <= Uncounted {
 		return nil
@@ -33,7 +33,7 @@ func CheckResponse(message []byte, most int) error {
 			case errorsOfResults:
 				errors++
 			case timesOfResults:
-				times += max(1, countVarints(content)) // packed, or one
+				times += max(1, countVarints(content)) // a packed list, or a single number
 			default:
 				others++
 			}
@@ -50,7 +50,8 @@ func CheckResponse(message []byte, most int) error {
 	return nil
 }
 
-// eachField calls f for each field of a message, with its content if it has a length. It stops where the message makes no sense.
+// eachField calls f for each field of a message. content is nil unless the field is length-delimited. eachField stops where the message is
+// malformed.
 func eachField(message []byte, f func(number protowire.Number, content []byte)) {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)

@@ -12,7 +12,7 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// response returns results as they travel.
+// response returns a message with results, as it travels.
 func response(t testing.TB, r *workerpb.Results) []byte {
 	t.Helper()
 	b, err := proto.Marshal(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: r}})
@@ -31,7 +31,7 @@ func TestAResponseListsNoMoreThanABatchHas(t *testing.T) {
 		}
 		return list
 	}
-	several := func(n int, r *workerpb.Results) []byte { return bytes.Repeat(response(t, r), n) } // which protobuf merges
+	several := func(n int, r *workerpb.Results) []byte { return bytes.Repeat(response(t, r), n) } // protobuf merges the repeated field
 	unpacked := func(n int) []byte {
 		times := bytes.Repeat(protowire.AppendVarint(protowire.AppendTag(nil, 6, protowire.VarintType), 1), n)
 		return protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), times)
@@ -61,7 +61,7 @@ func TestAResponseListsNoMoreThanABatchHas(t *testing.T) {
 
 func FuzzCheckResponse(f *testing.F) {
 	const most = 100
-	pad := make([]byte, wire.Uncounted) // of a field that nobody knows
+	pad := make([]byte, wire.Uncounted) // for a field that the message does not have
 	pad = protowire.AppendBytes(protowire.AppendTag(nil, 100, protowire.BytesType), pad)
 	f.Add(response(f, &workerpb.Results{Errors: []*workerpb.ItemError{{Item: 1}, {}}, ItemNs: []uint64{1, 1 << 40}}))
 	f.Add(response(f, &workerpb.Results{ItemNs: make([]uint64, most+1)}))

@@ -15,9 +15,9 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
-// strict is how JSON texts are read: what cannot be kept as it came is refused. A field that the type does not have is most likely a typing
-// error, and one that goes unnoticed costs more than one that is refused. How Go types look in JSON is encoding/json's affair, which
-// writes them.
+// strict are the options for reading JSON texts. A text is refused if its value could not be kept unchanged. A field that the type does not have is
+// most likely a typing error, and a typing error that goes unnoticed costs more than one that is refused. Otherwise Go types have the JSON forms of
+// encoding/json, which writes them.
 var strict = jsonv2.JoinOptions(
 	jsonv1.DefaultOptionsV1(),
 	jsontext.AllowDuplicateNames(false),
@@ -30,10 +30,10 @@ var strict = jsonv2.JoinOptions(
 	jsonv1.ReportErrorsWithLegacySemantics(false),
 )
 
-// Options for types, or texts, that need a look at each value.
+// Options for types or texts whose values need to be examined one by one.
 var (
 	exact = jsonv2.JoinOptions(strict, jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(readExactly)))
-	// encoding/json's words for what is wrong. It also puts up with field tags that are no good.
+	// wordy gives encoding/json's error texts. It also accepts invalid field tags.
 	wordy      = jsonv1.ReportErrorsWithLegacySemantics(true)
 	wordyExact = jsonv2.JoinOptions(exact, wordy)
 )
@@ -57,8 +57,8 @@ func unmarshalJSON[T any](src []byte) (v T, err error) {
 	return v, textError(src, err, first)
 }
 
-// readExactly reads what the decoder would change: a null where the type has none, and numbers into interfaces and [json.Number]. It leaves
-// everything else to the decoder.
+// readExactly reads values that the decoder would change: a null for a type that has none, and numbers into interfaces and [json.Number]. For all
+// other values it returns [errors.ErrUnsupported], which leaves them to the decoder.
 func readExactly(d *jsontext.Decoder, p any) error {
 	kind := d.PeekKind()
 	switch p := p.(type) {
@@ -71,7 +71,7 @@ func readExactly(d *jsontext.Decoder, p any) error {
 		return err
 	case *json.Number:
 		switch parent, n := d.StackIndex(d.StackDepth()); {
-		case kind == '"' && parent == '{' && n%2 == 0: // the name of a field
+		case kind == '"' && parent == '{' && n%2 == 0: // a key of an object
 			return errors.ErrUnsupported
 		case kind == '"':
 			return errors.New("got a JSON string, want a number")
@@ -85,9 +85,9 @@ func readExactly(d *jsontext.Decoder, p any) error {
 	switch {
 	case kind == 'n':
 		return readNull(d, p, target)
-	case kind == '"' && isQuotedNull(d, target.Kind()): // a field with the option "string"
+	case kind == '"' && isQuotedNull(d, target.Kind()): // a field with the tag option "string"
 		return &nullError{target.Type()}
-	case target.Kind() == reflect.Interface && target.NumMethod() == 0: // one that has a name
+	case target.Kind() == reflect.Interface && target.NumMethod() == 0: // a named empty interface type
 		v, err := readAny(d)
 		if err == nil {
 			target.Set(reflect.ValueOf(v))
@@ -98,7 +98,7 @@ func readExactly(d *jsontext.Decoder, p any) error {
 	}
 }
 
-// readAny reads a value into an interface. A number keeps its text.
+// readAny reads a value into an interface. Numbers become [json.Number], which keeps their text.
 func readAny(d *jsontext.Decoder) (any, error) {
 	t, err := d.ReadToken()
 	if err != nil {
@@ -129,7 +129,7 @@ func readAny(d *jsontext.Decoder) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			key := name.String() // before the next token
+			key := name.String() // name is invalid after the next token
 			if object[key], err = readAny(d); err != nil {
 				return nil, err
 			}
@@ -141,13 +141,14 @@ func readAny(d *jsontext.Decoder) (any, error) {
 	}
 }
 
-// nullError says that a type has no null.
+// nullError says that a text has a null where the type has none.
 type nullError struct{ t reflect.Type }
 
 func (e *nullError) Error() string { return fmt.Sprintf("got a JSON null, want %s", e.t) }
 
-// readNull reads a null, which encoding/json leaves unread, so that a value that has no null would become zero. A type that reads its own
-// text decides itself; but if it also writes null as something else, as [time.Time] does, the null would be lost.
+// readNull handles a null, which encoding/json ignores, so that a type without a null would silently get its zero value. A type that reads its own
+// text decides itself. But if it also writes the resulting value as something other than null, as [time.Time] does, the null would be lost, and is
+// refused.
 func readNull(d *jsontext.Decoder, p any, target reflect.Value) error {
 	kind := target.Kind()
 	if kind == reflect.Pointer || kind == reflect.Interface {
@@ -172,7 +173,7 @@ func readNull(d *jsontext.Decoder, p any, target reflect.Value) error {
 	return d.SkipValue()
 }
 
-// isQuotedNull reports whether the next value is the string "null" for a number or a bool, which encoding/json takes for a null.
+// isQuotedNull reports whether the next value is the string "null" for a number or a bool. encoding/json takes that string for a null.
 func isQuotedNull(d *jsontext.Decoder, kind reflect.Kind) bool {
 	if kind != reflect.Bool && (kind < reflect.Int || kind > reflect.Float64) {
 		return false
@@ -181,13 +182,13 @@ func isQuotedNull(d *jsontext.Decoder, kind reflect.Kind) bool {
 	return bytes.HasPrefix(rest, []byte(`"null"`))
 }
 
-// traits is what the JSON text of a type's values can hold.
+// traits describes what the JSON texts of a type's values can contain.
 type traits struct {
-	open  bool // interfaces or numbers as texts, which have to be read one by one
-	loose bool // what the type does not vouch for: texts of its own making, any depth
+	open  bool // interfaces or json.Number, whose values have to be read one by one
+	loose bool // contents that the type does not determine: texts that the values write themselves, or any depth
 }
 
-var knownTraits sync.Map // by type
+var knownTraits sync.Map // reflect.Type → traits
 
 func traitsOf(t reflect.Type) traits {
 	if known, ok := knownTraits.Load(t); ok {
@@ -199,7 +200,7 @@ func traitsOf(t reflect.Type) traits {
 	return found
 }
 
-// collect adds the traits of t. seen holds the types that have been looked at; true means that t is part of them.
+// collect adds the traits of t. seen has the types that were visited already; true means that t lies within that type.
 func (f *traits) collect(t reflect.Type, seen map[reflect.Type]bool) {
 	above, known := seen[t]
 	switch {
