@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// BenchmarkItem is what one item costs beside its work: a call, a store that says which one runs, a result put in its place.
+// BenchmarkItem measures what an item costs beside its work: the call, the store of its place, and the store of its result.
 func BenchmarkItem(b *testing.B) {
 	core := New(func(context.Context) (Funcs[float64, float64], func(context.Context) error, error) {
 		return Funcs[float64, float64]{One: func(_ context.Context, x float64) (float64, error) { return math.Sqrt(x), nil }}, nil, nil

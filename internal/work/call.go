@@ -16,27 +16,27 @@ var (
 	errOverdue  = errors.New("item passed its time limit")
 )
 
-// Call is the context of running items. One Call serves one item after the other until somebody waits on it: most workloads
-// never look at their context, and so pay nothing for it.
+// Call is the context of a running item. One Call serves successive items as long as nobody uses it as more than an argument: most workloads never
+// look at their context, and so do not pay for a new one per item.
 //
-// Done makes a real context of the standard library on first use, so that contexts derived from a Call cost no goroutine.
+// Done creates a real context of the standard library on its first call, so that contexts derived from a Call need no goroutine.
 type Call struct {
 	base context.Context
 	job  *Job
 
-	used atomic.Bool // somebody may be watching, so the call cannot serve another item
+	used atomic.Bool // somebody may be watching this call, so it cannot serve another item
 
 	mu     sync.Mutex
-	real   context.Context // nil until somebody waits
+	real   context.Context // nil until it is needed
 	cancel context.CancelCauseFunc
-	cause  error // why the item was ended, if it was
-	places []int // the places in the job of a batch function's items; nil if one item runs
+	cause  error // why the item was ended; nil if it was not
+	places []int // places in the job of a batch function's items; nil if a single item runs
 	draws  []*rand.Rand
 }
 
 type callKey struct{}
 
-// FromContext returns the call that ctx belongs to, or nil.
+// FromContext returns the call that ctx is or derives from, or nil.
 func FromContext(ctx context.Context) *Call {
 	c, _ := ctx.Value(callKey{}).(*Call)
 	return c
@@ -44,12 +44,12 @@ func FromContext(ctx context.Context) *Call {
 
 type loggerKey struct{}
 
-// WithLogger returns the context of a set-up or teardown, whose log lines go to a logger.
+// WithLogger returns a context for a set-up or teardown, whose log lines go to logger.
 func WithLogger(ctx context.Context, logger hclog.Logger) context.Context {
 	return context.WithValue(ctx, loggerKey{}, logger)
 }
 
-// LoggerOf returns the logger of a running item, set-up or teardown, or nil.
+// LoggerOf returns the logger for the running item, set-up or teardown that ctx belongs to, or nil.
 func LoggerOf(ctx context.Context) hclog.Logger {
 	if c := FromContext(ctx); c != nil {
 		return c.Logger()
@@ -60,7 +60,7 @@ func LoggerOf(ctx context.Context) hclog.Logger {
 
 func newCall(base context.Context, j *Job) *Call { return &Call{base: base, job: j} }
 
-// end cancels the call with a cause; the first one stays.
+// end cancels the call with a cause. The first cause stays.
 func (c *Call) end(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,7 +84,7 @@ func (c *Call) Done() <-chan struct{} {
 	return c.real.Done()
 }
 
-// realize makes the real context. Called with mu held.
+// realize creates the real context. It is called with mu held.
 func (c *Call) realize() {
 	c.real, c.cancel = context.WithCancelCause(c.base)
 	if c.cause != nil {
@@ -127,7 +127,7 @@ func (c *Call) Value(key any) any {
 	}
 	c.mu.Lock()
 	if c.real == nil && c.cause != nil {
-		c.realize() // context.Cause asks here
+		c.realize() // for context.Cause, which looks up a value of the standard library's contexts
 	}
 	ctx := c.real
 	c.mu.Unlock()
@@ -137,27 +137,27 @@ func (c *Call) Value(key any) any {
 	return c.base.Value(key)
 }
 
-// Logger returns the job's logger, tagged with the running item.
+// Logger returns the job's logger, tagged with the index of the running item.
 func (c *Call) Logger() hclog.Logger {
 	return c.job.Logger.With("item", c.job.First+c.job.Current())
 }
 
-// Metadata is what the caller says of the run. It must not be changed.
+// Metadata returns the caller's metadata of the run. It must not be changed.
 func (c *Call) Metadata() map[string]string { return c.job.Metadata }
 
-// Progress passes on how far the running item says it is.
+// Progress reports which fraction of the running item is done.
 func (c *Call) Progress(fraction float64) {
 	if c.job.OnProgress != nil {
 		c.job.OnProgress(c.job.Current(), fraction)
 	}
 }
 
-// Rand returns the random source of the running item or, in a batch function, of the item at a place of what it was given. The same
-// item gets the same source again.
+// Rand returns the random source of the running item. In a batch function, at is the item's index among the items that the function was given.
+// Later calls for the same item return the same source.
 func (c *Call) Rand(at int) *rand.Rand {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.used.Store(true) // the next item gets a call, and so a source, of its own
+	c.used.Store(true) // so that the next item gets a call, and with it a source, of its own
 	if c.draws == nil {
 		c.draws = make([]*rand.Rand, max(1, len(c.places)))
 	}
@@ -171,7 +171,7 @@ func (c *Call) Rand(at int) *rand.Rand {
 	return c.draws[at]
 }
 
-// draw returns a new random source for the item at a place.
+// draw returns a new random source for the item at a place in the job. Without a seed, the source is random.
 func (j *Job) draw(place int) *rand.Rand {
 	if j.Seed == nil {
 		return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
@@ -183,7 +183,7 @@ func (j *Job) draw(place int) *rand.Rand {
 	return rand.New(rand.NewPCG(scramble(scramble(*j.Seed)+index), scramble(scramble(^*j.Seed)+index)))
 }
 
-// scramble spreads neighbouring numbers over all of 64 bits, because PCGs that begin close to each other draw similar numbers at first.
+// scramble spreads neighboring numbers over all 64 bits, because PCGs with similar seeds give similar numbers at first.
 //
 // It is one step of SplitMix64 (Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
 func scramble(n uint64) uint64 {

@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// inCall runs f as the only item of a job with a limit of a minute.
+// inCall runs f as the only item of a job, with a time limit of a minute.
 func inCall(t *testing.T, f func(ctx context.Context, j *Job)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -29,7 +29,7 @@ func TestACallIsAContextThatCanBeCanceled(t *testing.T) {
 		if !errors.Is(ctx.Err(), context.Canceled) {
 			t.Errorf("Err of a canceled item: got %v, want context.Canceled", ctx.Err())
 		}
-		if !errors.Is(context.Cause(ctx), errCanceled) { // though nobody has asked for Done
+		if !errors.Is(context.Cause(ctx), errCanceled) { // even if nobody has called Done
 			t.Errorf("Cause of a canceled item: got %v, want %v", context.Cause(ctx), errCanceled)
 		}
 		<-ctx.Done()
@@ -54,7 +54,7 @@ func TestContextsMadeFromACallEndWithTheItem(t *testing.T) {
 		var kept []context.Context
 		c := one(func(ctx context.Context, x float64) (float64, error) {
 			limited, cancel := context.WithTimeout(context.WithValue(ctx, key{}, "v"), time.Hour)
-			_ = cancel // forgotten, as happens
+			_ = cancel // callers do forget to call it
 			if limited.Value(key{}) != "v" || limited.Err() != nil {
 				t.Error("a context made from a call: its value is lost, or it has ended")
 			}

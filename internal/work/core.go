@@ -8,26 +8,25 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Core is a workload as a worker sees it, whatever its Go types are.
+// Core is a workload as a worker sees it, independent of its Go types.
 type Core interface {
-	// Kinds names how items and results travel when packed.
+	// Kinds returns the kinds of items and of results, which say how they are packed.
 	Kinds() (item, result string)
-	// Types are the Go types of an item and of a result.
+	// Types returns the Go types of an item and of a result.
 	Types() (item, result reflect.Type)
-	// Open makes an instance and sets it up. Instances that are given the same lock never run two items at once.
+	// Open makes an instance and sets it up. Instances that share a lock never run two items at once; lock may be nil.
 	Open(ctx context.Context, lock *sync.Mutex) (Instance, error)
 }
 
-// Instance is a workload that has been set up. Run may be called from several goroutines at once.
+// Instance is a workload that has been set up. Several goroutines may call Run at once.
 type Instance interface {
-	// Run runs the items of a job one after the other and reports their outcomes through Job.Report. It returns when the last part has been reported.
+	// Run runs the items of a job one after the other and reports their outcomes through Job.Report. It returns after it has reported the last part.
 	Run(ctx context.Context, j *Job)
-	// Close tears the instance down. It is called once, when no Run is under way.
+	// Close tears the instance down. It is called once, when no Run is active.
 	Close(ctx context.Context) error
 }
 
-
-// Funcs are the two shapes a workload can take; one of them is set.
+// Funcs are the two forms of a workload's function; exactly one of them is set.
 type Funcs[In, Out any] struct {
 	One  func(ctx context.Context, item In) (Out, error)
 	Many func(ctx context.Context, items []In) ([]Out, error)
@@ -39,8 +38,8 @@ type core[In, Out any] struct {
 	out  wire.Codec[Out]
 }
 
-// New returns the core of a workload. open is called once for each instance and returns its functions and its teardown, which
-// may be nil.
+// New returns the core of a workload. open is called once for each instance. It returns the instance's functions and its teardown, which may be
+// nil.
 func New[In, Out any](open func(ctx context.Context) (Funcs[In, Out], func(context.Context) error, error)) Core {
 	return &core[In, Out]{open: open, in: wire.CodecOf[In](), out: wire.CodecOf[Out]()}
 }
@@ -67,7 +66,7 @@ type instance[In, Out any] struct {
 	*core[In, Out]
 	funcs    Funcs[In, Out]
 	teardown func(context.Context) error
-	lock     *sync.Mutex // nil if items may run at once
+	lock     *sync.Mutex // nil if several items may run at once
 }
 
 func (i *instance[In, Out]) Run(ctx context.Context, j *Job) {

@@ -1,5 +1,4 @@
-// Package work runs the items of a batch on a workload, one after the other, and says what became of each.
+// Package work runs the items of a batch on a workload, one after the other, and reports the outcome of each.
 //
-// It is the part of a worker that both modes share: a plugin process feeds it columns from its stream, a goroutine hands it the
-// caller's own slices.
+// Both modes use it: a plugin process passes it columns from its stream, a goroutine passes it the caller's own slices.
 package work

@@ -14,85 +14,85 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Format says how the items of a job are held, and its results wanted.
+// Format says how a job's items are stored, and how its results are to be.
 type Format int
 
-// The formats.
+// The values of Format.
 const (
 	Native Format = iota // Go slices of the workload's own types
 	Packed               // a column of the workload's kinds
 	JSON                 // a column of JSON texts
 )
 
-// Job is one batch on its way through an [Instance]. Fill in the exported fields, then hand it to Run.
+// Job is one batch for an [Instance]. Fill in the exported fields, then pass it to Run.
 type Job struct {
-	First  int // index of the first item in its run
+	First  int // index of the batch's first item in its run
 	Count  int
 	Format Format
 
-	In, Out   any      // Native: []In, and []Out to fill, both of Count values
+	In, Out   any      // Native: a []In, and a []Out to fill in, both with Count values
 	Items     []byte   // Packed, JSON: the items as one column
-	InBuffers [][]byte // Packed, JSON: the items one by one, instead of the column; nil if there is one
-	Room      []byte   // Packed, JSON: where results may be put; nil for nowhere
+	InBuffers [][]byte // Packed, JSON: the items one by one, used instead of Items unless nil
+	Room      []byte   // Packed, JSON: memory in which results may be put; may be nil
 
-	Timeout   time.Duration // of one item; 0 means none
-	Budget    time.Duration // after this long no further item is begun; 0 means never
-	Timed     bool          // Part.ItemNS is wanted
-	MaxResult int           // bytes of one result; 0 means no limit
+	Timeout   time.Duration // limit for one item; 0 means none
+	Budget    time.Duration // after this time no further item begins; 0 means no limit
+	Timed     bool          // Part.ItemNS is to be filled in
+	MaxResult int           // limit for the bytes of one result; 0 means none
 
-	Seed      *uint64  // of the run; nil if it has none
-	SeedIndex []uint64 // the index that each item draws by; nil for First, First+1, …
+	Seed      *uint64  // seed of the run; nil if it has none
+	SeedIndex []uint64 // index of each item for its random source; nil means First, First+1, …
 
-	Metadata   map[string]string                // of the run; nobody changes it
+	Metadata   map[string]string                // of the run; must not be changed
 	Logger     hclog.Logger                     // tagged with the worker
 	OnProgress func(item int, fraction float64) // may be nil
-	OnOverdue  func(item int)                   // called once for each item that passes Timeout; may be nil
-	ReadOnly   func(address uintptr) bool       // whether items lie there that can only be read; may be nil
-	Pulse      *pulse.Pulse                     // of this process, for Timeout; nil: it always runs
-	Report     func(Part)                       // gets consecutive parts, the last one with Last set
+	OnOverdue  func(item int)                   // called once for each item that exceeds Timeout; may be nil
+	ReadOnly   func(address uintptr) bool       // reports whether an address lies in memory of items that is read-only; may be nil
+	Pulse      *pulse.Pulse                     // of this process, for Timeout; nil means that the process always runs
+	Report     func(Part)                       // called with consecutive parts; the last one has Last set
 
-	own         arena.Place                 // of the running item
-	shown       atomic.Pointer[arena.Place] // where it is kept instead, for others to see
-	interrupted atomic.Bool                 // something has been canceled: look under the lock
-	handBack    atomic.Bool                 // no further item is to begin
+	own         arena.Place                 // the place of the running item, unless shown is set
+	shown       atomic.Pointer[arena.Place] // where the place of the running item is kept for others to see; may be nil
+	interrupted atomic.Bool                 // an item was canceled: look under mu
+	handBack    atomic.Bool                 // no further item may begin
 
-	mu       sync.Mutex // guards what follows
-	all      bool       // everything is canceled
+	mu       sync.Mutex // guards the following fields
+	all      bool       // all items are canceled
 	canceled map[int]bool
-	started  pulse.Mark // of the running item, when Timeout is set
-	overdue  int        // the item that passed Timeout, -1 if none
-	between  bool       // no item is running, so none can be late
+	started  pulse.Mark // when the running item began, if Timeout is set
+	overdue  int        // the item that exceeded Timeout, -1 if none
+	between  bool       // no item is running, so none can exceed Timeout
 	call     *Call      // the context of the running item
 }
 
-// Part is what became of consecutive items of a job.
+// Part is the outcome of consecutive items of a job.
 type Part struct {
 	From, Count int
 	Values      []byte // Packed, JSON: the results as one column; nil if they lie in the job's room
-	RoomAt      int    // where they lie there
-	RoomUsed    int    // and how many bytes they are; 0 if they do not
+	RoomAt      int    // offset of the results in the job's room
+	RoomUsed    int    // bytes of the results in the job's room; 0 if they do not lie there
 	Errors      []*wire.ItemError
-	Places      []int // of Errors, in the job
+	Places      []int // the place in the job of each entry of Errors
 	ItemNS      []uint64
 	RunNS       uint64
-	Last        bool // nothing follows; items beyond From+Count were not begun
+	Last        bool // this is the last part; items beyond From+Count were not begun
 	Leaving     bool // the instance must not be used any more
 }
 
-// Current is the place of the item that is running, or that ran last.
+// Current returns the place of the running item, or of the item that ran last.
 func (j *Job) Current() int { return int(j.running().Item.Load()) }
 
-// Since is when the clock was last looked at before that item began.
+// Since returns the time of the last clock reading before the item of [Job.Current] began.
 func (j *Job) Since() time.Time { return j.running().When() }
 
-// hide says to whoever looks that nobody knows which item runs: all of a batch function's do.
+// hide shows others an invalid place: in a batch function all items run at once.
 func (j *Job) hide() {
 	if place := j.shown.Swap(nil); place != nil {
 		place.Item.Store(math.MaxUint64)
 	}
 }
 
-// Show keeps the place of the running item where others can see it. It is called before Run.
+// Show makes the job keep the place of the running item in place, where others can see it. It must be called before Run.
 func (j *Job) Show(place *arena.Place) { j.shown.Store(place) }
 
 func (j *Job) running() *arena.Place {
@@ -102,7 +102,7 @@ func (j *Job) running() *arena.Place {
 	return &j.own
 }
 
-// Cancel ends the item at a place: its context if it is running, itself if it has not begun.
+// Cancel cancels the item at a place. If the item is running, its context ends; if it has not begun, it never does.
 func (j *Job) Cancel(item int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -110,13 +110,13 @@ func (j *Job) Cancel(item int) {
 		j.canceled = map[int]bool{}
 	}
 	j.canceled[item] = true
-	j.interrupted.Store(true) // before Current: either we see the item, or it sees us
+	j.interrupted.Store(true) // stored before the call of Current: either this sees the running item, or the item sees the flag
 	if j.call != nil && j.Current() == item {
 		j.call.end(errCanceled)
 	}
 }
 
-// CancelAll ends the running item's context and all items that have not begun.
+// CancelAll ends the context of the running item, and cancels all items that have not begun.
 func (j *Job) CancelAll() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -127,10 +127,10 @@ func (j *Job) CancelAll() {
 	}
 }
 
-// HandBack ends the job after the running item: the others count as not begun.
+// HandBack ends the job after the running item. The remaining items count as not begun.
 func (j *Job) HandBack() { j.handBack.Store(true) }
 
-// describe says what a panic was about.
+// describe returns the message for a panic value.
 func (j *Job) describe(p any) string {
 	if fault, ok := p.(interface{ Addr() uintptr }); ok && j.ReadOnly != nil && j.ReadOnly(fault.Addr()) {
 		return "the workload wrote to its item, which lies in memory that it can only read"

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// outcome is what a job gave, put together from its parts.
+// outcome is the result of a job, assembled from its parts.
 type outcome[Out any] struct {
 	values []Out
 	errs   map[int]*wire.ItemError
@@ -27,17 +27,17 @@ func one[In, Out any](f func(context.Context, In) (Out, error)) Core {
 	})
 }
 
-// many makes the core of a function of many items.
+// many makes the core of a batch function.
 func many[In, Out any](f func(context.Context, []In) ([]Out, error)) Core {
 	return New(func(context.Context) (Funcs[In, Out], func(context.Context) error, error) {
 		return Funcs[In, Out]{Many: f}, nil, nil
 	})
 }
 
-// formats are the ways in which items can come.
+// formats are the formats in which items can come, by name.
 var formats = map[string]Format{"native": Native, "packed": Packed, "json": JSON}
 
-// runJob runs items on a core in a format, checks that the parts fit together, and returns what came out. with may change the job.
+// runJob runs items on a core in a format, checks that the parts are consecutive, and returns the outcome. with may change the job before it runs.
 func runJob[In, Out any](t *testing.T, c Core, format Format, items []In, with func(*Job)) outcome[Out] {
 	t.Helper()
 	j, wait := startJob[In, Out](t, c, format, items, with)
@@ -45,7 +45,7 @@ func runJob[In, Out any](t *testing.T, c Core, format Format, items []In, with f
 	return wait()
 }
 
-// startJob is runJob in two steps.
+// startJob starts what runJob does. The returned function waits for the outcome.
 func startJob[In, Out any](t *testing.T, c Core, format Format, items []In, with func(*Job)) (*Job, func() outcome[Out]) {
 	t.Helper()
 	instance, err := c.Open(t.Context(), nil)
@@ -156,7 +156,7 @@ func unpack[Out any](c *wire.Codec[Out], format Format, p Part, to []Out, errs m
 	return nil
 }
 
-// inFormats runs a test in every format.
+// inFormats runs a test in each format.
 func inFormats(t *testing.T, test func(t *testing.T, f Format)) {
 	t.Helper()
 	for name, f := range formats {

@@ -12,16 +12,17 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Results are sent on at least this often, so that a crash costs little and a reader sees something.
+// flushEvery is the longest time between two reports while items end. It limits what a crash can lose, and lets a reader see progress.
 const flushEvery = 20 * time.Millisecond
 
-// Items between two looks at the clock when single items are not timed: at most a percent of items that take a nanosecond.
+// clockEvery is the number of items between two readings of the clock if items are not timed. For items of a nanosecond, the readings add at most 1
+// %.
 const clockEvery = 64
 
-// errorBytes is what an error takes beside its texts, about.
+// errorBytes is roughly what an error takes beside its texts.
 const errorBytes = 32
 
-// running is one job under way.
+// running is the state of a running job.
 type running[In, Out any] struct {
 	*instance[In, Out]
 	job     *Job
@@ -31,16 +32,16 @@ type running[In, Out any] struct {
 	src     source[In]
 	dst     sink[Out]
 
-	k       int           // the place of the running item
+	k       int           // place of the running item
 	from    int           // place of the first item that has not been reported
-	flushed time.Time     // when something was last sent on
-	start   time.Time     // when the running item began, if items are timed; zero for those of a batch function
-	share   time.Duration // of each item in the time of its batch function
+	flushed time.Time     // time of the last report
+	start   time.Time     // if items are timed: when the running item began; zero in a batch function
+	share   time.Duration // of each item in the run time of its batch function
 	errs    []*wire.ItemError
 	places  []int
 	times   []uint64
 	leaving bool
-	weight  int         // bytes of errs, about
+	weight  int         // approximate bytes of errs
 	late    atomic.Bool // the budget is used up
 }
 
@@ -74,7 +75,7 @@ func (r *running[In, Out]) run() {
 	default:
 		r.one = r.funcs.One
 	}
-	if j.Budget > 0 && j.Count > 1 { // one is always allowed
+	if j.Budget > 0 && j.Count > 1 { // the first item may always run
 		t := time.AfterFunc(j.Budget, func() { r.late.Store(true) })
 		defer t.Stop()
 	}
@@ -83,13 +84,13 @@ func (r *running[In, Out]) run() {
 	}
 }
 
-// more reports whether another item may begin: there is one, nobody has called for an end, and the budget allows it. The budget
-// always allows one, or a batch could come back untouched for ever.
+// more reports whether another item may begin: there is one, nobody has called HandBack, and the budget allows it. The budget always allows the
+// first item, because otherwise a batch could come back with nothing done again and again.
 func (r *running[In, Out]) more() bool {
 	return r.k < r.job.Count && !r.job.handBack.Load() && (r.k == 0 || !r.late.Load())
 }
 
-// alone gives a batch function one item: a limit for each item has to know which one is running.
+// alone passes a single item to a batch function. A time limit for each item needs to know which one is running.
 func (r *running[In, Out]) alone(ctx context.Context, item In) (Out, error) {
 	outs, err := r.funcs.Many(ctx, []In{item})
 	if some, ok := errors.AsType[*BatchError](err); ok {
@@ -109,15 +110,15 @@ func wrongCount(results, items int) error {
 	return fmt.Errorf("batch function returned %d results for %d items", results, items)
 }
 
-// open lays out the job's items and the room for its results.
+// open prepares the job's items and the memory for its results.
 func (r *running[In, Out]) open() (err error) {
 	r.dst.open(&r.out, r.job)
 	r.src, err = openSource(&r.in, r.job)
 	return err
 }
 
-// segment runs items until one of them panics, the budget is used up, or none is left. The deferred function is paid for once
-// a segment, not once an item.
+// segment runs items until one of them panics, the budget is used up, or none is left. One deferred function serves the whole segment, because one
+// for each item would cost more.
 func (r *running[In, Out]) segment() {
 	over := false
 	defer func() {
@@ -129,7 +130,7 @@ func (r *running[In, Out]) segment() {
 		if p == nil {
 			e.Message = "the item ended its goroutine (runtime.Goexit)"
 		}
-		_ = r.leave(nil) // the panic is what became of it
+		_ = r.leave(nil) // only to renew the call: the outcome of the item is the panic
 		r.record(*new(Out), e)
 		r.leaving = true
 	}()
@@ -144,22 +145,22 @@ func (r *running[In, Out]) segment() {
 	over = true
 }
 
-// plain reports whether the items that come next lie ready as Go values, are not timed and have no limit: there is nothing to do for
-// each but to show it, call the workload, and put the result in its place.
+// plain reports whether the next items are available as Go values, are not timed and have no time limit. Such an item only needs its place shown,
+// the call of the workload, and its result stored.
 func (r *running[In, Out]) plain() bool {
 	j := r.job
 	return r.src.decode == nil && r.dst.encode == nil && !j.Timed && j.Timeout == 0 && j.call == r.call
 }
 
-// sprint runs plain items, until it is time to look at the clock, one fails or has looked at its context, or something has been
-// canceled. It does what item does, in a third of the time for an item that does nothing.
+// sprint runs plain items until it is time to read the clock, an item fails or has looked at its context, or an item was canceled. It does what
+// item does, in a third of the time for an item that does nothing.
 func (r *running[In, Out]) sprint() {
 	j, call, one, place := r.job, r.call, r.one, r.running
 	in, out := r.src.native[r.src.at:], r.dst.native[r.dst.fill:]
-	n := min(clockEvery-1-r.k%clockEvery, j.Count-1-r.k) // the last ones of a stretch and of the job are for item
+	n := min(clockEvery-1-r.k%clockEvery, j.Count-1-r.k) // item runs the last one before each clock reading, and the last one of the job
 	for i := range n {
 		place.Item.Store(uint64(r.k))
-		if j.interrupted.Load() || i > 0 && !r.more() { // in this order, see Cancel
+		if j.interrupted.Load() || i > 0 && !r.more() { // after the store of Item, see Cancel
 			return
 		}
 		r.src.at++
@@ -181,7 +182,7 @@ func (r *running[In, Out]) item() {
 		r.start = time.Now()
 		r.running.Since.Store(uint64(r.start.UnixNano()))
 	}
-	r.running.Item.Store(uint64(r.k)) // the process may die of decoding it
+	r.running.Item.Store(uint64(r.k)) // before decoding, which may crash the process
 	v, e := r.src.next()
 	switch {
 	case e != nil:
@@ -197,7 +198,7 @@ func (r *running[In, Out]) item() {
 	}
 	switch {
 	case j.Format == Native || r.k == j.Count:
-	case r.full(), e != nil && e.Kind == wire.Timeout: // the host begins to count an overdue item's grace, and must learn that it ended
+	case r.full(), e != nil && e.Kind == wire.Timeout: // the host times the grace period of an overdue item, so it must learn at once that the item has ended
 		r.flush(false)
 	case j.Timed || r.k%clockEvery == 0:
 		now := time.Now()
@@ -208,7 +209,7 @@ func (r *running[In, Out]) item() {
 	}
 }
 
-// full reports whether the outcomes so far are enough for a message.
+// full reports whether the outcomes so far fill a message.
 func (r *running[In, Out]) full() bool { return r.dst.size()+r.weight >= wire.BatchBytes }
 
 // enter makes item k the running one, and reports whether it may begin.
@@ -219,7 +220,7 @@ func (r *running[In, Out]) enter() bool {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if r.call.used.Load() { // ended for an item that was over by then
+	if r.call.used.Load() { // the call was ended for an earlier item
 		r.renew()
 	}
 	j.call = r.call
@@ -229,7 +230,7 @@ func (r *running[In, Out]) enter() bool {
 	return !j.all && !j.canceled[r.k]
 }
 
-// leave takes the finished item out of view and says what became of it, given what the workload returned.
+// leave marks the running item as ended. It returns the item's error, based on the error that the workload returned.
 func (r *running[In, Out]) leave(err error) *wire.ItemError {
 	j := r.job
 	j.mu.Lock()
@@ -252,15 +253,15 @@ func (r *running[In, Out]) leave(err error) *wire.ItemError {
 	}
 }
 
-// renew ends the call, which releases what was derived from it and tells whoever still watches that the item is over, and makes
-// one for the next item. Called with the job's mu held.
+// renew replaces the call by one for the next item. It ends the old call, which releases contexts derived from it and tells whoever still watches
+// that the item has ended. It is called with the job's mu held.
 func (r *running[In, Out]) renew() {
 	r.call.end(errCanceled)
 	r.call = newCall(r.call.base, r.job)
 	r.job.call = r.call
 }
 
-// record writes down the result or the error of item k and steps to the next.
+// record stores the result or the error of item k, and goes on to the next item.
 func (r *running[In, Out]) record(out Out, e *wire.ItemError) {
 	if e == nil {
 		e = r.dst.put(out, r.job.MaxResult)
@@ -280,14 +281,14 @@ func (r *running[In, Out]) record(out Out, e *wire.ItemError) {
 }
 
 func (r *running[In, Out]) fail(k int, e *wire.ItemError) {
-	// Here, not where they are sent, so that they read the same in every mode.
+	// The texts are cut here and not where they are sent, so that they are the same in every mode.
 	e.Message, e.Stack = wire.Bound(e.Message, wire.MaxMessageText), wire.Bound(e.Stack, wire.MaxStackText)
 	r.weight += len(e.Message) + len(e.Stack) + errorBytes
 	r.errs = append(r.errs, e)
 	r.places = append(r.places, k)
 }
 
-// flush reports the outcomes so far.
+// flush reports the outcomes since the last report.
 func (r *running[In, Out]) flush(last bool) {
 	now := time.Now()
 	values, at, used := r.dst.take(r.job.Count - r.k)
@@ -300,10 +301,10 @@ func (r *running[In, Out]) flush(last bool) {
 	r.job.Report(p)
 }
 
-// nanoseconds is a time as it travels. Clocks of virtual machines have been seen to step back between CPUs.
+// nanoseconds converts a duration for a message. Negative ones become 0: clocks of virtual machines can step back between CPUs.
 func nanoseconds(d time.Duration) uint64 { return uint64(max(0, d)) }
 
-// many hands all items that decode to a batch function at once.
+// many passes all items that decode to a batch function at once.
 func (r *running[In, Out]) many() {
 	j := r.job
 	if j.Count > 1 {
@@ -328,7 +329,7 @@ func (r *running[In, Out]) many() {
 	fault := &wire.ItemError{Kind: wire.Panicked, Message: "the batch function ended its goroutine (runtime.Goexit)"}
 	r.leaving = true
 	begun := time.Now()
-	defer func() { // deferred, because runtime.Goexit comes by no other way
+	defer func() { // deferred, because nothing else runs after runtime.Goexit
 		r.share = time.Since(begun) / time.Duration(max(1, len(items)))
 		for n := 0; r.k < j.Count; {
 			switch e := errs[r.k]; {
@@ -350,8 +351,8 @@ func (r *running[In, Out]) many() {
 	r.leaving = fault != nil && fault.Kind == wire.Panicked
 }
 
-// callMany calls the batch function. It puts errors of single items into their places in errs, and returns either one result
-// for each item whose place is still free, or the fault that all of these share.
+// callMany calls the batch function. It stores errors of single items in errs. It returns either a result for each item that has no error in errs,
+// or one fault for all of these items.
 func (r *running[In, Out]) callMany(items []In, errs []*wire.ItemError) (outs []Out, fault *wire.ItemError) {
 	if len(items) == 0 {
 		return nil, nil
@@ -395,7 +396,7 @@ func (r *running[In, Out]) callMany(items []In, errs []*wire.ItemError) (outs []
 	return kept, nil
 }
 
-// watch cancels each item that passes the time limit. The returned function ends the watching.
+// watch cancels each item that exceeds the time limit. The returned function stops it.
 func (r *running[In, Out]) watch() (stop func()) {
 	j := r.job
 	var timer *time.Timer

@@ -75,7 +75,7 @@ func TestAnErrorFailsItsItemAlone(t *testing.T) {
 	})
 }
 
-// Items that are not timed take a shorter way, which they leave for errors and for looks at the context.
+// Items that are not timed take a faster path. They leave it for errors, and when they look at the context.
 func TestPlainItemsEndLikeTimedOnes(t *testing.T) {
 	c := one(func(ctx context.Context, x float64) (float64, error) {
 		switch int(x) % 31 {
@@ -104,7 +104,7 @@ func TestPlainItemsEndLikeTimedOnes(t *testing.T) {
 	})
 }
 
-// A panic leaves the workload in a state that nobody knows: the rest of the batch goes elsewhere.
+// After a panic the state of the workload is unknown, so the rest of the batch goes to another worker.
 func TestAPanicEndsTheJobAfterItsItem(t *testing.T) {
 	for name, f := range map[string]func(){
 		"panic":          func() { panic("ouch") },
@@ -134,7 +134,7 @@ func TestAPanicEndsTheJobAfterItsItem(t *testing.T) {
 
 func name() string { return "x" }
 
-// loud is a result whose own JSON panics.
+// loud is a result whose own MarshalJSON panics.
 type loud int
 
 func (l loud) MarshalJSON() ([]byte, error) {
@@ -192,7 +192,7 @@ func TestAColumnThatIsNoneFailsAllItsItems(t *testing.T) {
 	}
 }
 
-// Where every item lies is said one by one: it makes no difference to anything else.
+// Items may be given one by one instead of as a column. Nothing else changes.
 func TestItemsThatLieApartRunLikeAColumn(t *testing.T) {
 	for name, format := range map[string]Format{"packed": Packed, "json": JSON} {
 		t.Run(name, func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestItemsThatLieApartRunLikeAColumn(t *testing.T) {
 	}
 }
 
-// fault is what the runtime panics with at an address that must not be touched.
+// fault is the runtime's panic value for an access to an address that must not be touched.
 type fault uintptr
 
 func (f fault) Addr() uintptr { return uintptr(f) }
@@ -292,7 +292,7 @@ func TestNativeItemsAndResultsAreNotCopied(t *testing.T) {
 	}
 }
 
-// Messages hold a bounded number of bytes, of results or of errors.
+// Messages have a limited size, whether results or errors fill them.
 func TestResultsAreSentOnBeforeTheyAreTooMany(t *testing.T) {
 	for name, c := range map[string]Core{
 		"large results": one(func(context.Context, float64) ([]byte, error) { return make([]byte, 400<<10), nil }),
@@ -402,7 +402,7 @@ func TestCanceledItemsDoNotBegin(t *testing.T) {
 		began = append(began, x)
 		if x == 2 {
 			job.Cancel(4)
-			job.Cancel(1) // has ended
+			job.Cancel(1) // item 1 has ended already
 		}
 		return x, nil
 	})
@@ -435,8 +435,7 @@ func TestTheRunningItemIsCanceledAlone(t *testing.T) {
 	})
 }
 
-// Nobody waits on a context that a job without a limit hands out, so it is used again; a cancel that comes late must not spoil it
-// for the next item.
+// A job without a time limit uses a context again for the next item if nobody waits on it. A late cancel must not end it for the next item.
 func TestALateCancelDoesNotReachTheNextItem(t *testing.T) {
 	var job *Job
 	c := one(func(ctx context.Context, x float64) (float64, error) { return x, ctx.Err() })
@@ -501,7 +500,7 @@ func TestAnItemBeyondItsLimitTimesOutAlone(t *testing.T) {
 					saw = append(saw, ctx.Err())
 					return 0, ctx.Err()
 				}
-				time.Sleep(90 * time.Millisecond) // close to the limit, but within
+				time.Sleep(90 * time.Millisecond) // close to the limit, but within it
 				return x, ctx.Err()
 			})
 			var mu sync.Mutex
@@ -514,7 +513,7 @@ func TestAnItemBeyondItsLimitTimesOutAlone(t *testing.T) {
 					overdue = append(overdue, item)
 				}
 			})
-			synctest.Wait() // OnOverdue has a goroutine of its own
+			synctest.Wait() // OnOverdue runs in a goroutine of its own
 			mu.Lock()
 			defer mu.Unlock()
 			for i := range 9 {
@@ -534,7 +533,7 @@ func TestAnItemBeyondItsLimitTimesOutAlone(t *testing.T) {
 	})
 }
 
-// The host begins to count an item's grace when it hears that it is overdue, so it must hear at once that it ended after all.
+// The host times an item's grace period from the message that it is overdue. So the worker must report at once that the item has ended after all.
 func TestATimeoutIsReportedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := one(func(ctx context.Context, x float64) (float64, error) {
@@ -550,7 +549,7 @@ func TestATimeoutIsReportedAtOnce(t *testing.T) {
 	})
 }
 
-// slowToRead is an item whose decoding takes longer than its limit.
+// slowToRead is an item whose decoding takes longer than the time limit.
 type slowToRead int
 
 func (s *slowToRead) UnmarshalJSON(b []byte) error {

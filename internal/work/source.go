@@ -9,17 +9,17 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// source gives out the items of a job in order.
+// source returns the items of a job in order.
 type source[In any] struct {
 	native []In // set for Go values and for fixed kinds
-	at     int  // the next of them
+	at     int  // index in native of the next item
 	column wire.Column
-	texts  [][]byte // instead of the column
+	texts  [][]byte // the items one by one, used instead of column
 	decode func([]byte) (In, error)
 }
 
-// openSource lays out the items of j. Fixed kinds are read in place; others are decoded one by one, so that an item that does not
-// decode spoils no other.
+// openSource prepares the items of j. Fixed kinds are read in place. Other kinds are decoded one by one, so that an item that does not decode
+// affects no other.
 func openSource[In any](c *wire.Codec[In], j *Job) (s source[In], err error) {
 	switch {
 	case j.Format == Native && c.Unchecked():
@@ -43,18 +43,18 @@ func openSource[In any](c *wire.Codec[In], j *Job) (s source[In], err error) {
 	return s, err
 }
 
-// texts returns items that are JSON texts themselves. Those of this process are held to the same rules as those that travel.
+// texts returns the bytes of items that are JSON texts themselves. In goroutine mode they are checked by the same rules as in process mode.
 func texts[In any](items []In) [][]byte {
 	raw := make([][]byte, len(items))
 	for i, text := range any(items).([]json.RawMessage) {
 		if raw[i] = text; text == nil {
-			raw[i] = []byte("null") // as it travels
+			raw[i] = []byte("null") // as in process mode
 		}
 	}
 	return raw
 }
 
-// next returns the next item, or why it is none.
+// next returns the next item, or an error if it does not decode.
 func (s *source[In]) next() (v In, e *wire.ItemError) {
 	if s.decode == nil {
 		v = s.native[s.at]
@@ -83,18 +83,18 @@ func (s *source[In]) value() []byte {
 	return v
 }
 
-// sink takes the results of a job in order.
+// sink collects the results of a job in order.
 type sink[Out any] struct {
-	native []Out // the caller's, for Go values; the results since the last take, for fixed kinds
+	native []Out // for Go values: the caller's slice; for fixed kinds: the results since the last take
 	column wire.ColumnWriter
 	codec  *wire.Codec[Out]
 	encode func([]byte, Out) ([]byte, error)
-	fill   int // results put into native
+	fill   int // number of results in native
 	format Format
-	loose  bool   // results are JSON texts that have to be looked at
-	room   []byte // the job's
-	at     int    // of the room: what lies before has been taken
-	inRoom bool   // native lies in the room
+	loose  bool   // results are JSON texts that must be checked
+	room   []byte // the job's room
+	at     int    // offset in room: memory before it has been taken
+	inRoom bool   // native lies in room
 }
 
 func (s *sink[Out]) open(c *wire.Codec[Out], j *Job) {
@@ -116,12 +116,12 @@ func (s *sink[Out]) open(c *wire.Codec[Out], j *Job) {
 	}
 }
 
-// reset begins the next column, of at most so many values, in what is left of the room.
+// reset begins the next column, of at most most values, in the rest of the room.
 func (s *sink[Out]) reset(most int) {
 	s.column.ResetIn(s.format == Packed && s.codec.Aligned(), s.room[min(s.at, len(s.room)):], most)
 }
 
-// put adds a result, or says why it cannot travel.
+// put adds a result. It returns an error if the result cannot be sent.
 func (s *sink[Out]) put(v Out, limit int) *wire.ItemError {
 	switch {
 	case s.encode != nil:
@@ -138,7 +138,7 @@ func (s *sink[Out]) put(v Out, limit int) *wire.ItemError {
 	return nil
 }
 
-// checked returns a result that is a JSON text itself as it would travel, or says why it cannot.
+// checked returns a result that is itself a JSON text in the form in which it would be sent, or an error if it cannot be sent.
 func (s *sink[Out]) checked(v Out) (Out, *wire.ItemError) {
 	text, err := s.codec.Append(nil, v)
 	if err != nil {
@@ -154,7 +154,7 @@ func (s *sink[Out]) checked(v Out) (Out, *wire.ItemError) {
 	return v, nil
 }
 
-// checkResult says why a text is no result.
+// checkResult returns an error if a text is not a valid result.
 func checkResult(text []byte) *wire.ItemError {
 	if wire.ValidText(text) {
 		return nil
@@ -189,7 +189,7 @@ func (s *sink[Out]) encodeNext(v Out, limit int) (e *wire.ItemError) {
 	return nil
 }
 
-// zero adds the place of an item that has no result.
+// zero adds an empty value in the place of an item that has no result.
 func (s *sink[Out]) zero() {
 	if s.encode == nil {
 		s.native[s.fill] = *new(Out)
@@ -199,7 +199,7 @@ func (s *sink[Out]) zero() {
 	s.column.Empty()
 }
 
-// size is the number of bytes that take would return; 0 when the results stay where they are.
+// size returns the bytes of the column that take would return. It is 0 if the results stay in native.
 func (s *sink[Out]) size() int {
 	if s.encode == nil {
 		return 0
@@ -207,8 +207,8 @@ func (s *sink[Out]) size() int {
 	return s.column.Size()
 }
 
-// take returns the results since the last take as one column: nil for Go values, or its place in the room if it lies there. At
-// most so many results are to come.
+// take returns the results since the last take as one column. The column is nil for Go values. It is also nil if the results lie in the room: then
+// at and used give their place. most is the largest number of results that are still to come.
 func (s *sink[Out]) take(most int) (column []byte, at, used int) {
 	switch {
 	case s.format == Native:
@@ -232,7 +232,7 @@ func (s *sink[Out]) take(most int) (column []byte, at, used int) {
 	return column, at, used
 }
 
-// recoverItem turns a panic into an item's error.
+// recoverItem recovers from a panic, and stores it as an item's error.
 func recoverItem(doing string, e **wire.ItemError) {
 	if p := recover(); p != nil {
 		*e = &wire.ItemError{Kind: wire.Panicked, Message: fmt.Sprintf("%s: %v", doing, p), Stack: string(debug.Stack())}
