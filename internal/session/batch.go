@@ -9,75 +9,74 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// Receiver gets what a worker says of one batch, once that has been checked. Its methods are called by [Session.Receive], one after the other, with no
-// lock held. Places count from 0 within the batch.
+// Receiver gets what a worker reports about one batch, after the session has checked it. [Session.Receive] calls its methods one after the other,
+// without holding a lock. Places count from 0 within the batch.
 type Receiver interface {
-	// ItemFailed gets the error of the item at a place; Results is called next, for the same message. doubt says why the error cannot be true, and is empty if
-	// it can.
+	// ItemFailed gets the error of the item at a place. Results is called after it, for the same message. doubt says why the error cannot be true; it
+	// is empty if the error can be true.
 	ItemFailed(place int, e *wire.ItemError, doubt string) error
-	// Results gets the results of the next items, r.Count of them. values is their column, whether it came in r or in shared memory. An error says that it is
-	// no valid column, and ends the stream with a [*ProtocolError].
+	// Results gets the results of the next r.Count items. values is their column, whether it came in r or in shared memory. An error means that values
+	// is not a valid column, and ends the stream with a [*ProtocolError].
 	Results(r *workerpb.Results, values []byte) error
-	// Ended is called once: each item has an outcome, or the worker hands back those that have none. leaving says that the worker asks to be replaced.
+	// Ended is called once, when each item has an outcome or the worker has handed back the others. leaving is true if the worker asks to be replaced.
 	Ended(leaving bool)
-	// Overdue says that the item at a place has passed its limit of time and runs on.
+	// Overdue is called when the worker reports that the item at a place has exceeded its time limit and still runs.
 	Overdue(place int)
-	// ItemProgress says which share of its work the item at a place has done, from 0 to 1.
+	// ItemProgress gets the fraction of its work that the item at a place has done, from 0 to 1.
 	ItemProgress(place int, fraction float64)
-	// CreditWanted says how many bytes of credit the worker needs for its next results. The worker waits until [Session.Grant] answers or the batch is
+	// CreditWanted gets the bytes of credit that the worker needs for its next results. The worker waits until [Session.Grant] answers or the batch is
 	// canceled. An error ends the stream.
 	CreditWanted(bytes int) error
 }
 
-// Batch is a batch that a worker holds. The exported fields are set before it is sent.
+// Batch is a batch that is sent to a worker. The exported fields must be set before it is sent.
 type Batch struct {
 	Receiver Receiver
-	Room     []byte // memory that the worker may put results into; nil if there is none
-	Copies   bool   // Receiver copies values before it looks at them. Otherwise what lies in Room is copied first, because the worker may change it at any time
+	Room     []byte // memory in which the worker may put results; nil if there is none
+	Copies   bool   // Receiver copies values before it examines them; if false, the session copies values in Room first, because the worker may change Room at any time
 
 	id       uint64
 	count    int
 	timed    bool
-	timeout  time.Duration // of one item; 0 means none
+	timeout  time.Duration // time limit of one item; 0 means none
 	sent     time.Time
-	done     int           // items that have an outcome; written by Receive alone, with mu held
-	heard    pulse.Mark    // when the worker last said something about the batch, or when it became able to run it
-	taken    int           // bytes of Room that have been read; of Receive alone
-	timedOut time.Duration // how long the items that ended for their limit must have run, together; of Receive alone
+	done     int           // items that have an outcome; written only by Receive, with mu held
+	heard    pulse.Mark    // when the worker last reported on the batch, or became able to run it
+	taken    int           // bytes of Room that have been read; used only by Receive
+	timedOut time.Duration // total time that the timed-out items must have run; used only by Receive
 
 	// Guarded by the session's mu.
-	limited  bool         // there is a limit of credit
+	limited  bool         // the batch has a credit limit
 	credit   int          // bytes of results that the worker may send without asking
-	granted  int          // bytes beyond the credit that the next message may have
-	asked    bool         // the worker has asked for credit, and no results have come since
-	waiting  bool         // the same, and it has no answer
-	canceled bool         // it may have been told to cancel the batch
-	items    map[int]bool // the same for items alone
-	dropped  bool         // it has been told to drop results
+	granted  int          // bytes beyond credit that the next message may use
+	asked    bool         // the worker has asked for credit and has sent no results since
+	waiting  bool         // the worker has asked for credit and has no answer yet
+	canceled bool         // the worker may have been told to cancel the batch
+	items    map[int]bool // places of the items that the worker may have been told to cancel
+	dropped  bool         // the worker has been told to drop results
 }
 
-// ID is the number of the batch on the stream, 0 before it is sent.
+// ID returns the number of the batch on the stream, or 0 before it is sent.
 func (b *Batch) ID() uint64 { return b.id }
 
-// Sent is when the batch was sent.
+// Sent returns the time at which the batch was sent.
 func (b *Batch) Sent() time.Time { return b.sent }
 
-// Count is how many items were sent.
+// Count returns how many items were sent.
 func (b *Batch) Count() int { return b.count }
 
-// Timeout is the limit of time of one item; 0 means none.
+// Timeout returns the time limit of one item; 0 means none.
 func (b *Batch) Timeout() time.Duration { return b.timeout }
 
-// Done is how many items have an outcome. It is for the goroutine that runs [Session.Receive], and for anyone once the batch has ended; others use
-// [Session.Progress].
+// Done returns how many items have an outcome. Only the goroutine that runs [Session.Receive] may call it, until the batch has ended; other
+// goroutines use [Session.Progress].
 func (b *Batch) Done() int { return b.done }
 
-// Credit is the bytes of results that the worker has not used of the batch's credit, once the batch has ended.
+// Credit returns how many bytes of the batch's credit the worker has not used. It may be called once the batch has ended.
 func (b *Batch) Credit() int { return b.credit }
 
-// Send sends the batch that m describes, and sets m.Id. It returns once the stream has taken the message. The error is [ErrClosed], or the cause of
-// ctx's end.
-// If the stream fails later, Receive returns why.
+// Send sends the batch that m describes, and sets m.Id. It returns when the stream has taken the message. The error is [ErrClosed], or ctx's cause
+// if ctx ends first. If the stream fails later, Receive returns the reason.
 func (s *Session) Send(ctx context.Context, b *Batch, m *workerpb.Batch) error {
 	b.count, b.timed, b.timeout = int(m.GetCount()), m.GetTimed(), time.Duration(m.GetItemTimeoutNs())
 	b.limited, b.credit = m.GetCredit() > 0, int(m.GetCredit())
@@ -101,9 +100,9 @@ func (s *Session) Send(ctx context.Context, b *Batch, m *workerpb.Batch) error {
 	return nil
 }
 
-// acquire waits until no other message is being sent.
+// acquire waits until no other message is being sent. It returns ctx's cause if ctx ends first.
 func (s *Session) acquire(ctx context.Context) error {
-	if s.sending.TryAcquire(1) { // also where ctx has ended: the message costs nothing then
+	if s.sending.TryAcquire(1) { // even if ctx has ended: sending takes no time then
 		return nil
 	}
 	if s.sending.Acquire(ctx, 1) != nil {
@@ -112,8 +111,9 @@ func (s *Session) acquire(ctx context.Context) error {
 	return nil
 }
 
-// dispatch sends a message about a batch. A link says itself when there is no room for it. gRPC takes a message whatever the worker does, unless an
-// earlier one has used up what may wait to be sent. An error means that the stream has ended; Receive returns why.
+// dispatch sends a message about a batch, and calls Options.Blocked while it may have to wait. A link reports when it has no room for the message.
+// gRPC normally queues a message whatever the worker does, unless earlier messages fill the queue. A failed send means that the stream has ended;
+// Receive returns the reason.
 func (s *Session) dispatch(ctx context.Context, b *Batch, m *workerpb.WorkRequest) {
 	blocked := func() func() {
 		if s.options.Blocked == nil {
@@ -129,17 +129,17 @@ func (s *Session) dispatch(ctx context.Context, b *Batch, m *workerpb.WorkReques
 	_ = s.stream.Send(m)
 }
 
-// CancelBatch tells the worker to end the items of a batch. A batch that the worker does not hold any more costs nothing.
+// CancelBatch tells the worker to cancel the items of a batch. It does no harm if the worker no longer holds the batch.
 func (s *Session) CancelBatch(id uint64) {
 	s.mu.Lock()
 	if b := s.batches[id]; b != nil {
-		b.canceled = true // before the worker can know
+		b.canceled = true // set before the worker can know of it
 	}
 	s.mu.Unlock()
 	s.sendCancel(&workerpb.Cancel{Batch: id})
 }
 
-// CancelItem tells the worker to end the item at a place of a batch.
+// CancelItem tells the worker to cancel the item at a place of a batch.
 func (s *Session) CancelItem(id uint64, place int) {
 	s.mu.Lock()
 	if b := s.batches[id]; b != nil {
@@ -154,19 +154,19 @@ func (s *Session) CancelItem(id uint64, place int) {
 }
 
 func (s *Session) sendCancel(c *workerpb.Cancel) {
-	_ = s.sending.Acquire(context.Background(), 1) // cannot fail; who holds it is watched by Options.Blocked
+	_ = s.sending.Acquire(context.Background(), 1) // cannot fail, and Options.Blocked watches whoever holds it
 	defer s.sending.Release(1)
 	_ = s.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Cancel{Cancel: c}})
 }
 
-// Grant is the answer to a worker that needs credit.
+// Grant is the answer to a worker's request for credit.
 type Grant struct {
-	Bytes int  // of results that may come
-	Stop  bool // the worker is to hand back what it has not begun of the batch
-	Drop  bool // the results are not taken: their items are to be canceled
+	Bytes int  // bytes of results that the worker may send
+	Stop  bool // the worker must hand back the items of the batch that it has not begun
+	Drop  bool // the host does not take the results: the worker must cancel their items
 }
 
-// Grant answers a worker that needs credit for a batch. The error is the cause of ctx's end.
+// Grant answers a worker's request for credit for a batch. It returns ctx's cause if ctx ends first.
 func (s *Session) Grant(ctx context.Context, b *Batch, g Grant) error {
 	s.mu.Lock()
 	b.waiting, b.granted, b.dropped = false, g.Bytes, b.dropped || g.Drop

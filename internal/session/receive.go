@@ -10,7 +10,7 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// handle checks one message and passes it on.
+// handle checks one message and passes it to the receiver of its batch.
 func (s *Session) handle(r *workerpb.WorkResponse) error {
 	switch m := r.GetMessage().(type) {
 	case *workerpb.WorkResponse_Results:
@@ -26,19 +26,20 @@ func (s *Session) handle(r *workerpb.WorkResponse) error {
 	}
 }
 
-// lookup returns the batch with an id, and whether the worker held it earlier if it does not now. Called with mu held.
+// lookup returns the batch with an id. If the worker does not hold it, ended says whether it did earlier. Called with mu held.
 func (s *Session) lookup(id uint64) (b *Batch, ended bool) {
 	b = s.batches[id]
 	return b, b == nil && id > 0 && id <= s.lastID
 }
 
-// results checks results and passes them on. What the worker says is compared before it becomes an int, which has 32 bits on some machines.
+// results checks a Results message and passes it on. Numbers of the worker are compared before they are converted to int, which has 32 bits on some
+// machines.
 func (s *Session) results(r *workerpb.Results) error {
 	s.mu.Lock()
 	b, ended := s.lookup(r.GetBatch())
 	s.mu.Unlock()
 	if ended && r.GetCount() == 0 && r.GetLast() {
-		return nil // an end after the end, see section 5.3
+		return nil // the end of a batch that had ended already, see section 5.3
 	}
 	if b == nil {
 		return problem("results for batch %d, which it does not hold", r.GetBatch())
@@ -51,7 +52,7 @@ func (s *Session) results(r *workerpb.Results) error {
 	}
 	from, n := b.done, int(r.GetCount())
 	if n == 0 && !r.GetLast() || from+n == 0 && !r.GetLeaving() {
-		return problem("results for no item") // it could go on so for ever
+		return problem("results for no item") // a worker could send such messages without end
 	}
 	switch t := len(r.GetItemNs()); {
 	case t == n:
@@ -97,17 +98,17 @@ func (s *Session) results(r *workerpb.Results) error {
 	return nil
 }
 
-// remove takes a batch out of those that the worker holds. Called with mu held.
+// remove removes a batch from those that the worker holds. Called with mu held.
 func (s *Session) remove(b *Batch) {
 	delete(s.batches, b.id)
 	s.order = slices.DeleteFunc(s.order, func(o *Batch) bool { return o == b })
 	if s.threads <= len(s.order) {
-		s.order[s.threads-1].heard = s.options.Pulse.Mark() // the worker may run it from now on
+		s.order[s.threads-1].heard = s.options.Pulse.Mark() // the worker may run this batch from now on
 	}
 }
 
-// charge subtracts results from a batch's credit, and reports whether the batch has been canceled. It refuses results beyond the credit, and results
-// that must wait for credit. A grant is for one message: what this message does not use of it is lost.
+// charge subtracts results from a batch's credit, and reports whether the batch has been canceled. It refuses results beyond the credit, and
+// results that must wait for credit. A grant is for one message: what the message does not use of it is lost.
 func (s *Session) charge(b *Batch, r *workerpb.Results) (canceled bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +132,7 @@ func (s *Session) charge(b *Batch, r *workerpb.Results) (canceled bool, err erro
 	return canceled, nil
 }
 
-// doubt says why the error of an item cannot be true. It is empty if the error can be true.
+// doubt returns the reason why an item's error cannot be true, or "" if it can be.
 func (s *Session) doubt(b *Batch, place int, e *wire.ItemError, canceled bool) string {
 	s.mu.Lock()
 	canceled = canceled || b.items[place]
@@ -139,13 +140,13 @@ func (s *Session) doubt(b *Batch, place int, e *wire.ItemError, canceled bool) s
 	doubt := e.Doubt(wire.Known{
 		Canceled: canceled, Limit: b.timeout, Ran: time.Since(b.sent) - b.timedOut, MaxResult: s.options.Start.GetMaxResultBytes(),
 	})
-	if doubt == "" && e.Kind == wire.Timeout { // the items of a batch run one after the other
+	if doubt == "" && e.Kind == wire.Timeout { // the items of a batch run one after the other, so this time is gone for the others
 		b.timedOut += max(0, b.timeout-wire.ClockSlack)
 	}
 	return doubt
 }
 
-// values returns the column of a message of results.
+// values returns the column of a Results message.
 func (b *Batch) values(r *workerpb.Results) ([]byte, error) {
 	at, used := r.GetRoomAt(), r.GetRoomUsed()
 	switch size := uint64(len(b.Room)); {
@@ -162,18 +163,18 @@ func (b *Batch) values(r *workerpb.Results) ([]byte, error) {
 	return bytes.Clone(column), nil
 }
 
-// progress passes on how much of its work a running item has done.
+// progress passes on the progress of a running item.
 func (s *Session) progress(p *workerpb.Progress) error {
 	s.mu.Lock()
 	b, ended := s.lookup(p.GetBatch())
 	fits := b != nil && s.mayRun(b) && p.GetItem() >= uint32(b.done) && p.GetItem() < uint32(b.count)
-	crossed := ended || b != nil && p.GetItem() < uint32(b.done) // it was said while the item ended
+	crossed := ended || b != nil && p.GetItem() < uint32(b.done) // the message was sent before the item ended
 	s.mu.Unlock()
 	switch f := p.GetFraction(); {
 	case crossed:
 	case !fits:
 		return s.ignored("progress of item %d of batch %d, which it does not run", p.GetItem(), p.GetBatch())
-	case !(f >= 0 && f <= 1): // also for NaN
+	case !(f >= 0 && f <= 1): // written so that it also refuses NaN
 		return s.ignored("progress of %v, want 0 to 1", f)
 	default:
 		b.Receiver.ItemProgress(int(p.GetItem()), f)
@@ -181,7 +182,7 @@ func (s *Session) progress(p *workerpb.Progress) error {
 	return nil
 }
 
-// ignored reports what a worker says that fits no item.
+// ignored reports a harmless message that fits no item. It returns the error of Options.Ignored.
 func (s *Session) ignored(format string, args ...any) error {
 	if s.options.Ignored == nil {
 		return nil
@@ -189,12 +190,12 @@ func (s *Session) ignored(format string, args ...any) error {
 	return s.options.Ignored(fmt.Sprintf(format, args...))
 }
 
-// overdue passes on that an item has passed its limit of time. A host kills the worker of an item that does not end then, so it is believed only of a
-// batch that may run, and no sooner than the limit can have passed.
+// overdue passes on that an item has exceeded its time limit. The host kills the worker if such an item does not end, so the message is accepted
+// only for a batch that may run, and only after the limit can have passed.
 func (s *Session) overdue(o *workerpb.Overdue) error {
 	s.mu.Lock()
 	b, ended := s.lookup(o.GetBatch())
-	crossed := ended || b != nil && o.GetItem() < uint32(b.done) // it was said while the item ended
+	crossed := ended || b != nil && o.GetItem() < uint32(b.done) // the message was sent before the item ended
 	runs := b != nil && s.mayRun(b)
 	s.mu.Unlock()
 	switch {
@@ -214,13 +215,13 @@ func (s *Session) overdue(o *workerpb.Overdue) error {
 	return nil
 }
 
-// need passes on that a worker needs credit for the next results of a batch. Its item has ended, so no limit of time runs until the answer. The worker
-// may ask once before it sends results, so that it gains no time by asking.
+// need passes on a request for credit for the next results of a batch. The item has ended by then, so no time limit runs until the answer. The
+// worker may ask only once before it sends results, so that it cannot gain time by asking.
 func (s *Session) need(n *workerpb.Need) error {
 	s.mu.Lock()
 	b, ended := s.lookup(n.GetBatch())
 	switch {
-	case ended, b != nil && b.canceled: // it ended or was canceled while the message was on its way
+	case ended, b != nil && b.canceled: // the batch ended or was canceled while the message was on its way
 		s.mu.Unlock()
 		return nil
 	case b == nil:

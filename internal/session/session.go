@@ -17,42 +17,42 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// Options say how a host talks to a worker.
+// Options configure a session.
 type Options struct {
-	Start           *workerpb.Start // the first message
-	MaxMessageBytes int             // of one message of the worker, and so the most credit that it may ask for at once
+	Start           *workerpb.Start // the first message to the worker
+	MaxMessageBytes int             // size limit of one message of the worker, and of one request for credit
 
-	Link  *link.Link    // carries the messages if the worker takes it; nil if there is none
-	Grace time.Duration // that the stream has to end once the link has ended, and the other way round
-	Pulse *pulse.Pulse  // times without which this process ran; may be nil
+	Link  *link.Link    // carries the messages if the worker supports it; nil if there is none
+	Grace time.Duration // when the stream or the link has ended, the other must end within this time
+	Pulse *pulse.Pulse  // knows for how long this process has not run; may be nil
 
-	// Failing is called at the first sign of the stream's end, which may come some time before [Session.Receive] returns.
+	// Failing is called at the first sign of the stream's end, which may be some time before [Session.Receive] returns.
 	Failing func()
-	// Blocked is called when a message about a batch may have to wait until the worker reads, with the context that the message is sent under. The function
-	// that it returns is called when the message has been sent. Blocked may be nil.
+	// Blocked is called before a message about a batch is sent that may have to wait until the worker reads. It gets the context of the call that sends
+	// the message. The function that it returns is called when the message has been sent. Blocked may be nil.
 	Blocked func(context.Context, *Batch) (sent func())
-	// Ignored gets what the worker said that fits no item and does no harm. An error ends the stream. Ignored may be nil.
+	// Ignored gets a description of each harmless message that fits no item. An error ends the stream. Ignored may be nil.
 	Ignored func(problem string) error
 }
 
-// Session is a host's half of one Work stream. Its methods may be called by any goroutine, except for Receive, which is called once.
+// Session is the host's half of one Work stream. Any goroutine may call its methods, except for Receive, which is called once.
 type Session struct {
 	options Options
 	stream  link.Conversation
-	linked  *link.Client // the stream, if the worker takes the link
+	linked  *link.Client // equals stream if the worker uses the link; else nil
 	cancel  context.CancelFunc
 	ready   *workerpb.Ready
 	threads int
-	sending *semaphore.Weighted // a stream takes one Send at a time
+	sending *semaphore.Weighted // held during Send: a stream takes one message at a time
 
 	mu      sync.Mutex
 	batches map[uint64]*Batch
-	order   []*Batch // as sent, which is the order in which the worker begins them
+	order   []*Batch // in the order of sending, in which the worker begins them
 	lastID  uint64
-	closed  bool // no batch is taken any more
+	closed  bool // no batch can be sent any more
 }
 
-// SetupError is the error of a worker whose workload could not be set up, in the worker's words.
+// SetupError is the error of a worker that could not set up its workload. Message is the worker's text.
 type SetupError struct{ Message string }
 
 func (e *SetupError) Error() string { return e.Message }
@@ -66,11 +66,11 @@ func problem(format string, args ...any) error {
 	return &ProtocolError{fmt.Sprintf(format, args...)}
 }
 
-// ErrClosed is the error of a batch that cannot be sent, because the stream has ended.
+// ErrClosed is the error of Send after the stream has ended or [Session.Close] was called.
 var ErrClosed = errors.New("the stream has ended")
 
-// Open begins the stream and returns when the worker's workload has been set up. ctx ends the stream. The error is a [*SetupError], or whatever the
-// stream ended with.
+// Open opens the stream, and returns when the worker has set up its workload. The end of ctx ends the stream. The error is a [*SetupError], or the
+// error with which the stream ended.
 func Open(ctx context.Context, service workerpb.WorkerServiceClient, o Options) (*Session, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Session{
@@ -91,7 +91,7 @@ func (s *Session) begin(ctx context.Context, service workerpb.WorkerServiceClien
 	}
 	s.stream = stream
 	err = stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Start{Start: s.options.Start}})
-	if err != nil && !errors.Is(err, io.EOF) { // EOF: Recv knows why
+	if err != nil && !errors.Is(err, io.EOF) { // io.EOF means that Recv returns the reason
 		return err
 	}
 	r, err := stream.Recv()
@@ -111,14 +111,14 @@ func (s *Session) begin(ctx context.Context, service workerpb.WorkerServiceClien
 	return nil
 }
 
-// Ready is the worker's first response.
+// Ready returns the worker's first response.
 func (s *Session) Ready() *workerpb.Ready { return s.ready }
 
-// Threads is how many batches the worker runs at once.
+// Threads returns how many batches the worker can run at once.
 func (s *Session) Threads() int { return s.threads }
 
-// Receive takes what the worker says, and calls the receivers of its batches, until the stream ends. It returns why: io.EOF if the worker ended it in
-// good order, a [*ProtocolError], or the error of the stream. ignore reports which messages are not looked at; it may be nil.
+// Receive handles the worker's messages, and calls the receivers of its batches, until the stream ends. It returns io.EOF if the worker ended the
+// stream properly, a [*ProtocolError], or the error of the stream. A message for which ignore returns true is skipped; ignore may be nil.
 func (s *Session) Receive(ignore func(*workerpb.WorkResponse) bool) error {
 	for {
 		r, err := s.stream.Recv()
@@ -137,59 +137,61 @@ func (s *Session) Receive(ignore func(*workerpb.WorkResponse) bool) error {
 
 // CloseSend tells the worker that no more batches come.
 func (s *Session) CloseSend() {
-	_ = s.sending.Acquire(context.Background(), 1) // cannot fail; who holds it is watched by Options.Blocked
+	_ = s.sending.Acquire(context.Background(), 1) // cannot fail, and Options.Blocked watches whoever holds it
 	defer s.sending.Release(1)
 	_ = s.stream.CloseSend()
 }
 
-// Break ends the stream in the way that the death of a host does.
+// Break ends the stream as the death of a host would.
 func (s *Session) Break() { s.cancel() }
 
-// Close lets no batch be sent any more. From then on [Session.Held] returns the batches that the worker held at this moment.
+// Close prevents further calls of Send. [Session.Held] then returns batches that the worker held at this time.
 func (s *Session) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 }
 
-// Held returns the batches that the worker holds, in the order in which they were sent. It may have begun the first ones, as many as it has threads.
+// Held returns the batches that the worker holds, in the order in which they were sent. The worker may have begun the first ones, as many as it has
+// threads.
 func (s *Session) Held() []*Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.order)
 }
 
-// Find returns the batch with an id, nil if the worker does not hold it.
+// Find returns the batch with an id, or nil if the worker does not hold it.
 func (s *Session) Find(id uint64) *Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.batches[id]
 }
 
-// Sent is how many batches have been sent.
+// Sent returns how many batches have been sent.
 func (s *Session) Sent() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return int(s.lastID)
 }
 
-// mayRun reports whether the worker may have begun a batch: it is among the first that the worker holds, as many as the worker has threads. Called with mu held.
+// mayRun reports whether the worker may have begun a batch: it is among the first ones that the worker holds, as many as it has threads. Called
+// with mu held.
 func (s *Session) mayRun(b *Batch) bool {
 	at := slices.Index(s.order, b)
 	return at >= 0 && at < s.threads
 }
 
-// Progress is how far a worker is with a batch.
+// Progress is the state of a batch at its worker.
 type Progress struct {
 	Held    bool          // the worker holds the batch
-	MayRun  bool          // the worker may have begun it, because it runs so many at once
+	MayRun  bool          // the worker may have begun the batch, because it is among the first, as many as there are threads
 	Waiting bool          // the worker waits for credit
 	Done    int           // items that have an outcome
-	Silent  time.Duration // how long the worker has said nothing about the batch since it may run
+	Silent  time.Duration // time since the worker last reported on the batch, or became able to run it
 	Others  bool          // the worker holds other batches too
 }
 
-// Progress says how far the worker is with a batch.
+// Progress returns the state of a batch at its worker.
 func (s *Session) Progress(b *Batch) Progress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
