@@ -1,4 +1,5 @@
-// Package pulse knows for how long this process has not run although the clock went on: it was stopped, or frozen with its container or machine.
+// Package pulse measures for how long this process has not run while the clock went on, because it was stopped, or frozen with its container or
+// machine.
 package pulse
 
 import (
@@ -10,22 +11,22 @@ import (
 
 const (
 	beat = 100 * time.Millisecond
-	// late is the time without a beat from which on the process counts as one that did not run.
+	// late is the time without a beat after which the process counts as not having run.
 	late = 300 * time.Millisecond
 )
 
-// Pulse is a heartbeat. Make one with [Start]. A nil Pulse has lost nothing.
+// Pulse is a heartbeat. Make one with [Start]. For a nil Pulse the process has always run.
 type Pulse struct {
-	lost atomic.Int64 // nanoseconds
+	lost atomic.Int64 // time for which the process has not run, in nanoseconds
 	stop chan struct{}
 	done sync.WaitGroup
 
 	mu   sync.Mutex
-	last time.Time // when it was last seen running
+	last time.Time // when the process was last seen running
 	slow bool      // the beat before was late too
 }
 
-// Start begins a heartbeat, which [Pulse.Stop] ends.
+// Start begins a heartbeat. The caller must end it with [Pulse.Stop].
 func Start() *Pulse {
 	p := &Pulse{last: time.Now(), stop: make(chan struct{})}
 	p.done.Go(func() {
@@ -43,7 +44,7 @@ func Start() *Pulse {
 	return p
 }
 
-// Stop ends the heartbeat. It is called once.
+// Stop ends the heartbeat. It must be called once; on a nil Pulse it does nothing.
 func (p *Pulse) Stop() {
 	if p != nil {
 		close(p.stop)
@@ -51,10 +52,11 @@ func (p *Pulse) Stop() {
 	}
 }
 
-// Lost is how long the process has not run so far. What happened since the last beat is looked at, so it may be called when a timer rings
-// that the pause has made ring.
+// Lost returns for how long the process has not run so far. It includes the time since the last beat, so it is correct even when it is called
+// because a timer expired during a pause.
 //
-// Of two late beats in a row the second counts as lost only beyond what makes it late: on a machine that is merely overloaded time still passes.
+// Of two late beats in a row, the second counts only with the time beyond late, because on a machine that is merely overloaded the process still
+// runs.
 func (p *Pulse) Lost() time.Duration {
 	if p == nil {
 		return 0
@@ -66,7 +68,7 @@ func (p *Pulse) Lost() time.Duration {
 	p.last = now
 	switch {
 	case gap <= late:
-		p.slow = p.slow && gap < beat/2 // a look between two beats says nothing
+		p.slow = p.slow && gap < beat/2 // a gap of less than half a beat says nothing
 	case p.slow:
 		p.lost.Add(int64(gap - late))
 	default:
@@ -76,7 +78,7 @@ func (p *Pulse) Lost() time.Duration {
 	return time.Duration(p.lost.Load())
 }
 
-// Known is Lost without what happened since the last beat. It costs a nanosecond.
+// Known returns what Lost returned last, without the time since the last beat. It takes a nanosecond.
 func (p *Pulse) Known() time.Duration {
 	if p == nil {
 		return 0
@@ -84,22 +86,22 @@ func (p *Pulse) Known() time.Duration {
 	return time.Duration(p.lost.Load())
 }
 
-// Mark is a moment in the life of a process.
+// Mark is a point in time, with what was lost before it.
 type Mark struct {
 	At   time.Time
 	lost time.Duration
 }
 
-// Mark is now.
+// Mark returns the present point in time.
 func (p *Pulse) Mark() Mark { return Mark{time.Now(), p.Known()} }
 
-// Since is how long the process has run since a moment.
+// Since returns for how long the process has run since m.
 func (p *Pulse) Since(m Mark) time.Duration {
 	lost := p.Lost() - m.lost
 	return time.Since(m.At) - lost
 }
 
-// AfterFunc calls f once the process has run for d. The returned function keeps it from that, if it has not begun.
+// AfterFunc calls f once the process has run for d. The returned function prevents the call, unless it has begun.
 func (p *Pulse) AfterFunc(d time.Duration, f func()) (stop func()) {
 	begun := p.Mark()
 	var mu sync.Mutex
@@ -128,8 +130,8 @@ func (p *Pulse) AfterFunc(d time.Duration, f func()) (stop func()) {
 	}
 }
 
-// WithTimeout is [context.WithTimeoutCause], but counts only time in which the process runs. The context reports no deadline, because nobody knows in
-// advance when the process is stopped.
+// WithTimeout does what [context.WithTimeoutCause] does, but counts only time in which the process runs. The context reports no deadline, because
+// pauses cannot be known in advance.
 func (p *Pulse) WithTimeout(ctx context.Context, d time.Duration, cause error) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	t := &timed{Context: ctx}
@@ -143,7 +145,7 @@ func (p *Pulse) WithTimeout(ctx context.Context, d time.Duration, cause error) (
 	}
 }
 
-// timed is a context whose error is context.DeadlineExceeded once its time is over, as with [context.WithTimeout].
+// timed is a context whose error is context.DeadlineExceeded after its timeout, as with [context.WithTimeout].
 type timed struct {
 	context.Context
 	late atomic.Bool
