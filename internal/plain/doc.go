@@ -1,5 +1,5 @@
-// Package plain reads and replaces plain files in folders where a plugin may have put something else in their place.
+// Package plain reads and replaces regular files in folders where a plugin may have replaced them by something else.
 //
-// A pipe, a device, a socket or a folder is refused and never waited for, a file has a greatest size, and what is written goes into a new file
-// that takes the old one's place: nothing is written through a link.
+// It refuses pipes, devices, sockets and folders without ever waiting for them, and files beyond a size limit. It writes to a new file that
+// replaces the old one, so it never writes through a symbolic link.
 package plain

@@ -6,7 +6,7 @@ import (
 	"io/fs"
 )
 
-// KindError says that a name belongs to something else than a plain file.
+// KindError says that a path leads to something other than a regular file.
 type KindError struct {
 	Path string
 	Mode fs.FileMode
@@ -42,10 +42,10 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("%s: is larger than %d bytes, which is the limit", e.Path, e.Most)
 }
 
-// Cause returns the underlying error of a failed file operation, without the names of the operation and of the file. It is for messages that name the file
-// as the user wrote it.
+// Cause returns the underlying error of a failed file operation, without the names of the operation and of the file. It is for messages that name
+// the file as the user wrote it.
 func Cause(err error) error {
-	if path, ok := errors.AsType[*fs.PathError](err); ok && path.Error() == err.Error() { // else it says more than that
+	if path, ok := errors.AsType[*fs.PathError](err); ok && path.Error() == err.Error() { // otherwise err has more text than the PathError
 		return path.Err
 	}
 	return err

@@ -9,32 +9,32 @@ import (
 	"path/filepath"
 )
 
-// Open opens a plain file for reading, also one behind links. It never waits for another process.
+// Open opens a regular file for reading, also through symbolic links. It never waits for another process.
 //
-// The error is a [*KindError] if the name belongs to something else.
+// The error is a [*KindError] if the path leads to anything but a regular file.
 func Open(path string) (*os.File, error) {
 	return open(path, os.Stat, os.O_RDONLY|noWait, 0)
 }
 
-// OpenOwn opens a plain file for reading and writing, and makes it with the rights perm if it is not there. It never waits for another process,
-// and follows no link in the last part of the path.
+// OpenOwn opens a regular file for reading and writing, and creates it with the permissions perm if it does not exist. It never waits for another
+// process, and does not follow a symbolic link in the last element of the path.
 //
-// The error is a [*KindError] if the name belongs to something else.
+// The error is a [*KindError] if the path leads to anything but a regular file.
 func OpenOwn(path string, perm fs.FileMode) (*os.File, error) {
 	return open(path, os.Lstat, os.O_RDWR|os.O_CREATE|noWait|noFollow, perm)
 }
 
-// Resolve follows the links in a path, also where the last one leads to a file that is not there. Whoever opens what it returns by [OpenOwn]
-// opens what the path led to when it was resolved, or nothing.
+// Resolve follows the symbolic links in a path, even if the last one leads to a file that does not exist. [OpenOwn] on the result opens the file
+// that the path led to when it was resolved, or fails.
 func Resolve(path string) (string, error) {
 	for range mostLinks {
 		folder, name := Split(path)
-		if there, err := filepath.EvalSymlinks(folder); err == nil { // else whoever opens it gets the error, with the path that was given
+		if there, err := filepath.EvalSymlinks(folder); err == nil { // if it fails, opening the path returns the error, with the path as given
 			path = filepath.Join(there, name)
 		}
 		target, _ := os.Readlink(path)
 		switch {
-		case target == "": // it is no link
+		case target == "": // it is not a symbolic link
 			return path, nil
 		case filepath.IsAbs(target):
 			path = target
@@ -45,8 +45,8 @@ func Resolve(path string) (string, error) {
 	return "", &fs.PathError{Op: "open", Path: path, Err: errors.New("too many links")}
 }
 
-// Split returns the folder of a path and the name in it, as the kernel sees them. [filepath.Dir] takes link/.. for the folder of the link, and the
-// kernel for the folder above the one that the link leads to.
+// Split returns the folder of a path and the name in it, as the kernel sees them. For link/.. [filepath.Dir] returns the folder of the link, but
+// the kernel goes to the parent of the folder that the link leads to.
 func Split(path string) (folder, name string) {
 	folder, name = filepath.Split(path)
 	if folder == "" {
@@ -55,10 +55,11 @@ func Split(path string) (folder, name string) {
 	return folder, name
 }
 
-// mostLinks is how many the kernel follows (path_resolution(7)).
+// mostLinks is the number of symbolic links that the kernel follows (path_resolution(7)).
 const mostLinks = 40
 
-// open looks at a file before it opens it, because to open a device may change something, and after that, because another may have taken its place.
+// open looks at a file before it opens it, because opening a device may have effects, and again afterwards, because another file may have replaced
+// it.
 func open(path string, look func(string) (fs.FileInfo, error), flag int, perm fs.FileMode) (*os.File, error) {
 	if info, err := look(path); err == nil && !info.Mode().IsRegular() {
 		return nil, &KindError{path, info.Mode()}
@@ -77,9 +78,9 @@ func open(path string, look func(string) (fs.FileInfo, error), flag int, perm fs
 	return f, nil
 }
 
-// Read reads a whole plain file, also one behind links. It never waits for another process.
+// Read reads a whole regular file, also through symbolic links. It never waits for another process.
 //
-// The error is a [*KindError] if the name belongs to something else, and a [*SizeError] if there are more than most bytes in the file.
+// The error is a [*KindError] if the path leads to anything but a regular file, and a [*SizeError] if the file has more than most bytes.
 func Read(path string, most int64) ([]byte, error) {
 	f, err := Open(path)
 	if err != nil {
@@ -93,8 +94,8 @@ func Read(path string, most int64) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// Copy copies what is left of a file, and returns how many bytes that was. The error is a [*SizeError] if the file has or gets more than most
-// bytes; then up to most of them have been copied.
+// Copy copies the rest of a file, and returns the number of bytes copied. The error is a [*SizeError] if the file has or gets more than most bytes;
+// then up to most bytes have been copied.
 func Copy(to io.Writer, f *os.File, most int64) (int64, error) {
 	if info, err := f.Stat(); err == nil && info.Size() > most {
 		return 0, &SizeError{f.Name(), most}
@@ -103,7 +104,7 @@ func Copy(to io.Writer, f *os.File, most int64) (int64, error) {
 	if err != nil || n < most {
 		return n, err
 	}
-	if more, _ := f.Read(make([]byte, 1)); more > 0 { // it grows
+	if more, _ := f.Read(make([]byte, 1)); more > 0 { // the file is growing
 		return n, &SizeError{f.Name(), most}
 	}
 	return n, nil

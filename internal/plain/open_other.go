@@ -4,12 +4,12 @@ package plain
 
 import "syscall"
 
-// Windows has no pipes and devices among the files of a folder.
+// noWait and noFollow are not needed on Windows, where a folder contains no pipes and no devices.
 const noWait, noFollow = 0, 0
 
-// foldersSync says whether a folder can be synced. On Windows the sync of a file is all there is.
+// foldersSync says whether a folder can be synced. Windows can only sync files.
 const foldersSync = false
 
-// unsupported are the errors of file systems that cannot sync or lock, beside those that match [errors.ErrUnsupported]. This one is
+// unsupported lists errors of file systems that cannot sync or lock, in addition to those that match [errors.ErrUnsupported]. It has
 // ERROR_INVALID_FUNCTION.
 var unsupported = []error{syscall.Errno(1)}

@@ -62,7 +62,7 @@ func TestReplaceKeepsTheRightsOfTheOldFile(t *testing.T) {
 		t.Skip("files have no such rights there")
 	}
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "file"), "x") // 0600
+	write(t, filepath.Join(dir, "file"), "x") // with mode 0600
 	if _, err := plain.Replace(openFolder(t, dir), "file", 0o644, []byte("y")); err != nil {
 		t.Fatal(err)
 	}

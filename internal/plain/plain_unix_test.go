@@ -14,7 +14,7 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// Each of these tests would wait for ever, or fill the memory, if a file were opened and read as it comes.
+// Each of these tests would block, or fill the memory, if the file were simply opened and read.
 
 func TestWhatIsNoPlainFileIsRefusedAtOnce(t *testing.T) {
 	dir := t.TempDir()
@@ -92,7 +92,7 @@ func TestNothingIsMadeThroughALink(t *testing.T) {
 	checkNames(t, outside, "file")
 }
 
-// A folder that was opened stays the one that files are put into.
+// Files go into the folder that was opened, even if its path leads elsewhere later.
 func TestReplaceStaysInItsFolder(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	if err := os.Mkdir(dir+"/out", 0o700); err != nil {
@@ -109,7 +109,7 @@ func TestReplaceStaysInItsFolder(t *testing.T) {
 	checkNames(t, dir+"/away", "file")
 }
 
-// A sparse file is larger than any memory, and one may grow while it is read.
+// A sparse file can be larger than any memory, and a file can grow while it is read.
 func TestCopyEndsAtItsLimit(t *testing.T) {
 	path := t.TempDir() + "/file"
 	write(t, path, "x")
@@ -140,7 +140,7 @@ type writerFunc func(p []byte) (int, error)
 
 func (w writerFunc) Write(p []byte) (int, error) { return w(p) }
 
-// The parent of a link is the parent of what it leads to. What is checked by the kernel's rule and opened by another is not checked.
+// The parent of a symbolic link to a folder is the parent of the link's target. A check by another rule than the kernel's would check another file.
 func TestParentsOfLinksAreTheKernels(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -163,7 +163,7 @@ func TestParentsOfLinksAreTheKernels(t *testing.T) {
 	}
 }
 
-// What can be the name of a file can be replaced, however long it is.
+// A file can be replaced even if its name has the greatest possible length.
 func TestReplaceTakesTheLongestName(t *testing.T) {
 	dir, name := t.TempDir(), strings.Repeat("x", 255)
 	if _, err := plain.Replace(openFolder(t, dir), name, 0o600, []byte("y")); err != nil {

@@ -8,18 +8,18 @@ import (
 	"slices"
 )
 
-// OpenFolder opens a folder, also one behind links. It never waits for another process. What is done in the folder is done there, wherever its
-// name leads to by then.
+// OpenFolder opens a folder, also through symbolic links. It never waits for another process. Operations on the returned root stay in this folder,
+// even if its path leads elsewhere later.
 func OpenFolder(path string) (*os.Root, error) {
-	return os.OpenRoot(path + "/.") // of a pipe the path alone would wait for the other end
+	return os.OpenRoot(path + "/.") // if path is a pipe, opening it without the dot would block
 }
 
-// Replace puts a file with this content in the place of name in a folder, in one step: whatever ends the program or the machine, the old file or
-// the new one is there. A link of that name is replaced, and not what it leads to.
+// Replace puts a file with this content in the place of name in a folder, in one step. If the program or the machine fails at any time, either the
+// old or the new file is there. If name is a symbolic link, the link is replaced, not its target.
 //
-// The rights are perm, without those that the umask takes, and without those that an old file does not have.
+// The new file has the permissions perm, without those that the umask removes and those that the old file lacks.
 //
-// unsynced is the reason why the file system cannot sync the file, and nil if it can. The file is in its place then too.
+// unsynced is the reason why the file system cannot sync the file, or nil if it can. The file is in its place in either case.
 func Replace(folder *os.Root, name string, perm fs.FileMode, content []byte) (unsynced, err error) {
 	err = put(folder, name, perm, content, func(f *os.File) (err error) {
 		unsynced, err = Sync(f)
@@ -31,8 +31,8 @@ func Replace(folder *os.Root, name string, perm fs.FileMode, content []byte) (un
 	return unsynced, SyncFolder(folder)
 }
 
-// Put is [Replace] without its syncs, which take milliseconds: the end of the machine may leave the old file, the new one, or an empty one. The end
-// of the program leaves the old one or the new one.
+// Put does what [Replace] does, without syncs, which take milliseconds. If the machine fails, the old file, the new one, or an empty one may be
+// left. If only the program ends, the old or the new file is left.
 func Put(folder *os.Root, name string, perm fs.FileMode, content []byte) error {
 	return put(folder, name, perm, content, func(*os.File) error { return nil })
 }
@@ -58,7 +58,8 @@ func put(folder *os.Root, name string, perm fs.FileMode, content []byte, sync fu
 	return nil
 }
 
-// inPlaceOf turns an error about a temporary file into an error about the file that it was to replace. The user does not know the temporary name.
+// inPlaceOf turns an error about a temporary file into an error about the file that it was to replace, because the user does not know the temporary
+// name.
 func inPlaceOf(name string, err error) error {
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return &fs.PathError{Op: path.Op, Path: name, Err: path.Err}
@@ -69,7 +70,7 @@ func inPlaceOf(name string, err error) error {
 	return err
 }
 
-// Check reports whether files can be made in a folder.
+// Check returns an error if no file can be made in a folder.
 func Check(folder *os.Root) error {
 	d, err := Begin(folder, "."+rand.Text(), 0o600)
 	if err != nil {
@@ -78,14 +79,14 @@ func Check(folder *os.Root) error {
 	return d.Abort()
 }
 
-// Draft is a new file under a name of its own, which is to take another file's place.
+// Draft is a new file under a temporary name, which is to replace another file.
 type Draft struct {
 	*os.File
 	folder *os.Root
 	name   string
 }
 
-// Begin makes a draft under a name that must be free. The draft has to be committed or aborted.
+// Begin makes a draft. No file of this name may exist. The caller must commit or abort the draft.
 func Begin(folder *os.Root, name string, perm fs.FileMode) (*Draft, error) {
 	f, err := folder.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
@@ -94,8 +95,8 @@ func Begin(folder *os.Root, name string, perm fs.FileMode) (*Draft, error) {
 	return &Draft{f, folder, name}, nil
 }
 
-// Commit syncs a draft, if its file system can do that, and puts it in the place of name. The file stays open, so that Windows does not do this.
-// [SyncFolder] is the caller's.
+// Commit syncs a draft, if its file system supports that, and renames it to name. The file stays open, so Commit fails on Windows. The caller must
+// call [SyncFolder].
 func (d *Draft) Commit(name string) error {
 	if _, err := Sync(d.File); err != nil {
 		return err
@@ -103,7 +104,7 @@ func (d *Draft) Commit(name string) error {
 	return d.folder.Rename(d.name, name)
 }
 
-// SyncFolder makes the names in a folder survive the end of the machine, if its file system can do that.
+// SyncFolder makes the names in a folder survive a failure of the machine, if the file system supports that.
 func SyncFolder(folder *os.Root) error {
 	if !foldersSync {
 		return nil
@@ -117,20 +118,21 @@ func SyncFolder(folder *os.Root) error {
 	return err
 }
 
-// Sync makes what was written to a file survive the end of the machine. unsynced is the reason why the file system cannot do that at all; err is
-// the error of one that can, and that failed.
+// Sync makes the content of a file survive a failure of the machine. unsynced is the reason why the file system does not support syncs. err is the
+// error of a file system that does, but failed.
 func Sync(f *os.File) (unsynced, err error) {
 	err = f.Sync()
 	if !Unsupported(err) {
 		return nil, err
 	}
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		err = e.Err // whoever tells of it has a path that its reader knows
+		err = e.Err // the caller's message names the file as its reader knows it
 	}
 	return err, nil
 }
 
-// Unsupported reports whether err, the error of a sync or a lock, says that the file system does not offer it, as those of CIFS, FUSE and NFS may not.
+// Unsupported reports whether err, an error of a sync or a lock, says that the file system does not support it, as is the case for some CIFS, FUSE
+// and NFS mounts.
 func Unsupported(err error) bool {
 	return errors.Is(err, errors.ErrUnsupported) || slices.ContainsFunc(unsupported, func(e error) bool { return errors.Is(err, e) })
 }
