@@ -33,7 +33,7 @@ type Receiver interface {
 type Batch struct {
 	Receiver Receiver
 	Room     []byte // memory in which the worker may put results; nil if there is none
-	Copies   bool   // Receiver copies values before it examines them; if false, the session copies values in Room first, because the worker may change Room at any time
+	Copies   bool   // Receiver copies values before it examines them; if false, the session copies them, because the worker can change Room
 
 	id       uint64
 	count    int

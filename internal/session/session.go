@@ -145,7 +145,7 @@ func (s *Session) CloseSend() {
 // Break ends the stream as the death of a host would.
 func (s *Session) Break() { s.cancel() }
 
-// Close prevents further calls of Send. [Session.Held] then returns batches that the worker held at this time.
+// Close prevents further calls of Send from sending. No batch joins those of [Session.Held] after it.
 func (s *Session) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
