@@ -17,20 +17,20 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Variable holds the limits of a process that is to make a check.
+// Variable is the environment variable that makes a process check a schema. It holds the limits of the process.
 const Variable = "PARHOST_SCHEMA_CHECK"
 
-// The exit codes of a process that has ended itself.
+// Exit codes of a process that exceeded a limit.
 const (
 	tookTime   = 3
 	tookMemory = 4
 )
 
-// answer is what the process writes.
+// answer is the output of the process.
 type answer struct {
-	Schema string // what is wrong with the schema
+	Schema string // error of the schema; empty if it is valid
 	At     int
-	Why    string // the value At is not what the schema says; empty if all are
+	Why    string // why the value At does not match the schema; empty if all values match
 }
 
 func init() {
@@ -44,7 +44,7 @@ func init() {
 		os.Exit(2)
 	}
 	debug.SetMaxStack(l.Stack)
-	debug.SetMemoryLimit(int64(l.Memory / 4 * 3)) // from here on garbage is looked for in earnest
+	debug.SetMemoryLimit(int64(l.Memory / 4 * 3)) // above this the garbage collector works harder
 	go func() { os.Exit(l.exceeded()) }()
 	if err := json.NewEncoder(os.Stdout).Encode(answerTo(bufio.NewReader(os.Stdin))); err != nil {
 		os.Exit(1)
@@ -52,7 +52,7 @@ func init() {
 	os.Exit(0)
 }
 
-// exceeded returns the exit code for the first limit that the process exceeds.
+// exceeded waits until the process exceeds a limit, and returns the exit code for it.
 func (l limits) exceeded() int {
 	late, tick := time.After(l.Time), time.Tick(5*time.Millisecond)
 	taken := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
@@ -68,7 +68,7 @@ func (l limits) exceeded() int {
 	}
 }
 
-// answerTo resolves a schema, and holds the values behind it against it up to the first that does not fit.
+// answerTo reads a schema and values, and checks the values up to the first that does not match.
 func answerTo(question io.Reader) answer {
 	text, err := next(question)
 	if err != nil {
@@ -102,7 +102,7 @@ func answerTo(question io.Reader) answer {
 
 func bound(err error) string { return wire.Bound(err.Error(), 2<<10) }
 
-// next reads a text. The error is io.EOF behind the last.
+// next reads one text. The error is io.EOF after the last one.
 func next(question io.Reader) ([]byte, error) {
 	var size [8]byte
 	if _, err := io.ReadFull(question, size[:]); err != nil {

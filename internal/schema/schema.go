@@ -1,7 +1,7 @@
-// Package schema holds values against a JSON Schema that a stranger wrote, in a process of its own.
+// Package schema checks values against a JSON Schema that a stranger wrote, in a separate process.
 //
-// The process is this program, started once more; a program that links this package is that process before its main if [Variable] is set.
-// docs/RATIONALE.md, "Why is a schema a matter for another process?", says why.
+// The process is this program, started again: in a program that links this package, init runs the check and exits if [Variable] is set.
+// docs/RATIONALE.md, "Why is a schema a matter for another process?", gives the reasons.
 package schema
 
 import (
@@ -21,30 +21,30 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// What a check may take. Each is far more than an honest schema and its examples need.
+// Limits of a check. Each is far more than an honest schema and its examples need.
 const (
 	MaxTime   = 30 * time.Second
 	MaxMemory = 1 << 30
-	maxStack  = 128 << 20 // a frame of the library is about 1.5 KiB, and JSON nests up to 10000 deep
+	maxStack  = 128 << 20 // a frame of the library takes about 1.5 KiB, and JSON nests up to 10000 deep
 )
 
-// MismatchError says which value is not what the schema says.
+// MismatchError says which value does not match the schema, and why.
 type MismatchError struct {
-	At  int // its place among the values
+	At  int // index of the value
 	Why string
 }
 
 func (e *MismatchError) Error() string { return e.Why }
 
-// Check says whether a JSON Schema can be used by itself, and holds values against it, each of them one JSON text.
+// Check checks that a JSON Schema refers to no other document, and that values match it. Each value is one JSON text.
 //
-// The error is a [*MismatchError] for the first value that is not what the schema says. Any other is about the schema: it is none, it is
-// beyond its bounds, or the check took more than it may. If ctx ends first, it is the cause of that.
+// The error is a [*MismatchError] for the first value that does not match. Any other error is about the schema: it is invalid, it exceeds a limit,
+// or the check took too much time or memory. If ctx ends first, the error is its cause.
 func Check(ctx context.Context, schema string, values ...[]byte) error {
 	return limits{MaxTime, MaxMemory, maxStack}.check(ctx, schema, values)
 }
 
-// limits are those of the process.
+// limits are the limits of the process.
 type limits struct {
 	Time   time.Duration
 	Memory uint64
@@ -66,12 +66,13 @@ func (l limits) check(ctx context.Context, schema string, values [][]byte) error
 	if err != nil {
 		return fmt.Errorf("start a process for the check: %w", err)
 	}
-	// It watches its time itself. One that does not come to that, on a machine that swaps, is killed.
+	// The process watches its time itself. It is killed only if it cannot, for example on a machine that swaps.
 	watched, cancel := context.WithTimeout(ctx, l.Time+10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(watched, path)
 	cmd.Args = []string{"parhost-schema"}
-	// One CPU checks, the other watches. A program that is built with the race detector would wait for a second before it exits.
+	// One CPU checks, the other watches the limits. Without the GORACE setting a program built with the race detector would wait for a second before it
+	// exits.
 	cmd.Env = []string{Variable + "=" + string(task), "GOMAXPROCS=2", "GOTRACEBACK=none", "GORACE=atexit_sleep_ms=0"}
 	cmd.Stdin = question(schema, values)
 	stdout, stderr := &head{most: 16 << 10}, &head{most: 4 << 10}
@@ -79,7 +80,7 @@ func (l limits) check(ctx context.Context, schema string, values [][]byte) error
 	cmd.WaitDelay = time.Second
 	if err = cmd.Run(); err != nil {
 		switch {
-		case ctx.Err() != nil: // exec tells of the signal alone
+		case ctx.Err() != nil: // exec reports only the signal
 			return context.Cause(ctx)
 		case watched.Err() != nil:
 			return l.late()
@@ -99,7 +100,7 @@ func (l limits) check(ctx context.Context, schema string, values [][]byte) error
 	return nil
 }
 
-// self is the path of this program: on Linux of what runs, even if another file has taken its place.
+// self returns the path of this program. On Linux it is the running executable, even if another file has replaced it.
 func self() (string, error) {
 	if runtime.GOOS == "linux" {
 		return "/proc/self/exe", nil
@@ -107,7 +108,7 @@ func self() (string, error) {
 	return os.Executable()
 }
 
-// question is what the process reads: the schema and the values, in front of each its size.
+// question returns the input of the process: the schema and the values, each preceded by its size.
 func question(schema string, values [][]byte) io.Reader {
 	parts := make([]io.Reader, 0, 2+2*len(values))
 	size := func(n int) io.Reader { return bytes.NewReader(binary.LittleEndian.AppendUint64(nil, uint64(n))) }
@@ -122,7 +123,7 @@ func (l limits) late() error {
 	return fmt.Errorf("to check it is not done after %v, which is the limit", l.Time)
 }
 
-// explain says why the process has no answer.
+// explain returns the reason why the process gave no answer.
 func (l limits) explain(state *os.ProcessState, err error, stderr string) error {
 	code := -1
 	if state != nil {
@@ -140,7 +141,7 @@ func (l limits) explain(state *os.ProcessState, err error, stderr string) error 
 	return fmt.Errorf("the process for the check: %w: %.200q", err, line)
 }
 
-// head keeps the beginning of what is written to it.
+// head keeps the first most bytes that are written to it, and drops the rest.
 type head struct {
 	bytes.Buffer
 	most int

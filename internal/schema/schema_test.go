@@ -12,7 +12,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// doubling is a schema that looks at a value 2^n times.
+// doubling returns a schema whose check looks at a value 2^n times.
 func doubling(n int) string {
 	var b strings.Builder
 	b.WriteString(`{"$ref":"#/$defs/a0","$defs":{`)
@@ -23,15 +23,15 @@ func doubling(n int) string {
 	return b.String()
 }
 
-// list is an array of about so many bytes.
+// list returns a JSON array of about bytes bytes.
 func list(bytes int) string { return "[" + strings.Repeat("1,", bytes/2) + "1]" }
 
 func TestCheckSaysWhatIsWrongWithASchema(t *testing.T) {
 	for name, c := range map[string]struct {
 		schema string
 		values []string
-		at     int    // the place of a value that does not fit, -1 if the schema is to blame
-		want   string // in the error, empty for none
+		at     int    // index of the value that does not match, or -1 if the schema is at fault
+		want   string // part of the error; empty if there must be none
 	}{
 		"no values":               {schema: `{"type":"number"}`},
 		"values that fit":         {schema: `{"type":"number"}`, values: []string{"1", "2.5"}},
@@ -75,9 +75,9 @@ func TestCheckSaysWhatIsWrongWithASchema(t *testing.T) {
 	}
 }
 
-// Whatever a schema and its values make of one another, it costs no more than the limits.
+// Whatever the schema and the values are, a check takes no more than its limits.
 func TestACheckHasLimits(t *testing.T) {
-	const longest = 5 * time.Minute // a busy machine takes its time to come to the limit of memory
+	const longest = 5 * time.Minute // a busy machine takes long to reach the memory limit
 	for name, c := range map[string]struct {
 		limit         time.Duration
 		memory        uint64
