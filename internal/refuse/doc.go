@@ -1,2 +1,2 @@
-// Package refuse makes system calls of this process fail with an error of the test's choice.
+// Package refuse makes system calls of this process fail with an error that a test chooses.
 package refuse

@@ -15,14 +15,14 @@ const (
 	ret       = unix.BPF_RET | unix.BPF_K
 )
 
-// Where struct seccomp_data has the number of the call, and the first argument on a little-endian machine.
+// Offsets in struct seccomp_data: of the number of the call, and of the first argument on a little-endian machine.
 const (
 	atNumber   = 0
 	atArgument = 16
 )
 
-// Calls makes system calls, by their numbers, return the error that belongs to each. It holds for all threads of this process and for what it
-// starts, and cannot be undone.
+// Calls makes system calls, given by number, return an error each. This applies to all threads of this process and to all processes that it starts,
+// and cannot be undone.
 func Calls(errs map[uintptr]unix.Errno) error {
 	program := []unix.SockFilter{{Code: load, K: atNumber}}
 	for number, errno := range errs {
@@ -31,7 +31,7 @@ func Calls(errs map[uintptr]unix.Errno) error {
 	return install(append(program, unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW}))
 }
 
-// Kill makes the kernel kill this process, and what it starts, for one of these system calls.
+// Kill makes the kernel kill a process that makes one of these system calls. This applies to this process and to all processes that it starts.
 func Kill(numbers []uintptr) error {
 	program := []unix.SockFilter{{Code: load, K: atNumber}}
 	for _, number := range numbers {
@@ -40,15 +40,15 @@ func Kill(numbers []uintptr) error {
 	return install(append(program, unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW}))
 }
 
-// Container makes this process one as in a container of Docker's default seccomp profile, without added capabilities: no system call that makes or
-// enters a namespace, mounts, or uses keys succeeds (github.com/moby/profiles, seccomp/default.json).
+// Container gives this process the restrictions of a container with Docker's default seccomp profile and without added capabilities: no system call
+// that creates or enters a namespace, mounts, or uses keys succeeds (github.com/moby/profiles, seccomp/default.json).
 func Container() error {
 	const spaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 	program := []unix.SockFilter{{Code: load, K: atNumber}}
 	for _, number := range privileged {
 		program = append(program, answer(number, unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM))...)
 	}
-	program = append(program, answer(unix.SYS_CLONE3, unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS))...) // its flags lie behind a pointer
+	program = append(program, answer(unix.SYS_CLONE3, unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS))...) // a filter cannot read its flags, which lie behind a pointer
 	return install(append(program,
 		unix.SockFilter{Code: jumpEqual, K: unix.SYS_CLONE, Jf: 3},
 		unix.SockFilter{Code: load, K: atArgument},
@@ -58,7 +58,7 @@ func Container() error {
 	))
 }
 
-// privileged are system calls that the profile leaves to containers with capabilities.
+// privileged are the system calls that the profile allows only to containers with capabilities.
 var privileged = []uintptr{
 	unix.SYS_ACCT, unix.SYS_ADD_KEY, unix.SYS_BPF, unix.SYS_CLOCK_SETTIME, unix.SYS_DELETE_MODULE, unix.SYS_FANOTIFY_INIT, unix.SYS_FINIT_MODULE,
 	unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSOPEN, unix.SYS_FSPICK, unix.SYS_GET_MEMPOLICY, unix.SYS_INIT_MODULE, unix.SYS_IO_URING_ENTER,
@@ -69,13 +69,13 @@ var privileged = []uintptr{
 	unix.SYS_SWAPOFF, unix.SYS_SWAPON, unix.SYS_SYSLOG, unix.SYS_UMOUNT2, unix.SYS_UNSHARE, unix.SYS_USERFAULTFD, unix.SYS_VHANGUP,
 }
 
-// answer is what a filter, which has loaded the number of a call, says of one.
+// answer returns filter instructions that give an action to one system call. The filter must have loaded the number of the call.
 func answer(number uintptr, action uint32) []unix.SockFilter {
 	return []unix.SockFilter{{Code: jumpEqual, K: uint32(number), Jf: 1}, {Code: ret, K: action}}
 }
 
 func install(program []unix.SockFilter) error {
-	runtime.LockOSThread() // prctl is for this thread; TSYNC gives all others what it has
+	runtime.LockOSThread() // prctl applies to this thread; TSYNC copies it to all others
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
