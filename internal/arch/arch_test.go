@@ -9,9 +9,9 @@ import (
 
 const module = "github.com/parhost/parhost/"
 
-// A layer says what packages may link, directly or through others. Its lists hold import paths, ours without the module's;
-// PATH/... is PATH and all below. A package belongs to the first layer that lists it, and may always link its neighbours: below
-// plugins/sqrt all that is below plugins/sqrt.
+// A layer says which packages its packages may link, directly or indirectly. The lists hold import paths, without the module's path for our own
+// packages; PATH/... is PATH and everything below it. A package belongs to the first layer that lists it. It may always link its neighbours, which
+// share the first two elements of its path, as all packages below plugins/sqrt do.
 type layer struct {
 	packages []string
 	ours     []string
@@ -19,7 +19,7 @@ type layer struct {
 	why      string
 }
 
-// A home says where alone a heavy dependency is brought in. Who may link the home gets it with it.
+// A home names the only packages that may import a heavy dependency. A package that may link the home may link the dependency through it.
 type home struct {
 	of       []string
 	packages []string
@@ -46,7 +46,7 @@ var layers = []layer{
 	{
 		packages: []string{"sdk/...", "plugins/..."},
 		ours:     []string{"sdk", "internal/..."},
-		theirs:   append([]string{"golang.org/x/sync/..."}, light...), // of the host's half of a stream, with which sdktest checks a worker
+		theirs:   append([]string{"golang.org/x/sync/..."}, light...), // golang.org/x/sync is for the host's half of a stream, with which sdktest checks a worker
 		why:      "a plugin needs package sdk alone, and stays light",
 	},
 	{
@@ -114,7 +114,7 @@ var homes = []home{
 	},
 }
 
-// light is what a plugin may link: the protocol's libraries, the schemas, the reader of JSON, and what they bring along.
+// light is what a plugin may link: the libraries for the protocol, for schemas and for JSON, and their own dependencies.
 var light = []string{
 	"github.com/go-json-experiment/json/...",
 	"github.com/google/jsonschema-go/...", "github.com/hashicorp/go-hclog/...", "github.com/hashicorp/go-plugin/...",
@@ -135,7 +135,7 @@ func TestImportsPointDownwards(t *testing.T) {
 	}
 }
 
-// imports maps each of our packages, and each they link outside the standard library, to what it imports.
+// imports maps each of our packages, and each package that they link outside the standard library, to its imports.
 func imports(t *testing.T, goos string) map[string][]string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-deps", "-f", `{{if not .Standard}}{{.ImportPath}} {{join .Imports " "}}{{end}}`, module+"...")

@@ -1,2 +1,2 @@
-// Package arch tests who links whom: imports point downwards, and each heavy dependency has one home.
+// Package arch tests which packages link which: imports must point downwards, and each heavy dependency has one home.
 package arch

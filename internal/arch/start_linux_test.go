@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// A sandboxed worker's start has the start of a launcher in it, which is the host's program. Its package waits for syscall, and the
-// linker puts in front of that what comes before it by name and waits for as little; all else is not to be initialized at all.
+// The start of a sandboxed worker includes the start of a launcher, which is the host's program. The launcher's package depends on package syscall.
+// The linker initializes before it only packages with smaller names and as few dependencies; no other package may be initialized.
 func TestALauncherBeginsBeforeItsHostDoes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parhost")
 	if out, err := exec.Command("go", "build", "-o", path, module+"cmd/parhost").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	cmd := exec.Command(path)
-	cmd.Env = []string{"PARHOST_SANDBOX_CONTROL=999"} // there is none, so it ends
+	cmd.Env = []string{"PARHOST_SANDBOX_CONTROL=999"} // no such descriptor exists, so the launcher exits
 	var packages []string
 	for _, p := range initialized(t, cmd) {
 		packages = append(packages, p.path)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// violations returns a line for each link that a layer or a home forbids, with the shortest way there. What a forbidden package
-// links is not looked at, and what is wrong in a package is not told again of those that link it.
+// violations returns a line for each link that a layer or a home forbids, with the shortest import chain. It does not look behind a forbidden
+// package, and it reports a violation only for the lowest package, not for those that link it.
 func violations(graph map[string][]string) []string {
 	var found []string
 	for _, p := range slices.Sorted(maps.Keys(graph)) {
@@ -20,7 +20,7 @@ func violations(graph map[string][]string) []string {
 		for queue := [][]string{{p}}; isOurs(p) && len(queue) > 0; queue = queue[1:] {
 			for _, q := range graph[queue[0][len(queue[0])-1]] {
 				if _, listed := graph[q]; !listed || seen[q] {
-					continue // the standard library, or a longer way
+					continue // a package of the standard library, or one that a shorter chain has reached
 				}
 				seen[q] = true
 				chain := append(slices.Clip(queue[0]), q)
@@ -35,7 +35,7 @@ func violations(graph map[string][]string) []string {
 	return found
 }
 
-// forbids says why the first package of a chain must not link the last, or nothing if it may.
+// forbids returns the reason why the first package of a chain must not link the last one, or "" if it may.
 func forbids(chain []string) string {
 	p, q, between := chain[0], chain[len(chain)-1], chain[1:len(chain)-1]
 	l := layerOf(p)
@@ -73,7 +73,7 @@ func layerOf(p string) *layer {
 	return &layers[i]
 }
 
-// isOurs tells our packages, whose paths lack the module's, from those of other modules, which begin with a host name.
+// isOurs distinguishes our packages, whose paths lack the module's path, from those of other modules, which begin with a host name.
 func isOurs(p string) bool {
 	first, _, _ := strings.Cut(p, "/")
 	return !strings.Contains(first, ".")
