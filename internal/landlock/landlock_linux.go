@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// variable in the environment of a process makes it use Landlock and tell the version by its exit code, which is that many above firstABI.
+// variable, set in the environment, makes a process try Landlock and exit. Its exit code is firstABI plus the version of Landlock.
 const (
 	variable = "PARHOST_LANDLOCK_TRIAL"
 	firstABI = 100
 )
 
-// The check runs in init. If main had to call it, a program without that call would start itself again and again, without end.
+// The check runs in init. If main had to call it, a program without that call would start itself again without end.
 func init() {
 	if os.Getenv(variable) == "" {
 		return
@@ -27,10 +27,10 @@ func init() {
 	os.Exit(firstABI + abi)
 }
 
-// ABI returns the version of Landlock that this process can use; 0 is none.
+// ABI returns the version of Landlock that this process can use, or 0 if there is none.
 //
-// A seccomp filter may kill a process for a system call of Landlock, as SystemCallFilter= of systemd does. So a process that has a filter starts
-// its own program once more, which tries these calls.
+// A seccomp filter, such as that of systemd's SystemCallFilter=, may kill a process for a system call of Landlock. So a process with a filter
+// starts its own program again, and that process tries the calls.
 var ABI = sync.OnceValue(func() int {
 	if mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err != nil || mode == 0 {
 		return ask()
@@ -38,10 +38,10 @@ var ABI = sync.OnceValue(func() int {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = []string{"GOMAXPROCS=1", variable + "=1"}
 	_ = cmd.Run()
-	return max(0, cmd.ProcessState.ExitCode()-firstABI) // it is less if a signal has ended the process
+	return max(0, cmd.ProcessState.ExitCode()-firstABI) // the exit code is -1 if a signal killed the process
 })
 
-// ask asks the kernel for its version of Landlock. It does not read /sys/kernel/security/lsm, which is often not mounted where Landlock works.
+// ask asks the kernel for its version of Landlock. It does not read /sys/kernel/security/lsm, which is often not mounted even where Landlock works.
 func ask() int {
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
@@ -50,7 +50,7 @@ func ask() int {
 	return int(version)
 }
 
-// try makes all system calls of Landlock. Afterwards this thread may execute only files below /proc.
+// try makes all system calls of Landlock. Afterwards this thread may only execute files below /proc.
 func try() error {
 	handled := uint64(unix.LANDLOCK_ACCESS_FS_EXECUTE)
 	ruleset, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&handled)), unsafe.Sizeof(handled), 0)
