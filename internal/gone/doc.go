@@ -1,2 +1,2 @@
-// Package gone waits for processes to end that need not be children, for tests.
+// Package gone waits for processes to end, for tests. The processes need not be children.
 package gone

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Within waits for a process to end, and reports whether it does so in time.
+// Within waits for a process to end, and reports whether it has ended within limit.
 func Within(pid int, limit time.Duration) (bool, error) {
 	deadline := time.Now().Add(limit)
 	tick := time.NewTicker(5 * time.Millisecond)
