@@ -1,4 +1,4 @@
-// Package relay carries how a function of the user's ended that did not return to another goroutine.
+// Package relay carries a panic or runtime.Goexit of a caller's function to another goroutine.
 package relay
 
 import (
@@ -6,14 +6,14 @@ import (
 	"runtime"
 )
 
-// BrokenError is how a function ended that panicked with Value, or called runtime.Goexit if Value is nil. It is an error for the way to the caller's
-// goroutine, and no caller sees it.
+// BrokenError says that a function panicked with Value, or called runtime.Goexit if Value is nil. It is an error only on its way to the caller's
+// goroutine: no caller sees it.
 type BrokenError struct{ Value any }
 
 func (*BrokenError) Error() string { return "a function of the caller's did not return" }
 
-// Raise does in this goroutine what err says a function did in another one, as the iterators of package iter do. It returns if err says nothing
-// of the kind.
+// Raise repeats in this goroutine the panic or Goexit that err says a function made in another one, as the iterators of package iter do. It returns
+// if err contains no [*BrokenError].
 func Raise(err error) {
 	broken, ok := errors.AsType[*BrokenError](err)
 	switch {
