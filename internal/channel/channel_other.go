@@ -7,14 +7,14 @@ import (
 	"syscall"
 )
 
-// FromWorker makes a channel to the host. Ours is the end to read, theirs is to be inherited.
+// FromWorker makes a channel to the host. The host reads from ours; the worker inherits theirs.
 func FromWorker() (ours, theirs *os.File, err error) { return os.Pipe() }
 
-// ToWorker makes a channel from the host. Ours is the end to write, theirs is to be inherited.
+// ToWorker makes a channel from the host. The host writes to ours; the worker inherits theirs.
 func ToWorker() (ours, theirs *os.File, err error) {
 	theirs, ours, err = os.Pipe()
 	return ours, theirs, err
 }
 
-// Control has nothing to prepare here, for [net.Dialer].
+// Control is for [net.Dialer]. It has nothing to do on this system.
 func Control(string, string, syscall.RawConn) error { return nil }

@@ -1,7 +1,7 @@
 // Package channel makes the one-way byte channels between a host and a worker process.
 //
-// On Linux they are pairs of unix sockets, not pipes. A pipe has one lock for both ends: write(2), read(2) and close(2) wait for it without
-// a bound and deaf to every signal, even the close that is part of a killed process's exit. A process that sleeps in splice(2), or in a
-// write(2) whose buffer is a file of its own file system, holds the lock for as long as it likes. A socket has no lock that its other
-// end holds while it sleeps.
+// On Linux a channel is a pair of unix sockets, not a pipe. A pipe has one lock for both ends. write(2), read(2) and close(2) wait for it without a
+// time limit, and no signal interrupts them, not even SIGKILL: the close at a process's exit waits too. A process that sleeps in splice(2), or in a
+// write(2) whose buffer is mapped from a file system that the process serves itself, holds the lock for as long as it likes. A socket has no lock
+// that its other end could hold while it sleeps.
 package channel
