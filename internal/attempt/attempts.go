@@ -21,17 +21,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Target is what a host has that its workers should not get at.
+// Target is what belongs to a host and must be out of its workers' reach.
 type Target struct {
-	PID      int    // of the host
-	Place    int    // the number as which a sandbox executes a program
-	Folder   string // everybody can write to it; with a file "secret" that everybody can read, and a socket "open"
-	TCP      string // the address of a server
-	Abstract string // the name of an abstract socket
-	Sockets  string // the folder of the plugin's own socket, which only the plugin knows
+	PID      int    // process id of the host
+	Place    int    // descriptor number by which a sandbox executes a program
+	Folder   string // writable for everybody, with a file "secret" that everybody can read, and a socket "open"
+	TCP      string // address of a server
+	Abstract string // name of an abstract socket
+	Sockets  string // folder of the plugin's own socket, which only the plugin knows
 }
 
-// OpenTarget makes a target of a folder that everybody can write to. The returned function ends what listens there.
+// OpenTarget makes a target, in a folder that everybody can write to. The returned function closes its servers.
 func OpenTarget(folder string) (t Target, stop func(), err error) {
 	t = Target{PID: os.Getpid(), Place: 1024, Folder: folder, Abstract: "parhost-test-" + strconv.Itoa(os.Getpid())}
 	if err := os.WriteFile(folder+"/secret", []byte("secret"), 0o644); err != nil {
@@ -59,7 +59,7 @@ func OpenTarget(folder string) (t Target, stop func(), err error) {
 	return t, stop, nil
 }
 
-// Env returns the variables that tell a worker of its target.
+// Env returns the environment variables that describe the target to a worker.
 func (t Target) Env() []string {
 	return []string{
 		"HOSTILE_PID=" + strconv.Itoa(t.PID), "HOSTILE_PLACE=" + strconv.Itoa(t.Place), "HOSTILE_FOLDER=" + t.Folder,
@@ -67,7 +67,7 @@ func (t Target) Env() []string {
 	}
 }
 
-// TargetOfEnv is the target that Env has told of.
+// TargetOfEnv returns the target that the variables of [Target.Env] describe.
 func TargetOfEnv() (t Target, err error) {
 	t.Folder, t.TCP, t.Abstract = os.Getenv("HOSTILE_FOLDER"), os.Getenv("HOSTILE_TCP"), os.Getenv("HOSTILE_ABSTRACT")
 	t.Sockets = os.Getenv("PLUGIN_UNIX_SOCKET_DIR")
@@ -78,17 +78,17 @@ func TargetOfEnv() (t Target, err error) {
 	return t, err
 }
 
-// Attempt is something that a plugin tries. Errors in tolerated mean that the kernel looked at the call.
+// Attempt is something that a plugin tries. Errors in tolerated count as success: they mean that the kernel has examined the call.
 type Attempt struct {
 	Name      string
 	try       func() error
 	tolerated []unix.Errno
 }
 
-// Outcome tries it, and says what came of it: ok, or the error's name.
+// Outcome makes the attempt, and returns "ok" or the name of the error.
 func (a *Attempt) Outcome() string { return Outcome(a.try(), a.tolerated...) }
 
-// Outcome says what came of something: ok, or the error's name, unless it is tolerated.
+// Outcome returns "ok" if err is nil or tolerated, and otherwise the name of the error.
 func Outcome(err error, tolerated ...unix.Errno) string {
 	for _, t := range tolerated {
 		if errors.Is(err, t) {
@@ -104,7 +104,7 @@ func Outcome(err error, tolerated ...unix.Errno) string {
 	return err.Error()
 }
 
-// Forks makes processes that wait to be killed until it cannot any more, or has made most.
+// Forks makes idle processes until it has made most of them, or one cannot be made. The caller must kill them.
 func Forks(most int) (n int, err error) {
 	for ; n < most; n++ {
 		if errno := forkIdle(); errno != 0 {
@@ -114,7 +114,7 @@ func Forks(most int) (n int, err error) {
 	return n, nil
 }
 
-// Threads makes threads that wait for ever.
+// Threads makes n threads that wait forever.
 func Threads(n int) {
 	started := make(chan struct{})
 	for range n {
@@ -127,13 +127,13 @@ func Threads(n int) {
 	}
 }
 
-// forkIdle makes a process that waits to be killed. The race detector must not look at what has no threads but its own.
+// forkIdle makes a process that waits to be killed. The race detector must not instrument it, because a forked process has only one thread.
 //
 //go:norace
 func forkIdle() syscall.Errno {
 	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno == 0 && pid == 0 {
-		_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, 1, 0, 0) // whoever reads the other end waits for the parent alone
+		_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, 1, 0, 0) // so that a reader of the other end waits only for the parent
 		_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, 2, 0, 0)
 		for {
 			_, _, _ = syscall.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
@@ -155,7 +155,7 @@ func call(number uintptr, args ...uintptr) error {
 	return nil
 }
 
-// Reads opens a file and reads of it.
+// Reads opens a file and reads from it.
 func Reads(path string) func() error {
 	return func() error {
 		f, err := os.Open(path)
@@ -171,7 +171,7 @@ func Reads(path string) func() error {
 	}
 }
 
-// Opens opens a file with these flags, and makes it with this mode.
+// Opens opens a file with these flags, and creates it with this mode.
 func Opens(path string, flags int, mode ...uint32) func() error {
 	return func() error {
 		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, append(mode, 0)[0])
@@ -196,17 +196,17 @@ func Creates(path string) func() error {
 	}
 }
 
-// wide is an int as the kernel does not see it, which looks at 32 bits of 64: the others are the number of a system call that is allowed
-// if its third argument is 0. A filter that compares such bits with numbers of system calls lets everything pass.
+// wide puts an int into the low 32 bits of an argument, which are all that the kernel uses. The high bits are the number of a system call that is
+// allowed if its third argument is 0. A filter that wrongly compares these bits with numbers of system calls lets everything pass.
 func wide(n int) uintptr { return uintptr(uint64(unix.SYS_PRLIMIT64)<<32 | uint64(uint32(n))) }
 
-// noAccess opens a file neither for reading nor for writing, if one may do both (open(2), "O_ACCMODE").
+// noAccess opens a file for neither reading nor writing, provided that both are permitted (open(2), "O_ACCMODE").
 const noAccess = unix.O_RDONLY | unix.O_WRONLY | unix.O_RDWR
 
 // dnModify is DN_MODIFY (linux/fcntl.h).
 const dnModify = 2
 
-// ofFile opens a file and does something with it.
+// ofFile opens a file and calls do with its descriptor.
 func ofFile(path string, flags int, do func(fd int) error) error {
 	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -224,7 +224,7 @@ func ofOpen(path string, flags, command, argument int) error {
 	})
 }
 
-// takesMemory takes memory with more than the usual flags.
+// takesMemory maps memory with additional flags.
 func takesMemory(flags int) func() error {
 	return func() error {
 		m, err := unix.Mmap(-1, 0, 1<<21, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON|flags)
@@ -235,7 +235,7 @@ func takesMemory(flags int) func() error {
 	}
 }
 
-// timers makes more of them than a process needs. They are counted for the user who made its namespace, too.
+// timers makes more timers than a process needs. They also count against the limit of the user who made the process's user namespace.
 func timers() error {
 	const many = 3000
 	var ids [many]int32
@@ -253,8 +253,8 @@ func timers() error {
 	return nil
 }
 
-// Executes becomes another program by the one call that a sandbox allows: with an absolute name the kernel does not look at the
-// descriptor. It is told to end with exit code 7.
+// Executes executes another program by the one call that a sandbox allows. With an absolute path the kernel ignores the descriptor. The arguments
+// tell the program to exit with code 7.
 func Executes(path string) func() error {
 	return func() error {
 		place, err := strconv.Atoi(os.Getenv("HOSTILE_PLACE"))
@@ -279,7 +279,7 @@ func makesSocket(domain, kind, protocol int) func() error {
 	}
 }
 
-// Connects calls a server.
+// Connects connects to a server.
 func Connects(network, address string) func() error {
 	return func() error {
 		c, err := net.DialTimeout(network, address, time.Second)
@@ -290,7 +290,7 @@ func Connects(network, address string) func() error {
 	}
 }
 
-// forks makes a process that ends at once.
+// forks makes a process that exits at once.
 func forks(flags uintptr) func() error {
 	return func() error {
 		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, flags|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
@@ -319,12 +319,12 @@ func ofPair(try func(socket int) error) func() error {
 	}
 }
 
-// tell is told of one attempt.
+// tell adds one attempt to a list.
 type tell func(name string, try func() error, tolerated ...unix.Errno)
 
-// All are the attempts on a target.
+// All returns the attempts on a target.
 func All(t Target) []Attempt {
-	signal.Ignore(unix.SIGXFSZ) // files that are too long are errors then
+	signal.Ignore(unix.SIGXFSZ) // so that a file beyond the size limit causes an error instead of a signal
 	var all []Attempt
 	var attempt tell = func(name string, try func() error, tolerated ...unix.Errno) {
 		all = append(all, Attempt{name, try, tolerated})
@@ -336,7 +336,7 @@ func All(t Target) []Attempt {
 	return all
 }
 
-// onFiles looks at files of the host, and changes them.
+// onFiles tries to read and change files of the host.
 func onFiles(t Target, attempt tell) {
 	host, folder := t.PID, t.Folder
 	attempt("read a file of the host", Reads(folder+"/secret"))
@@ -354,7 +354,7 @@ func onFiles(t Target, attempt tell) {
 		_, err := unix.Getxattr(folder+"/secret", "user.none", scratch[:])
 		return err
 	}, unix.ENODATA, unix.ENOTSUP)
-	attempt("lease on a file of the host", func() error { // whoever opens it then waits, for up to 45 s
+	attempt("lease on a file of the host", func() error { // a process that opens the file then waits for up to 45 s
 		return ofOpen(folder+"/secret", noAccess, unix.F_SETLEASE, unix.F_RDLCK)
 	})
 	attempt("be told of changes in a folder of the host", func() error {
@@ -363,7 +363,7 @@ func onFiles(t Target, attempt tell) {
 	attempt("replace its own program", Opens("/proc/self/exe", unix.O_WRONLY), unix.ETXTBSY)
 }
 
-// onCounts takes what no limit counts, and leaves what acts for another.
+// onCounts tries to take resources that no limit counts, and to leave behind files that act with another user's rights.
 func onCounts(t Target, attempt tell) {
 	attempt("a file of another user's rights", func() error {
 		path := filepath.Join(t.Sockets, "set-id")
@@ -433,7 +433,7 @@ func onCounts(t Target, attempt tell) {
 	attempt("huge pages", takesMemory(unix.MAP_HUGETLB), unix.ENOMEM)
 }
 
-// onSockets gets at others through sockets.
+// onSockets tries to reach others through sockets.
 func onSockets(t Target, attempt tell) {
 	folder := t.Folder
 	attempt("connect to tcp of the host", Connects("tcp", t.TCP))
@@ -469,17 +469,17 @@ func onSockets(t Target, attempt tell) {
 	})
 }
 
-// onProcesses gets at other processes.
+// onProcesses tries to reach other processes.
 func onProcesses(t Target, attempt tell) {
 	host := t.PID
 	attempt("signal the host", func() error { return unix.Kill(host, 0) })
 	attempt("signal the host, with bits that the kernel does not look at", func() error { return call(unix.SYS_KILL, wide(host), 0, 0) })
 	attempt("signal everybody", func() error { return unix.Kill(-1, 0) })
 	attempt("signal a thread of the host", func() error { return unix.Tgkill(host, host, 0) })
-	attempt("a descriptor that signals the host", func() error { // whatever F_SETSIG says, when there is something to read
+	attempt("a descriptor that signals the host", func() error { // by the signal that F_SETSIG would set, when there is something to read
 		return ofOpen("/dev/null", unix.O_RDONLY, unix.F_SETOWN, host)
 	})
-	attempt("pidfd of the other end", ofPair(func(socket int) error { // which is the host, of its own connection
+	attempt("pidfd of the other end", ofPair(func(socket int) error { // of the worker's own connection, the other end is the host
 		fd, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
 		if err == nil {
 			_ = unix.Close(fd)
@@ -510,7 +510,7 @@ func onProcesses(t Target, attempt tell) {
 	})
 }
 
-// onPrograms starts processes, and becomes other programs.
+// onPrograms tries to start processes and to execute other programs.
 func onPrograms(t Target, attempt tell) {
 	attempt("fork", forks(0))
 	attempt("new user namespace", forks(unix.CLONE_NEWUSER))
@@ -518,13 +518,13 @@ func onPrograms(t Target, attempt tell) {
 	name := []byte("/nothing\x00")
 	attempt("execve", func() error { return call(unix.SYS_EXECVE, address(&name[0]), 0, 0) }, unix.ENOENT)
 	attempt("execveat", func() error { return call(unix.SYS_EXECVEAT, ^uintptr(99), address(&name[0]), 0, 0, 0) }, unix.ENOENT)
-	attempt("another program where its own is", func() error { // a name that is absolute makes the kernel forget the number
+	attempt("another program where its own is", func() error { // with an absolute path the kernel ignores the descriptor
 		return call(unix.SYS_EXECVEAT, uintptr(t.Place), address(&name[0]), 0, 0, unix.AT_EMPTY_PATH)
 	}, unix.ENOENT)
-	attempt("a thread with descriptors of its own", func() error { // which lacks what every thread has, so that there is none
+	attempt("a thread with descriptors of its own", func() error { // the flags lack what every thread needs, so that no thread is made
 		return call(unix.SYS_CLONE, unix.CLONE_THREAD, 0, 0, 0, 0)
 	}, unix.EINVAL)
-	attempt("a thread with descriptors of its own, by closing some", func() error { // none of which is there
+	attempt("a thread with descriptors of its own, by closing some", func() error { // no descriptor of the range is open
 		runtime.LockOSThread() // never unlocked
 		return call(unix.SYS_CLOSE_RANGE, math.MaxInt32-1, math.MaxInt32, unix.CLOSE_RANGE_UNSHARE)
 	})
@@ -542,7 +542,7 @@ func onPrograms(t Target, attempt tell) {
 	})
 }
 
-// onRights takes rights that it was not given.
+// onRights tries to get rights that the worker was not given.
 func onRights(t Target, attempt tell) {
 	host, folder := t.PID, t.Folder
 	attempt("mount", func() error {
@@ -560,7 +560,7 @@ func onRights(t Target, attempt tell) {
 		return err
 	})
 	attempt("chroot", func() error { return unix.Chroot("/") })
-	attempt("unshare", func() error { // of file descriptors: everybody may
+	attempt("unshare", func() error { // of System V semaphore adjustments, which every user may do
 		runtime.LockOSThread() // never unlocked
 		return unix.Unshare(unix.CLONE_SYSVSEM)
 	})
@@ -579,7 +579,7 @@ func onRights(t Target, attempt tell) {
 		return unix.Sethostname([]byte(h))
 	})
 	attempt("become another user", func() error {
-		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), 65533, ^uintptr(0)) // this thread alone
+		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), 65533, ^uintptr(0)) // affects only this thread
 		if errno != 0 {
 			return errno
 		}
@@ -601,7 +601,7 @@ func onRights(t Target, attempt tell) {
 		if err != nil {
 			return err
 		}
-		return unix.Setpriority(unix.PRIO_PROCESS, 0, 20-raw) // no other value is allowed to every user: the tests may run under nice
+		return unix.Setpriority(unix.PRIO_PROCESS, 0, 20-raw) // the present value, the only one allowed to every user: the tests may run under nice
 	})
 	attempt("affinity of the host", func() error {
 		var set unix.CPUSet
@@ -620,7 +620,7 @@ func onRights(t Target, attempt tell) {
 	attempt("dumpable", func() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) })
 }
 
-// onKernel calls what few programs need of the kernel.
+// onKernel makes system calls that few programs need.
 func onKernel(_ Target, attempt tell) {
 	attempt("bpf", func() error { return call(unix.SYS_BPF, 0, 0, 0) }, unix.EINVAL, unix.EFAULT)
 	attempt("keyctl", func() error { return call(unix.SYS_KEYCTL, 0, ^uintptr(2), 0) })

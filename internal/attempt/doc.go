@@ -1,2 +1,3 @@
-// Package attempt is what no plugin should get away with, for tests to try from inside a sandbox, and what comes of it at each level.
+// Package attempt lists what no plugin must succeed in, for tests to try from inside a sandbox, and the expected outcome of each attempt at each
+// level.
 package attempt

@@ -12,26 +12,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Anyway marks what some kernels and users cannot do even without a sandbox: there it proves nothing.
+// Anyway marks what some kernels or users cannot do even without a sandbox, so that its outcome there proves nothing.
 const Anyway = "?"
 
-// An Expectation is what comes of an attempt at each level: ok, or an error's name; empty is any error.
+// An Expectation is the expected outcome of an attempt at each level: "ok", or the name of an error; empty means any error.
 type Expectation struct {
 	Off, Basic, Strict string
-	// By are the layers each of which stops it alone: s seccomp, l Landlock, n namespaces, with all others but no_new_privs and the user.
+	// By lists the layers that each stop the attempt alone, without the others except no_new_privs and the user: s seccomp, l Landlock, n namespaces.
 	By string
 }
 
-// expected is what is expected of all attempts, by name, on a kernel with all of Landlock. In By, c is Landlock since ABI 3, t since
-// ABI 4, and L since ABI 6.
+// expected has the expectation for each attempt, by name, on a kernel with all of Landlock. In By, c is Landlock since ABI 3, t since ABI 4, and L
+// since ABI 6.
 var expected = map[string]Expectation{
 	"read a file of the host":                                {"ok", "EACCES", "ENOENT", "ln"},
 	"read /etc/passwd":                                       {"ok", "EACCES", "ENOENT", "ln"},
-	"list /":                                                 {"ok", "EACCES", "EACCES", "l"}, // a strict worker's root is its own
+	"list /":                                                 {"ok", "EACCES", "EACCES", "l"}, // a strict worker has a root of its own
 	"read the host's environment":                            {"ok", "EACCES", "ENOENT", "ln"},
 	"read the machine's processes":                           {"ok", "EACCES", "ENOENT", "ln"},
 	"write a file of the host":                               {"ok", "EACCES", "ENOENT", "ln"},
-	"write beside the socket":                                {Anyway, "EFBIG", "ok", ""}, // a strict worker's folder is its own
+	"write beside the socket":                                {Anyway, "EFBIG", "ok", ""}, // a strict worker has a folder of its own
 	"write in /dev":                                          {Anyway, "EACCES", "", "ln"},
 	"chmod a file of the host":                               {Anyway, "EPERM", "ENOENT", "n"},
 	"truncate a file of the host":                            {Anyway, "EPERM", "ENOENT", "n"},
@@ -51,7 +51,7 @@ var expected = map[string]Expectation{
 	"mptcp socket":                                           {Anyway, "EPERM", "EPERM", "s"},
 	"crypto socket":                                          {Anyway, "EPERM", "EPERM", "s"},
 	"connect to an abstract socket":                          {"ok", "EPERM", "EPERM", "sLn"},
-	"connect to a socket in a folder":                        {"ok", "EPERM", "EPERM", "sn"}, // Landlock since ABI 9
+	"connect to a socket in a folder":                        {"ok", "EPERM", "EPERM", "sn"}, // only Landlock since ABI 9 stops it
 	"datagram pair":                                          {"ok", "EPERM", "EPERM", "s"},
 	"signal the host":                                        {"ok", "EPERM", "EPERM", "sLn"},
 	"signal the host, with bits that the kernel does not look at": {"ok", "EPERM", "EPERM", "sLn"},
@@ -75,7 +75,7 @@ var expected = map[string]Expectation{
 	"a thread with descriptors of its own":                  {"ok", "EPERM", "EPERM", "s"},
 	"a file of another user's rights":                       {"ok", "EPERM", "EPERM", "s"},
 	"room on the disk beside its files":                     {Anyway, "EPERM", "EPERM", "s"},
-	"a hole in a file":                                      {Anyway, "EPERM", "EPERM", "s"}, // not every file system has them
+	"a hole in a file":                                      {Anyway, "EPERM", "EPERM", "s"}, // not every file system supports holes
 	"a hole in shared memory":                               {"ok", "EPERM", "EPERM", "s"},
 	"poll one socket a hundred times":                       {"ok", "EINVAL", "EINVAL", "s"},
 	"select among a hundred descriptors":                    {"ok", "EINVAL", "EINVAL", "s"},
@@ -119,20 +119,20 @@ var expected = map[string]Expectation{
 	"modify_ldt":                                            {Anyway, "EPERM", "EPERM", "s"},
 }
 
-// withoutLandlock is what comes of attempts that nothing else stops. A worker at basic is then a user of its own, to whom the machine's
-// files are what they are to every other user.
+// withoutLandlock has the outcomes of attempts that only Landlock stops, for kernels without it. A worker at basic then has a user of its own, and
+// the access to the machine's files that every other user has.
 var withoutLandlock = map[string]Expectation{
 	"read a file of the host":                    {Basic: "ok", Strict: "ENOENT"},
 	"read /etc/passwd":                           {Basic: "ok", Strict: "ENOENT"},
-	"list /":                                     {Basic: "ok", Strict: "ok"}, // a strict worker's own
+	"list /":                                     {Basic: "ok", Strict: "ok"}, // a strict worker has a root of its own
 	"read the machine's processes":               {Basic: "ok", Strict: "ENOENT"},
 	"write a file of the host":                   {Basic: "EFBIG", Strict: "ENOENT"},
 	"write in /dev":                              {Basic: "EFBIG"},
 	"be told of changes in a folder of the host": {Basic: "EPERM", Strict: "ENOENT"},
 }
 
-// ofProcesses are attempts that look for another process in /proc. Where /proc hides processes (proc(5), hidepid), a worker at basic finds none: it is
-// another user, or Landlock keeps it from tracing its host. At off it finds those of its own user.
+// ofProcesses are attempts that look for another process in /proc. Where /proc hides processes (proc(5), hidepid), a worker at basic finds none: it
+// has another user, or Landlock keeps it from tracing its host. At off it finds the processes of its own user.
 var ofProcesses = map[string]string{
 	"read the host's environment":  "ok",
 	"read the machine's processes": "ENOENT",
@@ -140,10 +140,10 @@ var ofProcesses = map[string]string{
 
 // hidesProcesses reports whether /proc is mounted with hidepid, so that it hides processes of other users.
 var hidesProcesses = sync.OnceValue(func() bool {
-	mounts, _ := os.ReadFile("/proc/self/mounts") // of what cannot be read nothing is known
+	mounts, _ := os.ReadFile("/proc/self/mounts") // a file that cannot be read tells nothing
 	hides := false
 	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 3 && f[1] == "/proc" { // the last one lies above the others
+		if f := strings.Fields(line); len(f) > 3 && f[1] == "/proc" { // the last mount covers earlier ones
 			options := strings.Split(f[3], ",")
 			hides = slices.ContainsFunc(options, func(o string) bool {
 				return slices.Contains([]string{"hidepid=2", "hidepid=invisible", "hidepid=4", "hidepid=ptraceable"}, o)
@@ -153,7 +153,7 @@ var hidesProcesses = sync.OnceValue(func() bool {
 	return hides
 })
 
-// Names are those of all attempts, in order.
+// Names returns the names of all attempts, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(expected)) }
 
 // Expect returns what is expected of an attempt on this kernel.
@@ -176,7 +176,7 @@ func Expect(name string) (e Expectation, known bool) {
 	return e, known
 }
 
-// LandlockABI is the version of Landlock that the kernel has, 0 for none (landlock_create_ruleset(2)).
+// LandlockABI returns the kernel's version of Landlock, or 0 if it has none (landlock_create_ruleset(2)).
 var LandlockABI = sync.OnceValue(func() int {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lure is a file system that is mounted somewhere for somebody to walk into. It refuses each request, so that nobody waits, and counts them.
+// Lure is a FUSE file system that tests mount where other code may walk into it. It refuses and counts all requests, so no process blocks.
 type Lure struct {
-	root   *os.File // to find it where it has been moved
+	root   *os.File // finds the mount point, even after it has been moved
 	device *os.File
 	asked  atomic.Int64
 }
 
-// SetLure mounts a lure over a file or folder. It takes a process that may mount.
+// SetLure mounts a lure over a file or folder. The process needs the right to mount.
 func SetLure(target string) (*Lure, error) {
 	info, err := os.Lstat(target)
 	if err != nil {
@@ -45,7 +45,7 @@ func SetLure(target string) (*Lure, error) {
 	return l, nil
 }
 
-// serve ends when the file system is unmounted (linux/fuse.h).
+// serve answers requests until the file system is unmounted (linux/fuse.h).
 func (l *Lure) serve(device int) {
 	const (
 		headBytes = 16
@@ -77,15 +77,15 @@ func (l *Lure) serve(device int) {
 			le.PutUint32(answer[4:], uint32(refused))
 		}
 		le.PutUint32(answer, uint32(len(answer)))
-		copy(answer[8:], request[8:16]) // which request it is for
+		copy(answer[8:], request[8:16]) // the id of the request
 		_, _ = unix.Write(device, answer)
 	}
 }
 
-// Asked is how many requests somebody has made.
+// Asked returns how many requests the file system has received.
 func (l *Lure) Asked() int { return int(l.asked.Load()) }
 
-// Remove unmounts it.
+// Remove unmounts the file system.
 func (l *Lure) Remove() error {
 	err := unix.Unmount(fmt.Sprintf("/proc/self/fd/%d", l.root.Fd()), unix.MNT_DETACH)
 	return errors.Join(os.NewSyscallError("umount", err), l.root.Close(), l.device.Close())

@@ -18,7 +18,7 @@ import (
 	"github.com/parhost/parhost/internal/family"
 )
 
-// Holds are the ways in which a process can make the kernel wait for it when another one touches what they share.
+// Holds are ways in which a process can make another process block in the kernel when that touches what they share.
 var Holds = map[string]func() error{
 	"splice": func() error { return holdEach(holdBySplice) },
 	"fuse":   holdByMemory,
@@ -35,20 +35,20 @@ var Holds = map[string]func() error{
 }
 
 const (
-	holdEnv       = "PARHOST_TEST_HOLD"        // the way of a holder
-	holdWorkerEnv = "PARHOST_TEST_HOLD_WORKER" // the process that started it
-	holdReportEnv = "PARHOST_TEST_HOLD_REPORT" // the file to which it says that it holds
-	holdServeFuse = "serve fuse"               // in place of a way: the process that serves a file system
+	holdEnv       = "PARHOST_TEST_HOLD"        // the key in Holds of the way to use
+	holdWorkerEnv = "PARHOST_TEST_HOLD_WORKER" // the process id of the worker that started this process
+	holdReportEnv = "PARHOST_TEST_HOLD_REPORT" // the file to which this process reports that it holds
+	holdServeFuse = "serve fuse"               // a value of holdEnv, for the process that serves a file system
 )
 
-// Hold starts a process that no host finds, and that has all descriptors of this one: it makes the host wait in one of the [Holds]. It writes
-// "held", or why it could not, and its process id to the file report. The program must call [HoldIfAsked] first.
+// Hold starts a process with all descriptors of this one, which no host finds because it lacks the marks. The process makes the host block in one
+// of the [Holds]. It writes its process id, and "held" or why it could not hold, to the file report. The program must call [HoldIfAsked] first.
 func Hold(how, report string) error {
-	limit := unix.Rlimit{Cur: 1 << 50, Max: 1 << 50} // takes off the mark of the host's family
+	limit := unix.Rlimit{Cur: 1 << 50, Max: 1 << 50} // replaces the mark of the host's family
 	if err := errors.Join(unix.Setrlimit(unix.RLIMIT_RTTIME, &limit), os.Unsetenv(family.Env)); err != nil {
 		return err
 	}
-	_ = unix.Prctl(unix.PR_SET_PTRACER, unix.PR_SET_PTRACER_ANY, 0, 0, 0) // where Yama asks for it
+	_ = unix.Prctl(unix.PR_SET_PTRACER, unix.PR_SET_PTRACER_ANY, 0, 0, 0) // needed where Yama restricts ptrace
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if how == "fuse" {
 		attr.Cloneflags = unix.CLONE_NEWNS
@@ -70,7 +70,7 @@ func Hold(how, report string) error {
 	return nil
 }
 
-// HoldIfAsked is the process that [Hold] starts, and does not return there.
+// HoldIfAsked runs as the process that [Hold] starts, if this is one, and then does not return.
 func HoldIfAsked() {
 	how := os.Getenv(holdEnv)
 	if how == "" {
@@ -92,7 +92,7 @@ func HoldIfAsked() {
 	os.Exit(0)
 }
 
-// holdEach holds all pipes and sockets that this process has inherited.
+// holdEach applies hold to all pipes and sockets that this process has inherited.
 func holdEach(hold func(fd int, kind uint32) error) error {
 	kinds := map[int]uint32{}
 	for fd := 1; fd < 64; fd++ {
@@ -112,13 +112,13 @@ func holdEach(hold func(fd int, kind uint32) error) error {
 			if err != nil {
 				return fmt.Errorf("descriptor %d: %w", fd, err)
 			}
-		case <-time.After(time.Second): // it is one more of what is held already
+		case <-time.After(time.Second): // the descriptor shares what is held already
 		}
 	}
 	return nil
 }
 
-// asleep runs a system call on a thread of its own, and returns when it sleeps there, or has returned.
+// asleep makes a system call on a thread of its own. It returns when the thread sleeps in the call, or the call has returned.
 func asleep(call func()) {
 	thread, done := make(chan int, 1), make(chan struct{})
 	go func() {
@@ -128,7 +128,7 @@ func asleep(call func()) {
 		call()
 	}()
 	stat := fmt.Sprintf("/proc/self/task/%d/stat", <-thread)
-	for sleeps := 0; sleeps < 5; { // several times in a row: it may sleep for another reason before
+	for sleeps := 0; sleeps < 5; { // seen several times in a row, because the thread may first sleep for another reason
 		text, _ := os.ReadFile(stat)
 		if _, state, _ := strings.Cut(string(text), ") "); strings.HasPrefix(state, "S") || strings.HasPrefix(state, "D") {
 			sleeps++
@@ -143,7 +143,7 @@ func asleep(call func()) {
 	}
 }
 
-// fullSocket is a socket to which nothing can be written any more.
+// fullSocket returns a socket to which no more can be written.
 func fullSocket() (int, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -157,7 +157,7 @@ func fullSocket() (int, error) {
 
 func holdBySplice(fd int, kind uint32) error {
 	if kind == unix.S_IFSOCK {
-		// Its reader's own lock, and that of a pipe which nobody else has: all that there is to hold.
+		// Of a socket this can only hold the reader's own lock, and that of a pipe which no other process has.
 		var p [2]int
 		if err := unix.Pipe(p[:]); err != nil {
 			return err
@@ -177,7 +177,7 @@ func holdBySplice(fd int, kind uint32) error {
 	return sleepWithLock(r, w)
 }
 
-// sleepWithLock makes a thread of this process sleep with the lock of a pipe.
+// sleepWithLock makes a thread of this process sleep while it holds the lock of a pipe.
 func sleepWithLock(r, w int) error {
 	full, err := fullSocket()
 	if err != nil {
@@ -190,7 +190,7 @@ func sleepWithLock(r, w int) error {
 	return nil
 }
 
-// holdByMemory reads and writes all that was inherited with memory that never comes: it is a file's whose file system does not answer.
+// holdByMemory reads and writes all inherited descriptors with a buffer that is mapped from a file system which does not answer.
 func holdByMemory() error {
 	memory, err := endlessMemory()
 	if err != nil {
@@ -245,10 +245,10 @@ func endlessMemory() (uintptr, error) {
 	return address(&memory[:1][0]), nil
 }
 
-// startFuse lets another process serve a file system, and closes the device here. A process that sleeps in a file system of its own cannot be
-// killed. If another process serves it, and ends with this one, the kernel ends the sleep.
+// startFuse starts another process that serves a file system, and closes the device here. A process that sleeps in a file system that it serves
+// itself cannot be killed. Here another process serves it and ends with this one, so the kernel ends the sleep.
 func startFuse(device int) error {
-	runtime.LockOSThread() // and never let go: the other process ends with the thread that started it (prctl(2), PR_SET_PDEATHSIG)
+	runtime.LockOSThread() // never unlocked: the other process ends with the thread that started it (prctl(2), PR_SET_PDEATHSIG)
 	file := os.NewFile(uintptr(device), "/dev/fuse")
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), holdEnv+"="+holdServeFuse)
@@ -257,7 +257,7 @@ func startFuse(device int) error {
 	return errors.Join(cmd.Start(), file.Close())
 }
 
-// serveFuse answers for a file system that is one file, all but the reading (linux/fuse.h).
+// serveFuse serves a file system of one file. It answers all requests but reads (linux/fuse.h).
 func serveFuse(device int) {
 	const (
 		headBytes = 40
@@ -283,18 +283,18 @@ func serveFuse(device int) {
 			body = make([]byte, 64)
 			le.PutUint32(body, 7)
 			le.PutUint32(body[4:], 31)
-			le.PutUint32(body[20:], 1<<16) // the most that is written at once
+			le.PutUint32(body[20:], 1<<16) // bytes of the largest write
 		case getattr:
 			body = make([]byte, 104)
-			le.PutUint64(body, 1<<20)                         // for as long as this lives
-			le.PutUint64(body[16:], 1)                        // the number of the file
-			le.PutUint64(body[24:], uint64(os.Getpagesize())) // its size
+			le.PutUint64(body, 1<<20)                         // attributes stay valid longer than any test
+			le.PutUint64(body[16:], 1)                        // inode number
+			le.PutUint64(body[24:], uint64(os.Getpagesize())) // size
 			le.PutUint32(body[16+60:], unix.S_IFREG|0o600)
 			le.PutUint32(body[16+64:], 1)
 		case open:
 			body = make([]byte, 16)
 		case read:
-			continue // for ever
+			continue // never answered
 		default:
 			failed = -int32(unix.ENOSYS)
 		}
@@ -305,7 +305,7 @@ func serveFuse(device int) {
 	}
 }
 
-// sendTo passes a descriptor to the other end of each socket, and keeps none: the kernel closes it there.
+// sendTo passes a descriptor to the other end of each socket and closes its own copy, so that the kernel closes the last one at the receiver.
 func sendTo(open func() (int, error)) func(fd int, kind uint32) error {
 	return func(fd int, kind uint32) error {
 		if kind != unix.S_IFSOCK {
@@ -316,7 +316,7 @@ func sendTo(open func() (int, error)) func(fd int, kind uint32) error {
 			return err
 		}
 		go func() {
-			// At once, so that the receiver's reference is the last. Where it is not, this waits.
+			// The send follows at once, so that the receiver's reference is the last one. Where it is not, the close here blocks.
 			if unix.Sendmsg(fd, []byte("x"), unix.UnixRights(passed), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) == nil { // else it is refused
 				_ = unix.Close(passed)
 			}
@@ -325,7 +325,7 @@ func sendTo(open func() (int, error)) func(fd int, kind uint32) error {
 	}
 }
 
-// lingering is a socket whose close waits for a reader who never reads.
+// lingering returns a socket whose close waits for a reader that never reads.
 func lingering() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -356,9 +356,9 @@ func lingering() (int, error) {
 	return fd, unix.SetNonblock(fd, false)
 }
 
-var kept []any // what must not be closed
+var kept []any // values that must not be garbage-collected
 
-// lockedPipe is the end of a pipe whose lock a thread of this process has.
+// lockedPipe returns the write end of a pipe whose lock a thread of this process holds.
 func lockedPipe() (int, error) {
 	var p [2]int
 	if err := unix.Pipe(p[:]); err != nil {
@@ -372,7 +372,7 @@ func lockedPipe() (int, error) {
 	return w, sleepWithLock(p[0], p[1])
 }
 
-// trace makes the worker a process that its parent cannot reap.
+// trace traces the worker, so that the worker's parent cannot reap it.
 func trace() error {
 	pid, err := strconv.Atoi(os.Getenv(holdWorkerEnv))
 	if err != nil {

@@ -2,7 +2,7 @@ package attempt
 
 import "golang.org/x/sys/unix"
 
-// int80 makes a system call of the 32-bit ABI, which has other numbers.
+// int80 makes a system call of the 32-bit ABI, whose calls have other numbers.
 func int80(number uint32) int32
 
 func foreign(attempt tell) {
