@@ -7,10 +7,11 @@ import (
 	"testing"
 )
 
-// A killed process tells no memory while its threads end, which may take a while on a busy machine. The folder stands for that of such a process in /proc.
+// The status files of a killed process report no memory while its threads end, which may take a while on a busy machine. The folder imitates that
+// of such a process in /proc.
 func TestAProcessWhoseThreadsAreAllEndingHasEnded(t *testing.T) {
 	for name, c := range map[string]struct {
-		alive string // what the status of the third thread says besides
+		alive string // further text in the status of the third thread
 		gone  bool   // the third thread has no status
 		ended bool
 	}{

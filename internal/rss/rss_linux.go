@@ -1,4 +1,4 @@
-// Package rss reads how much memory a process has resident, from /proc, whatever the process does to hide it.
+// Package rss reads from /proc how much memory a process has resident, even if the process tries to hide it.
 package rss
 
 import (
@@ -15,30 +15,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Memory is what a process has, in bytes.
+// Memory is the memory of a process, in bytes.
 type Memory struct {
-	Resident  int64 // all, with what it shares
-	Anonymous int64 // of that what is its own, and no file's
-	Shared    int64 // of that what it may share with others by a mapping, as workers do with their host
-	Swapped   int64 // beside that: anonymous memory that was moved out
-	Tables    int64 // beside that: page tables, which are the kernel's memory
+	Resident  int64 // all resident memory, including what it shares
+	Anonymous int64 // the part of Resident that belongs to no file
+	Shared    int64 // the part of Resident that it may share with others by a mapping, as workers do with their host
+	Swapped   int64 // not in Resident: anonymous memory that was swapped out
+	Tables    int64 // not in Resident: page tables, which are the kernel's memory
 }
 
 // ErrEnded says that a process has ended, so that it has no memory.
 var ErrEnded = errors.New("the process has ended")
 
-// Process is one process, whoever has its number later. Its methods are called from one goroutine at a time.
+// Process is one process. It never becomes another one that gets the same process id later. Its methods must not be called by several goroutines at
+// once.
 type Process struct {
-	folder *os.Root // of /proc
+	folder *os.Root // the process's folder in /proc
 	status *os.File
-	thread string // the folder of one that was alive at the last Read, within that of the process
+	thread string // a thread's folder, relative to folder; the thread was alive at the last Read
 	text   []byte
 }
 
-// Open returns the process of this number, which is to be closed.
+// Open returns the process with an id. The caller must close it.
 //
-// The error matches [ErrEnded] if there is none. A process that is there can be hidden, by the option hidepid of /proc (proc(5)): then the
-// error is another one.
+// The error matches [ErrEnded] if there is no such process. The mount option hidepid of /proc can hide an existing process (proc(5)); then the
+// error does not match.
 func Open(pid int) (*Process, error) {
 	folder, err := os.OpenRoot("/proc/" + strconv.Itoa(pid))
 	if ended(err) && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
@@ -54,16 +55,16 @@ func Open(pid int) (*Process, error) {
 	return &Process{folder: folder, status: status, thread: ".", text: make([]byte, 4<<10)}, nil
 }
 
-// Close lets go of the process.
+// Close releases the files of the process.
 func (p *Process) Close() error { return errors.Join(p.status.Close(), p.folder.Close()) }
 
-// Read returns what the process has now.
+// Read returns the memory that the process has now.
 //
-// The error matches [ErrEnded] if the process has ended. With any other error nothing is known of its memory, which is not to be taken for
-// none: a process can bring that about.
+// The error matches [ErrEnded] if the process has ended. With any other error its memory is unknown, and must not be taken for zero: a process can
+// cause such errors.
 func (p *Process) Read() (Memory, error) {
-	ending := 0         // searches in a row that found only exiting threads, and no new one
-	var before []string // threads at the last search
+	ending := 0         // successive searches that found only exiting threads, and no new one
+	var before []string // threads of the last search
 	for range searches {
 		s, err := p.read(p.status)
 		if err != nil || s.known {
@@ -73,7 +74,7 @@ func (p *Process) Read() (Memory, error) {
 		if s.threads <= 1 {
 			return Memory{}, ErrEnded
 		}
-		// The first thread has ended. The others have its memory, but only their own status tells of it.
+		// The first thread has ended. The other threads have the memory of the process, but only their own status files report it.
 		m, known, threads := p.search()
 		if known {
 			return m, nil
@@ -89,15 +90,15 @@ func (p *Process) Read() (Memory, error) {
 	return Memory{}, fmt.Errorf("%s: the first thread has ended, and no other tells how much memory there is", p.status.Name())
 }
 
-// A process counts as ended after this many searches in a row that find only exiting threads, and no new one. A killed process is in this state for a moment,
-// on a busy machine for longer. A process that hides its memory behind threads that come and go has new threads at each search.
+// A process counts as ended after this many successive searches that find only exiting threads, and no new one. A killed process is in this state
+// for a moment, longer on a busy machine. A process that hides its memory behind threads that come and go has new threads at each search.
 const dying = 4
 
 // searches is how often Read looks for a living thread, among threads that come and go.
 const searches = 100
 
-// search looks for a thread that tells how much memory the process has. Threads may end while it looks. If none tells, it returns the threads that are there,
-// all of them ending, or nil if it could not look at each.
+// search looks for a thread whose status reports the memory of the process. Threads may end while it looks. If no status does, ending has the
+// present threads, all of which are exiting; ending is nil if search could not look at each thread.
 func (p *Process) search() (m Memory, known bool, ending []string) {
 	folder, err := p.folder.Open("task")
 	if err != nil {
@@ -109,7 +110,7 @@ func (p *Process) search() (m Memory, known bool, ending []string) {
 		return Memory{}, false, nil
 	}
 	all := true
-	for _, name := range slices.Backward(threads) { // the youngest first, which lives the longest
+	for _, name := range slices.Backward(threads) { // the youngest first, because it probably lives longest
 		thread := "task/" + name
 		f, err := p.folder.Open(thread + "/status")
 		if err != nil {
@@ -130,10 +131,10 @@ func (p *Process) search() (m Memory, known bool, ending []string) {
 	return Memory{}, false, threads
 }
 
-// statusBytes is the most that is read of a status. 65536 supplementary groups, which is what Linux allows, take 720 KB.
+// statusBytes is the most that is read of a status file. 65536 supplementary groups, the most that Linux allows, take 720 KB.
 const statusBytes = 4 << 20
 
-// read reads a status, all of it.
+// read reads and parses a whole status file.
 func (p *Process) read(f *os.File) (status, error) {
 	for {
 		n, err := f.ReadAt(p.text, 0)
@@ -154,15 +155,15 @@ func (p *Process) read(f *os.File) (status, error) {
 // ended reports whether an error of a file in /proc says that its process or thread is gone.
 func ended(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
 
-// status is what is read of a thread's status (proc_pid_status(5)).
+// status is the parsed status of a thread (proc_pid_status(5)).
 type status struct {
 	Memory
-	known   bool // the thread has memory: one that has ended has none
+	known   bool // the thread has memory, unlike one that has ended
 	threads int64
 }
 
 func parse(text []byte) (s status, err error) {
-	var huge int64 // which no other line counts
+	var huge int64 // huge pages, which no other line counts
 	for line := range bytes.Lines(text) {
 		key, value, _ := strings.Cut(string(line), ":")
 		var field *int64
@@ -197,11 +198,11 @@ func parse(text []byte) (s status, err error) {
 	return s, nil
 }
 
-// Cgroups returns the places in all hierarchies of cgroups (cgroups(7), /proc/PID/cgroup) of a thread that was alive when [Process.Read] was
-// called last, the first one if it was.
+// Cgroups returns the cgroup of a thread in each hierarchy (cgroups(7), /proc/PID/cgroup). The thread was alive at the last call of [Process.Read];
+// it is the first thread if that was alive.
 func (p *Process) Cgroups() ([]byte, error) { return p.folder.ReadFile(p.thread + "/cgroup") }
 
-// Read returns what the process of this number has now. Its errors are those of [Open] and [Process.Read].
+// Read returns the memory that the process with an id has now. Its errors are those of [Open] and [Process.Read].
 func Read(pid int) (Memory, error) {
 	p, err := Open(pid)
 	if err != nil {

@@ -20,7 +20,7 @@ const headlessBytes = 64 << 20
 
 func init() {
 	if os.Getenv(headlessEnv) != "" {
-		runtime.LockOSThread() // of main: the first one
+		runtime.LockOSThread() // locks the main goroutine to the first thread
 	}
 }
 
@@ -52,7 +52,7 @@ func TestOwnMemory(t *testing.T) {
 	if err != nil || m.Anonymous+m.Swapped < private || m.Shared < shared || m.Resident < m.Anonymous+m.Shared {
 		t.Errorf("got %+v and %v, want %d bytes of its own and %d shared", m, err, private, shared)
 	}
-	if mapped[0] != kept[0] { // both are there until now
+	if mapped[0] != kept[0] { // uses both, so that they live until here
 		t.Error("the memory has changed")
 	}
 	if err := unix.Munmap(mapped); err != nil {
@@ -60,7 +60,7 @@ func TestOwnMemory(t *testing.T) {
 	}
 }
 
-// A process has its memory for as long as one of its threads lives, and none when it has ended.
+// A process has its memory as long as one of its threads lives, and none when it has ended.
 func TestAProcessWithoutItsFirstThread(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
