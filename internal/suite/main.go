@@ -1,6 +1,6 @@
-// Command suite runs the tests that docs/SANDBOX.md names in its table of what is stopped, and prints the table with what came of them.
+// Command suite runs the tests that the table of stopped attempts in docs/SANDBOX.md names, and prints the table with their outcomes.
 //
-// It runs in the top folder of the module, on Linux. As root it does all of it twice: as root, and as nobody.
+// It must run in the top folder of the module, on Linux. As root it runs all tests twice: as root and as nobody.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 
 const (
 	page     = "docs/SANDBOX.md"
-	attempts = "TestAttempts" // prints a table of its own
+	attempts = "TestAttempts" // this test prints a table of its own
 )
 
 func main() {
@@ -66,14 +66,15 @@ func run(ctx context.Context, out io.Writer) error {
 
 // row is one row of the page's table.
 type row struct {
-	what  string              // a plugin tries to do
-	tests []string            // that show what comes of it
-	homes map[string][]string // the folders of their packages
+	what  string              // what a plugin tries to do
+	tests []string            // tests that show the outcome
+	homes map[string][]string // test → folders of the packages that have it
 }
 
 var testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 
-// readRows returns the rows of the table from "the plugin tries to" to "test", whose tests are all there.
+// readRows returns the rows of the table whose columns begin with "the plugin tries to" and end with "test". It returns an error if one of the
+// tests does not exist.
 func readRows(module fs.FS) (rows []row, err error) {
 	homes := map[string][]string{}
 	err = fs.WalkDir(module, ".", func(path string, d fs.DirEntry, err error) error {
@@ -119,21 +120,21 @@ func readRows(module fs.FS) (rows []row, err error) {
 	return rows, nil
 }
 
-// account is who runs the tests, and what came of them.
+// account is a user who runs the tests, and the outcomes.
 type account struct {
 	name    string
-	dir     string // of another user: all that he may read and write; empty for the one that this is
+	dir     string // for another user: the only folder that this user may write to; empty for the present user
 	results map[string]*result
 }
 
-// result is what came of a test, and of its parts.
+// result is the outcome of a test and its subtests.
 type result struct {
 	ended, failed bool
 	skips         []string
 	said          strings.Builder
 }
 
-// run runs the tests, one package after the other: they start processes by the hundred.
+// run runs the tests, one package after the other because they start hundreds of processes.
 func (a *account) run(ctx context.Context, rows []row) error {
 	a.results = map[string]*result{}
 	packages := map[string][]string{}
@@ -161,7 +162,8 @@ func (a *account) run(ctx context.Context, rows []row) error {
 	return nil
 }
 
-// command is go test. For another user it is what go test does, in a folder of his own, with what he cannot build himself.
+// command returns a go test command. For another user it returns a command that does the same in a folder of that user, with programs built
+// beforehand, because the user cannot build them.
 func (a *account) command(ctx context.Context, dir, pattern string) (*exec.Cmd, error) {
 	if a.dir == "" {
 		return exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "-run", pattern, dir), nil
@@ -179,7 +181,7 @@ func (a *account) command(ctx context.Context, dir, pattern string) (*exec.Cmd, 
 		return nil, err
 	}
 	const nobody = "65534"
-	// test2json ignores signals, and what it starts would ignore them too.
+	// test2json ignores signals, and the processes that it starts would inherit that.
 	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "setpriv", "--reuid", nobody, "--regid", nobody, "--clear-groups",
 		"env", "-i", "--default-signal", "PATH="+os.Getenv("PATH"), "HOME="+a.dir, "TMPDIR="+os.TempDir(), "SANDBOX_TEST_HOSTILE="+hostile,
 		"GOMODCACHE="+cache, "GOPROXY=off", "GOFLAGS=-buildvcs=false",
@@ -188,7 +190,7 @@ func (a *account) command(ctx context.Context, dir, pattern string) (*exec.Cmd, 
 	return cmd, nil
 }
 
-// copies makes copies of the module and of the module cache that another user can read, once.
+// copies makes copies of the module and of the module cache that another user can read. It does so only once.
 func (a *account) copies(ctx context.Context) (module, cache string, err error) {
 	module, cache = filepath.Join(a.dir, "module"), filepath.Join(a.dir, "modules")
 	if _, err := os.Stat(module); err == nil {
@@ -202,9 +204,9 @@ from=$(go env GOMODCACHE); cp -rl "$from" "$2" 2>/dev/null || { rm -rf "$2"; cp 
 	return module, cache, nil
 }
 
-// collect adds up what go test -json tells.
+// collect adds up the events of go test -json.
 func (a *account) collect(events []byte) {
-	last := map[string]string{} // what each part of a test has said last
+	last := map[string]string{} // the last output line of each test and subtest
 	for line := range bytes.Lines(events) {
 		var e struct{ Action, Test, Output string }
 		name := ""
@@ -220,14 +222,14 @@ func (a *account) collect(events []byte) {
 		case e.Action == "pass" || e.Action == "fail" || e.Action == "skip":
 			r.ended = r.ended || e.Test == name
 			r.failed = r.failed || e.Action == "fail"
-			if _, why, _ := strings.Cut(last[e.Test], ": "); e.Action == "skip" { // behind its place in the source
+			if _, why, _ := strings.Cut(last[e.Test], ": "); e.Action == "skip" { // the reason follows the place in the source
 				r.skips = append(r.skips, e.Test+" skipped: "+why)
 			}
 		}
 	}
 }
 
-// show prints the table, what was tried at each level, and what failed.
+// show prints the table, the attempts at each level, and the output of failed tests.
 func show(out io.Writer, rows []row, runs []*account) error {
 	w := table.NewWriter()
 	w.SetStyle(table.StyleLight)

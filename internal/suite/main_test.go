@@ -53,7 +53,7 @@ func TestARowThatNoTestShowsIsAnError(t *testing.T) {
 	}
 }
 
-// Nothing that went wrong, and nothing that was not tried, passes for well.
+// The table shows neither a failed test nor one that did not run as passed.
 func TestTheTableSaysWhatCameOfEachTest(t *testing.T) {
 	var rows []row
 	a := &account{name: "me", results: map[string]*result{}}
