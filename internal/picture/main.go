@@ -1,5 +1,5 @@
-// Command picture draws a terminal session as SVG: it runs each of its arguments in a shell and shows the command with all that it
-// prints. The README's picture is made by it, so that it shows a real run.
+// Command picture draws a terminal session as SVG. It runs each of its arguments in a shell, and shows the command with all of its output. It makes
+// the README's picture, so that the picture shows a real run.
 package main
 
 import (
@@ -19,7 +19,7 @@ const (
 	lineHeight = 19
 	charWidth  = 8.05
 	margin     = 18
-	bar        = 30 // the window's title
+	bar        = 30 // height of the window's title bar
 )
 
 func main() {
@@ -72,7 +72,7 @@ func draw(out io.Writer, commands []string) error {
 	return err
 }
 
-// wrap cuts a line at the last space before width runes.
+// wrap breaks a line at the last space before width runes.
 func wrap(line string, width int) []string {
 	var lines []string
 	for utf8.RuneCountInString(line) > width {
