@@ -6,14 +6,15 @@ import (
 	"encoding/binary"
 )
 
-// Where things lie in the file and in memory.
+// Sizes and places in the file and in memory.
 const (
 	headerBytes = 0x200
 	pageBytes   = 0x1000
 	signatureAt = 0x40
 )
 
-// exports is the directory that a DLL begins with here (IMAGE_EXPORT_DIRECTORY); places are distances from the image's begin.
+// exports is the export directory with which the DLL's only section begins (IMAGE_EXPORT_DIRECTORY). Places are offsets from the start of the
+// image.
 type exports struct {
 	_               [3]uint32
 	Name            uint32
@@ -23,18 +24,18 @@ type exports struct {
 	FunctionsAt     uint32
 	NamesAt         uint32
 	OrdinalsAt      uint32
-	Function        uint32 // the tables, of one function
+	Function        uint32 // from here on the tables, for one function
 	FunctionName    uint32
 	FunctionOrdinal uint16
 }
 
-// forwarder returns a DLL for amd64 without code, whose only function is another DLL's (Microsoft's PE Format, .edata).
+// forwarder returns a DLL for amd64 without code. Its only function forwards to a function of another DLL (Microsoft's PE Format, .edata).
 func forwarder(name, function, target string) []byte {
 	at := func(offset int) uint32 { return uint32(pageBytes + offset) }
 	begin := binary.Size(exports{})
 	e := exports{
 		Base: 1, Functions: 1, Names: 1, FunctionsAt: at(begin - 10), NamesAt: at(begin - 6), OrdinalsAt: at(begin - 2),
-		Name: at(begin), FunctionName: at(begin + len(name) + 1), Function: at(begin + len(name) + 1 + len(function) + 1), // a place within the directory is a forwarder's
+		Name: at(begin), FunctionName: at(begin + len(name) + 1), Function: at(begin + len(name) + 1 + len(function) + 1), // an address within the directory makes the function a forwarder
 	}
 	section := encode(&e)
 	section = append(section, name+"\x00"+function+"\x00"+target+"\x00"...)
@@ -68,9 +69,9 @@ func forwarder(name, function, target string) []byte {
 	return file.Bytes()
 }
 
-// encode returns a structure of fixed size as Windows lays it out.
+// encode returns the bytes of a structure of fixed size in Windows' layout.
 func encode(v any) []byte {
 	var b bytes.Buffer
-	_ = binary.Write(&b, binary.LittleEndian, v) // to memory, of a type that has a size: it does not fail
+	_ = binary.Write(&b, binary.LittleEndian, v) // cannot fail: it writes to memory, and the type has a fixed size
 	return b.Bytes()
 }

@@ -1,7 +1,7 @@
-// Command wine runs tests of this module for Windows under Wine. Its arguments are those of go test.
+// Command wine runs this module's tests for Windows under Wine. Its arguments are those of go test.
 //
-// Wine is no Windows, but what fails there has mostly failed for a reason of ours: structures, handles, paths, the ends of processes. What
-// Debian's Wine 8 lacks and Go needs is put beside it: a DLL, and one more error code after which a file is deleted the old way.
+// Wine is not Windows, but most failures there have had causes in this module: structures, handles, paths, the ends of processes. The program adds
+// what Go needs and Debian's Wine 8 lacks: a DLL, and one more error code after which Go deletes a file the old way.
 package main
 
 import (
@@ -54,7 +54,7 @@ func run(args []string) error {
 		}
 	}
 	if server, err := find("wineserver"); err == nil {
-		defer func() { _ = command(server, "--kill").Run() }() // what tests have left behind, and services
+		defer func() { _ = command(server, "--kill").Run() }() // ends processes that tests have left behind, and Wine's services
 	}
 	prng := filepath.Join(system, "bcryptprimitives.dll")
 	if _, err := os.Stat(prng); errors.Is(err, os.ErrNotExist) {
@@ -74,8 +74,8 @@ func run(args []string) error {
 	return command("go", append([]string{"test", "-overlay", overlay, "-exec", wine}, args...)...).Run()
 }
 
-// keep starts a program that waits for a key until it is ended. With the first program Wine starts services, which hold that one's stdout as long
-// as there is any: if it were a test's, go test would wait for them.
+// keep starts a program that waits for a key until it is ended. With its first program Wine starts services, which hold that program's stdout open
+// as long as they run. If the first program were a test, go test would wait for the services.
 func keep(cmd *exec.Cmd) (end func(), err error) {
 	cmd.Stdout, cmd.Stderr = nil, nil
 	key, err := cmd.StdinPipe()
@@ -91,7 +91,7 @@ func keep(cmd *exec.Cmd) (end func(), err error) {
 	}, nil
 }
 
-// find finds one of Wine's programs: Debian has them outside of the path.
+// find finds one of Wine's programs. Debian installs them outside of PATH.
 func find(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err == nil {
@@ -103,13 +103,13 @@ func find(name string) (string, error) {
 	return "", fmt.Errorf("%w; Debian has it in the package wine64", err)
 }
 
-// The error codes after which Go deletes a file the old way, and the same with STATUS_NOT_IMPLEMENTED, which is what Wine 8 answers.
+// The error codes after which Go deletes a file the old way, and the same list with STATUS_NOT_IMPLEMENTED, which Wine 8 returns.
 const (
 	prepared   = "case STATUS_INVALID_INFO_CLASS, "
 	unprepared = prepared + "NTStatus(0xC0000002), "
 )
 
-// patch writes an overlay for the go command in which deleting files knows one more reason to do it the old way.
+// patch writes an overlay for the go command. With it, Go also deletes a file the old way after STATUS_NOT_IMPLEMENTED.
 func patch(home string) (path string, err error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
