@@ -13,29 +13,29 @@ import (
 	"strings"
 )
 
-// An image is the first root of a machine, as the kernel's documentation has it (early-userspace/buffer-format.rst): an archive of
-// cpio's format "newc", not compressed, because unpacking is what takes time.
+// An image is the initial root file system of a machine: an archive in cpio's format "newc" (early-userspace/buffer-format.rst in the kernel's
+// documentation). It is not compressed, because unpacking would take most of the time.
 type image struct {
 	w       *bufio.Writer
 	written int64
-	number  int             // of the last entry, which stands for its inode
-	made    map[string]bool // folders
+	number  int             // number of the last entry, used as its inode number
+	made    map[string]bool // folders that have an entry
 }
 
-// The kinds of entries (inode(7)).
+// The types of entries (inode(7)).
 const (
 	kindFolder = 0o040000
 	kindDevice = 0o020000
 	kindFile   = 0o100000
 )
 
-// consoleMajor and consoleMinor are the numbers of /dev/console, which pid 1 gets as its standard streams (admin-guide/devices.txt).
+// consoleMajor and consoleMinor are the device numbers of /dev/console, which becomes the standard streams of pid 1 (admin-guide/devices.txt).
 const (
 	consoleMajor = 5
 	consoleMinor = 1
 )
 
-// writeImage writes the root of the machine to a file.
+// writeImage writes the machine's initial root to a file.
 func (m *Machine) writeImage(file string) error {
 	f, err := os.Create(file)
 	if err != nil {
@@ -111,7 +111,7 @@ func (i *image) folder(name string) error {
 	return i.entry(name, kindFolder|0o755, 0, 0, 0, nil)
 }
 
-// entry writes the head of an entry, its name and its bytes. Name and bytes are filled up to a multiple of four.
+// entry writes the header, the name and the content of an entry. Header with name, and content, are padded to multiples of four bytes.
 func (i *image) entry(name string, mode, size, major, minor int64, r io.Reader) error {
 	i.number++
 	head := []byte("070701")

@@ -26,11 +26,11 @@ import (
 	"github.com/parhost/parhost/internal/vm"
 )
 
-// kernelsEnv names a folder with the kernels: files vmlinuz-VERSION anywhere below it. Without it there is nothing to boot.
+// kernelsEnv names a folder with kernels: files vmlinuz-VERSION anywhere below it. Without it the tests that boot kernels are skipped.
 const kernelsEnv = "PARHOST_VM_KERNELS"
 
-// bootTime is how long a machine may take in all, suiteTime each suite of tests in it, and silence until something is heard of it: three
-// times what they took on two CPUs that had ten others to serve.
+// bootTime limits the whole life of a machine, suiteTime each suite of tests in it, and silence the time without an event: three times what they
+// took on two CPUs that were shared with ten other machines.
 const (
 	bootTime  = 15 * time.Minute
 	suiteTime = 8 * time.Minute
@@ -39,7 +39,7 @@ const (
 
 const nobody = 65534
 
-// programs are what runs inside, by their names in /bin, built with what follows.
+// programs are the programs that run inside, by their names in /bin, with the arguments of the go command that builds them.
 var programs = map[string][]string{
 	"init":                  {"build", "-o", "./internal/vm/init"},
 	"hostile":               {"build", "-o", "./host/sandbox/testdata/hostile"},
@@ -53,7 +53,7 @@ var programs = map[string][]string{
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// kernels is the folder of kernels. Without it the test is skipped.
+// kernels returns the folder of kernels. Without it the test is skipped.
 func kernels(t *testing.T) string {
 	t.Helper()
 	folder := os.Getenv(kernelsEnv)
@@ -66,10 +66,10 @@ func kernels(t *testing.T) string {
 	return folder
 }
 
-// A machine that comes to harm is no machine without results: it is told what its console said last.
+// If a machine crashes, the error has the last lines of its console.
 func TestACrashIsTold(t *testing.T) {
 	folder := kernels(t)
-	program := buildPrograms(t, "hostile")["/bin/hostile"] // which ends at once: there is nothing that it is told to do
+	program := buildPrograms(t, "hostile")["/bin/hostile"] // exits at once, because it is given nothing to do
 	m := vm.Machine{Kernel: findKernel(t, folder, machines[0].kernel), Init: program, MemoryMiB: 512, CPUs: 1, Commands: []vm.Command{{Name: "never"}}}
 	for name, c := range map[string]struct {
 		within, silence time.Duration
@@ -93,23 +93,23 @@ func TestACrashIsTold(t *testing.T) {
 	}
 }
 
-// The sandbox keeps its promises on other kernels than this machine's.
+// The sandbox keeps its promises on kernels other than this machine's.
 func TestKernels(t *testing.T) {
 	folder := kernels(t)
 	bin := buildPrograms(t, slices.Collect(maps.Keys(programs))...)
 	rows := make([][][]string, len(machines))
-	t.Cleanup(func() { // when all have ended
+	t.Cleanup(func() { // when all subtests have ended
 		show(t, append([][]string{{"kernel", "what", "passed", "failed", "skipped", "seconds"}}, slices.Concat(rows...)...))
 	})
 	for i, m := range machines {
 		t.Run(m.name, func(t *testing.T) {
-			t.Parallel() // a third of the time is spent waiting
+			t.Parallel() // a machine spends a third of its time waiting
 			rows[i] = m.test(t, folder, bin)
 		})
 	}
 }
 
-// show prints the table where t.Log would be heard with -v alone.
+// show prints the table to stdout, because t.Log would be shown only with -v.
 func show(t *testing.T, table [][]string) {
 	t.Helper()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
@@ -123,7 +123,7 @@ func show(t *testing.T, table [][]string) {
 	}
 }
 
-// buildPrograms builds programs, and returns where they are, by their paths inside.
+// buildPrograms builds programs. It returns their paths outside, by their paths inside.
 func buildPrograms(t *testing.T, names ...string) map[string]string {
 	t.Helper()
 	bin := t.TempDir()
@@ -141,10 +141,10 @@ func buildPrograms(t *testing.T, names ...string) map[string]string {
 	return files
 }
 
-// A machine is a kernel with its options, and what is known of it.
+// A machine is a kernel with its options, and what is known about it.
 type machine struct {
 	name, kernel, options string
-	landlock              int // ABI
+	landlock              int // ABI version, 0 for none
 }
 
 var machines = []machine{
@@ -153,11 +153,11 @@ var machines = []machine{
 	{name: "6.12 without Landlock", kernel: "6.12", options: "lsm=yama"},
 }
 
-// test boots the machine, judges what it did, and returns the rows of the table.
+// test boots the machine, judges the results, and returns the rows of the table.
 func (m *machine) test(t *testing.T, folder string, bin map[string]string) [][]string {
 	t.Helper()
 	files := maps.Clone(bin)
-	// The programs that tests of the sandbox start. They are linked dynamically, and Debian's need no other libraries than these.
+	// The programs that tests of the sandbox start. They are linked dynamically, and those of Debian need only these libraries.
 	for _, path := range []string{
 		"/bin/sh", "/bin/cat", "/bin/false", "/bin/sleep", "/bin/true", "/usr/bin/env", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6",
 	} {
@@ -172,9 +172,9 @@ func (m *machine) test(t *testing.T, folder string, bin map[string]string) [][]s
 	defer cancel()
 	results, err := v.Run(ctx, t.TempDir())
 	if e, ok := errors.AsType[*vm.CrashError](err); ok {
-		// It has happened once in a hundred boots that one stood still without a sign of the kernel's own watchdogs, and that one executed the
-		// second byte of a jump which another processor was just putting there: the emulator's processors do not see each other's changes of code
-		// as real ones do. What the sandbox is to blame for happens again.
+		// In about one of a hundred boots, a machine was stuck without a message of the kernel's own watchdogs, or executed the second byte of a jump that
+		// another processor was just writing: emulated processors do not see each other's changes of code as real ones do. A fault of the sandbox would
+		// occur again at the second boot.
 		show(t, [][]string{{m.name, "is booted once more: it " + e.Why.Error()}, {e.Console}})
 		results, err = v.Run(ctx, t.TempDir())
 	}
@@ -210,18 +210,19 @@ func findKernel(t *testing.T, folder, version string) string {
 	return slices.Max(found)
 }
 
-// A trial is a command with what is expected of it: tests, or a certain end.
+// A trial is a command with its expected outcome: of its tests, or its exit code and output.
 type trial struct {
 	command vm.Command
-	suite   bool   // it prints what test2json reads
-	skips   []skip // expected of it
+	suite   bool   // its output is for test2json
+	skips   []skip // expected skips of its tests
 	code    int
-	says    string // a regular expression for what it prints
+	says    string // a regular expression for the output
 }
 
-// A skip is what tests may be skipped for. Any other skip hides a promise, and one that has become needless hides that too.
+// A skip is a reason for which tests may be skipped. Any other skip fails the trial, because it hides a promise. So does an expected skip that does
+// not occur.
 type skip struct {
-	tests string // a regular expression for their whole names
+	tests string // a regular expression for the tests' full names
 	why   string
 }
 
@@ -229,12 +230,12 @@ func (s *skip) of(name string) bool {
 	return regexp.MustCompile("^(" + s.tests + ")$").MatchString(name)
 }
 
-// trials are what is tried on a kernel: the tests of the sandbox as root and as nobody, and what the command makes of it.
+// trials returns what is tried on a kernel: the tests of the sandbox as root and as nobody, and runs of the command.
 func (m *machine) trials() []trial {
 	asRoot, asNobody := m.skips()
 	asRoot = append(asRoot, noCompiler, noFreezer, skip{"TestSocketsAreNotWorkersToChange", "root's workers are users of their own"})
 	withoutCgroups := append(slices.Clone(asNobody), noCompiler, noCgroups, notRoot, noMounts)
-	if m.landlock > 0 { // else a reason of the kernel's covers this too
+	if m.landlock > 0 { // otherwise a skip for the missing Landlock covers this too
 		withoutCgroups = append(withoutCgroups, noBasic)
 	}
 	all := []trial{
@@ -243,7 +244,7 @@ func (m *machine) trials() []trial {
 		suite("sandbox, as nobody with cgroups of its own", "sandbox.test", nobody, "(Memory|PIDs|CPU)Limit$|AreTold|MakesWay|MoveOthers|Fork|Killed", append(slices.Clone(asNobody), notRoot)...),
 		suite("host, as root", "host.test", 0, hostTests),
 	}
-	if testing.Short() { // what kernels differ in, in a third of the time
+	if testing.Short() { // what differs between kernels, in a third of the time
 		all = []trial{
 			suite("sandbox, as root", "sandbox.test", 0, "TestAttempts$|TestBinds|TestWorkersStay|TestMemoryLimit$|TestStatus", asRoot...),
 			suite("sandbox, as nobody", "sandbox.test", nobody, "TestAttempts$|TestBinds|TestWorkersStay", asNobody...),
@@ -253,7 +254,7 @@ func (m *machine) trials() []trial {
 	all[2].command.Cgroup = "user"
 	run := func(name string, uid int, code int, says string, args ...string) {
 		if args[0] != "doctor" {
-			args = append(args, "--start-timeout", "60s") // on an emulated processor that a limit slows down further
+			args = append(args, "--start-timeout", "60s") // for an emulated processor that a limit slows down further
 		}
 		all = append(all, trial{command: vm.Command{Name: name, UID: uid, Args: append([]string{"/bin/parhost"}, args...), Seconds: 90, Settings: map[string]string{}}, code: code, says: says})
 	}
@@ -279,7 +280,7 @@ func (m *machine) trials() []trial {
 	run("sqrt, strict", nobody, 0, `100 ok · 0 failed .* in sandbox strict`, "-p", "sqrt", "--sandbox", "strict", "--range", "1:101")
 	run("reduce, strict", nobody, 0, `1 ok · 0 failed .* in sandbox strict`, "-p", "reduce", "--sandbox", "strict", `{"values":[1,2,3]}`)
 
-	// Without user namespaces strict is refused, and auto takes the next that holds.
+	// Without user namespaces, strict is refused, and auto takes the next level that works.
 	const forUsers, forAll = "/proc/sys/kernel/unprivileged_userns_clone", "/proc/sys/user/max_user_namespaces"
 	set := func(file, value string) { all[len(all)-1].command.Settings[file] = value }
 	run("strict without user namespaces for users", nobody, 4, `(?s)level strict: clone: .*unprivileged_userns_clone=1.*parhost: hint: .*parhost doctor.*--sandbox auto`,
@@ -299,11 +300,11 @@ func (m *machine) trials() []trial {
 	return all
 }
 
-// hostTests are those of package host that put workers into a sandbox.
+// hostTests matches the tests of package host that put workers into a sandbox.
 const hostTests = "Confined|InASandbox|AMemoryLimit"
 
-// suite makes a trial of tests: all but those of plugins, whose promises about time an emulated processor does not keep, and the one
-// that runs the others as another user, which is done here.
+// suite makes a trial of tests. It leaves out those of plugins, whose promises about time an emulated processor does not keep, and the test that
+// runs the others as another user, which the trials do themselves.
 func suite(name, binary string, uid int, run string, skips ...skip) trial {
 	return trial{suite: true, skips: skips, command: vm.Command{
 		Name: name, UID: uid, Seconds: int(suiteTime.Seconds()),
@@ -312,7 +313,7 @@ func suite(name, binary string, uid int, run string, skips ...skip) trial {
 	}}
 }
 
-// The skips that every kernel has.
+// The skips that apply on every kernel.
 var (
 	noCgroups = skip{
 		`TestMemoryLimit/.*|TestPIDsLimit/(off|basic)|TestCPULimit/.*|TestAllowFork/basic|TestAHost(MakesWayForItsWorkers|DoesNotMoveOthers)|` +
@@ -332,7 +333,7 @@ var (
 	noBasic  = skip{"TestAScriptStaysWhatItWas/without_Landlock/basic", "without Landlock there is no basic for the host's own user"}
 )
 
-// skips are those that this kernel explains, for root and for others. The first that fits a test counts.
+// skips returns the skips that this kernel explains, for root and for other users. The first one that matches a test counts.
 func (m *machine) skips() (asRoot, asNobody []skip) {
 	switch {
 	case m.landlock == 0:
@@ -349,7 +350,7 @@ func (m *machine) skips() (asRoot, asNobody []skip) {
 	return asRoot, asNobody
 }
 
-// judge compares what came of a trial with what is expected, and returns the numbers of tests that passed, failed and were skipped.
+// judge compares the result of a trial with what is expected, and returns the numbers of tests that passed, failed and were skipped.
 func (tr *trial) judge(t *testing.T, r vm.Result) []string {
 	t.Helper()
 	if tr.suite {
@@ -401,13 +402,13 @@ func (tr *trial) judgeTests(t *testing.T, r vm.Result) []string {
 	return []string{fmt.Sprint(counts["pass"]), fmt.Sprint(failed), fmt.Sprint(counts["skip"])}
 }
 
-// outcome is what came of one test.
+// outcome is the outcome of one test.
 type outcome struct {
-	action string // pass, fail, skip, or nothing if it did not end
+	action string // pass, fail, skip, or "" if the test did not end
 	output string
 }
 
-// readTests reads the outcomes of tests, by their names.
+// readTests reads the outcomes of tests, by name.
 func readTests(t *testing.T, output string) map[string]outcome {
 	t.Helper()
 	cmd := exec.Command("go", "tool", "test2json")

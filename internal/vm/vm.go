@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package vm boots a Linux kernel in a virtual machine, with a few files and a list of commands, and tells what came of each. It is how
-// tests see other kernels than that of the machine they run on.
+// Package vm boots a Linux kernel in a virtual machine with a few files and a list of commands, and returns the outcome of each command. Tests use
+// it to run on kernels other than the machine's own.
 package vm
 
 import (
@@ -22,23 +22,24 @@ import (
 	"time"
 )
 
-// QEMU is the program that a machine is run by. It emulates the processor, which takes ten times as long and works everywhere: virtual
-// machines that are rented seldom have others in them.
+// QEMU is the program that runs a machine. It emulates the processor. That takes ten times as long as hardware virtualization, but works
+// everywhere: rented virtual machines seldom support nested ones.
 const QEMU = "qemu-system-x86_64"
 
 // CommandsFile is where pid 1 finds the list of commands, in JSON.
 const CommandsFile = "/commands.json"
 
-// Machine is what is booted.
+// Machine describes a virtual machine.
 type Machine struct {
-	Kernel    string // the file of a kernel, a bzImage
-	Init      string // the program built of package vm/init
-	Options   string // of the kernel's command line, such as lsm=yama
+	Kernel    string // path of a kernel, a bzImage
+	Init      string // path of the program built from package vm/init
+	Options   string // further options of the kernel's command line, such as lsm=yama
 	MemoryMiB int
 	CPUs      int
-	Files     map[string]string // by their paths inside, the paths outside; everybody may execute them
+	Files     map[string]string // path inside → path outside; all users may execute them
 	Commands  []Command         // run one after the other
-	// Silence is how long it may say nothing, which says something every second once it has booted. Emulated beside others it is slow.
+	// Silence is the time without an event after which the machine counts as stuck. Once booted, it sends an event every second; an emulated machine
+	// beside others is slow.
 	Silence time.Duration
 }
 
@@ -47,41 +48,40 @@ type Command struct {
 	Name string
 	Args []string // the first is the path of the program
 	Env  []string
-	// UID is the user and the only group.
+	// UID is the user id, and the only group id.
 	UID int
-	// Cgroup is a folder below the mount of version 2 that is made for the command, and made over to its user with all controllers.
-	// Empty is the root of the hierarchy.
+	// Cgroup is a cgroup, below the mount of version 2, that is made for the command and delegated to its user with all controllers. If it is empty,
+	// the command runs in the root cgroup.
 	Cgroup string
-	// Settings are written before the command is run, and stay: by the paths of the files.
+	// Settings maps files to what is written to them before the command runs. They are not restored.
 	Settings map[string]string
-	// Seconds is how long the command may take before it is killed, and all that it has started.
+	// Seconds is the time after which the command, and everything that it has started, is killed.
 	Seconds int
 }
 
-// Result is what came of a command.
+// Result is the outcome of a command.
 type Result struct {
-	Ran    bool // false: the machine did not get so far
+	Ran    bool // false: the machine did not get to this command
 	Code   int  // the exit code, -1 after a signal
 	Output string
-	Took   time.Duration // as the machine counts
+	Took   time.Duration // by the machine's clock
 }
 
-// Event is what pid 1 writes to the second serial port, a line of JSON each.
+// Event is a message of pid 1 on the second serial port. Each is a line of JSON.
 type Event struct {
 	Command int
 	Output  string        `json:",omitempty"`
 	Ended   bool          `json:",omitempty"`
 	Code    int           `json:",omitempty"`
 	Took    time.Duration `json:",omitempty"`
-	// Off says that there are no more, and the machine is about to be switched off.
+	// Off says that this is the last event, and that the machine will be switched off.
 	Off bool `json:",omitempty"`
 }
 
-// A CrashError says that a machine did not end as it should have: by a panic, an oops, the deadline, or because it
-// stood still.
+// A CrashError says that a machine did not end as it should have: by a panic, an oops, the deadline, or because it was stuck.
 type CrashError struct {
 	Why     error
-	Console string // its last lines, and what its processors were at if it had to be ended
+	Console string // its last lines and, if the machine had to be ended, the state of its processors
 }
 
 func (e *CrashError) Error() string {
@@ -90,11 +90,11 @@ func (e *CrashError) Error() string {
 
 func (e *CrashError) Unwrap() error { return e.Why }
 
-// ErrStill matches the error of a machine that said nothing for as long as its Silence.
+// ErrStill matches the error of a machine that sent no event for its Silence.
 var ErrStill = errors.New("stood still")
 
-// Run boots the machine, in a folder of its own, and waits until it is off. There is a result for each command, also with an error;
-// that is a [*CrashError] if the machine came to harm.
+// Run boots the machine, with its files in a folder, and waits until it is off. It returns a result for each command, even with an error. The error
+// is a [*CrashError] if the machine crashed, was stuck, or was not off when ctx ended.
 func (m *Machine) Run(ctx context.Context, folder string) ([]Result, error) {
 	results := make([]Result, len(m.Commands))
 	image, console, port := filepath.Join(folder, "image"), filepath.Join(folder, "console"), filepath.Join(folder, "port")
@@ -116,7 +116,7 @@ func (m *Machine) Run(ctx context.Context, folder string) ([]Result, error) {
 	}
 	cmd.Cancel = func() error { return question(control) }
 	cmd.WaitDelay = 10 * time.Second
-	runtime.LockOSThread() // whose end the signal tells of
+	runtime.LockOSThread() // the death signal is sent when the thread ends that started the process
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -145,7 +145,7 @@ func (m *Machine) Run(ctx context.Context, folder string) ([]Result, error) {
 	return results, err
 }
 
-// watchPort ends a machine that stands still: one whose second serial port does not grow.
+// watchPort ends a machine that is stuck: one that writes nothing to its second serial port for the time of silence.
 func watchPort(ctx context.Context, end context.CancelCauseFunc, port string, silence time.Duration) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -166,7 +166,7 @@ func watchPort(ctx context.Context, end context.CancelCauseFunc, port string, si
 	}
 }
 
-// question asks QEMU what the processors of a machine are doing, and makes an end of it (QEMU Machine Protocol).
+// question asks QEMU for the state of the machine's processors, and then ends QEMU (QEMU Machine Protocol).
 func question(control io.Writer) error {
 	e := json.NewEncoder(control)
 	type command struct {
@@ -180,21 +180,21 @@ func question(control io.Writer) error {
 	return errors.Join(err, e.Encode(command{Execute: "quit"}))
 }
 
-// answers are what QEMU replied to the questions.
+// answers returns QEMU's replies to question.
 func answers(b []byte) string {
 	var said strings.Builder
 	for line := range bytes.Lines(b) {
 		var reply struct {
 			Return string `json:"return"`
 		}
-		if json.Unmarshal(line, &reply) == nil { // others tell that something happened
+		if json.Unmarshal(line, &reply) == nil { // other lines report events
 			said.WriteString(reply.Return)
 		}
 	}
 	return strings.ReplaceAll(said.String(), "\r", "")
 }
 
-// readPort reads the events of a machine that is off, and reports whether it was switched off.
+// readPort reads the events of a machine that is off, and reports whether it was switched off properly.
 func readPort(path string, results []Result) (off bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -223,7 +223,7 @@ func readPort(path string, results []Result) (off bool, err error) {
 	}
 }
 
-// tailLines is how much of a console tells what happened: an oops has some forty lines.
+// tailLines is how many lines of the console are quoted after a crash: an oops has about forty.
 const tailLines = 60
 
 func tail(console string) string {

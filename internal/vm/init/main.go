@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command init is pid 1 of a virtual machine: it runs the commands that it finds in a file, says on the second serial port what came of
-// each, and switches the machine off.
+// Command init is pid 1 of a virtual machine. It runs the commands that it finds in a file, reports the outcome of each on the second serial port,
+// and switches the machine off.
 package main
 
 import (
@@ -34,10 +34,10 @@ func main() {
 		fmt.Fprintln(os.Stderr, "init:", err)
 	}
 	unix.Sync()
-	fmt.Fprintln(os.Stderr, "init:", unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)) // it returns only with an error
+	fmt.Fprintln(os.Stderr, "init:", unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)) // Reboot returns only with an error
 }
 
-// boot makes the machine fit to be used, and leaves the commands to a child: pid 1 has the children of others to bury.
+// boot prepares the machine, and runs the commands in a child, because pid 1 has to reap orphans.
 func boot() error {
 	if err := furnish(); err != nil {
 		return err
@@ -63,9 +63,10 @@ func boot() error {
 	}
 }
 
-// furnish mounts what programs expect, and brings up the loopback.
+// furnish mounts the file systems that programs expect, and brings up the loopback interface.
 func furnish() error {
-	// The first root has no parent, and nobody can leave it by pivot_root(2): a bind of it moved on top of it has (proc_mounts, "rootfs").
+	// pivot_root(2) does not work in the initial root, because that has no parent mount. A bind mount of it, moved on top of it, has one (proc_mounts,
+	// "rootfs").
 	for _, f := range []func() error{
 		func() error { return os.MkdirAll("/newroot", 0o755) },
 		func() error { return unix.Mount("/", "/newroot", "", unix.MS_BIND, "") },
@@ -118,8 +119,9 @@ func furnish() error {
 	return errors.Join(unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo), unix.Close(s), share())
 }
 
-// share makes a cgroup without processes that has a share of the CPUs. The kernel writes other jumps into its scheduler when there is one for
-// the first time, and when there is none any more. An emulated processor that is there just then may execute half of one.
+// share makes a cgroup without processes that has a limit of CPU time. When the first such cgroup is made and when the last one is removed, the
+// kernel changes jump instructions in its scheduler. An emulated processor that executes one at that time may see half of the change. This cgroup
+// stays, so that no other one is the first or the last.
 func share() error {
 	folder := filepath.Join(cgroups, "share")
 	return errors.Join(
@@ -160,7 +162,7 @@ func run() error {
 			return err
 		}
 	}
-	return errors.Join(events.send(vm.Event{Off: true}), unix.IoctlSetInt(int(port.Fd()), unix.TCSBRK, 1), port.Close()) // which waits for it to be sent
+	return errors.Join(events.send(vm.Event{Off: true}), unix.IoctlSetInt(int(port.Fd()), unix.TCSBRK, 1), port.Close()) // waits until the event has been sent
 }
 
 // events sends events to the second serial port, from any goroutine.
@@ -175,16 +177,16 @@ func (e *events) send(event vm.Event) error {
 	return e.to.Encode(event)
 }
 
-// beat says every second that the machine is alive, until it is off.
+// beat sends an event every second to show that the machine is alive, until it is off.
 func (e *events) beat() {
 	for range time.Tick(time.Second) {
 		if e.send(vm.Event{}) != nil {
-			return // whoever sends the next one will say why
+			return // the sender of the next event reports the error
 		}
 	}
 }
 
-// output sends what a command writes at once: a machine that crashes shall have said where.
+// output sends a command's output at once, so that it is known where a machine crashed.
 type output struct {
 	events  *events
 	command int
@@ -231,8 +233,8 @@ func execute(c *vm.Command, out output) (int, error) {
 	return cmd.ProcessState.ExitCode(), err
 }
 
-// delegate makes a folder of cgroups and makes it over to a user, as the kernel's documentation has it (admin-guide/cgroup-v2.rst,
-// "Model of Delegation"): the folder, and of its files those that are listed in /sys/kernel/cgroup/delegate and that are needed here.
+// delegate makes a cgroup and delegates it to a user (admin-guide/cgroup-v2.rst, "Model of Delegation"): it changes the owner of the folder and of
+// those files in it that are listed in /sys/kernel/cgroup/delegate and needed here.
 func delegate(folder string, uid int) (*os.File, error) {
 	all, err := os.ReadFile(filepath.Join(cgroups, "cgroup.controllers"))
 	if err != nil {

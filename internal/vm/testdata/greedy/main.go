@@ -1,6 +1,6 @@
 //go:build linux
 
-// Command greedy is a plugin whose items take as much of something as they can get, and say how much that was.
+// Command greedy is a plugin whose items take as much of a resource as they can get, and return how much that was.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// item says what to take: memory, in MiB; processes, N at most; cpu, for N milliseconds.
+// item says what to take: "memory", N MiB; "processes", at most N; "cpu", for N milliseconds.
 type item struct {
 	Take string `json:"take"`
 	N    int    `json:"n"`
@@ -45,14 +45,14 @@ func take(_ context.Context, it item) (string, error) {
 	return "", sdk.BadItem(fmt.Errorf("take %q is none of memory, processes, cpu", it.Take))
 }
 
-// used is the CPU time of the process so far.
+// used returns the CPU time of the process so far.
 func used() time.Duration {
 	var u unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &u) // of itself, which is always there
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u) // cannot fail for the process itself
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// processes starts some that do nothing, until it may not any more, and ends them again.
+// processes starts up to most idle processes, until it is refused one, and kills them again.
 func processes(most int) string {
 	var pids []int
 	answer := "all"
@@ -70,7 +70,7 @@ func processes(most int) string {
 		pids = append(pids, int(pid))
 	}
 	for _, pid := range pids {
-		_ = unix.Kill(pid, unix.SIGKILL) // a child that has not been waited for is there
+		_ = unix.Kill(pid, unix.SIGKILL) // cannot fail for a child that has not been waited for
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 	}
 	return fmt.Sprintf("%d processes, then %s", len(pids), answer)
