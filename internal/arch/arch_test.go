@@ -46,7 +46,7 @@ var layers = []layer{
 	{
 		packages: []string{"sdk/...", "plugins/..."},
 		ours:     []string{"sdk", "internal/..."},
-		theirs:   append([]string{"golang.org/x/sync/..."}, light...), // golang.org/x/sync is for the host's half of a stream, with which sdktest checks a worker
+		theirs:   append([]string{"golang.org/x/sync/..."}, light...), // for the host's half of a stream, which sdktest uses
 		why:      "a plugin needs package sdk alone, and stays light",
 	},
 	{

@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Buffers is memory that a host shares with all workers of a pool, mapped into this process: writable in the host that made it, read-only in
-// workers.
+// Buffers is memory that a host shares with all workers of a pool, mapped into this process: writable in the host that made it, read-only in workers.
 type Buffers struct {
 	mem []byte
 }

@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NewRings makes size bytes of memory for ring buffers, and returns them with the file that a worker maps. The caller unmaps the memory with
-// munmap(2).
+// NewRings makes size bytes of memory for ring buffers, and returns them with the file that a worker maps. The caller unmaps the memory with munmap(2).
 func NewRings(size int) ([]byte, *os.File, error) {
 	f, err := create("parhost-rings", size)
 	if err != nil {
@@ -25,8 +24,7 @@ func NewRings(size int) ([]byte, *os.File, error) {
 	return mem, f, nil
 }
 
-// MapRings maps the first size bytes of the memory behind a file descriptor, which may be closed afterwards. It returns an error if the memory is
-// smaller.
+// MapRings maps the first size bytes of the memory behind a file descriptor, which may be closed afterwards. It returns an error if the memory is smaller.
 func MapRings(fd, size int) ([]byte, error) {
 	if _, err := sealedSize(fd, seals, size); err != nil {
 		return nil, err

@@ -33,8 +33,7 @@ func ToWorker() (ours, theirs *os.File, err error) {
 		return nil, nil, errors.Join(fmt.Errorf("shutdown: %w", err), unix.Close(host), unix.Close(worker))
 	}
 	ours, theirs = os.NewFile(uintptr(host), "to worker"), os.NewFile(uintptr(worker), "from host")
-	// Set only after NewFile, so that the runtime's poller does not watch the file: a socket wakes its watcher whenever the other end has read
-	// something.
+	// Set only after NewFile, so that the runtime's poller does not watch the file: a socket wakes its watcher whenever the other end has read something.
 	if err := unix.SetNonblock(host, true); err != nil {
 		return nil, nil, errors.Join(err, ours.Close(), theirs.Close())
 	}

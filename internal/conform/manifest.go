@@ -44,7 +44,7 @@ func describe(ctx context.Context, t *trial) (string, error) {
 	return "the same before and during the work", nil
 }
 
-// manifest checks the manifest's fields: those that the protocol bounds, and that version and description are one line each.
+// manifest checks the limits that the protocol sets for a manifest, that version and description are one line each, and that the preferred mode exists.
 func manifest(_ context.Context, t *trial) (string, error) {
 	m := t.manifest
 	if err := wire.CheckManifest(m); err != nil {

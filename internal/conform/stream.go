@@ -29,7 +29,7 @@ type Worker struct {
 }
 
 // Stream is the Work stream of a worker. The first message that breaks the protocol ends the stream. So does an item error that cannot be true,
-// which hosts only ignore.
+// which hosts tolerate.
 type Stream struct {
 	worker     *Worker
 	session    *session.Session
@@ -184,8 +184,7 @@ func (s *Stream) Run(o Order, limit time.Duration) (*Batch, error) {
 	return b, s.Wait(b, limit)
 }
 
-// Close closes the host's side and waits until the worker has closed its own. It returns nil if the worker ended the stream with io.EOF, as it
-// should.
+// Close closes the host's side and waits until the worker has closed its own. It returns nil if the worker ended the stream with io.EOF, as it should.
 func (s *Stream) Close(limit time.Duration) error {
 	s.session.CloseSend()
 	select {

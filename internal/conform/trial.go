@@ -143,8 +143,7 @@ func (t *trial) stream(ctx context.Context) (*Stream, error) {
 	return s, err
 }
 
-// mostPatience is the longest time for an example, whatever run time the manifest hints at. The text of parhost plugins verify --help states it
-// too.
+// mostPatience is the longest time for an example, whatever run time the manifest hints at. The text of parhost plugins verify --help states it too.
 const mostPatience = 10 * time.Minute
 
 // patience returns the time limit for the first run of an example, for which only the manifest's hint of the run time is known.
@@ -165,7 +164,7 @@ func (t *trial) slowest() time.Duration {
 	return t.items[len(t.items)-1].took
 }
 
-// some returns as many items as run for about d, at least 3, and no more than atMost. It repeats the quickest items.
+// some returns as many items as run for about d: no more than atMost, but at least 3. It repeats the quickest items.
 func (t *trial) some(d time.Duration, atMost int) ([]item, error) {
 	if len(t.items) == 0 {
 		return nil, skip("no example ran")

@@ -17,8 +17,7 @@ const mostReapPause = 100 * time.Millisecond
 // no other code waits for them. ReapOrphans returns at once if this process is neither.
 //
 // Spare must report true for each member that this process itself has started, from before it is marked until it is reaped. A dead process has no
-// environment any more, so only its resource limit shows that it is a member. ReapOrphans leaves all other dead children to the code that waits for
-// them.
+// environment any more, so only its resource limit shows that it is a member. ReapOrphans leaves all other dead children to the code that waits for them.
 func (s Search) ReapOrphans(stop <-chan struct{}) {
 	if !adopts() {
 		return

@@ -231,8 +231,8 @@ func (s *Search) reap(pidfd int) {
 	}
 }
 
-// isDead waits up to wait for a process to end, and reports whether it has. A process that has not been reaped counts as dead: its parent may never
-// reap it.
+// isDead reports whether a process has ended, and waits for that for a limited time. A process that has not been reaped counts as dead, because its parent
+// may never reap it.
 func isDead(pidfd int, wait time.Duration) bool {
 	deadline := time.Now().Add(wait)
 	for {
@@ -284,8 +284,7 @@ const (
 	pieceBytes     = 16 << 10 // most environments are smaller
 )
 
-// names reports whether a name occurs anywhere in the environment of a process. It reads piece by piece, so that a large environment takes no more
-// memory.
+// names reports whether a name occurs anywhere in the environment of a process. It reads piece by piece, so that a large environment takes no more memory.
 func (l *looker) names(n Name, pid int) bool {
 	fd, err := openEnviron(pid)
 	if err != nil {

@@ -84,8 +84,7 @@ func TestFilesThatSayWhichModulesThereAreArePlain(t *testing.T) {
 	}
 }
 
-// The go command opens all files that have the name of a source file, and the go.mod of each module that replaces another or belongs to a
-// workspace.
+// The go command opens all files that have the name of a source file, and the go.mod of each module that replaces another or belongs to a workspace.
 func TestABuildWaitsForNoFile(t *testing.T) {
 	ownCache(t)
 	const imports = "package main\n\nimport _ \"example.com/%s\"\n\nfunc main() {}\n"
@@ -137,8 +136,7 @@ func TestOnlyWhatGoOpensHasToBePlain(t *testing.T) {
 	}
 }
 
-// When the go command reports its settings, it executes the C compiler that the user's settings name. That happens outside the Landlock
-// confinement.
+// When the go command reports its settings, it executes the C compiler that the user's settings name. That happens outside the Landlock confinement.
 func TestToAskForTheSettingsExecutesNoCompiler(t *testing.T) {
 	ownCache(t)
 	dir := t.TempDir()

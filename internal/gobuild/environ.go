@@ -13,8 +13,7 @@ import (
 	"time"
 )
 
-// ownToolchain keeps the go command from switching to another version of Go. If the go command needs to switch, its error message contains this
-// text.
+// ownToolchain keeps the go command from switching to another version of Go. If the go command needs to switch, its error message contains this text.
 const ownToolchain = "GOTOOLCHAIN=local"
 
 // KeepToolchain adds ownToolchain to an environment, so that the folder in which a go command starts cannot make it switch to another version of
@@ -66,8 +65,7 @@ func readEnv(ctx context.Context, dir string, b *bounds) (*environ, error) {
 	return e, nil
 }
 
-// ask runs a go command that compiles nothing and executes nothing from the folder or from its modules. It returns what the command wrote to
-// stdout.
+// ask runs a go command that compiles nothing and executes nothing from the folder or from its modules. It returns what the command wrote to stdout.
 func (e *environ) ask(ctx context.Context, env []string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = e.dir
@@ -100,8 +98,7 @@ func (e *environ) goCommand() string {
 // notPassed lists settings that the go command reports but does not accept, and those to which confined gives other values.
 var notPassed = []string{"GODEBUG", "GOENV", "GOEXE", "GOGCCFLAGS", "GOHOSTARCH", "GOHOSTOS", "GOMOD", "GOTELEMETRY", "GOTELEMETRYDIR", "GOTOOLDIR", "GOVERSION"}
 
-// confined is the environment of the go command that compiles. With GOENV=off the command does not read the settings file, which may hold
-// passwords.
+// confined is the environment of the go command that compiles. With GOENV=off the command does not read the settings file, which may hold passwords.
 func (e *environ) confined(tmp string, cgo bool) []string {
 	env := os.Environ()
 	for key, value := range e.values {

@@ -26,8 +26,8 @@ type Options struct {
 	Cgo bool
 	// Began is called at most once: when the folder has not been built before, or when the build takes longer than a second. It may be nil.
 	Began func()
-	// Outside is called before the first build of a folder that takes sources from outside its own module and outside the module cache. modules are the
-	// folders of the modules that go.mod or go.work names there. It may be nil.
+	// Outside is called before the build of a folder that takes sources from outside its own module and outside the module cache, unless the last build
+	// of the folder took them from the same modules. modules are the folders of these modules, which go.mod or go.work names. It may be nil.
 	Outside func(modules []string)
 }
 

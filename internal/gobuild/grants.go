@@ -31,8 +31,7 @@ func (g grants) allow(a access, paths ...string) {
 	}
 }
 
-// allowFolder grants a folder that a stranger may have named. It grants nothing if the folder, with all links followed, is neither root nor below
-// it.
+// allowFolder grants a folder that a stranger may have named. It grants nothing if the folder, with all links followed, is neither root nor below it.
 func (g grants) allowFolder(a access, path, root string) {
 	if target, ok := resolve(path, root); ok {
 		g.folders[target] = max(a, g.folders[target])

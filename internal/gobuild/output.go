@@ -2,8 +2,7 @@ package gobuild
 
 import "bytes"
 
-// mostMemoryBytes limits the private memory of each process of a build, mostFileBytes the size of each file that it writes. Tests lower
-// mostMemoryBytes.
+// mostMemoryBytes limits the private memory of each process of a build, mostFileBytes the size of each file that it writes. Tests lower mostMemoryBytes.
 var mostMemoryBytes uint64 = 2 << 30
 
 const (
@@ -13,7 +12,7 @@ const (
 	mostWords     = 64 << 10
 )
 
-// head keeps the first most bytes that are written to it, and drops the rest.
+// head keeps the beginning of what is written to it, up to its limit most in bytes, and drops the rest.
 type head struct {
 	most int
 	kept bytes.Buffer

@@ -14,8 +14,7 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// pkg is go list's description of a package. Its fields name every file that go build opens, including files that it opens only to see what they
-// are.
+// pkg is go list's description of a package. Its fields name every file that go build opens, including files that it opens only to see what they are.
 type pkg struct {
 	Dir        string
 	ImportPath string

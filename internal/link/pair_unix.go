@@ -12,8 +12,8 @@ import (
 	"github.com/parhost/parhost/internal/channel"
 )
 
-// New makes one end of a link, which receives messages of at most most bytes. in and out are the files of the other end, for another process to
-// [Open].
+// New makes one end of a link. in and out are the files of the other end, for another process to [Open]. most is the size limit, in bytes, of a message
+// to receive.
 func New(most int) (l *Link, in, out *os.File, err error) {
 	ours, in, err := channel.ToWorker()
 	if err != nil {
@@ -30,7 +30,7 @@ func New(most int) (l *Link, in, out *os.File, err error) {
 	return newLink(theirs, outlet, most), in, out, nil
 }
 
-// Open makes an end of a link from two inherited file descriptors. It receives messages of at most most bytes.
+// Open makes an end of a link from two inherited file descriptors. most is the size limit, in bytes, of a message to receive.
 func Open(in, out, most int) (*Link, error) {
 	for _, fd := range []int{in, out} {
 		unix.CloseOnExec(fd)

@@ -14,8 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The layout of a ring's counters in shared memory (docs/PROTOCOL.md §5.11). They are uint32 in the machine's byte order, each in a cache line of
-// its own.
+// The layout of a ring's counters in shared memory (docs/PROTOCOL.md §5.11). They are uint32 in the machine's byte order, each in a cache line of its own.
 const (
 	wroteAt  = 0   // total of bytes that the writer has written, modulo 2^32
 	readAt   = 64  // total of bytes that the reader has read, modulo 2^32
@@ -206,8 +205,7 @@ func (r *ringReader) take(p []byte) (int, error) {
 	return n, nil
 }
 
-// expire ends Read once it has read all that has been written by now. It ignores the time: when the stream ends, all that the worker sent lies in
-// the ring.
+// expire ends Read once it has read all that has been written by now. It ignores the time: when the stream ends, all that the worker sent lies in the ring.
 func (r *ringReader) expire(time.Time) {
 	r.mu.Lock()
 	if r.over == nil {

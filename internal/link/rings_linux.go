@@ -77,8 +77,7 @@ func (l *Link) Offer() (_ []*os.File, err error) {
 	return theirs, nil
 }
 
-// byteTo returns a function that writes a byte to a non-blocking file. If the file is full, the byte is not needed: the bytes in it wake the
-// reader.
+// byteTo returns a function that writes a byte to a non-blocking file. If the file is full, the byte is not needed: the bytes in it wake the reader.
 func byteTo(file *os.File) (func(), error) {
 	raw, err := file.SyscallConn()
 	one := []byte{1}

@@ -272,8 +272,7 @@ func TestNumbersThatChangeAsTheyAreReadDoNotHoldTheHost(t *testing.T) {
 	<-stopped
 }
 
-// FuzzRing lets the other end do anything with its ring between two reads of the host; each pair of input bytes is one step. It reads until an
-// error.
+// FuzzRing lets the other end do anything with its ring between two reads of the host; each pair of input bytes is one step. It reads until an error.
 func FuzzRing(f *testing.F) {
 	f.Add([]byte{0, 4, 1, 4})
 	f.Add([]byte{2, 255, 3, 1, 0, 9, 4, 0})

@@ -12,8 +12,7 @@ import (
 // lockName is a file in a folder that exists as long as its host does.
 const lockName = "lock"
 
-// lockFolder marks a folder as in use until the returned file is closed. Windows deletes the file when it is closed or its process ends, however
-// that ends.
+// lockFolder marks a folder as in use until the returned file is closed. Windows deletes the file when it is closed or its process ends, however that ends.
 func lockFolder(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	name, err := windows.UTF16PtrFromString(path)

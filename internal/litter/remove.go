@@ -85,8 +85,7 @@ type remover struct {
 // name is the name of a folder that was moved up.
 func (r *remover) name(number int) string { return r.prefix + strconv.Itoa(number) }
 
-// batch is how many names are read at once. The folder is opened again for each batch, because removals between two reads may make a reader skip
-// names.
+// batch is how many names are read at once. The folder is opened again for each batch, because removals between two reads may make a reader skip names.
 const batch = 1024
 
 // pass removes a batch of the entries of a folder, or moves them up. path is the folder's path below the root. pass reports whether another pass

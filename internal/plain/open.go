@@ -58,8 +58,7 @@ func Split(path string) (folder, name string) {
 // mostLinks is the number of symbolic links that the kernel follows (path_resolution(7)).
 const mostLinks = 40
 
-// open looks at a file before it opens it, because opening a device may have effects, and again afterwards, because another file may have replaced
-// it.
+// open looks at a file before it opens it, because opening a device may have effects, and again afterwards, because another file may have replaced it.
 func open(path string, look func(string) (fs.FileInfo, error), flag int, perm fs.FileMode) (*os.File, error) {
 	if info, err := look(path); err == nil && !info.Mode().IsRegular() {
 		return nil, &KindError{path, info.Mode()}
@@ -80,7 +79,7 @@ func open(path string, look func(string) (fs.FileInfo, error), flag int, perm fs
 
 // Read reads a whole regular file, also through symbolic links. It never waits for another process.
 //
-// The error is a [*KindError] if the path leads to anything but a regular file, and a [*SizeError] if the file has more than most bytes.
+// The error is a [*KindError] if the path leads to anything but a regular file, and a [*SizeError] if the file is larger than most, in bytes.
 func Read(path string, most int64) ([]byte, error) {
 	f, err := Open(path)
 	if err != nil {
@@ -94,8 +93,8 @@ func Read(path string, most int64) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// Copy copies the rest of a file, and returns the number of bytes copied. The error is a [*SizeError] if the file has or gets more than most bytes;
-// then up to most bytes have been copied.
+// Copy copies the rest of a file, and returns the number of bytes copied. most limits the size of the file, in bytes. The error is a [*SizeError] if the
+// file is larger or grows beyond the limit meanwhile; in the second case the bytes up to the limit have been copied.
 func Copy(to io.Writer, f *os.File, most int64) (int64, error) {
 	if info, err := f.Stat(); err == nil && info.Size() > most {
 		return 0, &SizeError{f.Name(), most}

@@ -58,8 +58,7 @@ func put(folder *os.Root, name string, perm fs.FileMode, content []byte, sync fu
 	return nil
 }
 
-// inPlaceOf turns an error about a temporary file into an error about the file that it was to replace, because the user does not know the temporary
-// name.
+// inPlaceOf turns an error about a temporary file into an error about the file that it was to replace, because the user does not know the temporary name.
 func inPlaceOf(name string, err error) error {
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return &fs.PathError{Op: path.Op, Path: name, Err: path.Err}

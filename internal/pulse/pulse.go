@@ -1,5 +1,4 @@
-// Package pulse measures for how long this process has not run while the clock went on, because it was stopped, or frozen with its container or
-// machine.
+// Package pulse measures for how long this process has not run while the clock went on, because it was stopped, or frozen with its container or machine.
 package pulse
 
 import (
@@ -55,8 +54,7 @@ func (p *Pulse) Stop() {
 // Lost returns for how long the process has not run so far. It includes the time since the last beat, so it is correct even when it is called
 // because a timer expired during a pause.
 //
-// Of two late beats in a row, the second counts only with the time beyond late, because on a machine that is merely overloaded the process still
-// runs.
+// Of two late beats in a row, the second counts only with the time beyond late, because on a machine that is merely overloaded the process still runs.
 func (p *Pulse) Lost() time.Duration {
 	if p == nil {
 		return 0

@@ -48,7 +48,7 @@ func Container() error {
 	for _, number := range privileged {
 		program = append(program, answer(number, unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM))...)
 	}
-	program = append(program, answer(unix.SYS_CLONE3, unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS))...) // a filter cannot read its flags, which lie behind a pointer
+	program = append(program, answer(unix.SYS_CLONE3, unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS))...) // its flags lie behind a pointer
 	return install(append(program,
 		unix.SockFilter{Code: jumpEqual, K: unix.SYS_CLONE, Jf: 3},
 		unix.SockFilter{Code: load, K: atArgument},

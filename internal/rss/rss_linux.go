@@ -27,8 +27,7 @@ type Memory struct {
 // ErrEnded says that a process has ended, so that it has no memory.
 var ErrEnded = errors.New("the process has ended")
 
-// Process is one process. It never becomes another one that gets the same process id later. Its methods must not be called by several goroutines at
-// once.
+// Process is one process. It never becomes another one that gets the same process id later. Its methods must not be called by several goroutines at once.
 type Process struct {
 	folder *os.Root // the process's folder in /proc
 	status *os.File

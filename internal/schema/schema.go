@@ -141,7 +141,7 @@ func (l limits) explain(state *os.ProcessState, err error, stderr string) error 
 	return fmt.Errorf("the process for the check: %w: %.200q", err, line)
 }
 
-// head keeps the first most bytes that are written to it, and drops the rest.
+// head keeps the beginning of what is written to it, up to its limit most in bytes, and drops the rest.
 type head struct {
 	bytes.Buffer
 	most int

@@ -23,7 +23,7 @@ func doubling(n int) string {
 	return b.String()
 }
 
-// list returns a JSON array of about bytes bytes.
+// list returns a JSON array of about that many bytes.
 func list(bytes int) string { return "[" + strings.Repeat("1,", bytes/2) + "1]" }
 
 func TestCheckSaysWhatIsWrongWithASchema(t *testing.T) {

@@ -32,8 +32,7 @@ func (s *Session) lookup(id uint64) (b *Batch, ended bool) {
 	return b, b == nil && id > 0 && id <= s.lastID
 }
 
-// results checks a Results message and passes it on. Numbers of the worker are compared before they are converted to int, which has 32 bits on some
-// machines.
+// results checks a Results message and passes it on. Numbers of the worker are compared before they are converted to int, which has 32 bits on some machines.
 func (s *Session) results(r *workerpb.Results) error {
 	s.mu.Lock()
 	b, ended := s.lookup(r.GetBatch())

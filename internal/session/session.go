@@ -152,8 +152,7 @@ func (s *Session) Close() {
 	s.closed = true
 }
 
-// Held returns the batches that the worker holds, in the order in which they were sent. The worker may have begun the first ones, as many as it has
-// threads.
+// Held returns the batches that the worker holds, in the order in which they were sent. The worker may have begun the first ones, as many as it has threads.
 func (s *Session) Held() []*Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,8 +173,7 @@ func (s *Session) Sent() int {
 	return int(s.lastID)
 }
 
-// mayRun reports whether the worker may have begun a batch: it is among the first ones that the worker holds, as many as it has threads. Called
-// with mu held.
+// mayRun reports whether the worker may have begun a batch: it is among the first ones that the worker holds, as many as it has threads. Called with mu held.
 func (s *Session) mayRun(b *Batch) bool {
 	at := slices.Index(s.order, b)
 	return at >= 0 && at < s.threads

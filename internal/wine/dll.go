@@ -13,8 +13,7 @@ const (
 	signatureAt = 0x40
 )
 
-// exports is the export directory with which the DLL's only section begins (IMAGE_EXPORT_DIRECTORY). Places are offsets from the start of the
-// image.
+// exports is the export directory with which the DLL's only section begins (IMAGE_EXPORT_DIRECTORY). Places are offsets from the start of the image.
 type exports struct {
 	_               [3]uint32
 	Name            uint32

@@ -122,8 +122,7 @@ func (c *Codec[T]) ReadFixed(dst []T, column []byte) error {
 // Width returns the number of bytes of one value of a fixed kind, or 0 for other kinds.
 func (c *Codec[T]) Width() int { return c.width }
 
-// ViewFixed returns the n values of a column of a fixed kind. They share the column's memory if its alignment allows that; otherwise they are a
-// copy.
+// ViewFixed returns the n values of a column of a fixed kind. They share the column's memory if its alignment allows that; otherwise they are a copy.
 func (c *Codec[T]) ViewFixed(column []byte, n int) ([]T, error) {
 	if len(column) == n*c.width && c.fits(column) {
 		return viewOf[T](column, n), nil
@@ -202,8 +201,7 @@ func hasOwnText(t reflect.Type) bool {
 	return false
 }
 
-// numberKind names the kind of a number type by its size, so that int has the kind of int64 where both have the same size. It returns "" for other
-// types.
+// numberKind names the kind of a number type by its size, so that int has the kind of int64 where both have the same size. It returns "" for other types.
 func numberKind(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:

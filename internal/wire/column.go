@@ -37,8 +37,8 @@ func (w *ColumnWriter) Reset(aligned bool) {
 	w.buf, w.head, w.room, w.aligned = nil, 0, nil, aligned
 }
 
-// ResetIn empties the column, and has the next one, of at most most values, built in room. If the values do not fit, the writer moves them to
-// memory of its own.
+// ResetIn empties the column, and has the next one built in room. most is the largest number of values that the next column may get. If the values do
+// not fit into room, the writer moves them to memory of its own.
 func (w *ColumnWriter) ResetIn(aligned bool, room []byte, most int) {
 	w.Reset(aligned)
 	if head := headerBytes(most); len(room) > head {

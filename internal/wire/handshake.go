@@ -14,7 +14,7 @@ const PluginName = "worker"
 const (
 	// EnvWorkload names the workload to serve, for a program that links several.
 	EnvWorkload = "PARHOST_WORKLOAD"
-	// EnvAlive holds the number of a file descriptor that reaches its end when the host is gone.
+	// EnvAlive holds the number of a file descriptor from which a read returns end of file when the host is gone.
 	EnvAlive = "PARHOST_ALIVE_FD"
 	// EnvArena holds the number of the file descriptor of the arena, the memory that the worker shares with the host.
 	EnvArena = "PARHOST_ARENA_FD"

@@ -7,8 +7,7 @@ import (
 	"sync"
 )
 
-// lastWords are the beginnings of lines that say why a process ends. Runtimes print a dump after most of them, so such a line is seldom the last
-// one.
+// lastWords are the beginnings of lines that say why a process ends. Runtimes print a dump after most of them, so such a line is seldom the last one.
 var lastWords = []string{
 	"fatal error: ", "panic: ", "unexpected fault address", "runtime: ", "runtime/cgo: ", "SIG", // Go
 	"Fatal Python error: ",                                                                                                                 // Python's faulthandler
@@ -125,8 +124,7 @@ func panicWord(lines []string) string {
 	return Bound(strings.Join(words, "\n"), MaxPanicText)
 }
 
-// GrowsText reports whether a line begins a text of several lines that says why a process dies: a panic of Go or Rust, or an exception of C++, Java
-// or .NET.
+// GrowsText reports whether a line begins a text of several lines that says why a process dies: a panic of Go or Rust, or an exception of C++, Java or .NET.
 func GrowsText(line string) bool {
 	return IsLastWord(line) && slices.ContainsFunc(texts, func(prefix string) bool { return strings.HasPrefix(line, prefix) })
 }
@@ -178,8 +176,7 @@ var followers = []string{
 	"fatal error: fault", "fatal error: newosproc",
 }
 
-// isFrame reports whether a line is a stack frame of an exception, in the format of Java, Node, .NET or Ruby. The exception stands before its first
-// frame.
+// isFrame reports whether a line is a stack frame of an exception, in the format of Java, Node, .NET or Ruby. The exception stands before its first frame.
 func isFrame(line string) bool {
 	call := strings.TrimLeft(line, " \t")
 	return len(call) < len(line) && (strings.HasPrefix(call, "at ") || strings.HasPrefix(line, "\tfrom "))

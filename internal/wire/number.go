@@ -8,8 +8,7 @@ import (
 	"unsafe"
 )
 
-// numberCodec gives number kinds their own readers and writers of JSON text. encoding/json takes ten times as long for a number, and allocates for
-// each.
+// numberCodec gives number kinds their own readers and writers of JSON text. encoding/json takes ten times as long for a number, and allocates for each.
 func numberCodec[T any](c *Codec[T], t reflect.Type) {
 	bits := t.Bits()
 	switch t.Kind() {
@@ -96,8 +95,7 @@ func storeFloat[T any](f float64) (v T) {
 	return v
 }
 
-// readInt reads src if it is a JSON integer in range. If not, it returns false, and the caller leaves src to the JSON decoder, which words the
-// error.
+// readInt reads src if it is a JSON integer in range. If not, it returns false, and the caller leaves src to the JSON decoder, which words the error.
 func readInt(src []byte, bits int) (int64, bool) {
 	if n, ok := cutNumber(src); !ok || n != len(src) {
 		return 0, false

@@ -17,7 +17,8 @@ const (
 )
 
 // CheckResponse refuses a WorkResponse that would take many times its size when it is decoded: an entry of a list may have two bytes, and becomes a
-// struct of more than a hundred. A batch of at most most items has no more errors and no more times. Malformed messages are left to the decoder.
+// struct of more than a hundred. most is the largest number of items in a batch, which has no more errors and no more times than items. Malformed
+// messages are left to the decoder.
 func CheckResponse(message []byte, most int) error {
 	if len(message) <= Uncounted {
 		return nil
@@ -50,8 +51,7 @@ func CheckResponse(message []byte, most int) error {
 	return nil
 }
 
-// eachField calls f for each field of a message. content is nil unless the field is length-delimited. eachField stops where the message is
-// malformed.
+// eachField calls f for each field of a message. content is nil unless the field is length-delimited. eachField stops where the message is malformed.
 func eachField(message []byte, f func(number protowire.Number, content []byte)) {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)

@@ -147,8 +147,7 @@ type nullError struct{ t reflect.Type }
 func (e *nullError) Error() string { return fmt.Sprintf("got a JSON null, want %s", e.t) }
 
 // readNull handles a null, which encoding/json ignores, so that a type without a null would silently get its zero value. A type that reads its own
-// text decides itself. But if it also writes the resulting value as something other than null, as [time.Time] does, the null would be lost, and is
-// refused.
+// text decides itself. But if it also writes the resulting value as something other than null, as [time.Time] does, the null would be lost, and is refused.
 func readNull(d *jsontext.Decoder, p any, target reflect.Value) error {
 	kind := target.Kind()
 	if kind == reflect.Pointer || kind == reflect.Interface {

@@ -16,8 +16,8 @@ var (
 	errOverdue  = errors.New("item passed its time limit")
 )
 
-// Call is the context of a running item. One Call serves successive items as long as nobody uses it as more than an argument: most workloads never
-// look at their context, and so do not pay for a new one per item.
+// Call is the context of a running item. One Call serves successive items until a workload calls Done or Rand, or the Call is ended. Most workloads never
+// do that, so they do not pay for a new context for each item.
 //
 // Done creates a real context of the standard library on its first call, so that contexts derived from a Call need no goroutine.
 type Call struct {

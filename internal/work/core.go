@@ -38,8 +38,7 @@ type core[In, Out any] struct {
 	out  wire.Codec[Out]
 }
 
-// New returns the core of a workload. open is called once for each instance. It returns the instance's functions and its teardown, which may be
-// nil.
+// New returns the core of a workload. open is called once for each instance. It returns the instance's functions and its teardown, which may be nil.
 func New[In, Out any](open func(ctx context.Context) (Funcs[In, Out], func(context.Context) error, error)) Core {
 	return &core[In, Out]{open: open, in: wire.CodecOf[In](), out: wire.CodecOf[Out]()}
 }

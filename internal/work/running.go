@@ -15,8 +15,7 @@ import (
 // flushEvery is the longest time between two reports while items end. It limits what a crash can lose, and lets a reader see progress.
 const flushEvery = 20 * time.Millisecond
 
-// clockEvery is the number of items between two readings of the clock if items are not timed. For items of a nanosecond, the readings add at most 1
-// %.
+// clockEvery is the number of items between two readings of the clock if items are not timed. For items of a nanosecond, the readings add at most 1 %.
 const clockEvery = 64
 
 // errorBytes is roughly what an error takes beside its texts.

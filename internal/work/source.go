@@ -116,7 +116,7 @@ func (s *sink[Out]) open(c *wire.Codec[Out], j *Job) {
 	}
 }
 
-// reset begins the next column, of at most most values, in the rest of the room.
+// reset begins the next column, in the rest of the room. most is the largest number of values that it may get.
 func (s *sink[Out]) reset(most int) {
 	s.column.ResetIn(s.format == Packed && s.codec.Aligned(), s.room[min(s.at, len(s.room)):], most)
 }

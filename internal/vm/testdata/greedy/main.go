@@ -52,7 +52,7 @@ func used() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// processes starts up to most idle processes, until it is refused one, and kills them again.
+// processes starts idle processes until it is refused one or has started most of them, and kills them again.
 func processes(most int) string {
 	var pids []int
 	answer := "all"
