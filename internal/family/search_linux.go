@@ -167,8 +167,8 @@ func (h *hunt) visit(pid int) error {
 	if err != nil {
 		return fmt.Errorf("pidfd_open: %w", err)
 	}
-	// A process id stays with its process as long as that exists. So the pidfd may belong to a process that got the id after the member had ended. Then
-	// the second look finds no mark, and no signal is sent.
+	// The id may have gone to another process between the first look and the opening of the pidfd, so this looks again. If the process with this id has
+	// the mark now, it is the pidfd's process. Or that has ended and the id belongs to a new process, and then the signal reaches no process.
 	if !h.look.member(h.Search, pid) {
 		h.met++
 		return unix.Close(fd)

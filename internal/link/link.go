@@ -97,11 +97,11 @@ func (l *Link) Send(m proto.Message, full func() (stop func())) error {
 }
 
 var (
-	// ErrFrame matches the error of a frame that is not a valid message, and of a ring that the other end uses against the protocol.
+	// ErrFrame means that a frame is not a valid message, or that the other end uses a ring against the protocol.
 	ErrFrame = errors.New("a frame that is no message")
-	// ErrRefused matches the error of a message that [Link.Check] refused.
+	// ErrRefused means that [Link.Check] refused a message.
 	ErrRefused = errors.New("a frame that is not taken")
-	// ErrTooLarge matches the error of a message beyond the size limit.
+	// ErrTooLarge means that a message exceeds the size limit.
 	ErrTooLarge = errors.New("a message that is too large")
 )
 

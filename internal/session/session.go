@@ -66,7 +66,7 @@ func problem(format string, args ...any) error {
 	return &ProtocolError{fmt.Sprintf(format, args...)}
 }
 
-// ErrClosed is the error of Send after the stream has ended or [Session.Close] was called.
+// ErrClosed is the error of [Session.Send] after [Session.Close], which a host calls when the stream has ended.
 var ErrClosed = errors.New("the stream has ended")
 
 // Open opens the stream, and returns when the worker has set up its workload. The end of ctx ends the stream. The error is a [*SetupError], or the

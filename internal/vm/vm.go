@@ -90,7 +90,7 @@ func (e *CrashError) Error() string {
 
 func (e *CrashError) Unwrap() error { return e.Why }
 
-// ErrStill matches the error of a machine that sent no event for its Silence.
+// ErrStill means that a machine sent no event for the time of its Silence.
 var ErrStill = errors.New("stood still")
 
 // Run boots the machine, with its files in a folder, and waits until it is off. It returns a result for each command, even with an error. The error
