@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The layout of a ring's counters in shared memory (docs/PROTOCOL.md §5.11). They are uint32 in the machine's byte order, each in a cache line of its own.
+// The layout of a ring's counters and flags in shared memory (docs/PROTOCOL.md §5.11). They are uint32 in the machine's byte order, each in a cache line
+// of its own.
 const (
 	wroteAt  = 0   // total of bytes that the writer has written, modulo 2^32
 	readAt   = 64  // total of bytes that the reader has read, modulo 2^32
