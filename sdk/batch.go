@@ -8,15 +8,15 @@ import (
 	"github.com/parhost/parhost/internal/work"
 )
 
-// batch is a batch that the worker has received and not finished.
+// batch is a batch that the worker has received and has not finished yet.
 type batch struct {
 	id      uint64
 	job     *work.Job
-	limited bool   // the host bounds the bytes of its results
-	credit  uint64 // that may still be sent; its thread's own
+	limited bool   // the host limits the bytes of this batch's results
+	credit  uint64 // bytes of results that may still be sent; only the thread that runs the batch uses it
 
-	more     chan *workerpb.Credit // that the host gives; has room for the answer to one question
-	canceled chan struct{}         // closed when all of the batch is cancelled
+	more     chan *workerpb.Credit // answers of the host to a Need message; room for one, because only one question is open at a time
+	canceled chan struct{}         // closed when the whole batch is canceled
 	once     sync.Once             // closes canceled
 }
 
@@ -29,7 +29,7 @@ func newBatch(m *workerpb.Batch) *batch {
 	return b
 }
 
-// cancel ends all items of the batch.
+// cancel cancels all items of the batch.
 func (b *batch) cancel() {
 	if b.limited {
 		b.once.Do(func() { close(b.canceled) })
@@ -37,16 +37,17 @@ func (b *batch) cancel() {
 	b.job.CancelAll()
 }
 
-// give adds credit. The host gives some only when it is asked, and at most as often; what comes beyond that is dropped.
+// give adds credit that the host has sent. The host sends credit only in answer to a Need message, one answer for each; any further credit is
+// dropped.
 func (b *batch) give(c *workerpb.Credit) {
 	select {
-	case b.more <- c: // nil, and so never ready, if there is no limit
+	case b.more <- c: // more is nil, so this case is never ready, if the batch has no limit
 	default:
 	}
 }
 
-// pay waits until the host takes a message of results, and reports whether it does: it does not if the batch is cancelled before, or if the host has no
-// room.
+// pay waits until the batch has enough credit to send r, and takes the credit. It returns false if the results must not be sent: the batch was
+// canceled first, the host has no room for them, or the stream is gone.
 func (s *server) pay(b *batch, r *workerpb.Results) bool {
 	if !b.limited {
 		return true
@@ -54,13 +55,13 @@ func (s *server) pay(b *batch, r *workerpb.Results) bool {
 	size := wire.ResultsBytes(r)
 	for b.credit < size {
 		select {
-		case <-b.canceled: // the host answers no question any more
+		case <-b.canceled: // the host does not answer questions about a canceled batch
 			return false
 		default:
 		}
 		need := &workerpb.Need{Batch: b.id, Bytes: size - b.credit}
 		if s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Need{Need: need}}) != nil {
-			return false // nobody listens any more
+			return false // the stream is gone
 		}
 		select {
 		case more := <-b.more:
@@ -79,7 +80,7 @@ func (s *server) pay(b *batch, r *workerpb.Results) bool {
 	return true
 }
 
-// withhold turns results that the host did not accept into cancelled items.
+// withhold replaces results that the host did not accept by canceled items.
 func (s *server) withhold(b *batch, r *workerpb.Results) {
 	_, kind := s.workload.core.Kinds()
 	width := wire.KindWidth(kind)

@@ -11,11 +11,11 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// sdkVersion names the maker of the plugin's side of the stream.
+// sdkVersion is the name and version of this SDK, as the manifest reports it to the host.
 const sdkVersion = "parhost-go/0.1.0"
 
-// Describe returns the manifest as it travels, with the schemas if they are wanted: making them takes longer than a worker's
-// start should.
+// Describe returns the manifest as a protobuf message. It includes the JSON schemas only if schemas is true, because making them takes too long for
+// the start of a worker.
 func (w *Workload) Describe(schemas bool) (*workerpb.Manifest, error) {
 	m := w.manifest
 	itemKind, resultKind := w.core.Kinds()
@@ -52,7 +52,7 @@ func (w *Workload) Describe(schemas bool) (*workerpb.Manifest, error) {
 	return pb, nil
 }
 
-// exampleText returns an example as the item that a host reads.
+// exampleText returns the JSON text of an example, in the form in which a host reads items.
 func exampleText(example any) ([]byte, error) {
 	if m, ok := example.(proto.Message); ok {
 		return protojson.Marshal(m)

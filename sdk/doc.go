@@ -15,9 +15,9 @@
 //		}))
 //	}
 //
-// A workload is a function ([Func]), a type with a Run method and, if wanted, Setup and Teardown ([Struct]), or a function of
-// many items at once ([Batch]). [Workload.With] adds what hosts and people should know of it. The same workload runs in a
-// plugin process, on goroutines and in sequence, unchanged; package sdktest checks that it keeps its promises.
+// A workload is a function of one item ([Func]), a type with a Run method and optional Setup and Teardown methods ([Struct]), or a function of many
+// items at once ([Batch]). [Workload.With] adds a manifest: what hosts and people should know about the workload. The same workload runs unchanged in
+// a plugin process, on goroutines and in sequence. Package sdktest checks that it keeps its promises.
 //
-// The package does not start processes, choose modes or read items: that is the host's side.
+// The package does not start processes, choose modes or read items: that is the host's job.
 package sdk

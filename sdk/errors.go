@@ -2,7 +2,7 @@ package sdk
 
 import "github.com/parhost/parhost/internal/work"
 
-// BadItem marks err as the item's own fault: a host reports it as bad_item, not as failed. BadItem(nil) is nil.
+// BadItem returns an error that blames the item, not the workload: the host reports kind bad_item instead of failed. BadItem(nil) is nil.
 func BadItem(err error) error {
 	if err == nil {
 		return nil
@@ -10,6 +10,6 @@ func BadItem(err error) error {
 	return &work.BadItemError{Err: err}
 }
 
-// BatchError is how a function given to [Batch] fails single items: Errs holds the error of each failed item by its place in
-// the slice that the function was given. The function still returns one result for each item; those of failed items are ignored.
+// BatchError is the error by which a function given to [Batch] fails single items. Errs maps the index of each failed item in the slice that the
+// function got to its error. The function must still return one result for each item; the results of failed items are ignored.
 type BatchError = work.BatchError

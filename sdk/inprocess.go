@@ -11,16 +11,16 @@ import (
 
 func init() { inprocess.Serve = serveInProcess }
 
-// serveInProcess is [Serve] without a process: for package sdktest.
+// serveInProcess is [Serve] inside the calling process. Package sdktest uses it. gone is closed when the server has ended; stop ends it.
 func serveInProcess(workload any, l net.Listener, logger hclog.Logger) (gone <-chan struct{}, stop func()) {
 	s := newServer(workload.(*Workload), logger)
-	s.stderr = nil // the process is the test's
+	s.stderr = nil // the process and its stderr belong to the test
 	g := s.listen(nil)
 	workerpb.RegisterWorkerServiceServer(g, s)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = g.Serve(l) // says how the listener ended, which is how the worker is stopped
+		_ = g.Serve(l) // the error only says that stop closed the listener
 	}()
 	return done, g.Stop
 }

@@ -14,15 +14,16 @@ import (
 )
 
 const (
-	quietRate  = 16 << 10 // bytes a second of lines that the host's level leaves out
-	quietBurst = 64 << 10 // bytes of them at once
-	printWidth = 8 << 10  // bytes of a message; escaped as JSON it is shorter than the longest line that the host reads
+	quietRate  = 16 << 10 // bytes per second of lines below the host's log level
+	quietBurst = 64 << 10 // largest burst of such lines, in bytes
+	printWidth = 8 << 10  // largest message in bytes; even when escaped as JSON it fits into the longest line that the host reads
 )
 
-// printHandler sends the lines of package log to the host. These lines have no level: log.Fatal prints like log.Print. So a line below the host's log level
-// may be the reason for an exit. The handler sends all lines, and the host shows those below its level only if the process dies.
+// printHandler sends the lines of package log to the host. These lines have no level, because log.Fatal prints like log.Print, so a line below the
+// host's log level may be the reason why the process exits. The handler therefore sends all lines, and the host shows the lines below its level only
+// if the process dies.
 //
-// Lines below the host's level are sent at a bounded rate, because they are rarely shown. A line of log.Fatal is always sent.
+// Lines below the host's level are sent at a limited rate, because they are rarely shown. A line of log.Fatal is always sent.
 type printHandler struct {
 	slogHandler
 	quiet hclog.Logger
@@ -49,7 +50,7 @@ func (h *printHandler) Handle(ctx context.Context, r slog.Record) error {
 	return nil
 }
 
-// allows reports whether a line of so many bytes keeps to the rate. If so, it counts the line.
+// allows reports whether a line of size bytes keeps within the rate limit. If it does, allows counts the line.
 func (h *printHandler) allows(size int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -60,7 +61,7 @@ func (h *printHandler) allows(size int) bool {
 		h.left = quietBurst
 	}
 	h.at = now
-	if size += 100; size > h.left { // 100 for what stands around the message
+	if size += 100; size > h.left { // 100 bytes for the JSON around the message
 		return false
 	}
 	h.left -= size
@@ -69,7 +70,7 @@ func (h *printHandler) allows(size int) bool {
 
 // isFatal reports whether a Fatal function of package log is among the callers.
 func isFatal() bool {
-	var callers [5]uintptr // of Handle: writers of log/slog and log, and the function that was called
+	var callers [5]uintptr // the callers of Handle: the writers in log/slog and log, then the function of package log that the plugin called
 	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])
 	for {
 		frame, more := frames.Next()

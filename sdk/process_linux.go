@@ -6,17 +6,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A host asks the kernel to kill a worker when it dies itself. That ends the worker before its own watch on the host can end the
-// processes that the worker started, so a worker asks for a signal that it can still act on. The request belongs to a thread:
-// only in init is it certain that this is the first one, which the host's request came with.
+// A host asks the kernel to send its workers SIGKILL when it dies. SIGKILL would end the worker before it can kill the processes that it has started,
+// so the worker replaces the request by a signal that it can handle. The request belongs to a thread: only init is sure to run on the main thread,
+// for which the host made the request.
 func init() {
 	if launched() {
 		_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(orphanSignal), 0, 0, 0)
 	}
 }
 
-// wakeAsOrphan keeps the calling goroutine's thread for itself, and lets the kernel continue this process when the host dies: one that
-// is stopped would not get to act on the other signal. Each thread can ask for one.
+// wakeAsOrphan locks the calling goroutine to its thread and asks the kernel for SIGCONT on that thread when the host dies. Otherwise a stopped
+// process could not handle orphanSignal. Each thread can ask for one signal.
 func wakeAsOrphan() {
 	runtime.LockOSThread()
 	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGCONT), 0, 0, 0)

@@ -2,5 +2,5 @@
 
 package sdk
 
-// wakeAsOrphan has no counterpart here.
+// wakeAsOrphan does nothing: only Linux has a parent-death signal.
 func wakeAsOrphan() {}

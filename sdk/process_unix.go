@@ -12,12 +12,12 @@ import (
 const (
 	terminateSignal = syscall.SIGTERM
 	orphanSignal    = syscall.SIGHUP  // the host is gone
-	quitSignal      = syscall.SIGQUIT // all goroutines' stacks are wanted
+	quitSignal      = syscall.SIGQUIT // the host wants the stacks of all goroutines
 )
 
 func closeOnExec(fd int) { unix.CloseOnExec(fd) }
 
-// awaitReadable waits until a descriptor can be read, or has ended.
+// awaitReadable blocks until the descriptor can be read or has reached its end.
 func awaitReadable(fd int) {
 	for {
 		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1); !errors.Is(err, unix.EINTR) {
@@ -26,12 +26,12 @@ func awaitReadable(fd int) {
 	}
 }
 
-// killGroup ends the processes that this one started, if it leads a group of its own, as a host sees to.
+// killGroup kills this process and its whole process group, if this process leads one. A host starts each worker as a group leader.
 func killGroup() {
 	if pid := unix.Getpid(); unix.Getpgrp() == pid {
 		_ = unix.Kill(-pid, unix.SIGKILL)
 	}
 }
 
-// stdoutToStderr makes what anybody writes to file descriptor 1 a line of the log: stdout was for the handshake alone.
+// stdoutToStderr redirects file descriptor 1 to stderr, so that anything written there becomes a log line. Stdout was only for the handshake.
 func stdoutToStderr() { _ = unix.Dup2(2, 1) }

@@ -2,7 +2,7 @@ package sdk
 
 import "os"
 
-// They cannot be received: on Windows the host closes the stream, then kills.
+// Windows cannot deliver these signals: there the host closes the stream and then kills the process.
 var (
 	terminateSignal = os.Kill
 	orphanSignal    = os.Kill

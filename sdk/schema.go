@@ -12,10 +12,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// schemaOf returns the author's schema, or one made from the type.
+// schemaOf returns the author's schema own, or a schema made from the type t if own is empty.
 //
-// Where reflection cannot see what the JSON text of a type looks like (it writes its own, or contains itself), any value is
-// allowed: a schema that says too little is of less use, one that says what is wrong does harm.
+// Where reflection cannot see the JSON form of a type (because the type marshals itself or contains itself), the schema allows any value: an
+// incomplete schema is less useful, but a wrong one does harm. The error says that own is not JSON.
 func schemaOf(own string, t reflect.Type) (string, error) {
 	if own != "" {
 		if !json.Valid([]byte(own)) {
@@ -35,7 +35,7 @@ func schemaOf(own string, t reflect.Type) (string, error) {
 	return "{}", nil
 }
 
-// collect finds the types below t whose JSON text is not what their kind lets one expect, and says what it is.
+// collect finds the types inside t whose JSON form differs from what their kind suggests, and adds their schemas to known.
 func collect(t reflect.Type, known map[reflect.Type]*jsonschema.Schema, seen map[reflect.Type]bool) {
 	if seen[t] {
 		return
@@ -50,14 +50,14 @@ func collect(t reflect.Type, known map[reflect.Type]*jsonschema.Schema, seen map
 		collect(t.Elem(), known, seen)
 	case reflect.Struct:
 		for _, f := range reflect.VisibleFields(t) {
-			if !f.Anonymous { // the fields of an embedded struct are visible themselves
+			if !f.Anonymous { // VisibleFields also lists the fields of the embedded struct
 				collect(f.Type, known, seen)
 			}
 		}
 	}
 }
 
-// ownText returns the schema of a type that encoding/json does not write by its kind, nil for all others.
+// ownText returns the schema of a type that encoding/json does not encode by its kind, or nil for all other types.
 func ownText(t reflect.Type) *jsonschema.Schema {
 	implements := func(iface reflect.Type) bool { return t.Implements(iface) || reflect.PointerTo(t).Implements(iface) }
 	switch {
@@ -66,9 +66,9 @@ func ownText(t reflect.Type) *jsonschema.Schema {
 	case t == reflect.TypeFor[json.Number]():
 		return &jsonschema.Schema{Type: "number"}
 	case t == reflect.TypeFor[time.Time](), t.Kind() == reflect.Pointer, t.Kind() == reflect.Interface:
-		return nil // known to jsonschema; seen through; any value already
+		return nil // jsonschema knows time.Time and follows pointers; an interface allows any value already
 	case implements(reflect.TypeFor[json.Marshaler]()):
-		// Every type by name, because a pointer to it adds null to this list.
+		// All types are listed, because jsonschema adds null to this list for a pointer to the type.
 		return &jsonschema.Schema{Types: []string{"null", "boolean", "number", "string", "array", "object"}}
 	case implements(reflect.TypeFor[encoding.TextMarshaler]()):
 		return &jsonschema.Schema{Type: "string"}

@@ -24,12 +24,13 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Serve is the whole life of a plugin process: it serves the workload to the host that started it, and exits when the host
-// ends the worker or goes away. It does not return.
+// Serve is the whole life of a plugin process: it serves the workload to the host that started the process, and exits when the host ends the worker
+// or goes away. It does not return. Exit code 0 is a normal end.
 //
-// With several workloads the host names the one it wants, as in parhost --plugin ./plug:up; alone, one is served whatever the name.
+// With several workloads, the host names the one that it wants, as in parhost --plugin ./plug:up. A single workload is served under any name.
 //
-// A person who starts the program by hand gets told what it is, and exit code 2.
+// If a person starts the program by hand, Serve prints how to run it with parhost and exits with code 2. It also exits with code 2 if there is no
+// workload of the name that the host asks for.
 func Serve(workloads ...*Workload) {
 	mayGuard()
 	if !launched() {
@@ -45,11 +46,11 @@ func Serve(workloads ...*Workload) {
 	os.Exit(0)
 }
 
-// ServeChild is for programs that are a host and its own plugin: called first thing in main, it serves and does not return if
-// this process was started as a worker of one of the workloads, and returns at once otherwise.
+// ServeChild is for programs that are both a host and its plugin. Call it first in main. If this process was started as a worker of one of the
+// workloads, ServeChild serves it and does not return; otherwise it returns at once.
 //
-// On Linux it also lets the pools of this program have guards: processes of this program which, if it is killed, end what the workers of
-// any plugin have started. So a host may call it without workloads of its own.
+// On Linux, ServeChild also lets the pools of this program have guards. A guard is another process of this program: if the host is killed, its guard
+// kills the processes that the workers have started, whatever their plugin. For this reason a host may call ServeChild without any workloads.
 func ServeChild(workloads ...*Workload) {
 	mayGuard()
 	if launched() && os.Getenv(wire.EnvWorkload) != "" {
@@ -57,8 +58,8 @@ func ServeChild(workloads ...*Workload) {
 	}
 }
 
-// mayGuard makes this process a guard, if that is what it was started for, and tells hosts in it that they may start some. A guard is no
-// worker: it ends what the workers of a host have started when that host is killed.
+// mayGuard runs this process as a guard if it was started as one; it then does not return. Otherwise it allows the pools in this process to start
+// guards. A guard is not a worker: when its host is killed, it kills what the host's workers have started.
 func mayGuard() {
 	if family.RunGuard() {
 		os.Exit(0)
@@ -92,7 +93,7 @@ func pick(workloads []*Workload, name string) (*Workload, error) {
 	return nil, fmt.Errorf("%s: name one of %s behind a colon, as in --plugin %s:%s", which, strings.Join(names, ", "), filepath.Base(os.Args[0]), names[0])
 }
 
-// serve returns when the work is over.
+// serve serves one workload and returns when the worker's work is over.
 func serve(w *Workload) {
 	killDescendants := sync.OnceFunc(descendantKiller())
 	watchParent(killDescendants)
@@ -111,9 +112,9 @@ func serve(w *Workload) {
 	go func() {
 		<-terminate
 		if !s.opened.Load() {
-			os.Exit(0) // there is nothing to leave
+			os.Exit(0) // there is no running item and no batch to hand back
 		}
-		s.leave() // running items end, the rest goes back to the host
+		s.leave() // running items finish; the host gets the others back
 		<-terminate
 		os.Exit(1)
 	}()
@@ -132,15 +133,15 @@ func serve(w *Workload) {
 		os.Exit(1)
 	}
 	if s.orphaned.Load() {
-		killDescendants() // a host that lives does so itself, when this process has ended
+		killDescendants() // a living host kills them itself after this process has ended
 	}
 }
 
-// killLimit is what a worker without a host takes for the end of what it has started, before it ends itself.
+// killLimit is how long a worker that lost its host searches for the processes that it has started, before it exits.
 const killLimit = 800 * time.Millisecond
 
-// descendantKiller returns what ends the processes that this worker has started, and the worker itself if it leads a group. It reads the
-// environment now, before the workload may change it.
+// descendantKiller returns a function that kills the processes that this worker has started, and the worker itself if it leads a group. It reads the
+// environment now, before the workload can change it.
 func descendantKiller() func() {
 	name, own, ok := family.Own()
 	return func() {
@@ -151,8 +152,8 @@ func descendantKiller() func() {
 	}
 }
 
-// showStacks makes SIGQUIT show all goroutines on stderr and end the process. So does Go itself, but it does not show one that runs
-// just then, and a host asks for just that: what an item does that does not end.
+// showStacks makes SIGQUIT print the stacks of all goroutines on stderr and end the process with code 2. Go's own handler does this too, but it omits
+// goroutines that are running at that moment, and a host wants exactly those: it asks what an item is doing that does not end.
 func showStacks() {
 	quit := make(chan os.Signal, 1)
 	signal.Notify(quit, quitSignal)
@@ -165,8 +166,8 @@ func showStacks() {
 	}()
 }
 
-// watchParent ends this process, and those that it started, when the host is gone. The host's end of a pipe closes then, whatever ended the host. Where the
-// kernel can, it sends orphanSignal too.
+// watchParent kills this process and the processes that it started when the host is gone. When the host ends for any reason, its end of a pipe
+// closes. Linux sends orphanSignal as well.
 func watchParent(killDescendants func()) {
 	orphan := make(chan os.Signal, 1)
 	signal.Notify(orphan, orphanSignal)
@@ -177,7 +178,7 @@ func watchParent(killDescendants func()) {
 	}()
 	fd, err := strconv.Atoi(os.Getenv(wire.EnvAlive))
 	if err != nil {
-		return // a host of another make
+		return // another implementation of a host, which gives no pipe
 	}
 	closeOnExec(fd)
 	alive := os.NewFile(uintptr(fd), "alive")
@@ -186,7 +187,7 @@ func watchParent(killDescendants func()) {
 		var b [1]byte
 		for {
 			switch _, err := alive.Read(b[:]); {
-			case errors.Is(err, syscall.EAGAIN): // somebody has made it one that does not wait
+			case errors.Is(err, syscall.EAGAIN): // another process has made the shared descriptor non-blocking
 				awaitReadable(fd)
 			case err != nil:
 				killDescendants()
@@ -196,22 +197,22 @@ func watchParent(killDescendants func()) {
 	}()
 }
 
-// inherit maps memory that the host shares with this worker, if it does: the environment has the number of its file. Without it
-// everything travels in messages.
+// inherit maps memory that the host shares with this worker. The environment variable env holds the descriptor of its file. It returns nil if the
+// host shares none or the mapping fails; items and results then travel in messages.
 func inherit[M any](env string, mapping func(fd int) (*M, error)) *M {
 	fd, err := strconv.Atoi(os.Getenv(env))
 	if err != nil {
 		return nil
 	}
 	m, err := mapping(fd)
-	_ = os.NewFile(uintptr(fd), env).Close() // the mapping stays
+	_ = os.NewFile(uintptr(fd), env).Close() // the mapping survives the close
 	if err != nil {
 		return nil
 	}
 	return m
 }
 
-// openLink opens the channels on which the host takes messages past gRPC, if there are any.
+// openLink opens the channels on which the host takes messages outside of gRPC. It returns nil if there are none.
 func openLink() *link.Link {
 	var in, out int
 	if _, err := fmt.Sscanf(os.Getenv(wire.EnvLink), "%d,%d", &in, &out); err != nil {
@@ -223,12 +224,12 @@ func openLink() *link.Link {
 	}
 	var memory, data, room int
 	if _, err := fmt.Sscanf(os.Getenv(wire.EnvRings), "%d,%d,%d", &memory, &data, &room); err == nil {
-		_ = l.Take(memory, data, room) // else its channels are as good, only slower
+		_ = l.Take(memory, data, room) // on failure the link keeps its channels, which are only slower
 	}
 	return l
 }
 
-// messageBytes bounds a message from the host.
+// messageBytes returns the largest size of a message from the host, in bytes.
 func messageBytes() int {
 	limit := wire.DefaultMaxItemBytes
 	if n, err := strconv.Atoi(os.Getenv(wire.EnvMaxItemBytes)); err == nil && n > 0 {
@@ -237,8 +238,8 @@ func messageBytes() int {
 	return limit + wire.MessageSlack
 }
 
-// forgetLaunch takes the host's words from the environment, so that a program which the workload starts does not take itself for
-// a worker of this host.
+// forgetLaunch removes the host's variables from the environment, so that a plugin program which the workload starts does not take itself for a
+// worker of this host.
 func forgetLaunch() {
 	words := []string{wire.Handshake.MagicCookieKey, wire.EnvWorkload, wire.EnvAlive, wire.EnvArena, wire.EnvBuffers, wire.EnvLink, wire.EnvRings}
 	for _, kv := range os.Environ() {
@@ -248,11 +249,11 @@ func forgetLaunch() {
 	}
 }
 
-// listen makes the gRPC server with settings of our own: go-plugin's accept 4 MiB at most, in windows of 64 KiB.
+// listen makes the gRPC server with our own settings: those of go-plugin accept messages of 4 MiB at most and use windows of 64 KiB.
 func (s *server) listen(opts []grpc.ServerOption) *grpc.Server {
 	s.grpc = grpc.NewServer(append(opts,
 		grpc.MaxRecvMsgSize(messageBytes()),
-		grpc.MaxSendMsgSize(1<<31-1), // results are bounded one by one, and batches by their bytes
+		grpc.MaxSendMsgSize(1<<31-1), // no limit here: the host limits single results, and batches by their bytes
 		grpc.InitialWindowSize(wire.WindowBytes),
 		grpc.InitialConnWindowSize(wire.WindowBytes),
 		grpc.ReadBufferSize(wire.BufferBytes),
@@ -261,7 +262,7 @@ func (s *server) listen(opts []grpc.ServerOption) *grpc.Server {
 	return s.grpc
 }
 
-// stop ends plugin.Serve, and so the process: politely, then not.
+// stop ends plugin.Serve, and with it the process. It closes connections gracefully for one second, then by force.
 func (s *server) stop() {
 	force := time.AfterFunc(time.Second, s.grpc.Stop)
 	defer force.Stop()

@@ -27,7 +27,7 @@ import (
 	"github.com/parhost/parhost/internal/work"
 )
 
-// queueLength is the number of batches that may wait in a worker; a host keeps to a window far below it.
+// queueLength is the number of batches that may wait in a worker. The host's window is far smaller.
 const queueLength = 4096
 
 // server serves one workload over one stream.
@@ -36,19 +36,19 @@ type server struct {
 	workload *Workload
 	logger   hclog.Logger
 	grpc     *grpc.Server
-	arena    *arena.Arena   // nil if there is none
-	buffers  *arena.Buffers // likewise
-	link     *link.Link     // likewise
-	stderr   *os.File       // the real one, before go-plugin puts a pipe in its place; nil in a process that is not the worker's own
+	arena    *arena.Arena   // nil without shared memory
+	buffers  *arena.Buffers // nil without buffers
+	link     *link.Link     // nil if all messages go through gRPC
+	stderr   *os.File       // the real stderr, before go-plugin replaces it by a pipe; nil if the worker shares its process, as in tests
 
-	pulse *pulse.Pulse // nil before an item has a limit; used by receive alone
+	pulse *pulse.Pulse // nil until a batch has an item timeout; only receive uses it
 
 	opened  atomic.Bool
-	leaving atomic.Bool // nothing more is to begin
+	leaving atomic.Bool // no further item may begin
 
-	terminating atomic.Bool // the process is to end
-	orphaned    atomic.Bool // the stream broke: there is no host any more
-	leaveOnce   sync.Once   // closes left
+	terminating atomic.Bool // the process must end
+	orphaned    atomic.Bool // the stream broke: the host is gone
+	leaveOnce   sync.Once   // guards the close of left
 
 	send struct {
 		sync.Mutex
@@ -58,10 +58,10 @@ type server struct {
 		sync.Mutex
 		byID map[uint64]*batch
 	}
-	left chan struct{} // closed when the worker is leaving and all batches that it got have ended
+	left chan struct{} // closed when the worker is terminating and all its batches have ended
 }
 
-// conversation carries messages from the host and back: gRPC's stream, or past it the link.
+// conversation carries messages from and to the host: it is either gRPC's stream or the link, which bypasses gRPC.
 type conversation interface {
 	Send(*workerpb.WorkResponse) error
 	Recv() (*workerpb.WorkRequest, error)
@@ -80,7 +80,7 @@ func newServer(w *Workload, logger hclog.Logger) *server {
 	return s
 }
 
-// Describe returns the manifest.
+// Describe serves the manifest to the host. The error has code Internal if an example or a schema cannot be encoded.
 func (s *server) Describe(_ context.Context, req *workerpb.DescribeRequest) (*workerpb.DescribeResponse, error) {
 	m, err := s.workload.Describe(req.GetSchemas())
 	if err != nil {
@@ -89,7 +89,8 @@ func (s *server) Describe(_ context.Context, req *workerpb.DescribeRequest) (*wo
 	return &workerpb.DescribeResponse{Manifest: m}, nil
 }
 
-// Work runs the batches that come down the stream until the host closes its side, then tears the workload down.
+// Work runs the batches that arrive on the stream until the host closes its side, then tears the workload down. A worker serves only one Work stream;
+// a second one gets FailedPrecondition.
 func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	if !s.opened.CompareAndSwap(false, true) {
 		return status.Error(codes.FailedPrecondition, "a worker serves one Work stream in its life")
@@ -120,7 +121,7 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	}
 	messages := conversation(stream)
 	if s.link != nil {
-		defer s.link.Close() // after the teardown: with it the host learns that all has been said
+		defer s.link.Close() // closed after the teardown, because the end of the link tells the host that nothing more will come
 		messages = link.NewServer(stream, s.link)
 		s.speakOver(messages)
 	}
@@ -128,7 +129,7 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	go func() { received <- s.receive(messages, instance, start, logger) }()
 	select {
 	case err = <-received:
-	case <-s.left: // a stream that ends well tells the host that what it sent last was not begun
+	case <-s.left: // err is nil: a stream that ends without an error tells the host that its last batches were not begun
 	}
 	s.orphaned.Store(err != nil)
 	s.speakOver(nil)
@@ -138,14 +139,14 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	return err
 }
 
-// speakOver sends what is said from now on over a stream, or nothing any more.
+// speakOver makes messages the stream on which respond sends from now on. With nil, respond sends nothing any more.
 func (s *server) speakOver(messages conversation) {
 	s.send.Lock()
 	defer s.send.Unlock()
 	s.send.stream = messages
 }
 
-// hangUp ends what is said: a host that still listens learns that this worker is lost.
+// hangUp stops all sending and closes the link: a host that still listens learns that this worker is lost.
 func (s *server) hangUp() {
 	s.speakOver(nil)
 	if s.link != nil {
@@ -153,7 +154,8 @@ func (s *server) hangUp() {
 	}
 }
 
-// receive hands the batches to the threads, and returns when the host has closed its side and all batches have ended.
+// receive passes batches to the threads. It returns nil when the host has closed its side and all batches have ended, and an error if the stream
+// broke.
 func (s *server) receive(messages conversation, instance work.Instance, start *workerpb.Start, logger hclog.Logger) error {
 	queue := make(chan waiting, queueLength)
 	var threads sync.WaitGroup
@@ -169,7 +171,7 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			s.hangUp() // nobody has called for the end of these items, and nobody is to hear that they were canceled
+			s.hangUp() // nobody canceled these items, so the host must not hear that they were canceled
 			s.cancelAll()
 			return err
 		}
@@ -187,7 +189,7 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 			s.jobs.Lock()
 			held := s.jobs.byID[m.Credit.GetBatch()]
 			s.jobs.Unlock()
-			if held != nil { // else it has crossed the batch's end
+			if held != nil { // otherwise the batch ended while the credit was on its way
 				held.give(m.Credit)
 			}
 		case *workerpb.WorkRequest_Cancel:
@@ -196,10 +198,11 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 	}
 }
 
-// setUp opens the workload. The limit is the host's, which also watches it; 0 means none.
+// setUp opens the workload. The host chose the limit and enforces it too; 0 means no limit. The error names Config.SetupTimeout if the limit has
+// passed.
 func (s *server) setUp(ctx context.Context, lock *sync.Mutex, limit time.Duration) (work.Instance, error) {
 	if limit > 0 {
-		running := pulse.Start() // while this process is stopped or frozen, its set-up has no time
+		running := pulse.Start() // time in which this process is stopped or frozen does not count towards the limit
 		defer running.Stop()
 		var cancel context.CancelFunc
 		ctx, cancel = running.WithTimeout(ctx, limit, context.DeadlineExceeded)
@@ -216,10 +219,10 @@ func (s *server) setUp(ctx context.Context, lock *sync.Mutex, limit time.Duratio
 type waiting struct {
 	id       uint64
 	job      *work.Job
-	deadline time.Time // of its run; zero if there is none
+	deadline time.Time // of the run that the batch belongs to; zero if there is none
 }
 
-// deadlineOf is when the caller of a batch's run gives up on it; zero for never.
+// deadlineOf returns when the caller of a batch's run gives up on it, or the zero time if never.
 func deadlineOf(b *workerpb.Batch) time.Time {
 	if b.GetDeadlineUnixNs() == 0 {
 		return time.Time{}
@@ -227,8 +230,8 @@ func deadlineOf(b *workerpb.Batch) time.Time {
 	return time.Unix(0, int64(min(b.GetDeadlineUnixNs(), math.MaxInt64)))
 }
 
-// thread runs one batch after the other, and keeps its entry in the black box, if it has one. An item that ends its goroutine ends
-// the thread: the worker is leaving then.
+// thread runs one batch after the other, and keeps its entry in the black box up to date if there is one. entry is nil without an arena. An item that
+// calls runtime.Goexit ends this goroutine; the worker is then leaving.
 func (s *server) thread(ctx context.Context, instance work.Instance, queue <-chan waiting, entry *arena.Entry) {
 	for next := range queue {
 		if s.leaving.Load() {
@@ -238,7 +241,7 @@ func (s *server) thread(ctx context.Context, instance work.Instance, queue <-cha
 		func() {
 			done := false
 			defer func() {
-				if !done { // runtime.Goexit goes on behind this function; the batches that wait must not be forgotten
+				if !done { // runtime.Goexit continues after this function returns; the batches that wait still need an answer
 					s.thread(ctx, instance, queue, entry)
 				}
 			}()
@@ -248,7 +251,8 @@ func (s *server) thread(ctx context.Context, instance work.Instance, queue <-cha
 				defer entry.End()
 			}
 			if next.job.InBuffers != nil {
-				// A workload that writes to such an item then panics, which costs no other; it is said of this goroutine alone.
+				// The buffers are mapped read-only: a workload that writes to such an item then panics, and the other items go on. The setting
+				// applies to this goroutine only.
 				defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 			}
 			run := ctx
@@ -259,12 +263,13 @@ func (s *server) thread(ctx context.Context, instance work.Instance, queue <-cha
 			}
 			instance.Run(run, next.job)
 			done = true
-			runtime.Gosched() // with one CPU the results would wait in gRPC's writer until the next batch is done
+			runtime.Gosched() // with one CPU, the results would otherwise wait in gRPC's writer until the next batch is done
 		}()
 	}
 }
 
-// job turns a batch into a job whose parts go back over the stream.
+// job turns a batch into a job that reports its parts over the stream. The error says that a place in shared memory is invalid or that a count does
+// not match.
 func (s *server) job(b *workerpb.Batch, held *batch, start *workerpb.Start, logger hclog.Logger) (*work.Job, error) {
 	j := &work.Job{
 		First:     int(b.GetFirst()),
@@ -321,7 +326,7 @@ func (s *server) job(b *workerpb.Batch, held *batch, start *workerpb.Start, logg
 	return j, err
 }
 
-// inBuffers returns the items of a batch that lie in the pool's buffers.
+// inBuffers returns the items of a batch that lie in the pool's buffers. The error says that a place or a count is invalid.
 func (s *server) inBuffers(b *workerpb.Batch) ([][]byte, error) {
 	at, size := b.GetBufferAt(), b.GetBufferSize()
 	if n := int(b.GetCount()); len(at) != n || len(size) != n {
@@ -330,7 +335,7 @@ func (s *server) inBuffers(b *workerpb.Batch) ([][]byte, error) {
 	items := make([][]byte, len(at))
 	for i := range items {
 		if size[i] == 0 {
-			continue // it lies nowhere
+			continue // an empty item has no place in a buffer
 		}
 		var err error
 		if items[i], err = s.buffers.Bytes(at[i], size[i]); err != nil {
@@ -340,7 +345,7 @@ func (s *server) inBuffers(b *workerpb.Batch) ([][]byte, error) {
 	return items, nil
 }
 
-// report sends one part of a batch, once the host has room for it.
+// report sends one part of a batch's results once the host has room for it. Results that the host refuses are sent as canceled items.
 func (s *server) report(b *batch, p work.Part) {
 	if p.Leaving {
 		s.leaving.Store(true)
@@ -355,7 +360,7 @@ func (s *server) report(b *batch, p work.Part) {
 	if !s.pay(b, r) {
 		s.withhold(b, r)
 	}
-	_ = s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: r}}) // a broken stream ends receive
+	_ = s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Results{Results: r}}) // if the stream is broken, receive returns the error
 	if p.Last {
 		s.jobs.Lock()
 		delete(s.jobs.byID, b.id)
@@ -378,7 +383,7 @@ func (s *server) cancel(c *workerpb.Cancel) {
 	b := s.jobs.byID[c.GetBatch()]
 	s.jobs.Unlock()
 	switch {
-	case b == nil: // it has ended
+	case b == nil: // the batch has ended already
 	case c.Item == nil:
 		b.cancel()
 	default:
@@ -394,7 +399,7 @@ func (s *server) cancelAll() {
 	}
 }
 
-// leave ends the worker as SIGTERM asks: running items end, the rest goes back to the host, and then the stream closes.
+// leave ends the worker after SIGTERM: running items finish, the host gets the others back, and then the stream closes.
 func (s *server) leave() {
 	s.leaving.Store(true)
 	s.jobs.Lock()
@@ -406,7 +411,7 @@ func (s *server) leave() {
 	s.mayLeave()
 }
 
-// mayLeave lets Work end, if that has been asked for and all batches have ended.
+// mayLeave lets Work return if leave was called and all batches have ended.
 func (s *server) mayLeave() {
 	s.jobs.Lock()
 	defer s.jobs.Unlock()
@@ -415,8 +420,8 @@ func (s *server) mayLeave() {
 	}
 }
 
-// restoreOutput undoes what go-plugin did to the standard streams: it put pipes there that nobody empties, so that a workload
-// which prints would stop for ever once they are full.
+// restoreOutput undoes what go-plugin did to the standard streams: it replaced them by pipes that nobody reads, so a workload that prints would block
+// for ever once they are full.
 func (s *server) restoreOutput() {
 	if s.stderr == nil {
 		return
@@ -426,7 +431,7 @@ func (s *server) restoreOutput() {
 	forgetLaunch()
 }
 
-// grpcPlugin is the worker service as go-plugin wants to see it.
+// grpcPlugin is the worker service in the form that go-plugin expects.
 type grpcPlugin struct {
 	plugin.NetRPCUnsupportedPlugin
 	server *server

@@ -15,28 +15,28 @@ import (
 	"github.com/parhost/parhost/internal/work"
 )
 
-// processLogger is that of the worker which this process is; nil in any other process.
+// processLogger is the logger of the worker that this process is; nil in any other process.
 var processLogger atomic.Pointer[hclog.Logger]
 
-// SlogHandler returns a handler for log/slog whose lines reach the host with their level and fields. With the context of a workload's Run,
-// Setup or Teardown, as in slog.InfoContext(ctx, "…"), a line is also tagged with the item.
+// SlogHandler returns a handler for log/slog that sends records to the host with their level and fields. A record logged with the context of a
+// workload's Run, Setup or Teardown, as in slog.InfoContext(ctx, "…"), is also tagged with the worker and, in Run, with the item.
 //
-// A plugin process that has set no default of its own for log/slog and log uses it for both: slog.Info("…", "key", value) needs nothing
-// more. What log prints is sent to the host at each level, at a bounded rate: below the host's level it shows only as the last words of a process
-// that dies. Where the workload runs on goroutines, the default is the host program's own.
+// In a plugin process that has set no default of its own for log/slog and log, this handler is the default of both: slog.Info("…", "key", value)
+// needs no set-up. Lines of package log are sent to the host whatever their level, but lines below the host's level at a limited rate: they are shown
+// only as the last words of a process that dies. If the workload runs on goroutines, the host program's own default stays in place.
 //
-// Without such a context and outside of a plugin process, lines go to stderr.
+// Records logged without such a context outside of a plugin process go to stderr.
 func SlogHandler() slog.Handler { return slogHandler{} }
 
 // slogHandler passes records on to a [hclog.Logger].
 type slogHandler struct {
-	fields []any  // keys and values
-	group  string // of the fields to come, with a dot behind each name
+	fields []any  // keys and values, alternating
+	group  string // prefix of the keys that follow: the names of the open groups, each followed by a dot
 }
 
 var _ slog.Handler = slogHandler{}
 
-// logger returns where a record with a context goes.
+// logger returns the logger for a record that was logged with ctx.
 func (h slogHandler) logger(ctx context.Context) hclog.Logger {
 	if ctx != nil {
 		if logger := work.LoggerOf(ctx); logger != nil {
@@ -83,7 +83,7 @@ func (h slogHandler) WithGroup(name string) slog.Handler {
 	return h
 }
 
-// appendAttr adds an attribute; those of a group have the names of both, with a dot between.
+// appendAttr adds an attribute. The key of a group's member is the group's name, a dot and the member's name.
 func appendAttr(fields []any, group string, a slog.Attr) []any {
 	v := a.Value.Resolve()
 	switch v.Kind() {
@@ -98,7 +98,7 @@ func appendAttr(fields []any, group string, a slog.Attr) []any {
 	case slog.KindTime:
 		return append(fields, group+a.Key, v.Time().Format(time.RFC3339Nano))
 	case slog.KindAny:
-		if a.Key == "" && v.Any() == nil { // an empty one is to be ignored
+		if a.Key == "" && v.Any() == nil { // slog requires handlers to ignore an empty attribute
 			return fields
 		}
 		if text, ok := v.Any().(fmt.Stringer); ok {
@@ -127,13 +127,13 @@ func hclogLevel(level slog.Level) hclog.Level {
 	}
 }
 
-// adoptLogs lets lines of log/slog and log that the plugin has not sent elsewhere reach the host as such. It is called before the standard
-// streams are replaced. quiet also writes lines of log that the host's level leaves out.
+// adoptLogs sends the lines of log/slog and log to the host, unless the plugin has sent them elsewhere. It must be called before the standard streams
+// are replaced. quiet, unlike logger, also writes lines below the host's log level.
 func adoptLogs(logger, quiet hclog.Logger) {
 	processLogger.Store(&logger)
 	untouched := fmt.Sprintf("%T", slog.Default().Handler()) == "*slog.defaultHandler"
 	if untouched && log.Writer() == os.Stderr && log.Flags() == log.LstdFlags {
-		slog.SetDefault(slog.New(&printHandler{quiet: quiet})) // slog gives log a writer that calls this handler
+		slog.SetDefault(slog.New(&printHandler{quiet: quiet})) // slog.SetDefault gives package log a writer that calls this handler
 		writer := log.Writer()
 		slog.SetDefault(slog.New(SlogHandler()))
 		log.SetOutput(writer)

@@ -8,10 +8,11 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// Check holds a workload to the promises of a plugin, each in a subtest of its own. It uses the examples of the manifest and
-// items, which may be JSON texts ([json.RawMessage]) or values that encode to one, and runs them many times.
+// Check tests that a workload keeps the promises of a plugin, each promise in its own subtest. It runs the examples of the manifest and items many
+// times. An item is a JSON text ([json.RawMessage]) or a value that encodes to JSON; Check ends the test if an item does not encode or the workload
+// cannot be started.
 //
-// How long it takes depends on the items: quick ones are run by the thousand, slow ones a few times each.
+// How long it takes depends on the items: it runs quick items thousands of times and slow items a few times.
 func Check(t *testing.T, w *sdk.Workload, items ...any) {
 	t.Helper()
 	texts := make([]json.RawMessage, len(items))

@@ -6,7 +6,6 @@
 //		// got is [2 3]
 //	}
 //
-// [Check] holds the workload to what its manifest and the protocol promise; [Run] and [Do] are for what it computes. All of it
-// happens in the test's own process, so that the race detector, the coverage and a debugger see the workload.
-// "parhost plugins verify" runs the same checks on an executable.
+// [Check] tests what the manifest and the protocol promise; [Run] and [Do] are for testing what the workload computes. Everything runs in the test's
+// own process, so that the race detector, coverage and debuggers see the workload. "parhost plugins verify" runs the same checks on an executable.
 package sdktest

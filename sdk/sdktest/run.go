@@ -9,14 +9,14 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// ItemError is why an item has no result: its Kind is "failed" if the workload returned an error, "bad_item" if the item does
-// not decode or the workload said [sdk.BadItem], "panic", "timeout", "oversize" or "canceled".
+// ItemError says why an item has no result. Its Kind is "failed" if the workload returned an error, "bad_item" if the item does not decode or the
+// workload returned [sdk.BadItem], or else "panic", "timeout", "oversize" or "canceled".
 type ItemError = wire.ItemError
 
-// Run runs items one after the other in one worker, with set-up and teardown, and returns their results in order. The test ends
-// if an item fails, or if an item does not fit In or a result Out.
+// Run runs items one after the other in one worker, with set-up and teardown, and returns their results in order. It ends the test if an item fails,
+// does not fit In, or has a result that does not fit Out, and if the teardown fails.
 //
-// In and Out are mostly the workload's own types. Any others whose JSON texts fit will do.
+// In and Out are usually the workload's own types. Other types work if their JSON texts fit.
 func Run[In, Out any](tb testing.TB, w *sdk.Workload, items ...In) []Out {
 	tb.Helper()
 	results, errs := run[In, Out](tb, w, items)
@@ -29,7 +29,7 @@ func Run[In, Out any](tb testing.TB, w *sdk.Workload, items ...In) []Out {
 	return results
 }
 
-// Do runs one item in a worker of its own. The error is an [*ItemError] if the item failed.
+// Do runs one item in a new worker. The error is an [*ItemError] if the item failed.
 func Do[In, Out any](tb testing.TB, w *sdk.Workload, item In) (Out, error) {
 	tb.Helper()
 	results, errs := run[In, Out](tb, w, []In{item})
@@ -39,7 +39,7 @@ func Do[In, Out any](tb testing.TB, w *sdk.Workload, item In) (Out, error) {
 	return results[0], nil
 }
 
-// run sends items through a worker: packed if the types are the workload's own, as JSON otherwise.
+// run sends items through one worker: in binary form if In and Out are the workload's own types, as JSON otherwise.
 func run[In, Out any](tb testing.TB, w *sdk.Workload, items []In) ([]Out, map[int]*ItemError) {
 	tb.Helper()
 	in, out := wire.CodecOf[In](), wire.CodecOf[Out]()
@@ -83,7 +83,7 @@ func run[In, Out any](tb testing.TB, w *sdk.Workload, items []In) ([]Out, map[in
 			tb.Fatalf("result %d: %v", i, err)
 		}
 	}
-	if n := len(b.Values); n < len(items) { // a panic takes the worker along, and what comes after it is another worker's
+	if n := len(b.Values); n < len(items) { // a panic ends the worker; a host would run the remaining items on another worker
 		if b.Errors[n-1] == nil {
 			tb.Fatalf("%d of %d items came back without a reason", len(items)-n, len(items))
 		}
@@ -99,7 +99,8 @@ func run[In, Out any](tb testing.TB, w *sdk.Workload, items []In) ([]Out, map[in
 	return results, b.Errors
 }
 
-// patience is the time that the test has left, so that a workload which hangs is a failure that says so.
+// patience returns nine tenths of the time until the test's deadline, so that a workload that hangs fails with a message of its own. It is an hour if
+// there is no deadline.
 func patience(tb testing.TB) time.Duration {
 	tb.Helper()
 	if d, ok := tb.(interface{ Deadline() (time.Time, bool) }); ok {

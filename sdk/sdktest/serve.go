@@ -18,7 +18,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// starter starts workers in this process.
+// starter returns a function that starts workers of w inside this process.
 func starter(tb testing.TB, w *sdk.Workload) conform.Starter {
 	tb.Helper()
 	return func(context.Context) (*conform.Worker, error) {
@@ -48,10 +48,10 @@ func starter(tb testing.TB, w *sdk.Workload) conform.Starter {
 	}
 }
 
-// testLog shows what the workload logs with the test, which refuses to hear of it once it is over.
+// testLog writes the workload's log lines to the test's log. A test panics if something logs to it after its end, so close drops later lines.
 type testLog struct {
 	mu sync.Mutex
-	tb testing.TB // nil when the worker has ended
+	tb testing.TB // nil after the worker has ended
 }
 
 func (l *testLog) Write(line []byte) (int, error) {
