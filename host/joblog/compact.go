@@ -9,8 +9,8 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// compact writes the records that hold into a new file, and puts it into the place of the old one once it is complete and synced. If the
-// program ends in between, the old file stays as it was, and the next compaction removes the new one.
+// compact writes the valid records into a new file and replaces the old file by it once the new one is complete and synced. If the program ends in
+// between, the old file is unchanged, and the next compaction removes the new one.
 func (j *Journal) compact() error {
 	folder, err := plain.OpenFolder(filepath.Dir(j.path))
 	if err != nil {
@@ -18,7 +18,7 @@ func (j *Journal) compact() error {
 	}
 	defer folder.Close()
 	name := filepath.Base(j.path)
-	draft := "." + name + ".compact" // nobody else's, while the journal is locked
+	draft := "." + name + ".compact" // no other process uses this name while the journal is locked
 	if err := folder.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -28,7 +28,7 @@ func (j *Journal) compact() error {
 	}
 	places, size, err := j.copyTo(d.File)
 	if err == nil {
-		err = lock(d.File, j.config.Path) // before anybody can find it under the old one's name
+		err = lock(d.File, j.config.Path) // lock before another process can find the new file under the journal's name
 	}
 	if err == nil {
 		err = d.Commit(name)
@@ -36,7 +36,7 @@ func (j *Journal) compact() error {
 	if err != nil {
 		return errors.Join(err, d.Abort())
 	}
-	_ = plain.SyncFolder(folder) // until that is done there is one or the other
+	_ = plain.SyncFolder(folder) // without it, a crash of the machine leaves either the old or the new file, and both are complete
 	_ = j.file.Close()
 	j.file = d.File
 	j.size, j.written, j.synced = size, size, size
@@ -46,7 +46,7 @@ func (j *Journal) compact() error {
 	return nil
 }
 
-// copyTo writes a header and all records of the index, and returns where they are in the new file.
+// copyTo writes a header and all records of the index to f. It returns the offset of each record in f and the size of f, in bytes.
 func (j *Journal) copyTo(f *os.File) (places []int64, size int64, err error) {
 	from := window{r: j.file, most: j.most}
 	group := append(make([]byte, 0, 2*groupBytes), j.header()...)

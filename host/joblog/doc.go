@@ -1,5 +1,5 @@
-// Package joblog keeps what became of items: a journal of all, so that a run which was killed goes on where it stopped, and dossiers of
-// those that failed.
+// Package joblog records what became of items: a journal of all items, with which a killed run continues where it stopped, and dossiers of the items
+// that failed.
 //
 //	cfg := host.Config{Plugin: "./parhost-plugin-sqrt"}
 //	origin, err := joblog.OriginOf(cfg)
@@ -11,12 +11,12 @@
 //	}
 //	err = j.Close()
 //
-// A result is yielded only after its record has been written: the end of the program, whatever its cause, loses nothing that was seen.
-// The file is synced once a second and by Close: the end of the machine loses a second at most.
+// A result is yielded only after its record has been written: if the program ends, for any reason, no result that it has seen is lost. The file is
+// synced once per second and by Close: if the machine crashes, at most the last second is lost.
 //
-// An item is known by its text and by how often that has come before, not by its place. Results are read back from the file:
-// in memory the journal takes some 50 bytes for each item that it held when it was opened, up to 135 while it reads
-// more than a million, and a few MiB for what is under way.
+// An item is identified by its text and by how many equal items came before it, not by its index. Results are read back from the file. The journal
+// takes about 50 bytes of memory for each item that it held when it was opened (up to 135 bytes while it reads more than a million), and a few MiB
+// for items in progress.
 //
-// docs/JOBLOG.md has the format and the promises.
+// docs/JOBLOG.md describes the format and the promises.
 package joblog

@@ -19,18 +19,18 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Dossier is all that is known of an item that failed.
+// Dossier is everything that is known about an item that failed. In the file it is JSON; times ending in "_ms" are milliseconds.
 type Dossier struct {
-	Item []byte `json:"-"` // its text, exactly as it was given; "item", "item_text" or "item_base64" in the file
+	Item []byte `json:"-"` // text of the item, exactly as given; the file has it as "item", "item_text" or "item_base64"
 
 	Kind     host.Kind  `json:"kind"`
 	Message  string     `json:"message"`
 	Offset   int        `json:"offset,omitempty"`
 	Size     int64      `json:"size,omitempty"`
-	ExitCode *int       `json:"exit_code,omitempty"` // of the process that died; nil if none did, or a signal ended it
+	ExitCode *int       `json:"exit_code,omitempty"` // of the process that died; nil if no process died, or if a signal ended it
 	Signal   string     `json:"signal,omitempty"`
-	Cause    host.Cause `json:"cause,omitempty"`  // why the process died, if one did
-	Rusage   *Rusage    `json:"rusage,omitempty"` // of the process that died
+	Cause    host.Cause `json:"cause,omitempty"`  // why the process died; empty if none died
+	Rusage   *Rusage    `json:"rusage,omitempty"` // resources that the process that died had used; nil if unknown
 
 	Index    int     `json:"index"`
 	Attempts int     `json:"attempts"`
@@ -42,24 +42,24 @@ type Dossier struct {
 	Origin  Origin          `json:"origin"`
 	Mode    host.Mode       `json:"mode"`
 	Limits  Limits          `json:"limits"`
-	Sandbox *sandbox.Policy `json:"sandbox,omitempty"` // nil for plain processes
-	Layers  []string        `json:"layers,omitempty"`  // what stood around them, in words
+	Sandbox *sandbox.Policy `json:"sandbox,omitempty"` // nil for processes without a sandbox
+	Layers  []string        `json:"layers,omitempty"`  // sandbox layers around the workers, in words
 	Program string          `json:"program,omitempty"`
 	Written time.Time       `json:"written"`
 
-	Stack      []string `json:"stack,omitempty"`      // of a panic
-	Stderr     []string `json:"stderr,omitempty"`     // the last lines of the process that died
-	Goroutines []string `json:"goroutines,omitempty"` // what it wrote from its last words on
+	Stack      []string `json:"stack,omitempty"`      // stack of a panic, by line
+	Stderr     []string `json:"stderr,omitempty"`     // last lines on stderr of the process that died
+	Goroutines []string `json:"goroutines,omitempty"` // final output of the process that died, by line, such as the stacks of all goroutines
 }
 
-// Rusage is what a process had used.
+// Rusage is the CPU time and the memory that a process had used.
 type Rusage struct {
 	UserSeconds   float64 `json:"user_s"`
 	SystemSeconds float64 `json:"system_s"`
 	MaxRSSBytes   int64   `json:"max_rss_bytes,omitempty"`
 }
 
-// Limits are those of a pool that an item may have failed on. 0 is none, or the default.
+// Limits are the limits of the pool that an item may have exceeded. 0 means no limit, or the default.
 type Limits struct {
 	ItemTimeoutSeconds float64 `json:"item_timeout_s,omitempty"`
 	Retries            int     `json:"retries,omitempty"`
@@ -68,7 +68,7 @@ type Limits struct {
 	MaxResultBytes     int     `json:"max_result_bytes,omitempty"`
 }
 
-// texts are the forms of an item in a file: JSON as it is, other text, any bytes.
+// texts are the forms of an item in a file. JSON stands in the file unchanged, other UTF-8 text as a string, and any other bytes as base64.
 type texts struct {
 	Format int             `json:"dossier"`
 	JSON   json.RawMessage `json:"item,omitempty"`
@@ -76,19 +76,20 @@ type texts struct {
 	Bytes  []byte          `json:"item_base64,omitempty"`
 }
 
-// dossierFormat is the version of the form of the files.
+// dossierFormat is the version of the file format.
 const dossierFormat = 1
 
-// Dossiers is a folder with a file for each item that failed. It is to be closed.
+// Dossiers is a folder with one file for each item that failed. Open one with [OpenDossiers]. The caller must close it.
 type Dossiers struct {
 	dir      string
 	folder   *os.Root
 	template Dossier
-	key      []byte // nil if they are not signed
+	key      []byte // nil if the dossiers are not signed
 }
 
-// OpenDossiers makes a folder for the dossiers of a pool of cfg, if it is not there, and finds out whether it can be written. The files go
-// there, wherever the folder's name leads to by then.
+// OpenDossiers opens the folder dir for the dossiers of a pool of cfg, and makes it if it does not exist. The error says why the folder cannot be
+// made or written. If dir is later renamed or replaced, the files still go to the folder that was opened. program is the name and version of the
+// calling program.
 func OpenDossiers(dir, program string, origin Origin, cfg host.Config) (*Dossiers, error) {
 	folder, err := openFolder(dir)
 	if err != nil {
@@ -123,13 +124,13 @@ func openFolder(dir string) (*os.Root, error) {
 	return folder, nil
 }
 
-// Close lets go of the folder.
+// Close closes the folder. It does not remove any dossier.
 func (d *Dossiers) Close() error { return d.folder.Close() }
 
-// Confined lets dossiers say what stands around the workers, in the words of [host.Pool.Sandbox].
+// Confined sets the sandbox layers that dossiers report, in the words of [host.Pool.Sandbox].
 func (d *Dossiers) Confined(layers []string) { d.template.Layers = layers }
 
-// Path returns the file of the dossier of an item.
+// Path returns the path of the dossier of an item, whether the file exists or not.
 func (d *Dossiers) Path(index int, item []byte) string {
 	return filepath.Join(d.dir, dossierName(index, item))
 }
@@ -139,8 +140,8 @@ func dossierName(index int, item []byte) string {
 	return fmt.Sprintf("item-%06d-%s.json", index, hex.EncodeToString(key[:6]))
 }
 
-// Write writes the dossier of an item with its error. An earlier one of the same item is replaced, in one step. It is not synced: that would take
-// a run of many failures milliseconds for each.
+// Write writes the dossier of an item that failed; r.Err must be set. It replaces an earlier dossier of the same item atomically. It does not sync
+// the file, which would take milliseconds for each failure.
 func (d *Dossiers) Write(item []byte, r *host.Result[json.RawMessage]) error {
 	e := r.Err
 	dossier := d.template
@@ -171,7 +172,7 @@ func (d *Dossiers) Write(item []byte, r *host.Result[json.RawMessage]) error {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// linesOf cuts a text into lines, which are easier to read than one with \n in it.
+// linesOf splits a text into lines: in JSON, a list of lines is easier to read than one string with \n in it.
 func linesOf(text string) []string {
 	if text == "" {
 		return nil
@@ -179,12 +180,12 @@ func linesOf(text string) []string {
 	return strings.Split(strings.TrimRight(text, "\n"), "\n")
 }
 
-// encode returns the file. The item stands there as it is, which no encoder leaves it.
+// encode returns the text of the file. It inserts a JSON item byte for byte, because every JSON encoder would reformat it.
 func (d *Dossier) encode() ([]byte, error) {
 	forms := texts{Format: dossierFormat}
 	switch bare := bytes.IndexByte(d.Item, '\n') < 0 && len(bytes.TrimSpace(d.Item)) == len(d.Item); {
 	case bare && wire.IsJSON(d.Item):
-		forms.JSON = json.RawMessage("0") // stands for it
+		forms.JSON = json.RawMessage("0") // placeholder, replaced by the item below
 	case utf8.Valid(d.Item):
 		text := string(d.Item)
 		forms.Text = &text
@@ -207,19 +208,19 @@ func (d *Dossier) encode() ([]byte, error) {
 	return file, nil
 }
 
-// mostDossier is the size of a file with the largest item of the default limit, each byte of it as \u0000, and the rest.
+// mostDossier is the largest file that is read, in bytes: an item of the default limit with each byte written as \u0000, and 64 MiB for the rest.
 const mostDossier = 6*64<<20 + 64<<20
 
-// ReadDossier reads a file that Write has written. What it returns is as true as whoever can write to the file: it is of the right form, and
-// its numbers are in their ranges, but only [ReadSignedDossier] says whether there was such a run.
+// ReadDossier reads a file that [Dossiers.Write] has written. It checks the form of the file and the ranges of its numbers, but anybody who can write
+// to the file can change its contents: only [ReadSignedDossier] tells whether a program with the key wrote it.
 //
-// The error says what is wrong with the file: it is no plain file, or has more than 448 MiB, or is no dossier.
+// The error says what is wrong with the file: it is not a regular file, is larger than 448 MiB, or is not a dossier.
 func ReadDossier(path string) (*Dossier, error) {
 	d, _, err := ReadSignedDossier(path, nil)
 	return d, err
 }
 
-// ReadSignedDossier is [ReadDossier], and reports whether the file is, byte for byte, one that was signed with a key.
+// ReadSignedDossier is [ReadDossier], and also reports whether the file is, byte for byte, a file that was signed with key.
 func ReadSignedDossier(path string, key []byte) (d *Dossier, signed bool, err error) {
 	text, err := plain.Read(path, mostDossier)
 	if err != nil {

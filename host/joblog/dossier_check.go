@@ -11,8 +11,8 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// check returns what no run can have written into a dossier, but for what people leave out who write one by hand. Its texts go to a terminal and its numbers into the config of a pool, and anybody may
-// have written the file.
+// check returns an error if no run could have written this dossier. Fields that people leave out of a dossier written by hand may be missing. The
+// check is needed because anybody may have written the file, its texts are shown on a terminal, and its numbers go into the configuration of a pool.
 func (d *Dossier) check() error {
 	f := failure{
 		Kind: cmp.Or(d.Kind, host.Failed), Message: d.Message, Offset: d.Offset, Size: d.Size, Signal: d.Signal, Cause: d.Cause, Stderr: d.Stderr,
@@ -43,7 +43,7 @@ func (d *Dossier) check() error {
 	return nil
 }
 
-// mostLimit is more than the size of any item or result.
+// mostLimit is larger than any item or result, in bytes.
 const mostLimit = 1 << 40
 
 func outside(n int, most int64) bool { return n < 0 || int64(n) > most }

@@ -7,20 +7,20 @@ import (
 )
 
 var (
-	// ErrUsed is yielded by the second Stream or Unordered of a journal.
+	// ErrUsed is yielded by the second call of Stream or Unordered on a journal.
 	ErrUsed = errors.New("a journal is for one input")
 	// ErrClosed is yielded by Stream and Unordered after Close.
 	ErrClosed = errors.New("journal is closed")
-	// ErrRemoved is the cause of a [WriteError] whose file has been removed or replaced while the journal was open.
+	// ErrRemoved is the cause of a [WriteError] if the file was removed or replaced while the journal was open.
 	ErrRemoved = errors.New("the file was removed or replaced during the run")
-	// ErrCut is the cause of a [WriteError] whose file has been cut while the journal was open: records of results that were yielded are gone.
+	// ErrCut is the cause of a [WriteError] if the file was truncated while the journal was open: records of results that were yielded are lost.
 	ErrCut = errors.New("the file was cut during the run")
 )
 
-// InUseError says that another journal has the file open.
+// InUseError says that another journal, in this or another process, has the file open.
 type InUseError struct {
 	Path string
-	PID  int // of its process; 0 if nobody can tell
+	PID  int // of the process that has it open; 0 if unknown
 }
 
 func (e *InUseError) Error() string {
@@ -30,7 +30,7 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("joblog %q is in use by process %d", e.Path, e.PID)
 }
 
-// ForeignError says that a file is no journal, or none that this version reads. It has not been touched.
+// ForeignError says that a file is not a journal, or has a format that this version cannot read. The file has not been changed.
 type ForeignError struct {
 	Path    string
 	Problem string
@@ -38,7 +38,7 @@ type ForeignError struct {
 
 func (e *ForeignError) Error() string { return fmt.Sprintf("joblog %q: %s", e.Path, e.Problem) }
 
-// FinishedError says that a journal holds results, and that nobody asked to go on with them.
+// FinishedError says that a journal holds results, but Config.Resume is not set.
 type FinishedError struct {
 	Path  string
 	Items int
@@ -52,29 +52,29 @@ func (e *FinishedError) Error() string {
 	return fmt.Sprintf("joblog %q holds %d finished %s of an earlier run", e.Path, e.Items, items)
 }
 
-// OriginError says that the results in a journal come from something else than what is about to run.
+// OriginError says that the results in a journal have another origin than the run that is about to start.
 type OriginError struct {
 	Path        string
-	Differences []string // what it is, each with its old and its new value
+	Differences []string // what differs, each with its old and its new value
 }
 
 func (e *OriginError) Error() string {
 	return fmt.Sprintf("joblog %q holds results of something else: %s", e.Path, strings.Join(e.Differences, "; "))
 }
 
-// LineError says that a line of a journal is longer than any record can be. The file has not been touched.
+// LineError says that a line of a journal is longer than any record can be. The file has not been changed.
 type LineError struct {
 	Path  string
-	Line  int // its number, from 1
-	Limit int // the most bytes of a line, which follows from Config.MaxResultBytes
+	Line  int // line number, from 1
+	Limit int // largest length of a line in bytes, which follows from Config.MaxResultBytes
 }
 
 func (e *LineError) Error() string {
 	return fmt.Sprintf("joblog %q: line %d is longer than %d bytes, the limit of a record", e.Path, e.Line, e.Limit)
 }
 
-// WriteError says that a record could not be written or synced. What was yielded before has been written; if the error matches [ErrRemoved] or
-// [ErrCut], it is not there any more.
+// WriteError says that a record could not be written or synced. The records of all results yielded before have been written; but if the error matches
+// [ErrRemoved] or [ErrCut], some or all of them are lost.
 type WriteError struct {
 	Path string
 	Err  error

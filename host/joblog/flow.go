@@ -13,48 +13,48 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Bounds of what a stream holds: an endless input runs in constant memory.
+// Limits on what a stream holds, so that an endless input runs in constant memory.
 const (
-	mostItems  = 1 << 17  // read, and their results not yielded
-	heldBytes  = 32 << 20 // of results that wait for their turn; those beyond it are read again from the file
-	groupItems = 512      // yielded between two looks at the rest
+	mostItems  = 1 << 17  // items that have been read and whose results have not been yielded
+	heldBytes  = 32 << 20 // bytes of results that wait for their turn; results beyond it are read again from the file
+	groupItems = 512      // results that are yielded before the stream looks for new ones
 )
 
-// flow brings the results of the workers and those of the journal together, in the order of the input if that is wanted.
+// flow merges the results of the workers with the results in the journal, in the order of the input if ordered is set.
 //
 //	items ─ enter ┬─ no record ─ Config.Run ───── finish ─ record ─┐
 //	              └─ a record ──────────────────────────────────── slots ─ take ─ show
 //
-// The items are read by host's goroutine, the results by one of the stream, and they are yielded by a third: a reader of results who is
-// slow does not keep finished work from being written.
+// One goroutine of the host reads the items, one goroutine of the stream reads the results of the workers, and the caller's goroutine yields them. So
+// a caller who is slow does not delay the writing of finished results.
 type flow struct {
 	journal *Journal
 	ordered bool
-	fresh   bool // the journal was empty
+	fresh   bool // the journal was empty when it was opened
 
 	mu      sync.Mutex
-	room    sync.Cond     // another item may be read
-	ready   sync.Cond     // there may be something to take
-	seen    seen          // items
-	sent    queue[errand] // items that workers have; their numbers are those of the pool's run
-	counted int           // number of the first in sent whose occurrence is not known
-	again   map[int]int64 // numbers of records that are to be replaced, by the item's number in sent
-	slots   queue[slot]   // ordered: from the next one to be taken on, by the items' numbers; else those that are not pending
-	indexes queue[int]    // unordered: the items of the slots
-	results []result      // of slots that are ready
-	free    []int32       // places in results
-	held    int           // bytes of results
-	chunk   []byte        // where the next small values go that wait for their turn
-	entered int           // items
-	taken   int           // results, and shown
-	blocked bool          // somebody waits for room
-	waiting bool          // somebody waits for ready
+	room    sync.Cond     // signaled when another item may be read
+	ready   sync.Cond     // signaled when a result may be ready to take
+	seen    seen          // counts equal items of the input
+	sent    queue[errand] // items that workers have; an item's number here is its index in the pool's run
+	counted int           // number of the first item in sent whose occurrence has not been counted
+	again   map[int]int64 // record numbers to reuse for items that run again, by the item's number in sent
+	slots   queue[slot]   // if ordered, one for each item from the next one to yield on, numbered by the item's index; otherwise only slots that are not pending
+	indexes queue[int]    // if not ordered, the item index of each slot
+	results []result      // results of the slots in state ready
+	free    []int32       // free places in results
+	held    int           // bytes of the results in results
+	chunk   []byte        // buffer to which small values are copied while they wait for their turn
+	entered int           // number of items read so far
+	taken   int           // number of results taken and yielded so far
+	blocked bool          // a goroutine waits on room
+	waiting bool          // a goroutine waits on ready
 	over    bool          // no more items are wanted
 	ended   bool          // no more results will come
-	err     error         // why that was early
+	err     error         // why the results ended early; nil if they did not
 }
 
-// errand is an item that a worker has. It is small, as slots are: there is one for each item that waits to be run.
+// errand is an item that a worker has. It must stay small, because there is one for each item that waits to run.
 type errand struct {
 	key        digest
 	index      int
@@ -62,10 +62,10 @@ type errand struct {
 	back       bool
 }
 
-// slot is the place of a result.
+// slot is the place of one item's result. It must stay small, because there is one for each item in progress.
 type slot struct {
-	at    int64 // where the record is; -1 if there is none
-	held  int32 // ready: the place in flow.results
+	at    int64 // offset of the record in the file; -1 if there is none
+	held  int32 // index in flow.results; only in state ready
 	state state
 }
 
@@ -73,12 +73,12 @@ type state uint8
 
 const (
 	pending  state = iota // a worker has the item
-	ready                 // the result is there
-	filed                 // it is to be read from the journal
-	replayed              // likewise, and was there from the beginning
+	ready                 // the result is in flow.results
+	filed                 // the result was recorded in this run and must be read from the file
+	replayed              // the result was in the journal when it was opened, and must be read from the file
 )
 
-// answer is a slot that has been taken.
+// answer is a slot that has been taken to be yielded.
 type answer struct {
 	slot
 	index int
@@ -90,13 +90,13 @@ func newFlow(j *Journal, ordered bool) *flow {
 	return f
 }
 
-// run runs what has no result, and returns why that ended early.
+// run runs the items that have no result in the journal. It returns an error if the run ended early.
 func (f *flow) run(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) error {
 	ctx = host.WithSeed(ctx, f.journal.Seed())
 	if !f.fresh {
 		ctx = host.WithIndex(ctx, f.index)
 	}
-	// Nothing is recorded before it is known that the origin is the pool's. Items run meanwhile.
+	// Check the origin while the first items run. No result is recorded before the pool is known to have the journal's origin.
 	check := make(chan error, 1)
 	go func() { check <- f.journal.config.Origin.Check(p) }()
 	wait := sync.OnceValue(func() error { return <-check })
@@ -112,7 +112,7 @@ func (f *flow) run(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMes
 	return wait()
 }
 
-// index returns the place in the whole input of an item that workers have.
+// index returns the index in the whole input of an item that a worker has. number is the item's number in sent.
 func (f *flow) index(number int) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -131,7 +131,7 @@ func (f *flow) unfinished(items iter.Seq[json.RawMessage]) iter.Seq[json.RawMess
 	}
 }
 
-// enter gives the next item its place, and reports whether it is to be run, and whether more are wanted.
+// enter adds the next item. run reports whether the item must run on a worker, and wanted whether the caller should go on reading items.
 func (f *flow) enter(key digest) (run, wanted bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,10 +168,10 @@ func (f *flow) enter(key digest) (run, wanted bool) {
 	return true, true
 }
 
-// countItems are counted together, which takes less time.
+// countItems is the number of items that count handles together. That is faster than one by one, because touch prefetches the memory for all of them.
 const countItems = 64
 
-// count finds out which occurrences the items are that were sent last. Called with mu held.
+// count finds the occurrence of each item in sent that has not been counted yet. The caller must hold mu.
 func (f *flow) count() {
 	for n := f.counted; n < f.sent.next; n++ {
 		f.seen.touch(&f.sent.at(n).key)
@@ -182,7 +182,7 @@ func (f *flow) count() {
 	}
 }
 
-// put adds a slot behind the others. Called with mu held.
+// put appends a slot. The caller must hold mu.
 func (f *flow) put(index int, s slot) {
 	f.slots.push(s)
 	if !f.ordered {
@@ -193,7 +193,7 @@ func (f *flow) put(index int, s slot) {
 	}
 }
 
-// wake tells whoever waits for results to look again. Called with mu held.
+// wake wakes the goroutine that waits for results, if there is one. The caller must hold mu.
 func (f *flow) wake() {
 	if f.waiting {
 		f.waiting = false
@@ -201,22 +201,22 @@ func (f *flow) wake() {
 	}
 }
 
-// finish records what became of an item, and puts it in its place.
+// finish records the result of an item and stores it in the item's slot.
 func (f *flow) finish(r *result) {
 	full := f.place(r)
 	if full {
-		_ = f.journal.flush() // whoever wants the results will hear of it
+		_ = f.journal.flush() // a write error also ends the stream, so its caller gets the error there
 	}
 }
 
-// place is finish, and reports whether records should be written.
+// place does what finish does, except that it only reports whether the gathered records should be written now.
 func (f *flow) place(r *result) (full bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	h := f.back(r.Index)
 	index := int(h.index)
 	if r.Err != nil && r.Index != index {
-		e := *r.Err // observers may have the other
+		e := *r.Err // copy the error, because observers may hold the original
 		e.Index, r.Err = index, &e
 	}
 	r.Index = index
@@ -247,11 +247,11 @@ func (f *flow) place(r *result) (full bool) {
 	return full
 }
 
-// chunkBytes is how much memory small values share that wait for their turn.
+// chunkBytes is the size of the buffers that small values share while they wait for their turn.
 const chunkBytes = 16 << 10
 
-// own copies a value out of the memory of its batch: a small result that waits for its turn would keep the large ones of the batch in memory, which
-// are not counted because they are read again from the file. Called with mu held.
+// own copies a value out of the memory of its batch. Otherwise a small result that waits for its turn would keep the large results of its batch in
+// memory, and these do not count towards heldBytes because they are read again from the file. The caller must hold mu.
 func (f *flow) own(value []byte) []byte {
 	if len(value) > chunkBytes/4 {
 		return bytes.Clone(value)
@@ -264,7 +264,7 @@ func (f *flow) own(value []byte) []byte {
 	return f.chunk[from:len(f.chunk):len(f.chunk)]
 }
 
-// hold keeps a result in memory, and returns its place there. Called with mu held.
+// hold stores a result in f.results and returns its index there. The caller must hold mu.
 func (f *flow) hold(r *result) int32 {
 	if last := len(f.free) - 1; last >= 0 {
 		place := f.free[last]
@@ -276,7 +276,7 @@ func (f *flow) hold(r *result) int32 {
 	return int32(len(f.results) - 1)
 }
 
-// release frees the places of results that have been shown. Called with mu held.
+// release frees the entries in f.results of results that have been yielded. The caller must hold mu.
 func (f *flow) release(group []answer) {
 	for i := range group {
 		if a := &group[i]; a.state == ready {
@@ -287,10 +287,10 @@ func (f *flow) release(group []answer) {
 	}
 }
 
-// weight is what a result holds in memory beside its own size.
+// weight returns the bytes of memory that a result holds besides the struct itself.
 func weight(r *result) int { return len(r.Value) + wire.Weight(r.Err) }
 
-// back takes an item back from the workers, and returns how its record begins. Called with mu held.
+// back marks an item as returned from the workers and returns the head of its record. The caller must hold mu.
 func (f *flow) back(number int) head {
 	if number >= f.counted {
 		f.count()
@@ -310,7 +310,7 @@ func (f *flow) back(number int) head {
 	return h
 }
 
-// end says that no more results will come, and why if that is early.
+// end says that no more results will come. err is why they ended early, or nil.
 func (f *flow) end(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -319,11 +319,11 @@ func (f *flow) end(err error) {
 	f.wake()
 }
 
-// take moves what is there into group, up to its capacity, and waits for the first if need be. It returns an empty group when there
-// is no more. What group held before has been shown.
+// take releases the group that was yielded and returns the next group of results, at most cap(shown) of them. It waits until there is at least one.
+// The group is empty when no more results will come.
 //
-// The results that are ready are in results, at their places, until the next call: more may be put into free places meanwhile, also of
-// a longer slice that takes over from this one.
+// The results in state ready stay in the returned results, at their indexes, until the next call of take. Meanwhile other goroutines may fill free
+// entries, and append may replace f.results by a longer slice.
 func (f *flow) take(shown []answer) (group []answer, results []result) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -351,7 +351,7 @@ func (f *flow) take(shown []answer) (group []answer, results []result) {
 	}
 }
 
-// show yields the results of a group, and reports whether more are wanted.
+// show yields the results of a group and reports whether the caller wants more.
 func (f *flow) show(group []answer, results []result, from *window, yield func(result, error) bool) bool {
 	for i := range group {
 		a := &group[i]
@@ -369,7 +369,7 @@ func (f *flow) show(group []answer, results []result, from *window, yield func(r
 	return true
 }
 
-// read returns the result of what was taken from the file.
+// read reads the result of a taken slot from the file.
 func (f *flow) read(a *answer, from *window) (result, error) {
 	line, err := from.line(a.at)
 	if err == nil {

@@ -19,84 +19,85 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Config says where a journal is, and what to do with what it holds.
+// Config says where a journal is and how to treat the results that it already holds.
 type Config struct {
-	Path   string // is made if it is not there
-	Origin Origin // of the results that are to come; see [OriginOf]
+	Path   string // path of the journal; created if it does not exist
+	Origin Origin // origin of the new results; see [OriginOf]
 
-	// Resume goes on with the results that the journal holds. Without it a journal that holds some is refused.
+	// Resume continues with the results that the journal holds. If it is not set, Open refuses a journal that holds results.
 	Resume bool
-	// RetryFailed runs items again that failed. By default they keep their errors, as an undisturbed run would.
+	// RetryFailed runs items that failed again. By default they keep their errors, as in a run without interruption.
 	RetryFailed bool
-	// Anyway keeps the results even if they are of another origin.
+	// Anyway keeps the results of the journal even if they have another origin.
 	Anyway bool
 
-	// MaxResultBytes is the largest result that is written and read. Default 64 MiB, which is also that of [host.Config].
+	// MaxResultBytes is the largest result that is written and read, in bytes. The default, 0, is 64 MiB, as in [host.Config].
 	MaxResultBytes int
 
 	Program string // the name and version of the program, for people who read the journal
 
-	// Run runs the items that have no result and yields what became of each, with the item's place among them as its Index, in whatever
-	// order; nil is [host.Unordered]. Another one may let items travel as something else than texts. If it ranges over the items again, it
-	// gets those behind the last one, provided that ranging over the journal's own items again does so.
+	// Run runs the items that have no result and yields a result for each, in any order; the Index of a result is the item's index among these items.
+	// The default, nil, is [host.Unordered]. Another function may send items in another form than text. If Run ranges over the items a second time,
+	// it gets the items after the last one that it read, provided that the iterator given to the journal works this way too.
 	Run func(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[host.Result[json.RawMessage], error]
 }
 
-// Journal is a file of finished items. One at a time has it open.
+// Journal is a file of finished items. Only one Journal at a time can have the file open.
 //
 // All methods may be called from any goroutine. Make one with [Open]; the zero value is of no use.
 type Journal struct {
-	path     string // without symbolic links
+	path     string // absolute, with symbolic links resolved
 	file     *os.File
 	config   Config
 	contents Contents
-	most     int // bytes of a line without its line break
+	most     int // largest length of a line in bytes, without its line break
 
-	index index // the stream's
+	index index // only the stream uses it
 
-	mu      sync.Mutex              // guards what follows
-	number  int64                   // of the next record
-	pending []byte                  // records that are to be written
-	size    int64                   // of the file, with pending
-	written int64                   // of it
-	flushed time.Time               // when records were written last
-	synced  int64                   // of it
-	err     error                   // why nothing can be written any more
-	cancel  context.CancelCauseFunc // ends the stream; nil if there has been none
+	mu      sync.Mutex              // guards the fields from here to closed
+	number  int64                   // number of the next record
+	pending []byte                  // records that have not been written yet
+	size    int64                   // bytes of the file, including pending
+	written int64                   // bytes of the file that have been written
+	flushed time.Time               // when records were last written
+	synced  int64                   // bytes of the file that have been synced
+	err     error                   // why nothing can be written any more; nil if it can
+	cancel  context.CancelCauseFunc // ends the stream; nil before the first stream
 	closed  bool
 
-	writing sync.Mutex // held by who writes, so that groups keep their order; taken before mu
-	spare   []byte     // room for the next group; guarded by writing
+	writing sync.Mutex // held while a group is written, so that groups keep their order; lock it before mu
+	spare   []byte     // buffer for the next group; guarded by writing
 
-	replayed atomic.Int64  // results
-	stop     chan struct{} // ends the syncing
+	replayed atomic.Int64  // results yielded from the journal
+	stop     chan struct{} // closed to end the goroutine that syncs
 	syncing  sync.WaitGroup
 }
 
 // Contents says what a journal held when it was opened.
 type Contents struct {
-	Items     int   // that are finished
-	Failed    int   // of which have an error
-	Damaged   int   // lines that could not be read; their items run again
-	TornBytes int64 // of a last line that had not been written to its end, and was cut off
-	Compacted bool  // the file has been written anew, because most of it was out of date
+	Items     int   // finished items
+	Failed    int   // finished items that have an error
+	Damaged   int   // lines that could not be read; the items of these records run again
+	TornBytes int64 // bytes of an incomplete last line, which was cut off
+	Compacted bool  // the file was rewritten, because most of its lines were out of date
 
-	// Unsynced is why the file system cannot sync the file, nil if it can. Records may then be lost when the machine ends, also those of results
-	// that have been yielded.
+	// Unsynced is why the file system cannot sync the file; nil if it can. If it cannot, a crash of the machine may lose any records, including those
+	// of results that were yielded.
 	Unsynced error
-	// Unlocked is why the file system cannot lock the file, nil if it can. Nothing then keeps two journals from having it open at the same time,
-	// which spoils it. Such a file is not compacted.
+	// Unlocked is why the file system cannot lock the file; nil if it can. If it cannot, nothing stops two journals from opening the file at the same
+	// time, which damages it. A file that is not locked is never compacted.
 	Unlocked error
 }
 
-// syncEvery is how long a record may wait for being synced.
+// syncEvery is the longest time that a record waits to be synced.
 const syncEvery = time.Second
 
-// Open opens a journal, makes it if need be, repairs a last line that was not written to its end, and locks it.
+// Open opens a journal, or creates it if it does not exist. It locks the file and cuts off an incomplete last line.
 //
-// The error is an [*InUseError] if another has it open, a [*ForeignError] for a file that is no journal, a [*FinishedError] if there
-// are results and Resume is not set, an [*OriginError] if they come from something else, and a [*LineError] for a line that is too long. The
-// file is then as it was. A file system that cannot sync or lock files is no error: [Contents] says so.
+// The error is an [*InUseError] if another Journal has the file open, a [*ForeignError] if the file is not a journal, a [*FinishedError] if it holds
+// results and Resume is not set, an [*OriginError] if its results have another origin, and a [*LineError] if a line is too long. In these cases the
+// file is unchanged. A [*WriteError] says that the file cannot be written or synced. A file system that does not support syncing or locking is not an
+// error: [Contents] reports it.
 func Open(cfg Config) (*Journal, error) {
 	if cfg.Run == nil {
 		cfg.Run = host.Unordered[json.RawMessage, json.RawMessage]
@@ -109,7 +110,7 @@ func Open(cfg Config) (*Journal, error) {
 		return nil, err
 	}
 	err := j.load()
-	if err == nil { // once and before any record, which must not be taken for one of the origin before
+	if err == nil { // synced once before any record, so that a new record cannot follow the header of an earlier origin
 		if j.contents.Unsynced, err = plain.Sync(j.file); err != nil {
 			err = &WriteError{cfg.Path, err}
 		}
@@ -122,13 +123,13 @@ func Open(cfg Config) (*Journal, error) {
 	return j, nil
 }
 
-// lineBytes is how long the record of a result of at most so many bytes may be, or that of a failure.
+// lineBytes returns the largest length of a record, in bytes, if results have at most result bytes. A record of a failure fits too.
 func lineBytes(result int) int {
-	const others = 512 // the other fields
+	const others = 512 // bytes of the other fields
 	return max(min(result, math.MaxInt/8), mostFailure) + others
 }
 
-// open opens and locks the file. Links in the path are followed once, and what they lead to then is the journal.
+// open opens and locks the file. It resolves symbolic links in the path only once, so a link that changes later has no effect.
 func (j *Journal) open() error {
 	path, err := plain.Resolve(j.config.Path)
 	if err == nil {
@@ -137,8 +138,8 @@ func (j *Journal) open() error {
 	if err != nil {
 		return fmt.Errorf("joblog: %w", err)
 	}
-	for range 100 { // whoever replaces it again and again has it
-		// Only its user may read it: results are nobody else's business.
+	for range 100 { // a file that is replaced this often is in use by another process
+		// Only the user may read the file, because results may be private.
 		f, err := plain.OpenOwn(path, 0o600)
 		if _, other := errors.AsType[*plain.KindError](err); other {
 			return &ForeignError{j.config.Path, "is no regular file"}
@@ -163,7 +164,7 @@ func (j *Journal) open() error {
 			j.path, j.file = path, f
 			return nil
 		}
-		// It has just been replaced by whoever had it open, or removed.
+		// Another process has just replaced or removed the file.
 		_ = f.Close()
 		if err2 != nil {
 			return fmt.Errorf("joblog: %w", err2)
@@ -175,14 +176,14 @@ func (j *Journal) open() error {
 // Contents says what the journal held when it was opened.
 func (j *Journal) Contents() Contents { return j.contents }
 
-// Seed is what the items of the stream draw their random numbers by.
+// Seed returns the seed from which the items of the stream draw their random numbers.
 func (j *Journal) Seed() uint64 { return *j.config.Origin.Seed }
 
-// Replayed is how many of the results yielded so far were in the journal when it was opened.
+// Replayed returns how many of the results yielded so far were in the journal when it was opened.
 func (j *Journal) Replayed() int { return int(j.replayed.Load()) }
 
-// Close writes and syncs what is left and lets go of the file. It returns the first error of writing, a [*WriteError]. It may be called
-// twice.
+// Close ends the stream if one is running, writes and syncs what is left, and closes the file. It returns the first error of writing, a
+// [*WriteError]. It may be called twice.
 func (j *Journal) Close() error {
 	if j.shut() {
 		close(j.stop)
@@ -197,7 +198,7 @@ func (j *Journal) Close() error {
 	return j.err
 }
 
-// shut ends the stream, and reports whether the journal had been open.
+// shut ends the stream and reports whether the journal was still open.
 func (j *Journal) shut() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -13,10 +13,11 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// mostAhead is for how many records there is room from the beginning. A file may be large and hold none: files can have holes.
+// mostAhead is the largest number of records for which memory is allocated in advance. The size of the file is no safe guide: a large sparse file may
+// hold no records.
 const mostAhead = 1 << 20
 
-// load reads what the file holds, refuses it if it must not go on, and makes it ready for more records.
+// load reads the file, returns an error if the journal must not continue it, and prepares it for more records.
 func (j *Journal) load() error {
 	info, err := j.file.Stat()
 	if err != nil {
@@ -30,7 +31,7 @@ func (j *Journal) load() error {
 		return j.begin()
 	}
 	var latest header
-	j.index.entries = make([]entry, 0, min(info.Size()/160, mostAhead)) // records of small results are about as long
+	j.index.entries = make([]entry, 0, min(info.Size()/160, mostAhead)) // the record of a small result is about 160 bytes long
 	end, err := scan(j.file, info.Size(), j.most, func(at int64, line []byte) {
 		if h, _, ok := parseRecord(line); ok {
 			j.index.add(&h, at)
@@ -76,7 +77,7 @@ func (j *Journal) load() error {
 	}
 	j.size, j.written, j.synced = end, end, end
 	if canReplace && j.contents.Unlocked == nil && dropped+j.contents.Damaged > len(j.index.entries) {
-		j.contents.Compacted = j.compact() == nil // if there is no room for a second file the first one does as well
+		j.contents.Compacted = j.compact() == nil // if there is no space for a second file, the first one stays in use
 	}
 	if (len(differences) > 0 || drawn) && !j.contents.Compacted {
 		if err := j.writeHeader(); err != nil {
@@ -87,7 +88,8 @@ func (j *Journal) load() error {
 	return nil
 }
 
-// begun reports whether a file begins as a journal does. It does not if it is empty, or holds only the beginning of a header.
+// begun reports whether the file begins with a header. It does not if it is empty or holds only part of a header. The error is a [*ForeignError] if
+// the file is not a journal.
 func (j *Journal) begun(size int64) (bool, error) {
 	first := make([]byte, min(size, mostHeader))
 	if _, err := io.ReadFull(io.NewSectionReader(j.file, 0, size), first); err != nil {
@@ -107,7 +109,7 @@ func (j *Journal) begun(size int64) (bool, error) {
 	return false, &ForeignError{j.config.Path, fmt.Sprintf("is no joblog: it begins with %.40q", line)}
 }
 
-// begin makes an empty file a journal.
+// begin turns an empty file into a journal.
 func (j *Journal) begin() error {
 	j.needSeed()
 	if err := j.file.Truncate(0); err != nil {
@@ -127,7 +129,8 @@ func (j *Journal) begin() error {
 	return nil
 }
 
-// needSeed draws a seed if neither the caller nor the file gives one, and reports whether it did. Seeds have 53 bits, which each JSON reader keeps.
+// needSeed draws a seed if neither the caller nor the file has one, and reports whether it did. Seeds have 53 bits, because every JSON reader keeps
+// these exactly.
 func (j *Journal) needSeed() (drawn bool) {
 	if j.config.Origin.Seed != nil {
 		return false
@@ -137,7 +140,7 @@ func (j *Journal) needSeed() (drawn bool) {
 	return true
 }
 
-// writeHeader writes down where results come from. [Open] syncs it.
+// writeHeader writes the origin of the results that follow. [Open] syncs it.
 func (j *Journal) writeHeader() error {
 	line := j.header()
 	if len(line) > mostHeader {

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock makes f this process's alone until it is closed. A flock(2) ends with its process, whatever ends that, and holds between
-// two opens of one process too; the lock of fcntl(2) is there only because it can tell whose it is.
+// lock locks f exclusively until it is closed. It uses flock(2), which the kernel releases whenever the process ends, and which also excludes a
+// second open in the same process. It takes the fcntl(2) lock too, only because F_GETLK tells the pid of its owner.
 func lock(f *os.File, path string) error {
 	whole := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -30,10 +30,10 @@ func lock(f *os.File, path string) error {
 	return nil
 }
 
-// canReplace says that a file which is open can be replaced by another.
+// canReplace says that an open file can be replaced by another.
 const canReplace = true
 
-// isRemoved reports whether a file has no name any more.
+// isRemoved reports whether a file has no name left.
 func isRemoved(info os.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && stat.Nlink == 0

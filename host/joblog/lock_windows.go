@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lock makes f this process's alone until it is closed. Locks keep others from reading here, so it is one byte far behind the end.
+// lock locks f exclusively until it is closed. On Windows a locked range cannot be read by others, so the lock covers one byte far beyond the end of
+// the file.
 func lock(f *os.File, path string) error {
 	far := windows.Overlapped{OffsetHigh: 1 << 30}
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &far)
@@ -20,8 +21,8 @@ func lock(f *os.File, path string) error {
 	return nil
 }
 
-// canReplace says that a file which is open cannot be replaced by another, so journals are not compacted.
+// canReplace says that an open file cannot be replaced by another, so journals are not compacted.
 const canReplace = false
 
-// isRemoved has nothing to find: a file that is open stays.
+// isRemoved is always false: Windows does not remove an open file.
 func isRemoved(os.FileInfo) bool { return false }

@@ -18,22 +18,23 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Origin says what results depend on besides their items.
+// Origin describes what results depend on besides their items.
 type Origin struct {
-	Workload string `json:"workload,omitempty"` // of those that are linked into one program; "" for a plugin's only one
+	Workload string `json:"workload,omitempty"` // name of the workload if it is linked into the program; "" for a plugin
 	SHA256   string `json:"sha256"`             // of the executable, in hexadecimal
-	Plugin   string `json:"plugin"`             // its path, for people: a copy elsewhere is the same plugin
-	// Arguments are settings by name. A setting that may be a secret should stand here as a digest.
+	Plugin   string `json:"plugin"`             // path of the executable, for people only: a copy elsewhere counts as the same plugin
+	// Arguments are settings by name. Give a digest instead of a value that may be secret.
 	Arguments map[string]string `json:"arguments,omitempty"`
-	// Seed is what items draw their random numbers by; see [host.WithSeed]. Nil asks a journal for the one that it holds, or for a new one.
+	// Seed determines the random numbers of the items; see [host.WithSeed]. If it is nil, the journal uses the seed that it holds, or draws a new
+	// one.
 	Seed *uint64 `json:"seed,omitempty"`
 }
 
-// OriginOf returns the origin of the results that a pool of cfg gives: its executable, which for a workload that is linked in is
-// this program, its working folder, and what it adds to the environment, by the first half of the SHA-256 of each entry.
+// OriginOf returns the origin of the results of a pool with cfg: its executable (this program, for a linked workload), its working folder, and the
+// variables that it adds to the environment, each as the first half of the SHA-256 of its entry.
 //
-// A journal checks that its pool runs that executable, see [Origin.Check]. What else the plugin reads, such as the modules of a script, is not seen. The error matches [host.ErrNotFound] if there is no such
-// plugin.
+// A journal checks that its pool runs this executable; see [Origin.Check]. Other files that the plugin reads, such as the modules of a script, are
+// not part of the origin. The error matches [host.ErrNotFound] if the plugin does not exist.
 func OriginOf(cfg host.Config) (Origin, error) {
 	var o Origin
 	var err error
@@ -46,9 +47,9 @@ func OriginOf(cfg host.Config) (Origin, error) {
 	if err != nil {
 		return o, err
 	}
-	if o.SHA256 = strings.ToLower(cfg.Checksum); o.SHA256 == "" { // with one, no other plugin runs
+	if o.SHA256 = strings.ToLower(cfg.Checksum); o.SHA256 == "" { // with a Checksum, the pool runs no other plugin
 		source := o.Plugin
-		if cfg.Workload != nil { // another file may have taken its place
+		if cfg.Workload != nil { // another file may have replaced the executable of this program
 			source, err = sandbox.Self()
 		}
 		if err == nil {
@@ -76,8 +77,8 @@ func OriginOf(cfg host.Config) (Origin, error) {
 	return o, nil
 }
 
-// Check is a [*sandbox.ChangedError] if a pool runs another executable than that of the origin: the file was replaced between
-// [OriginOf] and [host.Open]. What runs inside this program, or cannot be read, is not checked.
+// Check returns a [*sandbox.ChangedError] if the pool runs another executable than the origin's: the file was replaced between [OriginOf] and
+// [host.Open]. It checks neither workloads inside this program nor executables that cannot be read.
 func (o *Origin) Check(pool *host.Pool) error {
 	if o.Workload != "" || o.SHA256 == "" {
 		return nil
@@ -88,10 +89,10 @@ func (o *Origin) Check(pool *host.Pool) error {
 	return nil
 }
 
-// workloadArgument is the argument that names the workload of a plugin that serves several.
+// workloadArgument is the name of the argument that holds the workload's name, for a plugin that serves several workloads.
 const workloadArgument = "workload"
 
-// PluginWorkload returns the name of the workload of a plugin that serves several, or "".
+// PluginWorkload returns the name of the workload for a plugin that serves several, or "".
 func (o *Origin) PluginWorkload() string { return o.Arguments[workloadArgument] }
 
 func (o *Origin) set(name, value string) {
@@ -101,8 +102,8 @@ func (o *Origin) set(name, value string) {
 	o.Arguments[name] = value
 }
 
-// Differences says in words what was another in was. Texts of was, which may come from a file that anybody has written, are bounded and do
-// nothing to a terminal.
+// Differences describes in words how o differs from was, one text for each difference. was may come from a file that anybody has written, so its
+// texts are shortened and stripped of control sequences.
 func (o *Origin) Differences(was *Origin) []string {
 	var list []string
 	if o.Workload != was.Workload {
@@ -140,16 +141,16 @@ func (o *Origin) Differences(was *Origin) []string {
 	return list
 }
 
-// mostWord is how many bytes of a text differences show.
+// mostWord is how many bytes of a text Differences shows.
 const mostWord = 1 << 10
 
-// word returns a text of a file as it may stand in a message.
+// word returns a text from a file in a form that is safe in a message.
 func word(text string) string { return wire.Plain(wire.Bound(text, mostWord)) }
 
-// begin returns enough of a checksum to tell it from another.
+// begin returns the first digits of a checksum, enough to tell it from another.
 func begin(sum string) string { return sum[:min(12, len(sum))] }
 
-// header is the first line of a journal, and a later one wherever the origin of the results has changed.
+// header is the first line of a journal. A later header line stands wherever the origin of the results has changed.
 type header struct {
 	Format  int    `json:"joblog"`
 	Program string `json:"program,omitempty"`
@@ -157,10 +158,10 @@ type header struct {
 	Began time.Time `json:"began"`
 }
 
-// format is the version of the form that this package writes, and the only one that it reads.
+// format is the version of the file format that this package writes, and the only one that it reads.
 const format = 1
 
-// magic is how every version begins.
+// magic is the beginning of a journal of any version.
 const magic = `{"joblog":`
 
 func isHeader(line []byte) bool { return bytes.HasPrefix(line, []byte(magic)) }
@@ -169,13 +170,13 @@ func isHeader(line []byte) bool { return bytes.HasPrefix(line, []byte(magic)) }
 func appendHeader(dst []byte, h *header) []byte {
 	from := len(dst)
 	text, err := json.Marshal(h)
-	if err != nil { // no field of these can fail
+	if err != nil { // no field of header can fail to encode
 		panic(err)
 	}
 	return seal(append(dst, text[:len(text)-1]...), from)
 }
 
-// parseHeader reads a line without its line break.
+// parseHeader parses a header line without its line break. It returns false if the line is damaged or is not a header.
 func parseHeader(line []byte) (h header, ok bool) {
 	text, ok := unseal(line)
 	if !ok {

@@ -1,14 +1,14 @@
 package joblog
 
-// queue is a ring of values with consecutive numbers. The zero value is empty and begins with number 0.
+// queue is a ring buffer of values with consecutive numbers. The zero value is empty and starts at number 0.
 type queue[T any] struct {
-	ring        []T // a power of two long
-	first, next int // numbers of the oldest value, and of the one that comes next
+	ring        []T // its length is 0 or a power of two
+	first, next int // numbers of the oldest value, and of the next one to be pushed
 }
 
 func (q *queue[T]) size() int { return q.next - q.first }
 
-// at returns the value of a number from first to next-1, in its place.
+// at returns a pointer to the value with the given number, from first to next-1. The pointer is valid until the next push.
 func (q *queue[T]) at(number int) *T { return &q.ring[number&(len(q.ring)-1)] }
 
 func (q *queue[T]) push(v T) {
@@ -23,7 +23,7 @@ func (q *queue[T]) push(v T) {
 	*q.at(q.next - 1) = v
 }
 
-// pop takes the oldest value out.
+// pop removes and returns the oldest value.
 func (q *queue[T]) pop() T {
 	v := *q.at(q.first)
 	*q.at(q.first) = *new(T)

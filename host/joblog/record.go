@@ -19,28 +19,28 @@ import (
 //
 //	{"n":17,"item":"4b227777d4dd1fc61c6f884f48641d02","index":4,"worker":1,"pid":991,"wait_us":90,"run_us":8,"value":2,"crc":"6a3d0c51"}
 //
-// n is the record's number. One that comes again, for an item that failed and was run again, takes the place of the earlier one. item is
-// the beginning of the SHA-256 of the item's text; behind it stands "occurrence" for an item that had come before, and says how often.
-// index is the item's place in the input of the run that wrote it. "attempts" stands behind the pid if it was not one. In place of
-// "value" stands "error" if the item failed. crc is CRC-32C (RFC 3720, appendix B.4) of all that precedes its comma: a power cut may
-// leave any bytes in what was not synced.
+// n is the number of the record. A later record with the same number replaces the earlier one: the item failed and was run again. item is the first
+// half of the SHA-256 of the item's text. "occurrence" follows it if equal items came before, and says how many. index is the item's index in the
+// input of the run that wrote the record. "attempts" follows the pid if it is not 1. If the item failed, "error" replaces "value". crc is the CRC-32C
+// (RFC 3720, appendix B.4) of everything before its comma: a power cut may leave any bytes where the file was not synced.
 //
-// The sum shows damage, not who wrote a record. So parseRecord checks what it reads like an answer of a plugin: a value is one JSON text on
-// one line, kinds and causes are known, numbers are in range, texts are bounded.
+// The checksum detects damage, but not who wrote a record. So parseRecord checks a record as strictly as an answer of a plugin: a value is one JSON
+// text on one line, kinds and causes are known, numbers are in range, and texts are bounded.
 
-// digest identifies an item's text: the first half of its SHA-256. Among 10⁹ items two share one with a probability of 10⁻²¹.
+// digest identifies an item's text: it is the first half of its SHA-256. The probability that two of 10⁹ items share a digest is 10⁻²¹.
 type digest [16]byte
 
-// keyOf returns the key of an item. White space around the text does not count.
+// keyOf returns the digest of an item, without the white space around the text.
 func keyOf(item []byte) digest {
 	sum := sha256.Sum256(bytes.TrimSpace(item))
 	return digest(sum[:len(digest{})])
 }
 
-// id identifies an item of an input: its key, and how often that has come before.
+// id identifies an item of an input: it combines the item's digest and the number of equal items before it.
 type id digest
 
-// of returns the identity of the occurrence of a key. It is spread over all bits: table slots are taken from it.
+// of returns the identity of an occurrence of a digest. The occurrence changes all bits of the first half, because the index takes its slot numbers
+// from them.
 func (k digest) of(occurrence uint32) id {
 	half := binary.LittleEndian.Uint64(k[:]) ^ uint64(occurrence)*0x9E3779B97F4A7C15 // Knuth's multiplicative hash, TAOCP 6.4
 	binary.LittleEndian.PutUint64(k[:], half)
@@ -49,7 +49,7 @@ func (k digest) of(occurrence uint32) id {
 
 type result = host.Result[json.RawMessage]
 
-// head is what the index keeps of a record.
+// head holds the fields of a record that the index needs.
 type head struct {
 	n          int64
 	key        digest
@@ -58,7 +58,7 @@ type head struct {
 	failed     bool
 }
 
-// failure is an item's error in a record.
+// failure is the form of an item's error in a record.
 type failure struct {
 	Kind     host.Kind  `json:"kind"`
 	Message  string     `json:"message"`
@@ -78,7 +78,7 @@ const (
 	sealStart = `,"crc":"`
 )
 
-// seal ends the line that begins at from.
+// seal appends the checksum and the end of the line that begins at from.
 func seal(dst []byte, from int) []byte {
 	sum := crc32.Checksum(dst[from:], castagnoli)
 	dst = append(dst, sealStart...)
@@ -86,7 +86,7 @@ func seal(dst []byte, from int) []byte {
 	return append(dst, '"', '}', '\n')
 }
 
-// unseal returns what a line without its line break says before its sum, if that is right.
+// unseal returns the part of a line before its checksum. The line must not include its line break. It returns false if the checksum is wrong.
 func unseal(line []byte) ([]byte, bool) {
 	at := len(line) - sealBytes
 	if at < 0 || string(line[at:at+len(sealStart)]) != sealStart || string(line[len(line)-2:]) != `"}` {
@@ -100,7 +100,7 @@ func unseal(line []byte) ([]byte, bool) {
 	return line[:at], crc32.Checksum(line[:at], castagnoli) == want
 }
 
-// appendRecord appends the record of what became of an item; of h it takes the number, the key and the occurrence.
+// appendRecord appends the record of a result. It takes the number, the digest and the occurrence from h, and everything else from r.
 func appendRecord(dst []byte, h *head, r *result) []byte {
 	from := len(dst)
 	dst = append(dst, `{"n":`...)
@@ -138,14 +138,14 @@ func appendRecord(dst []byte, h *head, r *result) []byte {
 	return seal(dst, from)
 }
 
-// oneLine makes the value of a result one line, and reports whether that can be done. A workload of json.RawMessage may return anything on
-// a goroutine. Whether a value on one line is JSON is checked when it is read: to check each one here as well would cost more than to write it.
+// oneLine puts the value of a result on one line and reports whether that is possible. On a goroutine, a workload of json.RawMessage may return any
+// bytes. A value on one line is checked to be JSON only when it is read, because a check here would cost more than the write.
 func oneLine(r *result) bool {
 	if r.Err != nil || len(r.Value) > 0 && bytes.IndexByte(r.Value, '\n') < 0 && bytes.IndexByte(r.Value, '\r') < 0 {
 		return true
 	}
 	if r.Value == nil {
-		r.Value = json.RawMessage("null") // as in a worker process
+		r.Value = json.RawMessage("null") // as a worker process does
 		return true
 	}
 	var line bytes.Buffer
@@ -156,18 +156,18 @@ func oneLine(r *result) bool {
 	return true
 }
 
-// Bounds of a failure in a record. The texts are those of a worker, which package host has bounded in the same way.
+// Limits of a failure in a record. The texts come from a worker, and package host limits them in the same way.
 const (
 	mostOffset      = 1 << 40
 	mostSize        = 1 << 60
 	mostSignal      = 64                                                                                     // bytes
 	mostStderr      = 64                                                                                     // lines
-	mostStderrText  = 4 << 10                                                                                // bytes of each
-	mostFailureText = 6 * (wire.MaxMessageText + wire.MaxStackText + mostSignal + mostStderr*mostStderrText) // a byte is up to six in JSON
+	mostStderrText  = 4 << 10                                                                                // bytes per line
+	mostFailureText = 6 * (wire.MaxMessageText + wire.MaxStackText + mostSignal + mostStderr*mostStderrText) // bytes; one byte takes up to six in JSON
 	mostFailure     = mostFailureText + 4*mostStderr + 1<<10
 )
 
-// failureOf returns what a record holds of an error.
+// failureOf returns the part of an error that a record holds, shortened to the limits.
 func failureOf(e *host.ItemError) *failure {
 	f := &failure{
 		Kind: e.Kind, Message: wire.Bound(e.Message, wire.MaxMessageText), Stack: wire.Bound(e.Stack, wire.MaxStackText), Offset: min(max(0, e.Offset), mostOffset),
@@ -179,7 +179,7 @@ func failureOf(e *host.ItemError) *failure {
 	return f
 }
 
-// readable reports whether the record of a result is one when it is read back. A workload on a goroutine may return what is no JSON.
+// readable reports whether parseRecord will accept the record of a result. On a goroutine, a workload may return a value that is not JSON.
 func readable(r *result) bool {
 	if r.Err != nil {
 		return failureOf(r.Err).possible()
@@ -189,13 +189,13 @@ func readable(r *result) bool {
 
 func appendFailure(dst []byte, e *host.ItemError) []byte {
 	text, err := json.Marshal(failureOf(e))
-	if err != nil { // no field of these can fail
+	if err != nil { // no field of failure can fail to encode
 		panic(err)
 	}
 	return append(dst, text...)
 }
 
-// parser reads the fields of a record in the one order in which they are written.
+// parser reads the fields of a record in the fixed order in which they are written.
 type parser struct {
 	rest []byte
 	bad  bool
@@ -205,7 +205,7 @@ func (p *parser) begins(s string) bool {
 	return len(p.rest) >= len(s) && string(p.rest[:len(s)]) == s
 }
 
-// word takes s from the beginning of what is left, and reports whether it was there.
+// word removes the prefix s from the rest and reports whether it was there.
 func (p *parser) word(s string) bool {
 	if !p.begins(s) {
 		return false
@@ -214,10 +214,10 @@ func (p *parser) word(s string) bool {
 	return true
 }
 
-// mostNumber is the largest number and index of a record: JSON readers that know only float64 read it exactly.
+// mostNumber is the largest number and index in a record: JSON readers that use float64 read it exactly.
 const mostNumber = 1<<53 - 1
 
-// number takes a field of digits, from 0 to most.
+// number parses a field and its decimal digits. It sets bad if the value is not from 0 to most.
 func (p *parser) number(field string, most int64) int64 {
 	if !p.word(field) {
 		p.bad = true
@@ -250,7 +250,7 @@ func (p *parser) key() (key digest) {
 	return key
 }
 
-// parseHead reads a line without its line break, up to what became of the item, which is left to parse.
+// parseHead parses a line without its line break, up to the value or error. The parser p holds the rest of the line.
 func parseHead(line []byte) (h head, r result, p parser, ok bool) {
 	if p.rest, ok = unseal(line); !ok {
 		return h, r, p, false
@@ -276,7 +276,8 @@ func parseHead(line []byte) (h head, r result, p parser, ok bool) {
 	return h, r, p, !p.bad
 }
 
-// parseRecord reads a line without its line break. The value shares its memory. It is not ok unless a worker could have given this result.
+// parseRecord parses a line without its line break. The value shares the memory of line. It returns false for a record that no run could have
+// written.
 func parseRecord(line []byte) (h head, r result, ok bool) {
 	h, r, p, ok := parseHead(line)
 	switch {
@@ -299,7 +300,7 @@ func parseRecord(line []byte) (h head, r result, ok bool) {
 
 const mostMicros = int64(math.MaxInt64 / time.Microsecond)
 
-// possible reports whether an item can have failed so. A cancelled item has no record.
+// possible reports whether an item can fail in this way. Kind canceled is not possible, because canceled items have no record.
 func (f *failure) possible() bool {
 	if !wire.IsKind(f.Kind) || f.Kind == host.Canceled || f.Cause != "" && !wire.IsCause(f.Cause) ||
 		len(f.Message) > wire.MaxMessageText || len(f.Stack) > wire.MaxStackText || len(f.Signal) > mostSignal || len(f.Stderr) > mostStderr ||
@@ -314,7 +315,7 @@ func (f *failure) possible() bool {
 	return true
 }
 
-// of returns the error of an item with a result's index and attempts.
+// of returns the failure as an error, with the index and the attempts of r.
 func (f *failure) of(r *result) *host.ItemError {
 	return &host.ItemError{
 		Index: r.Index, Kind: f.Kind, Message: f.Message, Stack: f.Stack, Offset: f.Offset, Size: f.Size,

@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	blockBytes  = 1 << 20 // read at once
+	blockBytes  = 1 << 20 // bytes of the first read
 	mostHeader  = 64 << 10
 	windowLeast = 4 << 10
 	windowMost  = 256 << 10
 )
 
-// scan calls each with every whole line of the first size bytes, without its line break, and with its place. It returns where the
-// last of them ends: what follows is the beginning of a line that was not written to its end. The error is a [*LineError] without its path
-// for a line of more than most bytes. Scan holds less than four times as much.
+// scan calls each for every complete line in the first size bytes, with the line's offset and without its line break. It returns the offset at which
+// the last complete line ends; the rest is an incomplete line. The error is a [*LineError] without its path if a line is longer than most bytes. scan
+// holds less than four times most bytes in memory.
 func scan(r io.ReaderAt, size int64, most int, each func(at int64, line []byte)) (end int64, err error) {
 	block := make([]byte, 0, blockBytes)
-	at, number := int64(0), 1 // place of the block; number of the line under way
+	at, number := int64(0), 1 // at: offset of the block; number: number of the current line
 	for {
 		from := 0
 		for {
@@ -52,7 +52,7 @@ func scan(r io.ReaderAt, size int64, most int, each func(at int64, line []byte))
 		block = block[:rest+n]
 		switch {
 		case n > 0:
-		case errors.Is(err, io.EOF): // shorter than it was: nobody else should write, but what is gone is gone
+		case errors.Is(err, io.EOF): // the file has shrunk: another process has cut it
 			return end, nil
 		case err != nil:
 			return end, err
@@ -60,16 +60,16 @@ func scan(r io.ReaderAt, size int64, most int, each func(at int64, line []byte))
 	}
 }
 
-// window reads lines at places that mostly follow one another.
+// window reads lines at offsets that mostly increase, and reads ahead.
 type window struct {
 	r    io.ReaderAt
-	most int // bytes of a line
+	most int // largest length of a line in bytes
 	at   int64
-	data []byte // of the file, from at on; lines that were given out share it, so it is never written again
-	next int    // how much to read
+	data []byte // bytes of the file from offset at on; lines that were returned share this memory, so it is never overwritten
+	next int    // bytes to read next time
 }
 
-// line returns the line that begins at a place, without its line break.
+// line returns the line that begins at the offset at, without its line break.
 func (w *window) line(at int64) ([]byte, error) {
 	if at >= w.at && at < w.at+int64(len(w.data)) {
 		if n := bytes.IndexByte(w.data[at-w.at:], '\n'); n >= 0 {
@@ -93,7 +93,7 @@ func (w *window) line(at int64) ([]byte, error) {
 			return nil, io.ErrUnexpectedEOF
 		case err != nil:
 			return nil, err
-		case n > w.most: // there was a line when the file was scanned
+		case n > w.most: // scan found a line of at most w.most bytes here
 			return nil, fmt.Errorf("the record at byte %d has become longer than %d bytes", at, w.most)
 		}
 	}

@@ -2,22 +2,22 @@ package joblog
 
 import "encoding/binary"
 
-// seen counts how often items have come before, in bounded memory: it may forget an item when genItems others have come since. Of two
-// equal items that far apart both may count as the first; then the one that comes first claims the record of the one that came first.
+// seen counts in bounded memory how many equal items came before an item. It may forget an item once genItems other items have come. Two equal items
+// that are farther apart may then both count as the first, and the earlier of them claims the record of the earlier.
 //
-// What it says depends on the items and their order alone: an input that is read again gets the same numbers. Make one with newSeen.
+// The counts depend only on the items and their order: an input that is read again gets the same counts. Make one with newSeen.
 type seen struct {
 	young, old generation
-	touched    uint64 // of no meaning: what is read must be used
+	touched    uint64 // the value means nothing; it only keeps the compiler from removing the reads in touch
 }
 
-// genItems is more than a stream holds, so that it can tell equal items apart which are under way together.
+// genItems is more than the number of items that a stream holds, so that equal items in progress at the same time get different counts.
 const genItems = 2 * mostItems
 
-// generation is a hash table of how often keys have come, at most half full.
+// generation is a hash table that counts keys. It is at most half full.
 //
-// A slot is small, because to reach it takes longer than all else: it has half of the hash, which together with the place is enough
-// to know a key by, and the count, which is 0 only where the slot is free.
+// Slots are small, because the memory access takes most of the time. A slot holds the upper half of the hash, which together with its position is
+// enough to recognise a key, and the count. The count is 0 only in a free slot.
 type generation struct {
 	slots []uint64
 	used  int
@@ -32,7 +32,7 @@ func newSeen() seen {
 	return seen{young: generation{slots: make([]uint64, genSlots)}, old: generation{slots: make([]uint64, genSlots)}}
 }
 
-// count returns how often a key has come before.
+// count returns how many equal keys have come before.
 func (s *seen) count(key *digest) uint32 {
 	hash := binary.LittleEndian.Uint64(key[:])
 	slot := s.young.find(hash)
@@ -54,7 +54,8 @@ func (s *seen) count(key *digest) uint32 {
 	return uint32(*slot) - 1
 }
 
-// touch brings what count will look at into the processor's caches. From several keys that takes hardly longer than from one.
+// touch loads the slots that count will need into the CPU caches. Touching several keys in a row takes hardly longer than one, because the CPU
+// overlaps the loads.
 func (s *seen) touch(key *digest) {
 	at := binary.LittleEndian.Uint64(key[:]) % genSlots
 	s.touched += s.young.slots[at]
@@ -63,7 +64,7 @@ func (s *seen) touch(key *digest) {
 	}
 }
 
-// find returns the slot of a key, or the free one where it belongs.
+// find returns the slot of a key, or the free slot where it belongs.
 func (g *generation) find(hash uint64) *uint64 {
 	for at := hash % genSlots; ; at = (at + 1) % genSlots {
 		if slot := &g.slots[at]; *slot == 0 || (*slot^hash)&^countMask == 0 {

@@ -7,13 +7,14 @@ import (
 	"encoding/hex"
 )
 
-// The signature of a dossier is its last line but one. It is the HMAC-SHA-256, in hexadecimal digits, of all that stands before it.
+// The signature of a dossier is the line before the last. It is the HMAC-SHA-256, in hexadecimal, of everything before it.
 const (
 	beginSignature = ",\n  \"signature\": \""
 	endSignature   = "\"\n}\n"
 )
 
-// Sign has the dossiers that follow signed with a key, by which [ReadSignedDossier] knows them. The key is not to be read by workers.
+// Sign sets the key with which all dossiers written from now on are signed; [ReadSignedDossier] verifies them with the same key. Workers must not be
+// able to read the key.
 func (d *Dossiers) Sign(key []byte) { d.key = key }
 
 func signatureOf(key, text []byte) []byte {
@@ -22,14 +23,14 @@ func signatureOf(key, text []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// addSignature returns the file of a dossier with its signature.
+// addSignature inserts the signature into the text of a dossier.
 func addSignature(key, file []byte) []byte {
 	text := bytes.TrimSuffix(file, []byte("\n}\n"))
 	signature := hex.EncodeToString(signatureOf(key, text))
 	return append(append(append(text, beginSignature...), signature...), endSignature...)
 }
 
-// isSigned reports whether the file of a dossier has the signature of a key.
+// isSigned reports whether the text of a dossier has a valid signature by key.
 func isSigned(key, file []byte) bool {
 	from := bytes.LastIndex(file, []byte(beginSignature))
 	if from < 0 || len(key) == 0 {

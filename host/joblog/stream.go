@@ -12,23 +12,24 @@ import (
 	"github.com/parhost/parhost/internal/relay"
 )
 
-// Stream is [host.Stream] with a journal: it runs the items that have no result there, and yields the results of all in the order of
-// the items. Those that were in the journal have the worker, the attempts and the times of the run that they come from.
+// Stream is [host.Stream] with a journal: it runs the items that have no result in the journal, and yields the results of all items in the order of
+// the items. A result from the journal has the worker, the attempts and the times of the run that produced it.
 //
-// The run has the journal's seed, and each item draws by its index among all, so that a resumed run draws what an undisturbed one does.
+// The run uses the journal's seed, and each item draws random numbers by its index in the whole input, so a resumed run draws the same numbers as a
+// run without interruption.
 //
-// A result is yielded after its record has been written. An item that was cancelled has none. Besides host.Stream's errors the last
-// one may be a [*WriteError]. A journal is for one input: its Stream and Unordered are to be ranged over once.
+// A result is yielded after its record has been written. A canceled item has no record. Besides the errors of host.Stream, the last error may be a
+// [*WriteError]. A journal is for one input: range over its Stream or Unordered once only; a second time yields [ErrUsed].
 func (j *Journal) Stream(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[host.Result[json.RawMessage], error] {
 	return j.stream(ctx, p, items, true)
 }
 
-// Unordered is [Journal.Stream] with the results in the order in which they come.
+// Unordered is [Journal.Stream], but yields the results in the order in which they become ready.
 func (j *Journal) Unordered(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[host.Result[json.RawMessage], error] {
 	return j.stream(ctx, p, items, false)
 }
 
-// errTaken ends a run whose results nobody wants any more.
+// errTaken cancels a run when the caller has stopped ranging over its results.
 var errTaken = errors.New("no more results are wanted")
 
 func (j *Journal) stream(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage], ordered bool) iter.Seq2[result, error] {
@@ -44,7 +45,7 @@ func (j *Journal) stream(ctx context.Context, p *host.Pool, items iter.Seq[json.
 		running.Go(func() {
 			ended := false
 			defer func() {
-				if !ended { // the iterator of items panicked, or ended this goroutine
+				if !ended { // the iterator of items panicked, or called runtime.Goexit
 					f.end(&relay.BrokenError{Value: recover()})
 				}
 			}()
@@ -55,7 +56,7 @@ func (j *Journal) stream(ctx context.Context, p *host.Pool, items iter.Seq[json.
 		defer func() {
 			cancel(errTaken)
 			running.Wait()
-			_ = j.flush() // what is finished is kept, even if nobody wants to see it now; Close tells of an error
+			_ = j.flush() // keep finished results even if the caller does not want them now; Close returns the error
 		}()
 		from := window{r: j.file, most: j.most}
 		for group := make([]answer, 0, groupItems); ; {
@@ -78,7 +79,7 @@ func (j *Journal) stream(ctx context.Context, p *host.Pool, items iter.Seq[json.
 	}
 }
 
-// use makes the journal that of a stream which cancel ends.
+// use claims the journal for a stream that cancel ends. It returns an error if the journal is closed, used, or cannot be written.
 func (j *Journal) use(cancel context.CancelCauseFunc) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -93,7 +94,7 @@ func (j *Journal) use(cancel context.CancelCauseFunc) error {
 	return j.err
 }
 
-// gather is how long a record may wait for others, to be written with them, when others have been written just before.
+// gather is how long a record may wait to be written together with others, if the last write was just before it.
 const gather = 5 * time.Millisecond
 
 // reach returns when the records of all results in a group have been written.

@@ -10,15 +10,15 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// groupBytes of records are written at once, even if nobody waits for them yet.
+// groupBytes is the amount of gathered records, in bytes, that is written at once even if no result waits for it.
 const groupBytes = 256 << 10
 
-// record notes down what became of an item, and returns where that will be, and whether it is time to write what has gathered. A
-// negative number in h stands for a new one. What could not be read back ends the stream, as what cannot be written does.
+// record adds the record of a result to the pending records. It returns the record's offset in the file, and whether the pending records should be
+// written now. If h.n is negative, the record gets a new number. A record that could not be read back ends the stream, just like a failed write.
 func (j *Journal) record(h *head, r *result) (at int64, full bool) {
 	at, full, err := j.note(h, r)
 	if err != nil {
-		_ = j.fail(err) // flush returns it
+		_ = j.fail(err) // flush returns the error
 	}
 	return at, full
 }
@@ -45,7 +45,7 @@ func (j *Journal) note(h *head, r *result) (at int64, full bool, err error) {
 	return at, len(j.pending) >= groupBytes, nil
 }
 
-// flush writes what has been recorded.
+// flush writes the pending records.
 func (j *Journal) flush() error {
 	j.writing.Lock()
 	defer j.writing.Unlock()
@@ -53,7 +53,7 @@ func (j *Journal) flush() error {
 	group, at, err := j.pending, j.written, j.err
 	j.pending = j.spare[:0]
 	j.mu.Unlock()
-	if cap(group) <= 4*groupBytes { // more was for one large result
+	if cap(group) <= 4*groupBytes { // a larger buffer was needed for one large result only
 		j.spare = group
 	} else {
 		j.spare = nil
@@ -61,11 +61,11 @@ func (j *Journal) flush() error {
 	if err != nil || len(group) == 0 {
 		return err
 	}
-	if err := j.whole(at); err != nil { // what is written behind a cut would hide it
+	if err := j.whole(at); err != nil { // records written after a cut would hide it
 		return j.fail(err)
 	}
 	if _, err := j.file.WriteAt(group, at); err != nil {
-		_ = j.file.Truncate(at) // no half a record; if that fails too, the next Open does it
+		_ = j.file.Truncate(at) // remove a partial record; if that fails too, the next Open removes it
 		return j.fail(err)
 	}
 	j.mu.Lock()
@@ -75,7 +75,7 @@ func (j *Journal) flush() error {
 	return nil
 }
 
-// sync makes what has been recorded survive the end of the machine.
+// sync writes and syncs all records, so that they survive a crash of the machine.
 func (j *Journal) sync() error {
 	if err := j.flush(); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (j *Journal) sync() error {
 	return nil
 }
 
-// removed reports whether the journal's name leads to another file by now, or to none: what is written then is lost with the last descriptor.
+// removed reports whether the journal's path now leads to another file or to none: records written then are lost when the file is closed.
 func (j *Journal) removed() bool {
 	there, err := os.Lstat(j.path)
 	if err != nil {
@@ -111,7 +111,7 @@ func (j *Journal) removed() bool {
 	return err == nil && !os.SameFile(there, ours)
 }
 
-// whole returns an error if the file has been taken away from under the journal: nothing would be there of what was shown.
+// whole returns an error if the file was cut or removed while the journal was open: results that were yielded would have no record.
 func (j *Journal) whole(written int64) error {
 	info, err := j.file.Stat()
 	switch {
@@ -125,21 +125,21 @@ func (j *Journal) whole(written int64) error {
 	return nil
 }
 
-// syncNowAndThen syncs until Close.
+// syncNowAndThen syncs once per syncEvery, until Close.
 func (j *Journal) syncNowAndThen() {
 	ticker := time.NewTicker(syncEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			_ = j.sync() // whoever wants results will hear of it
+			_ = j.sync() // the stream's caller gets the error
 		case <-j.stop:
 			return
 		}
 	}
 }
 
-// fail writes down why nothing can be written any more, and ends the stream under way. It returns the first such error.
+// fail stores the error after which nothing can be written, and ends the running stream. It returns the first such error.
 func (j *Journal) fail(err error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
