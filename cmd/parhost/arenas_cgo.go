@@ -10,9 +10,10 @@ import (
 	"github.com/parhost/parhost/internal/arena"
 )
 
-// saveAddressSpace starts this program again with MALLOC_ARENA_MAX=1 (mallopt(3)) where address space is limited (ulimit -v), unless the user has set
-// the variable. The C library reserves 64 MiB for the memory of each thread, and 128 MiB while it does so; the program ends when nothing is left for
-// the next thread's stack. The C library reads the variable before main. If the start fails, this program goes on.
+// saveAddressSpace restarts this program with MALLOC_ARENA_MAX=1 (mallopt(3)) if address space is limited (ulimit -v), unless the user has set the
+// variable. Otherwise the C library reserves 64 MiB of address space for each thread, and 128 MiB while it does so, and the program dies when none is
+// left for the next thread's stack. A restart is needed because the C library reads the variable before main. If exec fails, this program continues
+// as it is.
 func saveAddressSpace() {
 	const variable = "MALLOC_ARENA_MAX"
 	if _, set := os.LookupEnv(variable); set || arena.AddressSpace() == 0 {

@@ -2,5 +2,5 @@
 
 package main
 
-// saveAddressSpace has nothing to do: no thread of this program reserves memory for the C library.
+// saveAddressSpace does nothing: in this build, the C library reserves no memory for threads.
 func saveAddressSpace() {}

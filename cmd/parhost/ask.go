@@ -16,7 +16,8 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// asking is how plugins are started that are only asked what they are. Whoever asks that has not decided yet whether he trusts them.
+// asking holds the flags for starting a plugin only to read its manifest. The user of such a command may not trust the plugin yet, so the plugin runs
+// in a sandbox by default.
 type asking struct {
 	level string
 }
@@ -25,9 +26,10 @@ func (a *asking) flag(f *pflag.FlagSet) {
 	f.StringVar(&a.level, "sandbox", "auto", "what confines plugins while they are asked what they are: off, basic, strict, or auto for the best that works here")
 }
 
-// ask asks a plugin what it is. One that needs the system's libraries gets them, because to read them is no harm.
+// ask starts a plugin and returns its manifest. If the plugin cannot start without folders of system libraries, ask opens them for reading, because
+// these hold no secrets.
 func (a *asking) ask(ctx context.Context, cfg host.Config) (host.Manifest, error) {
-	if cfg.Workload != nil { // it is this program, which runs already
+	if cfg.Workload != nil { // the workload is part of this program, which runs already
 		return host.Describe(ctx, cfg)
 	}
 	p, err := a.policy(ctx)
@@ -49,7 +51,7 @@ func (a *asking) ask(ctx context.Context, cfg host.Config) (host.Manifest, error
 	return m, err
 }
 
-// confinedError is why a plugin did not start that was asked in a sandbox, where it may not have found what it needs.
+// confinedError says that a plugin did not start in a sandbox. The sandbox may have hidden something that the plugin needs.
 type confinedError struct {
 	level sandbox.Level
 	err   error
@@ -58,26 +60,26 @@ type confinedError struct {
 func (e *confinedError) Error() string { return fmt.Sprintf("in sandbox %s: %v", e.level, e.err) }
 func (e *confinedError) Unwrap() error { return e.err }
 
-// policy opens nothing, so that auto finds whatever there is.
+// policy returns the sandbox of an asked plugin. It grants no access, so that auto can choose the best level that works here.
 func (a *asking) policy(ctx context.Context) (sandbox.Policy, error) {
-	// But on Windows, which cannot close the network and has no sandbox for who wants it closed.
+	// The exception is Windows, which cannot block the network: a sandbox there exists only if the network is allowed.
 	c := confinement{level: a.level, allowNet: runtime.GOOS == "windows" && a.level != "off"}
 	return c.policy(ctx)
 }
 
-// withoutSandbox is what to do about a plugin that does not start where it is confined.
+// withoutSandbox is the hint for a plugin that does not start in a sandbox.
 const withoutSandbox = "it was started in a sandbox; --sandbox off starts it without, if you trust it"
 
-// libraryFolders are where systems keep programs and libraries, which hold no secrets.
+// libraryFolders are the folders in which systems keep programs and libraries. They hold no secrets.
 var libraryFolders = []string{"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr", "/nix/store", "/gnu/store", "/opt/homebrew", "/System/Library"}
 
-// opensNoHarm reports whether a plugin may read all folders that it needs to start. It is its file that names them: they are the system's, or the
-// one that a script lies in, or the plugin wants something else than to start.
+// opensNoHarm reports whether a plugin may read all the folders that it needs to start. The plugin's own file names these folders, so it could name
+// any: only folders of the system, and the folder of a script itself, are harmless.
 func opensNoHarm(e *sandbox.NeedsFilesError) bool {
 	home, err := os.UserHomeDir()
 	own := filepath.Dir(e.Path)
 	if err != nil || within(own, home) || within(really(own), really(home)) {
-		own = "" // nobody's folder but the user's
+		own = "" // do not open the home folder, or a folder that contains it
 	}
 	for _, folder := range e.Folders {
 		if _, err := os.Stat(folder); err != nil || !filepath.IsAbs(folder) || !isLibraries(folder) && (own == "" || folder != own) {
@@ -87,13 +89,13 @@ func opensNoHarm(e *sandbox.NeedsFilesError) bool {
 	return true
 }
 
-// isLibraries reports whether a path leads to where systems keep programs and libraries.
+// isLibraries reports whether a path leads into one of the library folders.
 func isLibraries(path string) bool {
 	target, err := filepath.EvalSymlinks(path)
 	return err == nil && filepath.IsAbs(path) && slices.ContainsFunc(libraryFolders, func(library string) bool { return within(library, target) })
 }
 
-// really is where a path leads to.
+// really returns the path with symbolic links resolved, or the path itself if that fails.
 func really(path string) string {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		return target
@@ -101,7 +103,7 @@ func really(path string) string {
 	return path
 }
 
-// within reports whether a path is a folder, or below it.
+// within reports whether path is folder or lies below it.
 func within(folder, path string) bool {
 	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, string(filepath.Separator))+string(filepath.Separator))
 }

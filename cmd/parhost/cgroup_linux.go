@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// cgroup is a control group that this process is in.
+// cgroup is a control group of this process.
 type cgroup struct {
-	controllers []string // of version 1; nil means version 2
-	mount       string   // where its tree is mounted
-	dir         string   // the process's own folder in it
+	controllers []string // controllers of cgroup version 1; nil for version 2
+	mount       string   // mount point of the hierarchy
+	dir         string   // folder of the process's own group
 }
 
-// ownCgroups returns the groups of this process whose trees are mounted (cgroups(7), proc_pid_mountinfo(5)).
+// ownCgroups returns the control groups of this process whose hierarchies are mounted (cgroups(7), proc_pid_mountinfo(5)).
 func ownCgroups() []cgroup {
 	paths, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -50,7 +50,7 @@ func ownCgroups() []cgroup {
 					continue
 				}
 			}
-			// Below the mount's root; what lies outside of it cannot be seen from here.
+			// The mount may show only part of the hierarchy. A group outside of that part cannot be seen from here, so dir stays the mount point.
 			if rel, err := filepath.Rel(root, parts[2]); err == nil && filepath.IsLocal(rel) {
 				if dir := filepath.Join(mount, rel); isDir(dir) {
 					g.dir = dir
@@ -67,7 +67,8 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// values returns what a file says in the group's folder and in all above, where it is there.
+// values returns the contents of a file in the group's folder and in each folder above it, up to the mount point. Folders without the file are
+// skipped.
 func (g *cgroup) values(file string) []string {
 	var found []string
 	for dir := g.dir; ; dir = filepath.Dir(dir) {
@@ -84,14 +85,14 @@ func (g *cgroup) has(controller string) bool {
 	return g.controllers == nil || slices.Contains(g.controllers, controller)
 }
 
-// cpuQuota returns the CPUs' worth of time that the groups allow, 0 if they do not limit it.
+// cpuQuota returns how many CPUs' worth of time the control groups allow, or 0 if they set no limit.
 func cpuQuota() float64 {
 	quota := 0.0
 	limit := func(of, per string) {
 		time, err1 := strconv.ParseFloat(of, 64)
 		period, err2 := strconv.ParseFloat(per, 64)
 		if err1 != nil || err2 != nil || time <= 0 || period <= 0 {
-			return // "max", and -1, are no limit
+			return // "max" and -1 mean no limit
 		}
 		if q := time / period; quota == 0 || q < quota {
 			quota = q
@@ -114,10 +115,10 @@ func cpuQuota() float64 {
 	return quota
 }
 
-// unlimited is the least number that stands for no limit: cgroups of version 1 report the largest number of pages.
+// unlimited is the smallest number of bytes that means no limit: version 1 reports no limit as the largest number of pages.
 const unlimited = 1 << 60
 
-// memoryLimit returns the bytes that the groups allow, 0 if they do not limit them.
+// memoryLimit returns the smallest memory limit of the control groups in bytes, or 0 if they set none.
 func memoryLimit() int64 {
 	var least int64
 	for _, g := range ownCgroups() {

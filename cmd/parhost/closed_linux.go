@@ -8,8 +8,8 @@ import (
 
 // wasClosed reports whether a standard stream was closed when this program started.
 //
-// Go's runtime opens /dev/null in the place of such a stream, for reading and writing (runtime/fds_unix.go), each stream on its own. Shells and
-// supervisors open it for writing alone, and daemon(3) gives all streams one description of it.
+// Go's runtime opens /dev/null in place of such a stream, for reading and writing (runtime/fds_unix.go), with a separate open for each stream. Other
+// ways to pass /dev/null differ: shells and supervisors open it for writing only, and daemon(3) gives all streams the same open file description.
 func wasClosed(stream any) bool {
 	f, ok := stream.(*os.File)
 	if !ok || f.Fd() > 2 {
@@ -31,7 +31,7 @@ func wasClosed(stream any) bool {
 	return true
 }
 
-// sameDescription reports whether two descriptors are copies of one, also if the system does not say.
+// sameDescription reports whether two descriptors share one open file description. It also returns true if kcmp(2) is not available.
 func sameDescription(a, b int) bool {
 	const kcmpFile = 0 // KCMP_FILE of kcmp(2)
 	pid := uintptr(os.Getpid())

@@ -7,15 +7,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// What the commands beside the root command have in common.
+// Helpers that several sub-commands share.
 
-// withExitCodes ends the help text of a command with its exit codes, in place of those of running items.
+// withExitCodes ends the help text of a command with the exit codes of that command. It replaces the exit codes of a run.
 func withExitCodes(cmd *cobra.Command, codes string) *cobra.Command {
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\nExit codes:\n" + codes + "  1  also: the output cannot be written\n")
 	return cmd
 }
 
-// between checks the number of a command's arguments; example is what to write instead.
+// between checks the number of a command's arguments; a negative most means no limit. example is the command line that the error suggests.
 func between(least, most int, example string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
@@ -28,7 +28,7 @@ func between(least, most int, example string) cobra.PositionalArgs {
 	}
 }
 
-// groupOnly is what a command does that has only sub-commands.
+// groupOnly returns the action of a command that only has sub-commands: it shows the help, and refuses arguments.
 func groupOnly(example string) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -38,15 +38,16 @@ func groupOnly(example string) func(*cobra.Command, []string) error {
 	}
 }
 
-// interruptible returns a context that the first signal cancels, for commands that clean up after themselves. After that signal no write waits for a slow
-// reader of stdout or stderr. A second signal ends the process at once, because the command may be in a call that ignores its context.
+// interruptible returns a context that the first signal cancels, for commands that clean up after themselves. After that signal, writes no longer
+// wait for slow readers of stdout and stderr. A second signal ends the process at once, because the command may be in a call that ignores its
+// context.
 func interruptible(cmd *cobra.Command, s *streams) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(cmd.Context())
-	if list := endSignals(); len(list) > 0 { // none would be all
+	if list := endSignals(); len(list) > 0 { // NotifyContext without signals would catch all of them
 		ctx, stop = signal.NotifyContext(ctx, list...)
 	}
 	calm := context.AfterFunc(ctx, func() {
-		stop() // the signals have their default action again
+		stop() // restores the default action of the signals
 		s.outlets.hurry(patienceAtEnd)
 	})
 	return ctx, func() {

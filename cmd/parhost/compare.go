@@ -19,7 +19,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// rung is one way to run the items, with what it took.
+// rung is one mode of a comparison, with the measurements of its run.
 type rung struct {
 	summary
 	Label      string `json:"label"`
@@ -28,12 +28,12 @@ type rung struct {
 	Takes      string `json:"a_crash_takes"`
 	Shares     bool   `json:"memory_shared"`
 	outcomes   []outcome
-	failure    string // of the first item that failed
+	failure    string // message of the first item that failed
 }
 
-// compareModes runs the same items in every mode, checks that the results agree, and prints the contrast.
+// compareModes runs the same items in every mode, checks that the results agree, and prints a table of the differences in cost.
 //
-// --run-deadline bounds all modes together. The time for reading the items does not count.
+// --run-deadline limits all modes together, including the time for reading the items. The times in the table do not include reading.
 func compareModes(ctx context.Context, s *streams, o *options, cfg host.Config, summary *report) error {
 	if o.runDeadline > 0 {
 		var cancel context.CancelFunc
@@ -58,7 +58,7 @@ func compareAll(ctx context.Context, s *streams, o *options, cfg host.Config, su
 	}))
 }
 
-// ladder takes the sandbox out of the modes, and adds the rungs that it makes: processes with limits, and confined ones.
+// ladder removes the sandbox from the modes, and appends modes with it: processes with only its limits, and processes in the sandbox itself.
 func ladder(cfg host.Config, modes []labelled) []labelled {
 	for i := range modes {
 		modes[i].cfg.Sandbox = sandbox.Policy{}
@@ -75,8 +75,8 @@ func ladder(cfg host.Config, modes []labelled) []labelled {
 	return modes
 }
 
-// compareExecutable compares the modes that an executable has: it cannot run inside this program, but one process of it stands
-// for the sequence, and its threads for the goroutines.
+// compareExecutable compares the modes that are possible with an executable. It cannot run inside this program, so one process replaces the
+// sequential mode, and one process with several threads replaces the goroutines.
 func compareExecutable(ctx context.Context, s *streams, o *options, cfg host.Config, summary *report) error {
 	if cfg.Sandbox.Level > sandbox.Off {
 		s.say("parhost: warning: --compare runs %s without a sandbox too, to compare with; leave it out for what you do not trust", o.plugin)
@@ -130,7 +130,7 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 			break
 		}
 	}
-	if err := summary.write(rungs); err != nil { // first, because nobody may read stdout any more
+	if err := summary.write(rungs); err != nil { // before the table, because stdout may be closed already
 		return &exitError{code: exitFailed, err: err}
 	}
 	if o.output != "none" {
@@ -148,7 +148,7 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 	return nil
 }
 
-// run runs the items in one mode. The first rung reads them, the others take them over.
+// run runs the items in one mode and fills r. The first mode passes nil and reads the items; the others get the items that it returned.
 func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config, items []json.RawMessage) ([]json.RawMessage, error) {
 	runtime.GC()
 	resetPeakRSS()
@@ -199,14 +199,14 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 	if cfg.Workload == nil {
 		r.SHA256 = pool.Checksum()
 	}
-	if err := pool.Shutdown(ctx); err != nil { // the tally has all events then
+	if err := pool.Shutdown(ctx); err != nil { // after Shutdown the tally has received all events
 		return nil, err
 	}
 	tally.summarize(&r.summary)
 	return items, nil
 }
 
-// sameResults returns the first difference between what two modes made of the items.
+// sameResults returns an error that describes the first difference between the results of two modes, or nil.
 func sameResults(a, b *rung) error {
 	for i := range min(len(a.outcomes), len(b.outcomes)) {
 		if x, y := a.outcomes[i], b.outcomes[i]; x != y {
@@ -216,10 +216,10 @@ func sameResults(a, b *rung) error {
 	return nil
 }
 
-// outcome is what has to be the same in every mode: the value, or the kind and the words of the error. A result may be large, and there is one
-// of each item in each mode, so only what is shown of it is kept, and what tells it from others.
+// outcome is the part of a result that must be equal in every mode: the value, or the kind and message of the error. A result may be large, and each
+// mode has one per item, so outcome keeps only the text to show and a hash.
 type outcome struct {
-	sum   [sha256.Size]byte // of a text that is not shown as a whole
+	sum   [sha256.Size]byte // of the whole text, if the text was shortened; otherwise zero
 	shown string
 }
 
@@ -260,10 +260,10 @@ func mebibytes(n int64) string {
 	return fmt.Sprintf("%d MiB", n>>20)
 }
 
-// verdict says in words which mode pays here, and from which item time on processes do.
+// verdict says in words which mode is the fastest, and from which item time on processes are faster than a sequence.
 //
-// With n items of t seconds on w workers, sequence takes n·t and processes take S + n·(t+d)/w, S being their start and d what
-// they spend on dispatching an item. They are even at t = (S/n + d/w) / (1 − 1/w).
+// With n items of t seconds on w workers, the sequence takes n·t and processes take S + n·(t+d)/w, where S is their start-up time and d the dispatch
+// time per item. Both take the same time at t = (S/n + d/w) / (1 − 1/w).
 func verdict(rungs []*rung) string {
 	sequence, shared, process := rungs[0], rungs[1], rungs[2]
 	best := slices.MinFunc(rungs, func(a, b *rung) int { return int((a.start + a.wall) - (b.start + b.wall)) })
@@ -295,7 +295,7 @@ func verdict(rungs []*rung) string {
 	return b.String()
 }
 
-// comparedTime says how much more or less time something takes, by the ratio of the two.
+// comparedTime says in words how much more or less time something takes. ratio is its time divided by the time of the other.
 func comparedTime(ratio float64) string {
 	switch percent := math.Round(100 * (ratio - 1)); {
 	case percent > 0:

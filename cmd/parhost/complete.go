@@ -9,7 +9,7 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// flagValues are the values of flags that take one of a few.
+// flagValues lists the allowed values of the flags that take one of a few values.
 var flagValues = map[string][]string{
 	"mode":       {string(host.Process), string(host.Goroutine), string(host.Sequential)},
 	"output":     {"table", "jsonl", "values", "none"},
@@ -21,16 +21,16 @@ var flagValues = map[string][]string{
 	"batch":      {"auto"},
 }
 
-// completeFlags lets a shell complete the values of flags, of a command and all below it.
+// completeFlags registers shell completions for the flag values of a command and of all commands below it.
 func completeFlags(cmd *cobra.Command, o *options) {
 	for name, values := range flagValues {
 		if cmd.Flags().Lookup(name) != nil {
-			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // cannot fail: the flag exists
 		}
 	}
 	if cmd.Flags().Lookup("plugin") != nil {
 		_ = cmd.RegisterFlagCompletionFunc("plugin", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return pluginNames(o.pluginDirs), cobra.ShellCompDirectiveDefault // or a path
+			return pluginNames(o.pluginDirs), cobra.ShellCompDirectiveDefault // also complete file names, because a plugin may be a path
 		})
 	}
 	for _, below := range cmd.Commands() {
@@ -38,7 +38,7 @@ func completeFlags(cmd *cobra.Command, o *options) {
 	}
 }
 
-// pluginNames returns the names of all plugins, sorted.
+// pluginNames returns the names of all built-in and installed plugins, sorted.
 func pluginNames(dirs []string) []string {
 	names := map[string]bool{}
 	for _, w := range builtin {

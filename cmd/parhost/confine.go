@@ -15,7 +15,7 @@ import (
 	"github.com/parhost/parhost/internal/gobuild"
 )
 
-// confinement is what the flags say of sandboxes and limits.
+// confinement holds the flags for sandboxes and limits.
 type confinement struct {
 	level     string
 	memory    string
@@ -44,7 +44,7 @@ func (c *confinement) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.allowFork, "allow-fork", false, "let sandboxed workers start processes")
 }
 
-// policy turns the flags into a policy. For auto it tries what this machine can do.
+// policy turns the flags into a policy. For --sandbox auto it probes what this machine supports.
 func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) {
 	for _, size := range []struct {
 		flag, text string
@@ -70,7 +70,7 @@ func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) 
 		return p, usageError("write --sandbox auto, off, basic or strict", "--sandbox %q is no level", c.level)
 	}
 	if p.Level == sandbox.Off && (c.allowNet || c.allowFork || len(c.readOnly)+len(c.readWrite) > 0 || c.tmpSize != "") {
-		if c.level == "auto" { // there is nothing that would have to be opened
+		if c.level == "auto" { // without a sandbox nothing is closed, so these flags have nothing to open
 			p.AllowNet, p.AllowFork, p.ReadOnly, p.ReadWrite, p.TmpBytes = false, false, nil, nil, 0
 			return p, nil
 		}
@@ -85,7 +85,7 @@ func (c *confinement) policy(ctx context.Context) (p sandbox.Policy, err error) 
 	return p, nil
 }
 
-// policyOrWarning is policy, and says so if auto comes to nothing.
+// policyOrWarning returns policy, and prints a warning if auto finds no sandbox that works.
 func (c *confinement) policyOrWarning(ctx context.Context, s *streams) (sandbox.Policy, error) {
 	p, err := c.policy(ctx)
 	if err == nil && c.level == "auto" && p.Level == sandbox.Off {
@@ -94,7 +94,7 @@ func (c *confinement) policyOrWarning(ctx context.Context, s *streams) (sandbox.
 	return p, err
 }
 
-// parseBinds reads --ro and --rw: SRC, or SRC:DST.
+// parseBinds parses the values of --ro and --rw: SRC or SRC:DST.
 func parseBinds(flag string, entries []string) ([]sandbox.Bind, error) {
 	var binds []sandbox.Bind
 	for _, entry := range entries {
@@ -111,7 +111,7 @@ func parseBinds(flag string, entries []string) ([]sandbox.Bind, error) {
 	return binds, nil
 }
 
-// notConfined reports whether err says that a sandbox cannot be given, and what to do about it.
+// notConfined reports whether err says that the sandbox cannot be set up. If so, it also returns a hint, which may be empty.
 func notConfined(err error) (hint string, ok bool) {
 	var files *sandbox.NeedsFilesError
 	var stage *sandbox.StageError
@@ -119,7 +119,7 @@ func notConfined(err error) (hint string, ok bool) {
 	case errors.As(err, &files):
 		return openHint(files), true
 	case errors.Is(err, sandbox.ErrNotSupported) && errors.As(err, &stage) && (slices.Contains([]string{"cgroup", "limits", "processes"}, stage.Stage) || errors.Is(err, syscall.EFBIG)):
-		return "", true // the error says which limit is in the way, or what to do
+		return "", true // the error itself names the limit or says what to do
 	case errors.Is(err, sandbox.ErrNotSupported):
 		return "parhost doctor lists what this machine has for sandboxes; " + autoHint, true
 	default:
@@ -127,7 +127,8 @@ func notConfined(err error) (hint string, ok bool) {
 	}
 }
 
-// openHint says which flags open what a plugin needs. The folders are those that its file names, so it may lead anywhere.
+// openHint names the flags that open the folders which a plugin needs. The user must decide: the plugin's own file names these folders, so they may
+// be anything.
 func openHint(e *sandbox.NeedsFilesError) string {
 	var flags []string
 	for _, folder := range e.Folders {
@@ -137,7 +138,7 @@ func openHint(e *sandbox.NeedsFilesError) string {
 		flags = append(flags, "--ro "+quote(folder))
 	}
 	hint := "add " + strings.Join(flags, " ")
-	if e.Static && !gobuild.Built(e.Path) { // parhost builds without C, but for what needs it
+	if e.Static && !gobuild.Built(e.Path) { // parhost itself builds without cgo, unless the package needs cgo
 		hint += ", or link it statically, so that it needs none (a Go program that needs no C: CGO_ENABLED=0)"
 	}
 	return hint

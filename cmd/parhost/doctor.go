@@ -20,7 +20,7 @@ import (
 	"github.com/parhost/parhost/plugins/sqrt"
 )
 
-// newDoctor returns the command that says what this machine has of what parhost can use.
+// newDoctor returns the doctor command, which reports the features of this machine that parhost can use.
 func newDoctor(s *streams) *cobra.Command {
 	var asJSON bool
 	var dirs []string
@@ -56,41 +56,41 @@ starts a worker of the built-in plugin sqrt, and says how long that took.`,
 	return withExitCodes(cmd, "  0  a worker starts    2  wrong usage    3  no worker starts\n")
 }
 
-// finding is one line of the doctor's.
+// finding is one line of the doctor's report.
 type finding struct {
 	Part  string `json:"part"`
 	Name  string `json:"name"`
-	OK    bool   `json:"ok"`    // it is there, and fit for use
+	OK    bool   `json:"ok"`    // the feature exists and works
 	Found string `json:"found"` // what was found, in words
-	Use   string `json:"use"`   // what it is good for
+	Use   string `json:"use"`   // what the feature is good for
 }
 
-// diagnosis is all that the doctor finds.
+// diagnosis is the doctor's whole report.
 type diagnosis struct {
 	Build    buildFacts `json:"build"`
 	Kernel   string     `json:"kernel"`
 	CPUs     cpus       `json:"cpus"`
 	Memory   memory     `json:"memory"`
 	Findings []finding  `json:"findings"`
-	StartMS  float64    `json:"start_ms,omitempty"` // of a worker, from exec to ready
+	StartMS  float64    `json:"start_ms,omitempty"` // start time of a worker in milliseconds, from exec to ready
 	OK       bool       `json:"ok"`                 // a worker starts
 
-	failure error // why none does
+	failure error // why no worker starts; nil if OK
 }
 
-// cpus are the CPUs by what limits them.
+// cpus are numbers of CPUs, by what limits them.
 type cpus struct {
 	Hardware int     `json:"hardware"`
-	Affinity int     `json:"affinity"`        // that this process may run on
-	Quota    float64 `json:"quota,omitempty"` // of the container, in CPUs; 0 means none
-	Procs    int     `json:"procs"`           // the workers of --procs -1
+	Affinity int     `json:"affinity"`        // CPUs that this process may run on
+	Quota    float64 `json:"quota,omitempty"` // CPU quota of the container, in CPUs; 0 means none
+	Procs    int     `json:"procs"`           // number of workers that --procs -1 means
 }
 
-// memory is in bytes; 0 means unknown, or no limit.
+// memory holds sizes in bytes. 0 means unknown or no limit.
 type memory struct {
 	Total     int64 `json:"total,omitempty"`
 	Available int64 `json:"available,omitempty"`
-	Limit     int64 `json:"limit,omitempty"` // of the container
+	Limit     int64 `json:"limit,omitempty"` // memory limit of the container
 }
 
 func examine(ctx context.Context, dirs []string) *diagnosis {
@@ -155,7 +155,7 @@ func (d *diagnosis) plugins(ctx context.Context, dirs []string) {
 	d.add(f)
 }
 
-// sandbox asks for each layer of sandboxes, and really starts a process at each level.
+// sandbox probes each sandbox layer and starts a process at each sandbox level.
 func (d *diagnosis) sandbox(ctx context.Context) {
 	report, err := sandbox.Probe(ctx)
 	if err != nil {
@@ -190,7 +190,7 @@ func (d *diagnosis) sandbox(ctx context.Context) {
 	}
 }
 
-// loaded says what a sandbox opens to workers of parhost's own workloads.
+// loaded reports the libraries that a sandbox opens to workers of parhost's own workloads.
 func (d *diagnosis) loaded() {
 	f := finding{"sandbox", "own libraries", true, "none: parhost is linked statically", "are opened to workers of parhost's own workloads, one by one"}
 	names, err := loadedWith(host.Config{Workload: sqrt.Workload})
@@ -203,7 +203,7 @@ func (d *diagnosis) loaded() {
 	d.add(f)
 }
 
-// worker starts one and runs an item on it.
+// worker starts a worker and runs one item on it.
 func (d *diagnosis) worker(ctx context.Context) {
 	const use = "what every run in mode process does for each worker"
 	started := make(startTime, 1)
@@ -230,7 +230,7 @@ func (d *diagnosis) worker(ctx context.Context) {
 	d.add(finding{"worker", "start", true, fmt.Sprintf("ready after %s ms, first item back after %s ms", millis(took), millis(trip)), use})
 }
 
-// startTime receives the time that the first worker took to start.
+// startTime is an observer that keeps the start time of the first worker.
 type startTime chan time.Duration
 
 func (t startTime) Observe(e host.Event) {
@@ -242,7 +242,7 @@ func (t startTime) Observe(e host.Event) {
 	}
 }
 
-// advice says what to look at when no worker starts.
+// advice returns a hint for the case that no worker starts, or "".
 func (d *diagnosis) advice() string {
 	for _, f := range d.Findings {
 		if f.Name == "temporary files" && !f.OK {
@@ -270,9 +270,9 @@ func (d *diagnosis) print(s *streams) error {
 	return s.out.printf("%s\n%s\n\n%s\n", d.Build.layout(), d.Kernel, w.layout())
 }
 
-// countCPUs counts as --procs -1 does, and says why there are not more.
+// countCPUs counts the CPUs, the limits on them, and the workers of --procs -1.
 func countCPUs() cpus {
 	c := cpus{Hardware: hardwareCPUs(), Affinity: runtime.NumCPU(), Quota: cpuQuota()}
-	c.Procs, _ = host.CountWorkers(-1) // fails for 0 alone
+	c.Procs, _ = host.CountWorkers(-1) // CountWorkers fails only for 0
 	return c
 }

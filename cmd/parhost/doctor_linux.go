@@ -21,7 +21,7 @@ func kernel() string {
 	return "Linux " + unix.ByteSliceToString(u.Release[:])
 }
 
-// hardwareCPUs counts the CPUs that are online, whoever may use them.
+// hardwareCPUs returns the number of CPUs that are online, including those that this process may not use.
 func hardwareCPUs() int {
 	text, err := os.ReadFile("/sys/devices/system/cpu/online")
 	if n := countRanges(strings.TrimSpace(string(text))); err == nil && n > 0 {
@@ -30,7 +30,7 @@ func hardwareCPUs() int {
 	return runtime.NumCPU()
 }
 
-// countRanges counts what a list such as "0-3,8" names; 0 if it is no such list.
+// countRanges returns how many numbers a list such as "0-3,8" names, or 0 if the text is not such a list.
 func countRanges(list string) int {
 	n := 0
 	for part := range strings.SplitSeq(list, ",") {
@@ -70,12 +70,12 @@ func readMemory() memory {
 		}
 	}
 	if m.Limit >= m.Total {
-		m.Limit = 0 // what is no limit
+		m.Limit = 0 // a limit above the size of the memory is no limit
 	}
 	return m
 }
 
-// systemFindings asks the kernel for each feature, as a program that needs it would.
+// systemFindings probes the kernel for each feature by using it.
 func systemFindings() []finding {
 	var list []finding
 	add := func(name, use string, probe func() (string, error)) {
@@ -115,7 +115,7 @@ func probeMemfd() (string, error) {
 	return "there, with seals", unix.Close(fd)
 }
 
-// missing says since when the kernel has a system call that it does not know.
+// missing explains why a system call failed. since is the kernel version that introduced it.
 func missing(err error, since string) error {
 	switch {
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL):

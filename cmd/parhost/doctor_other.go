@@ -12,10 +12,10 @@ func cpuQuota() float64 { return 0 }
 
 func readMemory() memory { return memory{} }
 
-// systemFindings names what stands in for the Linux features that other systems do not have.
+// systemFindings reports what this system has in place of the Linux features.
 func systemFindings() []finding {
 	if runtime.GOOS == "windows" {
-		return nil // job objects do it all, and are the sandbox's
+		return nil // job objects cover all of it, and the sandbox findings list them
 	}
 	return []finding{
 		{"system", "sessions", true, "each worker has its own", "a worker and what it starts are ended together, and do not get the terminal's Ctrl-C"},

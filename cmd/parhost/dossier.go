@@ -8,19 +8,19 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// dossiers keeps the texts of the items that are under way, and writes the files of those that fail.
+// dossiers keeps the texts of the items in progress and writes a dossier for each item that fails.
 type dossiers struct {
 	files    *joblog.Dossiers
-	origin   joblog.Origin // that all of them name
+	origin   joblog.Origin // origin that every dossier names
 	dir      string
 	written  int
-	replayed int   // results so far that came from the journal
-	err      error // why no more are written
+	replayed int   // number of results so far that came from the journal
+	err      error // first write error; no dossiers are written after it
 
 	*underWay
 }
 
-// openDossiers opens the folder that --dossier names, if it does.
+// openDossiers opens the folder of --dossier. Without the flag it does nothing.
 func (r *itemRun) openDossiers(cfg host.Config) error {
 	if r.dossier == "" {
 		return nil
@@ -43,7 +43,8 @@ func (r *itemRun) openDossiers(cfg host.Config) error {
 	return nil
 }
 
-// close closes the file of an item that has its result: it writes the dossier if that is an error, and was not one before this run.
+// close releases the text of an item that has its result. It writes a dossier if the item failed in this run, but not if the error was replayed from
+// the journal.
 func (d *dossiers) close(r *result, journal *joblog.Journal) {
 	item := d.take(r.Index)
 	before := d.replayed
@@ -58,14 +59,14 @@ func (d *dossiers) close(r *result, journal *joblog.Journal) {
 	}
 }
 
-// end lets go of the folder.
+// end closes the folder. d may be nil.
 func (d *dossiers) end() {
 	if d != nil {
 		_ = d.files.Close()
 	}
 }
 
-// say says where the dossiers are. A folder that could not be written is no reason to end a run of hours, but to be named.
+// say says where the dossiers are. It reports a write error, which must not end a long run but must not be hidden either.
 func (d *dossiers) say(s *streams) {
 	if d.err != nil {
 		s.say("parhost: error: %v; no dossiers were written from there on", d.err)

@@ -12,16 +12,17 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// namedFailures are the failed items that a run names on stderr. The others are counted. With values each one is named, as nothing else shows it.
+// namedFailures is how many failed items a run names on stderr. It only counts the others. With --output values it names every failed item, because
+// nothing else shows them.
 const namedFailures = 5
 
-// reason is why an item failed, as the summary counts it.
+// reason is a reason for failed items, as the summary counts them.
 type reason struct {
 	kind  host.Kind
 	cause host.Cause
 }
 
-// sayFailure names a failed item on stderr, if it is one of the first ones, and says what may help with all of its kind.
+// sayFailure names a failed item on stderr if it is among the first ones. For items that are not JSON, it prints a hint once.
 func (r *itemRun) sayFailure(e *host.ItemError) {
 	if r.sum.reasons == nil {
 		r.sum.reasons = map[reason]int{}
@@ -40,7 +41,7 @@ func (r *itemRun) sayFailure(e *host.ItemError) {
 	}
 }
 
-// sayOtherFailures says how many failed items were not named.
+// sayOtherFailures says how many failed items were not named, and which flags show them.
 func (r *itemRun) sayOtherFailures() {
 	if others := r.sum.Failed - namedFailures; others > 0 && r.output != "values" {
 		hint := "; --output jsonl and --dossier show each"
@@ -56,10 +57,10 @@ func (r *itemRun) sayOtherFailures() {
 	}
 }
 
-// failures are the failed items by kind and cause, in brackets, the most frequent reason first. It is empty if all are errors that the workload
-// returned.
+// failures returns the number of failed items by kind and cause, in brackets, the most frequent reason first. It returns "" if the workload returned
+// an error for each of them.
 func (s *summary) failures() string {
-	if n := s.reasons[reason{kind: host.Failed}]; n == s.Failed { // which the word failed says alone
+	if n := s.reasons[reason{kind: host.Failed}]; n == s.Failed { // the word "failed" in the summary says it all
 		return ""
 	}
 	order := slices.SortedFunc(maps.Keys(s.reasons), func(a, b reason) int {
@@ -75,14 +76,14 @@ func (s *summary) failures() string {
 	return " (" + strings.Join(words, ", ") + ")"
 }
 
-// firstIsText reports whether the first item of an input is no JSON at all.
+// firstIsText reports whether the first item of the input is not JSON.
 func (l *lineReader) firstIsText() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.firstBad
 }
 
-// lookAtFirst looks whether the first item of an input is JSON.
+// lookAtFirst stores whether the first item of the input is JSON.
 func (l *lineReader) lookAtFirst(line []byte) {
 	bad := !json.Valid(line)
 	l.mu.Lock()

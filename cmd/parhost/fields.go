@@ -10,7 +10,8 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// flagsOf says what a user of the command sets, for each field of [host.Config] and of its Sandbox that an error may name.
+// flagsOf maps each field of [host.Config] and of its Sandbox that an error may name to what a user of the command sets instead: a flag, an
+// environment variable, or cd.
 var flagsOf = map[string]string{
 	"Plugin": "--plugin", "PluginDirs": "--plugin-dir", "PluginWorkload": "--plugin", "Workload": "--plugin", "Checksum": "--checksum", "Mode": "--mode",
 	"Workers": "--procs", "MinWorkers": "--min-procs", "Standby": "--standby", "Threads": "--threads", "Env": "--env", "Dir": "cd", "TempDir": "TMPDIR",
@@ -23,10 +24,10 @@ var flagsOf = map[string]string{
 	"OpenFiles": "--open-files", "FileBytes": "--file-size", "ReadOnly": "--ro", "ReadWrite": "--rw", "AllowNet": "--allow-net", "AllowFork": "--allow-fork",
 }
 
-// field is a field as errors of the library name it: (Policy.PIDs), Config.Sandbox.PIDs: 3 …
+// field matches a field as errors of the library name it: (Policy.PIDs), Config.Sandbox.PIDs: 3 …
 var field = regexp.MustCompile(`\b(?:Config|Policy)\.(?:Sandbox\.)?(` + strings.Join(slices.Sorted(maps.Keys(flagsOf)), "|") + `)\b(?:\[\d+\])?`)
 
-// inFlags returns a text of the library in the words of the command: flags where it names fields.
+// inFlags replaces the field names in a text of the library by flags of the command.
 func inFlags(text string) string {
 	if !strings.Contains(text, "Config.") && !strings.Contains(text, "Policy.") {
 		return text
@@ -34,7 +35,7 @@ func inFlags(text string) string {
 	return field.ReplaceAllStringFunc(text, func(found string) string { return flagsOf[field.FindStringSubmatch(found)[1]] })
 }
 
-// inFlagsOf puts an item's error in the words of the command, if the host wrote it: what a workload says stays as it is.
+// inFlagsOf replaces field names in an item's error by flags, but only if the host wrote the message. The message of a workload stays as it is.
 func inFlagsOf(e *host.ItemError) {
 	switch e.Kind {
 	case host.Oversize, host.OutOfMemory, host.Crashed, host.Timeout:
@@ -42,7 +43,7 @@ func inFlagsOf(e *host.ItemError) {
 	}
 }
 
-// flagWords is a stream that gets texts of the library in the words of the command.
+// flagWords is a writer that replaces field names in texts of the library by flags of the command.
 type flagWords struct{ to io.Writer }
 
 func (w flagWords) Write(text []byte) (int, error) {

@@ -17,7 +17,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// Parts of hints that help only where the command line does not have them already.
+// These parts of hints are left out if the command line already has what they suggest.
 const (
 	autoHint   = "--sandbox auto takes the best that works"
 	offHint    = "--sandbox off permits all"
@@ -27,10 +27,10 @@ const (
 	withinHint = "--mode goroutine needs no worker"
 )
 
-// flagInHint is a flag of parhost in a hint.
+// flagInHint matches a flag of parhost in a hint.
 var flagInHint = regexp.MustCompile(`(?:^|[ (])--([a-z][a-z-]*)`)
 
-// hintFor returns the parts of a hint that can help the user of a command.
+// hintFor returns the parts of a hint that apply to the command and its flags. Parts are separated by "; ".
 func hintFor(cmd *cobra.Command, err error, hint string) string {
 	level := "off"
 	if f := cmd.Flags().Lookup("sandbox"); f != nil {
@@ -62,8 +62,8 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 	return strings.Join(parts, "; ")
 }
 
-// has reports whether a command has all flags that a part of a hint names. A part that names another command of parhost is about the flags of that
-// command.
+// has reports whether a command has all flags that a part of a hint names. If the part names another parhost command, its flags belong to that
+// command, and has returns true.
 func has(cmd *cobra.Command, part string) bool {
 	for _, found := range flagInHint.FindAllStringSubmatch(part, -1) {
 		if cmd.Flags().Lookup(found[1]) == nil && !strings.Contains(part, "parhost ") {
@@ -73,13 +73,13 @@ func has(cmd *cobra.Command, part string) bool {
 	return true
 }
 
-// isTrue reports whether a command has been given a flag that is true.
+// isTrue reports whether the command has a boolean flag of this name and it is true.
 func isTrue(cmd *cobra.Command, name string) bool {
 	f := cmd.Flags().Lookup(name)
 	return f != nil && f.Value.String() == "true"
 }
 
-// runsBuiltin reports whether a command runs items of a workload that is linked into parhost, in one mode: then it can run them without workers too.
+// runsBuiltin reports whether a command runs the items of a built-in workload in one mode. Such a workload can also run without workers.
 func runsBuiltin(cmd *cobra.Command) bool {
 	f := cmd.Flags().Lookup("plugin")
 	if f == nil || isTrue(cmd, "compare") {
@@ -88,16 +88,16 @@ func runsBuiltin(cmd *cobra.Command) bool {
 	return slices.ContainsFunc(builtin, func(w *sdk.Workload) bool { return w.Manifest().Name == f.Value.String() })
 }
 
-// refusedFile reports whether the text of a workload's error says that a file is missing or must not be opened.
+// refusedFile reports whether the text of a workload's error says that a file is missing or that access to it was denied.
 func refusedFile(text string) bool {
 	text = strings.ToLower(text)
 	return slices.ContainsFunc([]error{syscall.ENOENT, syscall.EACCES, syscall.EPERM, syscall.EROFS}, func(err error) bool { return strings.Contains(text, err.Error()) })
 }
 
-// tooFewTasks says what to do where the system refuses processes and threads. It also refuses a thread for whose stack a worker has no memory left.
+// tooFewTasks is the hint if the system refuses to create processes or threads. The system also refuses a thread if no memory is left for its stack.
 const tooFewTasks = "raise the limit of processes (ulimit -u, or the container's), or of memory (ulimit -d, ulimit -v); start fewer workers (--procs); give each more memory, if it has a limit (--memory)"
 
-// startHint says what to do about a worker that did not start.
+// startHint returns a hint for a worker that did not start.
 func startHint(e *host.StartError) string {
 	switch e.Cause {
 	case host.CauseOutOfMemory:
@@ -131,14 +131,14 @@ func startHint(e *host.StartError) string {
 	}
 }
 
-// ofSeveral reports whether a plugin ended because it serves several workloads and was not asked for one of them.
+// ofSeveral reports whether a plugin exited because it serves several workloads and the host named none of them.
 func ofSeveral(e *host.StartError) bool {
 	return slices.ContainsFunc(e.Stderr, func(line string) bool { return strings.Contains(line, ": name one of ") })
 }
 
-// errnoHint says what to do about what the system refused, empty if that is not why a start failed.
+// errnoHint returns a hint for a start that failed because the system refused something, or "" if it failed for another reason.
 func errnoHint(e *host.StartError) string {
-	if e.Stage == "set-up" { // the system refused the workload something, not the host
+	if e.Stage == "set-up" { // in this stage the system refused something to the workload, not to the host
 		return ""
 	}
 	path, _ := errors.AsType[*fs.PathError](e.Err)

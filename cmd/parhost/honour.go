@@ -12,19 +12,20 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// given is the flags of a command, and the plugins that it was given: by --plugin, or as arguments.
+// given holds the flags of a command, and the plugins named by --plugin or as arguments.
 type given struct {
 	*pflag.FlagSet
 	plugins []string
 }
 
-// effect returns why a flag that was given has no effect beside the other flags, as in "with --compare: it runs every mode". It is empty if the flag has an effect.
+// effect returns why a flag has no effect in combination with the other flags, as in "with --compare: it runs every mode". It returns "" if the flag
+// has an effect.
 type effect func(f given) string
 
-// always is the effect of a flag that has one whenever it is given, or that other code refuses where it has none.
+// always says that a flag always has an effect, or that other code refuses it when it has none.
 func always(given) string { return "" }
 
-// notCompared is the effect of a flag that has none with --compare, for the reason.
+// notCompared says that a flag has no effect with --compare, and why.
 func notCompared(reason string) effect {
 	return func(f given) string {
 		if isSet(f, "compare") {
@@ -34,7 +35,7 @@ func notCompared(reason string) effect {
 	}
 }
 
-// onlyWith is the effect of a flag that has one only beside another flag, for the reason.
+// onlyWith says that a flag has an effect only together with another flag, and why.
 func onlyWith(other, reason string) effect {
 	return func(f given) string {
 		if !isSet(f, other) {
@@ -44,7 +45,7 @@ func onlyWith(other, reason string) effect {
 	}
 }
 
-// notBeside is the effect of a flag that has none if another flag has a certain value, for the reason.
+// notBeside says that a flag has no effect if another flag has a certain value, and why.
 func notBeside(other, value, reason string) effect {
 	return func(f given) string {
 		if f.Lookup(other).Value.String() == value {
@@ -54,16 +55,16 @@ func notBeside(other, value, reason string) effect {
 	}
 }
 
-// ofProcesses is the effect of a flag that applies to worker processes only.
+// ofProcesses says that a flag applies only to worker processes.
 var ofProcesses = all(
 	notBeside("mode", "goroutine", "no worker is a process"),
 	notBeside("mode", "sequential", "no worker is a process"),
 )
 
-// ofWorkers is the effect of a flag that needs several workers.
+// ofWorkers says that a flag needs several workers.
 var ofWorkers = notBeside("mode", "sequential", "it has one worker, which runs one item after the other")
 
-// ofFolders is the effect of a flag that only the build of a Go package folder uses.
+// ofFolders says that a flag is used only to build a Go package folder.
 func ofFolders(f given) string {
 	for _, name := range f.plugins {
 		plugin, _ := cutWorkload(name)
@@ -77,7 +78,7 @@ func ofFolders(f given) string {
 	return "for " + strings.Join(f.plugins, ", ") + ": only a Go package folder is built"
 }
 
-// ofNames is the effect of a flag that says where to look for plugins by name.
+// ofNames says that a flag is used only to look up plugins by name.
 func ofNames(f given) string {
 	for _, name := range f.plugins {
 		if plugin, _ := cutWorkload(name); !isPath(plugin) {
@@ -90,7 +91,7 @@ func ofNames(f given) string {
 	return "for " + strings.Join(f.plugins, ", ") + ": a path is not looked for"
 }
 
-// notOne is e for values other than 1; the value 1 always has an effect.
+// notOne is like e, except that the value 1 always has an effect.
 func notOne(name string, e effect) effect {
 	return func(f given) string {
 		if !isSet(f, name) || f.Lookup(name).Value.String() == "1" {
@@ -100,7 +101,7 @@ func notOne(name string, e effect) effect {
 	}
 }
 
-// all combines effects: a flag has an effect where all of them say so.
+// all combines effects: the flag has an effect only if every one of them says so.
 func all(effects ...effect) effect {
 	return func(f given) string {
 		for _, e := range effects {
@@ -112,7 +113,7 @@ func all(effects ...effect) effect {
 	}
 }
 
-// isSet reports whether a flag was given with another value than its default.
+// isSet reports whether a flag was given with a value other than its default.
 func isSet(f given, name string) bool {
 	flag := f.Lookup(name)
 	return flag.Changed && flag.Value.String() != flag.DefValue
@@ -126,7 +127,7 @@ const (
 	eachAnew   = "--compare runs the items anew in each mode"
 )
 
-// effects has each flag of each command, and when it has an effect. A flag that is given and has none is refused.
+// effects maps each flag of each command to its effect. A flag that is given without effect is refused.
 var effects = map[string]map[string]effect{
 	"parhost": {
 		"mode": notCompared("it runs every mode"), "compare": always,
@@ -170,12 +171,12 @@ var effects = map[string]map[string]effect{
 	"parhost man":     {},
 }
 
-// neverAlone is the effect of a flag of a command that only shows its help.
+// neverAlone is the effect of a flag of a command that only shows its help: it never has one.
 func neverAlone(given) string {
 	return "here: it goes with one of the commands list, describe, verify and lock"
 }
 
-// checkEffects refuses the flags of a command that have no effect.
+// checkEffects returns an error for a flag of the command that was given but has no effect.
 func checkEffects(cmd *cobra.Command, args []string) (err error) {
 	flags := given{FlagSet: cmd.Flags()}
 	switch name := flags.Lookup("plugin"); {
@@ -191,7 +192,7 @@ func checkEffects(cmd *cobra.Command, args []string) (err error) {
 		if of == nil || err != nil {
 			return
 		}
-		if f.Value.Type() == "bool" && !isSet(flags, f.Name) { // --raw=false
+		if f.Value.Type() == "bool" && !isSet(flags, f.Name) { // for example --raw=false
 			return
 		}
 		if isEmpty(f) {
@@ -210,8 +211,8 @@ func checkEffects(cmd *cobra.Command, args []string) (err error) {
 	return err
 }
 
-// once is the value of a flag that may be given once. Without it the last of several values would win in silence: --sandbox strict --sandbox off would
-// be no sandbox.
+// once is the value of a flag that may be given only once. Otherwise the last value would silently win: --sandbox strict --sandbox off would run
+// without a sandbox.
 type once struct {
 	pflag.Value
 	flag *pflag.Flag
@@ -225,12 +226,12 @@ func (o *once) Set(text string) error {
 	return o.Value.Set(text)
 }
 
-// repeatedError is the error of a flag that is given a second time.
+// repeatedError says that a flag was given a second time.
 type repeatedError struct{ before string }
 
 func (e *repeatedError) Error() string { return fmt.Sprintf("it was given already, as %q", e.before) }
 
-// takeOnce makes all flags of a command and of those below it refuse a second value, but for those that gather values.
+// takeOnce makes the flags of a command and of all commands below it refuse a second value, except for flags that collect several values.
 func takeOnce(cmd *cobra.Command) {
 	each := func(f *pflag.Flag) {
 		_, gathers := f.Value.(pflag.SliceValue)
@@ -246,8 +247,8 @@ func takeOnce(cmd *cobra.Command) {
 	}
 }
 
-// isEmpty reports whether a flag has an empty text as its value, or as one of several. A variable that a script forgot to set makes one, and a
-// run without its --checksum or --joblog would look as if it had them.
+// isEmpty reports whether a flag has an empty text as its value, or as one of its values. A script produces this with a variable that it forgot to
+// set, and a run without --checksum or --joblog would then look as if it had them.
 func isEmpty(f *pflag.Flag) bool {
 	if list, ok := f.Value.(pflag.SliceValue); ok {
 		return slices.Contains(list.GetSlice(), "")
@@ -255,7 +256,7 @@ func isEmpty(f *pflag.Flag) bool {
 	return f.Value.Type() == "string" && f.Value.String() == ""
 }
 
-// flagError explains flags that cannot be read.
+// flagError turns an error of the flag parser into a usage error that says what the flag takes.
 func flagError(cmd *cobra.Command, err error) error {
 	help := cmd.CommandPath() + " --help lists the flags"
 	value, ok := errors.AsType[*pflag.InvalidValueError](err)

@@ -11,14 +11,15 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// What is to be written when a run is to end waits for its reader, as long as that reads: so long at the most between two pieces.
+// When a run is ending, it still writes its output as long as the readers of stdout and stderr keep reading. These are the longest times that one
+// piece may take.
 const (
 	patienceAtEnd = time.Second
 	patienceAtOne = 100 * time.Millisecond // after the second signal
 )
 
-// watchReaders stops waiting for the readers of stdout and stderr when a signal comes or ctx ends. It passes the signals on through relayed, until stop is
-// called.
+// watchReaders stops waiting for slow readers of stdout and stderr when a signal arrives or ctx ends. It forwards the signals to relayed until stop
+// is called.
 func (s *streams) watchReaders(ctx context.Context, signals <-chan os.Signal) (relayed <-chan os.Signal, stop func()) {
 	relay, over := make(chan os.Signal, 2), make(chan struct{})
 	go func() {
@@ -30,7 +31,7 @@ func (s *streams) watchReaders(ctx context.Context, signals <-chan os.Signal) (r
 				patience = patienceAtOne
 				select {
 				case relay <- signal:
-				default: // those before it do
+				default: // relay is full, and the signals in it have the same effect
 				}
 			case <-ended:
 				ended = nil
@@ -43,8 +44,8 @@ func (s *streams) watchReaders(ctx context.Context, signals <-chan os.Signal) (r
 	return relay, func() { close(over) }
 }
 
-// interruptibly calls do with a context that the first signal cancels. After a signal it returns errInterrupted, whatever do returns. No signal is lost: one that
-// arrives while do returns stays in the channel or becomes the error.
+// interruptibly calls do with a context that the first signal cancels. After a signal it returns errInterrupted, whatever do returns. No signal is
+// lost: a signal that arrives while do returns either stays in the channel or becomes the error.
 func interruptibly(ctx context.Context, signals <-chan os.Signal, do func(context.Context) error) error {
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
@@ -66,8 +67,8 @@ func interruptibly(ctx context.Context, signals <-chan os.Signal, do func(contex
 	return err
 }
 
-// untilInterrupted is interruptibly with the signals of this process. A second signal ends the process at once, because do may be in a call that ignores
-// its context.
+// untilInterrupted calls interruptibly with the signals of this process. A second signal ends the process at once, because do may be in a call that
+// ignores its context.
 func (s *streams) untilInterrupted(ctx context.Context, do func(context.Context) error) error {
 	signals := make(chan os.Signal, 2)
 	notifyInterrupts(signals)
@@ -80,14 +81,14 @@ func (s *streams) untilInterrupted(ctx context.Context, do func(context.Context)
 	})
 	signal.Stop(signals)
 	select {
-	case <-signals: // it came as do returned
+	case <-signals: // the signal arrived while do returned
 		return &exitError{code: exitInterrupted, err: errInterrupted}
 	default:
 		return err
 	}
 }
 
-// lostError is the error of results that could not be written, with what has been.
+// lostError is the error if results could not be written. It says how many lines were written before.
 func (r *itemRun) lostError() *exitError {
 	lines, cut := r.outlets.out.account()
 	hint := wire.Count(lines, "whole line") + " were written"
@@ -107,8 +108,8 @@ func (r *itemRun) lostError() *exitError {
 	return &exitError{code: exitFailed, err: fmt.Errorf("write results: %w", r.lost), hint: hint}
 }
 
-// warnOfStdout says that nobody will see the results. It is no error: a stream that was closed cannot be told from a /dev/null that is open for
-// reading too, which is what Python's subprocess.DEVNULL gives a program whose results nobody wants.
+// warnOfStdout warns that nobody will see the results. It is not an error, because a closed stream looks the same as a /dev/null that is open for
+// reading and writing. Python's subprocess.DEVNULL passes the latter to a program whose results are not wanted.
 func warnOfStdout(s *streams, o *options) {
 	if o.output != "none" && s.outlets.out.closedAtStart {
 		s.say("parhost: warning: stdout is closed, so nobody sees the results; --output none or >/dev/null says that nobody wants them")

@@ -18,23 +18,23 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// source is where the items of a run come from. One goroutine at a time reads it.
+// source supplies the items of a run. Only one goroutine at a time may read it.
 type source struct {
 	supply
-	count int         // -1 if nobody knows
-	lines *lineReader // nil if items have no lines
+	count int         // number of items; -1 if unknown
+	lines *lineReader // nil if the items are not lines of an input
 	close func()
 
 	unread json.RawMessage // the next item, if it was given back
-	given  bool            // it was
+	given  bool            // unread is set
 }
 
-// supply gives out items one by one.
+// supply returns items one by one.
 type supply interface {
 	next() (item json.RawMessage, ok bool)
 }
 
-// total is how many items there are, -1 if nobody knows; of a file whose end is still to come it is an estimate.
+// total returns the number of items, or -1 if it is unknown. It is an estimate for a file that has not been read to its end.
 func (s *source) total() (n int, estimate bool) {
 	if s.count >= 0 || s.lines == nil {
 		return s.count, false
@@ -42,7 +42,7 @@ func (s *source) total() (n int, estimate bool) {
 	return s.lines.total()
 }
 
-// next returns the next item, or false when there is none any more.
+// next returns the next item, or false if there is none left.
 func (s *source) next() (item json.RawMessage, ok bool) {
 	if s.given {
 		s.given = false
@@ -51,31 +51,31 @@ func (s *source) next() (item json.RawMessage, ok bool) {
 	return s.supply.next()
 }
 
-// giveBack makes item the next one.
+// giveBack puts item back, so that next returns it again. There is room for only one item.
 func (s *source) giveBack(item json.RawMessage) { s.unread, s.given = item, true }
 
-// items yields the items as they are.
+// items yields the items as JSON texts.
 func (s *source) items(yield func(json.RawMessage) bool) {
 	for item, ok := s.next(); ok && yield(item); {
 		item, ok = s.next()
 	}
 }
 
-// number is what items and results of most numeric workloads are.
+// number is the type of the items and results of most numeric workloads.
 type number interface{ int64 | float64 }
 
-// numbers yields the items as numbers, up to the first that is none: it stays in the source.
+// numbers yields the items as numbers. It stops at the first item that is not a number and leaves that item in the source.
 func numbers[N number](s *source) iter.Seq[N] {
 	return func(yield func(N) bool) {
 		if r, ok := s.supply.(*rangeItems); ok {
-			for n, ok := r.integer(); ok && yield(N(n)); { // rounded to the nearest, as its digits would be
+			for n, ok := r.integer(); ok && yield(N(n)); { // the conversion rounds to the nearest number, as parsing the digits would
 				n, ok = r.integer()
 			}
 			return
 		}
 		if s.lines != nil {
 			s.lines.loose = true
-			defer func() { s.lines.loose = false }() // the one that stays is kept, and so are those behind it
+			defer func() { s.lines.loose = false }() // the item that stays in the source must be kept, and all later ones
 		}
 		codec := wire.CodecOf[N]()
 		for item, ok := s.next(); ok; item, ok = s.next() {
@@ -91,7 +91,7 @@ func numbers[N number](s *source) iter.Seq[N] {
 	}
 }
 
-// failure is why reading stopped early, once there is no item any more.
+// failure returns why reading stopped early, or nil. It is final only after next has returned false.
 func (s *source) failure() error {
 	if s.lines == nil {
 		return nil
@@ -99,7 +99,7 @@ func (s *source) failure() error {
 	return s.lines.failure()
 }
 
-// place says where item index stood, for sources that have lines.
+// place returns the line of the item with the given index, or "" if the source has no lines.
 func (s *source) place(index int) string {
 	if s.lines == nil {
 		return ""
@@ -107,7 +107,7 @@ func (s *source) place(index int) string {
 	return "line " + strconv.Itoa(s.lines.line(index))
 }
 
-// openSource opens the one source that the flags name; examples are the plugin's own items.
+// openSource opens the source that the flags name. If they name none, it returns examples, the plugin's own items.
 func openSource(s *streams, o *options, examples []json.RawMessage) (*source, error) {
 	if o.repeat < 1 {
 		return nil, usageError("write --repeat 20 to give each item twenty times", "--repeat %d: nothing would run", o.repeat)
@@ -135,7 +135,7 @@ func openSource(s *streams, o *options, examples []json.RawMessage) (*source, er
 	return &source{supply: &listItems{items: items, rounds: o.repeat}, count: o.repeat * len(items), close: func() {}}, nil
 }
 
-// checkSources refuses more than one source before anything is started.
+// checkSources refuses more than one source of items, before anything is started.
 func checkSources(o *options) error {
 	var given []string
 	if o.input != "" {
@@ -163,11 +163,11 @@ func checkSources(o *options) error {
 	return nil
 }
 
-// listItems gives out a list some number of times.
+// listItems returns the items of a list, rounds times over.
 type listItems struct {
 	items  []json.RawMessage
 	rounds int
-	left   []json.RawMessage // of this round
+	left   []json.RawMessage // items left in this round
 }
 
 func (l *listItems) next() (item json.RawMessage, ok bool) {
@@ -182,7 +182,7 @@ func (l *listItems) next() (item json.RawMessage, ok bool) {
 	return item, true
 }
 
-// span is --range.
+// span is the value of --range.
 type span struct{ start, stop, step int64 }
 
 func parseRange(text string) (span, error) {
@@ -211,7 +211,7 @@ func parseRange(text string) (span, error) {
 	return s, nil
 }
 
-// count is the number of items. The differences are taken unsigned, where those of two integers of 64 bits fit.
+// count returns the number of items. It computes the differences as uint64, because the difference of two int64 values may not fit into an int64.
 func (s span) count() int {
 	var distance, step uint64
 	switch {
@@ -225,16 +225,16 @@ func (s span) count() int {
 	return int(min((distance-1)/step, math.MaxInt-1)) + 1
 }
 
-// rangeItems gives out the integers of a span some number of times.
+// rangeItems returns the integers of a span, rounds times over.
 type rangeItems struct {
 	span
 	rounds int
 	n      int64  // the next integer
-	left   int    // of this round
-	block  []byte // many texts share one piece of memory
+	left   int    // integers left in this round
+	block  []byte // memory that many item texts share, which saves allocations
 }
 
-// integer returns the next one.
+// integer returns the next integer, or false if there is none left.
 func (r *rangeItems) integer() (n int64, ok bool) {
 	if r.left == 0 {
 		if r.rounds == 0 {
@@ -262,7 +262,7 @@ func (r *rangeItems) next() (item json.RawMessage, ok bool) {
 	return r.block[at:len(r.block):len(r.block)], true
 }
 
-// openInput opens --input.
+// openInput opens the source of --input.
 func openInput(s *streams, o *options) (*source, error) {
 	if o.input == "-" {
 		if wasClosed(s.in) {
@@ -295,11 +295,11 @@ func openInput(s *streams, o *options) (*source, error) {
 	return &source{supply: r, count: -1, lines: r, close: func() { _ = f.Close() }}, nil
 }
 
-// maxLine bounds one line of input: an item of the largest size with some white space around it.
+// maxLine is the default limit of an input line in bytes: an item of the largest default size and some white space.
 const maxLine = 65 << 20
 
-// longestLine returns the largest length of an input line: maxLine, or more if --max-item-bytes asks for it. It is at most a quarter of the memory that
-// this process may use, because a line is copied several times.
+// longestLine returns the largest length of an input line in bytes: maxLine, or more if --max-item-bytes asks for it. It is at most a quarter of the
+// memory that this process may use, because a line is copied several times.
 func (o *options) longestLine() int {
 	return int(min(int64(o.longestItem()), debug.SetMemoryLimit(-1)/4))
 }
@@ -307,12 +307,12 @@ func (o *options) longestLine() int {
 func (o *options) longestItem() int {
 	n, err := parseBytes("max-item-bytes", o.maxItem)
 	if err != nil || n > math.MaxInt32 {
-		return maxLine // what is wrong with it is said elsewhere
+		return maxLine // other code reports the error
 	}
 	return max(maxLine, int(n)+1<<20)
 }
 
-// leftOf is how many bytes are to be read of a regular file, 0 if nobody knows.
+// leftOf returns how many bytes of a regular file are left to read, or 0 if that is unknown.
 func leftOf(stream any) int64 {
 	f, info := fileOf(stream), regular(stream)
 	if info == nil {
@@ -325,32 +325,32 @@ func leftOf(stream any) int64 {
 	return max(0, info.Size()-at)
 }
 
-// lineReader cuts a stream into lines, some number of times if it can be wound back. Blank lines are no items.
+// lineReader cuts a stream into lines, rounds times over if the stream can seek. Blank lines are not items.
 //
-// Lines lie in the blocks that they were read in, which nobody writes to again while they are kept.
+// The returned lines share the memory of the blocks that were read. A block is not overwritten, unless loose is set.
 type lineReader struct {
 	r      io.Reader
 	name   string
-	most   int
+	most   int // largest length of a line in bytes
 	rounds int
-	size   int64    // of a round in bytes; 0 if it is not known
-	file   *os.File // what r reads, if it is a regular file
+	size   int64    // bytes of one round; 0 if unknown
+	file   *os.File // the file that r reads, if it is a regular file
 
 	block []byte
-	from  int  // of the line that has not ended
-	scan  int  // up to here it holds no line break
-	ended bool // there is nothing to read any more
-	begun bool // the first bytes have been looked at
-	loose bool // lines are not kept
+	from  int  // offset in block of the current line
+	scan  int  // offset in block up to which the current line has no line break
+	ended bool // the round has been read to its end, or reading failed
+	begun bool // begin has checked the first bytes of the round
+	loose bool // the caller does not keep lines, so blocks may be overwritten
 
-	firstBad bool // the first item is no JSON
+	firstBad bool // the first item is not JSON
 
-	at    int // lines given out in this round
-	index int // of the next item
-	above int // by how much the last item's line is numbered higher than the item
+	at    int // lines returned in this round, including blank lines
+	index int // index of the next item
+	above int // line number of the last item minus its index
 
 	got  int64 // bytes read in this round
-	past int64 // and in those before
+	past int64 // bytes read in earlier rounds
 
 	mu    sync.Mutex
 	jumps []jump
@@ -358,15 +358,15 @@ type lineReader struct {
 	known known
 }
 
-// known is what has been read so far, for an estimate of what is to come.
+// known is what has been read so far, from which total estimates the number of items.
 type known struct {
-	items int   // in whole lines, in all rounds
-	bytes int64 // of these lines
+	items int   // items in complete lines, in all rounds
+	bytes int64 // bytes of these lines
 	all   int64 // bytes of all rounds
-	ended bool  // there are no more
+	ended bool  // there are no more items
 }
 
-// total is how many items there are, -1 if nobody knows. It is an estimate, by the size of the file, until the end has been read.
+// total returns the number of items, or -1 if it is unknown. Until the end has been read, it is an estimate from the size of the file.
 func (l *lineReader) total() (n int, estimate bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -380,7 +380,7 @@ func (l *lineReader) total() (n int, estimate bool) {
 	}
 }
 
-// learn notes down how far the reading is.
+// learn updates known with the progress of reading.
 func (l *lineReader) learn(ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -390,12 +390,12 @@ func (l *lineReader) learn(ended bool) {
 	}
 }
 
-// jump says that the items from index on stand on consecutive lines, from line on.
+// jump says that the items from index on stand on consecutive lines, starting at line.
 type jump struct{ index, line int }
 
 const (
 	blockBytes = 256 << 10
-	largeLine  = 1 << 20 // bytes of a line from which on its block gets the size of the line, or grows by a quarter where that is not known
+	largeLine  = 1 << 20 // bytes; a longer line gets a block of exactly its size, or one that grows by a quarter if that size is unknown
 )
 
 func (l *lineReader) next() (item json.RawMessage, ok bool) {
@@ -419,7 +419,7 @@ func (l *lineReader) next() (item json.RawMessage, ok bool) {
 	}
 }
 
-// count gives the line just read the next item's index.
+// count gives the line that was just read the index of the next item.
 func (l *lineReader) count() {
 	if above := l.at - l.index; above != l.above {
 		l.above = above
@@ -430,7 +430,7 @@ func (l *lineReader) count() {
 	l.index++
 }
 
-// cut returns the next line.
+// cut returns the next line, without its line break.
 func (l *lineReader) cut() (line []byte, ok bool) {
 	for {
 		if i := bytes.IndexByte(l.block[l.scan:], '\n'); i >= 0 {
@@ -449,7 +449,7 @@ func (l *lineReader) cut() (line []byte, ok bool) {
 	}
 }
 
-// read adds to the block.
+// read reads more bytes into the block.
 func (l *lineReader) read() {
 	if len(l.block) == cap(l.block) && !l.makeRoom() {
 		l.fail(fmt.Errorf("read %s: line %d is longer than %d bytes%s", l.name, l.at+1, l.most, l.scarce()))
@@ -469,7 +469,7 @@ func (l *lineReader) read() {
 	}
 }
 
-// scarce says that memory bounds the length of a line, and is empty where --max-item-bytes does.
+// scarce returns an explanation if memory limits the length of a line, and "" if --max-item-bytes does.
 func (l *lineReader) scarce() string {
 	if limit := debug.SetMemoryLimit(-1); int64(l.most) == limit/4 {
 		return fmt.Sprintf(", a quarter of the %d bytes that parhost may take itself (GOMEMLIMIT, by default a quarter of its cgroup's memory limit)", limit)
@@ -477,19 +477,19 @@ func (l *lineReader) scarce() string {
 	return ""
 }
 
-// What files of other encodings, or of some editors, begin with: byte order marks.
+// Byte order marks at the beginning of files: some editors write that of UTF-8, and UTF-16 files have one too.
 var (
 	utf8Mark   = []byte("\xef\xbb\xbf")
 	utf16Marks = [][]byte{[]byte("\xff\xfe"), []byte("\xfe\xff")}
 )
 
-// beginsMark reports whether the first bytes of an input may become a mark with those that come next.
+// beginsMark reports whether the first bytes of an input are the beginning of a byte order mark that needs more bytes to be recognised.
 func beginsMark(first []byte) bool {
 	return len(first) < len(utf8Mark) && bytes.HasPrefix(utf8Mark, first) ||
 		len(first) == 1 && (first[0] == utf16Marks[0][0] || first[0] == utf16Marks[1][0])
 }
 
-// begin looks at the first bytes of a round. The mark of UTF-8 is no part of the first item.
+// begin checks the first bytes of a round. It skips the byte order mark of UTF-8, and fails on that of UTF-16.
 func (l *lineReader) begin() {
 	l.begun = true
 	if bytes.HasPrefix(l.block, utf8Mark) {
@@ -503,14 +503,14 @@ func (l *lineReader) begin() {
 	}
 }
 
-// makeRoom moves the line that has not ended to the front of a block, larger if it fills one, and reports whether it may be as long.
+// makeRoom moves the incomplete line to the front of a new or larger block. It returns false if the line is longer than the limit.
 func (l *lineReader) makeRoom() bool {
 	rest := l.block[l.from:]
 	if len(rest) > l.most {
 		return false
 	}
 	size := max(blockBytes, 2*len(rest))
-	if len(rest) >= largeLine { // a block is kept as long as a line in it
+	if len(rest) >= largeLine { // a kept line keeps its whole block in memory, so a large line gets a block of its own size
 		size = len(rest) + l.ahead(len(rest)/4, l.most-len(rest)+1)
 	}
 	if !l.loose || cap(l.block) < size {
@@ -522,8 +522,8 @@ func (l *lineReader) makeRoom() bool {
 	return true
 }
 
-// ahead returns how many bytes of the file are left of the line that is being read, its end included and at most so many. If the stream has no such
-// file, it returns guess.
+// ahead looks ahead in the file and returns how many more bytes the current line has, including its line break, but at most most. It returns guess if
+// the stream is not a regular file or cannot seek.
 func (l *lineReader) ahead(guess, most int) int {
 	if l.file == nil {
 		return guess
@@ -539,14 +539,14 @@ func (l *lineReader) ahead(guess, most int) int {
 			return min(n+i+1, most)
 		}
 		n += got
-		if err != nil { // the end of the file, or what the next read will say
-			return max(1, min(n+1, most)) // one more, so that the read which finds the end has room
+		if err != nil { // the end of the file, or an error that the next read returns too
+			return max(1, min(n+1, most)) // one byte more, so that the read that finds the end has room
 		}
 	}
 	return most
 }
 
-// rewind goes back to the first line.
+// rewind goes back to the first line for the next round. It returns false if the stream cannot seek.
 func (l *lineReader) rewind() bool {
 	s, ok := l.r.(io.Seeker)
 	if !ok {
@@ -561,7 +561,7 @@ func (l *lineReader) rewind() bool {
 	return true
 }
 
-// line returns the number of the line, from 1, in which item index stood.
+// line returns the number, from 1, of the line in which the item with the given index stood.
 func (l *lineReader) line(index int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -573,7 +573,7 @@ func (l *lineReader) line(index int) int {
 	return last.line + index - last.index
 }
 
-// fail ends the reading; the lines that have ended are items all the same.
+// fail ends the reading with an error. The complete lines read before are still returned.
 func (l *lineReader) fail(err error) {
 	l.ended = true
 	l.mu.Lock()

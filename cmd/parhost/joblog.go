@@ -8,7 +8,7 @@ import (
 	"github.com/parhost/parhost/host/joblog"
 )
 
-// checkJoblog refuses flags of the journal that make no sense, before anything is opened.
+// checkJoblog refuses --resume flags without --joblog, before anything is opened.
 func checkJoblog(o *options) error {
 	for _, f := range []struct {
 		name  string
@@ -21,7 +21,7 @@ func checkJoblog(o *options) error {
 	return nil
 }
 
-// openJoblog opens the journal that --joblog names, if it does.
+// openJoblog opens the journal of --joblog. Without the flag it does nothing.
 func (r *itemRun) openJoblog(cfg host.Config) error {
 	if r.joblog == "" {
 		return nil
@@ -66,8 +66,8 @@ func (r *itemRun) openJoblog(cfg host.Config) error {
 	return nil
 }
 
-// closeJoblog closes the journal. It returns err joined with the journal's own error, because a user who resumes an interrupted run must know whether the
-// file is complete.
+// closeJoblog closes the journal. It joins err with the journal's own error, because a user who resumes an interrupted run must know whether the file
+// is complete.
 func (r *itemRun) closeJoblog(err error) error {
 	if r.journal == nil {
 		return err
@@ -80,14 +80,14 @@ func (r *itemRun) closeJoblog(err error) error {
 	return errors.Join(closeErr, err)
 }
 
-// sayResume tells how to go on with a run that stopped early.
+// sayResume says how to continue a run that stopped early.
 func (r *itemRun) sayResume() {
 	if r.journal != nil && r.sum.Stopped != "" {
 		r.say("parhost: what is finished is in %q; the same command with --resume goes on", r.joblog)
 	}
 }
 
-// joblogError gives an error of the journal its exit code, and says what to do about it.
+// joblogError adds the exit code and a hint to an error of the journal.
 func joblogError(err error) *exitError {
 	var inUse *joblog.InUseError
 	var foreign *joblog.ForeignError

@@ -11,13 +11,14 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Up to these a JSON text is laid out in lines. Much of it is a plugin's, and what nests deeply becomes hundreds of times as long.
+// JSON texts within these limits are indented. Many of them come from plugins, and indentation can make a deeply nested text hundreds of times
+// longer.
 const (
 	indentedBytes = 64 << 10
 	indentedDepth = 24
 )
 
-// printJSON writes one value for programs.
+// printJSON prints v as JSON, for programs to read.
 func printJSON(s *streams, v any) error {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
@@ -29,7 +30,8 @@ func printJSON(s *streams, v any) error {
 	return err
 }
 
-// layOut breaks a valid JSON text into lines that begin with prefix, or makes one line of it if it is large or nests deeply.
+// layOut indents a valid JSON text, with prefix at the beginning of each further line. A text that is large or deeply nested becomes one line
+// instead.
 func layOut(text []byte, prefix string) []byte {
 	var line, lines bytes.Buffer
 	if json.Compact(&line, text) != nil || line.Len() > indentedBytes || wire.Nesting(line.Bytes()) > indentedDepth || json.Indent(&lines, line.Bytes(), prefix, "  ") != nil {
@@ -38,14 +40,14 @@ func layOut(text []byte, prefix string) []byte {
 	return lines.Bytes()
 }
 
-// plainJSON escapes what would do something to a terminal, as wire.Plain does. In a text that has been laid out that is within strings, so it
-// means what it meant.
+// plainJSON escapes everything that could control a terminal, as wire.Plain does. In a text from layOut such characters stand only in strings, where
+// the escape means the same character.
 func plainJSON(text []byte) []byte {
 	plain := make([]byte, 0, len(text))
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)
 		switch {
-		case r == utf8.RuneError && n == 1: // what a program would take it for
+		case r == utf8.RuneError && n == 1: // JSON decoders replace an invalid byte by U+FFFD too
 			plain = append(plain, `\ufffd`...)
 		case r == '\n' || unicode.IsPrint(r):
 			plain = append(plain, text[:n]...)

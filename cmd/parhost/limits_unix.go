@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileLimit names the shell's limit of file sizes, if the limit caused err and err does not name it.
+// fileLimit returns a note about the file size limit of the shell if this limit caused err and err does not name it, or "" otherwise.
 func fileLimit(err error) string {
 	var limit unix.Rlimit
 	if !errors.Is(err, unix.EFBIG) || strings.Contains(err.Error(), "ulimit -f") ||

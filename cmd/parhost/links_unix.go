@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// hasNames reports whether a file has more than one name (hard link).
+// hasNames reports whether a regular file has more than one name (hard link).
 func hasNames(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && info.Mode().IsRegular() && st.Nlink > 1

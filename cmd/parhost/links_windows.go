@@ -2,5 +2,5 @@ package main
 
 import "io/fs"
 
-// hasNames is always false: Windows opens no folders to workers.
+// hasNames always returns false: on Windows, sandboxes open no folders to workers, so hard links do not matter.
 func hasNames(fs.FileInfo) bool { return false }

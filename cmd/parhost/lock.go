@@ -23,14 +23,14 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// lockName is the lock file that is looked for in the working folder. It holds without being asked for, as go.sum does: it can only keep
-// a plugin from running, and one that has to be named each time is forgotten once.
+// lockName is the lock file that parhost looks for in the working folder. Like go.sum it applies without a flag: it can only stop plugins from
+// running, and a file that must be named each time would be forgotten at some point.
 const lockName = "parhost.lock"
 
-// noLock is what --lock says to run whatever is there.
+// noLock is the value of --lock that ignores any lock file.
 const noLock = "none"
 
-// pins are what the flags say of the bytes that may run.
+// pins holds the flags that restrict which executables may run, by their SHA-256.
 type pins struct {
 	checksum string
 	lock     string
@@ -51,13 +51,13 @@ func (p *pins) lockFlag(f *pflag.FlagSet) {
 
 var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// hold makes a config that pluginConfig has found one of the bytes that the flags and the lock file allow, and of no others.
+// hold restricts a config from pluginConfig to the executable that the flags and the lock file allow.
 func (p *pins) hold(cfg *host.Config) error {
 	want := strings.ToLower(strings.TrimPrefix(p.checksum, "sha256:"))
 	if p.checksum != "" && !sha256Form.MatchString(want) {
 		return usageError("write sha256: and 64 digits, as in sha256sum's output", "--checksum %q is no SHA-256", p.checksum)
 	}
-	if cfg.Workload != nil { // it is this program, which runs already
+	if cfg.Workload != nil { // the workload is part of this program, which runs already
 		if want != "" {
 			return usageError("leave --checksum out; how parhost itself came here is for who installed it to check", "--checksum: %s is linked into parhost", cfg.Workload.Manifest().Name)
 		}
@@ -86,12 +86,12 @@ func (p *pins) hold(cfg *host.Config) error {
 	return nil
 }
 
-// anotherPlugin is what to do about an executable that is not the one that was meant.
+// anotherPlugin returns the hint for an executable whose checksum is not the expected one.
 func anotherPlugin(e *sandbox.ChecksumError) string {
 	return fmt.Sprintf("get the executable that was meant, or, if this one is: parhost plugins lock %s, or --checksum sha256:%s", quote(e.Path), e.Got)
 }
 
-// lockFile is what a lock file holds.
+// lockFile is the content of a lock file.
 type lockFile struct {
 	Format  int      `json:"lock"`
 	Plugins []locked `json:"plugins"`
@@ -99,24 +99,24 @@ type lockFile struct {
 	path string
 }
 
-// lockFormat is the version of the form that is written, and the only one that is read.
+// lockFormat is the version of the file format that parhost writes, and the only one that it reads.
 const lockFormat = 1
 
-// locked is one plugin on one kind of machine.
+// locked is the entry of one plugin for one system and architecture.
 type locked struct {
 	Name    string `json:"name"`
 	OS      string `json:"os"`
 	Arch    string `json:"arch"`
 	SHA256  string `json:"sha256"`
-	Version string `json:"version,omitempty"` // of the manifest, for people
+	Version string `json:"version,omitempty"` // version in the manifest, for people only
 }
 
-// is reports whether this is the plugin of a name for this machine.
+// is reports whether this is the entry of the named plugin for the system and architecture of this program.
 func (e *locked) is(name string) bool {
 	return e.Name == name && e.OS == runtime.GOOS && e.Arch == runtime.GOARCH
 }
 
-// nameOf is the name of a plugin by its file, because it is needed before the plugin may run and say its own.
+// nameOf returns the name of a plugin from its file name. The manifest's name is not used, because the plugin must not run before its entry is found.
 func nameOf(path string) string {
 	base := filepath.Base(path)
 	if runtime.GOOS == "windows" {
@@ -125,13 +125,13 @@ func nameOf(path string) string {
 	return strings.TrimPrefix(base, "parhost-plugin-")
 }
 
-// read returns the lock file that holds, nil if none does.
+// read returns the lock file that applies, or nil if there is none.
 func (p *pins) read() (*lockFile, error) {
 	switch p.lock {
 	case noLock:
 		return nil, nil
 	case "":
-		if _, err := os.Lstat(lockName); errors.Is(err, fs.ErrNotExist) { // a link to nothing is there, and read
+		if _, err := os.Lstat(lockName); errors.Is(err, fs.ErrNotExist) { // Lstat also finds a dangling symbolic link, which readLock then reports
 			return nil, nil
 		}
 		return readLock(lockName)
@@ -140,7 +140,7 @@ func (p *pins) read() (*lockFile, error) {
 	}
 }
 
-// mostLock is the size of the largest lock file that is read, in bytes. It has room for tens of thousands of plugins.
+// mostLock is the largest size of a lock file that is read, in bytes. It is enough for tens of thousands of plugins.
 const mostLock = 4 << 20
 
 func readLock(path string) (*lockFile, error) {
@@ -169,7 +169,7 @@ func readLock(path string) (*lockFile, error) {
 	return l, nil
 }
 
-// write replaces the file as a whole.
+// write sorts the entries and replaces the file atomically.
 func (l *lockFile) write(s *streams) error {
 	slices.SortFunc(l.Plugins, func(a, b locked) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.OS, b.OS), strings.Compare(a.Arch, b.Arch))
@@ -250,7 +250,8 @@ func lockPlugins(ctx context.Context, s *streams, a *asking, b building, names, 
 	return s.out.printf("%s\n", w.layout())
 }
 
-// lockPlugin hashes a plugin, and asks these very bytes for their version.
+// lockPlugin computes the checksum of a plugin and asks the plugin for its version. The start checks the same checksum, so that no other executable
+// can answer.
 func lockPlugin(ctx context.Context, a *asking, b building, name string, dirs []string) (e locked, where string, err error) {
 	cfg, err := pluginConfig(ctx, name, dirs, b)
 	if err != nil {

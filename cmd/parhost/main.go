@@ -1,4 +1,4 @@
-// Command parhost runs a workload on many items in parallel, each worker a separate process, and shows what that costs and buys.
+// Command parhost runs a workload on many items in parallel, with each worker in a separate process, and shows the costs and benefits.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// builtin are the workloads linked in; in process mode this program starts itself as their plugin.
+// builtin are the workloads that are linked into this program. In process mode, this program starts itself as their plugin.
 var builtin = []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload}
 
 func main() {
@@ -32,14 +32,14 @@ func main() {
 // Exit codes.
 const (
 	exitOK          = 0
-	exitFailed      = 1 // some items failed, or modes disagree
+	exitFailed      = 1 // some items failed, modes disagree, or the output cannot be written
 	exitUsage       = 2 // wrong flags, unreadable input
 	exitNoWorker    = 3 // no worker could be started
-	exitNoSandbox   = 4 // the sandbox that was asked for cannot be given
+	exitNoSandbox   = 4 // the requested sandbox cannot be set up
 	exitInterrupted = 130
 )
 
-// exitError is an error with the code to exit with, and what to do about it.
+// exitError is an error with an exit code and a hint, which may be empty.
 type exitError struct {
 	code int
 	err  error
@@ -49,12 +49,12 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// usageError is an error in how the command was called, with what to write instead.
+// usageError returns an error in the use of the command. hint says what to write instead.
 func usageError(hint, format string, args ...any) error {
 	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...), hint: hint}
 }
 
-// run is the whole command. It returns the exit code.
+// run runs the whole command and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	s := newStreams(stdin, stdout, stderr)
 	defer s.outlets.close()
@@ -76,8 +76,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return code
 }
 
-// withLostOutput returns the error of a command, given the error of writing to stdout. Cobra ignores write errors of help texts and of shell
-// completions. It is no failure if the reader of stdout stops early, as head does.
+// withLostOutput returns the final error of a command, where lost is the error of writing to stdout. It is needed because cobra ignores write errors
+// of help texts and shell completions. If the reader of stdout stops early, as head does, that is not a failure.
 func withLostOutput(err, lost error) error {
 	if _, decided := errors.AsType[*exitError](err); decided || lost == nil || err != nil && !errors.Is(err, lost) {
 		return err
@@ -88,10 +88,10 @@ func withLostOutput(err, lost error) error {
 	return &exitError{code: exitFailed, err: lost}
 }
 
-// errSaid ends the command with a code whose reason has been shown already.
+// errSaid ends the command with an exit code whose reason has already been printed.
 var errSaid = errors.New("said")
 
-// exitCode returns what to exit with for an error, and a hint for people.
+// exitCode returns the exit code for an error and a hint for people.
 func exitCode(err error) (code int, hint string) {
 	var exit *exitError
 	var config *host.ConfigError
@@ -100,7 +100,7 @@ func exitCode(err error) (code int, hint string) {
 	var changed *sandbox.ChangedError
 	var checksum *sandbox.ChecksumError
 	var confined *confinedError
-	var stage *sandbox.StageError // of a plugin that is no program
+	var stage *sandbox.StageError // for plugins that are not executable programs
 	confineHint, notConfined := notConfined(err)
 	switch {
 	case err == nil:
@@ -130,6 +130,6 @@ func exitCode(err error) (code int, hint string) {
 	case errors.As(err, &broken):
 		return exitNoWorker, ""
 	default:
-		return exitUsage, "" // cobra's own errors: unknown flags and commands
+		return exitUsage, "" // cobra's own errors, such as unknown flags and commands
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// newMan returns the hidden command with which packages make their manual pages.
+// newMan returns the hidden command that writes manual pages, for use by packagers.
 //
-// cobra has a package for that, which brings a Markdown and a YAML parser into this program; a page is simple enough without.
+// cobra has a package for manual pages, but it would add a Markdown and a YAML parser to this program. The pages are simple enough without it.
 func newMan() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "man DIR",
@@ -36,7 +36,7 @@ func newMan() *cobra.Command {
 	return withExitCodes(cmd, "  0  written    2  wrong usage, or the folder cannot be written\n")
 }
 
-// writeManPages writes a page for a command and for each below it.
+// writeManPages writes a manual page for a command and for each command below it.
 func writeManPages(cmd *cobra.Command, folder *os.Root) error {
 	cmd.InitDefaultHelpFlag()
 	if err := plain.Put(folder, manName(cmd)+".1", 0o666, []byte(manPage(cmd))); err != nil {
@@ -54,7 +54,7 @@ func writeManPages(cmd *cobra.Command, folder *os.Root) error {
 
 func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
-// manPage returns a command's page in the language of man(7).
+// manPage returns the manual page of a command in man(7) format.
 func manPage(cmd *cobra.Command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH %s 1 \"\" %s \"parhost manual\"\n", quoteRoff(strings.ToUpper(manName(cmd))), quoteRoff("parhost "+thisBuild().Version))
@@ -120,13 +120,13 @@ func manFlags(b *strings.Builder, title string, flags *pflag.FlagSet) {
 	})
 }
 
-// verbatim writes a section whose lines stay as they are.
+// verbatim writes a section whose line breaks are kept.
 func verbatim(b *strings.Builder, title, text string) {
 	fmt.Fprintf(b, ".SH %s\n.nf\n%s\n.fi\n", title, escapeRoff(strings.Trim(text, "\n")))
 }
 
-// escapeRoff keeps roff from seeing its own language in a text: backslashes, hyphens that it would make longer, and lines that
-// begin like a request (groff_char(7), groff(7)).
+// escapeRoff escapes everything in a text that roff would interpret: backslashes, hyphens that it would turn into dashes, and lines that look like
+// requests (groff_char(7), groff(7)).
 func escapeRoff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
 	lines := strings.Split(text, "\n")
@@ -138,7 +138,7 @@ func escapeRoff(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// quoteRoff makes one argument of a text.
+// quoteRoff turns a text into one macro argument.
 func quoteRoff(text string) string {
 	return `"` + strings.ReplaceAll(escapeRoff(text), `"`, `\(dq`) + `"`
 }

@@ -7,41 +7,42 @@ import (
 	"runtime/metrics"
 )
 
-// hostShare divides the cgroup's limit: the soft limit of this process is one part. Workers and shared memory, which Go does not count, take the rest. A
-// quarter and a third bring the same items through, a half fewer; the largest line that a third lets in was too much for 8 workers in 200 MiB
-// (docs/RATIONALE.md, "Why a quarter of the cgroup's memory?").
+// hostShare is the divisor that makes this process's soft memory limit from the limit of its cgroup. Workers and shared memory, which Go does not
+// count, get the rest. With a quarter and with a third the same items succeeded, with a half fewer; but with a third, the largest line that was
+// accepted was too much for 8 workers in 200 MiB (docs/RATIONALE.md, "Why a quarter of the cgroup's memory?").
 const hostShare = 4
 
-// boundMemory sets Go's soft memory limit to the share of the limit of this process's cgroups that hostShare says. It does nothing if the
-// user has set GOMEMLIMIT. Pools derive the bound of what a run holds from the soft limit. Without it the heap would grow until the kernel kills the process.
+// boundMemory sets Go's soft memory limit to limit / hostShare, where limit is the memory limit of this process's cgroups in bytes. It does nothing
+// if the user has set GOMEMLIMIT. Pools derive from the soft limit how many bytes a run may hold. Without a soft limit, the heap could grow until the
+// kernel kills the process.
 func boundMemory(limit int64) {
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(limit / hostShare)
 	}
 }
 
-// By default Go collects garbage when there is as much of it as there is live memory. The cost of a collection depends on the memory that has pointers, and
-// items and results have none: with items of 62 MiB half of this process was garbage that would have cost nothing to collect. So from cheapHeap bytes of
-// live memory on, garbage may be as much as what has pointers, and cheapHeap more.
+// By default Go collects garbage when there is as much garbage as live memory. A collection costs time for the memory with pointers only, and items
+// and results have no pointers: with items of 62 MiB, half of this process was garbage that could have been freed at almost no cost. So above
+// cheapHeap bytes of live memory, garbage may reach the size of the memory with pointers plus cheapHeap.
 const (
 	cheapHeap    = 32 << 20
 	leastGarbage = 10 // percent
 )
 
-// collectCheaply makes the garbage collector run earlier where a collection costs little for what it frees. It does nothing if the user has set GOGC.
+// collectCheaply makes the garbage collector run more often where a collection is cheap for what it frees. It does nothing if the user has set GOGC.
 func collectCheaply() {
 	if os.Getenv("GOGC") == "" {
 		(&pacer{percent: 100}).pace()
 	}
 }
 
-// pacer adapts GOGC after each garbage collection.
+// pacer adjusts the GC percentage after each garbage collection.
 type pacer struct {
 	percent int
 	samples [2]metrics.Sample
 }
 
-// pace sets GOGC for the next collection. It is called again after that collection.
+// pace sets the GC percentage for the next collection, after which it is called again.
 func (p *pacer) pace() {
 	p.samples[0].Name, p.samples[1].Name = "/gc/heap/live:bytes", "/gc/scan/heap:bytes"
 	metrics.Read(p.samples[:])
@@ -49,11 +50,11 @@ func (p *pacer) pace() {
 		p.percent = want
 		debug.SetGCPercent(want)
 	}
-	cycle := new([16]byte) // garbage at once, so the next collection finds it
+	cycle := new([16]byte) // unreachable after this function, so the next collection runs its cleanup
 	runtime.AddCleanup(cycle, (*pacer).pace, p)
 }
 
-// collectPercent returns how much garbage there may be, in percent of the live bytes, given how many of these have pointers.
+// collectPercent returns the GC percentage for live bytes of memory, of which scanned bytes may contain pointers.
 func collectPercent(live, scanned uint64) int {
 	if live <= cheapHeap {
 		return 100

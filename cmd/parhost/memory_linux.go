@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// resetPeakRSS makes peakRSS count from now. Where the kernel does not let us, the peak is that of the whole life.
+// resetPeakRSS makes peakRSS of this process count from now on. If the kernel refuses, the peak is that of the process's whole life.
 func resetPeakRSS() { _ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) }
 
-// peakRSS returns the largest resident size of a process in bytes, 0 when it cannot be read; pid 0 is this process.
+// peakRSS returns the peak resident set size of a process in bytes, or 0 if it cannot be read. Pid 0 is this process.
 func peakRSS(pid int) int64 {
 	name := "self"
 	if pid != 0 {

@@ -4,8 +4,8 @@ package main
 
 func resetPeakRSS() {}
 
-// peakRSS is not to be had for other processes here, so it is not given for any.
+// peakRSS always returns 0: this system does not report it for other processes, so parhost reports it for none.
 func peakRSS(int) int64 { return 0 }
 
-// memoryLimit is 0: there are no cgroups here.
+// memoryLimit always returns 0: this system has no cgroups.
 func memoryLimit() int64 { return 0 }

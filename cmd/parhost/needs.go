@@ -9,8 +9,8 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// lacking returns, as flags, what a plugin says that it needs and a policy does not give it. They are for people to add: the plugin may
-// ask for anything.
+// lacking returns the flags that would give a plugin what its manifest needs and the policy does not grant. Only people may add them, because a
+// plugin can ask for anything.
 func lacking(n host.Needs, p sandbox.Policy) []string {
 	var flags []string
 	if p.Level > sandbox.Off {
@@ -37,7 +37,7 @@ func lacking(n host.Needs, p sandbox.Policy) []string {
 	return flags
 }
 
-// opened reports whether one of the binds shows a plugin this path.
+// opened reports whether one of the binds makes the path visible to a plugin.
 func opened(path string, binds []sandbox.Bind) bool {
 	for _, b := range binds {
 		folder := b.Target
@@ -51,7 +51,7 @@ func opened(path string, binds []sandbox.Bind) bool {
 	return false
 }
 
-// quote writes a word for a shell, in which it stays one word and nothing else whatever it holds.
+// quote quotes a text for a POSIX shell, so that it is exactly one word whatever it contains.
 func quote(word string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,@%", r)
@@ -62,15 +62,15 @@ func quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// sayNeeds tells what a plugin asks for and does not have, in one line.
+// sayNeeds prints, in one line, the flags that would give a plugin what it needs and does not have.
 func (s *streams) sayNeeds(m host.Manifest, p sandbox.Policy) {
 	if flags := lacking(m.Needs, p); len(flags) > 0 {
 		s.say("parhost: hint: %s says that it needs what it is not given; if you trust it with that, add: %s", shorten(m.Name, cellWidth), strings.Join(flags, " "))
 	}
 }
 
-// sayNeedsOf says what a plugin needs whose set-up failed, perhaps because these needs were not granted. It takes the manifest from the failed start,
-// because another start could take up to --start-timeout.
+// sayNeedsOf prints what a plugin needs if its set-up failed in a sandbox, perhaps because these needs were not granted. It takes the manifest from
+// the failed start, because another start could take up to --start-timeout.
 func (s *streams) sayNeedsOf(err error, p sandbox.Policy) {
 	if e, ok := errors.AsType[*host.StartError](err); ok && e.Stage == "set-up" && p.Level > sandbox.Off {
 		s.sayNeeds(e.Manifest, p)

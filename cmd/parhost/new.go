@@ -25,13 +25,13 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// modulePath is where new plugins get package sdk from.
+// modulePath is the module from which new plugins import package sdk.
 const modulePath = "github.com/parhost/parhost"
 
 //go:embed scaffold
 var scaffold embed.FS
 
-// newNew returns the command that makes a plugin to start from.
+// newNew returns the new command, which makes the skeleton of a plugin.
 func newNew(s *streams) *cobra.Command {
 	var o newOptions
 	cmd := &cobra.Command{
@@ -62,7 +62,7 @@ then says where that work tree is (a replace line), and works as long as it is t
 
 type newOptions struct{ name, dir, module, replace string }
 
-// modules is what paths of modules look like, roughly: Go itself says more.
+// modules matches valid module paths approximately: the go command checks them in full.
 var modules = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9._~-]+)*$`)
 })
@@ -111,7 +111,7 @@ func makePlugin(ctx context.Context, s *streams, o newOptions) error {
 	return s.out.printf("made %s. To go on:\n  cd %s\n  go test ./...\n  parhost --plugin .\n", o.dir, quote(o.dir))
 }
 
-// likeName makes a name of what was meant as one.
+// likeName returns a valid plugin name that resembles text.
 func likeName(text string) string {
 	name := regexp.MustCompile(`[^A-Za-z0-9._-]+`).ReplaceAllString(filepath.Base(text), "-")
 	if name = strings.Trim(name, "-._"); name == "" {
@@ -120,7 +120,8 @@ func likeName(text string) string {
 	return name
 }
 
-// findSource returns the folder of the work tree that a new module has to use, or nothing if there is a published version.
+// findSource returns the folder of the work tree that a new module must use, or "" if this parhost has a published version that the module can
+// require.
 func findSource(ctx context.Context, given string) (string, error) {
 	if given != "" {
 		dir, err := filepath.Abs(given)
@@ -132,13 +133,13 @@ func findSource(ctx context.Context, given string) (string, error) {
 	if thisBuild().released() {
 		return "", nil
 	}
-	// The compiler writes down where a source file was, unless it is told not to (-trimpath).
+	// The compiler records the path of this source file, unless it is called with -trimpath.
 	if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) {
 		if dir := filepath.Join(filepath.Dir(file), "..", ".."); moduleOf(dir) == modulePath {
 			return dir, nil
 		}
 	}
-	// The current folder may be in the work tree, or in a module that uses it.
+	// The current folder may be in the work tree, or in a module that uses the work tree.
 	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", modulePath)
 	list.Env = gobuild.KeepToolchain(list.Environ())
 	if out, err := list.Output(); err == nil {
@@ -150,13 +151,13 @@ func findSource(ctx context.Context, given string) (string, error) {
 		"this parhost was built from a work tree, and it is not known where that is")
 }
 
-// moduleOf returns the path of the module in a folder, or nothing.
+// moduleOf returns the path of the module in a folder, or "".
 func moduleOf(dir string) string { return goModLine(dir, "module") }
 
-// mostModule is the size of a go.mod, or go.sum, of a very large module.
+// mostModule is the largest size of a go.mod or go.sum that is read, in bytes.
 const mostModule = 16 << 20
 
-// goModLine returns what a line of a module's go.mod says.
+// goModLine returns the word after keyword in the go.mod of a folder, or "" if there is no such line.
 func goModLine(dir, keyword string) string {
 	text, err := plain.Read(filepath.Join(dir, "go.mod"), mostModule)
 	if err != nil {
@@ -170,7 +171,7 @@ func goModLine(dir, keyword string) string {
 	return ""
 }
 
-// renderPlugin returns the files of a new plugin by their names.
+// renderPlugin returns the contents of the files of a new plugin, by file name.
 func renderPlugin(o newOptions, source string) (map[string][]byte, error) {
 	data := struct{ Name, Module, Go, Version, Replace string }{
 		Name: o.name, Module: o.module, Go: goVersion(), Version: thisBuild().Version,
@@ -181,7 +182,7 @@ func renderPlugin(o newOptions, source string) (map[string][]byte, error) {
 		if v := goModLine(source, "go"); v != "" {
 			data.Go = v
 		}
-		// With the sums of everything that parhost needs, the module resolves without a network.
+		// With parhost's go.sum, Go can resolve the module without a network.
 		if sums, err := plain.Read(filepath.Join(source, "go.sum"), mostModule); err == nil {
 			files["go.sum"] = sums
 		}
@@ -200,7 +201,7 @@ func renderPlugin(o newOptions, source string) (map[string][]byte, error) {
 	return files, nil
 }
 
-// goVersion is the version for the new module's go.mod: that of the language, so that any Go of this or a later release will do.
+// goVersion returns the Go version for the new module's go.mod. Its patch number is 0, so that any Go of this or a later release works.
 func goVersion() string {
 	v := strings.TrimPrefix(runtime.Version(), "go")
 	if parts := strings.SplitN(v, ".", 3); len(parts) >= 2 && !strings.ContainsAny(parts[0]+parts[1], " -") {
@@ -209,8 +210,8 @@ func goVersion() string {
 	return "1.26.0"
 }
 
-// replacement is the work tree's path as the module in dir names it: relative if one is in the other, so that they can be moved
-// together.
+// replacement returns the path of the work tree for the replace line in dir's go.mod. The path is relative if dir lies inside the work tree, so that
+// both can be moved together.
 func replacement(dir, source string) string {
 	path := source
 	if abs, err := filepath.Abs(dir); err == nil {
@@ -226,7 +227,7 @@ func replacement(dir, source string) string {
 	return path
 }
 
-// writeFiles makes a folder with files. If that fails nothing of it stays, unless the folder was there before.
+// writeFiles creates a folder with files. If it fails, it removes the folder, unless the folder existed before.
 func writeFiles(dir string, files map[string][]byte) (err error) {
 	_, missing := os.Stat(dir)
 	defer func() {
@@ -250,12 +251,12 @@ func writeFiles(dir string, files map[string][]byte) (err error) {
 	return nil
 }
 
-// resolve lets Go fill in the module's requirements. Not by go mod tidy, which also wants what the tests of other modules import: nothing
-// here is built of that, and a machine that has built parhost need not have it.
+// resolve lets the go command fill in the module's requirements. It does not use go mod tidy, because that also wants the test dependencies of other
+// modules. None of these is built here, and a machine that has built parhost may not have them.
 func resolve(ctx context.Context, dir string) error {
 	cmd := exec.CommandContext(ctx, "go", "get", "-t", "./...")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOWORK=off") // a workspace above is not to know of it
+	cmd.Env = append(os.Environ(), "GOWORK=off") // a go.work file in a parent folder does not list the new module
 	out, err := cmd.CombinedOutput()
 	switch {
 	case errors.Is(err, exec.ErrNotFound):

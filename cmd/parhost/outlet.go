@@ -11,28 +11,28 @@ import (
 	"time"
 )
 
-// outlet is stdout or stderr. Each Write returns when all of its text is written, when writing fails, or when the outlet is given up: a
-// goroutine of the outlet does the writing, so a reader that does not read keeps nobody else from ending.
+// outlet is stdout or stderr. Write returns when all of its text is written, when writing fails, or when the outlet is given up. A goroutine of the
+// outlet does the writing, so that a reader that does not read cannot stop the program from ending.
 //
-// The text goes out in pieces that end with a line, and nothing else comes between them.
+// The text is written in pieces of whole lines. Two calls of Write never mix within a piece.
 type outlet struct {
 	w      io.Writer
 	serve  sync.Once
 	pieces chan []byte
 	wrote  chan written
-	given  chan struct{} // closed when the outlet is given up, or closed
+	given  chan struct{} // closed when the outlet is given up or closed
 	giveUp sync.Once
-	busy   atomic.Int64 // number of the piece that is being written, 0 between pieces
+	busy   atomic.Int64 // number of the piece that is being written; 0 between pieces
 
-	mu     sync.Mutex // held by the Write that has its turn
-	text   []byte     // the copy that the goroutine writes, unless the piece is large
-	piece  int64      // how many there have been
-	lines  int        // whole lines written
-	cut    bool       // the last line written has no end
-	err    error      // the first one; nothing is written after it
+	mu     sync.Mutex // held by the current Write
+	text   []byte     // copy of the piece that the goroutine writes, unless the piece is large
+	piece  int64      // number of pieces so far
+	lines  int        // complete lines written so far
+	cut    bool       // the last line that was written is incomplete
+	err    error      // first error; nothing is written after it
 	closed bool
 
-	closedAtStart bool // the program was started without the stream
+	closedAtStart bool // the stream was closed when the program started
 }
 
 type written struct {
@@ -42,18 +42,19 @@ type written struct {
 
 var errNotRead = errors.New("nobody reads it")
 
-// pieceBytes is how much an outlet writes at once, if lines are no longer. After each piece it is known that somebody reads.
+// pieceBytes is the largest piece in bytes, unless a single line is longer. Each piece that is written proves that the reader still reads.
 const pieceBytes = 64 << 10
 
-// largePiece is the size in bytes from which on a piece, which is one line then, is written from the memory of the caller of Write. A copy would take as
-// much again. If the outlet is given up meanwhile, Write returns an error while its goroutine may still read that memory: the caller must not change it.
+// largePiece is the size in bytes from which a piece, which is then a single line, is not copied but written from the memory of Write's caller. A
+// copy would take as much memory again. If the outlet is given up during the write, Write returns an error while the goroutine may still read that
+// memory, so the caller must not change it.
 const largePiece = 1 << 20
 
 func newOutlet(w io.Writer) *outlet {
 	return &outlet{w: w, pieces: make(chan []byte), wrote: make(chan written, 1), given: make(chan struct{})}
 }
 
-// outlets are stdout and stderr. It is one and the same if both lead to one file, so that no line of one is written into a line of the other.
+// outlets are stdout and stderr. Both are the same outlet if both streams lead to one file, so that lines of one never split lines of the other.
 type outlets struct{ out, err *outlet }
 
 func openOutlets(stdout, stderr io.Writer) *outlets {
@@ -68,19 +69,19 @@ func openOutlets(stdout, stderr io.Writer) *outlets {
 	return o
 }
 
-// hurry gives up each of the two that takes nothing for so long.
+// hurry gives up each outlet on which one piece makes no progress for the time patience.
 func (o *outlets) hurry(patience time.Duration) {
 	o.out.hurry(patience)
 	o.err.hurry(patience)
 }
 
-// close ends what the outlets have started.
+// close ends the goroutines of the outlets.
 func (o *outlets) close() {
 	o.out.close()
 	o.err.close()
 }
 
-// sameStream reports whether two streams lead to one file.
+// sameStream reports whether two streams lead to the same file.
 func sameStream(a, b io.Writer) bool {
 	f, ok1 := a.(*os.File)
 	g, ok2 := b.(*os.File)
@@ -105,7 +106,7 @@ func (o *outlet) Write(text []byte) (n int, err error) {
 	return n, o.err
 }
 
-// pieceEnd returns how much of text to write at once: whole lines, as many as fit into a piece, but at least one.
+// pieceEnd returns the length of the next piece of text: as many whole lines as fit into pieceBytes, but at least one.
 func pieceEnd(text []byte) int {
 	if len(text) <= pieceBytes {
 		return len(text)
@@ -119,7 +120,7 @@ func pieceEnd(text []byte) int {
 	return len(text)
 }
 
-// put writes one piece. Called with mu held.
+// put writes one piece and returns how many bytes were written. The caller must hold mu.
 func (o *outlet) put(piece []byte) int {
 	text := piece
 	if len(piece) < largePiece {
@@ -148,7 +149,7 @@ func (o *outlet) put(piece []byte) int {
 	return done.n
 }
 
-// run writes the pieces, until the outlet is closed.
+// run writes pieces until the outlet is closed. It runs in the outlet's own goroutine.
 func (o *outlet) run() {
 	f, isFile := o.w.(*os.File)
 	for piece := range o.pieces {
@@ -164,7 +165,7 @@ func (o *outlet) run() {
 	}
 }
 
-// hurry gives the outlet up as soon as it takes nothing for so long.
+// hurry gives the outlet up as soon as writing one piece takes longer than patience. It returns at once.
 func (o *outlet) hurry(patience time.Duration) {
 	go func() {
 		last := int64(0)
@@ -184,24 +185,24 @@ func (o *outlet) hurry(patience time.Duration) {
 	}()
 }
 
-// drop gives the outlet up.
+// drop gives the outlet up: the current and all later calls of Write fail.
 func (o *outlet) drop() { o.giveUp.Do(func() { close(o.given) }) }
 
-// failure returns the first error of writing, nil if there was none.
+// failure returns the first error of writing, or nil.
 func (o *outlet) failure() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err
 }
 
-// account returns what has been written in all: the number of whole lines, and whether a line without its end follows them.
+// account returns the number of complete lines written so far, and whether an incomplete line follows them.
 func (o *outlet) account() (lines int, cut bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.lines, o.cut
 }
 
-// close ends the goroutine of the outlet, if it is not waiting for a reader. Nothing may be written any more.
+// close ends the goroutine of the outlet, unless the goroutine is blocked in a write. Later writes fail.
 func (o *outlet) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

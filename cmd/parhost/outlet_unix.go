@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waitForRoom waits until a file takes more, if err says that it does not at the moment: whoever shares a pipe may make it non-blocking. It
-// reports whether to write again.
+// waitForRoom blocks until a file accepts more data, if err is EAGAIN: another process that shares a pipe may have made it non-blocking. It reports
+// whether to write again.
 func waitForRoom(f *os.File, err error) bool { return waitFor(f, err, unix.POLLOUT) }
 
 func waitFor(f *os.File, err error, event int16) bool {
@@ -31,7 +31,7 @@ func waitFor(f *os.File, err error, event int16) bool {
 	return err == nil && polled == nil
 }
 
-// patient returns a reader that waits for a file which has nothing to read at the moment.
+// patient returns a reader that waits if a non-blocking file has no data at the moment.
 func patient(r io.Reader) io.Reader {
 	if f, ok := r.(*os.File); ok {
 		return &patientReader{f}
@@ -39,7 +39,7 @@ func patient(r io.Reader) io.Reader {
 	return r
 }
 
-// patientReader reads a file that whoever shares it may make non-blocking.
+// patientReader reads a file that another process may have made non-blocking.
 type patientReader struct{ file *os.File }
 
 func (r *patientReader) Read(into []byte) (int, error) {
@@ -54,7 +54,7 @@ func (r *patientReader) Read(into []byte) (int, error) {
 	}
 }
 
-// waiting reports whether a pipe or a socket holds data at the moment.
+// waiting reports whether a pipe or a socket has data to read at the moment.
 func waiting(f *os.File) bool {
 	conn, err := f.SyscallConn()
 	if err != nil {
@@ -67,7 +67,7 @@ func waiting(f *os.File) bool {
 			return
 		}
 		n, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		ready = errors.Is(err, unix.ENOTSOCK) || n > 0 // a socket is ready at its end too
+		ready = errors.Is(err, unix.ENOTSOCK) || n > 0 // poll also reports a socket at its end, from which nothing can be read
 	})
 	return ready
 }

@@ -16,16 +16,16 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// result is what became of one item, its value one JSON text.
+// result is the outcome of one item. Its value is a JSON text.
 type result = host.Result[json.RawMessage]
 
-// output shows results on stdout. What it is given to add it may not keep.
+// output shows results on stdout. add must not keep r after it returns.
 type output interface {
 	add(r *result) error
 	end() error
 }
 
-// newOutput returns the output that --output names.
+// newOutput returns the output for --output. The default is a table on a terminal and jsonl elsewhere.
 func newOutput(s *streams, o *options) (output, error) {
 	format := o.output
 	if format == "" {
@@ -54,33 +54,32 @@ func newOutput(s *streams, o *options) (output, error) {
 	}
 }
 
-// writer buffers stdout, and empties the buffer soon after results stop coming, so that a filter answers while its input is
-// still open.
+// writer buffers lines for stdout. It empties the buffer soon after the last result, so that a filter sees answers while its input is still open.
 //
-// It writes whole lines at once, so that no line of another writer of the same file comes between the parts of one.
+// It writes only whole lines, so that another writer of the same file cannot split a line.
 type writer struct {
 	mu    sync.Mutex
 	w     io.Writer
-	b     []byte // whole lines
+	b     []byte // complete lines
 	timer *time.Timer
 	dirty bool
 	err   error
 }
 
-// bufferBytes is how many bytes of lines wait to be written, but for the last one.
+// bufferBytes is the size of the buffer. A single longer line may exceed it.
 const bufferBytes = 256 << 10
 
-// lineReserve is room for a usual line, without which the buffer would grow.
+// lineReserve is free space in bytes for one more line of usual length, so that the buffer does not have to grow.
 const lineReserve = 4 << 10
 
-// flushAfter is how long a result may lie in the buffer.
+// flushAfter is the longest time that a result may wait in the buffer.
 const flushAfter = 20 * time.Millisecond
 
 func newWriter(w io.Writer) *writer {
 	return &writer{w: w, b: make([]byte, 0, bufferBytes)}
 }
 
-// write appends one line that fill makes.
+// write appends one line. fill appends the line, including its line break, to its argument and returns the result.
 func (w *writer) write(fill func([]byte) []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -108,12 +107,12 @@ func (w *writer) flush() {
 	w.empty()
 }
 
-// empty writes the lines that wait. Called with mu held.
+// empty writes the buffered lines. The caller must hold mu.
 func (w *writer) empty() {
 	if len(w.b) > 0 && w.err == nil {
 		_, w.err = w.w.Write(w.b)
 	}
-	if w.b = w.b[:0]; cap(w.b) > 2*bufferBytes { // a line was larger than all others
+	if w.b = w.b[:0]; cap(w.b) > 2*bufferBytes { // one very long line made the buffer grow
 		w.b = make([]byte, 0, bufferBytes)
 	}
 }
@@ -128,14 +127,14 @@ func (w *writer) close() error {
 	return w.err
 }
 
-// valueOutput prints each result as one line.
+// valueOutput prints each result as one line that holds only the value.
 type valueOutput struct {
 	w   *writer
 	raw bool
 
-	keep  bool        // each line of the input has one here
-	lines *lineReader // of the input, nil if items have no lines
-	at    int         // line of the last result
+	keep  bool        // --keep-lines: print exactly one line for each line of the input
+	lines *lineReader // the lines of the input; nil if the items are not lines
+	at    int         // input line of the last result
 }
 
 func (v *valueOutput) add(r *result) error {
@@ -155,11 +154,11 @@ func (v *valueOutput) add(r *result) error {
 			return append(v.append(slices.Grow(dst, len(r.Value)+1), r.Value), '\n')
 		})
 	default:
-		return nil // it is named on stderr
+		return nil // stderr names the failed item
 	}
 }
 
-// append appends a result, and takes the quotes from a string if they are not wanted.
+// append appends a value. With --raw it removes the quotes of a string.
 func (v *valueOutput) append(dst []byte, value json.RawMessage) []byte {
 	if !v.raw || len(value) == 0 || value[0] != '"' {
 		return append(dst, value...)
@@ -167,7 +166,7 @@ func (v *valueOutput) append(dst []byte, value json.RawMessage) []byte {
 	return v.appendText(dst, value)
 }
 
-// appendText appends the text of a JSON string without the quotes.
+// appendText appends a JSON string without its quotes. If the text would break the line with --keep-lines, it appends the JSON string instead.
 func (v *valueOutput) appendText(dst []byte, value json.RawMessage) []byte {
 	var text string
 	switch {
@@ -182,15 +181,15 @@ func (v *valueOutput) appendText(dst []byte, value json.RawMessage) []byte {
 
 func (v *valueOutput) end() error { return v.w.close() }
 
-// recordOutput prints one JSON object for each item.
+// recordOutput prints one JSON object per item.
 type recordOutput struct {
 	w      *writer
-	itemOf func(index int) json.RawMessage // nil if records are without the item
-	level  string                          // as each record shows it, empty for plain processes
-	layers string                          // as records of failures show them, likewise
+	itemOf func(index int) json.RawMessage // returns an item's text; nil if the records do not include it
+	level  string                          // sandbox level as a JSON field of each record; "" without a sandbox
+	layers string                          // sandbox layers as a JSON field of the records of failures; "" without a sandbox
 }
 
-// confine lets records say what stands around the workers.
+// confine makes the records report the sandbox around the workers.
 func (o *recordOutput) confine(f *sandboxFacts) error {
 	if f == nil {
 		return nil
@@ -241,7 +240,7 @@ func (o *recordOutput) add(r *result) error {
 
 func (o *recordOutput) end() error { return o.w.close() }
 
-// appendError appends an item's error as records show it.
+// appendError appends an item's error in the form that records have.
 func appendError(dst []byte, e *host.ItemError) []byte {
 	text, err := json.Marshal(struct {
 		Kind     host.Kind  `json:"kind"`
@@ -252,13 +251,13 @@ func appendError(dst []byte, e *host.ItemError) []byte {
 		Stderr   []string   `json:"stderr,omitempty"`
 		Stack    string     `json:"stack,omitempty"`
 	}{e.Kind, e.Message, e.Cause, exitCodeOf(e), e.Signal, e.Stderr, e.Stack})
-	if err != nil { // no field of these can fail
+	if err != nil { // no field can fail to encode
 		panic(err)
 	}
 	return append(dst, plainJSON(text)...)
 }
 
-// exitCodeOf returns the exit code of the process that died on an item, nil if none did or a signal ended it.
+// exitCodeOf returns the exit code of the process that died on an item, or nil if no process died or a signal killed it.
 func exitCodeOf(e *host.ItemError) *int {
 	if e.Kind != host.Crashed && e.Kind != host.OutOfMemory || e.Signal != "" {
 		return nil
@@ -270,25 +269,25 @@ func appendMillis(dst []byte, d time.Duration) []byte {
 	return strconv.AppendFloat(dst, float64(d.Microseconds())/1000, 'f', -1, 64)
 }
 
-// Rows that a table shows of a longer run.
+// How many rows a table shows of a long run, and the width of a cell in characters.
 const (
 	tableHead = 10
 	tableTail = 5
 	cellWidth = 60
 )
 
-// tableOutput shows the first and the last results.
+// tableOutput shows the first and the last results as a table.
 type tableOutput struct {
 	out  *screen
 	head []row
-	tail []row // a ring once it is full
-	n    int
+	tail []row // a ring buffer once it is full
+	n    int   // number of results so far
 }
 
-// row is what a table shows of a result. The result itself may be a million times as large.
+// row is what a table shows of a result. It keeps only the shortened text, because the result itself may be a million times larger.
 type row struct {
 	result
-	shown []byte // takes the place of the value and of the error
+	shown []byte // shown in place of the value or the error
 }
 
 func (t *tableOutput) add(r *result) error {
@@ -341,7 +340,8 @@ func (t *tableOutput) end() error {
 
 func millis(d time.Duration) string { return string(appendMillis(nil, d)) }
 
-// shorten keeps the beginning and the end of a text that is too long for a cell, on one line. Of a large value it copies no more than that.
+// shorten returns a text on one line. If the text is longer than width characters, shorten keeps only its beginning and its end. It copies no more
+// than that of a large text.
 func shorten[T ~string | ~[]byte](text T, width int) string {
 	b := []byte(text)
 	n := utf8.RuneCount(b)
@@ -362,7 +362,7 @@ func shorten[T ~string | ~[]byte](text T, width int) string {
 	return blank(b[:head]) + note + blank(b[tail:])
 }
 
-// blank makes a space of what cannot be printed.
+// blank replaces characters that cannot be printed by spaces.
 func blank(text []byte) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

@@ -17,16 +17,17 @@ import (
 	"github.com/parhost/parhost/internal/gobuild"
 )
 
-// held is a file or folder that this program reads, writes or executes, now or in a later run.
+// held is a file or folder that this program reads, writes or executes, in this run or in a later one.
 type held struct {
-	what string // for errors: the flag, or what it is
+	what string // for errors: the flag that names the file, or a description
 	path string
-	tree bool // all below it counts too
+	tree bool // everything below path counts too
 
 	secret bool // workers must not read it either
 }
 
-// keep refuses a policy that lets workers change what this program relies on, or read its key: they would write its results, and say what it runs next.
+// keep refuses a policy that lets workers change a file which this program relies on, or read its key. Such workers could forge its results or choose
+// what it runs next. keep calls files only if the policy opens anything.
 func keep(policy *sandbox.Policy, files func() []held) error {
 	if len(policy.ReadWrite)+len(policy.ReadOnly) == 0 {
 		return nil
@@ -38,7 +39,7 @@ func keep(policy *sandbox.Policy, files func() []held) error {
 	for _, bind := range policy.ReadWrite {
 		open, err := os.Stat(bind.Source)
 		if err != nil {
-			continue // package sandbox refuses it
+			continue // package sandbox reports the error
 		}
 		for _, f := range all {
 			if lies(f.path, open) {
@@ -59,13 +60,13 @@ func keep(policy *sandbox.Policy, files func() []held) error {
 	return nil
 }
 
-// keepSecret refuses folders to read that contain a secret of this program, under its own name or by a hard link.
+// keepSecret refuses read-only folders that contain a secret of this program, under its own name or as a hard link.
 func keepSecret(binds []sandbox.Bind, files []held) error {
 	secrets := slices.DeleteFunc(slices.Clone(files), func(f held) bool { return !f.secret })
 	for _, bind := range binds {
 		open, err := os.Stat(bind.Source)
 		if err != nil {
-			continue // package sandbox refuses it
+			continue // package sandbox reports the error
 		}
 		for _, f := range secrets {
 			if lies(f.path, open) {
@@ -80,11 +81,11 @@ func keepSecret(binds []sandbox.Bind, files []held) error {
 	return nil
 }
 
-// mostSearched is how many files and folders of --rw are searched for other names of the host's files.
+// mostSearched is the largest number of files and folders that are searched for hard links in one folder of --rw or --ro.
 const mostSearched = 200_000
 
-// keepLinked refuses a folder of the flag --rw or --ro that contains a hard link to one of the files. It searches the folder only if one of the files has
-// several names. A sandboxed worker cannot add a link later, because it can link files only within its own folders.
+// keepLinked refuses a folder of the flag --rw or --ro that contains a hard link to one of the files. It searches the folder only if one of the files
+// has several names. A sandboxed worker cannot add a link later, because it can link files only within its own folders.
 func keepLinked(flag, folder string, files []held) error {
 	var linked []held
 	var infos []fs.FileInfo
@@ -102,7 +103,7 @@ func keepLinked(flag, folder string, files []held) error {
 	searched := 0
 	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return fs.SkipDir // workers find nothing there either
+			return fs.SkipDir // workers cannot look there either
 		}
 		if searched++; searched > mostSearched {
 			f := linked[0]
@@ -111,7 +112,7 @@ func keepLinked(flag, folder string, files []held) error {
 		if !entry.Type().IsRegular() {
 			return nil
 		}
-		info, _ := entry.Info() // nil if the file is gone by now, which is no file of the host's
+		info, _ := entry.Info() // info is nil if the file has been removed meanwhile; it then was not one of the files
 		if i := slices.IndexFunc(infos, func(known fs.FileInfo) bool { return info != nil && os.SameFile(known, info) }); i >= 0 {
 			return usageError(hint(linked[i]), "%s %q lies in %s %q, which workers may use, by another name (a hard link): %q", linked[i].what, linked[i].path, flag, folder, path)
 		}
@@ -119,8 +120,9 @@ func keepLinked(flag, folder string, files []held) error {
 	})
 }
 
-// lies reports whether a path names a file or folder that is there, or something below it, or leads over a link that lies there. A file is known by
-// more than its name: a folder may be mounted twice, and a file have two links. What is not there yet lies in its folder.
+// lies reports whether path is the existing file or folder in, lies below it, or is reached through a symbolic link that lies in it. It compares
+// files by identity, not by name, because a folder may be mounted twice and a file may have two hard links. A file that does not exist yet counts as
+// lying in its folder.
 func lies(path string, in fs.FileInfo) bool {
 	return slices.ContainsFunc(placesOf(path), func(place string) bool {
 		for {
@@ -136,10 +138,10 @@ func lies(path string, in fs.FileInfo) bool {
 	})
 }
 
-// placesOf returns where a path leads: what it names in the end, and each link on the way, because whoever can replace a link says where the path
-// leads. Only the last part of what it returns may be a link.
+// placesOf returns the file that a path leads to in the end, and each symbolic link on the way, because whoever can replace a link decides where the
+// path leads. In each returned path only the last element may be a symbolic link.
 func placesOf(path string) []string {
-	if !filepath.IsAbs(path) { // not by filepath.Abs, for which link/.. is the folder of the link
+	if !filepath.IsAbs(path) { // not with filepath.Abs, which takes link/.. for the folder that holds the link
 		folder, err := os.Getwd()
 		if err != nil {
 			return nil
@@ -153,7 +155,7 @@ func placesOf(path string) []string {
 		next := filepath.Join(at, left[0])
 		left = left[1:]
 		target, err := os.Readlink(next)
-		if err != nil { // it is no link, or not there
+		if err != nil { // not a symbolic link, or missing
 			at = next
 			continue
 		}
@@ -169,16 +171,16 @@ func placesOf(path string) []string {
 	return append(places, at)
 }
 
-// parts are the names that a path consists of.
+// parts returns the elements of a path.
 func parts(path string) []string {
 	return strings.FieldsFunc(path[len(filepath.VolumeName(path)):], func(r rune) bool { return r < utf8.RuneSelf && os.IsPathSeparator(uint8(r)) })
 }
 
-// mostLinks is how many links the kernel follows in one path (path_resolution(7)).
+// mostLinks is the number of symbolic links that the kernel follows in one path (path_resolution(7)).
 const mostLinks = 40
 
-// heldAlways are the files that every run relies on, whatever its flags are: this program, the lock file, where plugins are looked for, and what
-// plugins are built with.
+// heldAlways returns the files that every run relies on, whatever its flags: this program, the lock file, the folders in which plugins are looked up,
+// the plugins there, and the files that builds use.
 func heldAlways(ctx context.Context, plugin string, pluginDirs []string, p *pins) []held {
 	var files []held
 	if self, err := os.Executable(); err == nil {
@@ -191,7 +193,7 @@ func heldAlways(ctx context.Context, plugin string, pluginDirs []string, p *pins
 		files = append(files, held{what: "--lock", path: p.lock})
 	}
 	plugin, _ = cutWorkload(plugin)
-	// Package sandbox looks where an executable really lies, and at no other name of it.
+	// Package sandbox protects an executable only under its real path, so other names are listed here.
 	if info, err := os.Stat(plugin); err == nil && isPath(plugin) && (info.IsDir() || hasNames(info) || really(plugin) != plugin) {
 		files = append(files, held{what: "--plugin", path: plugin, tree: info.IsDir()})
 	}
@@ -210,15 +212,15 @@ func heldAlways(ctx context.Context, plugin string, pluginDirs []string, p *pins
 	return append(files, heldByGo(ctx)...)
 }
 
-// heldByGo returns the files that influence how a Go package folder is built: the go command, its caches and its settings. It returns none if there is no
-// go command.
+// heldByGo returns the files that influence how a Go package folder is built: the go command, its caches and its settings. It returns none if there
+// is no go command.
 func heldByGo(ctx context.Context) []held {
 	program, err := exec.LookPath("go")
 	if err != nil {
 		return nil
 	}
 	files := []held{{what: "the go command", path: program}}
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) { // a file of that name in one of these would be the go command
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) { // a file named go in an earlier folder of PATH would become the go command
 		if dir == filepath.Dir(program) {
 			break
 		}
@@ -226,7 +228,7 @@ func heldByGo(ctx context.Context) []held {
 	}
 	settings, err := gobuild.Settings(ctx)
 	if err != nil {
-		return files // then it builds nothing either
+		return files // without settings the go command cannot build anything either
 	}
 	for _, key := range []string{"GOCACHE", "GOMODCACHE", "GOROOT", "GOTMPDIR", "GOENV"} {
 		if path := settings[key]; filepath.IsAbs(path) {
@@ -236,7 +238,7 @@ func heldByGo(ctx context.Context) []held {
 	return files
 }
 
-// held are the files of a run of items.
+// held returns the files of a run of items.
 func (o *options) held(ctx context.Context, s *streams) []held {
 	var files []held
 	for _, f := range []held{
@@ -246,10 +248,10 @@ func (o *options) held(ctx context.Context, s *streams) []held {
 			files = append(files, f)
 		}
 	}
-	return slices.Concat(files, heldStreams(s), heldAlways(ctx, o.plugin, o.pluginDirs, &o.pins)) // what the user has named comes first
+	return slices.Concat(files, heldStreams(s), heldAlways(ctx, o.plugin, o.pluginDirs, &o.pins)) // errors should name the user's files first
 }
 
-// heldStreams are the plain files that the standard streams lead to or come from.
+// heldStreams returns the regular files that the standard streams lead to or come from.
 func heldStreams(s *streams) []held {
 	var files []held
 	for _, stream := range []struct {

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// pathOf returns the path of a file that is open, wherever it has been moved since; empty if it has none any more.
+// pathOf returns the current path of an open file, even if the file has been renamed. It returns "" if the path cannot be read.
 func pathOf(f *os.File) string {
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	if err != nil {

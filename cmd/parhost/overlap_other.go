@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// pathOf returns nothing: only Linux tells where a file lies that is open.
+// pathOf always returns "": only Linux tells the path of an open file.
 func pathOf(*os.File) string { return "" }

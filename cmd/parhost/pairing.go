@@ -9,9 +9,9 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// How results are paired with their items: by --keep-lines, and by --with-item.
+// This file pairs results with their items, for --keep-lines and --with-item.
 
-// underWay keeps the texts of items that have no result yet.
+// underWay keeps the texts of the items that have no result yet.
 type underWay struct {
 	mu    sync.Mutex
 	next  int // index of the next item
@@ -20,7 +20,7 @@ type underWay struct {
 
 func newUnderWay() *underWay { return &underWay{items: map[int]json.RawMessage{}} }
 
-// watch notes down the items as they are read.
+// watch returns an iterator over items that also stores each item.
 func (u *underWay) watch(items iter.Seq[json.RawMessage]) iter.Seq[json.RawMessage] {
 	return func(yield func(json.RawMessage) bool) {
 		for item := range items {
@@ -35,7 +35,7 @@ func (u *underWay) watch(items iter.Seq[json.RawMessage]) iter.Seq[json.RawMessa
 	}
 }
 
-// take returns the text of an item that has its result, and forgets it.
+// take returns the text of an item that has its result, and removes it from the store.
 func (u *underWay) take(index int) json.RawMessage {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -44,7 +44,7 @@ func (u *underWay) take(index int) json.RawMessage {
 	return item
 }
 
-// checkPairing refuses flags that pair results with items where the output cannot.
+// checkPairing refuses --keep-lines and --with-item where the output format or --unordered makes pairing impossible.
 func checkPairing(o *options, format string) error {
 	switch {
 	case o.keepLines && format != "values":
@@ -57,7 +57,7 @@ func checkPairing(o *options, format string) error {
 	return nil
 }
 
-// pair tells the output what it needs of the source.
+// pair gives the output what it needs of the source.
 func (r *itemRun) pair() {
 	switch out := r.out.(type) {
 	case *valueOutput:
@@ -72,9 +72,9 @@ func (r *itemRun) pair() {
 	}
 }
 
-// appendBlanks appends the line breaks of the blank lines before an item, and notes down that its own line follows.
+// appendBlanks appends a line break for each blank line before the item in line at, and remembers this line.
 func (v *valueOutput) appendBlanks(dst []byte, at int) []byte {
-	if at <= v.at { // the input is read once more
+	if at <= v.at { // with --repeat, the input starts again
 		v.at = 0
 	}
 	for v.at++; v.at < at; v.at++ {
@@ -83,14 +83,14 @@ func (v *valueOutput) appendBlanks(dst []byte, at int) []byte {
 	return dst
 }
 
-// appendItem appends an item as one line of JSON: as a text if it is no JSON in UTF-8.
+// appendItem appends an item as one line of JSON. An item that is not valid JSON in UTF-8 becomes a JSON string.
 func appendItem(dst []byte, item json.RawMessage) []byte {
 	var line bytes.Buffer
 	if wire.IsJSON(item) && json.Compact(&line, item) == nil {
 		return append(dst, line.Bytes()...)
 	}
 	text, err := json.Marshal(string(item))
-	if err != nil { // no string fails
+	if err != nil { // a string cannot fail to encode
 		panic(err)
 	}
 	return append(dst, text...)

@@ -14,19 +14,19 @@ import (
 	"github.com/parhost/parhost/internal/gobuild"
 )
 
-// building is how Go package folders are built.
+// building holds the settings for building Go package folders.
 type building struct {
 	cgo bool
-	say func(format string, args ...any) // says that a build has begun; nil if nobody wants to know
+	say func(format string, args ...any) // prints that a build has begun; nil prints nothing
 }
 
 func (b *building) flag(f *pflag.FlagSet) {
 	f.BoolVar(&b.cgo, "cgo", false, "build a Go package folder with the C that is in it, by a compiler that can read only its modules and the system's libraries (Linux)")
 }
 
-// pluginConfig finds out what --plugin means: an executable parhost-plugin-NAME wins over the workload of that name that is
-// linked in, a path is an executable, and a folder is a Go package, which it builds. A name behind a colon is that of the workload, of those
-// that the plugin serves.
+// pluginConfig resolves the value of --plugin. A name is an executable parhost-plugin-NAME or, if there is none, the built-in workload of that name.
+// A path is an executable. A folder is a Go package, which pluginConfig builds. A name after a colon selects one of several workloads that the plugin
+// serves.
 func pluginConfig(ctx context.Context, name string, dirs []string, b building) (host.Config, error) {
 	plugin, workload := cutWorkload(name)
 	cfg, err := findPlugin(ctx, plugin, dirs, b)
@@ -38,7 +38,7 @@ func pluginConfig(ctx context.Context, name string, dirs []string, b building) (
 	return cfg, err
 }
 
-// cutWorkload takes the workload off a plugin's name. What is a file with all of its name is that file.
+// cutWorkload splits a plugin's name at the colon before the workload. If a file with the whole name exists, the colon belongs to the file name.
 func cutWorkload(name string) (plugin, workload string) {
 	at := strings.LastIndexByte(name, ':')
 	if at < 1 || at == len(name)-1 || strings.ContainsAny(name[at:], `/\`) {
@@ -66,7 +66,7 @@ func findPlugin(ctx context.Context, name string, dirs []string, b building) (ho
 	}
 	hint := "parhost plugins list shows what there is; a path needs a slash: " + quote("./"+name)
 	if _, there := os.Stat(name); isPath(name) && there == nil {
-		hint = "" // the error says what to do
+		hint = "" // the error itself says what to do
 	} else if isPath(name) {
 		hint = "parhost new " + quote(filepath.Base(name)) + " makes a plugin to start from"
 	}
@@ -77,7 +77,7 @@ func isPath(name string) bool {
 	return name == "." || name == ".." || strings.ContainsRune(name, '/') || strings.ContainsRune(name, filepath.Separator)
 }
 
-// build builds the Go package in a folder, and returns the executable's path.
+// build builds the Go package in a folder and returns the path of the executable.
 func (b building) build(ctx context.Context, dir string) (string, error) {
 	o := gobuild.Options{Cgo: b.cgo}
 	if b.say != nil {
@@ -93,7 +93,7 @@ func (b building) build(ctx context.Context, dir string) (string, error) {
 	return "", &exitError{code: exitNoWorker, err: fmt.Errorf("build %q: %w", dir, err), hint: buildHint(err)}
 }
 
-// buildHint says what to do about a folder that could not be built.
+// buildHint returns a hint for a folder that could not be built.
 func buildHint(err error) string {
 	var c *gobuild.CError
 	const yourself = "go build makes an executable of it, which parhost takes as well; the build can then read what you can"

@@ -20,7 +20,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// newPlugins returns the commands that look at plugins without running anybody's items.
+// newPlugins returns the plugins command, whose sub-commands inspect plugins without running a user's items.
 func newPlugins(s *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "plugins",
@@ -79,15 +79,15 @@ lock file forbids it.`,
 	return withExitCodes(cmd, "  0  done    2  wrong usage\n")
 }
 
-// listed is one plugin as it is listed.
+// listed is one plugin in the output of the list command.
 type listed struct {
 	Name        string `json:"name"`
 	Builtin     bool   `json:"builtin"`
 	Path        string `json:"path,omitempty"` // of the executable
 	Version     string `json:"version,omitempty"`
 	Description string `json:"description,omitempty"`
-	Error       string `json:"error,omitempty"` // why it does not start
-	confined    bool   // it was in a sandbox when it did not
+	Error       string `json:"error,omitempty"` // why the plugin does not start
+	confined    bool   // the plugin failed to start in a sandbox
 }
 
 func (p *listed) where() string {
@@ -97,15 +97,16 @@ func (p *listed) where() string {
 	return p.Path
 }
 
-// mostAsked is how many plugins are asked at once. Most of a plugin that does not answer is waiting, which takes no CPU.
+// mostAsked is how many plugins are asked at once. It exceeds the number of CPUs, because asking a plugin that does not answer is mostly waiting.
 const mostAsked = 32
 
-// largePlugin is the size from which on a plugin is asked alone. A sandbox keeps the whole file in memory, whatever room that takes on the disk.
+// largePlugin is the file size in bytes from which a plugin is asked alone. A sandbox keeps the whole file in memory, even if it is sparse on the
+// disk.
 const largePlugin = 64 << 20
 
-// findPlugins returns all plugins that have a name, by name.
+// findPlugins returns all built-in and installed plugins, sorted by name.
 func findPlugins(ctx context.Context, dirs []string, held *pins, a *asking) ([]*listed, error) {
-	if _, err := a.policy(ctx); err != nil { // which is wrong for all of them
+	if _, err := a.policy(ctx); err != nil { // an error here would be the same for every plugin
 		return nil, err
 	}
 	found := map[string]*listed{}
@@ -185,7 +186,7 @@ func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 					host.Manifest
 					Builtin bool     `json:"builtin"`
 					Path    string   `json:"path,omitempty"`
-					Loaded  []string `json:"loaded,omitempty"` // what a sandbox opens to it besides
+					Loaded  []string `json:"loaded,omitempty"` // libraries that a sandbox opens to the plugin
 				}{m, cfg.Workload != nil, cfg.Plugin, loaded})
 			default:
 				return printManifest(s.out, m, whereIs(cfg), loaded)
@@ -206,7 +207,7 @@ func whereIs(cfg host.Config) string {
 	return cfg.Plugin
 }
 
-// loadedWith returns what a sandbox opens to a plugin because its loader needs it.
+// loadedWith returns the names of the libraries that a sandbox opens to a plugin because its dynamic loader needs them.
 func loadedWith(cfg host.Config) (names []string, err error) {
 	path := cfg.Plugin
 	if cfg.Workload != nil {
@@ -216,12 +217,12 @@ func loadedWith(cfg host.Config) (names []string, err error) {
 	}
 	names, err = sandbox.Loaded(path)
 	for i := range names {
-		names[i] = wire.Plain(wire.Bound(names[i], cellWidth)) // its file has chosen them
+		names[i] = wire.Plain(wire.Bound(names[i], cellWidth)) // the plugin's file has chosen the names, so they may contain anything
 	}
 	return names, err
 }
 
-// printManifest shows a manifest to people, with the files that a sandbox opens to it because its loader needs them.
+// printManifest prints a manifest for people. loaded are the libraries that a sandbox opens to the plugin.
 func printManifest(out *screen, m host.Manifest, where string, loaded []string) error {
 	w := newTable()
 	row := func(what, value string) {
@@ -243,7 +244,7 @@ func printManifest(out *screen, m host.Manifest, where string, loaded []string) 
 		row("time of an item", "about "+m.ItemTime.Round(time.Nanosecond).String())
 	}
 	for i, flag := range lacking(m.Needs, sandbox.Policy{Level: sandbox.Basic, MemoryBytes: 1}) {
-		w.row(yesNo(i == 0, "asks in a sandbox for", ""), flag) // whole, because quotes that are cut quote nothing
+		w.row(yesNo(i == 0, "asks in a sandbox for", ""), flag) // not shortened, because a flag without its closing quote would be wrong
 	}
 	for i, name := range loaded {
 		row(yesNo(i == 0, "a sandbox opens to it", ""), name)
@@ -265,7 +266,7 @@ func yesNo(is bool, yes, no string) string {
 	return no
 }
 
-// indent shows a schema to people.
+// indent formats a schema for people.
 func indent(schema json.RawMessage) layout {
 	if len(schema) == 0 {
 		return "  none"
@@ -354,7 +355,8 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 `)
 }
 
-// printVerification shows the checks to people: what was seen of a kept promise, and in full the ones that are broken.
+// printVerification prints the checks for people. It shortens what was seen of a promise that is kept, and shows the whole promise of a check that
+// failed.
 func printVerification(out *screen, v *host.Verification, where string) error {
 	w := newTable("check", "", "seen")
 	w.wrap(out.columnWidth(1, 28), 3)

@@ -14,21 +14,21 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// progress shows how far a run is, on stderr.
+// progress shows on stderr how far a run is.
 type progress interface {
-	// begin begins to show. total says how many items there are, -1 if nobody knows, and whether that is an estimate.
+	// begin starts the display. total returns the number of items, -1 if unknown, and whether the number is an estimate.
 	begin(total func() (n int, estimate bool))
-	// step is called for every item, and must cost next to nothing.
+	// step is called after every item with the number of finished items, so it must be very fast.
 	step(done int)
 	end()
 }
 
 const (
-	lineEvery = 2 * time.Second // lines of progress come at most this often, but for -v
+	lineEvery = 2 * time.Second // shortest time between two lines of progress, except with -v
 	drawEvery = 100 * time.Millisecond
 )
 
-// newProgress returns the progress that --progress and -v ask for.
+// newProgress returns the progress display for --progress and -v.
 func newProgress(s *streams, o *options, running *running) (progress, error) {
 	kind := o.progress
 	if kind == "auto" {
@@ -42,7 +42,7 @@ func newProgress(s *streams, o *options, running *running) (progress, error) {
 		return noProgress{}, nil
 	case kind == "lines" && o.verbose:
 		return &verboseProgress{state: state{running: running}, say: s.say}, nil
-	case kind == "lines", kind == "bar" && s.status == nil: // a file has no line to draw again
+	case kind == "lines", kind == "bar" && s.status == nil: // a file has no line that could be redrawn
 		return &shown{state: state{running: running}, every: lineEvery, show: func(p *state) { s.say("Done %s", p.line()) }, clear: func() {}}, nil
 	case kind == "bar":
 		return &shown{state: state{running: running}, every: drawEvery, show: func(p *state) { s.status.draw(p.bar) }, clear: s.status.clear, atOnce: true}, nil
@@ -51,10 +51,10 @@ func newProgress(s *streams, o *options, running *running) (progress, error) {
 	}
 }
 
-// running is how far the items are that run, by what they say themselves.
+// running keeps the progress of the items that are running, as the workload reports it.
 type running struct {
 	mu        sync.Mutex
-	fractions map[int]float64 // by worker
+	fractions map[int]float64 // progress from 0 to 1, by worker number
 }
 
 // Observe is part of [host.Observer].
@@ -74,7 +74,7 @@ func (r *running) Observe(event host.Event) {
 	}
 }
 
-// list returns the fractions in the order of the workers.
+// list returns the fractions, ordered by worker number.
 func (r *running) list() []float64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,7 +85,7 @@ func (r *running) list() []float64 {
 	return list
 }
 
-// observers are several that see the same events.
+// observers passes each event to several observers.
 type observers []host.Observer
 
 func (o observers) Observe(event host.Event) {
@@ -94,27 +94,27 @@ func (o observers) Observe(event host.Event) {
 	}
 }
 
-// state is how far a run is. One goroutine looks at it; done is set by another.
+// state is how far a run is. One goroutine displays it while another one sets done.
 type state struct {
 	running *running
 	total   func() (n int, estimate bool)
 	done    atomic.Int64
-	fast    atomic.Bool // so many items end that not each needs to be counted
+	fast    atomic.Bool // items finish so fast that step does not count every single one
 	begun   time.Time
 	pace    pace
 }
 
-// pace is how many items are done in a second, of late.
+// pace is the recent number of finished items per second.
 type pace struct {
 	at   time.Time
 	done float64
 	rate float64
 }
 
-// paceMemory is the time after which what was fades to a third.
+// paceMemory is the time after which the weight of an old rate has fallen to 1/e, about a third.
 const paceMemory = 5 * time.Second
 
-// look updates the pace. Items that are under way count by the part of them that is done.
+// look updates the pace. Each running item counts with the fraction of it that is done.
 func (p *pace) look(now time.Time, done float64) {
 	passed := now.Sub(p.at)
 	if passed <= 0 {
@@ -126,16 +126,16 @@ func (p *pace) look(now time.Time, done float64) {
 	p.at, p.done = now, done
 }
 
-// paceFrom is how long a run has to be under way before its pace means something.
+// paceFrom is how long a run must have lasted before its pace is shown.
 const paceFrom = time.Second
 
-// outlook is what there is to say of a run.
+// outlook is what the display shows of a run.
 type outlook struct {
-	done, total int // total is -1 if nobody knows
+	done, total int // total is -1 if unknown
 	estimate    bool
 	elapsed     time.Duration
-	rate        float64 // items per second; 0 if it is not known yet
-	left        float64 // seconds; negative if nobody knows
+	rate        float64 // items per second; 0 if not known yet
+	left        float64 // remaining seconds; negative if unknown
 	running     []float64
 }
 
@@ -155,7 +155,7 @@ func (p *state) look() outlook {
 	if o.elapsed < paceFrom || through == 0 {
 		return o
 	}
-	// The mean is taken out that the pace has not got to know yet.
+	// The moving average starts at 0. The division removes this start value, which still has weight early in the run.
 	o.rate = p.pace.rate / (1 - math.Exp(-float64(o.elapsed)/float64(paceMemory)))
 	if o.total >= 0 && o.rate > 0 {
 		o.left = max(0, float64(o.total)-through) / o.rate
@@ -163,7 +163,7 @@ func (p *state) look() outlook {
 	return o
 }
 
-// count is "12 of 20", "12 of ~20" or "12".
+// count returns "12 of 20", "12 of ~20" or "12".
 func (o *outlook) count() string {
 	switch {
 	case o.total < 0:
@@ -178,7 +178,7 @@ func (o *outlook) count() string {
 // mostShown is how many running items are shown one by one.
 const mostShown = 4
 
-// now is how far the running items are, empty if none says so.
+// now describes the progress of the running items. It returns "" if no item reports any.
 func (o *outlook) now() string {
 	var words []string
 	for _, fraction := range o.running[:min(len(o.running), mostShown)] {
@@ -190,11 +190,11 @@ func (o *outlook) now() string {
 	return strings.Join(words, " ")
 }
 
-// line is a line of progress in the manner of joblib, without the "Done" that it begins with.
+// line returns a line of progress in the style of joblib, without the leading "Done".
 func (p *state) line() string {
 	o := p.look()
 	line := fmt.Sprintf("%s | elapsed %.1fs", o.count(), o.elapsed.Seconds())
-	if o.left < 0 && o.total >= 0 && o.done > 0 { // too early for a pace
+	if o.left < 0 && o.total >= 0 && o.done > 0 { // too early for a pace, so use the mean
 		o.left = o.elapsed.Seconds() / float64(o.done) * float64(o.total-o.done)
 	}
 	if o.left >= 0 {
@@ -206,13 +206,13 @@ func (p *state) line() string {
 	return line
 }
 
-// barWidth is how wide a bar is at most, and at least: where there is less room there is none.
+// A bar has at least barLeast and at most barMost columns. Where there is less room, there is no bar.
 const (
 	barMost  = 30
 	barLeast = 8
 )
 
-// bar is a line of up to width columns.
+// bar returns the progress bar, a line of at most width columns.
 func (p *state) bar(width int) string {
 	o := p.look()
 	parts := []string{o.count()}
@@ -246,7 +246,7 @@ func (p *state) bar(width int) string {
 	return line
 }
 
-// inWords writes a time as a clock does.
+// inWords formats a duration in its two largest units.
 func inWords(seconds float64) string {
 	if seconds > 100*24*3600 {
 		return "months"
@@ -262,7 +262,7 @@ func inWords(seconds float64) string {
 	}
 }
 
-// shown is progress that is shown again and again, also while no item ends.
+// shown is progress that is displayed again at a fixed interval, even while no item finishes.
 type shown struct {
 	state
 	every  time.Duration
@@ -294,7 +294,8 @@ func (p *shown) begin(total func() (int, bool)) {
 	})
 }
 
-// fastRate is from how many items a second on an item in 64 is counted: a number of three digits shows no difference.
+// fastRate is the rate in items per second from which only every 64th item is counted. Rates are shown with three digits, so nobody sees the
+// difference.
 const fastRate = 10_000
 
 func (p *shown) step(done int) {
@@ -309,11 +310,12 @@ func (p *shown) end() {
 	p.clear()
 }
 
-// verboseProgress writes a line for about each tenth of the items or, where their number is not known, whenever it has doubled.
+// verboseProgress prints a line for about every tenth of the items. If the number of items is unknown, it prints a line whenever the number of
+// finished items has doubled.
 type verboseProgress struct {
 	state
 	say  func(format string, args ...any)
-	next int // number of items at which the next line is due
+	next int // number of finished items at which the next line is due
 }
 
 func (p *verboseProgress) begin(total func() (int, bool)) {

@@ -16,21 +16,21 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// replayOptions are what the flags of replay say.
+// replayOptions holds the flags of the replay command.
 type replayOptions struct {
 	plugin      string
 	pluginDirs  []string
 	mode        string
 	itemTimeout time.Duration
-	given       bool // itemTimeout
-	chosen      bool // confinement.level
+	given       bool // itemTimeout was given
+	chosen      bool // confinement.level was given
 	env         []string
 	confinement confinement
 	pins        pins
 	building    building
 }
 
-// newReplay returns the command that runs a failed item again.
+// newReplay returns the replay command, which runs a failed item again.
 func newReplay(s *streams) *cobra.Command {
 	o := &replayOptions{building: building{say: s.say}}
 	cmd := &cobra.Command{
@@ -121,7 +121,8 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 	return nil
 }
 
-// config is that of the run which the dossier comes from, with one worker and what the flags say.
+// config returns the configuration of the run that wrote the dossier, with one worker and with the flags applied. signed says that the dossier has
+// this user's signature.
 func (o *replayOptions) config(ctx context.Context, s *streams, d *joblog.Dossier, signed bool) (host.Config, error) {
 	cfg, err := o.findPlugin(ctx, d)
 	if err == nil {
@@ -166,10 +167,10 @@ func (o *replayOptions) config(ctx context.Context, s *streams, d *joblog.Dossie
 	return cfg, err
 }
 
-// mostReplayed is how large an item or a result may be of which a dossier says that it may.
+// mostReplayed is the largest size of an item or a result, in bytes, that a dossier may allow.
 const mostReplayed = 1 << 30
 
-// findPlugin finds the plugin that the flags name or, without them, the dossier.
+// findPlugin finds the plugin of --plugin or, without the flag, the plugin that the dossier names.
 func (o *replayOptions) findPlugin(ctx context.Context, d *joblog.Dossier) (cfg host.Config, err error) {
 	switch {
 	case o.plugin != "":
@@ -187,7 +188,7 @@ func (o *replayOptions) findPlugin(ctx context.Context, d *joblog.Dossier) (cfg 
 	return cfg, usageError("name a plugin that has it with --plugin", "workload %q of the dossier is not linked into this program", d.Origin.Workload)
 }
 
-// asItWas lets an executable that only a dossier names run as the bytes that the dossier says, and not at all if it has others.
+// asItWas restricts an executable that only the dossier names to the SHA-256 in the dossier. It returns an error if the executable's SHA-256 differs.
 func asItWas(cfg *host.Config, was *joblog.Origin) error {
 	hint := "name it, if you mean it: --plugin " + quote(cfg.Plugin)
 	want := strings.ToLower(was.SHA256)
@@ -203,12 +204,12 @@ func asItWas(cfg *host.Config, was *joblog.Origin) error {
 	case cfg.Checksum != "" && cfg.Checksum != want:
 		return usageError(hint, "the plugin of the dossier has the SHA-256 %s, and --checksum or the lock file allows %s", want, cfg.Checksum)
 	}
-	cfg.Checksum = want // between here and its start it may change
+	cfg.Checksum = want // the executable may change between here and its start
 	return nil
 }
 
-// trust refuses to run an executable without a sandbox if only an unsigned dossier names it. A process that can write both the dossier and the executable
-// can make them agree.
+// trust refuses to run an executable without a sandbox if only an unsigned dossier names it. A process that can write both the dossier and the
+// executable could make their checksums agree.
 func (o *replayOptions) trust(d *joblog.Dossier, plugin string) error {
 	if o.chosen || d.Sandbox != nil && d.Sandbox.Level > sandbox.Off {
 		return nil
@@ -217,7 +218,7 @@ func (o *replayOptions) trust(d *joblog.Dossier, plugin string) error {
 		"the dossier names the plugin %q, to run without a sandbox, and is not as parhost wrote it for you here (it lacks your signature)", plugin)
 }
 
-// sayFailure says all that is known of a failure, and whether it is the one that was known.
+// sayFailure prints everything known about a failure, and whether it equals the failure in the dossier.
 func sayFailure(s *streams, e *host.ItemError, d *joblog.Dossier) {
 	s.say("parhost: %s: %s", e.Kind, e.Message)
 	if e.Stack != "" {

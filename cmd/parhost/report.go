@@ -9,15 +9,15 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// report is the file that --report names. The nil report is none.
+// report is the file of --report. A nil report writes nothing.
 type report struct {
 	say    func(format string, args ...any)
-	path   string   // as it was given
-	folder *os.Root // as it was when the run began: its name may lead elsewhere by the end
+	path   string   // as the user gave it
+	folder *os.Root // opened when the run began, because the path may lead to another folder by the end
 	name   string
 }
 
-// checkReport refuses a --report that is no report, before anything has run.
+// checkReport returns an error for an unusable --report, before anything has run.
 func checkReport(path string) error {
 	if path == "" {
 		return nil
@@ -32,7 +32,7 @@ func checkReport(path string) error {
 	return nil
 }
 
-// openReport opens the folder of --report, and refuses one that cannot be written to.
+// openReport opens the folder of --report. It returns an error if the folder cannot be written.
 func openReport(s *streams, path string) (*report, error) {
 	if path == "" {
 		return nil, nil
@@ -53,7 +53,7 @@ func openReport(s *streams, path string) (*report, error) {
 	return r, nil
 }
 
-// write writes the summary of a run, or whatever else content is, into a new file that takes the place of an old one.
+// write writes content as JSON into a new file, which then replaces the old one atomically.
 func (r *report) write(content any) error {
 	if r == nil {
 		return nil
@@ -68,7 +68,7 @@ func (r *report) write(content any) error {
 	return nil
 }
 
-// replace puts a file in the place of name in a folder. It warns of a file system that cannot sync it; path is the file's name there.
+// replace replaces the file name in folder atomically. It warns if the file system cannot sync the file. path is the name for messages.
 func replace(say func(format string, args ...any), folder *os.Root, name, path string, content []byte) error {
 	unsynced, err := plain.Replace(folder, name, 0o666, content)
 	if unsynced != nil && err == nil {

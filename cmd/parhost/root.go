@@ -13,7 +13,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// options are what the flags of the root command say.
+// options holds the flags and arguments of the root command.
 type options struct {
 	plugin     string
 	pluginDirs []string
@@ -22,10 +22,10 @@ type options struct {
 	threads    int
 	compare    bool
 
-	items      []string // arguments
+	items      []string // arguments of the command
 	input      string
-	stdinTaken bool   // no source was given, and stdin is one
-	span       string // --range
+	stdinTaken bool   // no other source was given, so stdin is the source
+	span       string // value of --range
 	repeat     int
 	output     string
 	raw        bool
@@ -44,7 +44,7 @@ type options struct {
 	retries         int
 	retryAlways     bool
 	onError         string
-	seed            uint64 // of the run; drawn if none is given
+	seed            uint64 // seed of the run; random if none was given
 	seedGiven       bool
 	standby         int
 	memoryRetries   int
@@ -84,7 +84,7 @@ const rootExample = `  parhost --plugin reduce --procs 8                        
   parhost --plugin sleep --procs 12 --repeat 20 0.2              an item as an argument, twenty times
   parhost --plugin reduce --procs 8 --compare                    the same items in every mode, side by side`
 
-// exitCodes ends the help text of the commands that run items.
+// exitCodes is the end of the help text of the commands that run items.
 const exitCodes = `
 Exit codes:
   0  every item has a result          2  wrong usage or unreadable input
@@ -93,7 +93,7 @@ Exit codes:
   1  also: the output cannot be written
 `
 
-// newRoot returns the command with all its sub-commands.
+// newRoot returns the root command with all its sub-commands.
 func newRoot(s *streams) *cobra.Command {
 	o := &options{building: building{say: s.say}}
 	cmd := &cobra.Command{
@@ -186,7 +186,7 @@ func newRoot(s *streams) *cobra.Command {
 	return cmd
 }
 
-// config turns the flags into a pool's config. The workload is still to be added.
+// config turns the flags into a pool's config, which still lacks the plugin.
 func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	var cfg host.Config
 	switch mode := host.Mode(o.mode); mode {
@@ -264,7 +264,7 @@ func (o *options) logger(s *streams) (hclog.Logger, error) {
 	return hclog.New(log), nil
 }
 
-// describeMode names a mode and its number of workers for people: "process × 2".
+// describeMode returns a mode and its number of workers for people, such as "process × 2".
 func describeMode(mode host.Mode, workers int) string {
 	if mode == host.Sequential {
 		return string(mode)

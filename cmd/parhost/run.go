@@ -32,7 +32,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 		return err
 	}
 	if !o.seedGiven {
-		o.seed = rand.Uint64N(1 << 53) // exact as a number of any JSON reader
+		o.seed = rand.Uint64N(1 << 53) // 53 bits, which every JSON reader keeps exactly
 	}
 	ctx = host.WithSeed(ctx, o.seed)
 	policy, err := parseOnError(o.onError)
@@ -88,22 +88,23 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	return r.run(whole, cfg)
 }
 
-// many reports whether there are more items than workers, as far as that can be known before the plugin is asked for its examples. A few
-// items wait until all workers are ready: who asks for eight processes for eight items wants to see eight at work.
+// many reports whether there are more items than workers, as far as that is known before the plugin reports its examples. With many items, the run
+// starts as soon as one worker is ready. A few items wait until all workers are ready, because a user who asks for eight processes for eight items
+// wants all eight to work.
 func (o *options) many(workers int) bool {
 	items := len(o.items)
 	switch {
 	case o.input != "":
 		return true
 	case o.span != "":
-		span, _ := parseRange(o.span) // openSource refuses what is no range
+		span, _ := parseRange(o.span) // openSource reports an invalid range
 		items = span.count()
 	}
 	return items > workers/max(1, o.repeat)
 }
 
-// limitWorkers makes the workers no more than there are items, where their number is known. The examples of an executable are asked for only if
-// there would be more workers than CPUs: that takes a process.
+// limitWorkers limits the number of workers to the number of items if that is known. It asks an executable for the number of its examples only if
+// there would be more workers than CPUs, because asking starts a process.
 func (o *options) limitWorkers(ctx context.Context, cfg *host.Config) error {
 	workers := poolWorkers(*cfg)
 	items := -1
@@ -121,7 +122,7 @@ func (o *options) limitWorkers(ctx context.Context, cfg *host.Config) error {
 		items = len(cfg.Workload.Manifest().Examples)
 	default:
 		if cpus, err := host.CountWorkers(-1); err == nil && workers > cpus {
-			if m, err := host.Describe(ctx, *cfg); err == nil { // else the run's own start says what is wrong
+			if m, err := host.Describe(ctx, *cfg); err == nil { // on an error, the start of the run reports what is wrong
 				items = len(m.Examples)
 			}
 		}
@@ -135,7 +136,7 @@ func (o *options) limitWorkers(ctx context.Context, cfg *host.Config) error {
 	return nil
 }
 
-// itemRun is one run of items.
+// itemRun is one run of items in a single mode.
 type itemRun struct {
 	*streams
 	*options
@@ -151,9 +152,9 @@ type itemRun struct {
 	progress progress
 	running  running
 	sum      summary
-	hinted   bool  // what an item that is no JSON calls for has been said
+	hinted   bool  // the hint for items that are not JSON has been printed
 	enough   bool  // no more results are wanted
-	lost     error // why results could not be shown
+	lost     error // why results could not be written
 }
 
 var (
@@ -161,7 +162,7 @@ var (
 	errInterrupted = errors.New("interrupted")
 )
 
-// untilDeadline returns a context that ends at --run-deadline.
+// untilDeadline returns a context that ends after --run-deadline.
 func (o *options) untilDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if o.runDeadline > 0 {
 		return context.WithTimeoutCause(ctx, o.runDeadline, errDeadline)
@@ -171,7 +172,8 @@ func (o *options) untilDeadline(ctx context.Context) (context.Context, context.C
 
 func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	begun := time.Now()
-	// What is wrong with the input or the output should be known before a worker is started; the examples come from a worker.
+	// Open input and output first, so that errors in them show before a worker starts. The plugin's examples are only known after a worker has
+	// started.
 	if err := r.open(nil, r.input != "" || r.span != "" || len(r.items) > 0); err != nil {
 		return err
 	}
@@ -187,7 +189,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	notifyInterrupts(signals)
 	relayed, stopWatching := r.watchReaders(ctx, signals)
 	defer func() {
-		if code, _ := exitCode(err); code != exitInterrupted { // what was interrupted has only its exit left, which one signal more must not change
+		if code, _ := exitCode(err); code != exitInterrupted { // an interrupted run only has to exit, and another signal must not change its exit code
 			signal.Stop(signals)
 			stopWatching()
 		}
@@ -220,7 +222,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	defer r.source.close()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	taken := make(chan struct{}) // closed when nothing is to be run any more
+	taken := make(chan struct{}) // closed when the loop over the results has ended
 	interrupted := r.watch(ctx, leave, pool, relayed, taken)
 	if r.sum.Sandbox = sandboxOf(pool); r.report != "" {
 		r.sum.SHA256 = pool.Checksum()
@@ -240,14 +242,14 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		r.lost = outErr
 	}
 	if err == nil && !r.enough || errors.Is(err, host.ErrClosed) {
-		_ = pool.Shutdown(ctx) // all items are done, or those that had begun when the run was interrupted: workloads are torn down
+		_ = pool.Shutdown(ctx) // all items are done, or all that had begun before an interrupt: let the workloads tear down
 	}
 	_ = pool.Close()
 	r.sum.Workers = pool.Peak()
 	return r.conclude(r.closeJoblog(err), interrupted())
 }
 
-// open opens the items and what shows their results; without known it leaves the items for later.
+// open opens the source of the items, the output and the progress display. If known is false, it leaves the source for later.
 func (r *itemRun) open(examples []json.RawMessage, known bool) (err error) {
 	if known {
 		if r.source, err = openSource(r.streams, r.options, examples); err != nil {
@@ -264,7 +266,7 @@ func (r *itemRun) open(examples []json.RawMessage, known bool) (err error) {
 	return err
 }
 
-// confine lets records and dossiers say what stands around the workers.
+// confine makes records and dossiers report the sandbox around the workers.
 func (r *itemRun) confine(pool *host.Pool) error {
 	if r.dossiers != nil {
 		if err := r.dossiers.origin.Check(pool); err != nil {
@@ -279,9 +281,9 @@ func (r *itemRun) confine(pool *host.Pool) error {
 	return nil
 }
 
-// watch lets the first signal end the run softly, the second at once. The returned function reports whether there was one; it
-// ends the watching. leave ends the run once no item is running any more: it may wait for an input that is idle. Once taken is closed all
-// results are out, and the first signal kills workers that are still being torn down.
+// watch handles signals during the run: after the first signal, running items finish but no others begin; the second signal kills them. leave ends
+// the run after all running items have finished, because the run may be waiting for input that does not come. Once taken is closed, all results are
+// out, and the first signal kills the workers that are still tearing down. The returned function stops watching and reports whether a signal arrived.
 func (r *itemRun) watch(ctx context.Context, leave context.CancelCauseFunc, pool *host.Pool, signals <-chan os.Signal, taken <-chan struct{}) func() bool {
 	over, done := make(chan struct{}), make(chan struct{})
 	seen := false
@@ -321,13 +323,13 @@ func (r *itemRun) watch(ctx context.Context, leave context.CancelCauseFunc, pool
 	}
 }
 
-// fault counts a failed item, and adds its place in the input to what is said of it.
+// fault counts a failed item and adds the item's place in the input to its message.
 func (r *itemRun) fault(result *result) {
 	r.sum.Failed++
 	if r.sum.Kinds == nil {
 		r.sum.Kinds = map[host.Kind]int{}
 	}
-	own := *result.Err // observers may hold the other one
+	own := *result.Err // copy the error, because observers may hold the original
 	result.Err = &own
 	r.sum.Kinds[result.Err.Kind]++
 	inFlagsOf(result.Err)
@@ -353,7 +355,7 @@ func (r *itemRun) fault(result *result) {
 	}
 }
 
-// conclude shows the summary and turns what happened into the command's error.
+// conclude prints the summary and returns the final error of the command.
 func (r *itemRun) conclude(err error, interrupted bool) error {
 	r.tally.summarize(&r.sum)
 	var fatal error
@@ -361,8 +363,8 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	switch {
 	case errors.As(err, &journal):
 		fatal = joblogError(journal)
-		r.journal = nil // nothing else is to name it
-	case isPipeError(r.lost): // whoever read stdout has gone, as head does: no failure, but the end
+		r.journal = nil // the journal cannot be resumed, so no hint may mention it
+	case isPipeError(r.lost): // the reader of stdout has gone, as head does; this ends the run, but is not a failure
 		r.sum.Stopped = "nobody reads stdout any more"
 		if err := r.summary.write(&r.sum); err != nil {
 			return &exitError{code: exitFailed, err: err}
@@ -373,7 +375,7 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	case interrupted:
 		r.sum.Stopped = "interrupted"
 		fatal = &exitError{code: exitInterrupted, err: errSaid}
-	case errors.Is(err, errDeadline), r.lost != nil: // nobody waits for a reader but at an interrupt and at the deadline
+	case errors.Is(err, errDeadline), r.lost != nil: // r.lost is errNotRead here, and only an interrupt or the deadline stops waiting for a reader
 		r.sum.Stopped = fmt.Sprintf("passed --run-deadline %v", r.runDeadline)
 		fatal = &exitError{code: exitFailed, err: errSaid}
 	case err != nil:
@@ -408,7 +410,7 @@ func poolWorkers(cfg host.Config) int {
 	}
 	n, err := host.CountWorkers(cfg.Workers)
 	if err != nil {
-		return 0 // Open has refused it
+		return 0 // host.Open reports this error
 	}
 	return n
 }

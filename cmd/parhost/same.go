@@ -11,13 +11,13 @@ import (
 // use is a file that a run reads or writes.
 type use struct {
 	words string      // what the user wrote
-	info  os.FileInfo // nil if the file is not there yet
-	path  string      // without links; empty for streams
-	std   bool        // a standard stream
+	info  os.FileInfo // nil if the file does not exist yet
+	path  string      // absolute, with symbolic links resolved; "" for streams
+	std   bool        // the file is a standard stream
 }
 
-// checkFiles refuses a run that would write to a file which it reads, or to one file in two ways: a run that reads its own results never
-// ends. Files are told apart by device and number, so that other names and links of a file are seen; a stream counts if it is a regular file.
+// checkFiles refuses a run that would write to its own input, or to the same file in two ways: a run that reads its own results never ends. It
+// compares files by device and inode, so that other names and hard links are recognised. A stream counts only if it is a regular file.
 func checkFiles(s *streams, o *options) error {
 	var writes []use
 	for _, out := range []struct {
@@ -57,7 +57,7 @@ func checkFiles(s *streams, o *options) error {
 	return nil
 }
 
-// inputUse returns the file that items are read from, if it is one.
+// inputUse returns the file from which items are read. It returns false if items do not come from a regular file.
 func inputUse(s *streams, o *options) (use, bool) {
 	if o.input != "-" {
 		if o.input == "" {
@@ -91,7 +91,7 @@ func (u use) is(other use) bool {
 	return u.info == nil && other.info == nil && u.path != "" && u.path == other.path
 }
 
-// overlap is the error of a file that w writes, and that other writes or reads.
+// overlap returns the error for a file that w writes and that other also writes or reads.
 func overlap(w, other use) error {
 	if other.std && other.words != "stdin" {
 		return usageError("send "+other.words+" to another file", "%s is also where %s goes", w.words, other.words)

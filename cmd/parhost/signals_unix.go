@@ -9,12 +9,12 @@ import (
 	"syscall"
 )
 
-// interrupts end a run: the first softly, the second at once. SIGHUP is one: the terminal has gone, but results may go to a file.
+// interrupts are the signals that end a run: the first one lets running items finish, the second one kills them. SIGHUP is included, because results
+// may go to a file even after the terminal has gone.
 var interrupts = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 
-// isPipeError reports whether err is what writing to a pipe gives that nobody reads any more.
+// isPipeError reports whether err is the error of writing to a pipe that has no reader left.
 func isPipeError(err error) bool { return errors.Is(err, syscall.EPIPE) }
 
-// keepPipeErrors makes a write to a pipe that nobody reads an error to look at, instead of the end of this process: workers are
-// to be ended first.
+// keepPipeErrors makes a write to a pipe without reader return an error. Without it, SIGPIPE would end this process before it could stop its workers.
 func keepPipeErrors() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

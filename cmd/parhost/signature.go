@@ -10,10 +10,10 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// keyBytes is the length of the key that dossiers are signed with.
+// keyBytes is the length of the key that signs dossiers.
 const keyBytes = 32
 
-// keyPath is where the user's key lies, empty if there is no place for it.
+// keyPath returns the path of the user's key, or "" if there is no home folder for it.
 func keyPath() string {
 	state := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(state) {
@@ -26,7 +26,7 @@ func keyPath() string {
 	return filepath.Join(state, "parhost", "dossiers.key")
 }
 
-// readKey returns the key that this user's dossiers are signed with, nil if there is none.
+// readKey returns the key that signs this user's dossiers, or nil if there is none.
 func readKey() []byte {
 	path := keyPath()
 	if path == "" {
@@ -39,7 +39,8 @@ func readKey() []byte {
 	return key
 }
 
-// makeKey is readKey, but creates the key if there is none. If two processes create it at the same time, both use the one that was stored first.
+// makeKey returns the key like readKey, but creates it if there is none. If two processes create it at the same time, both use the key that was
+// stored first.
 func makeKey() ([]byte, error) {
 	if key := readKey(); key != nil {
 		return key, nil
@@ -58,13 +59,13 @@ func makeKey() ([]byte, error) {
 	}
 	defer folder.Close()
 	key := make([]byte, keyBytes)
-	_, _ = rand.Read(key) // never fails
+	_, _ = rand.Read(key) // rand.Read never fails
 	draft := "." + rand.Text()
 	if err := plain.Put(folder, draft, 0o600, key); err != nil {
 		return nil, err
 	}
 	defer func() { _ = folder.Remove(draft) }()
-	err = folder.Link(draft, filepath.Base(path)) // which replaces none
+	err = folder.Link(draft, filepath.Base(path)) // Link does not replace an existing file
 	if errors.Is(err, fs.ErrExist) {
 		if key = readKey(); key == nil {
 			return nil, errors.New(path + " is no key; remove it")

@@ -8,30 +8,30 @@ import (
 	"golang.org/x/term"
 )
 
-// statusLine is a line at the bottom of a terminal that is drawn again and again. What is written to the terminal meanwhile comes above it: the
-// line is wiped first. It shows numbers and words of this program, and nothing of others.
+// statusLine is a line at the bottom of a terminal that is redrawn repeatedly. It is wiped before anything else is written to the terminal, so other
+// text appears above it. It shows only numbers and words of this program, no text from plugins or users.
 //
-// It needs nothing of a terminal but that a carriage return goes back to the first column.
+// The terminal only has to support the carriage return.
 type statusLine struct {
 	mu    sync.Mutex
-	to    io.Writer // where the line is drawn
-	drawn int       // columns of the line
-	open  bool      // what was written last did not end its line, so that nothing may be drawn
+	to    io.Writer // the terminal
+	drawn int       // columns of the line that is shown now; 0 if none
+	open  bool      // the last text did not end with a line break, so the status line must not be drawn
 }
 
-// withStatusLine returns the streams, of which those that are terminals write above a status line. It is nil if stderr is no terminal.
+// withStatusLine returns streams that write above a status line if they are terminals. s is nil if stderr is not a terminal.
 func withStatusLine(stdout, stderr io.Writer) (out, err io.Writer, s *statusLine) {
 	if !isTerminal(stderr) {
 		return stdout, stderr, nil
 	}
 	s = &statusLine{to: stderr}
-	if isTerminal(stdout) { // the same one, for all that can be known
+	if isTerminal(stdout) { // assume that it is the same terminal, because there is no way to know
 		stdout = &aboveStatus{s, stdout}
 	}
 	return stdout, &aboveStatus{s, s.to}, s
 }
 
-// draw makes text the line, as far as there is room for it.
+// draw shows text as the status line, cut to the width of the terminal.
 func (s *statusLine) draw(text func(width int) string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,22 +42,22 @@ func (s *statusLine) draw(text func(width int) string) {
 	if err != nil || width < 2 {
 		width = 80
 	}
-	width-- // a terminal may wrap at its last column
+	width-- // some terminals wrap after the last column
 	line := []rune(text(width))
 	line = line[:min(len(line), width)]
 	rest := max(0, min(s.drawn, width)-len(line))
-	_, _ = io.WriteString(s.to, "\r"+string(line)+strings.Repeat(" ", rest)) // if it fails there is nobody to tell
+	_, _ = io.WriteString(s.to, "\r"+string(line)+strings.Repeat(" ", rest)) // a write error has nobody to be reported to
 	s.drawn = len(line)
 }
 
-// clear takes the line away.
+// clear removes the status line.
 func (s *statusLine) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wipe()
 }
 
-// wipe is clear. Called with mu held.
+// wipe removes the status line. The caller must hold mu.
 func (s *statusLine) wipe() {
 	if s.drawn > 0 {
 		_, _ = io.WriteString(s.to, "\r"+strings.Repeat(" ", s.drawn)+"\r")
@@ -65,7 +65,7 @@ func (s *statusLine) wipe() {
 	}
 }
 
-// aboveStatus is the innermost stream of a screen that leads to the terminal of a status line.
+// aboveStatus is the stream below a screen that writes to the terminal of a status line.
 type aboveStatus struct {
 	status *statusLine
 	to     io.Writer

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Nothing on stdin is ignored without a word: a pipe or a file there is the input if nothing else is, and one that is not read is named.
+// A pipe or a file on stdin is never silently ignored: it is the input if there is no other source, and a hint names it if it was not read.
 
-// silentFor is how long an input that was not asked for by name may stay silent before the command says that it waits for it.
+// silentFor is how long an stdin that the user has not named as input may stay silent before the command says that it is waiting for it.
 const silentFor = time.Second
 
-// takeStdin makes stdin the source of the items if no other is given, and it is a pipe or a regular file. A terminal, /dev/null and the
-// socket of a service manager are no input, as they are there without anybody's intention.
+// takeStdin makes stdin the source of the items if no other source was given and stdin is a pipe or a regular file. A terminal, /dev/null and the
+// socket of a service manager are not used as input, because nobody put them there on purpose.
 func takeStdin(s *streams, o *options) {
 	if o.input != "" || o.span != "" || len(o.items) > 0 {
 		return
@@ -26,7 +26,7 @@ func takeStdin(s *streams, o *options) {
 	}
 }
 
-// sayUnread says that stdin holds data which the run has not read.
+// sayUnread prints a hint if stdin holds data that the run has not read.
 func (r *itemRun) sayUnread() {
 	f, ok := r.in.(*os.File)
 	if !ok || r.input == "-" || !holdsData(f) {
@@ -44,14 +44,14 @@ func (r *itemRun) sayUnread() {
 	r.say("parhost: hint: stdin holds data that was not read, as the items were %s; --input - reads them from stdin", source)
 }
 
-// sayEmpty says that a stdin which was taken for the input held no item.
+// sayEmpty prints a hint if stdin became the input by default and held no item.
 func (r *itemRun) sayEmpty() {
 	if r.stdinTaken && r.sum.Items == 0 && r.source.failure() == nil && r.sum.Stopped == "" {
 		r.say("parhost: hint: stdin is a pipe or a file, so items were read from it, and it held none; with </dev/null the plugin's examples run")
 	}
 }
 
-// holdsData reports whether there is something to be read from a pipe, a socket or a regular file.
+// holdsData reports whether a pipe, a socket or a regular file has data to read.
 func holdsData(f *os.File) bool {
 	info, err := f.Stat()
 	switch {
@@ -67,7 +67,7 @@ func holdsData(f *os.File) bool {
 	}
 }
 
-// announcedReader says that it waits if its first data are long in coming.
+// announcedReader prints a message if the first data take longer than silentFor to arrive.
 type announcedReader struct {
 	io.Reader
 	say   func(format string, args ...any)

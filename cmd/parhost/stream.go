@@ -6,7 +6,7 @@ import (
 	"golang.org/x/term"
 )
 
-// fileOf returns the file that a stream leads to or comes from, or nil.
+// fileOf returns the file that a stream leads to or comes from, or nil if there is none.
 func fileOf(stream any) *os.File {
 	switch s := stream.(type) {
 	case *os.File:
@@ -29,7 +29,7 @@ func isTerminal(stream any) bool {
 	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
-// regular returns what a stream is if it is a regular file, else nil.
+// regular returns the file information of a stream that is a regular file, or nil for any other stream.
 func regular(stream any) os.FileInfo {
 	f := fileOf(stream)
 	if f == nil {

@@ -12,10 +12,10 @@ import (
 
 // take runs the items and shows each result.
 //
-// Numbers for a workload of numbers go as such. From the first item on that is none the texts themselves go, as for all other workloads:
-// the worker says what is wrong with it.
+// For a workload of numbers, items travel as numbers up to the first item that is not one. That item, all later ones, and the items of any other
+// workload travel as texts, and the worker reports what is wrong with them.
 func (r *itemRun) take(ctx context.Context, pool *host.Pool) error {
-	if r.journal == nil && r.dossiers == nil && !r.withItem { // which keep texts
+	if r.journal == nil && r.dossiers == nil && !r.withItem { // these need the items' texts
 		if form, numeric := formOf(pool); numeric {
 			if err := form.take(ctx, r, pool); err != nil || r.enough || !r.source.given {
 				return err
@@ -25,17 +25,17 @@ func (r *itemRun) take(ctx context.Context, pool *host.Pool) error {
 	return r.takeTexts(ctx, pool)
 }
 
-// form is how items and results of numbers go.
+// form holds the functions for a workload whose items and results are numbers.
 type form struct {
-	// take runs the items up to the first that is no number, and shows their results.
+	// take runs the items up to the first one that is not a number, and shows their results.
 	take func(ctx context.Context, r *itemRun, pool *host.Pool) error
-	// texts is as [host.Unordered] of texts. Ranging over the items a second time has to go on behind the last one.
+	// texts does what [host.Unordered] does for JSON texts. A second range over the items must continue after the last item.
 	texts texts
 }
 
 type texts = func(ctx context.Context, pool *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[result, error]
 
-// formOf returns how a workload's items and results go, if both are numbers.
+// formOf returns the form for a workload. It returns false unless both items and results are numbers.
 func formOf(pool *host.Pool) (form, bool) {
 	m := pool.Manifest()
 	switch m.ItemKind + "→" + m.ResultKind {
@@ -52,8 +52,8 @@ func formOf(pool *host.Pool) (form, bool) {
 	}
 }
 
-// takeNumbers reads numbers while the ones before are at work and writes them while the ones behind are, each with no memory of its own:
-// on their way between the two nobody looks at a text.
+// takeNumbers reads, runs and shows numbers. Reading, running and writing overlap, and a number needs no allocation of its own: between the input and
+// the output there is no text.
 func takeNumbers[In, Out number](ctx context.Context, r *itemRun, pool *host.Pool) error {
 	codec := wire.CodecOf[Out]()
 	_, silent := r.out.(noOutput)
@@ -82,7 +82,7 @@ func withoutValue[Out number](r *host.Result[Out]) result {
 	return result{Index: r.Index, Err: r.Err, Worker: r.Worker, PID: r.PID, Attempts: r.Attempts, Wait: r.Wait, Run: r.Run}
 }
 
-// write makes a number the value of its result, as a text behind dst, or says why it has none in the words of a worker that was to write it.
+// write appends the text of a number to dst and makes it the value of r. If the number has no text, it gives r the error that a worker would report.
 func write[Out number](codec *wire.Codec[Out], dst []byte, v Out, r *result) []byte {
 	from := len(dst)
 	text, err := codec.AppendJSON(dst, v)
@@ -94,15 +94,15 @@ func write[Out number](codec *wire.Codec[Out], dst []byte, v Out, r *result) []b
 	return text
 }
 
-// textBytes is how much memory texts share.
+// textBytes is the size in bytes of the buffers that result texts share.
 const textBytes = 16 << 10
 
-// asNumbers is [host.Unordered] for texts, most of which are numbers: these go as such.
+// asNumbers does what [host.Unordered] does for JSON texts, but sends them to the workers as numbers up to the first one that is not a number.
 func asNumbers[In, Out number](ctx context.Context, pool *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[result, error] {
 	in, out := wire.CodecOf[In](), wire.CodecOf[Out]()
 	return func(yield func(result, error) bool) {
 		count, rest := 0, false
-		var odd json.RawMessage // the first that is no number
+		var odd json.RawMessage // first item that is not a number
 		values := func(yield func(In) bool) {
 			for item := range items {
 				v, err := in.DecodeJSON(item)
@@ -119,7 +119,7 @@ func asNumbers[In, Out number](ctx context.Context, pool *host.Pool, items iter.
 		for got, err := range host.Unordered[In, Out](ctx, pool, values) {
 			shown := withoutValue(&got)
 			if got.Err == nil && err == nil {
-				if cap(text)-len(text) < 32 { // no number is longer
+				if cap(text)-len(text) < 32 { // no number is longer than 32 bytes
 					text = make([]byte, 0, textBytes)
 				}
 				text = write(&out, text, got.Value, &shown)
@@ -140,7 +140,7 @@ func asNumbers[In, Out number](ctx context.Context, pool *host.Pool, items iter.
 		for got, err := range host.Unordered[json.RawMessage, json.RawMessage](ctx, pool, others) {
 			got.Index += count
 			if got.Err != nil {
-				e := *got.Err // observers may have the other
+				e := *got.Err // copy the error, because observers may hold the original
 				e.Index += count
 				got.Err = &e
 			}
@@ -151,7 +151,7 @@ func asNumbers[In, Out number](ctx context.Context, pool *host.Pool, items iter.
 	}
 }
 
-// asTexts runs items as numbers where it can.
+// asTexts runs JSON texts, and sends them to the workers as numbers where possible.
 func asTexts(ctx context.Context, pool *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[result, error] {
 	if form, numeric := formOf(pool); numeric {
 		return form.texts(ctx, pool, items)
@@ -159,7 +159,7 @@ func asTexts(ctx context.Context, pool *host.Pool, items iter.Seq[json.RawMessag
 	return host.Unordered[json.RawMessage, json.RawMessage](ctx, pool, items)
 }
 
-// takeTexts runs the items that are left.
+// takeTexts runs the remaining items as texts.
 func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 	first := r.sum.Items
 	shown := new(result)
@@ -195,7 +195,7 @@ func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 			shown.Err.Index += first
 		}
 		r.show(shown)
-		shown.Value = nil // which may be large, and the next result may be long in coming
+		shown.Value = nil // the value may be large, and the next result may take long
 		if r.enough {
 			return nil
 		}
@@ -203,7 +203,7 @@ func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 	return nil
 }
 
-// show counts one result and shows it.
+// show counts one result, shows it, and sets enough if the run should stop.
 func (r *itemRun) show(result *result) {
 	r.sum.Items++
 	if result.Err == nil {

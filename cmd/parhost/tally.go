@@ -11,14 +11,14 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// tally adds up the events of a pool.
+// tally sums up the events of a pool.
 type tally struct {
 	mu       sync.Mutex
-	starts   []time.Duration // of the first workers
+	starts   []time.Duration // start times of the first worker in each place
 	replaced int
 	retried  int
-	run      time.Duration // in workloads, all workers together
-	dispatch time.Duration // that workers spent on batches beside the workload's work
+	run      time.Duration // time in workloads, summed over all workers
+	dispatch time.Duration // time that batches took beyond the workload's own time, summed over all workers
 	last     map[int]time.Time
 	batches  int
 }
@@ -40,7 +40,8 @@ func (t *tally) Observe(event host.Event) {
 	case host.ItemRetried:
 		t.retried++
 	case host.BatchDone:
-		// A batch that waited in its worker behind another one cost nothing until that one was done.
+		// The time that a batch waited in its worker behind another batch is not dispatch time, so the measurement begins when that other batch was
+		// done.
 		begun := now.Add(-e.Trip)
 		if last := t.last[e.Worker]; last.After(begun) {
 			begun = last
@@ -52,20 +53,20 @@ func (t *tally) Observe(event host.Event) {
 	}
 }
 
-// summary is a whole run in numbers.
+// summary holds the numbers of a whole run.
 type summary struct {
 	Plugin  string             `json:"plugin"`
-	SHA256  string             `json:"sha256,omitempty"` // of what ran
+	SHA256  string             `json:"sha256,omitempty"` // of the executable
 	Mode    host.Mode          `json:"mode"`
-	Sandbox *sandboxFacts      `json:"sandbox,omitempty"` // of processes that are confined or limited
+	Sandbox *sandboxFacts      `json:"sandbox,omitempty"` // nil for processes without sandbox and limits
 	Workers int                `json:"workers"`
 	Seed    uint64             `json:"seed"`
 	Items   int                `json:"items"`
 	OK      int                `json:"ok"`
 	Failed  int                `json:"failed"`
-	Resumed int                `json:"resumed,omitempty"` // of Items, from --joblog
+	Resumed int                `json:"resumed,omitempty"` // how many of Items came from --joblog
 	Kinds   map[host.Kind]int  `json:"failed_by_kind,omitempty"`
-	Causes  map[host.Cause]int `json:"failed_by_cause,omitempty"` // of the deaths that items are blamed for
+	Causes  map[host.Cause]int `json:"failed_by_cause,omitempty"` // causes of the worker deaths that failed items are blamed for
 
 	WallSeconds      float64 `json:"wall_s"`
 	StartSeconds     float64 `json:"start_s"`
@@ -78,16 +79,16 @@ type summary struct {
 	Stopped          string  `json:"stopped,omitempty"`
 	wall, start      time.Duration
 	dispatchEachItem time.Duration
-	reasons          map[reason]int // of Failed
+	reasons          map[reason]int // reasons of the failed items
 }
 
-// sandboxFacts are the walls around each worker.
+// sandboxFacts describes the sandbox around each worker.
 type sandboxFacts struct {
 	Level  sandbox.Level `json:"level"`
 	Layers []string      `json:"layers"`
 }
 
-// sandboxOf returns the facts of a pool, nil if its workers are plain processes.
+// sandboxOf returns the sandbox of a pool, or nil if its workers have neither a sandbox nor limits.
 func sandboxOf(p *host.Pool) *sandboxFacts {
 	level, layers := p.Sandbox()
 	if len(layers) == 0 {
@@ -96,7 +97,7 @@ func sandboxOf(p *host.Pool) *sandboxFacts {
 	return &sandboxFacts{level, layers}
 }
 
-// words follow the mode in a summary.
+// words returns the text that follows the mode in a summary.
 func (f *sandboxFacts) words() string {
 	switch {
 	case f == nil:
@@ -123,7 +124,7 @@ func (t *tally) summarize(sum *summary) {
 	}
 }
 
-// String is the one line for people, without the number of items, with which it begins.
+// String returns the summary line for people, without the number of items that precedes it.
 func (s *summary) String() string {
 	line := fmt.Sprintf("%d ok · %d failed%s · %s · %.3f s · %s items/s · dispatch %s/item",
 		s.OK, s.Failed, s.failures(), describeMode(s.Mode, s.Workers)+s.Sandbox.words(), s.WallSeconds, short(s.ItemsPerSecond), micros(s.DispatchMicros))
@@ -136,7 +137,7 @@ func (s *summary) String() string {
 	return line
 }
 
-// short writes a number with three digits and a letter: 2.44M.
+// short formats a number with three digits and a unit prefix, such as 2.44M.
 func short(n float64) string {
 	for _, unit := range []struct {
 		size float64
@@ -149,7 +150,7 @@ func short(n float64) string {
 	return strconv.FormatFloat(n, 'g', 3, 64)
 }
 
-// micros writes a duration in µs with at most three digits.
+// micros formats a duration, given in microseconds, with at most three digits.
 func micros(us float64) string {
 	switch {
 	case us >= 1e6:

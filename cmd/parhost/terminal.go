@@ -17,19 +17,19 @@ import (
 
 // streams are the command's standard streams.
 //
-// Much of what the command says is the words of others: names of files, manifests, errors, the environment, joblogs. None of it may move the
-// cursor, set the window's title, turn the direction of writing, or pass for a line of this command. So stdout and stderr are reached through
-// screens alone, which escape whatever is written; TestNothingGoesPastTheScreens keeps it so.
+// Much of what the command prints comes from others: file names, manifests, errors, the environment, joblogs. None of it may move the cursor, set the
+// window's title, change the writing direction, or look like a message of this command. Therefore stdout and stderr are only reached through screens,
+// which escape everything; TestNothingGoesPastTheScreens enforces this.
 type streams struct {
 	in  io.Reader
 	out *screen
 	err *screen
 
-	status  *statusLine // nil if stderr is no terminal
-	outlets *outlets    // which out and err lead to
+	status  *statusLine // nil if stderr is not a terminal
+	outlets *outlets    // the outlets that out and err write to
 }
 
-// newStreams returns streams whose screens write to outlets, and above a status line where they lead to a terminal.
+// newStreams returns streams whose screens write to outlets, and above a status line if they are terminals.
 func newStreams(stdin io.Reader, stdout, stderr io.Writer) *streams {
 	s := &streams{in: stdin, outlets: openOutlets(stdout, stderr)}
 	stdout, stderr, s.status = withStatusLine(s.outlets.out, s.outlets.err)
@@ -37,31 +37,31 @@ func newStreams(stdin io.Reader, stdout, stderr io.Writer) *streams {
 	return s
 }
 
-// help wraps a function that shows the help of a command, so that the text goes to stdout in one write. Cobra would print an error of that write to
-// stderr, but [run] prints all errors.
+// help wraps a function that shows the help of a command, so that the text goes to stdout in one write. Cobra would print a write error to stderr
+// itself, but [run] prints all errors.
 func (s *streams) help(show func(*cobra.Command, []string)) func(*cobra.Command, []string) {
 	return func(cmd *cobra.Command, args []string) {
 		var text bytes.Buffer
 		cmd.SetOut(&text)
 		show(cmd, args)
 		cmd.SetOut(s.out)
-		_, _ = s.out.Write(text.Bytes()) // the outlet keeps the error
+		_, _ = s.out.Write(text.Bytes()) // the outlet keeps a write error
 	}
 }
 
-// say writes a message to stderr. If that fails there is nobody left to tell. Its first line begins with words of format, the others are
-// indented: no text that is put into format can look like a message of its own.
+// say writes a message to stderr and ignores write errors, which have nobody to be reported to. Only the first line starts in the first column; say
+// indents the others. So no text in args can look like a message of its own.
 func (s *streams) say(format string, args ...any) {
 	_, _ = s.err.messages().Write(fmt.Appendf(nil, format, args...))
 }
 
-// screen is stdout or stderr as a terminal may show it: line breaks and tabs stay, and all else that cannot be printed is escaped.
+// screen is stdout or stderr with escaping for terminals: line breaks and tabs stay, and all other characters that cannot be printed are escaped.
 type screen struct {
 	stream io.Writer
-	escape func([]byte) []byte // nil is plainText
+	escape func([]byte) []byte // nil means plainText
 }
 
-// Write writes text. A rune must not be cut in two.
+// Write escapes text and writes it. The text must not end within a UTF-8 sequence.
 func (s *screen) Write(text []byte) (int, error) {
 	escape := s.escape
 	if escape == nil {
@@ -73,7 +73,7 @@ func (s *screen) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// printf writes words with arguments that stay within their lines: their line breaks are escaped as well, unless they are a layout.
+// printf formats and writes text. It also escapes line breaks in the arguments, unless an argument is a layout.
 func (s *screen) printf(format string, args ...any) error {
 	words := make([]any, len(args))
 	for i, arg := range args {
@@ -83,17 +83,16 @@ func (s *screen) printf(format string, args ...any) error {
 	return err
 }
 
-// messages returns the screen for messages, of which each is written at once, with or without its last line break: lines after the first
-// one are indented.
+// messages returns a writer for messages. Each Write must be one message, with or without its last line break; lines after the first are indented.
 func (s *screen) messages() io.Writer { return &screen{s.stream, plainMessage} }
 
-// json returns the screen for lines of JSON, whose meaning stays what it was.
+// json returns a writer for lines of JSON. It escapes them without changing their meaning.
 func (s *screen) json() io.Writer { return &screen{s.stream, plainJSON} }
 
-// data returns the stream itself, without escaping. Results are written to it as they are, and so is the status line.
+// data returns the stream itself, without escaping. Results are written to it unchanged.
 func (s *screen) data() io.Writer { return s.stream }
 
-// file returns the file that the stream is, if it is one.
+// file returns the file behind the stream, if there is one.
 func (s *screen) file() (*os.File, bool) {
 	f := fileOf(s.stream)
 	return f, f != nil
@@ -102,7 +101,7 @@ func (s *screen) file() (*os.File, bool) {
 // isTerminal reports whether the stream is a terminal.
 func (s *screen) isTerminal() bool { return isTerminal(s.stream) }
 
-// columnWidth is how wide each of n columns of words may be, beside taken characters of others.
+// columnWidth returns the width of each of n text columns, if other columns take taken characters.
 func (s *screen) columnWidth(n, taken int) int {
 	width := 120
 	if f, ok := s.file(); ok {
@@ -122,16 +121,16 @@ func plainText(text []byte) []byte {
 	return []byte(strings.Join(lines, "\n"))
 }
 
-// plainMessage escapes a message for a terminal, and indents the lines after the first.
+// plainMessage escapes a message for a terminal and indents its lines after the first.
 func plainMessage(text []byte) []byte {
 	text = plainText(bytes.TrimRight(text, "\n"))
 	return append(bytes.ReplaceAll(text, []byte("\n"), []byte("\n  ")), '\n')
 }
 
-// layout is a text of several lines whose foreign words have been escaped.
+// layout is a text of several lines in which all foreign text has been escaped already.
 type layout string
 
-// word is a value that takes no more than its place in a line, however it is formatted.
+// word is a value that stays within its line, whatever verb formats it.
 type word struct{ value any }
 
 func (w word) Format(f fmt.State, verb rune) {
@@ -142,7 +141,7 @@ func (w word) Format(f fmt.State, verb rune) {
 	_, _ = io.WriteString(f, text)
 }
 
-// sheet is a table in the looks of all tables of this command. What stands in a cell stays there.
+// sheet is a table in the common style of this command. It escapes the text of its cells.
 type sheet struct{ table table.Writer }
 
 func newTable(header ...string) *sheet {
@@ -172,12 +171,12 @@ func rowOf[T any](cells []T) table.Row {
 // separator appends a line between rows.
 func (s *sheet) separator() { s.table.AppendSeparator() }
 
-// alignRight aligns columns, counted from 1.
+// alignRight right-aligns columns, counted from 1.
 func (s *sheet) alignRight(columns ...int) {
 	s.columns(table.ColumnConfig{Align: text.AlignRight}, columns)
 }
 
-// wrap breaks the lines of columns, counted from 1, that are wider than so many characters.
+// wrap wraps the text of columns, counted from 1, at width characters.
 func (s *sheet) wrap(width int, columns ...int) {
 	s.columns(table.ColumnConfig{WidthMax: width, WidthMaxEnforcer: text.WrapSoft}, columns)
 }
@@ -191,5 +190,5 @@ func (s *sheet) columns(config table.ColumnConfig, columns []int) {
 	s.table.SetColumnConfigs(configs)
 }
 
-// layout returns the whole table.
+// layout returns the whole table as text.
 func (s *sheet) layout() layout { return layout(s.table.Render()) }

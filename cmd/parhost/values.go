@@ -13,7 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// parseBatch reads --batch: 0 stands for auto.
+// parseBatch parses --batch; 0 means auto.
 func parseBatch(text string) (int, error) {
 	if text == "auto" {
 		return 0, nil
@@ -25,7 +25,7 @@ func parseBatch(text string) (int, error) {
 	return n, nil
 }
 
-// messageSize reads the value of a flag that bounds an item or a result.
+// messageSize parses the value of a flag that limits a message, such as the size of an item or a result in bytes. It must be from 1 byte to 2 GiB.
 func messageSize(flag, text string) (int, error) {
 	n, err := parseBytes(flag, text)
 	if err != nil || n < 1 || n > math.MaxInt32 {
@@ -34,7 +34,7 @@ func messageSize(flag, text string) (int, error) {
 	return int(n), nil
 }
 
-// parseBytes reads the value of a flag that is a size such as 512MiB; an empty text is 0.
+// parseBytes parses the value of a flag that is a size such as 512MiB. An empty text is 0.
 func parseBytes(flag, text string) (int64, error) {
 	if text == "" {
 		return 0, nil
@@ -46,7 +46,7 @@ func parseBytes(flag, text string) (int64, error) {
 	return int64(n), nil
 }
 
-// notNegative refuses numbers and durations below 0. The values are those of flags, by their names.
+// notNegative returns an error for the first number or duration below 0. values are flag values by flag name.
 func notNegative(values map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		switch v := values[name].(type) {
@@ -63,7 +63,7 @@ func notNegative(values map[string]any) error {
 	return nil
 }
 
-// parseEnv reads --env: KEY=VALUE as it is, KEY with the value of the host's environment.
+// parseEnv parses --env: KEY=VALUE stays as it is, and KEY gets its value from this program's environment.
 func parseEnv(entries []string) ([]string, error) {
 	var env []string
 	for _, entry := range entries {
@@ -85,11 +85,11 @@ func parseEnv(entries []string) ([]string, error) {
 
 // haltPolicy says after how many failures a run stops.
 type haltPolicy struct {
-	count int      // 0: no limit
-	share *big.Rat // of the items; nil: no limit
+	count int      // 0 means no limit
+	share *big.Rat // share of the items; nil means no limit
 }
 
-// shareFrom is how many items must have ended before a share of them stops a run whose number of items is not known.
+// shareFrom is how many items must have ended before a share can stop a run whose number of items is unknown.
 const shareFrom = 100
 
 func parseOnError(text string) (haltPolicy, error) {
@@ -100,7 +100,7 @@ func parseOnError(text string) (haltPolicy, error) {
 		return haltPolicy{count: 1}, nil
 	case isShare:
 		p, err := strconv.ParseFloat(percent, 64)
-		exact, ok := new(big.Rat).SetString(percent) // 4.1% of 1000 is 41, which floating point misses
+		exact, ok := new(big.Rat).SetString(percent) // exact, because 4.1% of 1000 is 41, which floating point misses
 		if err == nil && ok && p >= leastPercent && p <= 100 {
 			return haltPolicy{share: exact.Quo(exact, big.NewRat(100, 1))}, nil
 		}
@@ -113,11 +113,11 @@ func parseOnError(text string) (haltPolicy, error) {
 	return haltPolicy{}, usageError("write --on-error continue, stop, a number such as 3, or a share such as 5%", "--on-error %q is no policy", text)
 }
 
-// leastPercent is the smallest share that --on-error takes.
+// leastPercent is the smallest percentage that --on-error accepts.
 const leastPercent = 1e-9
 
-// reached reports whether the run is to stop, of whose items so many have ended, some of them failed. A share is one of total, the number of
-// items of the whole run. If that is not known (-1) it is one of the items that have ended, once these are shareFrom.
+// reached reports whether the run must stop, given how many items have failed and ended so far. A share refers to total, the number of items of the
+// whole run. If total is unknown (-1), it refers to the items that have ended, once these are at least shareFrom.
 func (h haltPolicy) reached(failed, ended, total int) bool {
 	switch {
 	case failed == 0:

@@ -11,7 +11,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// newVersion returns the command that says which parhost this is.
+// newVersion returns the version command.
 func newVersion(s *streams) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -33,10 +33,10 @@ plugins. Plugins of another protocol version do not start.`,
 	return withExitCodes(cmd, "  0  done    2  wrong usage\n")
 }
 
-// buildFacts is what is known of how this program was built.
+// buildFacts describes how this program was built.
 type buildFacts struct {
-	Version  string `json:"version"`            // of the module, "(devel)" if it was built from a work tree
-	Commit   string `json:"commit,omitempty"`   // empty if Go was not told to look (-buildvcs)
+	Version  string `json:"version"`            // version of the module; "(devel)" if built from a work tree
+	Commit   string `json:"commit,omitempty"`   // "" if Go did not record it (-buildvcs)
 	Modified bool   `json:"modified,omitempty"` // the work tree differed from the commit
 	Go       string `json:"go"`
 	OS       string `json:"os"`
@@ -64,13 +64,13 @@ func thisBuild() buildFacts {
 	return b
 }
 
-// released reports whether the program was built from a published version of its module, not from a work tree: only a work tree
-// has a commit of its own.
+// released reports whether the program was built from a published version of its module. A build from a work tree records a commit; a build from a
+// published version does not.
 func (b buildFacts) released() bool {
 	return b.Commit == "" && b.Version != "(devel)" && !strings.Contains(b.Version, "+dirty")
 }
 
-// layout is for people.
+// layout returns the version text for people.
 func (b buildFacts) layout() layout {
 	commit := b.Commit
 	if commit == "" {
