@@ -9,7 +9,7 @@ import (
 	"math"
 )
 
-// numbers returns the items 0 to n-1.
+// numbers returns the items 0 to n-1 as numbers.
 func numbers(n int) []float64 {
 	xs := make([]float64, n)
 	for i := range xs {
@@ -18,7 +18,7 @@ func numbers(n int) []float64 {
 	return xs
 }
 
-// digest returns a text that is the same for the same values; measure.py has its like.
+// digest returns a short hash of the values. measure.py computes the same hash.
 func digest(values []float64) string {
 	d := newDigester()
 	for _, v := range values {
@@ -27,7 +27,7 @@ func digest(values []float64) string {
 	return d.text()
 }
 
-// digester is digest for values that come one by one.
+// digester computes a digest of values that arrive one by one.
 type digester struct {
 	hash   hash.Hash
 	column []byte
@@ -49,7 +49,7 @@ func (d *digester) text() string {
 	return hex.EncodeToString(d.hash.Sum(nil))[:16]
 }
 
-// wantRoots is the answer of every row that takes the roots of 0 to n-1.
+// wantRoots returns the right answer of every row that takes the roots of 0 to n-1.
 func wantRoots(_ context.Context, _ *lab, n int) (string, error) {
 	d := newDigester()
 	for i := range n {

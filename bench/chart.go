@@ -8,25 +8,25 @@ import (
 	"strings"
 )
 
-// The chart's measures, in pixels.
+// Sizes in the chart, in pixels.
 const (
 	chartWidth = 960
-	labelWidth = 330 // of the names, left of the bars
-	valueWidth = 170 // of the figures, right of them
+	labelWidth = 330 // width of the names, left of the bars
+	valueWidth = 170 // width of the figures, right of the bars
 	barHeight  = 16
 	barStep    = 22
 	titleStep  = 40
 	headHeight = 74
 )
 
-// The axis is logarithmic and has one power of ten more than the figures need at either end.
-type axis struct{ low, high float64 } // as powers of ten
+// axis is the logarithmic axis of the chart. It covers all figures, rounded out to powers of ten.
+type axis struct{ low, high float64 } // exponents of ten
 
 func (a axis) x(ratio float64) float64 {
 	return labelWidth + (math.Log10(ratio)-a.low)/(a.high-a.low)*(chartWidth-labelWidth-valueWidth)
 }
 
-// drawChart draws each row's contenders as bars: how many times as long as the first they took.
+// drawChart writes the chart as SVG. Each bar shows how many times as long as the row's first contender a contender took.
 func drawChart(w io.Writer, results []*result) error {
 	var drawn []*result
 	ax := axis{0, 1}
@@ -65,7 +65,8 @@ func drawChart(w io.Writer, results []*result) error {
 	return err
 }
 
-// bars are the contenders that can be drawn: those that did as much as parhost, if it comes first.
+// bars returns the contenders of a row that can be drawn: those that did as much work as parhost. It returns none unless parhost is the row's first
+// contender and was measured.
 func (r *result) bars() []*outcome {
 	first := r.outcomes[0]
 	if !isOurs(first) || !first.measured() {
@@ -86,7 +87,7 @@ func (r *result) times(o *outcome) float64 {
 	return float64(o.median()) / float64(r.outcomes[0].median())
 }
 
-// draw draws the row from y on and returns where the next begins.
+// draw draws the row at height y and returns the height of the next row.
 func (r *result) draw(b *strings.Builder, ax axis, y float64) float64 {
 	y += titleStep
 	text(b, 18, y-10, `font-weight="600"`, r.row.title)

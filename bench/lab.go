@@ -15,22 +15,22 @@ import (
 //go:embed peers/*.py
 var scripts embed.FS
 
-// modules are the Python packages whose versions matter.
+// modules are the Python packages whose versions the report names.
 var modules = []string{"joblib", "mpire", "numpy", "pebble", "ray"}
 
-// lab is what the turns need.
+// lab holds everything that the measurements need.
 type lab struct {
-	dir     string // of files that end with the session
+	dir     string // temporary folder, removed at the end of the session
 	long    time.Duration
-	parhost string            // the command
-	echo    string            // a plugin that starts a program for each item
-	sqrt    string            // the plugin of that name
-	python  string            // "" if there is none
-	has     map[string]string // Python itself and the packages that are there, with their versions
-	spins   int64             // what takes a millisecond of CPU time
+	parhost string            // path of the parhost command
+	echo    string            // path of a plugin that starts a program for each item
+	sqrt    string            // path of the plugin parhost-plugin-sqrt
+	python  string            // path of Python; "" if there is none
+	has     map[string]string // versions of Python and of the installed packages, by name
+	spins   int64             // number of spin steps that take one millisecond of CPU time
 }
 
-// openLab builds the command and looks for the peers in tools.
+// openLab builds the commands and looks for the peers in the folder tools.
 func openLab(ctx context.Context, tools string, long time.Duration) (*lab, error) {
 	dir, err := os.MkdirTemp("", "parhost-bench-")
 	if err != nil {
@@ -48,10 +48,10 @@ func (l *lab) set(ctx context.Context, tools string) error {
 		return err
 	}
 	for path, pkg := range map[*string]string{&l.parhost: "cmd/parhost", &l.echo: "bench/echo", &l.sqrt: "plugins/sqrt/parhost-plugin-sqrt"} {
-		// Each in a folder of its own: a plugin beside the command would take the place of the workload linked in.
+		// Each executable gets its own folder: a plugin beside the command would replace the built-in workload of the same name.
 		*path = filepath.Join(l.dir, "bin", filepath.Base(pkg), filepath.Base(pkg)) + exeSuffix
 		build := exec.CommandContext(ctx, "go", "build", "-o", *path, "github.com/parhost/parhost/"+pkg)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the README says
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // the build that the README recommends
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 		}
@@ -59,7 +59,7 @@ func (l *lab) set(ctx context.Context, tools string) error {
 	return l.findPython(ctx, tools)
 }
 
-// findPython takes the Python that was set up in tools, else the machine's, else none.
+// findPython uses the Python in tools if there is one, else the Python in PATH, else none.
 func (l *lab) findPython(ctx context.Context, tools string) error {
 	private, err := filepath.Abs(filepath.Join(tools, "python", "bin", "python"))
 	if err != nil {
@@ -82,7 +82,7 @@ func (l *lab) findPython(ctx context.Context, tools string) error {
 
 func (l *lab) script(name string) string { return filepath.Join(l.dir, "peers", name+".py") }
 
-// need returns the Python to run a script with that imports the modules.
+// need returns the Python for a script that imports the modules. The error is a *missingError if Python or one of them is not installed.
 func (l *lab) need(modules ...string) (string, error) {
 	if l.python == "" {
 		return "", &missingError{"python3"}
@@ -95,5 +95,5 @@ func (l *lab) need(modules ...string) (string, error) {
 	return l.python, nil
 }
 
-// Close removes the files.
+// Close removes the temporary folder.
 func (l *lab) Close() error { return os.RemoveAll(l.dir) }

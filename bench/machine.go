@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// machine is on what, and with what, a session ran: lines for its report.
+// machine describes the machine and the versions of a session, as lines for the report.
 type machine struct {
 	place    []string
 	versions []string
 }
 
-// describeMachine looks at what is there; what a system does not tell is left out.
+// describeMachine collects the facts about the machine. It leaves out what the system does not tell.
 func describeMachine(ctx context.Context, l *lab) machine {
 	cpu := firstMatch("/proc/cpuinfo", `(?m)^model name\s*: (.*)$`)
 	if cpu == "" {
@@ -43,7 +43,7 @@ func describeMachine(ctx context.Context, l *lab) machine {
 	if load := firstMatch("/proc/loadavg", `^\S+`); load != "" {
 		m.place = append(m.place, "load "+load+" before the first turn")
 	}
-	// Asked of git, because Go is often told to leave it alone (-buildvcs=false).
+	// The commit comes from git, because builds often use -buildvcs=false.
 	if out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=12").Output(); err == nil {
 		m.versions = append(m.versions, "parhost "+strings.TrimSpace(string(out)))
 	}
@@ -65,7 +65,7 @@ func describeMachine(ctx context.Context, l *lab) machine {
 	return m
 }
 
-// firstMatch returns what the pattern's last group matches first in a file, "" if the file or a match is missing.
+// firstMatch returns the text of the pattern's last group at the first match in a file, or "" if the file or a match is missing.
 func firstMatch(path, pattern string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -78,7 +78,7 @@ func firstMatch(path, pattern string) string {
 	return strings.TrimSpace(found[len(found)-1])
 }
 
-// buildVersions tells of what the command was built.
+// buildVersions returns the versions of Go, go-plugin and gRPC with which the command was built.
 func buildVersions(path string) []string {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {

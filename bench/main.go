@@ -1,10 +1,10 @@
-// Command bench measures parhost against its peers, on the same work, in one session.
+// Command bench compares parhost with its peers on the same work in one session.
 //
-// Every row of its table is one piece of work. Its contenders take turns, parhost first, round after round, so that whatever else the
-// machine does hits them all alike. Each answer is compared with the right one. The figure of a contender is the median of its
-// turns; what is promised of parhost is judged by these alone.
+// Each row of its table is one piece of work. The contenders take turns, parhost first, round after round, so that other load on the machine affects
+// all of them alike. Each answer is compared with the right one. The figure of a contender is the median of its turns; the goals for parhost are
+// judged by these figures only.
 //
-// make bench sets the peers up, runs everything and writes RESULTS.md and results.svg.
+// make bench installs the peers, runs everything and writes RESULTS.md and results.svg.
 package main
 
 import (
@@ -28,7 +28,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// workloads are served by this program to itself.
+// workloads are the workloads that worker processes of this program serve.
 var workloads = []*sdk.Workload{reduce.Workload, sleep.Workload, spinWorkload, sqrt.Workload, sumWorkload}
 
 func main() {
@@ -40,7 +40,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// playChild is the whole process, and done when it returns, if this one was started by another as something else than the command.
+// playChild runs a process that another process of this program has started for a special role: a worker, a plain plugin, a witness or a sleeper.
+// done reports whether it had such a role; the process must then exit with code.
 func playChild() (code int, done bool) {
 	sdk.ServeChild(workloads...)
 	if servePlain() {
@@ -55,8 +56,8 @@ func playChild() (code int, done bool) {
 	return 0, false
 }
 
-// run is the whole command. It returns the exit code: 1 if something did not run or gave a wrong answer, 2 for wrong usage. A goal
-// that is missed is a result like any other.
+// run runs the whole command and returns its exit code: 1 if a contender failed or gave a wrong answer, 2 for wrong usage. A goal that is missed does
+// not change the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -116,7 +117,7 @@ func bench(ctx context.Context, s session, chosen []row, tools string, long time
 	return errors.Join(err, rep.failures())
 }
 
-// save writes the report's two files.
+// save writes the report and its chart into a folder.
 func (r *report) save(folder string) error {
 	r.chart = "results.svg"
 	var text, chart strings.Builder

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// peer is a contender in Python: a script that measures itself, in a process of its own that ends with the turn.
+// peer returns a contender in Python: a script that measures itself, in a process that ends with the turn.
 func peer(name, script, way string, modules ...string) contender {
 	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		python, err := l.need(modules...)
@@ -39,7 +39,7 @@ func peer(name, script, way string, modules ...string) contender {
 	}}
 }
 
-// output runs a program and returns what it prints. The error has its last words.
+// output runs a program and returns its stdout. The error contains its last lines on stderr.
 func output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "RAY_USAGE_STATS_ENABLED=0")

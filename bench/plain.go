@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// What follows is go-plugin as its examples use it: one unary call for each item. It is a peer, not a part of parhost.
+// This file uses go-plugin as its examples do, with one unary call per item. It is a peer, not a part of parhost.
 
 var plainHandshake = plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "PARHOST_BENCH_PLAIN", MagicCookieValue: "plain"}
 
@@ -51,7 +51,7 @@ func (*plainPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *gr
 	return conn, nil
 }
 
-// servePlain is the whole life of a process that was started by [startPlain], and false in any other.
+// servePlain serves a process that [startPlain] has started, and returns true when it ends. In any other process it returns false at once.
 func servePlain() bool {
 	if os.Getenv(plainHandshake.MagicCookieKey) != plainHandshake.MagicCookieValue {
 		return false
@@ -65,7 +65,7 @@ func servePlain() bool {
 	return true
 }
 
-// startPlain starts one plugin process and returns the call of one item, and what ends the process.
+// startPlain starts one plugin process. It returns a function that runs one item there, and one that stops the process.
 func startPlain() (call func(ctx context.Context, x float64) (float64, error), stop func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -74,7 +74,7 @@ func startPlain() (call func(ctx context.Context, x float64) (float64, error), s
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plainHandshake,
 		Plugins:          plugin.PluginSet{"plain": &plainPlugin{}},
-		Cmd:              exec.Command(self), // go-plugin ends it, and that in order
+		Cmd:              exec.Command(self), // no context, because go-plugin stops the process itself, and gracefully
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
 	})

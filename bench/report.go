@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// report is what a session found out.
+// report is the outcome of a session.
 type report struct {
 	machine machine
 	session session
 	long    time.Duration
 	results []*result
-	chart   string // file of the chart; "" if there is none
+	chart   string // file name of the chart; "" if there is none
 }
 
-// failures returns what did not run, or gave a wrong answer; nil if nothing.
+// failures returns the errors of the contenders that failed or gave a wrong answer, or nil.
 func (r *report) failures() error {
 	var failures []error
 	for _, result := range r.results {
@@ -111,7 +111,7 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// showTime writes three digits and a unit.
+// showTime formats a duration with three digits and a unit.
 func showTime(d time.Duration) string {
 	switch s := d.Seconds(); {
 	case s == 0:
@@ -125,7 +125,7 @@ func showTime(d time.Duration) string {
 	}
 }
 
-// showCount writes three digits, and k or M for thousands and millions.
+// showCount formats a number with three digits, and k or M for thousands or millions.
 func showCount(n float64) string {
 	switch {
 	case n >= 999_500:
@@ -141,7 +141,7 @@ func showBytes(n int64) string { return digits(float64(n)/1e6) + " MB" }
 
 func showRatio(r float64) string { return digits(r) + " ×" }
 
-// digits writes three significant digits, without an exponent.
+// digits formats a number with three significant digits, without an exponent.
 func digits(x float64) string {
 	switch {
 	case x >= 99.95 || x <= -99.95:

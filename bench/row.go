@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// A row is one piece of work for several contenders. The first of them is the one that the others are compared with.
+// row is one piece of work for several contenders. The other contenders are compared with the first.
 type row struct {
 	name  string
 	title string
-	about string // what is measured, for the report
-	size  int    // of the work, in items
-	small int    // size of a short session
-	timed int    // items that one time is of; 0 means all
-	// perWorker says that a contender has more items because it has more workers, not more to do.
+	about string // text about what is measured, for the report
+	size  int    // size of the work, in items
+	small int    // size in a short session, in items
+	timed int    // number of items that one sample measures; 0 means all
+	// perWorker says that a contender with more workers also gets more items, so that all workers have the same load.
 	perWorker bool
-	want      func(ctx context.Context, l *lab, n int) (string, error) // the right answer for n items
+	want      func(ctx context.Context, l *lab, n int) (string, error) // returns the right answer for n items
 	// contenders take turns in this order.
 	contenders []contender
 	goals      []goal
-	more       func(r *result) string // further text for the report
+	more       func(r *result) string // returns further text for the report
 }
 
-// A contender is one way to do a row's work.
+// contender is one way to do a row's work.
 type contender struct {
 	name    string
-	items   func(n int) int // how many items it does in a row of size n; nil means n
+	items   func(n int) int // number of items that the contender runs in a row of size n; nil means n
 	measure func(ctx context.Context, l *lab, n int) (measurement, error)
 }
 
@@ -37,22 +37,22 @@ func (c *contender) count(n int) int {
 	return c.items(n)
 }
 
-// measurement is what came of one turn.
+// measurement is the result of one turn.
 type measurement struct {
-	samples []time.Duration // of the whole work, or of single items
-	answer  string          // compared with what the row wants
-	peakRSS int64           // bytes of the largest process; 0 if nobody looked
+	samples []time.Duration // times of the whole work, or of single items
+	answer  string          // compared with the right answer of the row
+	peakRSS int64           // bytes, of the largest process; 0 if not measured
 }
 
-// missingError says that a contender cannot run here, and why.
+// missingError says which program or module is missing for a contender.
 type missingError struct{ what string }
 
 func (e *missingError) Error() string { return e.what + " is not installed" }
 
-// mostSamples bounds the samples of one turn. measure.py has the same bound.
+// mostSamples is the largest number of samples in one turn. measure.py has the same limit.
 const mostSamples = 50
 
-// warm does the work once unmeasured, then samples it.
+// warm does the work once without measuring it, then samples it.
 func warm(l *lab, work func() error) ([]time.Duration, error) {
 	if err := work(); err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func warm(l *lab, work func() error) ([]time.Duration, error) {
 	return sample(l, work)
 }
 
-// sample does the work as often as fits into a turn, but at least once.
+// sample repeats the work for the length of a turn, but at least once and at most mostSamples times, and returns the time of each repetition.
 func sample(l *lab, work func() error) ([]time.Duration, error) {
 	var samples []time.Duration
 	for total := time.Duration(0); len(samples) == 0 || total < l.long && len(samples) < mostSamples; {
@@ -75,7 +75,7 @@ func sample(l *lab, work func() error) ([]time.Duration, error) {
 	return samples, nil
 }
 
-// each makes one call after the other and times each, after a hundred that do not count.
+// each calls call for one item after the other and measures each call, after up to 100 calls that warm up.
 func each(xs []float64, call func(x float64) (float64, error)) ([]time.Duration, []float64, error) {
 	for _, x := range xs[:min(100, len(xs))] {
 		if _, err := call(x); err != nil {
@@ -94,19 +94,19 @@ func each(xs []float64, call func(x float64) (float64, error)) ([]time.Duration,
 	return samples, results, nil
 }
 
-// A goal is what is promised of a row.
+// goal is a promise about a row.
 type goal struct {
 	text  string
 	judge func(r *result) verdict
 }
 
-// verdict is what a session says of a goal.
+// verdict is the judgement of a goal in one session.
 type verdict struct {
-	measured string // empty: it could not be judged, for want of a contender
+	measured string // empty if the goal could not be judged, because a contender is missing
 	met      bool
 }
 
-// atMost promises that parhost takes no longer than limit.
+// atMost is the goal that parhost takes no longer than limit.
 func atMost(limit time.Duration) goal {
 	return goal{fmt.Sprintf("≤ %s", showTime(limit)), func(r *result) verdict {
 		o := r.of(ours)
@@ -117,7 +117,7 @@ func atMost(limit time.Duration) goal {
 	}}
 }
 
-// noLongerThan promises the same of one of several things that parhost does.
+// noLongerThan is the goal that the named contender takes no longer than limit.
 func noLongerThan(name string, limit time.Duration) goal {
 	return goal{fmt.Sprintf("%s: ≤ %s", name, showTime(limit)), func(r *result) verdict {
 		o := r.of(name)
@@ -128,7 +128,7 @@ func noLongerThan(name string, limit time.Duration) goal {
 	}}
 }
 
-// itemsPerSecond promises how many items parhost does at least.
+// itemsPerSecond is the goal that parhost runs at least this many items per second.
 func itemsPerSecond(least float64) goal {
 	return goal{fmt.Sprintf("≥ %s items/s", showCount(least)), func(r *result) verdict {
 		o := r.of(ours)
@@ -139,7 +139,7 @@ func itemsPerSecond(least float64) goal {
 	}}
 }
 
-// peakAtMost promises that no process of parhost ever holds more than limit bytes.
+// peakAtMost is the goal that no process of parhost ever holds more than limit bytes.
 func peakAtMost(limit int64) goal {
 	return goal{fmt.Sprintf("RSS ≤ %s", showBytes(limit)), func(r *result) verdict {
 		o := r.of(ours)
@@ -150,7 +150,7 @@ func peakAtMost(limit int64) goal {
 	}}
 }
 
-// timesFaster promises that a peer takes at least factor times as long.
+// timesFaster is the goal that a peer takes at least factor times as long as the named contender.
 func timesFaster(name string, factor float64, peer string) goal {
 	text := fmt.Sprintf("%s: ≥ %g × faster", peer, factor)
 	if factor == 1 {
@@ -169,7 +169,7 @@ func timesFaster(name string, factor float64, peer string) goal {
 	}}
 }
 
-// timesAsLong promises that a contender takes at most factor times as long as another.
+// timesAsLong is the goal that the named contender takes at most factor times as long as another.
 func timesAsLong(name string, factor float64, other string) goal {
 	return goal{fmt.Sprintf("≤ %g × %s", factor, other), func(r *result) verdict {
 		ratio, ok := r.ratio(name, other)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// commandRow is sqrtRow for somebody who types it: everything between the start of a program and its end counts.
+// commandRow measures the work of sqrtRow as a user who types the command sees it: from the start of the program to its end.
 func commandRow() row {
 	const joblib = "python + " + loky
 	return row{
@@ -29,7 +29,7 @@ func commandRow() row {
 	}
 }
 
-// sleepRow is the notebook's: waiting needs no CPU, only workers.
+// sleepRow is taken from the notebook: waiting needs workers, but no CPU.
 func sleepRow() row {
 	return row{
 		name:  "sleep",
@@ -48,13 +48,13 @@ func sleepRow() row {
 	}
 }
 
-// wantDone is the answer of commands that print no results but say how many they have.
+// wantDone returns the right answer of commands that print no results, but the number of results.
 func wantDone(_ context.Context, _ *lab, n int) (string, error) { return strconv.Itoa(n), nil }
 
-// okItems is in parhost's summary.
+// okItems matches parhost's summary of a run without failures.
 var okItems = regexp.MustCompile(`(?m)^(\d+) items? · (\d+) ok · 0 failed`)
 
-// wholeCommand is the parhost command, without results on stdout.
+// wholeCommand returns a contender that runs the parhost command without results on stdout.
 func wholeCommand(name string, args func(n int) []string) contender {
 	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		c := command{args: append([]string{l.parhost, "--output", "none", "--progress", "none"}, args(n)...)}
@@ -66,7 +66,7 @@ func wholeCommand(name string, args func(n int) []string) contender {
 	}}
 }
 
-// wholeJoblib is a Python program that does work, "sqrt" or a number of seconds to sleep.
+// wholeJoblib returns a contender that runs a Python program with joblib. work is "sqrt" or a number of seconds to sleep.
 func wholeJoblib(name, work, prefer string, jobs int) contender {
 	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		python, err := l.need("joblib")

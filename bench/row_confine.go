@@ -15,7 +15,7 @@ const (
 	strict = "strict sandbox"
 )
 
-// confineRow is what walls cost at a worker's start.
+// confineRow measures how much a sandbox delays the start of a worker.
 func confineRow() row {
 	return row{
 		name:  "confine",
@@ -32,7 +32,7 @@ func confineRow() row {
 	}
 }
 
-// wallsRow is what walls cost while items run.
+// wallsRow measures how much a sandbox slows down running items.
 func wallsRow() row {
 	in := func(name string, level sandbox.Level) contender {
 		return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
@@ -51,7 +51,7 @@ func wallsRow() row {
 	}
 }
 
-// notHere says that a level is missing, if that is the error.
+// notHere returns a *missingError for the level if err says that this machine does not support it, or err otherwise.
 func notHere(err error, level string) error {
 	if errors.Is(err, sandbox.ErrNotSupported) {
 		return &missingError{level}
@@ -59,7 +59,7 @@ func notHere(err error, level string) error {
 	return err
 }
 
-// starts keeps how long workers took to start.
+// starts is an observer that receives the start time of each worker.
 type starts chan time.Duration
 
 func (s starts) Observe(e host.Event) {
@@ -68,7 +68,7 @@ func (s starts) Observe(e host.Event) {
 	}
 }
 
-// startedIn makes a pool larger and smaller by one worker, again and again.
+// startedIn returns a contender that repeatedly adds one worker to a pool and removes it again.
 func startedIn(name string, level sandbox.Level) contender {
 	return contender{name: name, items: func(int) int { return 1 }, measure: func(ctx context.Context, l *lab, _ int) (measurement, error) {
 		took := make(starts, 8)
@@ -78,7 +78,7 @@ func startedIn(name string, level sandbox.Level) contender {
 		}
 		defer pool.Close()
 		t := measurement{answer: started}
-		<-took // the first one
+		<-took // the start of the first worker is not measured
 		for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < mostSamples; total += t.samples[len(t.samples)-1] {
 			if err := pool.Resize(2); err != nil {
 				return t, err

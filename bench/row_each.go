@@ -5,8 +5,8 @@ import (
 	"github.com/parhost/parhost/plugins/sqrt"
 )
 
-// eachRow is dispatch without batches: every item is a message of its own, but nobody waits for the answer to send the next. The
-// peer puts all of them into its queue at once; the default window is there to compare.
+// eachRow measures dispatch without batches: each item is a message of its own, but the next item is sent without waiting for the answer. The peer
+// puts all items into its queue at once. A contender with the default window is there for comparison.
 func eachRow() row {
 	return row{
 		name:  "each",

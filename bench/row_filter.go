@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// filterRow is the command in a pipeline: text in, text out, and no end in sight.
+// filterRow measures the command in a pipeline, with text as input and output and a long input.
 func filterRow() row {
 	return row{
 		name:  "filter",
@@ -35,7 +35,7 @@ func filterRow() row {
 	}
 }
 
-// filtered runs the command on a part of the row's size.
+// filtered returns a contender that runs the command on 1/part of the row's items.
 func filtered(part int) contender {
 	name := ours
 	if part > 1 {
@@ -56,7 +56,7 @@ func filtered(part int) contender {
 	}}
 }
 
-// writeNumbers writes 0 to n-1, a line each, unless the file is there already.
+// writeNumbers writes the numbers 0 to n-1, one per line, unless the file exists already.
 func writeNumbers(path string, n int) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -80,7 +80,7 @@ func writeNumbers(path string, n int) error {
 	return file.Close()
 }
 
-// digestFile reads a number a line.
+// digestFile returns the digest of the numbers in a file that has one number per line.
 func digestFile(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -99,7 +99,7 @@ func digestFile(path string) (string, error) {
 	return d.text(), lines.Err()
 }
 
-// filterFit is the time by the number of items.
+// filterFit fits a line to the time as a function of the number of items. It returns false unless all contenders were measured.
 func filterFit(r *result) (line, bool) {
 	var xs, ys []float64
 	for _, o := range r.outcomes {

@@ -12,7 +12,7 @@ import (
 	"github.com/parhost/parhost/plugins/reduce"
 )
 
-// reduceRow is the notebook's: two processes draw numbers and multiply them.
+// reduceRow is taken from the notebook: two processes draw random numbers and multiply them.
 func reduceRow() row {
 	const tree, fold, processes = ours + ", tree", ours + ", left fold", "two multiprocessing.Process"
 	return row{
@@ -73,7 +73,7 @@ func reduced(name string, method reduce.Method) contender {
 	}}
 }
 
-// remainders makes an answer of products that Python, too, can write quickly.
+// remainders turns the products into an answer that Python can print quickly too: their remainders modulo 2⁶¹ − 1.
 func remainders(products []string) (string, error) {
 	modulus := new(big.Int).SetUint64(1<<61 - 1)
 	var parts []string

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// shellRow is the shell's own way to run many things at once.
+// shellRow compares parhost with shell tools that run many programs in parallel.
 func shellRow() row {
 	return row{
 		name:  "shell",
@@ -28,7 +28,7 @@ func shellRow() row {
 	}
 }
 
-// shellTool is a command that echoes the numbers from its stdin, in any order.
+// shellTool returns a contender that runs a command which prints the numbers from its stdin, in any order.
 func shellTool(name string, args func(l *lab) []string) contender {
 	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		c := command{args: args(l), stdin: filepath.Join(l.dir, fmt.Sprintf("%d.txt", n))}

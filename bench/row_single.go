@@ -8,7 +8,7 @@ import (
 	"github.com/parhost/parhost/plugins/sqrt"
 )
 
-// singleRow is the way of one item there and back.
+// singleRow measures the round trip of a single item.
 func singleRow() row {
 	return row{
 		name:  "single",

@@ -7,7 +7,7 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// spinRow is work that is worth dispatching: processes must not make it slower.
+// spinRow measures items that are long enough to be worth dispatching: processes must not make them slower.
 func spinRow() row {
 	return row{
 		name:  "spin",

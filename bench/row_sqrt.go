@@ -11,7 +11,7 @@ import (
 	"github.com/parhost/parhost/plugins/sqrt"
 )
 
-// sqrtRow is the work that costs nothing but its dispatch.
+// sqrtRow measures the cost of dispatch, because the work itself costs almost nothing.
 func sqrtRow() row {
 	return row{
 		name:  "sqrt",
@@ -42,7 +42,7 @@ func sqrtRow() row {
 	}
 }
 
-// halves is the least that two goroutines can cost.
+// halves measures the smallest cost of two goroutines: each takes one half of the items.
 func halves(_ context.Context, l *lab, n int) (measurement, error) {
 	xs, results := numbers(n), make([]float64, n)
 	samples, err := warm(l, func() error {
@@ -60,7 +60,7 @@ func halves(_ context.Context, l *lab, n int) (measurement, error) {
 	return measurement{samples: samples, answer: digest(results)}, err
 }
 
-// plainSqrt is the hand-made host of two plugin processes, each called for one item after the other.
+// plainSqrt measures a hand-written host with two plugin processes, each of which gets one call after the other.
 func plainSqrt(ctx context.Context, l *lab, n int) (measurement, error) {
 	var calls []func(context.Context, float64) (float64, error)
 	for range 2 {

@@ -9,7 +9,7 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// startRow is what comes before any work: the command, and workers.
+// startRow measures what comes before any work: the start of the command and of workers.
 func startRow() row {
 	const command, one, eight = "parhost version, whole command", "1 worker", "8 workers at once"
 	return row{
@@ -42,7 +42,7 @@ func startCommand(ctx context.Context, l *lab, _ int) (measurement, error) {
 	return t, err
 }
 
-// openedWith opens a pool of processes. Ending it is not measured.
+// openedWith returns a contender that opens a pool of processes. Closing the pool is not measured.
 func openedWith(name string, workers int) contender {
 	return contender{name: name, items: func(int) int { return workers }, measure: func(ctx context.Context, l *lab, _ int) (measurement, error) {
 		t := measurement{answer: started}

@@ -6,7 +6,7 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// sumsRow is work on large items: what it costs to bring them to a process.
+// sumsRow measures the cost of bringing large items to a process.
 func sumsRow() row {
 	const memmap, oursBuilt = loky + " with memmap", ours + ", built in the arena"
 	cfg := host.Config{Workload: sumWorkload, Workers: 2}
@@ -31,8 +31,7 @@ func sumsRow() row {
 	}
 }
 
-// arrays returns n arrays of 8 MiB. They hold whole numbers, so that their sums are the same in whatever order they are added;
-// measure.py makes the same.
+// arrays returns n arrays of 8 MiB. They hold integers, so that their sums do not depend on the order of addition. measure.py makes the same arrays.
 func arrays(_ *lab, n int) [][]float64 {
 	all := make([][]float64, n)
 	for k := range all {
@@ -50,7 +49,7 @@ func fill(array []float64, k int) {
 	}
 }
 
-// built is parhost whose caller has built the same arrays in a buffer of the pool.
+// built returns a contender that is parhost with the same arrays, but built in a buffer of the pool.
 func built(name string, cfg host.Config) contender {
 	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		pool, err := host.Open(ctx, cfg)

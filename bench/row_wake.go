@@ -17,10 +17,10 @@ import (
 
 const napTime = time.Millisecond
 
-// napsEnv makes a process of this program sleep so many times, say how many nanoseconds that took, and end.
+// napsEnv makes a process of this program sleep this many times, print how many nanoseconds that took, and exit.
 const napsEnv = "PARHOST_BENCH_NAPS"
 
-// wakeRow is a host that is asked for the next item of each of many workers every millisecond.
+// wakeRow measures a host with many workers, each of which needs its next item every millisecond.
 func wakeRow() row {
 	const ideal = "one goroutine, no host"
 	r := row{
@@ -46,7 +46,7 @@ func wakeRow() row {
 	return r
 }
 
-// naps are the results of n items.
+// naps returns the results of n items.
 func naps(n int) []float64 {
 	results := make([]float64, n)
 	for i := range results {
@@ -55,7 +55,7 @@ func naps(n int) []float64 {
 	return results
 }
 
-// idealNaps sleeps as the workload does, without anybody who asks for it.
+// idealNaps measures the same sleeps in one goroutine, without a host.
 func idealNaps(ctx context.Context, _ *lab, n int) (measurement, error) {
 	took, results, err := timeNaps(ctx, n)
 	return measurement{samples: []time.Duration{took}, answer: digest(results)}, err
@@ -72,7 +72,7 @@ func timeNaps(ctx context.Context, n int) (took time.Duration, results []float64
 	return time.Since(begun), results, nil
 }
 
-// nap is the life of a process that sleeps n times. It returns the code to exit with.
+// nap runs a process that sleeps n times. It returns the exit code.
 func nap(n int, stdout io.Writer) int {
 	took, _, err := timeNaps(context.Background(), n)
 	if err == nil {
@@ -84,7 +84,8 @@ func nap(n int, stdout io.Writer) int {
 	return 0
 }
 
-// bareProcesses is as many processes as workers, but no host: the last to end counts, from its own first sleep on.
+// bareProcesses returns a contender with as many processes as workers, but without a host. The result is the longest time among the processes; a
+// process measures from its first sleep on.
 func bareProcesses(workers int) contender {
 	name := fmt.Sprintf("%d processes, no host", workers)
 	return contender{name: name, items: func(n int) int { return n * workers }, measure: func(ctx context.Context, _ *lab, n int) (measurement, error) {
@@ -97,7 +98,7 @@ func bareProcesses(workers int) contender {
 		for i := range took {
 			g.Go(func() error {
 				cmd := exec.CommandContext(ctx, self)
-				cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", napsEnv, n/workers), "GOMAXPROCS=1") // as a pool sets it
+				cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", napsEnv, n/workers), "GOMAXPROCS=1") // as a pool sets it for its workers
 				out, err := cmd.Output()
 				if err != nil {
 					return err

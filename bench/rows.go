@@ -8,12 +8,12 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// rows is the table.
+// rows returns all rows in the order of the report.
 func rows() []row {
 	return []row{sqrtRow(), commandRow(), startRow(), singleRow(), eachRow(), sumsRow(), spinRow(), reduceRow(), sleepRow(), filterRow(), wakeRow(), confineRow(), wallsRow(), shellRow()}
 }
 
-// The names of contenders that goals speak of.
+// Names of contenders to which goals refer.
 const (
 	ours       = "parhost"
 	goroutines = "2 goroutines"
@@ -24,7 +24,7 @@ const (
 	mpApply    = "mp.Pool.apply"
 )
 
-// pooled is parhost itself: one pool, opened for the turn, and host.Map on the same items again and again.
+// pooled returns a contender that is parhost itself: it opens one pool per turn and repeats host.Map on the same items.
 func pooled[In any](name string, cfg host.Config, items func(l *lab, n int) []In) contender {
 	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		pool, err := host.Open(ctx, cfg)
@@ -42,7 +42,7 @@ func pooled[In any](name string, cfg host.Config, items func(l *lab, n int) []In
 	}}
 }
 
-// grouped is what a Go programmer writes without parhost: a goroutine for each item, two at a time.
+// grouped returns a contender that a Go programmer would write without parhost: a goroutine for each item, two at a time.
 func grouped[In any](name string, items func(l *lab, n int) []In, f func(In) float64) contender {
 	return contender{name: name, measure: func(_ context.Context, l *lab, n int) (measurement, error) {
 		xs := items(l, n)

@@ -10,34 +10,34 @@ import (
 	"time"
 )
 
-// measureLimit ends a turn that hangs. The longest that works takes some ten seconds.
+// measureLimit ends a turn that hangs. The longest working turn takes about ten seconds.
 const measureLimit = 5 * time.Minute
 
-// session is how rows are run.
+// session holds the settings for running rows.
 type session struct {
 	rounds   int
 	short    bool
 	progress io.Writer
 }
 
-// result is what came of one row.
+// result is the outcome of one row.
 type result struct {
 	row      row
 	n        int
-	outcomes []*outcome // as row.contenders
+	outcomes []*outcome // in the order of row.contenders
 }
 
-// outcome is what came of one contender.
+// outcome is the outcome of one contender.
 type outcome struct {
 	contender contender
-	n         int             // items
-	medians   []time.Duration // the median of each turn
+	n         int             // number of items
+	medians   []time.Duration // median of each turn
 	peakRSS   int64
-	err       error // why it has no turn, or stopped having any; a *missingError is no failure
+	err       error // why the contender has no turns, or no further ones; a *missingError is not a failure
 }
 
-// run lets the contenders of a row take turns. The error is ctx's, or says that the row's right answer cannot be had; what
-// happens to a contender stands in its outcome.
+// run lets the contenders of a row take turns. It returns an error if ctx ends or if the right answer cannot be computed. An error of a contender is
+// stored in its outcome instead.
 func (s session) run(ctx context.Context, l *lab, r row) (*result, error) {
 	result := &result{row: r, n: r.size}
 	if s.short {
@@ -70,9 +70,9 @@ func (s session) run(ctx context.Context, l *lab, r row) (*result, error) {
 	return result, nil
 }
 
-// take gives the contender one turn.
+// take runs one turn of the contender.
 func (o *outcome) take(ctx context.Context, l *lab, want string) error {
-	runtime.GC() // what others left behind is not this one's to clean up
+	runtime.GC() // so that this turn does not have to collect the garbage of others
 	ctx, cancel := context.WithTimeoutCause(ctx, measureLimit, fmt.Errorf("not done after %v", measureLimit))
 	defer cancel()
 	t, err := o.contender.measure(ctx, l, o.n)
@@ -96,11 +96,11 @@ func (s session) say(round int, r row, o *outcome) {
 	} else {
 		text += o.err.Error()
 	}
-	// Nobody is left to be told if this fails.
+	// A write error is ignored, because there is nobody to report it to.
 	_, _ = fmt.Fprintf(s.progress, "%s %d/%d  %-40s %s\n", r.name, round+1, s.rounds, o.contender.name, text)
 }
 
-// of returns the outcome of a contender that the row has.
+// of returns the outcome of the named contender. It panics if the row has no such contender.
 func (r *result) of(name string) *outcome {
 	for _, o := range r.outcomes {
 		if o.contender.name == name {
@@ -110,7 +110,7 @@ func (r *result) of(name string) *outcome {
 	panic(fmt.Sprintf("row %s has no contender %q", r.row.name, name))
 }
 
-// ratio is how many times as long a takes as b.
+// ratio returns how many times as long as b the contender a takes. It returns false unless both were measured.
 func (r *result) ratio(a, b string) (ratio float64, ok bool) {
 	x, y := r.of(a), r.of(b)
 	if !x.measured() || !y.measured() {
@@ -119,13 +119,13 @@ func (r *result) ratio(a, b string) (ratio float64, ok bool) {
 	return float64(x.median()) / float64(y.median()), true
 }
 
-// comparable reports whether o did as much as the row's first contender, in all or with each worker.
+// comparable reports whether o ran as many items as the row's first contender, in total or per worker.
 func (r *result) comparable(o *outcome) bool { return o.n == r.outcomes[0].n || r.row.perWorker }
 
 // measured reports whether the contender has a figure.
 func (o *outcome) measured() bool { return o.err == nil && len(o.medians) > 0 }
 
-// failed reports whether the contender is here, and does not work.
+// failed reports whether the contender is installed but does not work.
 func (o *outcome) failed() bool {
 	_, missing := errors.AsType[*missingError](o.err)
 	return o.err != nil && !missing
@@ -133,12 +133,12 @@ func (o *outcome) failed() bool {
 
 func (o *outcome) median() time.Duration { return median(o.medians) }
 
-// extremes is the least and the most of the turns.
+// extremes returns the shortest and the longest median among the turns.
 func (o *outcome) extremes() (least, most time.Duration) {
 	return slices.Min(o.medians), slices.Max(o.medians)
 }
 
-// rate is the items per second.
+// rate returns the items per second.
 func (r *result) rate(o *outcome) float64 {
 	items := r.row.timed
 	if items == 0 {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// median returns the middle of the times, the mean of the two middle ones if their number is even.
+// median returns the middle value, or the mean of the two middle values if their number is even. There must be at least one value.
 func median(times []time.Duration) time.Duration {
 	sorted := slices.Sorted(slices.Values(times))
 	middle := len(sorted) / 2
@@ -15,10 +15,10 @@ func median(times []time.Duration) time.Duration {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// line is a straight line through points, with the share of the variance that it explains.
+// line is a straight line through points. r2 is the coefficient of determination, the share of the variance that the line explains.
 type line struct{ slope, intercept, r2 float64 }
 
-// fit returns the line of least squares.
+// fit returns the least-squares line through the points.
 func fit(xs, ys []float64) line {
 	var sumX, sumY float64
 	for i := range xs {

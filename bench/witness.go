@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// witnessEnv names the file into which a witness writes its testimony.
+// witnessEnv names the file into which a witness process writes what it measured.
 const witnessEnv = "PARHOST_BENCH_WITNESS"
 
-// A testimony is what a witness saw of a command.
+// testimony is what a witness process measured of a command.
 type testimony struct {
-	Took    time.Duration // from its start to its end
-	PeakRSS int64         // bytes of the largest of its processes that it waited for, itself included; 0 if the system does not tell
+	Took    time.Duration // from the start of the command to its end
+	PeakRSS int64         // bytes, of the largest process among the command and the children that it waited for; 0 if unknown
 }
 
-// witness runs a command, writes down what it saw, and returns the code to exit with.
+// witness runs a command, writes down what it measured, and returns the exit code.
 //
-// Between bench and the command stands a process that has touched next to no memory, because Linux begins the peak of a process at
-// that of its parent: until it executes its program a child counts as using its parent's memory (setmax_mm_hiwater_rss in
-// fs/exec.c), and bench itself holds arrays.
+// The witness is a process between bench and the command that has touched almost no memory. It is needed because on Linux the peak RSS of a new
+// process starts at that of its parent: until the child executes its program, it counts as using its parent's memory (setmax_mm_hiwater_rss in
+// fs/exec.c), and bench itself holds large arrays.
 func witness(path string, args []string) int {
 	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -52,11 +52,11 @@ func witness(path string, args []string) int {
 // command is a whole program with its input, measured from start to end.
 type command struct {
 	args           []string
-	stdin, stdout  string // files; "" is none
-	stderr, output string // what it said, once it has run; output only without stdout
+	stdin, stdout  string // file names; "" is none
+	stderr, output string // output of the last run; output is only set without a stdout file
 }
 
-// run runs the command once.
+// run runs the command once, through a witness process.
 func (c *command) run(ctx context.Context, l *lab) (testimony, error) {
 	var seen testimony
 	self, err := os.Executable()
@@ -96,7 +96,7 @@ func (c *command) run(ctx context.Context, l *lab) (testimony, error) {
 	return seen, json.Unmarshal(text, &seen)
 }
 
-// sample runs the command as often as fits into a turn, but at least once.
+// sample repeats the command for the length of a turn, but at least once and at most mostSamples times.
 func (c *command) sample(ctx context.Context, l *lab) (measurement, error) {
 	var t measurement
 	for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < mostSamples; {

@@ -8,7 +8,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// sumWorkload adds numbers: work that takes little longer than looking at its items.
+// sumWorkload adds numbers, which takes little longer than reading them.
 var sumWorkload = sdk.Func("sum", func(_ context.Context, xs []float64) (float64, error) { return sum(xs), nil })
 
 func sum(xs []float64) float64 {
@@ -19,11 +19,11 @@ func sum(xs []float64) float64 {
 	return total
 }
 
-// spinWorkload keeps a CPU busy. An item is how long, in steps of [spin].
+// spinWorkload keeps a CPU busy. An item is the number of steps of [spin].
 var spinWorkload = sdk.Func("spin", func(_ context.Context, steps int64) (float64, error) { return spin(steps), nil })
 
-// spin takes the same work for the same steps on whatever it runs: xorshift (Marsaglia, Journal of Statistical Software 8, 2003),
-// whose steps need one another and no memory.
+// spin does the same work for the same number of steps on every machine. It is xorshift (Marsaglia, Journal of Statistical Software 8, 2003): each
+// step needs the result of the one before, and no memory.
 func spin(steps int64) float64 {
 	x := uint64(88172645463325252)
 	for range steps {
@@ -34,14 +34,14 @@ func spin(steps int64) float64 {
 	return float64(x >> 11)
 }
 
-// calibrate returns the steps that take a millisecond.
+// calibrate returns how many steps of spin take a millisecond.
 func calibrate() int64 {
 	const steps = 1 << 20
 	least := time.Duration(math.MaxInt64)
 	same := true
 	for range 9 {
 		begun := time.Now()
-		same = spin(steps) > 0 && same // used, or it would not have to be done
+		same = spin(steps) > 0 && same // uses the result, so that the compiler cannot remove the call
 		least = min(least, time.Since(begun))
 	}
 	if !same {

@@ -1,4 +1,4 @@
-// Command echo is a plugin that starts a program for each item, which is what GNU parallel and xargs do.
+// Command echo is a plugin that starts a program for each item, as GNU parallel and xargs do.
 package main
 
 import (
