@@ -10,10 +10,10 @@ import (
 	"slices"
 )
 
-// UnmarshalJSON reads an item. It looks at each field alone; what fits together is for [Run] to say.
+// UnmarshalJSON reads an item. It checks each field separately; [Run] checks whether the fields fit together.
 //
-// The error names the field, its value and what could stand there. Unknown fields are errors, for a misspelt one would otherwise
-// change the result in silence.
+// The error names the field, its value and what is allowed. Unknown fields are errors, because a misspelt field would otherwise silently change the
+// result.
 func (it *Item) UnmarshalJSON(data []byte) error {
 	if !bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
 		return fmt.Errorf(`item is %s, want an object such as {"number":5} or {"values":[1,2,3]}`, abbreviate(string(data)))
@@ -39,7 +39,7 @@ func (it *Item) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// setters read one field each, which is not null.
+// setters holds a function for each field that reads its value. The value is never null.
 var setters = map[string]func(it *Item, data []byte) error{
 	"number": func(it *Item, data []byte) error {
 		v, err := count("number", data, MaxNumber)
@@ -68,7 +68,7 @@ func count(field string, data []byte, limit int64) (int64, error) {
 	return v.Int64(), within(field, v, limit)
 }
 
-// list reads the values.
+// list reads the values field.
 func list(data []byte) ([]*big.Int, error) {
 	var raw []json.RawMessage
 	if err := json.Unmarshal(data, &raw); err != nil {

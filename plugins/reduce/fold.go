@@ -8,19 +8,19 @@ import (
 	"math/bits"
 )
 
-// ErrEmpty is the error of a sequence without numbers and without an initial value; Python raises a TypeError in these words.
+// ErrEmpty is the error for a sequence without numbers and without an initial value. Python raises a TypeError with the same words.
 var ErrEmpty = errors.New("reduce of empty sequence with no initial value")
 
 // Fold applies op to the numbers from left to right, as functools.reduce does: ((initial∘v₀)∘v₁)∘v₂ and so on.
 //
-// initial may be nil: then the first number takes its place, and a single number is returned as it is. The numbers are not
-// changed, and the result shares no memory with them.
+// initial may be nil: then the first number takes its place, and a single number is returned as it is. The numbers are not changed, and the result
+// shares no memory with them.
 //
-// Two short cuts save time and change no result, for the operations are associative: consecutive factors are multiplied within
-// one machine word while they fit, and a number that decides the result alone (a zero in a product) ends the fold at once.
+// Two shortcuts save time and do not change the result, because the operations are associative: consecutive factors are multiplied within one machine
+// word while they fit, and a number that alone decides the result (a zero in a product) ends the fold at once.
 //
-// The error matches [ErrEmpty] if there is no number at all, and the context's cause if ctx ends first. ctx is looked at about once
-// every million words of work; a single operation is never cut short.
+// The error matches [ErrEmpty] if there is no number at all, and the context's cause if ctx ends first. Fold checks ctx about once per million words
+// of work; it never interrupts a single operation.
 func Fold(ctx context.Context, op Op, values []*big.Int, initial *big.Int) (*big.Int, error) {
 	r, values, err := prepare(op, values, initial)
 	if err != nil {
@@ -29,8 +29,7 @@ func Fold(ctx context.Context, op Op, values []*big.Int, initial *big.Int) (*big
 	return r.fold(ctx, values)
 }
 
-// prepare puts initial in front of the numbers and checks them all. If one number decides the result alone, it returns that one
-// only.
+// prepare puts initial before the numbers and checks them all. If one number alone decides the result, prepare returns only that number.
 func prepare(op Op, values []*big.Int, initial *big.Int) (rule, []*big.Int, error) {
 	r, err := op.rule()
 	if err != nil {
@@ -54,10 +53,10 @@ func prepare(op Op, values []*big.Int, initial *big.Int) (rule, []*big.Int, erro
 	return r, decided, nil
 }
 
-// fold folds at least one number from the left.
+// fold folds values from the left. There must be at least one.
 func (r rule) fold(ctx context.Context, values []*big.Int) (*big.Int, error) {
 	acc := r.room(values).Set(values[0])
-	next := new(big.Int) // the word that consecutive short numbers have been gathered in
+	next := new(big.Int) // product (or the like) of consecutive short numbers, within one machine word
 	gathered := false
 	budget := 0
 	for _, v := range values[1:] {
@@ -92,10 +91,10 @@ func (r rule) fold(ctx context.Context, values []*big.Int) (*big.Int, error) {
 	return acc, nil
 }
 
-// lookEvery is how many words a fold may touch before it looks at its context: about a millisecond of work.
+// lookEvery is how many words a fold may process before it checks its context: about a millisecond of work.
 const lookEvery = 1 << 20
 
-// room returns a number with memory for the result, so that multiplying in place never has to move it.
+// room returns a zero with enough memory for the result, so that multiplying in place never reallocates.
 func (r rule) room(values []*big.Int) *big.Int {
 	acc := new(big.Int)
 	if !r.grows {

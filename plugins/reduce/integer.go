@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// integer reads a whole number of any size from a JSON number without fraction and exponent, or from a JSON string of digits.
-// A string is for writers whose JSON library would round a long number.
+// integer reads an integer of any size from a JSON number without fraction and exponent, or from a JSON string of digits. Strings are allowed for
+// writers whose JSON library would round a long number. name is the field for the error.
 func integer(name string, data []byte) (*big.Int, error) {
 	text := string(data)
 	if strings.HasPrefix(text, `"`) {
@@ -27,7 +27,7 @@ func integer(name string, data []byte) (*big.Int, error) {
 	return z, nil
 }
 
-// abbreviate cuts a long text for an error message.
+// abbreviate shortens a long text for an error message.
 func abbreviate(text string) string {
 	const limit = 40
 	if len(text) <= limit {
@@ -36,14 +36,14 @@ func abbreviate(text string) string {
 	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
-// chunk is how many digits are left to math/big at once: its own reading of digits is quadratic, and good at this length.
+// chunk is how many digits parse passes to math/big at once: its conversion is quadratic, but fast at this length.
 const chunk = 2048
 
-// parse returns the number that the digits spell. It halves them, so that the time is that of a few multiplications: four million
-// digits take one second instead of twenty.
+// parse returns the number with the given digits. It splits the digits in halves, so that it takes as long as a few multiplications: four million
+// digits take one second instead of twenty. tens caches powers of ten.
 func parse(digits string, tens powers) *big.Int {
 	if len(digits) <= chunk {
-		z, _ := new(big.Int).SetString(digits, 10) // cannot go wrong: integer has seen that these are digits
+		z, _ := new(big.Int).SetString(digits, 10) // cannot fail: integer has checked the digits
 		return z
 	}
 	low := chunk
@@ -56,7 +56,7 @@ func parse(digits string, tens powers) *big.Int {
 	return z.Add(z, parse(digits[middle:], tens))
 }
 
-// powers remembers 10ⁿ for every n that was asked for: chunk times a power of two.
+// powers caches 10ⁿ for each n that was requested. n is chunk times a power of two.
 type powers map[int]*big.Int
 
 func (p powers) of(n int) *big.Int {

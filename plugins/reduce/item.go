@@ -7,40 +7,41 @@ import (
 	"math/big"
 )
 
-// Item says which integers to reduce, and how: either Number of them, drawn at random, or Values.
+// Item says which integers to reduce and how. The integers are either Number random ones, or Values.
 //
-// In JSON the fields have their names in lower case, and null is the same as a field left out. Integers may have any size and may
-// also be written as strings of digits.
+// In JSON, field names are in lower case, and null means the same as a missing field. Integers may have any size and may also be written as strings
+// of digits.
 type Item struct {
-	// Number is how many different integers to draw, from 0 to [MaxNumber] and not more than Range.
+	// Number is how many different integers to draw, from 0 to [MaxNumber] and at most Range.
 	Number *int `json:"number,omitempty"`
 
-	// Range is the first integer that is not drawn: they are from 0 to Range-1. Nil means [DefaultRange]. It stands beside Number
-	// only.
+	// Range is the exclusive upper limit of the drawn integers, which are from 0 to Range-1. Nil means [DefaultRange]. It is only allowed together
+	// with Number.
 	Range *int64 `json:"range,omitempty"`
 
-	// Seed makes the draw the one that Python makes after random.seed(Seed). Nil takes a seed from [sdk.Rand]: another one
-	// for each item and each run, the same in every mode and attempt. It stands beside Number only.
+	// Seed makes the draw equal to Python's after random.seed(Seed). Nil takes a seed from [sdk.Rand]: a different one for each item and run, but the
+	// same in every mode and attempt. It is only allowed together with Number.
 	Seed *big.Int `json:"seed,omitempty"`
 
-	// Values are the integers themselves. An empty list is a sequence without numbers; nil is no sequence.
+	// Values are the integers. An empty list is an empty sequence; nil means that Number is used instead.
 	Values []*big.Int `json:"values,omitzero"`
 
 	// Op is the operation. Empty means [Mul].
 	Op Op `json:"op,omitempty"`
 
-	// Initial stands before the sequence. Nil means that there is none.
+	// Initial precedes the sequence. Nil means none.
 	Initial *big.Int `json:"initial,omitempty"`
 
-	// Method is the way to the result, not the result. Empty means the faster one: [ByTree] for mul and lcm, [FromLeft] for the others.
+	// Method is how the result is computed; it does not change the result. Empty means the faster method: [ByTree] for mul and lcm, [FromLeft] for
+	// the others.
 	Method Method `json:"method,omitempty"`
 }
 
 const (
-	// DefaultRange is the range of an item that names none.
+	// DefaultRange is the range of an item without Range.
 	DefaultRange = 1_000_000
 
-	// MaxNumber is the most integers that an item may draw; they take about a gigabyte. Values have no such limit.
+	// MaxNumber is the largest Number of an item; so many integers take about a gigabyte. Values has no such limit.
 	MaxNumber = 10_000_000
 )
 
@@ -49,8 +50,8 @@ type Method string
 
 // The methods.
 const (
-	FromLeft Method = "left" // [Fold]
-	ByTree   Method = "tree" // [Tree]
+	FromLeft Method = "left" // as [Fold] does
+	ByTree   Method = "tree" // as [Tree] does
 )
 
 // Schema is the JSON Schema of an [Item].
@@ -69,7 +70,7 @@ const Schema = `{
   "additionalProperties": false
 }`
 
-// check says what is wrong with an item as a whole.
+// check returns an error if the fields of the item do not fit together.
 func (it Item) check() error {
 	switch {
 	case it.Number == nil && it.Values == nil:
@@ -98,7 +99,7 @@ func (it Item) check() error {
 	return nil
 }
 
-// limit is the first integer that is not drawn.
+// limit returns the exclusive upper limit of the drawn integers.
 func (it Item) limit() int64 {
 	if it.Range == nil {
 		return DefaultRange

@@ -5,14 +5,13 @@ import (
 	"math/big"
 )
 
-// twister is the Mersenne Twister MT19937, the generator of Python's random module. It is not for secrets.
+// twister is the Mersenne Twister MT19937, the generator of Python's random module. It is not cryptographically secure.
 //
-// Source: Matsumoto and Nishimura, Mersenne Twister: A 623-dimensionally equidistributed uniform pseudo-random number generator,
-// ACM TOMACS 8 (1998), p. 3–30, with the seeding by an array that they published in 2002 (mt19937ar.c) and CPython uses
-// (Modules/_randommodule.c).
+// Source: Matsumoto and Nishimura, Mersenne Twister: A 623-dimensionally equidistributed uniform pseudo-random number generator, ACM TOMACS 8 (1998),
+// p. 3–30. The seeding by an array is the one that they published in 2002 (mt19937ar.c) and that CPython uses (Modules/_randommodule.c).
 type twister struct {
 	state [stateWords]uint32
-	used  int // how many words of state have been handed out
+	used  int // words of state that have been returned
 }
 
 const (
@@ -20,7 +19,7 @@ const (
 	shiftWords = 397
 )
 
-// seeded returns the generator in the state that random.seed(seed) leaves: the sign does not count, all bits do.
+// seeded returns the generator in the state after random.seed(seed): the sign of the seed is ignored, and all its bits are used.
 func seeded(seed *big.Int) *twister {
 	bytes := make([]byte, (seed.BitLen()+31)/32*4)
 	seed.FillBytes(bytes)
@@ -34,7 +33,7 @@ func seeded(seed *big.Int) *twister {
 	return newTwister(key)
 }
 
-// newTwister is init_by_array of mt19937ar.c. key holds at least one word.
+// newTwister is init_by_array of mt19937ar.c. key must hold at least one word.
 func newTwister(key []uint32) *twister {
 	t := &twister{used: stateWords}
 	s := &t.state
@@ -62,7 +61,7 @@ func newTwister(key []uint32) *twister {
 	return t
 }
 
-// next returns 32 random bits: genrand_int32.
+// next returns 32 random bits. It is genrand_int32 of mt19937ar.c.
 func (t *twister) next() uint32 {
 	if t.used == stateWords {
 		t.refill()
@@ -85,7 +84,8 @@ func (t *twister) refill() {
 	t.used = 0
 }
 
-// bits returns n random bits, n from 1 to 64: getrandbits, which takes the low word first and the high bits of the last word.
+// bits returns n random bits, with n from 1 to 64. It is getrandbits of CPython, which draws the low word first and takes the high bits of the last
+// word.
 func (t *twister) bits(n int) uint64 {
 	if n <= 32 {
 		return uint64(t.next() >> (32 - n))

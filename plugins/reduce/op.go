@@ -10,32 +10,31 @@ import (
 // Op names an associative operation on two integers.
 type Op string
 
-// The operations, each with the Python function that it agrees with.
+// The operations, each with the Python function whose results it has.
 const (
 	Add Op = "add" // operator.add
 	Mul Op = "mul" // operator.mul
 	Min Op = "min" // min
 	Max Op = "max" // max
-	GCD Op = "gcd" // math.gcd: never negative, gcd(0, 0) is 0
-	LCM Op = "lcm" // math.lcm: never negative, 0 if one number is 0
+	GCD Op = "gcd" // math.gcd: never negative; gcd(0, 0) is 0
+	LCM Op = "lcm" // math.lcm: never negative; 0 if one number is 0
 	And Op = "and" // operator.and_, two's complement
 	Or  Op = "or"  // operator.or_, two's complement
 	Xor Op = "xor" // operator.xor, two's complement
 )
 
-// rule is what folding has to know about an operation.
+// rule holds what a fold must know about an operation.
 type rule struct {
 	// apply sets z to x∘y. z may be x.
 	apply func(z, x, y *big.Int)
 
-	// word is x∘y for numbers of one machine word; false if the result does not fit one. It is nil where a word saves nothing,
-	// because apply is as cheap as the detour.
+	// word returns x∘y for numbers of one machine word, and false if the result does not fit into one. It is nil if apply is just as fast.
 	word func(x, y uint64) (uint64, bool)
 
-	// absorbing is the number that, anywhere in a sequence, is the result of the whole; nil if there is none.
+	// absorbing is a number that makes itself the result of any sequence that contains it; nil if there is none.
 	absorbing *big.Int
 
-	// grows says that a result has about as many bits as both operands together. Then a balanced tree beats a fold from the left.
+	// grows says that a result has about as many bits as both operands together. Then a balanced tree is faster than a fold from the left.
 	grows bool
 }
 
@@ -74,8 +73,8 @@ func greater(x, y *big.Int) *big.Int {
 	return x
 }
 
-// lcm sets z to |x·y| / gcd(x, y), or to 0 if one of them is 0. It divides the shorter number: when a fold goes through many short
-// numbers, the long one is only ever multiplied.
+// lcm sets z to |x·y| / gcd(x, y), or to 0 if one of them is 0. It divides the shorter number, so that in a fold over many short numbers the long one
+// is only multiplied.
 func lcm(z, x, y *big.Int) {
 	if x.Sign() == 0 || y.Sign() == 0 {
 		z.SetInt64(0)
@@ -95,7 +94,7 @@ func lcm(z, x, y *big.Int) {
 	z.Abs(z)
 }
 
-// mod returns |x| mod m. It writes no quotient, which makes it three times faster than big.Int.Rem.
+// mod returns |x| mod m. It computes no quotient, so it is three times faster than big.Int.Rem.
 func mod(x *big.Int, m uint) uint {
 	var rest uint
 	for _, word := range slices.Backward(x.Bits()) {

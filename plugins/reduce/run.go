@@ -9,13 +9,13 @@ import (
 
 // Run reduces one item and returns the result in decimal digits, with a minus sign if it is negative.
 //
-// Digits in a string keep their value in every JSON library; a number of 300 000 digits would not. Writing them takes about as long
-// as multiplying them: math/big halves the number as [Tree] does (Brent and Zimmermann, Modern Computer Arithmetic, section 1.7.2),
-// so the time grows with the length to the power of 1.6, not 2.
+// The result is a string, because every JSON library keeps its digits; a number of 300 000 digits would lose some. Writing the digits takes about as
+// long as multiplying: math/big halves the number, as [Tree] does (Brent and Zimmermann, Modern Computer Arithmetic, section 1.7.2), so the time
+// grows with the length to the power of 1.6, not 2.
 //
-// The error says which field of the item to change; it matches [ErrEmpty] if there is nothing to reduce, and the context's cause if
-// ctx ends first. ctx is looked at about once every millisecond while numbers are drawn and folded ([Tree] has the exception), and
-// before the digits are written, which is done in one go: 25 ms for 300 000 digits, seconds for millions.
+// The error says which field of the item to change. It matches [ErrEmpty] if there is nothing to reduce, and the context's cause if ctx ends first.
+// Run checks ctx about once per millisecond while it draws and folds numbers (see [Tree] for an exception), and once before it writes the digits.
+// Writing cannot be interrupted: it takes 25 ms for 300 000 digits, and seconds for millions.
 func Run(ctx context.Context, item Item) (string, error) {
 	result, err := item.reduce(ctx)
 	if err != nil {
@@ -27,7 +27,7 @@ func Run(ctx context.Context, item Item) (string, error) {
 	return result.String(), nil
 }
 
-// reduce is Run without the writing.
+// reduce returns the result of the item as a number.
 func (it Item) reduce(ctx context.Context) (*big.Int, error) {
 	if err := it.check(); err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (it Item) reduce(ctx context.Context) (*big.Int, error) {
 	return Fold(ctx, op, values, it.Initial)
 }
 
-// draw draws the numbers of an item that names none.
+// draw draws the random numbers of an item with Number.
 func (it Item) draw(ctx context.Context) ([]*big.Int, error) {
 	seed := it.Seed
 	if seed == nil {

@@ -6,14 +6,14 @@ import (
 	"math/bits"
 )
 
-// sample draws number different integers from 0 to limit-1, in the order of the draw: random.sample(range(limit), number).
+// sample draws number different integers from 0 to limit-1, in the order of random.sample(range(limit), number).
 //
-// number is from 0 to min(limit, MaxNumber).
+// number must be from 0 to min(limit, MaxNumber).
 //
-// The two algorithms, the rule that chooses between them and the way a number below a limit is made are those of CPython 3.11
-// (Lib/random.py: sample and _randbelow_with_getrandbits); any other choice would draw other numbers from the same seed.
+// The two algorithms, the rule that chooses between them, and the way to draw a number below a limit are those of CPython 3.11 (Lib/random.py: sample
+// and _randbelow_with_getrandbits). Any other choice would draw other numbers from the same seed.
 //
-// The error is the context's cause if ctx ends first. ctx is looked at once every 65536 draws.
+// The error is the context's cause if ctx ends first. sample checks ctx once every 65536 draws.
 func sample(ctx context.Context, rng *twister, limit int64, number int) ([]*big.Int, error) {
 	drawn := integers(number)
 	var draw func() uint64
@@ -33,8 +33,8 @@ func sample(ctx context.Context, rng *twister, limit int64, number int) ([]*big.
 	return drawn, nil
 }
 
-// poolLimit is the longest range from which a pool is drawn. In CPython it is where a list of the range is smaller than a set of
-// the sample: 21 + 4 ** ceil(log(number*3, 4)).
+// poolLimit returns the longest range for which sample draws from a pool. CPython uses a pool where a list of the range is smaller than a set of the
+// sample: 21 + 4 ** ceil(log(number*3, 4)).
 func poolLimit(number int) int {
 	size := 21
 	if number > 5 {
@@ -47,7 +47,7 @@ func poolLimit(number int) int {
 	return size
 }
 
-// fromPool draws from a list of what is still there, and closes each gap with the last number.
+// fromPool returns a function that draws from a list of the numbers that are left. It fills each gap with the last number of the list.
 func fromPool(rng *twister, limit int) func() uint64 {
 	pool := make([]uint32, limit)
 	for i := range pool {
@@ -63,7 +63,7 @@ func fromPool(rng *twister, limit int) func() uint64 {
 	}
 }
 
-// fromRange draws from the whole range, and again whenever the number was there before.
+// fromRange returns a function that draws from the whole range, and draws again if the number was drawn before.
 func fromRange(rng *twister, limit uint64, number int) func() uint64 {
 	seen := newSet(number)
 	return func() uint64 {
@@ -75,7 +75,7 @@ func fromRange(rng *twister, limit uint64, number int) func() uint64 {
 	}
 }
 
-// below returns a number from 0 to limit-1. limit is at least 1.
+// below returns a random number from 0 to limit-1. limit must be at least 1.
 func (t *twister) below(limit uint64) uint64 {
 	n := bits.Len64(limit)
 	v := t.bits(n)
@@ -85,7 +85,7 @@ func (t *twister) below(limit uint64) uint64 {
 	return v
 }
 
-// set is a hash table of numbers with linear probing, at most half full: some five times faster than a map here.
+// set is a hash table of numbers with linear probing, at most half full. It is about five times faster than a map here.
 type set struct {
 	slots []uint64 // number + 1; 0 is a free slot
 	shift int
@@ -96,7 +96,7 @@ func newSet(number int) set {
 	return set{slots: make([]uint64, 1<<log), shift: 64 - log}
 }
 
-// add puts v, which is below 1<<64 - 1, into the set and says whether it is new there.
+// add adds v, which must be below 1<<64 - 1, and reports whether it was new.
 func (s set) add(v uint64) bool {
 	mask := uint64(len(s.slots) - 1)
 	for i := v * 0x9e3779b97f4a7c15 >> s.shift; ; i = (i + 1) & mask { // Fibonacci hashing: Knuth, TAOCP 3, section 6.4
@@ -110,7 +110,7 @@ func (s set) add(v uint64) bool {
 	}
 }
 
-// integers returns n zeros that have room for 64 bits each, in three pieces of memory instead of 2n.
+// integers returns n zeros with room for 64 bits each. It needs three allocations instead of 2n.
 func integers(n int) []*big.Int {
 	const words = 64 / bits.UintSize
 	memory := make([]big.Word, words*n)

@@ -6,15 +6,14 @@ import (
 	"sort"
 )
 
-// Tree gives the result of [Fold] by way of a balanced tree: halves are folded on their own, then joined.
+// Tree returns the result of [Fold], but computes it by a balanced tree: it folds both halves separately, then joins them.
 //
-// A fold from the left multiplies n times a number that grows to n words by a short one: n² word operations. The tree multiplies
-// numbers of equal length, where math/big is subquadratic (Karatsuba), so that for 50 000 numbers it is several times faster.
-// Where results do not grow (min, gcd, and) it is merely as correct. See Bernstein, Fast multiplication and its applications
-// (2008), section 12, "Product trees".
+// A fold from the left multiplies n times a number that grows to n words by a short number: n² word operations. The tree multiplies numbers of equal
+// length, for which math/big is subquadratic (Karatsuba), so that it is several times faster for 50 000 numbers. Where results do not grow (min, gcd,
+// and), Tree is correct but not faster. See Bernstein, Fast multiplication and its applications (2008), section 12, "Product trees".
 //
-// initial, the errors and what is shared are as in [Fold]. ctx is looked at before every join; a single join is never cut short,
-// and the last one of a million numbers takes about a second.
+// For initial, the errors and shared memory, [Fold] applies. Tree checks ctx before every join, but never interrupts a join; the last join of a
+// million numbers takes about a second.
 func Tree(ctx context.Context, op Op, values []*big.Int, initial *big.Int) (*big.Int, error) {
 	r, values, err := prepare(op, values, initial)
 	if err != nil {
@@ -27,17 +26,17 @@ func Tree(ctx context.Context, op Op, values []*big.Int, initial *big.Int) (*big
 	return t.fold(ctx, 0, len(values))
 }
 
-// tree is a sequence that is to be halved by size.
+// tree is a sequence that is split into halves of equal size in bits.
 type tree struct {
 	rule
 	values []*big.Int
 	before []int // before[i] is the sum of the bit lengths of values[:i]
 }
 
-// leafBits is the size up to which a part is folded from the left: about the length at which math/big begins to use Karatsuba.
+// leafBits is the size in bits up to which a part is folded from the left. It is about the length from which math/big uses Karatsuba.
 const leafBits = 4096
 
-// fold folds values[lo:hi], which holds at least one number.
+// fold folds values[lo:hi], which must hold at least one number.
 func (t tree) fold(ctx context.Context, lo, hi int) (*big.Int, error) {
 	size := t.before[hi] - t.before[lo]
 	if hi-lo == 1 || size <= leafBits {

@@ -12,11 +12,11 @@ import (
 
 // Duration is one item: how long to sleep, from 0 to [Max], in whole nanoseconds.
 //
-// In JSON it is a number of seconds (0.2) or a string with units as [time.ParseDuration] reads it ("200ms", "1m30s"). It is written as
-// a number of seconds, and reads as the same duration again.
+// In JSON it is a number of seconds (0.2) or a string with units in the syntax of [time.ParseDuration] ("200ms", "1m30s"). It is written as a number
+// of seconds, which reads as the same duration again.
 type Duration time.Duration
 
-// Max is the longest sleep: a day. Whoever asks for more has probably mistaken the unit.
+// Max is the longest sleep: one day. A longer sleep is probably a mistake in the unit.
 const Max = Duration(24 * time.Hour)
 
 // Schema is the JSON Schema of a [Duration].
@@ -25,9 +25,9 @@ const Schema = `{"anyOf": [
   {"type": "string", "description": "a number with a unit, such as \"200ms\" or \"1.5s\""}
 ]}`
 
-// UnmarshalJSON reads seconds or a string with units. A number is rounded to the nearest nanosecond.
+// UnmarshalJSON reads a number of seconds or a string with units. It rounds a number to the nearest nanosecond.
 //
-// The error gives the value as it was written, and the limit.
+// The error quotes the value as it was written; if it is too long, the error names the limit too.
 func (d *Duration) UnmarshalJSON(data []byte) error {
 	written := strings.TrimSpace(string(data))
 	var read Duration
@@ -44,12 +44,12 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// MarshalJSON writes seconds.
+// MarshalJSON writes the duration as a number of seconds.
 func (d Duration) MarshalJSON() ([]byte, error) {
 	return json.Marshal(d.Seconds())
 }
 
-// Seconds returns d in seconds: the float64 nearest to it, which prints with at most nine digits behind the point.
+// Seconds returns d in seconds: the nearest float64, which prints with at most nine digits after the decimal point.
 func (d Duration) Seconds() float64 {
 	return float64(d) / 1e9
 }
@@ -84,7 +84,7 @@ func fromText(written string) (Duration, error) {
 	return Duration(parsed), Duration(parsed).check(written)
 }
 
-// check returns an error unless d is from 0 to Max. written is how d was given.
+// check returns an error unless d is from 0 to Max. written is d as the user wrote it.
 func (d Duration) check(written string) error {
 	switch {
 	case d < 0:
@@ -103,7 +103,7 @@ func tooLong(written string) error {
 	return fmt.Errorf("sleep is %s, the limit is %v seconds (%v)", written, Max.Seconds(), Max)
 }
 
-// abbreviate cuts a long text for an error message.
+// abbreviate shortens a long text for an error message.
 func abbreviate(text string) string {
 	const limit = 40
 	if len(text) <= limit {

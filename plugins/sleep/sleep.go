@@ -8,7 +8,7 @@ import (
 
 // Sleep waits for d and returns d in seconds.
 //
-// The error says that d is negative or above [Max], or matches the context's cause if ctx ends first; then Sleep returns at once.
+// The error says that d is negative or above [Max], or matches the context's cause if ctx ends first. In all these cases Sleep returns at once.
 func Sleep(ctx context.Context, d Duration) (float64, error) {
 	if err := d.check(d.String()); err != nil {
 		return 0, err

@@ -2,7 +2,7 @@ package sleep
 
 import "github.com/parhost/parhost/sdk"
 
-// Workload sleeps as long as its item says, unless it is cancelled.
+// Workload sleeps as long as its item says, unless the item is canceled.
 var Workload = sdk.Func("sleep", Sleep).With(sdk.Manifest{
 	Version:     "1.0.0",
 	Description: "sleep for some seconds (0.2), or for a duration (\"200ms\")",

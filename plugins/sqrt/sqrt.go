@@ -1,4 +1,4 @@
-// Package sqrt takes the square root of one number: the smallest workload there is, which is why it shows what dispatch costs.
+// Package sqrt takes the square root of one number. It is the smallest useful workload, so it shows the cost of dispatch.
 package sqrt
 
 import (
@@ -10,11 +10,10 @@ import (
 // Schema is the JSON Schema of an item.
 const Schema = `{"type": "number", "minimum": 0}`
 
-// Sqrt returns the square root of x, correctly rounded as IEEE 754 wants it (section 5.4.1); the root of -0 is -0.
+// Sqrt returns the square root of x, correctly rounded as IEEE 754 requires (section 5.4.1); the root of -0 is -0.
 //
-// The error says which x has no root that could be written down: a negative number, as in Python's math.sqrt; infinity and NaN,
-// because JSON has no way to write the result and every worker has to give the same answer. ctx is not looked at: there is nothing
-// to cut short.
+// The error says why x is refused. Negative numbers are refused as in Python's math.sqrt. Infinity and NaN are refused because JSON cannot represent
+// the result, and every mode must give the same answer. Sqrt ignores ctx, because there is nothing to interrupt.
 func Sqrt(_ context.Context, x float64) (float64, error) {
 	switch {
 	case x < 0:

@@ -6,7 +6,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// Workload takes square roots. Like math.Sqrt it may run anywhere and any number of times.
+// Workload takes square roots. It may run on any worker and any number of times, like math.Sqrt.
 var Workload = sdk.Func("sqrt", Sqrt).With(sdk.Manifest{
 	Version:     "1.0.0",
 	Description: "the square root of a number",

@@ -1,4 +1,4 @@
-// Command parhost-plugin-reduce is the reduce workload as a plugin of its own.
+// Command parhost-plugin-reduce is a plugin that serves the reduce workload.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command parhost-plugin-sleep is the sleep workload as a plugin of its own.
+// Command parhost-plugin-sleep is a plugin that serves the sleep workload.
 package main
 
 import (

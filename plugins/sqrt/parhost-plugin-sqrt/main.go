@@ -1,4 +1,4 @@
-// Command parhost-plugin-sqrt is the sqrt workload as a plugin of its own.
+// Command parhost-plugin-sqrt is a plugin that serves the sqrt workload.
 package main
 
 import (
