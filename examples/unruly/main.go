@@ -1,4 +1,4 @@
-// Command unruly is a parhost plugin whose items may come to any end, to see what that costs the others: docs/RELIABILITY.md shows it at work.
+// Command unruly is a parhost plugin whose items can fail in every way, to show what that costs the other items: see docs/RELIABILITY.md.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// item is the input of one call: {"n": 7} gives 49, {"n": 7, "do": "exit"} ends the process.
+// item is the input of one call: {"n": 7} returns 49, {"n": 7, "do": "exit"} ends the process.
 type item struct {
 	N  int    `json:"n" jsonschema:"what to square"`
 	Do string `json:"do,omitempty" jsonschema:"what to do instead: fail, panic, exit, kill, overflow, hang or spin"`
@@ -38,9 +38,9 @@ func square(_ context.Context, it item) (int, error) {
 		}
 		select {}
 	case "overflow":
-		debug.SetMaxStack(16 << 20) // Go's own limit is a GiB, which takes a second to fill
+		debug.SetMaxStack(16 << 20) // Go's default limit is 1 GiB, which takes a second to fill
 		return overflow(it.N), nil
-	case "hang": // looks at no context, and so cannot be asked to end
+	case "hang": // ignores the context, so it cannot be stopped gracefully
 		select {}
 	case "spin":
 		for n := it.N; ; n++ {
@@ -50,7 +50,7 @@ func square(_ context.Context, it item) (int, error) {
 	return 0, sdk.BadItem(fmt.Errorf("do %q is none of fail, panic, exit, kill, overflow, hang, spin", it.Do))
 }
 
-// overflow does not return before the stack is full.
+// overflow recurses until the stack is full.
 func overflow(n int) int {
 	if n < 0 {
 		return 0
