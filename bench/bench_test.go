@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The test binary is also its own workers, the plain plugin and the witness.
+// The test binary also serves as its own workers, the plain plugin and the witness.
 func TestMain(m *testing.M) {
 	if code, done := playChild(); done {
 		os.Exit(code)
@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// openTestLab opens a lab with the peers that happen to be there.
+// openTestLab opens a lab with the peers that are installed.
 func openTestLab(t *testing.T) *lab {
 	t.Helper()
 	l, err := openLab(t.Context(), "../.bin/bench", 0)
@@ -31,11 +31,11 @@ func openTestLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	delete(l.has, "ray") // its daemons take longer to start than everything else together
+	delete(l.has, "ray") // the daemons of Ray take longer to start than everything else together
 	return l
 }
 
-// Answers are compared with the right one in each turn, so contenders that do not fail agree.
+// Each turn compares the answer with the right one, so contenders that do not fail agree.
 func TestEveryRowGivesSaneAnswersThatAgree(t *testing.T) {
 	l := openTestLab(t)
 	for _, r := range rows() {
@@ -55,7 +55,7 @@ func TestEveryRowGivesSaneAnswersThatAgree(t *testing.T) {
 				}
 			}
 			for _, g := range r.goals {
-				g.judge(result) // panics if it speaks of a contender that the row does not have
+				g.judge(result) // panics if the goal names a contender that the row does not have
 			}
 		})
 	}
@@ -115,7 +115,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// madeUp is a result whose figures are known.
+// madeUp returns a result with known figures.
 func madeUp() *result {
 	r := row{
 		name: "sqrt", title: "sqrt × 10", about: "Ten roots.",
