@@ -13,7 +13,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// nosy is the name of this program as a plugin that looks around before it is asked anything.
+// nosy is the name under which this program is a plugin that inspects its surroundings before the host asks it anything.
 const nosy = "parhost-plugin-nosy"
 
 func beNosy() {
@@ -28,7 +28,7 @@ func beNosy() {
 	sdk.Serve(sdk.Func("nosy", talk).With(sdk.Manifest{Version: "1", Description: seen}))
 }
 
-// haveSandbox returns the best level here, and skips a test where there is none.
+// haveSandbox returns the best sandbox level of this machine. It skips the test if there is none.
 func haveSandbox(t *testing.T) sandbox.Level {
 	t.Helper()
 	best, err := sandbox.Best(t.Context(), sandbox.Policy{})
@@ -44,7 +44,7 @@ func haveSandbox(t *testing.T) sandbox.Level {
 	return best
 }
 
-// Who asks what a plugin is has not said that it may do what he can.
+// A user who asks what a plugin is has not agreed that the plugin may do everything that the user can do.
 func TestPluginsAreAskedInASandbox(t *testing.T) {
 	haveSandbox(t)
 	t.Setenv("PARHOST_PLUGIN_PATH", "")
@@ -84,7 +84,8 @@ func TestPluginsAreAskedInASandbox(t *testing.T) {
 	}
 }
 
-// What does not start in a sandbox may want no more than to be without one, which is for people to say.
+// A plugin that does not start in a sandbox may only need to run without one. The command must not do that by itself, but say that there was a
+// sandbox.
 func TestAPluginThatDoesNotStartInASandboxSaysThatItWasInOne(t *testing.T) {
 	best := haveSandbox(t)
 	dir := t.TempDir()
@@ -111,7 +112,7 @@ func TestAPluginThatDoesNotStartInASandboxSaysThatItWasInOne(t *testing.T) {
 	}
 }
 
-// A plugin's file names the folders that it needs. Nobody's secrets are opened to it for that.
+// A plugin's file names the folders that it needs to start. This must not open folders with secrets to it.
 func TestNoSecretsAreOpenedToAPluginThatIsAsked(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("single files cannot be opened to a plugin on windows")

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The go command waits for a pipe without a look at signals. It ends with parhost, and parhost ends at the first signal.
+// The go command blocks on a named pipe and ignores signals meanwhile. It must end with parhost, and parhost at the first signal.
 func TestABuildEndsWithTheCommand(t *testing.T) {
 	for key, value := range goEnv() {
 		t.Setenv(key, value)
@@ -23,7 +23,7 @@ func TestABuildEndsWithTheCommand(t *testing.T) {
 	for name, c := range map[string]struct {
 		files map[string]string
 		pipe  string
-		flag  string // of the user's, with the pipe as its value
+		flag  string // a flag of the user, with the pipe as its value
 	}{
 		"the go command": {
 			files: map[string]string{"go.mod": goMod, "main.go": "package main\n\nfunc main() {}\n"},
@@ -100,11 +100,11 @@ func endsWithTheCommand(t *testing.T, name, pipe string, signal os.Signal, args 
 	}
 	late := time.AfterFunc(2*time.Minute, func() {
 		_ = cmd.Process.Kill()
-		if f, err := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0); err == nil { // nobody has: let the test go on
+		if f, err := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0); err == nil { // if nobody has opened the pipe, let the test go on
 			_ = f.Close()
 		}
 	})
-	w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // waits until somebody reads
+	w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // blocks until the go command opens the pipe for reading
 	if err != nil {
 		t.Fatal(err)
 	}

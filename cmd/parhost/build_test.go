@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// writePlugin makes a folder with a plugin whose results and description are a value, a Go expression. c is the C code that it may use, or empty.
+// writePlugin makes a folder with a plugin whose results and description are value, a Go expression. c is C code for value to use, or "".
 func writePlugin(t *testing.T, c, value string) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -57,7 +57,7 @@ func main() {
 	return dir
 }
 
-// What a plugin may not read in a sandbox is not put into it by its own build either, whichever command builds it.
+// A build must not embed files that the plugin could not read in a sandbox, whichever command starts the build.
 func TestNoCommandBuildsAFileOfTheUsersIn(t *testing.T) {
 	const secret = "s3cr3t-of-the-user"
 	private := filepath.Join(t.TempDir(), "key")
@@ -104,7 +104,7 @@ func TestCIsBuiltIfAskedFor(t *testing.T) {
 	}
 }
 
-// The first build takes a while, so that it is said; but not to who wants to hear nothing.
+// The first build takes a while, so parhost announces it, unless the user wants no progress.
 func TestABuildIsSaid(t *testing.T) {
 	dir := writePlugin(t, "", `"hello"`)
 	for _, c := range []struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// deafEnv makes the test binary a command that does not look at its context.
+// deafEnv makes the test binary a command that ignores its context.
 const deafEnv = "PARHOST_TEST_DEAF"
 
 func init() {
@@ -56,7 +56,7 @@ func TestASecondSignalEndsAnyCommand(t *testing.T) {
 			_, _ = io.Copy(io.Discard, stdout)
 			close(ended)
 		}()
-		for deadline := time.After(time.Minute); ; { // the second may have come before the first had its whole effect
+		for deadline := time.After(time.Minute); ; { // the second signal may arrive before the first one has taken full effect
 			select {
 			case <-ended:
 			case <-deadline:

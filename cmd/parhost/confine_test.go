@@ -31,9 +31,9 @@ func TestAConfinedRunIsLikeAnyOther(t *testing.T) {
 	}
 }
 
-// What is asked for by name and cannot be given ends the command before anything runs.
+// If the requested sandbox cannot be set up, the command ends before anything runs.
 func TestASandboxThatCannotBeGivenIsExitCode4(t *testing.T) {
-	script := filepath.Join(t.TempDir(), "parhost-plugin-script") // which strict cannot run without its interpreter; other systems have no strict
+	script := filepath.Join(t.TempDir(), "parhost-plugin-script") // strict cannot run it without its interpreter; other systems have no strict
 	if err := os.WriteFile(script, []byte("#!/bin/cat\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestASandboxThatCannotBeGivenIsExitCode4(t *testing.T) {
 	}
 }
 
-// What is no program is the plugin's fault, not the sandbox's, with limits and walls as without.
+// If a plugin is not an executable program, that is the plugin's fault and not the sandbox's. This holds with and without limits and sandbox.
 func TestWhatIsNoProgramIsExitCode3(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("it has no bit that says what can be executed")
@@ -65,11 +65,11 @@ func TestWhatIsNoProgramIsExitCode3(t *testing.T) {
 }
 
 func runFor(cmd *exec.Cmd) int {
-	_ = cmd.Run() // the code says it all
+	_ = cmd.Run() // the exit code is checked below
 	return cmd.ProcessState.ExitCode()
 }
 
-// record is what a line of --output jsonl says of a run.
+// record is one line of --output jsonl.
 type record struct {
 	Index   int
 	Value   any
@@ -82,10 +82,11 @@ type record struct {
 	}
 }
 
-// wall is a layer that stands around every confined worker on this system.
+// wall is a layer that every sandbox has on this system.
 var wall = map[string]string{"linux": "seccomp", "darwin": "seatbelt"}[runtime.GOOS]
 
-// Each record names the level, that of a failure the layers and the cause; its dossier does too, and so its item runs again behind the same walls.
+// Each record names the sandbox level, and the record of a failure also the layers and the cause. So does the dossier, and replay runs its item in
+// the same sandbox.
 func TestRecordsSayWhatStandsAroundTheirWorkers(t *testing.T) {
 	plugin := buildFaulty(t)
 	if err := os.Chmod(filepath.Dir(plugin), 0o755); err != nil {
@@ -167,7 +168,7 @@ func checkConfinedDossier(t *testing.T, dir, level string) {
 	replay("replay of a dossier that opens more")
 }
 
-// To compare a sandbox with none takes a run without, of a plugin that may be wanted in one for a reason.
+// To compare a sandbox with none, --compare must run without one. The user may have wanted the sandbox for a reason, so the command warns.
 func TestCompareSaysThatItRunsAPluginWithoutASandbox(t *testing.T) {
 	plugin := filepath.Join(t.TempDir(), "parhost-plugin-script")
 	if err := os.WriteFile(plugin, []byte("#!/bin/cat\n"), 0o700); err != nil {

@@ -18,10 +18,10 @@ import (
 	"github.com/parhost/parhost/internal/refuse"
 )
 
-// circumstanceEnv has the test binary execute its arguments in one of circumstances.
+// circumstanceEnv makes the test binary execute its arguments in one of the circumstances.
 const circumstanceEnv = "PARHOST_TEST_CIRCUMSTANCE"
 
-// outsideServices are system calls that are not in systemd's group @system-service, and that a program like parhost may think of.
+// outsideServices are system calls that systemd's group @system-service does not contain, and that a program like parhost might use.
 var outsideServices = []uintptr{
 	unix.SYS_LANDLOCK_CREATE_RULESET, unix.SYS_LANDLOCK_ADD_RULE, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.SYS_SECCOMP, unix.SYS_UNSHARE, unix.SYS_SETNS,
 	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_OPEN_TREE, unix.SYS_MOVE_MOUNT, unix.SYS_MOUNT_SETATTR, unix.SYS_FSOPEN,
@@ -32,9 +32,9 @@ var outsideServices = []uintptr{
 var circumstances = map[string]func() error{
 	"container": refuse.Container,
 	"service":   func() error { return refuse.Kill(outsideServices) },
-	// As with NFS that has no lock daemon.
+	// Like NFS without a lock daemon.
 	"no locks": func() error { return refuse.Calls(map[uintptr]unix.Errno{unix.SYS_FLOCK: unix.ENOLCK}) },
-	// As with file systems that can hold no sockets.
+	// Like file systems that cannot hold sockets.
 	"no sockets": func() error { return refuse.Calls(map[uintptr]unix.Errno{unix.SYS_BIND: unix.EOPNOTSUPP}) },
 }
 
@@ -53,7 +53,7 @@ func init() {
 	}
 }
 
-// built builds a command as it is released: static, so that it can run behind walls.
+// built builds a command like a release: statically linked, so that it can run in a sandbox.
 func built(t *testing.T, pkg string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "parhost-plugin-built")
@@ -63,7 +63,7 @@ func built(t *testing.T, pkg string) string {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	for dir := filepath.Dir(path); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		_ = os.Chmod(dir, 0o755) // for workers of other users
+		_ = os.Chmod(dir, 0o755) // workers may run as other users
 	}
 	return path
 }
@@ -89,7 +89,7 @@ func in(t *testing.T, circumstance string, attr *syscall.SysProcAttr, args ...st
 	return code, out.String(), words.String()
 }
 
-// In a container only strict is refused. parhost doctor, a run and plugins list agree on that.
+// In a container only level strict is refused. parhost doctor, a run and plugins list must agree on that.
 func TestInAContainerAllCommandsTakeBasic(t *testing.T) {
 	parhost, plugin := built(t, "."), built(t, "../../plugins/sqrt/parhost-plugin-sqrt")
 	report, err := sandbox.Probe(t.Context())
@@ -133,7 +133,8 @@ func TestInAContainerAllCommandsTakeBasic(t *testing.T) {
 	}
 }
 
-// Under a filter that kills a process for a system call that is not on its list, a run without a sandbox works, and auto takes off.
+// Some services kill a process that makes a system call outside of their list. There a run without a sandbox must work, and auto must choose level
+// off.
 func TestNothingIsCalledThatAServiceMayNot(t *testing.T) {
 	parhost := built(t, ".")
 	for _, args := range [][]string{
@@ -167,14 +168,14 @@ func TestNothingIsCalledThatAServiceMayNot(t *testing.T) {
 	}
 }
 
-// A folder for sockets that cannot be locked serves as well.
+// A pool's folder for sockets works even if it cannot be locked.
 func TestWithoutLocksARunGoesOn(t *testing.T) {
 	if code, stdout, stderr := in(t, "no locks", nil, built(t, "."), "-p", "sqrt", "-o", "values", "4"); code != exitOK || stdout != "2\n" {
 		t.Errorf("got exit code %d, %q and %q, want %d and the result", code, stdout, stderr, exitOK)
 	}
 }
 
-// A worker that cannot make its socket says why, and the command quotes it.
+// If a worker cannot create its socket, it says why, and the command quotes the reason.
 func TestAWorkerThatCannotListenSaysWhy(t *testing.T) {
 	code, _, stderr := in(t, "no sockets", nil, built(t, "."), "-p", "sqrt", "4")
 	if code != exitNoWorker || !strings.Contains(stderr, "exit code 1 before it wrote a handshake line") || !strings.Contains(stderr, "bind: operation not supported") ||

@@ -15,7 +15,7 @@ import (
 	"github.com/parhost/parhost/host/joblog"
 )
 
-// buildFaulty builds the plugin whose items say how it is to fail.
+// buildFaulty builds the plugin whose items say how to fail.
 func buildFaulty(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "parhost-plugin-faulty")
@@ -40,7 +40,7 @@ func TestEachFailureHasADossierThatRunsItAgain(t *testing.T) {
 	for i, want := range map[int]struct {
 		kind host.Kind
 		has  func(d *joblog.Dossier) bool
-		says string // when it is run again
+		says string // message of the replay
 	}{
 		1: {host.Failed, func(d *joblog.Dossier) bool { return d.Rusage == nil && d.ExitCode == nil }, "parhost: failed: as it was told"},
 		2: {host.Panicked, func(d *joblog.Dossier) bool { return strings.Contains(strings.Join(d.Stack, "\n"), "main.run") }, "main.run("},
@@ -52,7 +52,7 @@ func TestEachFailureHasADossierThatRunsItAgain(t *testing.T) {
 		}, "main.run("},
 		5: {host.BadItem, func(d *joblog.Dossier) bool { return string(d.Item) == "5" }, "parhost: bad_item: "},
 	} {
-		path := files[i-1] // sorted by index
+		path := files[i-1] // files are sorted by item index
 		d, err := joblog.ReadDossier(path)
 		if err != nil {
 			t.Fatal(err)
@@ -112,8 +112,8 @@ func TestResumedFailuresKeepTheirDossiers(t *testing.T) {
 	}
 }
 
-// Whoever can write a dossier and an executable has both agree. What parhost wrote itself runs again by one command; anything else says on the command
-// line that nothing is to confine it.
+// A process that can write a dossier and an executable can make both agree. A dossier that parhost wrote itself is replayed without extra flags; for
+// any other, the user must state on the command line that no sandbox is wanted.
 func TestAForgedDossierDoesNotSayThatNothingConfinesIt(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	plugin, dir := buildFaulty(t), t.TempDir()

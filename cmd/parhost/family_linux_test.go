@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A limit of the user's takes the place of the mark by which a pool finds what its workers have started.
+// A pool marks its processes with an rlimit, to find what its workers have started. If the user has set this limit to another value, the command must
+// say so.
 func TestALimitInThePlaceOfTheMarkIsSaid(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit uint64
@@ -31,7 +32,7 @@ func TestALimitInThePlaceOfTheMarkIsSaid(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // it opens its input before it starts workers
+		w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // the command opens its input before it starts workers, so the limit is set in time
 		if err != nil {
 			t.Fatal(err)
 		}

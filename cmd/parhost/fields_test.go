@@ -10,7 +10,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// flagless are the fields that the command does not let its user set, so that none can be wrong or met.
+// flagless are the fields that the command's user cannot set. So no error about their values can occur.
 var flagless = []string{"Eager", "Grace", "Inline", "BufferBytes", "Logger", "Observer", "UIDBase", "CgroupParent"}
 
 func TestEachFieldOfTheLibraryIsAFlag(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A plugin without a sandbox may put what it likes in the place of a file that is going to be written. It reaches no other file by that.
+// A plugin without a sandbox may replace a file that the host is going to write by anything. Even so, the host must not write to another file.
 func TestWhatIsWrittenAtTheEndOfARunGoesWhereTheRunBegan(t *testing.T) {
 	plugin := buildFaulty(t)
 	for do, folder := range map[string]string{"plant": "out", "swap": "away"} {
@@ -42,7 +42,7 @@ func TestWhatIsWrittenAtTheEndOfARunGoesWhereTheRunBegan(t *testing.T) {
 	}
 }
 
-// A pipe that the user names as input waits for its writer, and can be interrupted.
+// If the user names a pipe as input, opening it waits for a writer. An interrupt must end this wait.
 func TestInterruptEndsARunThatWaitsForItsInputToBeOpened(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
@@ -58,7 +58,7 @@ func TestInterruptEndsARunThatWaitsForItsInputToBeOpened(t *testing.T) {
 		late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 		done := make(chan int)
 		go func() { done <- exitOf(t, cmd) }()
-		ticker := time.NewTicker(100 * time.Millisecond) // nothing tells that it waits
+		ticker := time.NewTicker(100 * time.Millisecond) // there is no event that says that the command waits
 		code := 0
 		for waiting := true; waiting; {
 			select {

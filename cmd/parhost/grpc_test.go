@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What gRPC finds wrong with a plugin, it would say on stderr, as often as the plugin likes.
+// gRPC would log faults of a plugin to stderr, as often as the plugin likes.
 func TestGRPCSaysNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parhost-plugin-rude")
 	if out, err := exec.Command("go", "build", "-o", path, "./testdata/rude").CombinedOutput(); err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Without /proc no worker can be started, and the command says what to mount, as does its doctor.
+// Without /proc no worker can start. The command and its doctor must say what to mount.
 func TestWithoutProcTheHintNamesIt(t *testing.T) {
 	command, err := exec.LookPath("parhost")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// A hint names no flag that the command line has already, and no command that is the one that runs.
+// A hint must not name a flag that the command line already has, nor the command that is running.
 func TestHintsSuitTheCommandLine(t *testing.T) {
 	refused := &sandbox.StageError{Level: sandbox.Strict, Stage: "clone", Err: fs.ErrPermission}
 	limit := &sandbox.StageError{Level: sandbox.Off, Stage: "cgroup", Hint: "run the host as root", Err: fs.ErrPermission}

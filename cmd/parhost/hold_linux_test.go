@@ -15,7 +15,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// holding is the item of the workload hold.
+// holding is an item of the workload hold.
 type holding struct {
 	How    string `json:"how"`
 	Report string `json:"report"`
@@ -31,7 +31,8 @@ func init() {
 	}))
 }
 
-// startHeld starts the command with a worker that has left a process which holds, by all that it has inherited, whoever touches its other ends.
+// startHeld starts the command with a worker that leaves a process behind. That process holds everything that it has inherited, so that anyone who
+// uses the other ends must wait.
 func startHeld(t *testing.T, how string, args ...string) (wait <-chan int, signal func(syscall.Signal)) {
 	t.Helper()
 	report := filepath.Join(t.TempDir(), "report")
@@ -53,7 +54,7 @@ func startHeld(t *testing.T, how string, args ...string) (wait <-chan int, signa
 	}
 	t.Cleanup(func() {
 		if pid > 0 {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // whoever waits for it goes on
+			_ = syscall.Kill(pid, syscall.SIGKILL) // whoever waits for the process can go on
 		}
 	})
 	if words != "held" {
@@ -74,10 +75,10 @@ func startHeld(t *testing.T, how string, args ...string) (wait <-chan int, signa
 	}
 }
 
-// A command that hangs waits for ever; one that does not has this time on a busy machine.
+// notHung is the time limit for a command that does not hang, on a busy machine.
 const notHung = 15 * time.Second
 
-// Whatever a worker leaves behind to hold what it shares with its host, the user ends the command.
+// The user can end the command, whatever a process that a worker left behind does with the descriptors that it shares with the host.
 func TestAProcessThatHoldsWhatItSharesDoesNotHoldTheCommand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("each way has to pass its time limits")
@@ -92,7 +93,7 @@ func TestAProcessThatHoldsWhatItSharesDoesNotHoldTheCommand(t *testing.T) {
 			for name, end := range map[string]func(signal func(syscall.Signal)){
 				"two interrupts": func(signal func(syscall.Signal)) {
 					signal(syscall.SIGINT)
-					time.AfterFunc(200*time.Millisecond, func() { signal(syscall.SIGINT) }) // two at once may arrive as one
+					time.AfterFunc(200*time.Millisecond, func() { signal(syscall.SIGINT) }) // two signals at once may arrive as one
 				},
 				"SIGKILL": func(signal func(syscall.Signal)) { signal(syscall.SIGKILL) },
 			} {

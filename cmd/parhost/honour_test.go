@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// commands returns parhost and all commands below it, without those that cobra adds.
+// commands returns parhost and all commands below it, by path, except those that cobra adds.
 func commands(t *testing.T) map[string]*cobra.Command {
 	t.Helper()
 	all := map[string]*cobra.Command{}
@@ -25,7 +25,7 @@ func commands(t *testing.T) map[string]*cobra.Command {
 	return all
 }
 
-// Each new flag of any command needs an entry that says when it has an effect.
+// Each flag of each command needs an entry in effects.
 func TestEachFlagOfEachCommandHasAnEffectOrIsRefused(t *testing.T) {
 	all := commands(t)
 	for path := range effects {
@@ -62,7 +62,7 @@ func TestEachFlagOfEachCommandHasAnEffectOrIsRefused(t *testing.T) {
 	}
 }
 
-// flagText returns a flag with a valid value that is not its default.
+// flagText returns a valid value of a flag that is not its default.
 func flagText(f *pflag.Flag) string {
 	values := map[string]string{
 		"mode": "goroutine", "progress": "lines", "on-error": "stop", "batch": "3", "sandbox": "basic", "output": "values", "log-format": "json", "log-level": "off",
@@ -81,7 +81,7 @@ func flagText(f *pflag.Flag) string {
 	}
 }
 
-// A comparison refuses the flags that it does not honour, also if they are given with their default.
+// --compare must refuse flags that have no effect with it, even if they are given with their default value.
 func TestACompareRefusesFlagsWithoutAnEffect(t *testing.T) {
 	refused := []string{
 		"mode", "raw", "keep-lines", "with-item", "unordered", "on-error", "joblog", "resume", "resume-failed", "resume-anyway", "dossier", "progress", "verbose", "standby",
@@ -147,7 +147,7 @@ func TestFlagsWithoutAnEffectAreRefusedWithTheReason(t *testing.T) {
 	}
 }
 
-// A command refuses flags that it does not have, wherever they stand.
+// A command must refuse flags that it does not have, wherever they stand on the command line.
 func TestNoCommandTakesFlagsThatAreNotItsOwn(t *testing.T) {
 	all := commands(t)
 	for _, path := range slices.Sorted(maps.Keys(all)) {

@@ -34,7 +34,7 @@ func TestAFullDiskUnderTheJournalLosesNothingThatWasShown(t *testing.T) {
 		t.Errorf("got %d bytes of results, want the first of %d", len(shown), len(want))
 	}
 	lines, records := strings.Count(shown, "\n"), recordsIn(t, journal)
-	if lines > records { // none is shown if the first records fill the disk
+	if lines > records { // no result is shown if the first records already fill the disk
 		t.Errorf("%d results were shown, and %d records are in the journal", lines, records)
 	}
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "size=64m"); err != nil {

@@ -18,19 +18,19 @@ import (
 	"github.com/parhost/parhost/internal/family"
 )
 
-// What make kill-loop sets higher.
+// make kill-loop sets these flags higher.
 var (
 	killCount = flag.Int("kills", 10, "how often the tests of --resume kill the host")
 	killItems = flag.Int("items", 1500, "how many items that run has")
 )
 
-// killed starts the command, kills it with SIGKILL at a random moment, and returns what it had written on stdout. The moment is
-// within most of its start or, as a start takes long, of its first result. over says that the command ended before.
+// killed starts the command, kills it with SIGKILL at a random moment, and returns what it wrote to stdout. The moment is at most the time most after
+// its start or, because a start takes long, after its first result. over says that the command had already ended.
 func killed(t *testing.T, most time.Duration, args ...string) (stdout []byte, over bool) {
 	t.Helper()
 	cmd := command(t, args...)
 	mark := fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
-	cmd.Env = append(os.Environ(), family.Env+"="+mark+".1") // which all that it starts inherits
+	cmd.Env = append(os.Environ(), family.Env+"="+mark+".1") // everything that the command starts inherits the mark
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -59,11 +59,11 @@ func killed(t *testing.T, most time.Duration, args ...string) (stdout []byte, ov
 	return stdout, code >= 0
 }
 
-// waitUnmarked waits until no process has the mark in its environment. Where there is no /proc to see that it does nothing.
+// waitUnmarked waits until no process has the mark in its environment. Without /proc it does nothing.
 func waitUnmarked(t *testing.T, mark string, deadline time.Time) {
 	t.Helper()
 	for tick := time.NewTicker(10 * time.Millisecond); ; <-tick.C {
-		environs, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is well formed
+		environs, _ := filepath.Glob("/proc/[0-9]*/environ") // the error is only for a malformed pattern
 		var alive []string
 		for _, path := range environs {
 			if text, err := os.ReadFile(path); err == nil && bytes.Contains(text, []byte(mark)) {
@@ -79,10 +79,10 @@ func waitUnmarked(t *testing.T, mark string, deadline time.Time) {
 	}
 }
 
-// wholeLines cuts off what a killed writer had not written to its end.
+// wholeLines removes an incomplete last line of a killed writer.
 func wholeLines(text []byte) []byte { return text[:bytes.LastIndexByte(text, '\n')+1] }
 
-// recordsIn counts the records of a journal.
+// recordsIn counts the records in a journal.
 func recordsIn(t *testing.T, path string) int {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -95,19 +95,19 @@ func recordsIn(t *testing.T, path string) int {
 	return bytes.Count(text, []byte("\n{\"n\":"))
 }
 
-// A run that is killed again and again gives the output of one that nobody disturbed, byte for byte, and loses nothing on the way
-// that it had shown.
+// A run that is killed again and again must give the same output, byte for byte, as a run without interruption, and must not lose any result that it
+// has shown.
 func TestAKilledRunGoesOnAsIfNothingHadHappened(t *testing.T) {
 	dir := t.TempDir()
 	input, journal := filepath.Join(dir, "items"), filepath.Join(dir, "run.joblog")
 	var items strings.Builder
 	for i := range *killItems {
 		switch {
-		case i%100 == 17: // is refused
+		case i%100 == 17: // the workload refuses the item
 			fmt.Fprintf(&items, "-%d\n", i)
-		case i%100 == 42: // is no item
+		case i%100 == 42: // not a valid item
 			fmt.Fprintf(&items, "x%d\n\n", i)
-		case i%10 == 3: // has been there before
+		case i%10 == 3: // equal to earlier items
 			fmt.Fprintf(&items, "0.003\n")
 		default:
 			fmt.Fprintf(&items, "0.00%d\n", 200_000+i)
@@ -120,7 +120,7 @@ func TestAKilledRunGoesOnAsIfNothingHadHappened(t *testing.T) {
 	if code != exitFailed {
 		t.Fatalf("undisturbed: exit code %d: %s", code, stderr)
 	}
-	// With 4 processes the run takes items × 0.6 ms, of which the kills leave about a quarter.
+	// With 4 processes the run takes items × 0.6 ms. The kills leave about a quarter of the run undone.
 	most := time.Duration(*killItems) * 900 * time.Microsecond / time.Duration(*killCount)
 	args := []string{"-p", "sleep", "-i", input, "-o", "values", "--procs", "4", "--progress", "none", "--joblog", journal, "--resume"}
 	shown, midway := 0, 0
@@ -151,8 +151,7 @@ func TestAKilledRunGoesOnAsIfNothingHadHappened(t *testing.T) {
 	}
 }
 
-// Here the workload draws random numbers, and all items are the same: a result that had been shown and was lost would come back as
-// another.
+// All items are equal and the workload draws random numbers, so a result that was shown and then lost would come back with another value.
 func TestWhatAKilledRunHasShownStays(t *testing.T) {
 	journal := filepath.Join(t.TempDir(), "run.joblog")
 	args := []string{
@@ -202,7 +201,7 @@ func TestResumeAfterAnInterrupt(t *testing.T) {
 }
 
 func TestResumeAfterAReaderHasGone(t *testing.T) {
-	const items = 300_000 // more than pipes and buffers hold
+	const items = 300_000 // more than fits into pipes and buffers
 	journal := filepath.Join(t.TempDir(), "run.joblog")
 	args := []string{"-p", "sqrt", "-o", "values", "--progress", "none", "--range", fmt.Sprintf("0:%d", items), "--joblog", journal}
 	cmd := command(t, args...)

@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// While a plugin is asked for its manifest, a sandbox keeps the plugin's file in memory. Level off does not.
+// While a plugin in a sandbox is asked for its manifest, its file is held in memory. At level off it is not.
 func TestLargePluginsAreAskedOneByOne(t *testing.T) {
 	own, err := os.Open("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer own.Close()
-	head := make([]byte, 4096) // which names what loads it
+	head := make([]byte, 4096) // the part of the file that names its dynamic loader
 	if _, err := io.ReadFull(own, head); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestLargePluginsAreAskedOneByOne(t *testing.T) {
 			default:
 				n, before := 0, largeFilesInMemory()
 				for ino := range largeFilesInMemory() {
-					if before[ino] { // between the two looks it was there for certain
+					if before[ino] { // a file seen both times was there in between for certain
 						n++
 					}
 				}
@@ -57,7 +57,7 @@ func TestLargePluginsAreAskedOneByOne(t *testing.T) {
 	}
 }
 
-// largeFilesInMemory returns the open files in memory that are not empty, by inode.
+// largeFilesInMemory returns the inodes of this process's open memory files (memfd) that are not empty.
 func largeFilesInMemory() map[uint64]bool {
 	names, _ := filepath.Glob("/proc/self/fd/*")
 	large := map[uint64]bool{}

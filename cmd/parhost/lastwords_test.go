@@ -21,7 +21,7 @@ func mortalPlugin(t *testing.T) string {
 	return path
 }
 
-// However a plugin says why it ends, its words are in the item's error, its record and its dossier, at each log level.
+// Whichever way a plugin writes the reason for its exit, the reason must be in the item's error, its record and its dossier, at every log level.
 func TestTheReasonOfADeathIsInTheItemsErrorHoweverItWasWritten(t *testing.T) {
 	words := map[string]string{
 		"log.Fatal":               "no model at item",
@@ -56,7 +56,7 @@ func TestTheReasonOfADeathIsInTheItemsErrorHoweverItWasWritten(t *testing.T) {
 		if err != nil || len(files) != len(items) {
 			t.Fatalf("%q: got the dossiers %q, %v, want %d", flags, files, err, len(items))
 		}
-		for i, file := range files { // sorted by index
+		for i, file := range files { // files are sorted by item index
 			d, err := joblog.ReadDossier(file)
 			if err != nil {
 				t.Fatal(err)
@@ -78,7 +78,7 @@ func TestTheReasonOfADeathIsInTheItemsErrorHoweverItWasWritten(t *testing.T) {
 	}
 }
 
-// likePattern reports whether a text matches a pattern, in which a question mark stands for any byte.
+// likePattern reports whether a text matches a pattern in which each question mark stands for any byte.
 func likePattern(text, pattern string) bool {
 	if len(text) != len(pattern) {
 		return false
@@ -101,7 +101,7 @@ func TestTheReasonOfADeathBeforeTheFirstItemIsSaid(t *testing.T) {
 	}
 }
 
-// Lines below the command's log level are never shown, those of package log included.
+// Lines below the command's log level are not shown, even those of package log, if the plugin does not die.
 func TestLinesBelowTheLogLevelAreNotShown(t *testing.T) {
 	plugin := mortalPlugin(t)
 	if code, stdout, stderr := call(t, nil, "-p", plugin, "--progress", "none", "-o", "values", `"log"`); code != exitOK || stdout != "\"log\"\n" || strings.Contains(stderr, "a line of") {

@@ -13,7 +13,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// limited returns a circumstance in which the resource has a hard limit. A program that this one executes inherits it.
+// limited returns a circumstance in which each resource has a hard limit. Programs that the process executes inherit the limits.
 func limited(resources map[int]uint64) func() error {
 	return func() error {
 		var failed error
@@ -29,7 +29,7 @@ func init() {
 	circumstances["4 KiB of file"] = limited(map[int]uint64{unix.RLIMIT_FSIZE: 4096})
 }
 
-// levelsHere returns the levels that this machine has.
+// levelsHere returns the sandbox levels that this machine supports.
 func levelsHere(t *testing.T) []string {
 	t.Helper()
 	report, err := sandbox.Probe(t.Context())
@@ -45,7 +45,7 @@ func levelsHere(t *testing.T) []string {
 	return levels
 }
 
-// Hard limits that are lower than those of the sandbox stay: a host without privileges cannot raise them.
+// A sandbox must keep hard limits that are lower than its own, because a host without privileges cannot raise them.
 func TestASandboxKeepsLowerLimitsOfItsHost(t *testing.T) {
 	parhost := built(t, ".")
 	for _, level := range levelsHere(t) {
@@ -56,7 +56,7 @@ func TestASandboxKeepsLowerLimitsOfItsHost(t *testing.T) {
 	}
 }
 
-// An error names the shell's limit of file sizes if the command cannot write results, a joblog or the copy of a plugin because of it.
+// If the shell's file size limit stops the command from writing results, a joblog or the copy of a plugin, the error must name this limit.
 func TestTheShellsLimitOfFilesIsNamed(t *testing.T) {
 	parhost := built(t, ".")
 	results := filepath.Join(t.TempDir(), "results")

@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// The command runs its own workloads at each level as it is, whether it was built with cgo, as Go does by default, or without.
+// The command must run its own workloads at each sandbox level without extra flags, whether it was built with cgo (Go's default) or without.
 func TestEachBuildRunsAtEachLevel(t *testing.T) {
 	dir := t.TempDir()
 	for folder := dir; folder != os.TempDir() && folder != "/"; folder = filepath.Dir(folder) {
-		if err := os.Chmod(folder, 0o755); err != nil { // workers of a host that is root are other users
+		if err := os.Chmod(folder, 0o755); err != nil { // if the host is root, workers run as other users
 			t.Fatal(err)
 		}
 	}

@@ -13,13 +13,13 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// holdIfAsked is a process that a worker of a test leaves behind, and does not return there.
+// holdIfAsked plays a process that a test's worker leaves behind. In such a process it does not return.
 var holdIfAsked = func() {}
 
-// confineIfAsked makes this process execute a program in the circumstances of a container or a service, and does not return there.
+// confineIfAsked executes a program in the circumstances of a container or a service, if the environment asks for it. It then does not return.
 var confineIfAsked = func() {}
 
-// The test binary is also the command, by its name, and the plugin, by the variables that a host sets for its children.
+// The test binary is also the command, if its name says so, and a plugin, if it has the variables that a host sets for its workers.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == nosy {
 		beNosy() // does not return
@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
-			e.Setenv("TMPDIR", t.TempDir()) // the script's own has too long a path for sockets
+			e.Setenv("TMPDIR", t.TempDir()) // the default is a path that is too long for sockets
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/.cache")
 			for key, value := range goEnv() {
@@ -51,8 +51,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// goEnv is what the go command needs in a script: its caches, and no network, because what a new plugin needs has been fetched
-// to build this test.
+// goEnv returns the environment that the go command needs in a script: its caches, and no network. The modules of a new plugin are in the cache
+// already, because building this test has fetched them.
 var goEnv = sync.OnceValue(func() map[string]string {
 	env := map[string]string{"GOPROXY": "off", "GOWORK": "off"}
 	for _, key := range []string{"GOCACHE", "GOMODCACHE", "GOFLAGS"} {

@@ -19,7 +19,7 @@ func init() {
 	testWorkloads = append(testWorkloads, sdk.Func("parrot", func(_ context.Context, x json.RawMessage) (json.RawMessage, error) { return x, nil }))
 }
 
-// memoryGroup makes a cgroup with a memory limit below this process's own. It skips the test where that cannot be.
+// memoryGroup makes a cgroup with a memory limit below this process's own. It skips the test if that is not possible.
 func memoryGroup(t *testing.T, limit int) (dir string) {
 	t.Helper()
 	for _, g := range ownCgroups() {
@@ -47,7 +47,7 @@ func memoryGroup(t *testing.T, limit int) (dir string) {
 	return ""
 }
 
-// The command keeps to the memory of its cgroup, which its workers share with it, and says which item is too large for it.
+// The command must stay within the memory limit of its cgroup, which its workers share, and must say which item is too large for it.
 func TestTheCommandKeepsToTheMemoryOfItsCgroup(t *testing.T) {
 	const limit = 200 << 20
 	for name, c := range map[string]struct {
@@ -65,7 +65,7 @@ func TestTheCommandKeepsToTheMemoryOfItsCgroup(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := command(t, "-p", "parrot", "-j", "2", "--input", input, "-o", "values", "--progress", "none")
-			link := filepath.Join(t.TempDir(), "parhost") // by this name the test binary is the command
+			link := filepath.Join(t.TempDir(), "parhost") // a link of this name makes the test binary the command
 			if err := os.Symlink(cmd.Path, link); err != nil {
 				t.Fatal(err)
 			}
@@ -87,23 +87,23 @@ func TestTheCommandKeepsToTheMemoryOfItsCgroup(t *testing.T) {
 	}
 }
 
-// The command holds each item twice (as it was read, and where its worker reads it), each result twice, and the line to write. With garbage that is less
-// than four times what the workers have at once.
+// The command holds each item twice (as read, and where its worker reads it), each result twice, and the line to write. Together with garbage, this
+// must be less than four times what the workers hold at once.
 func TestTheCommandTakesAFewTimesTheItemsUnderWay(t *testing.T) {
 	const size, items, workers = 48 << 20, 8, 2
-	const most = 4 * workers * (size + size) // an item and its result
+	const most = 4 * workers * (size + size) // an item and its result, each of this size
 	line := `"` + strings.Repeat("x", size) + "\"\n"
 	input := filepath.Join(t.TempDir(), "items")
 	if err := os.WriteFile(input, []byte(strings.Repeat(line, items)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := command(t, "-p", "parrot", "-j", fmt.Sprint(workers), "--input", input, "-o", "values", "--progress", "none")
-	link := filepath.Join(t.TempDir(), "parhost") // by this name the test binary is the command
+	link := filepath.Join(t.TempDir(), "parhost") // a link of this name makes the test binary the command
 	if err := os.Symlink(cmd.Path, link); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Path = link
-	for _, kv := range os.Environ() { // the user's own settings of the collector would count
+	for _, kv := range os.Environ() { // the user's own settings of the garbage collector would change the result
 		if !strings.HasPrefix(kv, "GOGC=") && !strings.HasPrefix(kv, "GOMEMLIMIT=") {
 			cmd.Env = append(cmd.Env, kv)
 		}
@@ -132,7 +132,7 @@ func TestTheCommandTakesAFewTimesTheItemsUnderWay(t *testing.T) {
 	}
 }
 
-// counter counts what is written to it.
+// counter counts the bytes that are written to it.
 type counter struct{ n int }
 
 func (c *counter) Write(p []byte) (int, error) {

@@ -18,7 +18,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// needyStarts names a folder in which each worker makes a file when it is started.
+// needyStarts names a folder in which each worker creates a file when it starts.
 const needyStarts = "PARHOST_TEST_NEEDY_STARTS"
 
 func init() {
@@ -31,10 +31,10 @@ func init() {
 	}
 }
 
-// needy is a workload that cannot be set up without a file.
+// needy is a workload whose set-up fails without a certain file.
 type needy struct{}
 
-const needyFile = "/etc/passwd" // which everybody may read where there is no sandbox
+const needyFile = "/etc/passwd" // readable for everybody without a sandbox
 
 func (needy) Setup(context.Context) error {
 	_, err := os.ReadFile(needyFile)
@@ -78,7 +78,7 @@ func TestLacking(t *testing.T) {
 	}
 }
 
-// What a plugin says is copied into a shell, and must be one word there.
+// Texts of a plugin may be copied into a shell, where each must be a single word.
 func TestQuote(t *testing.T) {
 	words := []string{"", "/etc/ssl", "/a b", "/a'b", `/a"b`, "/$HOME", "/`id`", "/a;id", `/a\b`, "/~", "/*", "/ä", "/#x", "/a&", "''", "'; id '"}
 	if runtime.GOOS == "windows" {
@@ -98,7 +98,7 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-// A folder that was built with --cgo contains C, so a build without cgo would fail.
+// A folder that was built with --cgo contains C, so that a build without cgo would fail.
 func TestTheHintForAFolderWithCNamesNoStaticBuild(t *testing.T) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -112,7 +112,7 @@ func TestTheHintForAFolderWithCNamesNoStaticBuild(t *testing.T) {
 	}
 }
 
-// The names of files and folders that a hint has come from others too.
+// A hint may contain names of files and folders that others have chosen.
 func TestHintsHoldPathsAsOneWord(t *testing.T) {
 	const path = "/srv/a;id/parhost-plugin-x"
 	for name, c := range map[string]struct {
@@ -129,7 +129,7 @@ func TestHintsHoldPathsAsOneWord(t *testing.T) {
 	}
 }
 
-// A flag that is cut in the middle may end a quotation there.
+// If a flag were shortened, its quoting could end in the wrong place.
 func TestAFlagIsShownInOnePiece(t *testing.T) {
 	path := "/" + strings.Repeat("a'", 80) + ";id;" + strings.Repeat("'b", 40)
 	var out strings.Builder
@@ -141,7 +141,8 @@ func TestAFlagIsShownInOnePiece(t *testing.T) {
 	}
 }
 
-// A confined plugin that is not given what it needs is said to lack it, whether or not it can do without. Nothing is granted by itself.
+// If a sandboxed plugin lacks something that its manifest needs, the command says so, even if the plugin works without it. The command grants nothing
+// by itself.
 func TestARunSaysWhatItsPluginNeeds(t *testing.T) {
 	for name, flags := range map[string][]string{"lacks it": nil, "is given it": {"--ro", needyFile}} {
 		t.Run(name, func(t *testing.T) {
@@ -165,7 +166,7 @@ func TestARunSaysWhatItsPluginNeeds(t *testing.T) {
 	}
 }
 
-// What a plugin needs is known from the start that failed. Another start could hang, and would hold up the command.
+// A failed start already tells what the plugin needs. Another start could hang and would delay the command.
 func TestNoWorkerIsStartedToSayWhatItsPluginNeeds(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs --rw in a sandbox")
@@ -176,7 +177,7 @@ func TestNoWorkerIsStartedToSayWhatItsPluginNeeds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
-			if err := errors.Join(os.Chmod(folder, 0o777), os.Chmod(filepath.Dir(folder), 0o755)); err != nil { // workers of root are users of their own
+			if err := errors.Join(os.Chmod(folder, 0o777), os.Chmod(filepath.Dir(folder), 0o755)); err != nil { // if the host is root, workers run as other users
 				t.Fatal(err)
 			}
 			cmd := command(t, slices.Concat(args[:len(args)-1], []string{"--sandbox", "basic", "--rw", folder, "--env", needyStarts + "=" + folder}, args[len(args)-1:])...)

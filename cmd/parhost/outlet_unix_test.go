@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipe returns a pipe of the test's own.
+// pipe returns a pipe that is closed when the test ends.
 func pipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -30,10 +30,10 @@ func pipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// waitUntilFull waits until a pipe takes no more; w is its end for writing.
+// waitUntilFull waits until a pipe is full. w is its write end.
 func waitUntilFull(t *testing.T, w *os.File) {
 	t.Helper()
-	ticker := time.NewTicker(time.Millisecond) // poll(2) tells of room, not of none
+	ticker := time.NewTicker(time.Millisecond) // poll(2) reports that a pipe has room, not that it is full
 	defer ticker.Stop()
 	late := time.After(time.Minute)
 	for {
@@ -49,12 +49,12 @@ func waitUntilFull(t *testing.T, w *os.File) {
 	}
 }
 
-// ends waits for a command that is to end with a code.
+// ends checks that a command ends with the exit code want.
 func ends(t *testing.T, cmd *exec.Cmd, want int) {
 	t.Helper()
 	done := make(chan int, 1)
 	go func() {
-		_ = cmd.Wait() // the code says it all
+		_ = cmd.Wait() // the exit code is checked below
 		done <- cmd.ProcessState.ExitCode()
 	}()
 	select {
@@ -73,7 +73,7 @@ func TestARunEndsWhoeverReadsItsOutput(t *testing.T) {
 	for _, mode := range []string{"process", "goroutine", "sequential"} {
 		for name, c := range map[string]struct {
 			args   []string
-			stderr bool // nobody reads that either
+			stderr bool // nobody reads stderr either
 			signal os.Signal
 			twice  bool
 			want   int
@@ -88,7 +88,7 @@ func TestARunEndsWhoeverReadsItsOutput(t *testing.T) {
 			"and its failures, late": {args: []string{"-p", "sqrt", "-o", "values", "--run-deadline", "2s", "--range", "-100000000:0"}, stderr: true, want: exitFailed},
 		} {
 			if mode != "process" && name != "at an interrupt" {
-				continue // the rest is the same for all
+				continue // the other cases do not depend on the mode
 			}
 			t.Run(mode+", "+name, func(t *testing.T) {
 				t.Parallel()
@@ -118,7 +118,7 @@ func TestARunEndsWhoeverReadsItsOutput(t *testing.T) {
 	}
 }
 
-// A process that shares a pipe may make it non-blocking for all.
+// A process that shares a pipe may make it non-blocking for all who use it.
 func TestOutputIsWholeWhereThePipeDoesNotBlock(t *testing.T) {
 	const items = 300_000
 	cmd := command(t, "-p", "sqrt", "-o", "values", "--range", fmt.Sprintf("0:%d", items))
@@ -128,7 +128,7 @@ func TestOutputIsWholeWhereThePipeDoesNotBlock(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitUntilFull(t, w) // it has begun with a pipe that blocks
+	waitUntilFull(t, w) // the command has started to write while the pipe still blocks
 	if err := syscall.SetNonblock(int(w.Fd()), true); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestAFailedWriteTellsWhatIsComplete(t *testing.T) {
 	}
 }
 
-// linkAs makes a link to this program and returns its path. TestMain takes the base name of a program for its order.
+// linkAs makes a link to this program and returns its path. TestMain chooses what to run by the base name of the program.
 func linkAs(t *testing.T, dir, name string) string {
 	t.Helper()
 	exe, err := os.Executable()
@@ -266,7 +266,7 @@ func TestNoLineIsWrittenIntoAnother(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			const items = 100_000
-			cmd := command(t, "-p", "sqrt", "-o", "values", "--progress", "none", "--range", fmt.Sprintf("%d:%d", -items/2, items/2)) // half of them are said on stderr
+			cmd := command(t, "-p", "sqrt", "-o", "values", "--progress", "none", "--range", fmt.Sprintf("%d:%d", -items/2, items/2)) // half of them fail
 			w, read := open(t)
 			cmd.Stdout, cmd.Stderr = w, w
 			if err := cmd.Start(); err != nil {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// What a worker may change is nothing that its host reads, writes or executes. The script overlap.txtar has all of these files.
+// A folder that workers may change must not hold any file that the host reads, writes or executes. The script overlap.txtar covers all these files.
 func TestWhatWorkersMayChangeHoldsNoFileOfTheHost(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows opens no files to workers")
@@ -38,7 +38,7 @@ func TestWhatWorkersMayChangeHoldsNoFileOfTheHost(t *testing.T) {
 		"in a sandbox that shows it as": {"--rw", "out:/elsewhere", "--report", "out/run.json", "--sandbox", "strict", "4"},
 	} {
 		if runtime.GOOS != "linux" && name == "the folder of what it built" {
-			continue // it lies elsewhere
+			continue // on other systems it lies elsewhere
 		}
 		args = append(args, "-p", "sqrt")
 		if !slices.Contains(args, "--sandbox") {
@@ -54,7 +54,7 @@ func TestWhatWorkersMayChangeHoldsNoFileOfTheHost(t *testing.T) {
 	}
 }
 
-// A worker that reads the key of dossiers can sign one that says that nothing confined it.
+// A worker that can read the key of dossiers could sign a dossier which says that no sandbox is needed.
 func TestWorkersCannotBeShownTheKeyOfDossiers(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows opens no files to workers")
@@ -92,7 +92,7 @@ func TestWorkersCannotBeShownTheKeyOfDossiers(t *testing.T) {
 	check("where it will be", filepath.Join(os.Getenv("HOME"), ".local"), true)
 }
 
-// A file of the host may have a second name (a hard link) within --rw, though its first name is elsewhere.
+// A file of the host may have a second name (hard link) within --rw, although its first name lies elsewhere.
 func TestNoFileOfTheHostHasAnotherNameWhereWorkersMayChangeIt(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows opens no files to workers")
@@ -135,7 +135,7 @@ func TestNoFileOfTheHostHasAnotherNameWhereWorkersMayChangeIt(t *testing.T) {
 	}
 }
 
-// Whoever may change what builds a Go package folder says what its plugin is.
+// Whoever can change the tools that build a Go package folder decides what its plugin does.
 func TestWhatWorkersMayChangeHoldsNothingThatBuilds(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows opens no files to workers")

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// However JSON writes a line break, a string that has one takes no other item's line.
+// However JSON encodes a line break, a string that contains one must stay on its own line.
 func TestAResultTakesNoOtherLine(t *testing.T) {
 	for _, text := range []string{
 		`"a\nb"`, `"a\u000ab"`, `"a\u000Ab"`, `"a\\\u000ab"`, `"a\rb"`, `"a\u000db"`, `"\u000D\u000A"`,
@@ -26,7 +26,7 @@ func TestAResultTakesNoOtherLine(t *testing.T) {
 	}
 }
 
-// A record is JSON in UTF-8, whatever its item is.
+// A record is valid JSON in UTF-8, whatever bytes its item has.
 func TestARecordWithItsItemIsUTF8(t *testing.T) {
 	items := strings.NewReader("4\n\"\xff\"\n{\"\xc2\":1}\n\xff\n9\n")
 	_, out, stderr := call(t, items, "-p", "sqrt", "-j", "1", "-o", "jsonl", "--with-item", "-i", "-", "--progress", "none")

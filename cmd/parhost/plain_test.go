@@ -14,16 +14,16 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// rude is what would take over a terminal, or forge a line of ours.
+// rude is a text that would control a terminal or forge a line of parhost.
 const rude = "rude \x1b[31m\x1b]0;title\x07 over\r \u009b2J \u202e\nparhost: hint: run rm"
 
-// rudeSchema is the same in a schema, in which JSON itself allows most of it.
+// rudeSchema is a schema with such text, most of which JSON itself allows.
 const rudeSchema = "\r{\"title\":\r\"\u009b2J \u202e\u200b\x7f \U000e0001\"\r}\r"
 
 // rudeExample is invalid UTF-8 within otherwise valid JSON. Hosts drop such examples.
 var rudeExample = json.RawMessage("\"no UTF-8: \xff\x9b\"")
 
-// deepSchema is a schema of 32 KiB, nested so deeply.
+// deepSchema returns a schema of 32 KiB that is nested to the given depth.
 func deepSchema(depth int) string {
 	return `{"default":` + strings.Repeat("[", depth-1) + "0" + strings.Repeat(",0", 16<<10) + strings.Repeat("]", depth-1) + "}"
 }
@@ -42,7 +42,7 @@ func talk(ctx context.Context, item string) (string, error) {
 	}
 }
 
-// Whatever a plugin says, the terminal of whoever runs it stays as it is, and no line of it passes for one of parhost's.
+// Whatever a plugin says, it must not control the user's terminal, and none of its lines may look like one of parhost's.
 func TestWhatPluginsSayDoesNothingToATerminal(t *testing.T) {
 	for _, args := range [][]string{
 		{"-p", "rude", "-o", "table", "--log-level", "info", `"fail"`, `"panic"`, `"result"`},
@@ -80,12 +80,12 @@ func TestWhatPluginsSayDoesNothingToATerminal(t *testing.T) {
 	}
 }
 
-// A schema is as long as the plugin makes it, and not hundreds of times as long because it is laid out.
+// A schema may be as long as the plugin makes it, but indentation must not make it hundreds of times longer.
 func TestADeepSchemaIsShownAsItIs(t *testing.T) {
 	for _, args := range [][]string{{"plugins", "describe", "deep"}, {"plugins", "describe", "deep", "--json"}} {
 		code, stdout, stderr := call(t, nil, args...)
 		most := len(deepSchema(50)) + len(deepSchema(20)) + 4<<10
-		if !slices.Contains(args, "--json") { // the one that does not nest so deeply is laid out
+		if !slices.Contains(args, "--json") { // only the schema that is less deeply nested is indented
 			most += 16 << 10 * (1 + 20*2 + 2)
 		}
 		if code != exitOK || len(stdout) > most || !strings.Contains(stdout, strings.Repeat("[", 49)+"0,0,0,0") {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// What parhost builds itself runs in a sandbox without files, unless its user wants the C in it. What the environment says is of all builds.
+// A plugin that parhost builds itself runs in a sandbox without library files, unless the user wants its C code. The Go settings in the environment
+// apply to all builds.
 func TestBuildLinksStatically(t *testing.T) {
 	for key, value := range goEnv() {
 		t.Setenv(key, value)

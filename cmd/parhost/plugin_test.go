@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Nothing that lies in a folder, and nothing that it names, is executed before what was built of it can be compared with its checksum.
+// Nothing in a folder, and nothing that its files name, may be executed before the built plugin has been compared with its checksum.
 func TestToBuildAFolderExecutesNothingOfIt(t *testing.T) {
 	for key, value := range goEnv() {
 		t.Setenv(key, value)
@@ -19,7 +19,7 @@ func TestToBuildAFolderExecutesNothingOfIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		mod     string
 		git     bool
-		refused string // in the error, empty for none
+		refused string // expected in the error; "" if the build must succeed
 	}{
 		"git":                     {mod: "go 1.25", git: true},
 		"a newer Go that is fine": {mod: "go 1.25\ntoolchain go1.999.0"},
@@ -35,7 +35,7 @@ func TestToBuildAFolderExecutesNothingOfIt(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			// What a machine may be set to otherwise must not be what this rests on.
+			// The promise must not depend on the machine's Go settings, so these are set to the dangerous values.
 			t.Setenv("GOFLAGS", "-buildvcs=auto")
 			t.Setenv("GOENV", filepath.Join(other, "env"))
 			write(filepath.Join(other, "env"), "GOTOOLCHAIN=auto\n", 0o600)
@@ -43,7 +43,7 @@ func TestToBuildAFolderExecutesNothingOfIt(t *testing.T) {
 			if err := os.Unsetenv("GOTOOLCHAIN"); err != nil {
 				t.Fatal(err)
 			}
-			// The go command looks for another version of itself in PATH before it fetches one.
+			// The go command looks in PATH for another version of itself before it downloads one.
 			write(filepath.Join(other, "go1.999.0"), "#!/bin/sh\necho go1.999.0 >>'"+mark+"'\nexit 1\n", 0o700)
 			t.Setenv("PATH", other+":"+os.Getenv("PATH"))
 			write(filepath.Join(dir, "go.mod"), "module example.com/plugin\n\n"+c.mod+"\n", 0o600)

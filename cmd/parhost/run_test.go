@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// call runs the command inside the test and returns its exit code and what it wrote.
+// call runs the command inside the test process and returns its exit code and its output.
 func call(t *testing.T, stdin io.Reader, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -29,7 +29,7 @@ func call(t *testing.T, stdin io.Reader, args ...string) (code int, stdout, stde
 	return code, out.String(), err.text.String()
 }
 
-// console is a stderr that the logger and others write to at the same time, as they may to a file.
+// console is a stderr to which the logger and others write at the same time, as they may with a file.
 type console struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -90,7 +90,7 @@ func TestInputThatBreaksOffIsUnreadable(t *testing.T) {
 	}
 }
 
-// command is the command as a process of its own, which is what signals and pipes want.
+// command returns the command as a separate process, which tests of signals and pipes need.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
@@ -102,7 +102,7 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start starts the command as a process of its own.
+// start starts the command as a separate process.
 func start(t *testing.T, args ...string) (cmd *exec.Cmd, stdout *bufio.Scanner, stderr *bytes.Buffer) {
 	t.Helper()
 	cmd = command(t, args...)
@@ -121,7 +121,7 @@ func start(t *testing.T, args ...string) (cmd *exec.Cmd, stdout *bufio.Scanner, 
 
 func exitOf(t *testing.T, cmd *exec.Cmd) int {
 	t.Helper()
-	_ = cmd.Wait() // the code says it all
+	_ = cmd.Wait() // the exit code is returned
 	return cmd.ProcessState.ExitCode()
 }
 
@@ -151,7 +151,7 @@ func TestSecondInterruptKills(t *testing.T) {
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Skip("signals cannot be sent here: ", err)
 	}
-	ticker := time.NewTicker(10 * time.Millisecond) // there is no event for its having seen the first one but what it says
+	ticker := time.NewTicker(10 * time.Millisecond) // no event says that the command has seen the first signal, only its message
 	defer ticker.Stop()
 	done := make(chan int, 1)
 	go func() {
@@ -231,12 +231,12 @@ func TestClosedPipeEndsTheRunQuietly(t *testing.T) {
 	}
 }
 
-// However late a signal comes, it ends what is under way or is left for what comes next.
+// However late a signal arrives, it either ends the current call or stays in the channel for the next one.
 func TestNoInterruptIsLost(t *testing.T) {
 	for range 1000 {
 		signals := make(chan os.Signal, 2)
 		err := interruptibly(t.Context(), signals, func(context.Context) error {
-			runtime.Gosched() // so that it is waited for
+			runtime.Gosched() // lets interruptibly wait for the signal first
 			signals <- os.Interrupt
 			return nil
 		})
@@ -363,7 +363,7 @@ func TestHaltPolicies(t *testing.T) {
 	}
 }
 
-// FuzzLines checks the cutting of lines, and the numbers that they get, against the simplest way to do both.
+// FuzzLines compares how lines are cut and numbered with the simplest way to do both.
 func FuzzLines(f *testing.F) {
 	f.Add([]byte("1\n2\n\n3"), uint8(1))
 	f.Add([]byte("\r\n \n4\r\n\n\n5\n"), uint8(3))
@@ -393,7 +393,7 @@ func FuzzLines(f *testing.F) {
 	})
 }
 
-// slowReader gives out at most n bytes at a time.
+// slowReader returns at most n bytes per read.
 type slowReader struct {
 	text []byte
 	n    int
@@ -415,7 +415,7 @@ func TestShortenKeepsBothEnds(t *testing.T) {
 	}
 }
 
-// Who asks for eight processes for eight items wants to see eight at work.
+// A user who asks for eight processes for eight items wants all eight to work.
 func TestFewItemsRunOnAsManyProcesses(t *testing.T) {
 	code, stdout, stderr := call(t, nil, "-p", "reduce", "--procs", "8", "-o", "jsonl")
 	if code != 0 {
@@ -434,7 +434,7 @@ func TestFewItemsRunOnAsManyProcesses(t *testing.T) {
 	}
 }
 
-// A worker that can get no item is not started.
+// A worker that could not get an item must not be started.
 func TestThereAreNoMoreWorkersThanItems(t *testing.T) {
 	for name, c := range map[string]struct {
 		args    []string
@@ -456,7 +456,7 @@ func TestThereAreNoMoreWorkersThanItems(t *testing.T) {
 	}
 }
 
-// A reader that stops early, as head does, is no failure of the command.
+// If a reader of stdout stops early, as head does, the command must not fail.
 func TestAReaderThatGoesIsNoFailureOfAnyCommand(t *testing.T) {
 	for _, line := range []string{"--help", "--version", "version --json", "completion bash", "plugins list", "plugins describe sqrt", "doctor", "-p sqrt --compare 4"} {
 		r, w, err := os.Pipe()

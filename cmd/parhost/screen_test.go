@@ -22,10 +22,10 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// rudeName is a name that files can have.
+// rudeName is a possible name of a file that contains control characters.
 const rudeName = "x\x1b]0;title\x07\x1b[2J\nparhost: hint: run rm\r\u009b31m\u202e\u2066\x7f\xff"
 
-// checkPlain checks that a text does nothing to a terminal, and has no line that begins like the command's own and is not.
+// checkPlain checks that a text does not control a terminal, and that no line that parhost did not write looks like one of its messages.
 func checkPlain(t *testing.T, what, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
@@ -51,7 +51,7 @@ func TestWordsOfOthersDoNothingToATerminal(t *testing.T) {
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Skipf("the file system takes no such name: %v", err)
 	}
-	// One that starts, one that does not, one that is no program; and a file that is none of all that the command reads.
+	// The three plugins: one starts, one exits, and one is not a program. The last file also stands for invalid input of every other kind.
 	good, dies, none := filepath.Join(folder, "parhost-plugin-"+rudeName), filepath.Join(folder, "parhost-plugin-dies"+rudeName), "none"+rudeName
 	for path, text := range map[string]string{
 		good: "#!/bin/sh\nPARHOST_WORKLOAD=rude exec '" + self + "'\n",
@@ -133,7 +133,7 @@ func TestWordsOfOthersDoNothingToATerminal(t *testing.T) {
 	}
 }
 
-// A message of others that is several lines long is indented from its first one on.
+// All lines of a foreign message with several lines must be indented.
 func TestAStackDoesNotBeginALineOfItsOwn(t *testing.T) {
 	dir := t.TempDir()
 	if code, _, stderr := call(t, nil, "-p", "rude", "-o", "none", "--dossier", dir, `"panic"`); code != exitFailed {
@@ -156,10 +156,10 @@ func isLogLine(line string) bool {
 	return len(line) > 4 && line[4] == '-' || strings.Contains(line, " | ")
 }
 
-// What is written to stdout and stderr goes through screens, because nothing else reaches them. That is a matter of the source.
+// All text for stdout and stderr must go through screens, because no other code can reach these streams. This test checks the source code.
 func TestNothingGoesPastTheScreens(t *testing.T) {
 	allowed := map[string][]string{
-		"os.Stdout": {"main.go"}, "os.Stderr": {"main.go"}, // run gets them
+		"os.Stdout": {"main.go"}, "os.Stderr": {"main.go"}, // arguments of run
 		".stream":   {"terminal.go"},
 		"screen{}":  {"terminal.go"},
 		".data":     {"output.go", "replay.go"}, // results
@@ -235,7 +235,7 @@ func TestNothingGoesPastTheScreens(t *testing.T) {
 	}
 }
 
-// systemName are calls that return errors, signals or attributes of files. They write nothing.
+// systemName matches names of package syscall or unix that are errors, signals or file attributes. They write nothing.
 var systemName = regexp.MustCompile(`^((E|SIG)[A-Z0-9]+|Stat_t)$`)
 
 func isLiteral(e ast.Expr) bool {
@@ -243,7 +243,7 @@ func isLiteral(e ast.Expr) bool {
 	return ok
 }
 
-// saysItsOwn reports whether a call of say begins with a word or a number of the command's own.
+// saysItsOwn reports whether the text of a call of say begins with a word of parhost or with a number.
 func saysItsOwn(call *ast.CallExpr) bool {
 	if id, ok := call.Args[0].(*ast.Ident); ok && id.Name == "s" { // dossiers.say(streams)
 		return true
@@ -255,12 +255,12 @@ func saysItsOwn(call *ast.CallExpr) bool {
 	return ok && (!strings.HasPrefix(literal.Value, `"%`) || strings.HasPrefix(literal.Value, `"%d `))
 }
 
-// sealed ends a line of a joblog with its right sum.
+// sealed returns a line of a joblog with its correct checksum.
 func sealed(line string) string {
 	return fmt.Sprintf(`%s,"crc":"%08x"}`+"\n", line, crc32.Checksum([]byte(line), crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// Anybody can write a record whose sum is right. It is none unless a plugin could have given it.
+// Anybody can write a record with a correct checksum. It counts only if a plugin could have produced its result.
 func TestAForgedRecordIsNoResult(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "run.joblog")
@@ -336,7 +336,7 @@ func TestALineOfAJoblogIsBounded(t *testing.T) {
 	}
 }
 
-// largeResult returns a result that nothing else holds, so that what is kept of it is all that stays of it.
+// largeResult returns a result to which nothing else refers, so that memory measurements show what is kept of it.
 func largeResult(i int) *result {
 	value := bytes.Repeat([]byte("é"), 4<<20)
 	value[0], value[len(value)-1] = '"', '"'
@@ -388,7 +388,7 @@ func TestComparingKeepsWhatItShows(t *testing.T) {
 		t.Errorf("equal results: got %v", err)
 	}
 	other := largeResult(19)
-	other.Value[4<<20] ^= 1 // where nothing of it is shown
+	other.Value[4<<20] ^= 1 // a part that the shown text leaves out
 	b.outcomes[19] = outcomeOf(other)
 	if err := sameResults(a, b); err == nil || !strings.Contains(err.Error(), "item 19: a gives ") {
 		t.Errorf("results that differ in the middle: got %v, want an error about item 19", err)

@@ -15,10 +15,10 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// several is the name of this program as a plugin with two workloads.
+// several is the name under which this program is a plugin with two workloads.
 const several = "parhost-plugin-several"
 
-// talker says something wherever a workload can.
+// talker logs in Setup, Run and Teardown.
 type talker struct{}
 
 func (talker) Setup(ctx context.Context) error {
@@ -44,7 +44,7 @@ func (talker) Run(ctx context.Context, item any) (any, error) {
 	slog.With("a", 1).WithGroup("w").Warn("nested", "b", true)
 	log.Print("a log line")
 	if fmt.Sprint(item) == linger {
-		time.Sleep(time.Second) // the host says which item a line is of only if it reads the line while the item runs, or soon after
+		time.Sleep(time.Second) // the host attributes a line to an item only if it reads the line while the item runs, or soon after
 	}
 	return item, nil
 }
@@ -56,7 +56,7 @@ func beSeveral() {
 	)
 }
 
-// severalPlugin links this program under the name by which it is that plugin.
+// severalPlugin links this program under the name that makes it that plugin.
 func severalPlugin(t *testing.T) string {
 	t.Helper()
 	exe, err := os.Executable()
@@ -91,7 +91,7 @@ func TestAWorkloadOfSeveralIsNamedBehindAColon(t *testing.T) {
 	}
 }
 
-// A journal of one workload is none of the other's, and a failure is looked at again with its own.
+// A journal of one workload must not be used for the other, and replay must use the workload of the failed item.
 func TestAJournalKnowsTheWorkload(t *testing.T) {
 	plugin, journal := severalPlugin(t), filepath.Join(t.TempDir(), "run.joblog")
 	if code, _, errs := call(t, nil, "--plugin", plugin+":down", "--joblog", journal, "1"); code != 0 {

@@ -21,8 +21,8 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// testWorkloads are of each pair of number types, one that gives what JSON has no number for, one of another kind of number, and one
-// with a teardown.
+// testWorkloads holds a workload for each pair of number types, one whose results JSON cannot represent, one with another number type, and one with a
+// teardown.
 var testWorkloads = []*sdk.Workload{
 	sdk.Func("half", func(_ context.Context, x float64) (float64, error) { return x / 2, nil }),
 	sdk.Func("floor", func(_ context.Context, x float64) (int64, error) { return int64(math.Floor(x)), nil }),
@@ -46,7 +46,7 @@ var testWorkloads = []*sdk.Workload{
 	sdk.Struct("needy", func() sdk.Runner[float64, float64] { return needy{} }).With(sdk.Manifest{Needs: sdk.Needs{Read: []string{needyFile}}}),
 }
 
-// leaving is a workload that leaves a word behind when it is torn down.
+// leaving is a workload that leaves a trace when it is torn down.
 type leaving struct{}
 
 func (leaving) Run(_ context.Context, x float64) (float64, error) { return x, nil }
@@ -72,7 +72,7 @@ func TestWorkloadsAreTornDownAfterTheLastItem(t *testing.T) {
 	}
 }
 
-// newJoblog is where a journal may be that is not there yet.
+// newJoblog returns the path of a journal that does not exist yet.
 func newJoblog(t *testing.T) string { return filepath.Join(t.TempDir(), "joblog") }
 
 func TestNumbersOfEachKindComeOutAsTheyShould(t *testing.T) {
@@ -113,10 +113,10 @@ func TestAResultThatIsNoNumberFailsWhateverIsShown(t *testing.T) {
 	}
 }
 
-// Numbers go their own way up to the first item that is none. Nobody may notice where that was.
+// Items travel as numbers up to the first one that is not a number. The output must not show where that was.
 func TestItemsThatAreNoNumbersKeepTheirPlaces(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for _, first := range []int{0, 1, 37, 5000} { // lines before the first bad one
+	for _, first := range []int{0, 1, 37, 5000} { // number of lines before the first line that is not a number
 		var in, want bytes.Buffer
 		index := 0
 		for line := range first + 1000 {
@@ -171,7 +171,7 @@ func TestItemsThatAreNoNumbersKeepTheirPlaces(t *testing.T) {
 	}
 }
 
-// digits is n numbers, a line each.
+// digits is a reader of n numbers, one per line.
 type digits struct {
 	n, at int
 	rest  []byte
@@ -190,8 +190,8 @@ func (d *digits) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// From stdin to stdout no number has memory of its own: what is allocated is for blocks of them. Worker processes are not seen here,
-// but goroutines do the same work.
+// From stdin to stdout no number has an allocation of its own; only blocks of numbers are allocated. The test does not see allocations in worker
+// processes, but goroutines do the same work.
 func TestNumbersAllocateNothingOneByOne(t *testing.T) {
 	const few, many = 20_000, 100_000
 	for _, mode := range []string{"process", "goroutine"} {
@@ -206,7 +206,7 @@ func TestNumbersAllocateNothingOneByOne(t *testing.T) {
 				runtime.ReadMemStats(&after)
 				return after.Mallocs - before.Mallocs
 			}
-			allocated(few) // what is made once
+			allocated(few) // one-time allocations
 			less, more := allocated(few), allocated(many)
 			each := (float64(more) - float64(less)) / (many - few)
 			t.Logf("mode %s, output %s: %.5f allocations an item", mode, output, each)
@@ -217,7 +217,7 @@ func TestNumbersAllocateNothingOneByOne(t *testing.T) {
 	}
 }
 
-// badSetup is a workload whose set-up fails or, without an error, does not end.
+// badSetup is a workload whose set-up fails with err or, if err is nil, never ends.
 type badSetup struct{ err error }
 
 func (b badSetup) Setup(ctx context.Context) error {

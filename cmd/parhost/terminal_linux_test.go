@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onTerminal runs the command on a terminal so many columns wide, and returns what it wrote there.
+// onTerminal runs the command on a terminal with the given number of columns, and returns what it wrote there.
 func onTerminal(t *testing.T, columns uint16, env []string, args ...string) string {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -48,7 +48,7 @@ func onTerminal(t *testing.T, columns uint16, env []string, args ...string) stri
 	}
 	_ = tty.Close()
 	var shown bytes.Buffer
-	_, _ = io.Copy(&shown, master) // ends with EIO when the last process has closed the terminal
+	_, _ = io.Copy(&shown, master) // returns EIO when the last process has closed the terminal
 	_ = cmd.Wait()
 	return shown.String()
 }
@@ -66,7 +66,7 @@ func TestResultsAndTheBarShareATerminal(t *testing.T) {
 	}
 }
 
-// What goes above the status line is escaped like all else.
+// Text above the status line must be escaped like all other text.
 func TestWordsOfOthersDoNothingToTheTerminalOfTheBar(t *testing.T) {
 	shown := onTerminal(t, 80, nil, "-p", "rude", "-j", "1", "-o", "table", "--progress", "bar", `"talk"`, `"fail"`, `"panic"`)
 	shown += onTerminal(t, 80, nil, "-p", "x\x1b[2J\u202e\u009b", "--progress", "bar", "1")
@@ -83,7 +83,7 @@ func TestWordsOfOthersDoNothingToTheTerminalOfTheBar(t *testing.T) {
 func TestTheBarFitsANarrowTerminal(t *testing.T) {
 	for _, columns := range []uint16{10, 20, 33} {
 		shown := onTerminal(t, columns, nil, "-p", "sleep", "-j", "1", "--repeat", "5", "-o", "none", "0.3")
-		shown = shown[:strings.LastIndex(shown, "5 items ·")] // the summary is a line for itself
+		shown = shown[:strings.LastIndex(shown, "5 items ·")] // without the summary, which is an ordinary line
 		for _, line := range strings.FieldsFunc(shown, func(r rune) bool { return r == '\r' || r == '\n' }) {
 			if utf8.RuneCountInString(line) >= int(columns) {
 				t.Errorf("%d columns: got the line %q", columns, line)
@@ -121,11 +121,11 @@ func TestTheBarEstimatesTheItemsOfAFile(t *testing.T) {
 	}
 }
 
-// A shell without job control ignores the interrupt for what it runs in the background, nohup the hang-up: they stay ignored.
+// A shell without job control ignores SIGINT for background commands, and nohup ignores SIGHUP. The command must keep such signals ignored.
 func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	for _, name := range []string{"INT", "HUP"} {
 		cmd := command(t, "-p", "sleep", "-j", "1", "-o", "values", "--repeat", "4", "0.2")
-		link := filepath.Join(t.TempDir(), "parhost") // by this name the test binary is the command
+		link := filepath.Join(t.TempDir(), "parhost") // a link of this name makes the test binary the command
 		if err := os.Symlink(cmd.Path, link); err != nil {
 			t.Fatal(err)
 		}
@@ -168,11 +168,11 @@ func TestAHangUpLetsRunningItemsEnd(t *testing.T) {
 	}
 }
 
-// listener is a stderr that reports when a certain word was written to it.
+// listener is a stderr that reports when a certain word has been written to it.
 type listener struct {
 	text  bytes.Buffer
 	word  string
-	heard chan struct{} // closed then
+	heard chan struct{} // closed when the word was written
 	once  sync.Once
 }
 
@@ -186,7 +186,7 @@ func (l *listener) Write(b []byte) (int, error) {
 
 func (l *listener) String() string { return l.text.String() }
 
-// A joblog that lost what it held is named, whatever else ends the run, and nobody is told that it has the results.
+// The command must report a joblog that has lost records, whatever else ends the run, and must not claim that the joblog has the results.
 func TestAJoblogThatLostResultsIsSaid(t *testing.T) {
 	for name, c := range map[string]struct {
 		harm func(path string) error
@@ -199,7 +199,7 @@ func TestAJoblogThatLostResultsIsSaid(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "joblog")
 			last := "0.2"
 			if interrupted {
-				last = "3600" // has no record
+				last = "3600" // the item never ends, so it has no record
 			}
 			cmd := command(t, "-p", "sleep", "-j", "2", "-o", "values", "--joblog", path, "--", "0.01", last)
 			stderr := &listener{word: "parhost: interrupted", heard: make(chan struct{})}
@@ -219,7 +219,7 @@ func TestAJoblogThatLostResultsIsSaid(t *testing.T) {
 			if err := c.harm(path); err != nil {
 				t.Fatal(err)
 			}
-			if interrupted { // twice: the first lets the last item go on
+			if interrupted { // twice, because after the first signal the last item goes on
 				_ = cmd.Process.Signal(os.Interrupt)
 				<-stderr.heard
 				_ = cmd.Process.Signal(os.Interrupt)

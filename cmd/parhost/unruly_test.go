@@ -17,7 +17,7 @@ import (
 	"github.com/parhost/parhost/host/joblog"
 )
 
-// unruly is the example plugin whose items come to bad ends, to be built into a folder of the test's own.
+// unruly returns the path of the example plugin unruly, and lets builds use a cache of the test's own.
 func unruly(t *testing.T) string {
 	t.Helper()
 	for key, value := range goEnv() {
@@ -27,7 +27,7 @@ func unruly(t *testing.T) string {
 	return "../../examples/unruly"
 }
 
-// unrulyItems are items of unruly, of which one does something else.
+// unrulyItems returns n items of unruly, of which item number at does something else.
 func unrulyItems(n, at int, do string) *bytes.Buffer {
 	var items bytes.Buffer
 	for i := range n {
@@ -79,7 +79,7 @@ func TestOneBadItemAmongThousandsFailsAlone(t *testing.T) {
 	}
 }
 
-// checkDossier checks that there is one dossier, and that it says what its kind calls for.
+// checkDossier checks that there is exactly one dossier, and that it has the facts that its kind requires.
 func checkDossier(t *testing.T, dir, kind string) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "item-002500-*.json"))
@@ -99,7 +99,7 @@ func checkDossier(t *testing.T, dir, kind string) {
 	}
 }
 
-// The worker that is killed had an item, which runs once more.
+// A worker that was killed had an item, which must run once more.
 func TestAWorkerKilledFromOutsideCostsNoResult(t *testing.T) {
 	cmd, stdout, stderr := start(t, "-p", "sleep", "-j", "4", "--repeat", "40", "-o", "jsonl", "--progress", "none", "0.05")
 	killed, results, retried := 0, 0, 0
@@ -108,7 +108,7 @@ func TestAWorkerKilledFromOutsideCostsNoResult(t *testing.T) {
 		if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || r.PID == 0 || r.Index != results {
 			t.Fatalf("got %q, %v, want the record of item %d", stdout.Text(), err, results)
 		}
-		if results++; results == 5 { // it has 35 more to go
+		if results++; results == 5 { // 35 items are still to run
 			killed = r.PID
 			if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
 				t.Errorf("kill %d: %v", killed, err)

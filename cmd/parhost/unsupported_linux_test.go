@@ -12,9 +12,9 @@ import (
 	"github.com/parhost/parhost/internal/refuse"
 )
 
-// A file system that cannot sync or lock costs a warning for each file, and no result.
+// A file system that cannot sync or lock files must cost a warning for each file, but no result.
 func TestFilesThatCannotBeSyncedOrLockedAreNamed(t *testing.T) {
-	const variable = "PARHOST_TEST_ALONE" // what cannot be undone is for a process of its own
+	const variable = "PARHOST_TEST_ALONE" // the test changes its process irreversibly, so it runs in a separate one
 	if os.Getenv(variable) == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 		cmd.Env = append(os.Environ(), variable+"=1")

@@ -1,4 +1,4 @@
-// Command faulty is a plugin whose items say how it is to fail.
+// Command faulty is a plugin whose items say how to fail.
 package main
 
 import (
@@ -24,15 +24,15 @@ func run(_ context.Context, how string) (string, error) {
 	case "spin":
 		for {
 		}
-	case "peek": // at a file of the host
+	case "peek": // reads a file of the host
 		if _, err := os.ReadFile("/etc/passwd"); err != nil {
 			os.Exit(9)
 		}
-	case "plant": // a link where the host is going to write
+	case "plant": // puts a link where the host is going to write
 		if err := os.Symlink("../victim", "out/run.json"); err != nil {
 			return "", err
 		}
-	case "swap": // another folder for the one where the host is going to write
+	case "swap": // replaces the folder in which the host is going to write
 		if err := errors.Join(os.Rename("out", "away"), os.Symlink("elsewhere", "out")); err != nil {
 			return "", err
 		}

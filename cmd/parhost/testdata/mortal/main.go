@@ -1,4 +1,4 @@
-// Command mortal is a plugin that writes a reason and exits. Its environment, or its item, says where and how.
+// Command mortal is a plugin that writes a reason and exits. Its environment or its item says where and how.
 package main
 
 import (
@@ -21,7 +21,7 @@ func main() {
 	sdk.Serve(sdk.Struct("mortal", func() sdk.Runner[string, string] { return mortal{} }))
 }
 
-// dieAt ends the process if its environment asks for that at this point of the program.
+// dieAt ends the process if the environment names this place in the program.
 func dieAt(place string) {
 	if os.Getenv("MORTAL") == place {
 		log.Fatal("no model at ", place)

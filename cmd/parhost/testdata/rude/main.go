@@ -1,4 +1,4 @@
-// Command rude is a plugin that tells its host a thousand times to be quiet, and ends.
+// Command rude is a plugin that sends its host a thousand GOAWAY frames ("too many pings") and exits.
 package main
 
 import (
@@ -52,6 +52,6 @@ func run() error {
 			return err
 		}
 	}
-	_, err = io.Copy(io.Discard, c) // until the host has heard it all
+	_, err = io.Copy(io.Discard, c) // until the host has read everything
 	return err
 }
