@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The notebook's size, with a seed that draws no zero.
+// The size of the notebook's item, with a seed that draws no zero.
 const (
 	benchNumber = 50_000
 	benchSeed   = 1
@@ -30,7 +30,7 @@ func benchProduct(b *testing.B) *big.Int {
 	return product
 }
 
-// BenchmarkRun is a whole item: drawing, multiplying, writing the digits.
+// BenchmarkRun measures a whole item: drawing, multiplying and writing the digits.
 func BenchmarkRun(b *testing.B) {
 	number := benchNumber
 	for method := range ways {
@@ -45,14 +45,14 @@ func BenchmarkRun(b *testing.B) {
 	}
 }
 
-// BenchmarkDraw is the first third of BenchmarkRun.
+// BenchmarkDraw measures the first third of BenchmarkRun, the drawing.
 func BenchmarkDraw(b *testing.B) {
 	for b.Loop() {
 		benchValues(b)
 	}
 }
 
-// BenchmarkReduce is the second third, for each operation.
+// BenchmarkReduce measures the second third of BenchmarkRun, the reduction, for each operation.
 func BenchmarkReduce(b *testing.B) {
 	for op := range rules {
 		for method, reduce := range ways {
@@ -68,7 +68,7 @@ func BenchmarkReduce(b *testing.B) {
 	}
 }
 
-// BenchmarkPlainLoop multiplies number by number, without gathering short factors in a machine word: what that is worth.
+// BenchmarkPlainLoop multiplies number by number, without first multiplying short factors within a machine word. It shows what that shortcut saves.
 func BenchmarkPlainLoop(b *testing.B) {
 	values := benchValues(b)
 	for b.Loop() {
@@ -79,7 +79,7 @@ func BenchmarkPlainLoop(b *testing.B) {
 	}
 }
 
-// BenchmarkWrite is the last third: the decimal digits of the product.
+// BenchmarkWrite measures the last third of BenchmarkRun, writing the decimal digits of the product.
 func BenchmarkWrite(b *testing.B) {
 	product := benchProduct(b)
 	for b.Loop() {
@@ -87,7 +87,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// BenchmarkRead reads those digits again.
+// BenchmarkRead measures how long it takes to read the digits of the product again.
 func BenchmarkRead(b *testing.B) {
 	digits := []byte(benchProduct(b).String())
 	for b.Loop() {

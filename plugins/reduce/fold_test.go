@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The plain loop is the definition that both ways have to meet, short cuts or not.
+// The plain loop is the definition of the result. Fold and Tree must both agree with it, with and without shortcuts.
 func TestFoldAndTreeEqualThePlainLoop(t *testing.T) {
 	rng := seeded(big.NewInt(1))
 	for range 200 {

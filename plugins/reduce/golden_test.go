@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// golden is testdata/golden.json: what CPython 3.11 makes of sequences and draws; testdata/golden.py wrote it.
+// golden is the content of testdata/golden.json: results of CPython 3.11 for sequences and draws, written by testdata/golden.py.
 type golden struct {
 	Reduce []struct {
 		Values  []json.RawMessage
@@ -135,7 +135,7 @@ func TestRunOfTheNotebooksSizeAgreesWithPython(t *testing.T) {
 	}
 }
 
-// The golden file is one Python's word; where there is a Python to ask, it is asked about other draws, too.
+// The golden file comes from one version of Python. If this machine has a Python, the test also compares other draws with it.
 func TestSampleAgreesWithThePythonAtHand(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {

@@ -82,7 +82,7 @@ func TestSchemaNamesEveryField(t *testing.T) {
 	}
 }
 
-// Whatever is read can be written, and reads as the same again.
+// Every item that can be read can also be written, and reads as the same item again.
 func FuzzItem(f *testing.F) {
 	for _, seed := range []string{
 		`{"number":5,"range":10,"seed":1}`, `{"values":[1,2,3],"op":"add","initial":0}`, `{"values":["-7"],"method":"tree"}`,

@@ -48,7 +48,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// Items made in Go have not passed the decoder.
+// Items that were made in Go have not been checked by the decoder, so Run must check them.
 func TestRunChecksItemsThatWereNotRead(t *testing.T) {
 	below, above, one, negative := -1, MaxNumber+1, 1, int64(-1)
 	for name, c := range map[string]struct {
@@ -103,7 +103,7 @@ func TestTheNumbersStayAsTheyWere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			clear(result.Bits()) // would reach into a number that shares its memory
+			clear(result.Bits()) // would change an input number that shares memory with the result
 			if after := written(t, Item{Values: values, Initial: initial}); string(after) != string(before) {
 				t.Errorf("%s by %s changed its numbers from %.80s to %.80s", op, method, before, after)
 			}
@@ -129,7 +129,7 @@ func TestACancelledItemEndsWithTheCause(t *testing.T) {
 	}
 }
 
-// The whole product would take minutes from the left.
+// A fold of the whole product from the left would take minutes.
 func TestALongFoldStopsSoon(t *testing.T) {
 	values := draw(t, big.NewInt(1), 1<<40, 1_000_000)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

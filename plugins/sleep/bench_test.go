@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// BenchmarkSleep is how much longer than asked for a millisecond takes.
+// BenchmarkSleep shows how much longer than requested a sleep of one millisecond takes.
 func BenchmarkSleep(b *testing.B) {
 	for b.Loop() {
 		if _, err := Sleep(b.Context(), Duration(time.Millisecond)); err != nil {

@@ -67,7 +67,7 @@ func TestNotANumberIsRefusedOutsideJSON(t *testing.T) {
 	}
 }
 
-// Whatever is read is within the limits, can be written, and reads as the same again.
+// Every duration that can be read is within the limits, can be written, and reads as the same duration again.
 func FuzzDuration(f *testing.F) {
 	for _, seed := range []string{`0.2`, `"200ms"`, `86399.999999999`, `1e-9`, `-1`, `1e400`, `"1h1m1.000000001s"`, `null`, `"µs"`} {
 		f.Add([]byte(seed))
