@@ -1,6 +1,6 @@
 //go:build unix
 
-// Package python tests that the plugins beside it, written in Python from docs/PROTOCOL.md alone, are workers like any others.
+// Package python tests that the Python plugins in this folder, which were written from docs/PROTOCOL.md alone, are workers like any others.
 package python
 
 import (
@@ -33,7 +33,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// needPython skips the test only if there is no Python, or no grpcio for it; anything else that is wrong with it is a failure.
+// needPython skips the test only if Python or its grpcio is not installed. Any other problem with Python fails the test.
 func needPython(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("python3"); err != nil {
@@ -54,14 +54,14 @@ func lastLine(out []byte) string {
 	return lines[len(lines)-1]
 }
 
-// open opens a pool of two workers, unless cfg says otherwise, that ends with the test.
+// open opens a pool, of two workers unless cfg says otherwise, that is closed when the test ends.
 func open(t *testing.T, cfg host.Config) *host.Pool {
 	t.Helper()
 	needPython(t)
 	if cfg.Workers == 0 {
 		cfg.Workers = 2
 	}
-	cfg.StartTimeout = time.Minute // under the race detector, with all other tests on two CPUs
+	cfg.StartTimeout = time.Minute // enough under the race detector, with all other tests running on two CPUs
 	p, err := host.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func open(t *testing.T, cfg host.Config) *host.Pool {
 
 const faulty = "./testdata/faulty.py"
 
-// Numbers that faulty.py misbehaves for.
+// Items for which faulty.py misbehaves.
 const (
 	exits    = 1001
 	sleeps   = 1002
@@ -195,7 +195,7 @@ func TestResultsThatJSONCannotWrite(t *testing.T) {
 	}
 }
 
-// badItems runs xs, some of which are x, and checks that these alone fail, and as the kind says.
+// badItems runs numbers, some of which are x. It checks that exactly these fail, with the given kind, and returns their errors.
 func badItems(t *testing.T, p *host.Pool, x float64, kind host.Kind) []*host.ItemError {
 	t.Helper()
 	xs := numbers(400)
@@ -288,7 +288,7 @@ func TestSqrtKeepsThePromisesOfAPlugin(t *testing.T) {
 	}
 }
 
-// A worker that is asked to end from outside hands its items back, and its results are there all the same.
+// A worker that gets SIGTERM hands its items back, and no result is lost.
 func TestTerminatedWorkerLosesNothing(t *testing.T) {
 	p := open(t, host.Config{Plugin: "./sqrt.py"})
 	xs := numbers(200000)
@@ -323,7 +323,7 @@ func TestShutdownEndsTheProcesses(t *testing.T) {
 	}
 }
 
-// The test plays a host that dies: the pipe closes, and nothing else happens.
+// The test simulates the death of a host: the pipe closes, and nothing else happens.
 func TestWorkerEndsWithItsHost(t *testing.T) {
 	needPython(t)
 	r, w, err := os.Pipe()
@@ -363,7 +363,7 @@ func TestStartedByHandItSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// The generated code is checked in; this finds out when worker.proto has changed since.
+// The generated Python code is checked in. This test fails if worker.proto has changed since it was generated.
 func TestGeneratedCodeIsOfTheProtocol(t *testing.T) {
 	needPython(t)
 	out, err := exec.Command("python3", "-c", "import sys, worker_pb2; sys.stdout.buffer.write(worker_pb2.DESCRIPTOR.serialized_pb)").Output()
@@ -375,11 +375,11 @@ func TestGeneratedCodeIsOfTheProtocol(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := protodesc.ToFileDescriptorProto(workerpb.File_parhost_v1_worker_proto)
-	got.Name, want.Name = nil, nil // they were generated from different folders
+	got.Name, want.Name = nil, nil // the two were generated from different folders
 	for _, top := range want.GetMessageType() {
-		for _, m := range append(top.GetNestedType(), top) { // maps are messages within
+		for _, m := range append(top.GetNestedType(), top) { // maps are nested messages
 			for _, f := range m.GetField() {
-				f.JsonName = nil // protoc adds them for Go alone
+				f.JsonName = nil // protoc sets JSON names only for Go
 			}
 		}
 	}
@@ -388,7 +388,7 @@ func TestGeneratedCodeIsOfTheProtocol(t *testing.T) {
 	}
 }
 
-// The dumps of docs/PROTOCOL.md, section 4, must be what both languages write.
+// The dumps in section 4 of docs/PROTOCOL.md must be exactly what both languages write.
 func TestDocumentedColumns(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "PROTOCOL.md"))
 	if err != nil {
