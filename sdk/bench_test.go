@@ -17,8 +17,8 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// BenchmarkStream is a batch's way to the workload and back over a unix socket, without a host's books and without a second
-// process: what is left is gRPC and the SDK. The window is how many batches are on their way at once.
+// BenchmarkStream measures the round trip of a batch to the workload over a unix socket, without a host's bookkeeping and without a second process:
+// what remains is gRPC and the SDK. window is the number of batches in flight.
 func BenchmarkStream(b *testing.B) {
 	same := sdk.Func("same", func(_ context.Context, x float64) (float64, error) { return x, nil })
 	for _, c := range []struct{ items, window int }{{1, 1}, {1, 64}, {1000, 1}, {1000, 2}} {

@@ -9,7 +9,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// The test binary is also a plugin that a person starts by hand.
+// The test binary is also a plugin, to test what happens when a person starts one by hand.
 func TestMain(m *testing.M) {
 	if os.Getenv("PARHOST_TEST_SERVE") != "" {
 		sdk.Serve(upper)

@@ -36,7 +36,7 @@ type mixed struct {
 	List   []anything      `json:"list"`
 }
 
-// Whatever encoding/json makes of a value, the schema made of its type must allow.
+// The schema of a type must allow every JSON text that encoding/json produces for its values.
 func TestTheSchemaOfATypeAllowsItsValues(t *testing.T) {
 	for name, v := range map[string]any{
 		"bytes":               []byte("ab"),

@@ -23,7 +23,7 @@ import (
 
 var upper = sdk.Func("upper", func(_ context.Context, s string) (string, error) { return strings.ToUpper(s), nil })
 
-// child is this program as a plugin.
+// child returns a command that starts this program as a plugin.
 func child(t *testing.T, env ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
@@ -49,7 +49,7 @@ func TestAPluginStartedByHandSaysWhatItIs(t *testing.T) {
 }
 
 func TestServeChildReturnsInAProgramThatNoHostStarted(*testing.T) {
-	sdk.ServeChild(upper) // as it has done in TestMain, or no test would run
+	sdk.ServeChild(upper) // it has also returned in TestMain, or no test would run
 }
 
 func TestManifest(t *testing.T) {
@@ -59,7 +59,7 @@ func TestManifest(t *testing.T) {
 		Needs: sdk.Needs{Network: true, Processes: true, Read: []string{"/etc/ssl"}, Write: []string{"/srv/out"}, MemoryBytes: 1 << 30},
 	}
 	given := want
-	given.Name = "" // the workload has one
+	given.Name = "" // With keeps the workload's own name
 	w := upper.With(given)
 	if d := cmp.Diff(want, w.Manifest()); d != "" {
 		t.Errorf("the manifest (-want +got):\n%s", d)
@@ -177,7 +177,7 @@ func ExampleFunc() {
 	// Output: greet string string
 }
 
-// A type with Run, and Setup if wanted, makes one value for each worker.
+// counter is a type with Run and an optional Setup. Each worker has its own counter.
 type counter struct{ n int }
 
 func (c *counter) Setup(context.Context) error { c.n = 100; return nil }

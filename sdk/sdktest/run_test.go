@@ -45,7 +45,7 @@ func TestAPanicIsTheItemsError(t *testing.T) {
 	}
 }
 
-// counted sets up once and counts its items.
+// counted is a workload that records its set-up, items and teardown.
 type counted struct{ life *[]string }
 
 func (c counted) Run(_ context.Context, x string) (int, error) {
