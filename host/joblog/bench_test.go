@@ -31,7 +31,7 @@ func BenchmarkRecord(b *testing.B) {
 	b.SetBytes(int64(len(line)))
 }
 
-// Opening a journal of a million records is what --resume begins with; the promise is 2 s.
+// BenchmarkOpenMillion measures the opening of a journal with a million records, with which --resume begins. The goal is 2 s.
 func BenchmarkOpenMillion(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "joblog")
 	j, err := Open(Config{Path: path})
@@ -40,7 +40,7 @@ func BenchmarkOpenMillion(b *testing.B) {
 	}
 	r := result{Value: []byte("1.4142135623730951"), Worker: 1, PID: 12345, Attempts: 1, Wait: 90 * time.Microsecond, Run: 9 * time.Microsecond}
 	for i := range 1_000_000 {
-		r.Index = i ^ 64 // batches finish out of order
+		r.Index = i ^ 64 // simulates batches that finish out of order
 		j.record(&head{n: -1, key: keyOf(strconv.AppendInt(nil, int64(r.Index), 10))}, &r)
 	}
 	if err := j.Close(); err != nil {
@@ -59,7 +59,7 @@ func BenchmarkOpenMillion(b *testing.B) {
 	b.ReportMetric(1e6*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
 
-// The cost of a journal to a run: items that take nothing, on goroutines.
+// BenchmarkStream100k measures what a journal costs a run, with items that do nothing, on goroutines.
 func BenchmarkStream100k(b *testing.B) {
 	nothing := sdk.Func("nothing", func(_ context.Context, x float64) (float64, error) { return x, nil })
 	p, err := host.Open(b.Context(), host.Config{Workload: nothing, Mode: host.Goroutine, Workers: 2})
@@ -102,7 +102,7 @@ func BenchmarkStream100k(b *testing.B) {
 				b.Fatal(err)
 			}
 			run(b, j.Stream)
-			b.StopTimer() // the disk's own time
+			b.StopTimer() // Close measures mostly the disk
 			if err := j.Close(); err != nil {
 				b.Fatal(err)
 			}

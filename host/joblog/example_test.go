@@ -13,7 +13,7 @@ import (
 	"github.com/parhost/parhost/plugins/sqrt"
 )
 
-// A program that may be killed at any time: started again, it runs what is left.
+// This program may be killed at any time. When it is started again, it runs only the items that have no result yet.
 func Example() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

@@ -1,13 +1,13 @@
 package joblog
 
-// Bounds of a stream.
+// Limits on what a stream holds.
 const (
 	MostItems  = mostItems
 	GroupItems = groupItems
 	HeldBytes  = heldBytes
 )
 
-// Unsynced is how many bytes the end of the machine could take.
+// Unsynced returns how many bytes a crash of the machine could lose now.
 func (j *Journal) Unsynced() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()

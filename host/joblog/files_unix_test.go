@@ -18,7 +18,7 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// soon fails a test whose call does not return.
+// soon calls call and fails the test if it does not return soon.
 func soon(t *testing.T, call func() error) error {
 	t.Helper()
 	done := make(chan error, 1)
@@ -59,7 +59,7 @@ func TestWhatIsNoPlainFileIsNoJournal(t *testing.T) {
 	}
 }
 
-// What lies where a journal is compacted to may be a link to a file of the host.
+// The path to which a journal is compacted may be a link to another file of the host. The compaction must not write through it.
 func TestACompactionWritesThroughNoLink(t *testing.T) {
 	needCompaction(t)
 	path := newPath(t)
@@ -136,7 +136,7 @@ func TestADossierOfImpossibleLimitsIsNone(t *testing.T) {
 	}
 }
 
-// What was shown is safe, or the journal says that it is not.
+// If the file is taken away during a run, results that were shown may be lost, so the journal must report an error.
 func TestAJournalThatIsTakenAwayIsAnError(t *testing.T) {
 	for name, take := range map[string]func(path string) error{
 		"cut":     func(path string) error { return os.Truncate(path, 10) },

@@ -66,12 +66,12 @@ func TestItemsAreKnownByTheirTextAndNotByTheirPlace(t *testing.T) {
 		again = append(again, item)
 	}
 	slices.Sort(again)
-	if want := []string{"0", "2"}; !slices.Equal(again, want) { // 0 is new, and of three twos two were there
+	if want := []string{"0", "2"}; !slices.Equal(again, want) { // item 0 is new, and of the three items 2 the journal had two
 		t.Errorf("ran: got %q, want %q", again, want)
 	}
 }
 
-// What was seen of equal items must not change, even if the workload never says the same twice.
+// A result that was yielded for one of several equal items must not change later, even if the workload returns a new value on each call.
 func TestEqualItemsKeepTheirResults(t *testing.T) {
 	path := newPath(t)
 	calls := make(chan int, 1)
@@ -100,7 +100,7 @@ func TestEqualItemsKeepTheirResults(t *testing.T) {
 	}
 }
 
-// A run that is killed leaves gaps: items that were under way while later ones were finished.
+// A killed run leaves gaps in the journal: items that were still running while later ones had finished.
 func TestAGapAmongEqualItemsMovesNoResult(t *testing.T) {
 	path := newPath(t)
 	calls := make(chan int, 1)
@@ -119,7 +119,7 @@ func TestAGapAmongEqualItemsMovesNoResult(t *testing.T) {
 	second := lines(j.Stream(t.Context(), p, items), 4)
 	closeJournal(t, j)
 	want := slices.Clone(first)
-	want[2] = "item 2: 6" // the seventh call
+	want[2] = "item 2: 6" // the workload's seventh call ran this item
 	if !slices.Equal(second, want[:4]) {
 		t.Errorf("with a gap: got %q, want %q", second, want[:4])
 	}
@@ -280,7 +280,7 @@ func TestResultsOfSomethingElseAreKeptWhenThatIsSaid(t *testing.T) {
 	if want := []string{"item 0: [1]", "item 1: [2]"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	closeJournal(t, openJournal(t, path, otherBuild)) // that is now what the journal belongs to
+	closeJournal(t, openJournal(t, path, otherBuild)) // now the journal belongs to the other build
 	if _, err := joblog.Open(joblog.Config{Path: path, Origin: origin, Resume: true}); !errors.As(err, new(*joblog.OriginError)) {
 		t.Errorf("the first build again: got %v, want an OriginError", err)
 	}
@@ -293,7 +293,7 @@ func TestFailedItemsRunAgainWhenThatIsSaid(t *testing.T) {
 	if diff := cmp.Diff(failed, runAll(t, openPool(t, echo), path, items)); diff != "" {
 		t.Errorf("unasked (-first run +resumed):\n%s", diff)
 	}
-	for range 3 { // each time the records of the failed ones take the place of the earlier ones
+	for range 3 { // each time, the new records of the failed items replace the earlier ones
 		if diff := cmp.Diff(failed, runAll(t, openPool(t, echo), path, items, retryFailed)); diff != "" {
 			t.Errorf("failing again (-first run +resumed):\n%s", diff)
 		}
@@ -333,7 +333,7 @@ func TestDeadWeightGoes(t *testing.T) {
 		j := openJournal(t, path, retryFailed)
 		if j.Contents().Compacted {
 			compacted++
-			if got := len(readFile(t, path)); got > size+100 { // times have more or fewer digits
+			if got := len(readFile(t, path)); got > size+100 { // the times in the records vary in their number of digits
 				t.Errorf("%d bytes after compaction, want about the %d of the first run", got, size)
 			}
 		}
@@ -378,7 +378,7 @@ func TestTheFileBehindALinkIsTheJournal(t *testing.T) {
 		t.Skip("there are no symbolic links here: ", err)
 	}
 	p := openPool(t, echo)
-	for range 4 { // compacting replaces the file and not the link
+	for range 4 { // a compaction must replace the file, not the link
 		runAll(t, p, link, texts(`"f"`), retryFailed)
 	}
 	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
@@ -395,7 +395,7 @@ func TestOriginIsTheExecutableAndItsSettings(t *testing.T) {
 	if err := os.WriteFile(exe, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	const sum = "a8076d3d28d21e02012b20eaf7dbf75409a6277134439025f282e368e3305abf" // sha256sum
+	const sum = "a8076d3d28d21e02012b20eaf7dbf75409a6277134439025f282e368e3305abf" // from sha256sum
 	o, err := joblog.OriginOf(host.Config{Plugin: exe, Env: []string{"TOKEN=secret"}, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -416,7 +416,7 @@ func TestOriginIsTheExecutableAndItsSettings(t *testing.T) {
 	}
 }
 
-// Nothing is recorded under the checksum of a file that the pool does not run.
+// No result may be recorded under the checksum of a file that the pool does not run.
 func TestAPluginThatIsReplacedBeforeItsPoolIsOpenedIsNotRecorded(t *testing.T) {
 	plugin := filepath.Join(t.TempDir(), "parhost-plugin-sqrt")
 	if out, err := exec.Command("go", "build", "-o", plugin, "../../plugins/sqrt/parhost-plugin-sqrt").CombinedOutput(); err != nil {
@@ -455,7 +455,8 @@ func TestAPluginThatIsReplacedBeforeItsPoolIsOpenedIsNotRecorded(t *testing.T) {
 	}
 }
 
-// FuzzOpen puts any bytes behind the records of a journal, and in their place: what can be read is, and the rest runs again.
+// FuzzOpen appends arbitrary bytes to the records of a journal, and also overwrites records with them. Each record that can still be read must be
+// used, and the other items must run again.
 func FuzzOpen(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "run.joblog")
 	pool, err := host.Open(f.Context(), host.Config{Workload: sqrt.Workload, Mode: host.Sequential})

@@ -13,10 +13,10 @@ import (
 	"github.com/parhost/parhost/host"
 )
 
-// headerLine is the header of the journals that these tests forge.
+// headerLine returns the header line of the journals that these tests forge.
 func headerLine() []byte { return appendHeader(nil, &header{Format: format}) }
 
-// journalOf writes a file, whatever it holds.
+// journalOf writes a file with the given text and returns its path.
 func journalOf(t testing.TB, text []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "run.joblog")
@@ -26,7 +26,7 @@ func journalOf(t testing.TB, text []byte) string {
 	return path
 }
 
-// grown is how many bytes f allocates, what has been freed again included.
+// grown returns how many bytes f allocates, including memory that has been freed again.
 func grown(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -42,7 +42,7 @@ func TestALineThatIsTooLongIsAnError(t *testing.T) {
 			path := journalOf(t, append(headerLine(), line...))
 			before := int64(len(headerLine()) + len(line))
 			size := before + 3<<30
-			if err := os.Truncate(path, size); err != nil { // a hole takes no room on the disk
+			if err := os.Truncate(path, size); err != nil { // a sparse file takes no space on the disk
 				t.Fatal(err)
 			}
 			f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -73,7 +73,7 @@ func TestALineThatIsTooLongIsAnError(t *testing.T) {
 	}
 }
 
-// What is written can be read back: a result that is too large for that ends the run.
+// Everything that is written must be readable again, so a result that is too large to be read back ends the run.
 func TestNoRecordIsLongerThanCanBeReadBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run.joblog")
 	j, err := Open(Config{Path: path, MaxResultBytes: 4 << 20})
@@ -109,7 +109,7 @@ func TestRecordNumbersRunOut(t *testing.T) {
 	}
 }
 
-// A result that waits for its turn must not keep its batch in memory.
+// A result that waits for its turn must not keep its whole batch in memory.
 func TestAResultThatWaitsIsAlone(t *testing.T) {
 	j, err := Open(Config{Path: filepath.Join(t.TempDir(), "run.joblog")})
 	if err != nil {
@@ -124,7 +124,7 @@ func TestAResultThatWaitsIsAlone(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	for i := 1; i <= waiting; i++ { // item 0 is still at work
+	for i := 1; i <= waiting; i++ { // item 0 is still running
 		batch := bytes.Repeat([]byte("7"), 4<<20)
 		f.finish(&result{Index: i, Value: json.RawMessage(batch[:1:1])})
 	}
@@ -136,7 +136,7 @@ func TestAResultThatWaitsIsAlone(t *testing.T) {
 	runtime.KeepAlive(f)
 }
 
-// What a file says of the run before stands in messages.
+// Messages quote what the file says about the earlier run, so its texts must not control a terminal.
 func TestDifferencesDoNothingToATerminal(t *testing.T) {
 	const rude = "x\x1b[2J\nparhost: hint: run rm\u202e\u009b"
 	was := Origin{Workload: rude, SHA256: rude, Plugin: rude + strings.Repeat("x", 1<<20), Arguments: map[string]string{rude: "1"}}
@@ -147,7 +147,7 @@ func TestDifferencesDoNothingToATerminal(t *testing.T) {
 	}
 }
 
-// A seed is drawn for a journal without one, and is the same from then on. What is no seed is no header.
+// A journal without a seed draws one when it is opened, and keeps it from then on. A header with an invalid seed is not a header.
 func TestAJournalKeepsItsSeed(t *testing.T) {
 	path := journalOf(t, append(headerLine(), append(forge(`"wait_us":1,"run_us":1,"value":2`), '\n')...))
 	var seeds []uint64
@@ -180,7 +180,7 @@ func TestAJournalKeepsItsSeed(t *testing.T) {
 	}
 }
 
-// FuzzOpen opens files of lines whose sums are right, and reads back all that they are said to hold.
+// FuzzOpen opens files whose lines have correct checksums, and reads back every record that Open accepts.
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte(`{"joblog":1`))
 	f.Add([]byte("{\"joblog\":1\n{\"joblog\":2,\"arguments\":{\"\\u001b\":null}"))

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// origin is what the results of most tests come from.
+// origin is the origin of the results in most tests.
 var origin = joblog.Origin{Workload: "test", SHA256: strings.Repeat("5a", 32), Plugin: "/plugin"}
 
 // openPool opens a pool of two goroutines that run f.
@@ -34,7 +34,7 @@ func openPool(t *testing.T, f func(ctx context.Context, item json.RawMessage) (j
 	return p
 }
 
-// echo returns the item, in brackets, and fails on items that begin with an f.
+// echo returns the item in brackets, and fails on items that begin with "f.
 func echo(_ context.Context, item json.RawMessage) (json.RawMessage, error) {
 	if bytes.HasPrefix(item, []byte(`"f`)) {
 		return nil, fmt.Errorf("%s is refused", item)
@@ -47,7 +47,7 @@ func newPath(t *testing.T) string {
 	return filepath.Join(t.TempDir(), "run.joblog")
 }
 
-// openJournal opens a journal that is closed at the latest when the test ends.
+// openJournal opens a journal that is closed when the test ends, if not before.
 func openJournal(t *testing.T, path string, change ...func(*joblog.Config)) *joblog.Journal {
 	t.Helper()
 	cfg := joblog.Config{Path: path, Origin: origin, Resume: true}
@@ -69,7 +69,7 @@ func closeJournal(t *testing.T, j *joblog.Journal) {
 	}
 }
 
-// texts are items as the command has them.
+// texts returns items as JSON texts, the form in which the command passes them.
 func texts(items ...string) iter.Seq[json.RawMessage] {
 	return func(yield func(json.RawMessage) bool) {
 		for _, item := range items {
@@ -80,7 +80,7 @@ func texts(items ...string) iter.Seq[json.RawMessage] {
 	}
 }
 
-// numbers are the items from 0 to n-1.
+// numbers returns the items from 0 to n-1.
 func numbers(n int) iter.Seq[json.RawMessage] {
 	return func(yield func(json.RawMessage) bool) {
 		for i := range n {
@@ -93,7 +93,7 @@ func numbers(n int) iter.Seq[json.RawMessage] {
 
 type results = iter.Seq2[host.Result[json.RawMessage], error]
 
-// lines takes at most n results, each as a line; what ends the stream is the last one.
+// lines takes at most n results and returns each as a line. If an error ends the stream, it is the last line.
 func lines(stream results, n int) []string {
 	var out []string
 	for r, err := range stream {
@@ -114,7 +114,7 @@ func lines(stream results, n int) []string {
 
 const all = -1
 
-// runAll runs items with a journal from its opening to its closing, and returns the lines of all results.
+// runAll opens a journal, runs items with it, closes it, and returns the lines of all results.
 func runAll(t *testing.T, p *host.Pool, path string, items iter.Seq[json.RawMessage], change ...func(*joblog.Config)) []string {
 	t.Helper()
 	j := openJournal(t, path, change...)

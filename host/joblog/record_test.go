@@ -21,7 +21,7 @@ var sampleKey = keyOf([]byte("4"))
 
 func TestKeyIsTheFirstHalfOfTheSHA256(t *testing.T) {
 	got := appendRecord(nil, &head{key: sampleKey}, &result{Value: json.RawMessage("2")})
-	if want := []byte(`"item":"4b227777d4dd1fc61c6f884f48641d02"`); !bytes.Contains(got, want) { // printf 4 | sha256sum
+	if want := []byte(`"item":"4b227777d4dd1fc61c6f884f48641d02"`); !bytes.Contains(got, want) { // from: printf 4 | sha256sum
 		t.Errorf("record of item 4: got %s, want %s in it", got, want)
 	}
 	if keyOf([]byte(" 4\t")) != sampleKey {
@@ -66,7 +66,7 @@ func TestRecordsAreExact(t *testing.T) {
 	}
 }
 
-// Whatever cause the host gives a death, its record and its dossier are read back.
+// Whatever cause the host gives for a death, its record and its dossier must be readable again.
 func TestEachCauseIsReadBack(t *testing.T) {
 	causes := wire.Causes()
 	if len(causes) == 0 {
@@ -85,14 +85,14 @@ func TestEachCauseIsReadBack(t *testing.T) {
 	}
 }
 
-// forge returns a line with a right sum: {"n":0,"item":…,"index":0,"worker":1,"pid":2, and what follows.
+// forge returns a line with a correct checksum: {"n":0,"item":…,"index":0,"worker":1,"pid":2, followed by rest.
 func forge(rest string) []byte {
 	line := fmt.Appendf(nil, `{"n":0,"item":"%x","index":0,"worker":1,"pid":2,%s`, sampleKey, rest)
 	line = seal(line, 0)
 	return line[:len(line)-1]
 }
 
-// The sum is right, so it is no damage that keeps these from being results.
+// These lines have correct checksums, so they are not rejected as damage. They must be rejected because no worker could have produced them.
 func TestARecordThatNoWorkerGivesIsNone(t *testing.T) {
 	const times = `"wait_us":1,"run_us":1,`
 	const name = `"error":{"kind":"failed","message":"x"`
@@ -144,7 +144,7 @@ func TestARecordThatNoWorkerGivesIsNone(t *testing.T) {
 	}
 }
 
-// A failure is written so that it can be read back, whatever its texts.
+// A failure must be written so that it can be read back, however long its texts are.
 func TestAFailureIsBounded(t *testing.T) {
 	long := strings.Repeat("\x00\xff", 1<<20)
 	r := result{Err: &host.ItemError{
@@ -167,7 +167,7 @@ func TestAFlippedBitIsNoticed(t *testing.T) {
 	for i := range line {
 		for bit := range 8 {
 			line[i] ^= 1 << bit
-			if _, r, ok := parseRecord(line); ok && line[i]|0x20 != line[i]^1<<bit|0x20 { // hexadecimal digits of either case
+			if _, r, ok := parseRecord(line); ok && line[i]|0x20 != line[i]^1<<bit|0x20 { // the checksum may be written in hexadecimal digits of either case
 				t.Errorf("bit %d of byte %d: read as %+v", bit, i, r)
 			}
 			line[i] ^= 1 << bit
@@ -195,7 +195,7 @@ func TestQueueKeepsItsOrderWhileItGrows(t *testing.T) {
 	}
 }
 
-// FuzzRecord feeds the parser lines with a right sum: those without one do not get far.
+// FuzzRecord feeds the parser lines with a correct checksum, because lines without one are rejected early.
 func FuzzRecord(f *testing.F) {
 	for _, r := range []result{{Value: json.RawMessage("2")}, {Err: &host.ItemError{Kind: host.Failed}}, {Value: json.RawMessage("\n")}} {
 		line := appendRecord(nil, &head{key: sampleKey}, &r)
@@ -235,7 +235,7 @@ func FuzzRecord(f *testing.F) {
 func TestOccurrencesAreCounted(t *testing.T) {
 	s := newSeen()
 	key := func(i int) *digest { k := keyOf(strconv.AppendInt(nil, int64(i), 10)); return &k }
-	for i := range genItems + 10 { // 0 comes all the time, the others three times in a row
+	for i := range genItems + 10 { // item 0 comes again and again, each other item three times in a row
 		if got := s.count(key(0)); got != uint32(i) {
 			t.Fatalf("item 0: got %d, want %d", got, i)
 		}
@@ -254,7 +254,7 @@ func TestOnlyWhatIsFarBackIsForgotten(t *testing.T) {
 		if got := s.count(key(i)); got != 0 {
 			t.Fatalf("item %d is new: got %d", i, got)
 		}
-		if back := i - genItems + 1000; back >= 0 && i%1000 == 0 { // of which these are some
+		if back := i - genItems + 1000; back >= 0 && i%1000 == 0 { // some earlier items that must not have been forgotten
 			if got := s.count(key(back)); got == 0 {
 				t.Fatalf("item %d came %d items before and is forgotten", back, i-back)
 			}

@@ -85,7 +85,7 @@ func TestASlowReaderDoesNotHoldUpRecords(t *testing.T) {
 		if r.Index > 0 {
 			break
 		}
-		ticker := time.NewTicker(10 * time.Millisecond) // there is no event for what another goroutine writes into a file
+		ticker := time.NewTicker(10 * time.Millisecond) // no event says that another goroutine has written to a file
 		for late := time.After(20 * time.Second); bytes.Count(readFile(t, path), []byte("\n")) < 2001; {
 			select {
 			case <-ticker.C:
@@ -120,7 +120,7 @@ func TestRecordsAreSyncedWithinASecond(t *testing.T) {
 	})
 }
 
-// Behind an item that takes long, results wait for their turn, more than memory should hold.
+// While one item takes long, results wait for their turn that are larger in total than memory should hold.
 func TestResultsThatWaitAreReadFromTheFile(t *testing.T) {
 	const n, size = 80, 1 << 20
 	path := newPath(t)
@@ -174,7 +174,7 @@ func TestResultsThatWaitAreReadFromTheFile(t *testing.T) {
 
 func TestReadingAheadIsBounded(t *testing.T) {
 	const bound = joblog.MostItems
-	const most = bound + joblog.GroupItems // of the first group that is taken, the first result may not have been yielded yet
+	const most = bound + joblog.GroupItems // when the first group is taken, its first result may not have been yielded yet
 	var taken atomic.Bool
 	head := make(chan struct{})
 	p := openPool(t, func(_ context.Context, item json.RawMessage) (json.RawMessage, error) {
@@ -319,9 +319,9 @@ func TestTheWorkerAndTheTimesOfAResultStay(t *testing.T) {
 	}
 }
 
-// A result that could not be read back from the file stays in memory, however much waits there: the run goes on.
+// A result whose record could not be read back stays in memory, however much is waiting there, and the run goes on.
 func TestWhatCannotBeReadBackWaitsInMemory(t *testing.T) {
-	large := json.RawMessage(`"` + strings.Repeat("x", joblog.HeldBytes/4-len(`""`)) + `"`) // four of them are all that may wait
+	large := json.RawMessage(`"` + strings.Repeat("x", joblog.HeldBytes/4-len(`""`)) + `"`) // four such results are all that may wait in memory
 	backwards := func(_ context.Context, _ *host.Pool, items iter.Seq[json.RawMessage]) results {
 		return func(yield func(host.Result[json.RawMessage], error) bool) {
 			n := 0

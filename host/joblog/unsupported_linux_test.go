@@ -14,7 +14,7 @@ import (
 	"github.com/parhost/parhost/internal/refuse"
 )
 
-// alone runs a test again in a process of its own, and reports whether this is that process.
+// alone runs the test again in a separate process and reports whether this is that process.
 func alone(t *testing.T) bool {
 	t.Helper()
 	const variable = "JOBLOG_TEST_ALONE"
@@ -29,7 +29,7 @@ func alone(t *testing.T) bool {
 	return false
 }
 
-// CIFS and FUSE may not sync, NFS may not lock. Results are worth a run all the same.
+// CIFS and FUSE may not support syncing, and NFS may not support locks. A run must give its results even so.
 func TestAJournalOnAFileSystemThatCannotSyncOrLock(t *testing.T) {
 	if !alone(t) {
 		return
@@ -39,7 +39,7 @@ func TestAJournalOnAFileSystemThatCannotSyncOrLock(t *testing.T) {
 	}
 	p, path := openPool(t, echo), newPath(t)
 	want := []string{"item 0: [0]", "item 1: [1]", "item 2: [2]"}
-	for _, n := range []int{2, 3} { // the first run, and one that goes on with it
+	for _, n := range []int{2, 3} { // the first run, and a run that resumes it
 		j, err := joblog.Open(joblog.Config{Path: path, Origin: origin, Resume: true})
 		if err != nil {
 			t.Fatal("Open:", err)
@@ -54,7 +54,7 @@ func TestAJournalOnAFileSystemThatCannotSyncOrLock(t *testing.T) {
 			t.Error("Close:", err)
 		}
 	}
-	// Two journals may have such a file open, so that none may replace it.
+	// Two journals may have a file open that cannot be locked, so that neither may replace it.
 	text := readFile(t, path)
 	for i := range 9 {
 		text = append(text, "damaged "+strconv.Itoa(i)+"\n"...)
@@ -65,7 +65,7 @@ func TestAJournalOnAFileSystemThatCannotSyncOrLock(t *testing.T) {
 	}
 }
 
-// Any other error of a sync ends the run: the disk has lost something.
+// Any other error of a sync ends the run, because the disk may have lost records.
 func TestAJournalThatFailsToSyncIsAnError(t *testing.T) {
 	if !alone(t) {
 		return
