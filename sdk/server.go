@@ -230,8 +230,8 @@ func deadlineOf(b *workerpb.Batch) time.Time {
 	return time.Unix(0, int64(min(b.GetDeadlineUnixNs(), math.MaxInt64)))
 }
 
-// thread runs one batch after the other, and keeps its entry in the black box up to date if there is one. entry is nil without an arena. An item that
-// calls runtime.Goexit ends this goroutine; the worker is then leaving.
+// thread runs one batch after the other and keeps its entry in the black box up to date. entry is nil if there is no arena, or no room in it for this
+// thread. An item that calls runtime.Goexit ends this goroutine; the worker is then leaving.
 func (s *server) thread(ctx context.Context, instance work.Instance, queue <-chan waiting, entry *arena.Entry) {
 	for next := range queue {
 		if s.leaving.Load() {

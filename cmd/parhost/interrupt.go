@@ -109,7 +109,7 @@ func (r *itemRun) lostError() *exitError {
 }
 
 // warnOfStdout warns that nobody will see the results. It is not an error, because a closed stream looks the same as a /dev/null that is open for
-// reading and writing. Python's subprocess.DEVNULL passes the latter to a program whose results are not wanted.
+// reading and writing, and Python's subprocess.DEVNULL passes such a /dev/null to a program whose results are not wanted.
 func warnOfStdout(s *streams, o *options) {
 	if o.output != "none" && s.outlets.out.closedAtStart {
 		s.say("parhost: warning: stdout is closed, so nobody sees the results; --output none or >/dev/null says that nobody wants them")

@@ -14,7 +14,7 @@ import (
 // outlet is stdout or stderr. Write returns when all of its text is written, when writing fails, or when the outlet is given up. A goroutine of the
 // outlet does the writing, so that a reader that does not read cannot stop the program from ending.
 //
-// The text is written in pieces of whole lines. Two calls of Write never mix within a piece.
+// The text is written in pieces of whole lines. No other text comes between the pieces of one Write.
 type outlet struct {
 	w      io.Writer
 	serve  sync.Once

@@ -363,7 +363,7 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	switch {
 	case errors.As(err, &journal):
 		fatal = joblogError(journal)
-		r.journal = nil // the journal cannot be resumed, so no hint may mention it
+		r.journal = nil // fatal names the journal already; no other message may
 	case isPipeError(r.lost): // the reader of stdout has gone, as head does; this ends the run, but is not a failure
 		r.sum.Stopped = "nobody reads stdout any more"
 		if err := r.summary.write(&r.sum); err != nil {

@@ -57,7 +57,7 @@ func checkFiles(s *streams, o *options) error {
 	return nil
 }
 
-// inputUse returns the file from which items are read. It returns false if items do not come from a regular file.
+// inputUse returns the file from which items are read. It returns false unless they come from a regular file, or from a path where no file exists yet.
 func inputUse(s *streams, o *options) (use, bool) {
 	if o.input != "-" {
 		if o.input == "" {

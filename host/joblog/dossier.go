@@ -19,53 +19,53 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Dossier is everything that is known about an item that failed. In the file it is JSON; times ending in "_ms" are milliseconds.
+// Dossier is everything that is known about an item that failed. The file holds it as JSON.
 type Dossier struct {
 	Item []byte `json:"-"` // text of the item, exactly as given; the file has it as "item", "item_text" or "item_base64"
 
-	Kind     host.Kind  `json:"kind"`
-	Message  string     `json:"message"`
-	Offset   int        `json:"offset,omitempty"`
-	Size     int64      `json:"size,omitempty"`
+	Kind     host.Kind  `json:"kind"`                // what happened
+	Message  string     `json:"message"`             // error in words
+	Offset   int        `json:"offset,omitempty"`    // bad_item: position in bytes, from 1, at which the JSON text becomes invalid; 0 if unknown
+	Size     int64      `json:"size,omitempty"`      // oversize: measured size in bytes
 	ExitCode *int       `json:"exit_code,omitempty"` // of the process that died; nil if no process died, or if a signal ended it
-	Signal   string     `json:"signal,omitempty"`
-	Cause    host.Cause `json:"cause,omitempty"`  // why the process died; empty if none died
-	Rusage   *Rusage    `json:"rusage,omitempty"` // resources that the process that died had used; nil if unknown
+	Signal   string     `json:"signal,omitempty"`    // signal that ended the process, such as "SIGSEGV"; "" if none did
+	Cause    host.Cause `json:"cause,omitempty"`     // why the process died that the item is blamed for; "" if none died
+	Rusage   *Rusage    `json:"rusage,omitempty"`    // resources used by the process that died; nil if unknown
 
-	Index    int     `json:"index"`
-	Attempts int     `json:"attempts"`
-	Worker   int     `json:"worker"`
-	PID      int     `json:"pid"`
-	WaitMS   float64 `json:"wait_ms"`
-	RunMS    float64 `json:"run_ms"`
+	Index    int     `json:"index"`    // index of the item in the input, from 0
+	Attempts int     `json:"attempts"` // how often the item was begun
+	Worker   int     `json:"worker"`   // number of the worker; 0 if the item never reached one
+	PID      int     `json:"pid"`      // process of the worker
+	WaitMS   float64 `json:"wait_ms"`  // milliseconds from reading the item to sending it to the worker
+	RunMS    float64 `json:"run_ms"`   // milliseconds in the workload
 
-	Origin  Origin          `json:"origin"`
-	Mode    host.Mode       `json:"mode"`
-	Limits  Limits          `json:"limits"`
+	Origin  Origin          `json:"origin"`            // plugin and settings of the run
+	Mode    host.Mode       `json:"mode"`              // mode of the run
+	Limits  Limits          `json:"limits"`            // limits of the pool
 	Sandbox *sandbox.Policy `json:"sandbox,omitempty"` // nil for processes without a sandbox
 	Layers  []string        `json:"layers,omitempty"`  // sandbox layers around the workers, in words
-	Program string          `json:"program,omitempty"`
-	Written time.Time       `json:"written"`
+	Program string          `json:"program,omitempty"` // name and version of the program that wrote the dossier
+	Written time.Time       `json:"written"`           // when the dossier was written, in UTC
 
 	Stack      []string `json:"stack,omitempty"`      // stack of a panic, by line
-	Stderr     []string `json:"stderr,omitempty"`     // last lines on stderr of the process that died
+	Stderr     []string `json:"stderr,omitempty"`     // last lines of the process that died, preceded by those that say why it died
 	Goroutines []string `json:"goroutines,omitempty"` // final output of the process that died, by line, such as the stacks of all goroutines
 }
 
-// Rusage is the CPU time and the memory that a process had used.
+// Rusage is the CPU time and the memory that a process used in its life.
 type Rusage struct {
-	UserSeconds   float64 `json:"user_s"`
-	SystemSeconds float64 `json:"system_s"`
-	MaxRSSBytes   int64   `json:"max_rss_bytes,omitempty"`
+	UserSeconds   float64 `json:"user_s"`                  // CPU time in user mode, in seconds
+	SystemSeconds float64 `json:"system_s"`                // CPU time in the kernel, in seconds
+	MaxRSSBytes   int64   `json:"max_rss_bytes,omitempty"` // peak resident set size in bytes; 0 if unknown
 }
 
 // Limits are the limits of the pool that an item may have exceeded. 0 means no limit, or the default.
 type Limits struct {
-	ItemTimeoutSeconds float64 `json:"item_timeout_s,omitempty"`
-	Retries            int     `json:"retries,omitempty"`
-	Threads            int     `json:"threads,omitempty"`
-	MaxItemBytes       int     `json:"max_item_bytes,omitempty"`
-	MaxResultBytes     int     `json:"max_result_bytes,omitempty"`
+	ItemTimeoutSeconds float64 `json:"item_timeout_s,omitempty"`   // time limit of one item, in seconds
+	Retries            int     `json:"retries,omitempty"`          // extra attempts after a crash, a timeout or running out of memory
+	Threads            int     `json:"threads,omitempty"`          // items that one worker process runs at once
+	MaxItemBytes       int     `json:"max_item_bytes,omitempty"`   // largest item in bytes
+	MaxResultBytes     int     `json:"max_result_bytes,omitempty"` // largest result in bytes
 }
 
 // texts are the forms of an item in a file. JSON stands in the file unchanged, other UTF-8 text as a string, and any other bytes as base64.
