@@ -14,36 +14,36 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Number is what a [Buffer] holds: what travels as it lies in memory.
+// Number is the type of a [Buffer]'s elements: the types whose values travel as they lie in memory.
 type Number interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~float32 | ~float64
 }
 
-// Buffer is memory of a pool to build large items in. An item of the pool that is a slice of it is not brought to a worker: the worker
-// looks at it where it lies. Make one with [NewBuffer].
+// Buffer is memory of a pool in which large items can be built. If an item of the pool is a slice of a Buffer, it is not copied to a worker: the worker reads
+// it in place. Make a Buffer with [NewBuffer].
 //
-// Slice is the caller's to read and write. It, or any part of it, is an item from the moment in which it is handed to [Map], [Do],
-// [Stream] or a function like these until its result is there, or the call has ended: for that long the caller must only read
-// it, because a worker does, and may do so again after a crash. Several items may overlap. Workers can never write there. All of them can
-// read all of the pool's buffers.
+// The caller may read and write Slice. But Slice, or a part of it, becomes an item when it is passed to [Map], [Do], [Stream] or a function like these. It
+// stays one until its result is available, or the call has ended. During that time the caller must only read it, because a worker reads it, and another worker
+// may read it again after a crash. Several items may overlap. Workers can never write to buffers. All workers can read all of the pool's buffers.
 //
-// A Buffer outlives its pool: Slice is memory like any other then.
+// A Buffer outlives its pool. After the end of the pool Slice is ordinary memory.
 type Buffer[T Number] struct {
-	// Slice is the memory, nil after Free.
+	// Slice is the memory. It is nil after Free.
 	Slice []T
 
 	buffers *buffers
-	slot    *arena.Slot // the same in all copies
+	slot    *arena.Slot // all copies of the Buffer share it
 }
 
-// NewBuffer returns a buffer of n zeros that items for p can be built in.
+// NewBuffer returns a buffer of n zeros, in which items for p can be built.
 //
-// Where no memory can be shared (in modes [Goroutine] and [Sequential], with Config.Inline, on other systems than Linux, on a Linux
-// older than 5.1, where Config.BufferBytes is more than an eighth of what a limit of address space, ulimit -v, exceeds 2 GiB by) it is ordinary memory, and so is a buffer to every pool but its own: items in it are brought to the workers like any
-// others. The same goes for workers that do not map it, which a plugin need not.
+// The buffer is ordinary memory if no memory can be shared: in modes [Goroutine] and [Sequential], with Config.Inline, on systems other than Linux, on Linux
+// before 5.1, and if Config.BufferBytes is more than an eighth of what a limit of address space (ulimit -v) exceeds 2 GiB by. Each buffer is also ordinary
+// memory to every pool but its own, and to workers that do not map it, which a plugin does not have to do. Items in ordinary memory are copied to the workers
+// like any others.
 //
-// The error matches [ErrNoRoom] if the pool's buffers would take more than Config.BufferBytes, and is [ErrClosed], or a
-// [*BrokenError], once the pool takes no more work.
+// The error matches [ErrNoRoom] if the pool's buffers would take more than Config.BufferBytes. It is [ErrClosed], or a [*BrokenError], once the pool takes no
+// more work.
 func NewBuffer[T Number](p *Pool, n int) (*Buffer[T], error) {
 	size := int(unsafe.Sizeof(*new(T)))
 	if n < 0 || n > math.MaxInt/size {
@@ -62,38 +62,37 @@ func NewBuffer[T Number](p *Pool, n int) (*Buffer[T], error) {
 	return b, nil
 }
 
-// Free gives the memory back, for other buffers: items in it must have their results. Slice is nil from then on, and a part of it that
-// somebody has kept must not be used: it holds other buffers' values or zeros, and a worker would compute from these. Free may be called
-// twice.
+// Free gives the memory back, for other buffers. All items in it must have their results. Free sets Slice to nil. A part of the slice that the caller has kept
+// must not be used any more: it contains other buffers' values or zeros, and a worker would compute with these. Free may be called twice.
 //
-// The system gets the memory back when the pool has ended and all its buffers have been freed. A buffer that is never freed
-// keeps it for as long as the program runs.
+// The system gets the memory back when the pool has ended and all its buffers have been freed. A buffer that is never freed keeps the memory for as long as the
+// program runs.
 func (b *Buffer[T]) Free() {
 	b.Slice = nil
 	b.buffers.give(b.slot)
 }
 
-// ErrNoRoom matches the error of [NewBuffer] when the pool's buffers are as large as Config.BufferBytes lets them be.
+// ErrNoRoom matches the error of [NewBuffer] if Config.BufferBytes leaves no room for the buffer.
 var ErrNoRoom = errors.New("no room in one piece")
 
-// buffers is the host's side of a pool's buffers. Where no memory can be shared it only counts, so that the limit is the same.
+// buffers is the host's side of a pool's buffers. If no memory can be shared, it only counts bytes, so that the limit is the same.
 type buffers struct {
 	limit  int
-	memory *arena.Buffers // nil if they are ordinary memory
-	file   *os.File       // what workers inherit; nil likewise
+	memory *arena.Buffers // nil if the buffers are ordinary memory
+	file   *os.File       // the file that workers inherit; nil if the buffers are ordinary memory
 	slots  *arena.Slots
 
-	mapped atomic.Bool // workers look at items where they lie
+	mapped atomic.Bool // a worker reads items in place
 
 	mu     sync.Mutex
-	high   int  // the end of the furthest slot that was ever taken: what lies behind is still zero
-	closed bool // none is made any more
-	ended  bool // the pool has
-	gone   bool // the memory is the system's again
+	high   int  // end of the furthest slot that was ever taken; the memory behind it is still zero
+	closed bool // no more buffers are made
+	ended  bool // the pool has ended
+	gone   bool // the memory has been given back to the system
 }
 
-// openBuffers makes the memory for a pool's buffers. Where there is no means to, and if it is not to be shared, they are ordinary memory;
-// then the error says why.
+// openBuffers makes the memory for a pool's buffers. If memory cannot be shared, or shared is false, the buffers are ordinary memory. If it cannot be shared,
+// the error says why, and the buffers work nevertheless.
 func openBuffers(limit int, shared bool) (*buffers, error) {
 	page := os.Getpagesize()
 	size := arena.DataOffset + min(limit, math.MaxInt-2*page-arena.DataOffset)
@@ -109,7 +108,7 @@ func openBuffers(limit int, shared bool) (*buffers, error) {
 	return b, err
 }
 
-// take takes a slot of size bytes. The memory is nil if it is the caller's to make.
+// take takes a slot of size bytes. The returned memory is nil if the caller has to allocate it.
 func (b *buffers) take(size int) ([]byte, arena.Slot, error) {
 	slot, used, err := b.reserve(size)
 	if err != nil || b.memory == nil {
@@ -120,7 +119,7 @@ func (b *buffers) take(size int) ([]byte, arena.Slot, error) {
 	return memory, slot, nil
 }
 
-// reserve takes a slot, and says how many of its bytes may not be zero.
+// reserve takes a slot, and returns how many of its first bytes may not be zero.
 func (b *buffers) reserve(size int) (slot arena.Slot, used int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -146,14 +145,14 @@ func (b *buffers) give(slot *arena.Slot) {
 	b.release()
 }
 
-// refuse makes no buffers any more.
+// refuse makes all further calls of take fail with [ErrClosed].
 func (b *buffers) refuse() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
 }
 
-// close is called when no worker is left.
+// close marks the pool as ended. It is called when no worker is left.
 func (b *buffers) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -164,18 +163,18 @@ func (b *buffers) close() {
 	b.release()
 }
 
-// release gives the memory to the system once nobody has a right to it. Called with mu held.
+// release gives the memory back to the system once the pool has ended and all slots are free. It is called with mu held.
 func (b *buffers) release() {
 	if b.ended && b.memory != nil && !b.gone && b.slots.Used() == 0 {
 		b.gone = true
-		_ = b.memory.Close(b.high) // costs memory alone if it fails
+		_ = b.memory.Close(b.high) // a failure costs only memory
 	}
 }
 
-// mostPlaces items go into one message: their places take up to 20 bytes each, and messages are bounded.
+// mostPlaces is the most items in buffers that go into one message: their places take up to 20 bytes each, and messages are bounded.
 const mostPlaces = 1 << 16
 
-// InBuffers is part of [worker.Batch].
+// InBuffers implements [worker.Batch].
 func (b *batch[In, Out]) InBuffers(from int, find func(item []byte) (at uint64, ok bool)) (places worker.Places, to int) {
 	in := b.in[from:]
 	if b.options.JSON || !b.run.in.InPlace() {
@@ -202,7 +201,7 @@ func (b *batch[In, Out]) InBuffers(from int, find func(item []byte) (at uint64, 
 		return places, from + places.Count()
 	}
 	for i, v := range in {
-		if i == 0 { // it goes along, or nothing would
+		if i == 0 { // the first item is sent in any case, or nothing would be sent
 			continue
 		}
 		if len(b.run.in.Raw(v)) < wire.ArenaBytes {
@@ -215,8 +214,7 @@ func (b *batch[In, Out]) InBuffers(from int, find func(item []byte) (at uint64, 
 	return worker.Places{}, b.Size()
 }
 
-// lighten makes items that lie in the pool's buffers weigh nothing: they are not brought to the workers, and who made them has
-// bounded them.
+// lighten gives items that lie in the pool's buffers the weight 0: they are not copied to the workers, and Config.BufferBytes already bounds them.
 func (r *run[In, Out]) lighten() {
 	b := r.pool.buffers
 	if r.weigh == nil || r.json || !r.in.InPlace() || !b.mapped.Load() {

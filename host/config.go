@@ -30,102 +30,102 @@ const (
 	Sequential Mode = "sequential" // one after the other on one goroutine of this process
 )
 
-// Config says what a pool runs, and on what. Plugin or Workload must be set; the zero value of every other field is the default
-// that its comment states.
+// Config says which workload a pool runs, and with which workers. Plugin or Workload must be set. Each other field that is zero has the default that its
+// comment states.
 type Config struct {
 	// Plugin is the workload's name or the path of its executable, see [Find].
 	Plugin string
-	// PluginWorkload names the workload of an executable that serves several. Default: its only one.
+	// PluginWorkload names the workload to run if the executable serves several. Default: its only workload.
 	PluginWorkload string
-	// PluginDirs are searched for parhost-plugin-NAME before the usual places.
+	// PluginDirs are searched for parhost-plugin-NAME before the usual folders.
 	PluginDirs []string
-	// Workload is linked into this program. Goroutine and Sequential run it directly. Process starts this program again as
-	// the worker: its main must begin with [sdk.ServeChild].
+	// Workload is a workload that is linked into this program. Goroutine and Sequential run it directly. Process starts this program again as the worker, so its
+	// main must begin with [sdk.ServeChild].
 	Workload *sdk.Workload
 
-	// Checksum is the SHA-256 of the plugin's executable in hexadecimal, or that of this program for a Workload. [Open] fails with a
-	// [*sandbox.ChecksumError] for another one. Default: whatever it is when the pool is opened. All workers run these bytes, whatever becomes of
-	// the file's name. Where they are read again for each start (a script everywhere, every plugin on other systems than Linux), a start after they
-	// have been changed fails with a [*sandbox.ChangedError].
+	// Checksum is the SHA-256, in hexadecimal, of the plugin's executable, or of this program for a Workload. [Open] fails with a [*sandbox.ChecksumError] if the
+	// file has another one. Default: the file that is there when the pool is opened.
+	//
+	// All workers run these bytes, even if the file is renamed or replaced. Some files are read again for each start: a script on every system, and every plugin
+	// on systems other than Linux. If such a file has changed, a start fails with a [*sandbox.ChangedError].
 	Checksum string
 
 	Mode Mode // default Process
 
-	// Workers is their number: from 1, or by joblib's rule -1 for one per CPU and -2 for all CPUs but one. Default -1.
-	// Sequential always has one. The most is 65536, and on Linux what the limits of open files (12 for each worker process) and of processes
-	// and threads (8 for each, in the user's limit and in pids.max) leave.
+	// Workers is the number of workers: 1 or more, or by joblib's rule -1 for one per CPU and -2 for one fewer than CPUs. Default -1. Sequential always has one.
+	// The maximum is 65536. On Linux it is also what the limit of open files (12 for each worker process) and the limits of processes and threads (8 for each
+	// worker process; the user's limit and pids.max) leave.
 	Workers int
-	// MinWorkers lets the pool size itself: it begins with so many workers, gets more, up to Workers, while batches wait for one, and lets
-	// those go that have been idle for MaxIdle, then 10 s by default. Default 0: the pool always has Workers.
+	// MinWorkers makes the pool size itself: it starts with MinWorkers, adds workers, up to Workers, while batches wait for one, and ends workers that have been
+	// idle for MaxIdle, whose default then is 10 s. Default 0: the pool always has Workers.
 	MinWorkers int
-	// Eager lets [Open] return as soon as one worker is ready. The others join in while items run; what keeps one from starting is
-	// logged. Default: Open waits for all.
+	// Eager makes [Open] return as soon as one worker is ready. The others join while items run, and the pool logs why one could not start. Default: Open waits
+	// for all.
 	Eager bool
-	// Standby is how many worker processes more are started and set up, to take the place of those that end: a crash then costs no
+	// Standby is the number of additional worker processes that are started and set up in advance. One of them replaces a worker that ends, so a crash costs no
 	// start. Default 0.
 	Standby int
-	// Threads is how many batches one worker process runs at once, up to 65536. Default: what the manifest says, else 1.
+	// Threads is the number of batches that one worker process runs at once, up to 65536. Default: the manifest's number, else 1.
 	Threads int
 
-	// Env is added to the environment of worker processes, as "KEY=value". Of the host's own environment they get only what
-	// programs need to find their way (PATH, HOME, locale, time zone and the like), and no more CPUs than their share.
+	// Env is added to the environment of worker processes, as "KEY=value". From the host's own environment they get only variables that programs need to find
+	// their way (PATH, HOME, locale, time zone and the like). Other variables limit them to their share of the CPUs.
 	Env []string
-	// Dir is the working folder of worker processes. Default: the host's, when the process starts.
+	// Dir is the working folder of worker processes. Default: the host's working folder when the process starts.
 	Dir string
-	// TempDir is where the pool's private folder of sockets is made. Its path must be short, and have no | and no line break in it. Default: the
-	// system's folder for temporary files, or /tmp where that one is of no use.
+	// TempDir is the folder in which the pool makes its private folder of sockets. Its path must be short, and contain no | and no line break. Default: the
+	// system's folder for temporary files, or /tmp if that folder cannot be used.
 	TempDir string
 
-	// Sandbox confines worker processes and limits what they take. The zero value does neither. With any other, workers begin as
-	// this program, which builds the walls from inside before its main. [Open] fails with an error that matches [sandbox.ErrNotSupported] if
-	// the machine cannot give what is asked for.
+	// Sandbox confines worker processes and limits the resources that they take. The zero value does neither. With any other value, workers start as this program,
+	// which sets up the sandbox from inside before its main. [Open] fails with an error that matches [sandbox.ErrNotSupported] if the machine cannot give what the
+	// policy asks for.
 	Sandbox sandbox.Policy
 
 	// Batch is the number of items in a batch. Default 0: sized by measured time.
 	Batch int
-	// Window is how many batches are in a worker, waiting or running, for each of its threads, up to 65536. Default 2. No batch waits behind another
-	// while items are found to take longer than 16 ms. For batches of microseconds a wide one is faster.
+	// Window is the number of batches, waiting or running, that a worker has for each of its threads, up to 65536. Default 2. No batch waits behind another one
+	// while items are measured to take longer than 16 ms. For batches of microseconds a wide window is faster.
 	Window int
 
-	ItemTimeout  time.Duration // limit of one item. Default 0: none
-	StartTimeout time.Duration // from exec to the manifest. Default 10 s
-	SetupTimeout time.Duration // of the workload's Setup. Default 5 min
-	Grace        time.Duration // from asking an item or a worker to end, to killing it. Default 500 ms
-	// TeardownTimeout is how long a worker that is not needed any more may take for the workload's Teardown and its own end, after it has
-	// ended its items. Then it is killed, or left behind if it is a goroutine. Close does not wait for it. Default 5 s.
+	ItemTimeout  time.Duration // time limit of one item. Default 0: none
+	StartTimeout time.Duration // time from exec to the manifest. Default 10 s
+	SetupTimeout time.Duration // time limit of the workload's Setup. Default 5 min
+	Grace        time.Duration // time from asking an item or a worker to end, to killing it. Default 500 ms
+	// TeardownTimeout is how long a worker that is no longer needed may take for the workload's Teardown and for exiting, after its items have ended. Then a
+	// process is killed, and a goroutine is left behind. Close does not wait for this time. Default 5 s.
 	TeardownTimeout time.Duration
 
-	// Inline sends all items and results in gRPC messages, even where memory and pipes could be shared.
+	// Inline sends all items and results in gRPC messages, even where memory and sockets could be shared.
 	Inline bool
 
-	// BufferBytes is what the pool's buffers may take together, see [NewBuffer]. They take it where they are touched, and up to so much may
-	// stay taken until the pool has ended, also by a worker that looks where nothing is. Default 4 GiB, or 128 MiB where addresses have 32
-	// bits, but no more than Sandbox.MemoryBytes.
+	// BufferBytes limits the memory of all the pool's buffers together, see [NewBuffer]. A buffer takes memory where it is touched. Up to BufferBytes may stay
+	// taken until the pool has ended, also because a worker reads parts that hold nothing. Default 4 GiB, or 128 MiB where addresses have 32 bits, but no more
+	// than Sandbox.MemoryBytes.
 	BufferBytes int
 
-	MaxItemBytes   int // one item as it travels. Default 64 MiB
-	MaxResultBytes int // one result as it travels. Default 64 MiB
+	MaxItemBytes   int // bytes of one encoded item. Default 64 MiB
+	MaxResultBytes int // bytes of one encoded result. Default 64 MiB
 
-	// MaxOutputBytes is how much a worker process may write on stdout and stderr beyond 4 MiB a second; one that writes more is killed. Default
-	// 256 MiB. No more than 32 MiB a second are read.
+	// MaxOutputBytes is the number of bytes that a worker process may write on stdout and stderr beyond 4 MiB a second. A worker that writes more is killed.
+	// Default 256 MiB. The host reads at most 32 MiB a second.
 	MaxOutputBytes int
 
-	// Retries is how often an item is begun again after a crash, a timeout or running out of memory, if the manifest says
-	// Idempotent. Default 0.
+	// Retries is how often an item is started again after a crash, a timeout or running out of memory, if the manifest says Idempotent. Default 0.
 	Retries int
-	// MemoryRetries is how often an item is begun again after it ran out of memory, which is not counted among the Retries. -1: never.
-	// Default: as Retries.
+	// MemoryRetries is how often an item is started again after it ran out of memory. These attempts do not count among the Retries. -1: never. Default: the value
+	// of Retries.
 	MemoryRetries int
-	// RetryAlways retries items of workloads that are not idempotent too.
+	// RetryAlways also retries items of workloads that are not idempotent.
 	RetryAlways bool
 
-	// A worker process is replaced, between two batches, once it is beyond any of these. 0: never.
+	// A worker process is replaced, between two batches, once it exceeds any of these limits. 0: no limit.
 	MaxItems int           // items run
-	MaxAge   time.Duration // since its start
-	MaxRSS   int64         // resident bytes that are its own, looked at once a second
-	MaxIdle  time.Duration // with nothing to run, after it has run something; looked at once a second
+	MaxAge   time.Duration // time since its start
+	MaxRSS   int64         // resident bytes, without shared memory; checked once a second
+	MaxIdle  time.Duration // time without items, after it has run some; checked once a second
 
-	Logger   hclog.Logger // gets the pool's own words and the workloads'. Default: discards
+	Logger   hclog.Logger // gets the log lines of the pool and of the workloads. Default: discards them
 	Observer Observer     // sees every event of the pool. Default: none
 
 	events *events      // for Observer; nil if there is none
@@ -230,7 +230,7 @@ func (c Config) withDefaults() (Config, error) {
 		if !counted || possible == 0 {
 			return c, c.checkSupply(c.Workers+c.Standby, 0)
 		}
-		most := max(1, possible-c.Standby) // nobody has named a number
+		most := max(1, possible-c.Standby) // the user has not set the number, so a smaller one is allowed
 		c.Logger.Warn("there are fewer workers than CPUs, because a limit allows no more", "workers", most, "wanted", c.Workers, "reason", "workers "+why)
 		c.Workers, c.MinWorkers = most, min(c.MinWorkers, most)
 	}
@@ -254,20 +254,20 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// fixed makes a relative path absolute: it leads to the same place also when the program has changed its working folder. The path is not cleaned,
-// because the kernel takes link/.. for the folder above the link's target.
+// fixed makes a relative path absolute, so that it leads to the same place after the program has changed its working folder. It does not clean the path,
+// because the kernel resolves link/.. to the folder above the link's target.
 func fixed(path string) (string, error) {
 	switch {
 	case path == "" || filepath.IsAbs(path):
 		return path, nil
-	case runtime.GOOS == "windows": // where a path can be relative to a drive
+	case runtime.GOOS == "windows": // a path there can be relative to a drive
 		return filepath.Abs(path)
 	}
 	here, err := os.Getwd()
 	return here + string(filepath.Separator) + path, err
 }
 
-// defaultBufferBytes is address space first of all: 128 MiB where addresses have 32 bits.
+// defaultBufferBytes is the default of Config.BufferBytes. It costs mostly address space, so it is 128 MiB where addresses have 32 bits.
 const defaultBufferBytes = min(4<<30, math.MaxInt/16+1)
 
 func fill[T comparable](field *T, value T) {
@@ -276,8 +276,8 @@ func fill[T comparable](field *T, value T) {
 	}
 }
 
-// CountWorkers applies joblib's rule: n from 1 is itself, -1 is every CPU, -2 all but one and so on, but at least one. CPUs are
-// those that this process may use, by affinity and by its container's quota. 0 is an error.
+// CountWorkers applies joblib's rule: a positive n is the number itself, -1 is one per CPU, -2 one fewer than CPUs and so on, but at least one. It counts the
+// CPUs that this process may use, by its affinity and by its container's quota. 0 is an error.
 func CountWorkers(n int) (int, error) {
 	switch {
 	case n > 0:
@@ -289,10 +289,10 @@ func CountWorkers(n int) (int, error) {
 	}
 }
 
-// countCPUs is how many CPUs this process may use, by affinity, by its container's quota, and by GOMAXPROCS.
+// countCPUs returns how many CPUs this process may use, by its affinity, by its container's quota, and by GOMAXPROCS.
 func countCPUs() int {
 	cpus := runtime.GOMAXPROCS(0)
-	if cpus == 2 { // Go counts two for any smaller quota
+	if cpus == 2 { // Go returns two for any quota below two
 		if quota := cpuQuota(); quota == 1 {
 			return 1
 		}
@@ -300,10 +300,10 @@ func countCPUs() int {
 	return cpus
 }
 
-// checkResponse refuses what would take many times its size in memory.
+// checkResponse refuses a message that would take many times its size in memory when it is decoded.
 func (c *Config) checkResponse(message []byte) error {
 	return wire.CheckResponse(message, max(c.Batch, mostPlaces))
 }
 
-// messageBytes bounds a message from a worker.
+// messageBytes returns the most bytes of a message from a worker.
 func (c *Config) messageBytes() int { return c.MaxResultBytes + wire.BatchBytes + wire.MessageSlack }

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// cpuQuota returns how many CPUs the cgroups of this process allow it to use, rounded up; 0 if they do not say. Go's own count is never less than
-// two for a quota (runtime.GOMAXPROCS).
+// cpuQuota returns how many CPUs the cgroups of this process allow it to use, rounded up, or 0 if they set no quota. Go's own count is never less than two for
+// a quota (runtime.GOMAXPROCS).
 func cpuQuota() int {
 	groups, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -45,7 +45,7 @@ func cpuQuota() int {
 	return max(1, int(math.Ceil(least)))
 }
 
-// groupFolder returns the folder of a cgroup and that of its mount, "" if it is not mounted (proc_pid_mountinfo(5)).
+// groupFolder returns the folder of a cgroup and the folder of its mount. Both are "" if the cgroup is not mounted (proc_pid_mountinfo(5)).
 func groupFolder(mounts string, v2 bool, group string) (folder, top string) {
 	for line := range strings.Lines(mounts) {
 		before, after, _ := strings.Cut(strings.TrimSpace(line), " - ")
@@ -65,7 +65,7 @@ func groupFolder(mounts string, v2 bool, group string) (folder, top string) {
 	return "", ""
 }
 
-// quotaOf returns the CPUs that one cgroup allows.
+// quotaOf returns the number of CPUs that one cgroup allows. ok is false if it sets no quota.
 func quotaOf(folder string, v2 bool) (cpus float64, ok bool) {
 	var words []string
 	if v2 {
@@ -76,7 +76,7 @@ func quotaOf(folder string, v2 bool) (cpus float64, ok bool) {
 	if len(words) != 2 {
 		return 0, false
 	}
-	quota, err := strconv.ParseFloat(words[0], 64) // "max", or -1: none
+	quota, err := strconv.ParseFloat(words[0], 64) // "max" and -1 mean no quota
 	period, err2 := strconv.ParseFloat(words[1], 64)
 	return quota / period, err == nil && err2 == nil && quota > 0 && period > 0
 }

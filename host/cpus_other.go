@@ -2,8 +2,7 @@
 
 package host
 
-// cpuQuota has no means here.
+// cpuQuota returns 0, because this system has no cgroups.
 func cpuQuota() int { return 0 }
 
-// preferToKill has no means here.
 func preferToKill(int) {}

@@ -8,17 +8,17 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// ItemError is why an item has no result. It is the same type with the same fields in every mode.
+// ItemError says why an item has no result. It has the same type and fields in every mode.
 type ItemError = wire.ItemError
 
-// Usage is what a process had used when it ended.
+// Usage is the resources that a process had used when it ended.
 type Usage = wire.Usage
 
-// Cause says in a word why a process died.
+// Cause says in one word why a process died.
 type Cause = wire.Cause
 
-// The causes, as they stand in [ItemError] and in records. Of limits the kernel tells only where a cgroup counts; elsewhere a process that ran into
-// one looks like any other.
+// The causes, as they appear in [ItemError] and in records. The kernel reports that a process reached a limit only if a cgroup counts the resource. Without
+// one, such a process looks like any other that died.
 const (
 	CauseExit        = wire.CauseExit
 	CauseSignal      = wire.CauseSignal
@@ -35,7 +35,7 @@ const (
 // Kind says what happened to an item that has no result.
 type Kind = wire.Kind
 
-// The kinds of failure, as they stand in [ItemError] and in records.
+// The kinds of failure, as they appear in [ItemError] and in records.
 const (
 	BadItem     = wire.BadItem
 	Failed      = wire.Failed
@@ -47,7 +47,7 @@ const (
 	Canceled    = wire.Canceled
 )
 
-// What an [ItemError] matches with errors.Is, by its kind.
+// An [ItemError] matches one of these errors with errors.Is, according to its kind.
 var (
 	ErrBadItem     = wire.ErrBadItem
 	ErrFailed      = wire.ErrFailed
@@ -60,13 +60,13 @@ var (
 )
 
 var (
-	// ErrClosed is returned for work that comes after Shutdown or Close, or that Close cut off.
+	// ErrClosed is returned for work that comes after Shutdown or Close, and for work that Close interrupted.
 	ErrClosed = errors.New("pool is closed")
-	// ErrObserving is returned by Shutdown and Close while a call of [Config.Observer] keeps the pool from ending: perhaps their own caller.
+	// ErrObserving is returned by Shutdown and Close while a call of [Config.Observer] keeps the pool from ending. The caller may itself be such a call.
 	ErrObserving = errors.New("pool cannot end before a call of Config.Observer has returned")
-	// ErrNested is returned to an item that runs items on its own pool, with a context that comes from its own, in modes goroutine and sequential.
+	// ErrNested is returned to an item that runs items on its own pool, with a context that derives from its own, in modes goroutine and sequential.
 	ErrNested = errors.New("an item may not run items on its own pool: each would wait for the other; give it a pool of its own")
-	// ErrNotFound matches the error of [Find] for a name that no plugin has.
+	// ErrNotFound matches the error of [Find] if no plugin has the name.
 	ErrNotFound = errors.New("no such plugin")
 )
 
@@ -78,16 +78,16 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return "Config." + e.Field + ": " + e.Problem }
 
-// StartError says at which stage a worker's start failed, and what the process said last.
+// StartError says at which stage the start of a worker failed, and has the last output of the process.
 type StartError struct {
-	Worker int    // its number in the pool, from 1
+	Worker int    // number of the worker in the pool, from 1
 	Plugin string // as Config named it
 	Stage  string // "sockets" (no place for the pool's folder), "exec", "sandbox", "handshake", "dial", "describe" or "set-up"
 	Err    error
-	Stderr []string // the last lines
-	Cause  Cause    // of the process's death, empty if it did not come to one by itself
+	Stderr []string // last lines of stderr
+	Cause  Cause    // cause of the process's death; empty if the process did not die by itself
 
-	// Manifest is what this worker said of itself, without the schemas. It is zero if the worker did not come so far.
+	// Manifest is the worker's manifest, without the schemas. It is zero if the start failed before the worker had sent it.
 	Manifest Manifest
 }
 
@@ -102,10 +102,10 @@ func (e *StartError) Error() string {
 
 func (e *StartError) Unwrap() error { return e.Err }
 
-// BrokenError says that a pool gave up: its workers could not be started again, or started and did nothing.
+// BrokenError says that a pool gave up, because its workers could not be started again, or started and did nothing.
 type BrokenError struct {
-	Failures int   // starts that failed one after the other; 0 if it was not for these
-	Idle     int   // workers that ended one after the other with nothing done of what they had been given; 0 if it was not for these
+	Failures int   // failed starts in a row; 0 if these were not the reason
+	Idle     int   // workers in a row that were given items and ended with none of them done; 0 if these were not the reason
 	Err      error // the last reason
 }
 
@@ -124,7 +124,7 @@ func (e *BrokenError) Unwrap() error { return e.Err }
 // MapError is what [Map] returns when some items failed.
 type MapError struct {
 	Items int          // all items of the call
-	Errs  []*ItemError // of those that failed, by index
+	Errs  []*ItemError // errors of the failed items, by index
 }
 
 func (e *MapError) Error() string {

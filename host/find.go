@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// executablePrefix is what the name of a plugin's executable begins with.
+// executablePrefix begins the name of each plugin's executable.
 const executablePrefix = "parhost-plugin-"
 
-// PathEnv names the variable that lists folders of plugins, separated as PATH is.
+// PathEnv is the variable that lists folders of plugins, in the format of PATH.
 const PathEnv = "PARHOST_PLUGIN_PATH"
 
-// Find returns the path of a plugin's executable. A name with a path separator is the path itself; any other is looked for as
-// parhost-plugin-NAME in dirs, in the folders of PARHOST_PLUGIN_PATH, beside this program, and in the user's data folder.
+// Find returns the path of a plugin's executable. A name that contains a path separator is itself the path. Any other name is looked for as parhost-plugin-NAME
+// in dirs, in the folders of PARHOST_PLUGIN_PATH, beside this program, and in the user's data folder.
 //
-// The error matches [ErrNotFound] if there is none, and says where it looked.
+// If there is none, the error matches [ErrNotFound] and says where Find looked.
 func Find(name string, dirs ...string) (string, error) {
 	if strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, "/") {
 		return executable(name)
@@ -35,13 +35,13 @@ func Find(name string, dirs ...string) (string, error) {
 	return "", fmt.Errorf("%w: %q: no %s%s in %s", ErrNotFound, name, executablePrefix, name, strings.Join(dirs, ", "))
 }
 
-// Installed returns the paths of the plugins in the folders that [Find] looks in, by name; the first folder wins.
+// Installed returns the paths of the plugins in the folders in which [Find] looks, by name. If several folders have a plugin, the first folder wins.
 func Installed(dirs ...string) map[string]string {
 	found := map[string]string{}
 	for _, dir := range slices.Backward(SearchDirs(dirs...)) {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
-			continue // a folder that is not there holds none
+			continue // a missing folder has no plugins
 		}
 		for _, e := range entries {
 			name, ok := strings.CutPrefix(strings.TrimSuffix(e.Name(), exeSuffix()), executablePrefix)
@@ -53,7 +53,7 @@ func Installed(dirs ...string) map[string]string {
 	return found
 }
 
-// SearchDirs returns the folders that [Find] looks in, first things first.
+// SearchDirs returns the folders in which [Find] looks, in the order of the search.
 func SearchDirs(dirs ...string) []string {
 	all := slices.Clone(dirs)
 	for _, dir := range filepath.SplitList(os.Getenv(PathEnv)) {
@@ -70,7 +70,7 @@ func SearchDirs(dirs ...string) []string {
 	return all
 }
 
-// dataDir is the user's folder for data of programs.
+// dataDir returns the user's folder for the data of programs, or "" if there is none.
 func dataDir() string {
 	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return dir
@@ -89,7 +89,7 @@ func dataDir() string {
 	}
 }
 
-// executable checks that a file is there to be executed, and returns its absolute path.
+// executable checks that path is a file that can be executed, and returns its absolute path.
 func executable(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -99,7 +99,7 @@ func executable(path string) (string, error) {
 		return "", err
 	case info.IsDir():
 		return "", fmt.Errorf("%w: %q is a folder", ErrNotFound, path)
-	case runtime.GOOS != "windows" && !info.Mode().IsRegular(): // Windows has aliases of programs, which are none
+	case runtime.GOOS != "windows" && !info.Mode().IsRegular(): // Windows has aliases of programs, which are not regular files
 		return "", fmt.Errorf("%w: %q is no plain file but has mode %v", ErrNotFound, path, info.Mode())
 	case runtime.GOOS != "windows" && info.Mode()&0o111 == 0:
 		return "", fmt.Errorf("%w: %q is not executable (chmod +x?)", ErrNotFound, path)

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// Handle is one item under way, in the manner of Python's multiprocessing.Process: Start, Wait (join), Cancel (terminate), PID,
-// Done and ExitCode. All methods may be called from any goroutine.
+// Handle is one item under way, modelled on Python's multiprocessing.Process: Start, Wait (join), Cancel (terminate), PID, Done and ExitCode. All methods may
+// be called from any goroutine.
 type Handle[Out any] struct {
 	cancel context.CancelCauseFunc
 	pid    atomic.Int64
@@ -16,9 +16,9 @@ type Handle[Out any] struct {
 	err    error
 }
 
-// Start runs one item on the next free worker and returns at once. ctx bounds the run of the item as it does that of [Do].
+// Start runs one item on the next free worker and returns at once. ctx bounds the run of the item, as in [Do].
 //
-// Somebody should Wait, or Cancel: until then the item holds a worker.
+// The item occupies a worker until it ends, so the caller should call Wait or Cancel.
 func Start[In, Out any](ctx context.Context, p *Pool, item In) *Handle[Out] {
 	h := &Handle[Out]{done: make(chan struct{})}
 	ctx, h.cancel = context.WithCancelCause(ctx)
@@ -30,7 +30,7 @@ func Start[In, Out any](ctx context.Context, p *Pool, item In) *Handle[Out] {
 	return h
 }
 
-// Wait returns the item's result when it is there, or ctx's cause if ctx ends first. It may be called any number of times.
+// Wait returns the item's result as soon as it is available, or ctx's cause if ctx ends first. It may be called any number of times.
 func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
 	select {
 	case <-h.done:
@@ -40,18 +40,18 @@ func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
 	}
 }
 
-// Cancel ends the item: its context first, then, if that does not help within Config.Grace, its worker. Wait then returns an
-// error that matches [ErrCanceled], unless the result had come before.
+// Cancel ends the item. It cancels the item's context and, if the item does not end within Config.Grace, ends its worker. Wait then returns an error that
+// matches [ErrCanceled], unless the result came before.
 func (h *Handle[Out]) Cancel() { h.cancel(ErrCanceled) }
 
 // Done is closed when the item has its outcome.
 func (h *Handle[Out]) Done() <-chan struct{} { return h.done }
 
-// PID is the process in which the item runs, or ran last: the host's own in goroutine mode, 0 while no worker has it.
+// PID returns the id of the process in which the item runs, or ran last. It is the host's own in goroutine mode, and 0 while no worker has the item.
 func (h *Handle[Out]) PID() int { return int(h.pid.Load()) }
 
-// ExitCode is how the item's process fared: 0 if the item is done, or failed without harm to its process; the exit code of a
-// process that died on it, -1 if a signal did. ok is false while the item is under way.
+// ExitCode returns the exit code of the item's process. It is 0 if the item is done, or failed without killing its process. It is the exit code of a process
+// that died while it ran the item, and -1 if a signal killed the process. ok is false while the item is under way.
 func (h *Handle[Out]) ExitCode() (code int, ok bool) {
 	select {
 	case <-h.done:

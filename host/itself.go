@@ -8,8 +8,8 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// checkWorkerOfItself refuses a pool whose workers would be this program, if this process is a worker of it that does not serve: it would start
-// workers that start workers, without end. A worker that serves has no such variable any more, and may have any pool.
+// checkWorkerOfItself refuses a pool whose workers would be this program, if this process was started as such a worker and does not serve. Otherwise it would
+// start workers that start workers, without end. A worker that serves has removed the cookie from its environment, and may open any pool.
 func checkWorkerOfItself(cfg *Config) error {
 	if cfg.Mode != Process || os.Getenv(wire.Handshake.MagicCookieKey) != wire.Handshake.MagicCookieValue {
 		return nil
@@ -24,13 +24,13 @@ func checkWorkerOfItself(cfg *Config) error {
 		return err
 	}
 	path, _ := Find(cfg.Plugin, cfg.PluginDirs...)
-	if plugin, err := os.Stat(path); err == nil && os.SameFile(plugin, own) { // what keeps a plugin from being found, its start will say
+	if plugin, err := os.Stat(path); err == nil && os.SameFile(plugin, own) { // if the plugin cannot be found, its start reports that
 		return &ConfigError{"Plugin", fmt.Sprintf("%q is this program, and this process was started as a worker of it and did not serve: begin main with sdk.Serve or sdk.ServeChild", path)}
 	}
 	return nil
 }
 
-// ownExecutable describes the file that this process executes.
+// ownExecutable returns the file info of the executable of this process.
 func ownExecutable() (os.FileInfo, error) {
 	path, err := sandbox.Self()
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// openLauncher finds the executable and makes what all worker processes of a pool share. killed is closed when the pool is to end at once.
+// openLauncher finds the executable and makes everything that the worker processes of a pool share. killed is closed when the pool must end at once.
 func openLauncher(ctx context.Context, cfg *Config, b *buffers, killed <-chan struct{}) (*process.Launcher, error) {
-	var path, source string // of the executable, and of the bytes that all workers execute
+	var path, source string // path is that of the executable, source that of the bytes that all workers execute
 	var err error
 	if cfg.Workload != nil {
 		source, err = sandbox.Self()
@@ -51,7 +51,7 @@ func openLauncher(ctx context.Context, cfg *Config, b *buffers, killed <-chan st
 	return l, err
 }
 
-// startError makes the error of a failed start one of this package.
+// startError converts the error of a failed start to a [*StartError] of this package.
 func (c *Config) startError(err error) error {
 	start, ok := errors.AsType[*process.StartError](err)
 	if !ok {

@@ -11,7 +11,7 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// Manifest is what a workload says of itself, as a host knows it.
+// Manifest is a workload's description of itself, as a host sees it.
 type Manifest struct {
 	Name          string            `json:"name"`
 	Version       string            `json:"version,omitempty"`
@@ -27,19 +27,19 @@ type Manifest struct {
 	Threads       int               `json:"threads"`
 	ItemTime      time.Duration     `json:"item_time_ns,omitempty"`
 	SDK           string            `json:"sdk,omitempty"`
-	Needs         Needs             `json:"needs,omitzero"` // what it asks its user to open in a sandbox; no host grants it by itself
+	Needs         Needs             `json:"needs,omitzero"` // what the workload asks its user to open in a sandbox; no host grants it by itself
 }
 
-// Needs is what a workload says that it cannot do without in a sandbox.
+// Needs is what a workload says that it needs in a sandbox.
 type Needs struct {
 	Network     bool     `json:"network,omitempty"`
-	Processes   bool     `json:"processes,omitempty"` // it starts some of its own
+	Processes   bool     `json:"processes,omitempty"` // the workload starts processes of its own
 	Read        []string `json:"read,omitempty"`      // absolute paths
-	Write       []string `json:"write,omitempty"`     // of what it changes too
+	Write       []string `json:"write,omitempty"`     // absolute paths that the workload also changes
 	MemoryBytes int64    `json:"memory_bytes,omitempty"`
 }
 
-// manifestOf takes over a checked manifest. Texts that have to be JSON in UTF-8 and are not are left out.
+// manifestOf converts a checked manifest. It leaves out examples and schemas that are not JSON in UTF-8.
 func manifestOf(pb *workerpb.Manifest) Manifest {
 	m := Manifest{
 		Name: pb.GetName(), Version: pb.GetVersion(), Description: pb.GetDescription(),
@@ -64,10 +64,10 @@ func manifestOf(pb *workerpb.Manifest) Manifest {
 	return m
 }
 
-// Manifest returns what the pool's workload says of itself, without the schemas.
+// Manifest returns the manifest of the pool's workload, without the schemas.
 func (p *Pool) Manifest() Manifest { return p.manifest }
 
-// Describe returns the manifest with the schemas of items and results, for which it asks a worker.
+// Describe returns the manifest with the schemas of items and results. It asks a worker for them, unless the workload is linked in.
 func (p *Pool) Describe(ctx context.Context) (Manifest, error) {
 	if p.cfg.Workload != nil {
 		pb, err := p.cfg.Workload.Describe(true)

@@ -9,11 +9,11 @@ import (
 
 // Map runs all items and returns their results in the same order.
 //
-// If items failed the results of the others are there, those of the failed ones are zero, and the error is an [*MapError]. Any
-// other error is the run's: [ErrClosed], a [*BrokenError], or ctx's cause; then there are no results.
+// If items failed, the error is a [*MapError], the results of the failed items are zero, and the results of the others are complete. Any other error is the
+// run's: [ErrClosed], a [*BrokenError], or ctx's cause. Then there are no results.
 //
-// In and Out need not be the workload's own types. If they are, values travel packed, and on goroutines not at all; otherwise
-// they travel as JSON. A number in an interface that has travelled is a [encoding/json.Number], whatever it was: its digits are those that came.
+// In and Out do not have to be the workload's own types. If they are, values travel packed to processes, and goroutines get them without a copy. Otherwise
+// values travel as JSON. A number in an interface that has travelled as JSON is a [encoding/json.Number] with its original digits, whatever its type was.
 func Map[In, Out any](ctx context.Context, p *Pool, items []In) ([]Out, error) {
 	r, ctx := newRun[In, Out](ctx, p, true)
 	r.feedSlice(items)
@@ -40,19 +40,19 @@ func Map[In, Out any](ctx context.Context, p *Pool, items []In) ([]Out, error) {
 	}
 }
 
-// Stream runs items as they come and yields their results in the order of the items. Memory is bounded, however many there are:
-// items are read ahead of the results only so far.
+// Stream runs items as they come and yields their results in the order of the items. It reads only a bounded number of items ahead of the results, so memory is
+// bounded, however many items there are.
 //
-// A failed item is a result with Err set. The second value is nil but for the last, if the run ended early: then it is
-// [ErrClosed], a [*BrokenError], or ctx's cause. Breaking the loop cancels what is under way.
+// A failed item is a result with Err set. The second value is nil, except in the last iteration if the run ended early: then it is [ErrClosed], a
+// [*BrokenError], or ctx's cause. Breaking the loop cancels the items that are under way.
 //
-// items is ranged over on another goroutine. If it panics, or calls [runtime.Goexit] as testing.T.FailNow does, what is under way is cancelled, and
-// the goroutine that ranges over the results panics with the same value, or ends.
+// Stream ranges over items on another goroutine. If items panics, or calls [runtime.Goexit] as testing.T.FailNow does, the items that are under way are
+// cancelled, and the goroutine that ranges over the results panics with the same value, or ends.
 func Stream[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In]) iter.Seq2[Result[Out], error] {
 	return stream[In, Out](ctx, p, items, true)
 }
 
-// Unordered is [Stream] with the results in the order in which they come.
+// Unordered is [Stream], but yields the results in the order in which they arrive.
 func Unordered[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In]) iter.Seq2[Result[Out], error] {
 	return stream[In, Out](ctx, p, items, false)
 }
@@ -76,13 +76,13 @@ func stream[In, Out any](ctx context.Context, p *Pool, items iter.Seq[In], order
 
 // Do runs one item on the next free worker and returns its result.
 //
-// The error is an [*ItemError] if the item failed, [ErrClosed] after Shutdown or Close, a [*BrokenError] if no worker can be
-// started any more, and ctx's cause if ctx ends first; the item is then cancelled.
+// The error is an [*ItemError] if the item failed, [ErrClosed] after Shutdown or Close, a [*BrokenError] if no worker can be started any more, and ctx's cause
+// if ctx ends first. If ctx ends first, the item is cancelled.
 func Do[In, Out any](ctx context.Context, p *Pool, item In) (Out, error) {
 	return do[In, Out](ctx, p, item, nil)
 }
 
-// do is Do, and calls lent each time a worker gets the item.
+// do is Do. It also calls lent each time a worker gets the item.
 func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo)) (Out, error) {
 	r, ctx := newRun[In, Out](ctx, p, true)
 	defer r.end(errTaken)

@@ -9,13 +9,13 @@ import (
 
 type metadataKey struct{}
 
-// WithMetadata returns a context whose runs ([Map], [Stream], [Do] and the others) tell their workload metadata: a trace, a tenant. The
-// workload reads it with sdk.Metadata, in each mode. It is added to what ctx has, and replaces values of the same key.
+// WithMetadata returns a context that carries metadata, such as a trace or a tenant, to the workload of each run ([Map], [Stream], [Do] and the others) that
+// gets it. The workload reads it with sdk.Metadata, in each mode. WithMetadata adds to the metadata that ctx already has, and replaces values of the same key.
 //
-// All of it together is at most 64 pairs and 8 KiB, in UTF-8, without empty keys; a run with anything else ends with an error at once. It
-// travels with each batch.
+// All metadata together has at most 64 pairs and 8 KiB, in UTF-8, without empty keys. A run with other metadata ends with an error at once. Each batch carries
+// a copy.
 //
-// Other values of a context never reach a workload, in no mode. The context's deadline does.
+// Other values of a context never reach a workload, in any mode. The context's deadline does.
 func WithMetadata(ctx context.Context, metadata map[string]string) context.Context {
 	all := maps.Clone(metadataOf(ctx))
 	if all == nil {
@@ -25,23 +25,23 @@ func WithMetadata(ctx context.Context, metadata map[string]string) context.Conte
 	return context.WithValue(ctx, metadataKey{}, all)
 }
 
-// metadataOf returns the metadata of a context, nil if it has none. Nobody changes it.
+// metadataOf returns the metadata of a context, nil if it has none. The map must not be changed.
 func metadataOf(ctx context.Context) map[string]string {
 	metadata, _ := ctx.Value(metadataKey{}).(map[string]string)
 	return metadata
 }
 
-// bare is the context of a workload on a goroutine: it ends as the caller's does, but has none of its values, as in a process.
+// bare is the context of a workload on a goroutine. It ends when the caller's context ends, but has none of its values, just as in a process.
 type bare struct {
 	context.Context
-	pool  *Pool // whose items see it; nil for a set-up or teardown
-	outer *bare // of the item that has begun the run; nil if none has
+	pool  *Pool // the pool whose items get this context; nil for a set-up or teardown
+	outer *bare // context of the item that started the run; nil if no item did
 }
 
-// insideKey is the key by which a run finds the item that has begun it.
+// insideKey is the key by which a run finds the context of the item that started it.
 type insideKey struct{}
 
-// checkNested refuses a run that an item of the same pool has begun: each may wait for the other. Processes have no way to their host's pool.
+// checkNested refuses a run that an item of the same pool has started, because each may wait for the other. Items in processes cannot reach their host's pool.
 func (r *run[In, Out]) checkNested(ctx context.Context) {
 	r.base.pool = r.pool
 	r.base.outer, _ = ctx.Value(insideKey{}).(*bare)
@@ -52,7 +52,7 @@ func (r *run[In, Out]) checkNested(ctx context.Context) {
 	}
 }
 
-// Value hides the caller's values, but not the standard library's own: contexts find the one above them so. Without that each would
+// Value hides the caller's values, but not the internal ones of package context, by which a context finds its parent. Without them each derived context would
 // cost a goroutine.
 func (b *bare) Value(key any) any {
 	if key == (insideKey{}) {
@@ -64,7 +64,7 @@ func (b *bare) Value(key any) any {
 	return nil
 }
 
-// checkMetadata refuses metadata beyond the bounds.
+// checkMetadata refuses the run if its metadata exceeds the bounds.
 func (r *run[In, Out]) checkMetadata() {
 	if r.metadata == nil {
 		return

@@ -16,7 +16,7 @@ import (
 
 // Pool owns the workers of one workload and runs batches of items on them.
 //
-// All methods may be called from any goroutine. Make one with [Open]; the zero value is of no use.
+// All methods may be called from any goroutine. Make a Pool with [Open]; the zero value does not work.
 type Pool struct {
 	cfg       Config
 	launcher  *process.Launcher // nil unless mode is Process
@@ -41,11 +41,11 @@ type Pool struct {
 	breaker breaker
 }
 
-// Open starts a pool's workers and returns when all of them are ready, or have failed once; with [Config.Eager] when the first is
-// ready. It fails if none is. ctx bounds the opening, not the life of the pool.
+// Open starts a pool's workers and returns when each of them is ready or has failed once. With [Config.Eager] it returns when the first one is ready. It fails
+// if none is. ctx bounds the opening, not the life of the pool.
 //
-// The error is a [*ConfigError] for a config that cannot be used, matches [ErrNotFound] if there is no such plugin, and is a
-// [*StartError] if no worker could be started; then nothing is left running.
+// The error is a [*ConfigError] for a config that cannot be used, matches [ErrNotFound] if there is no such plugin, and is a [*StartError] if no worker could
+// be started. After an error nothing is left running.
 func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -142,12 +142,12 @@ func (p *Pool) complain(err error) {
 	}
 }
 
-// describe keeps the manifest of the first worker that is ready.
+// describe keeps the manifest of the first worker that becomes ready.
 func (p *Pool) describe(pb *workerpb.Manifest) {
 	p.described.Do(func() { p.manifest = manifestOf(pb) })
 }
 
-// start starts the worker with a number.
+// start starts the worker that has the given number.
 func (p *Pool) start(ctx context.Context, number int) (worker.Worker, error) {
 	if p.cfg.Mode != Process {
 		return startGoroutine(ctx, number, &p.cfg, p.lock, p.killed)
@@ -164,7 +164,7 @@ func (p *Pool) start(ctx context.Context, number int) (worker.Worker, error) {
 	return w, nil
 }
 
-// sameWorkload refuses a worker that says it has another workload than the pool's other workers.
+// sameWorkload returns an error if a new worker's manifest names another workload than those of the pool's other workers.
 func (p *Pool) sameWorkload(got Manifest) error {
 	for _, c := range []struct{ what, got, want string }{
 		{"is", got.Name, p.manifest.Name},
@@ -179,8 +179,8 @@ func (p *Pool) sameWorkload(got Manifest) error {
 	return nil
 }
 
-// Sandbox says at which level worker processes are confined, and what stands around each: walls and limits, in words. There are none
-// around plain processes and goroutines.
+// Sandbox returns the level at which worker processes are confined, and the layers around each of them: barriers and limits, in words. Processes without a
+// sandbox and goroutines have no layers.
 func (p *Pool) Sandbox() (level sandbox.Level, layers []string) {
 	if p.launcher == nil {
 		return sandbox.Off, nil
@@ -197,15 +197,15 @@ func (p *Pool) Checksum() string {
 	return p.launcher.Children.Box.Checksum()
 }
 
-// Peak is the most workers that the pool has been able to lend at once so far: fewer than [Config.Workers] if some did not start, or have not been
-// needed. Workers that stand by do not count. It can be called after Close.
+// Peak returns the largest number of workers that the pool has been able to lend at once so far. It is less than [Config.Workers] if some did not start, or
+// were not needed. Standby workers do not count. Peak can be called after Close.
 func (p *Pool) Peak() int {
 	p.scheduler.mu.Lock()
 	defer p.scheduler.mu.Unlock()
 	return p.scheduler.peak
 }
 
-// Workers describes the workers that are ready now, by number.
+// Workers describes the workers that are ready now, sorted by number.
 func (p *Pool) Workers() []WorkerInfo {
 	infos := p.scheduler.snapshot(p.cfg.Mode)
 	for i := range infos {
@@ -214,11 +214,11 @@ func (p *Pool) Workers() []WorkerInfo {
 	return infos
 }
 
-// Shutdown takes no more work, lets batches that have begun end, tears the workers down and returns when nothing of the pool is
-// left. If ctx ends first it closes the pool and returns the context's cause.
+// Shutdown stops taking work, waits until the batches that have begun end, tears the workers down, and returns when nothing of the pool is left. If ctx ends
+// first, it closes the pool and returns the context's cause.
 //
-// The pool cannot end while a call of [Config.Observer] that began before Shutdown has not returned. If such a call takes longer than
-// Config.Grace, Shutdown returns [ErrObserving]: the pool ends when the call has returned. So an Observer may call Shutdown and Close itself.
+// The pool cannot end while a call of [Config.Observer] that began before Shutdown has not returned. If such a call takes longer than Config.Grace, Shutdown
+// returns [ErrObserving], and the pool ends when the call has returned. So an Observer may call Shutdown and Close itself.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.refuse(ErrClosed)
 	observed := p.observed()
@@ -234,10 +234,10 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close ends the pool now: what runs is killed, and its callers get [ErrClosed] or their items' errors. It returns when nothing
-// of the pool is left, or [ErrObserving] as [Pool.Shutdown] does. It may be called twice, and after Shutdown.
+// Close ends the pool now. It kills what runs, and the callers get [ErrClosed] or their items' errors. Close returns when nothing of the pool is left, or with
+// [ErrObserving] as [Pool.Shutdown] does. It may be called twice, and after Shutdown.
 func (p *Pool) Close() error {
-	p.refuse(ErrClosed) // before kill, or workers that kill keeps from starting look as if they had failed
+	p.refuse(ErrClosed) // before kill: otherwise workers whose start kill interrupts would look as if they had failed
 	p.kill()
 	observed := p.observed()
 	defer observed.stop()
@@ -249,7 +249,7 @@ func (p *Pool) Close() error {
 	}
 }
 
-// observed watches the calls of the Observer that are under way now: stuck is closed when one of them has taken Config.Grace more.
+// observed watches the calls of the Observer that are under way now. It closes stuck if one of them takes Config.Grace longer.
 func (p *Pool) observed() (w struct {
 	stuck <-chan struct{}
 	stop  func()
@@ -269,7 +269,7 @@ func (p *Pool) observed() (w struct {
 	return w
 }
 
-// refuse takes no more work, for the reason err. Workers that are not ready yet are not waited for.
+// refuse makes the pool take no more work, for the reason err. It gives up starting workers that are not ready yet.
 func (p *Pool) refuse(err error) {
 	p.scheduler.close(err)
 	p.buffers.refuse()
@@ -281,7 +281,7 @@ func (p *Pool) refuse(err error) {
 	p.giveUp(err)
 }
 
-// depth returns how many leases one worker may have at once. window is how many it may have for each of its threads.
+// depth returns how many leases one worker may have at once. window is the number for each of its threads.
 func (p *Pool) depth(window int) int {
 	switch {
 	case p.cfg.Mode != Process:

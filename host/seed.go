@@ -5,10 +5,10 @@ import (
 	"math/rand/v2"
 )
 
-// seed is what the items of a run draw their random numbers by.
+// seed determines the random numbers that the items of a run draw.
 type seed struct {
 	number uint64
-	index  func(i int) int // the index that item i of the run draws by; nil for i itself
+	index  func(i int) int // index by which item i of the run draws; nil means i itself
 }
 
 type (
@@ -16,16 +16,17 @@ type (
 	indexKey struct{}
 )
 
-// WithSeed gives the run that gets the context a seed: two runs with the same seed and the same items draw the same random numbers, if
-// their workloads draw them from sdk.Rand. A run of a context without one draws a seed of its own.
+// WithSeed gives a seed to each run that gets the context. Two runs with the same seed and the same items draw the same random numbers, if their workloads draw
+// them from sdk.Rand. A run whose context has no seed draws a seed.
 //
-// [Do] and [Start] run one item, with the index 0: with the same seed all items that they run draw the same numbers.
+// [Do] and [Start] run one item, with the index 0. So all items that they run with the same seed draw the same numbers.
 func WithSeed(ctx context.Context, seed uint64) context.Context {
 	return context.WithValue(ctx, seedKey{}, seed)
 }
 
-// WithIndex says which index the items of a run draw by, for a run of some items of a larger input: item i of the run draws what item
-// index(i) of the input draws. index is called from several goroutines. On a context that has an index, it is a part of that part.
+// WithIndex sets the indexes by which the items of a run draw random numbers. It is for a run of some items of a larger input: item i of the run draws what
+// item index(i) of the input draws. index is called from several goroutines. If ctx already has an index function, the two are composed: the new one maps to
+// items of the outer run.
 func WithIndex(ctx context.Context, index func(i int) int) context.Context {
 	if outer := seedOf(ctx).index; outer != nil {
 		inner := index
@@ -34,7 +35,7 @@ func WithIndex(ctx context.Context, index func(i int) int) context.Context {
 	return context.WithValue(ctx, indexKey{}, index)
 }
 
-// seedOf returns the seed of a run with the context, drawn if it has none.
+// seedOf returns the seed of a run with the context. It draws one if the context has none.
 func seedOf(ctx context.Context) seed {
 	number, given := ctx.Value(seedKey{}).(uint64)
 	if !given {
@@ -44,7 +45,7 @@ func seedOf(ctx context.Context) seed {
 	return seed{number, index}
 }
 
-// indexes returns what n items of the run, from the first one on, draw by: nil for their own indexes.
+// indexes returns the indexes by which n items of the run, from the first one on, draw. It returns nil if these are their own indexes.
 func (s *seed) indexes(first, n int) []uint64 {
 	if s.index == nil {
 		return nil

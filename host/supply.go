@@ -7,11 +7,11 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// mostCount limits the numbers of workers, threads and batches of a pool. Each of them takes memory, and larger numbers help nobody.
+// mostCount limits the numbers of workers, threads and batches of a pool. Each of them takes memory, and larger numbers are of no use.
 const mostCount = 1 << 16
 
-// room returns how many of the wanted worker processes can be started with the open files, processes and threads that are left. why names the scarcest of
-// these, and is empty if all can be started.
+// room returns how many of the wanted worker processes can be started with the open files, processes and threads that are left. why names the scarcest of these
+// resources. It is empty if all workers can be started.
 func (c *Config) room(wanted int) (possible int, why string) {
 	if c.Mode != Process {
 		return wanted, ""
@@ -39,7 +39,8 @@ func (c *Config) filesOfWorker() int {
 	return workerFiles
 }
 
-// checkSupply refuses worker processes for which this process has too little left. wanted is how many are to be started, there how many exist.
+// checkSupply returns an error if too few open files, processes or threads are left for worker processes. wanted is the number to start, there the number that
+// exists.
 func (c *Config) checkSupply(wanted, there int) error {
 	possible, why := c.room(wanted)
 	switch what := fmt.Sprintf("%d worker processes %s", wanted+there, why); {
@@ -52,11 +53,11 @@ func (c *Config) checkSupply(wanted, there int) error {
 	}
 }
 
-// A worker process takes so many descriptors of its host on Linux: two handles of the process, its output, its connection, and what both share. Other
-// systems, and pools with Config.Inline, have less to share.
+// Descriptors that a worker process takes of its host on Linux: two handles of the process, its output, its connection, and what both share. On other systems,
+// and in pools with Config.Inline, less is shared.
 const (
 	workerFiles = 12
 	inlineFiles = 5
-	// reserveFiles descriptors are left for a start that is under way, for the guard, and for the program's own files.
+	// reserveFiles is the number of descriptors that are left for a start that is under way, for the guard, and for the program's own files.
 	reserveFiles = 16
 )

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openFiles returns how many descriptors this process may have, -1 if that is not known or not limited, and how many it has, as far as the system shows
-// them. Go raises the soft limit to the hard one when a program starts (go.dev/issue/46279).
+// openFiles returns how many descriptors this process may have, and how many it has, as far as the system shows them. limit is -1 if it is unknown or if there
+// is none. Go raises the soft limit to the hard one when a program starts (go.dev/issue/46279).
 func openFiles() (limit, used int) {
 	var most unix.Rlimit
 	if runtime.GOOS != "linux" || unix.Getrlimit(unix.RLIMIT_NOFILE, &most) != nil || most.Cur > math.MaxInt32 {

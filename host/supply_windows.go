@@ -1,4 +1,4 @@
 package host
 
-// openFiles knows of no limit here.
+// openFiles returns -1, because it knows no limit on this system.
 func openFiles() (limit, used int) { return -1, 0 }

@@ -12,14 +12,13 @@ import (
 	"github.com/parhost/parhost/internal/session"
 )
 
-// Verification is what [Verify] found out: a list of promises, each kept or not.
+// Verification is the result of [Verify]: a list of promises, each kept or broken.
 type Verification = conform.Report
 
-// Verify holds a plugin to the promises of the protocol and of its own manifest. Its workers are processes, whatever cfg.Mode
-// says, started one after the other; they run the examples of the manifest and items, each of them one JSON text, many times.
+// Verify checks whether a plugin keeps the promises of the protocol and of its own manifest. Its workers are processes, whatever cfg.Mode says, and start one
+// after the other. They run the examples of the manifest and the given items, each of them one JSON text, many times.
 //
-// The error is that of [Open] if no worker could be started, and ctx's cause if ctx ends first. A promise that is not kept is no
-// error: it stands in the Verification.
+// The error is that of [Open] if no worker could be started, and ctx's cause if ctx ends first. A broken promise is not an error: the Verification reports it.
 func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verification, error) {
 	l, err := openProbe(ctx, cfg)
 	if err != nil {
@@ -36,10 +35,10 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 		given = &conform.Buffers{Memory: memory, Offset: uint64(slot.Offset)}
 	}
 	number := 0
-	var said Manifest // by the worker that was started last
+	var said Manifest // the manifest of the worker that was started last
 	v, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) {
 		number++
-		w, err := l.Connect(ctx, number, 1, number%2 == 0) // what a worker can do past gRPC, it must also do without
+		w, err := l.Connect(ctx, number, 1, number%2 == 0) // a worker that uses other channels than gRPC must also work without them
 		if err != nil {
 			return nil, l.cfg.startError(err)
 		}
@@ -49,7 +48,7 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 	}, uint64(l.cfg.MaxResultBytes), items...)
 	var start *StartError
 	if setup, ok := errors.AsType[*session.SetupError](err); ok {
-		err = errors.New(setup.Message) // the stage says the rest
+		err = errors.New(setup.Message) // the error's stage says the rest
 	}
 	if err != nil && ctx.Err() == nil && !errors.As(err, &start) {
 		err = &StartError{Worker: number, Plugin: l.cfg.Plugin, Stage: "set-up", Err: err, Manifest: said}
@@ -57,19 +56,17 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 	return v, err
 }
 
-// verifyBytes is the size of the buffer that a plugin is tried with.
+// verifyBytes is the size of the buffer with which Verify tries a plugin.
 const verifyBytes = 1 << 20
 
-// Describe returns what a plugin says of itself, with schemas: it starts a worker process, asks, and ends it without a set-up.
-//
-// The error is that of [Open].
+// Describe returns a plugin's manifest, with schemas. It starts a worker process, asks it, and ends it without a set-up.
 func Describe(ctx context.Context, cfg Config) (Manifest, error) {
 	l, err := openProbe(ctx, cfg)
 	if err != nil {
 		return Manifest{}, err
 	}
 	defer l.close()
-	deadline := time.Now().Add(l.cfg.StartTimeout) // of both calls
+	deadline := time.Now().Add(l.cfg.StartTimeout) // of Connect and Describe together
 	w, err := l.Connect(ctx, 1, 1, l.cfg.Inline)
 	if err != nil {
 		return Manifest{}, l.cfg.startError(err)
@@ -84,8 +81,8 @@ func Describe(ctx context.Context, cfg Config) (Manifest, error) {
 	return manifestOf(pb), nil
 }
 
-// CheckTempDir says whether a pool can keep its sockets in a folder, which must be writable and have a path that is short enough. It
-// returns the folder that would be used: dir itself or, for "", that which the default comes to.
+// CheckTempDir says whether a pool can keep its sockets in the folder dir. The folder must be writable, and its path short enough. CheckTempDir returns the
+// folder that the pool would use: dir itself or, for "", the default.
 func CheckTempDir(dir string) (string, error) {
 	return child.CheckTempDir(dir)
 }
