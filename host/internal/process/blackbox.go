@@ -9,20 +9,20 @@ import (
 	"github.com/parhost/parhost/internal/pulse"
 )
 
-// shownItem is which item of a call a worker says that it runs.
+// shownItem is the item of a call that a worker's black box names.
 type shownItem struct {
 	item  int
 	since time.Time
 }
 
-// seenItem is an item that the host has seen run, and since when.
+// seenItem is an item that the host has seen in the black box, and since when it has seen it there.
 type seenItem struct {
 	item  int
 	since pulse.Mark
 }
 
-// blackBox returns which item each call is at, as far as the worker's entries tell: they may say anything. Called with mu held,
-// while the arena is mapped.
+// blackBox returns which item of each call runs, according to the worker's entries. The entries are not trustworthy: the worker can write anything there. It is
+// called with mu held, while the arena is mapped.
 func (w *Worker) blackBox() map[*call]shownItem {
 	if !w.shared {
 		return nil
@@ -37,7 +37,7 @@ func (w *Worker) blackBox() map[*call]shownItem {
 	return seen
 }
 
-// Running is part of [worker.Worker]. What a worker says of times before it got the batch, or to come, is corrected.
+// Running implements [worker.Worker]. It corrects times that are before the call was sent, or in the future, because the worker may lie.
 func (w *Worker) Running() []worker.Running {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -59,8 +59,8 @@ func (w *Worker) Running() []worker.Running {
 	return items
 }
 
-// stuck returns the item of c that has been running for longer than its limit and the grace, by the host's own clock: a worker whose
-// threads are all held up, or that is stopped, does not notice itself. Called with mu held.
+// stuck returns the item of c that has been running for longer than its limit and the grace period. It uses the host's own clock, because a worker that is
+// stopped, or whose threads are all blocked, does not notice. It is called with mu held.
 func (w *Worker) stuck(c *call) (item int, ok bool) {
 	s, seen := w.blackBox()[c]
 	if !seen || c.seen.since.At.IsZero() || c.seen.item != s.item {

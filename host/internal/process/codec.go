@@ -8,18 +8,18 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// codec is gRPC's for protobuf, but looks at what a worker says on its stream before it is decoded.
+// codec is gRPC's codec for protobuf, but checks the messages of a worker's stream before it decodes them.
 type codec struct {
 	encoding.CodecV2
 	check func(message []byte) error
 }
 
-// newCodec looks with check.
+// newCodec returns a codec that checks messages with check.
 func newCodec(check func(message []byte) error) codec {
 	return codec{encoding.GetCodecV2("proto"), check}
 }
 
-// Unmarshal decodes a message, or says what is wrong with it.
+// Unmarshal decodes a message. It returns check's error without decoding if check refuses the message.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if _, ok := v.(*workerpb.WorkResponse); !ok || data.Len() <= wire.Uncounted {
 		return c.CodecV2.Unmarshal(data, v)
@@ -32,5 +32,5 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return c.CodecV2.Unmarshal(mem.BufferSlice{whole}, v)
 }
 
-// Name is empty, so that workers are told of no codec, as by default.
+// Name is empty, so that requests name no codec to the worker, as by default.
 func (codec) Name() string { return "" }

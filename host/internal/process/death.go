@@ -17,7 +17,8 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// die buries a worker whose stream has ended with an error, and tells each call that it held what its death means for the items.
+// die buries a worker whose stream has ended, and tells each call that the worker held what its death means for the items. streamEnd is the error of the
+// stream.
 func (w *Worker) die(streamEnd error) {
 	w.fail()
 	w.mu.Lock()
@@ -25,7 +26,7 @@ func (w *Worker) die(streamEnd error) {
 	w.mu.Unlock()
 	w.session.Close()
 	held := w.held()
-	orderly := errors.Is(streamEnd, io.EOF) // by request or because of SIGTERM: all items that it began have an outcome
+	orderly := errors.Is(streamEnd, io.EOF) // the stream ended by request or because of SIGTERM: all items that the worker began have an outcome
 	w.explain(streamEnd, orderly, len(held))
 
 	w.mu.Lock()
@@ -62,7 +63,7 @@ func (w *Worker) die(streamEnd error) {
 	close(w.gone)
 }
 
-// explain ends the process, and decides why the worker died if that is not for the process's own end to say.
+// explain ends the process. It also decides why the worker died, unless the end of the process itself says so.
 func (w *Worker) explain(streamEnd error, orderly bool, held int) {
 	var broken *session.ProtocolError
 	switch {
@@ -70,26 +71,26 @@ func (w *Worker) explain(streamEnd error, orderly bool, held int) {
 		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: broken.Error()})
 	case w.child.BrokeConnection():
 		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: "worker broke the protocol: " + rpcWords(streamEnd)})
-	case status.Code(streamEnd) == codes.ResourceExhausted: // from gRPC, for a message that is too large, or from the worker, which may lie
+	case status.Code(streamEnd) == codes.ResourceExhausted: // the status comes from gRPC, for a message that is too large, or from the worker, which may lie
 		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: streamWords(streamEnd)})
 	}
 	w.mu.Lock()
 	decided := w.kill != nil
 	w.mu.Unlock()
-	if orderly || !decided { // whether it ended by signal or exit shows in a moment
+	if orderly || !decided { // wait a moment for the exit status or signal
 		w.child.AwaitEndInHurry(w.options.Grace)
 	}
 	late := !isClosed(w.child.Exited())
 	w.bury() // kills a process that has not ended
 	switch {
-	case late && !w.child.EndedItself(): // it broke its stream and lived on
+	case late && !w.child.EndedItself(): // the worker broke its stream and lived on
 		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: streamWords(streamEnd)})
 	case orderly && held > 0:
 		w.decide(&kill{kind: wire.Crashed, message: streamWords(streamEnd)})
 	}
 }
 
-// evidence is what the host knows of the batches that the worker held when it died. Called with mu held.
+// evidence returns what the host knows about the batches that the worker held when it died. It is called with mu held.
 func (w *Worker) evidence(held []*call, k *kill, orderly bool) death {
 	threads := w.session.Threads()
 	e := death{threads: threads, shows: w.shared && threads <= arena.MaxThreads, orderly: orderly}
@@ -113,7 +114,7 @@ func (w *Worker) evidence(held []*call, k *kill, orderly bool) death {
 	return e
 }
 
-// bury ends whatever is left of the process and of go-plugin's client. It returns within seconds.
+// bury ends the rest of the process and of go-plugin's client. It returns within seconds.
 func (w *Worker) bury() {
 	w.buryOnce.Do(func() {
 		if w.cancel != nil {
@@ -124,17 +125,17 @@ func (w *Worker) bury() {
 			if w.link != nil {
 				w.link.Close()
 			}
-			if !w.child.Stays() { // it would remove the folder, and wait for what is mounted there
-				w.client.Kill() // which waits for gRPC's reader
+			if !w.child.Stays() { // Client.Kill would remove the folder, and wait for a file system that is mounted there
+				w.client.Kill() // Client.Kill waits for gRPC's reader
 			}
 		})
 	})
 }
 
-// rpcPrefix is what gRPC writes before the words of an error. An error that a worker passes on may hold it several times.
+// rpcPrefix matches what gRPC writes before the text of an error. An error that a worker passes on may contain it several times.
 var rpcPrefix = regexp.MustCompile(`rpc error: code = \w+(\(\d+\))? desc = |rpc error: code = `)
 
-// rpcWords returns the words of an error of gRPC's, without what only a programmer of gRPC understands.
+// rpcWords returns the text of a gRPC error, without the parts that only a gRPC programmer understands.
 func rpcWords(err error) string {
 	text := err.Error()
 	if s, ok := status.FromError(err); ok {

@@ -27,31 +27,31 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// Options say what the workers of a pool have in common.
+// Options are the settings that the workers of a pool have in common.
 type Options struct {
-	Plugin   string // for people
-	Workload string // the name that the plugin's workload must have; empty if any will do
+	Plugin   string // the plugin's name for people
+	Workload string // name that the plugin's workload must have; empty if any will do
 	Child    child.Options
-	Workers  int  // of the pool, which share what memory there is
-	Threads  int  // batches that a worker runs at once; 0 leaves that to the manifest
+	Workers  int  // workers of the pool, which share the memory for arenas
+	Threads  int  // batches that a worker runs at once; 0 means the manifest's number
 	Inline   bool // nothing goes through shared memory or channels
 
-	StartTimeout time.Duration // from exec to the manifest
-	SetupTimeout time.Duration // of the workload's set-up
-	Grace        time.Duration // from asking an item or a worker to end, to killing it
+	StartTimeout time.Duration // time from exec to the manifest
+	SetupTimeout time.Duration // time limit of the workload's set-up
+	Grace        time.Duration // time from asking an item or a worker to end, to killing it
 
-	MaxResultBytes  int                        // of one result
-	MaxMessageBytes int                        // of one message of a worker
+	MaxResultBytes  int                        // bytes of one result
+	MaxMessageBytes int                        // bytes of one message of a worker
 	CheckResponse   func(message []byte) error // refuses a message that would take many times its size in memory
 
-	Buffers     *arena.Buffers // the pool's; nil if there are none
-	BuffersFile *os.File       // what workers inherit of them; nil likewise
+	Buffers     *arena.Buffers // the pool's buffers; nil if there are none
+	BuffersFile *os.File       // the file of the buffers that workers inherit; nil if there is none
 	BuffersUsed func()         // called when a worker has mapped them
 
-	CPUShare func(workers int) []string               // environment variables that give one of so many workers its share of the CPUs
-	Progress func(worker, item int, fraction float64) // gets what items say of themselves
+	CPUShare func(workers int) []string               // returns environment variables that limit each of this many workers to its share of the CPUs
+	Progress func(worker, item int, fraction float64) // gets the progress that items report
 	Logger   hclog.Logger                             // gets the workers' output
-	Pulse    *pulse.Pulse                             // times in which this process did not run
+	Pulse    *pulse.Pulse                             // knows the times in which this process did not run
 }
 
 // Launcher starts the worker processes of one pool.
@@ -59,10 +59,10 @@ type Launcher struct {
 	Children *child.Launcher
 
 	options  Options
-	starting *semaphore.Weighted // taken by processes that are starting
+	starting *semaphore.Weighted // held by processes that are starting
 }
 
-// Open opens the executable and makes what all workers share. The errors are those of [child.Open].
+// Open opens the executable and makes everything that the workers share. The errors are those of [child.Open].
 func Open(ctx context.Context, o Options) (*Launcher, error) {
 	children, err := child.Open(ctx, o.Child)
 	if err != nil {
@@ -74,11 +74,11 @@ func Open(ctx context.Context, o Options) (*Launcher, error) {
 // Close releases everything. All workers must be gone.
 func (l *Launcher) Close() { l.Children.Close() }
 
-// Processes that start all at once are ready all at once, and late. One at a time for each CPU keeps it busy, and the first ones run
-// items while the last ones start. One that takes longer than startTime waits for something else than the CPU.
+// Processes that start all at once become ready all at once, and late. One starting process for each CPU keeps the CPUs busy, and the first workers run items
+// while the last ones start. A process that takes longer than startTime to start waits for something other than the CPU, so the next one may start.
 const startTime = 100 * time.Millisecond
 
-// waitToStart waits for the turn to start a process, and returns what ends it.
+// waitToStart waits for this process's turn to start. The caller calls end when the start is over.
 func (l *Launcher) waitToStart(ctx context.Context) (end func(), err error) {
 	if l.starting.Acquire(ctx, 1) != nil {
 		return nil, context.Cause(ctx)
@@ -92,16 +92,16 @@ func (l *Launcher) waitToStart(ctx context.Context) (end func(), err error) {
 	}, nil
 }
 
-// client returns go-plugin's client for a process that has not been started.
+// client returns go-plugin's client for a process that has not been started yet.
 func (l *Launcher) client(c *child.Process) *plugin.Client {
 	return plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {wire.PluginName: servicePlugin{}}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
-		StartTimeout:     l.options.StartTimeout + time.Hour, // ours comes first, also where a pause of this process does not count
+		StartTimeout:     l.options.StartTimeout + time.Hour, // the host's own limit comes first, even if it excludes pauses of this process
 		SkipHostEnv:      true,
-		AutoMTLS:         child.UsesTCP, // 40 ms for each start; a socket in a private folder does not need it
+		AutoMTLS:         child.UsesTCP, // AutoMTLS takes 40 ms for each start, and a socket in a private folder does not need it
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.Children.Folder.Path()},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, sockets string) (runner.Runner, error) {
 			return c, c.Prepare(spec.Env, sockets)
@@ -119,8 +119,8 @@ func (l *Launcher) client(c *child.Process) *plugin.Client {
 	})
 }
 
-// describeOnly bounds the answer to the one call that is made beside the stream, and keeps go-plugin's Shutdown call from being made: that has
-// no deadline, so that a plugin which does not answer holds its host for ever. Workers end when their stream does, or are killed.
+// describeOnly bounds the answer of Describe, the only call beside the stream. It also suppresses go-plugin's Shutdown call. That call has no deadline, so a
+// plugin that does not answer would block its host forever. Workers end when their stream does, or are killed.
 func describeOnly(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if strings.HasPrefix(method, "/plugin.GRPCController/") {
 		return nil
@@ -128,7 +128,7 @@ func describeOnly(ctx context.Context, method string, req, reply any, cc *grpc.C
 	return invoke(ctx, method, req, reply, cc, append(opts, grpc.MaxCallRecvMsgSize(wire.MaxManifestBytes))...)
 }
 
-// workOnly refuses go-plugin's own streams, which are of no use here and wait for a plugin's answer without a deadline.
+// workOnly refuses go-plugin's own streams. The host does not use them, and they wait for a plugin's answer without a deadline.
 func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if strings.HasPrefix(method, "/plugin.") {
 		return nil, status.Error(codes.Unimplemented, "parhost hosts do not use "+method)
@@ -136,7 +136,7 @@ func workOnly(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 	return open(ctx, desc, cc, method, opts...)
 }
 
-// servicePlugin is the worker service as go-plugin dispenses it.
+// servicePlugin is the worker service in the form that go-plugin dispenses.
 type servicePlugin struct{ plugin.NetRPCUnsupportedPlugin }
 
 func (servicePlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, cc *grpc.ClientConn) (any, error) {
@@ -147,7 +147,7 @@ func (servicePlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
 	return errors.New("a host serves no plugin")
 }
 
-// guarded makes an error of a panic in go-plugin, which takes apart what a plugin says: the host must not die of that.
+// guarded turns a panic in go-plugin into an error. go-plugin parses what a plugin says, and the host must not die of that.
 func guarded[T any](call func() (T, error)) (v T, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// Worker is a plugin process that runs batches. The host talks to it over one stream for all its life.
+// Worker is a plugin process that runs batches. The host talks to it over one stream for its whole life.
 type Worker struct {
 	options  *Options
 	number   int
@@ -34,18 +34,18 @@ type Worker struct {
 	arena    *sharedArena // nil if there is none
 	shared   bool         // the worker has mapped the arena
 	buffers  bool         // the worker has mapped the pool's buffers
-	items    atomic.Int64 // run so far
+	items    atomic.Int64 // items run so far
 
 	cancel  context.CancelFunc // breaks the stream
 	session *session.Session   // set with mu held; nil before the set-up
-	reading sync.WaitGroup     // the receiver
+	reading sync.WaitGroup     // waits for the receiver goroutine
 
 	mu      sync.Mutex
-	kill    *kill  // why the host killed it, or what the stream ended with; nil if neither
-	over    bool   // the memory that it shares may be gone
-	stopped bool   // the pool has ended it
-	reason  string // how it ended, in short
-	recent  recent // the items that have just ended
+	kill    *kill  // why the host killed the worker, or the error with which the stream ended; nil if neither has happened
+	over    bool   // the shared memory may be unmapped
+	stopped bool   // the pool has ended the worker
+	reason  string // how the worker ended, in short
+	recent  recent // items that have just ended
 
 	failing  chan struct{} // closed at the first sign of the end
 	gone     chan struct{} // closed when the end has been judged
@@ -55,21 +55,21 @@ type Worker struct {
 
 var _ worker.Worker = (*Worker)(nil)
 
-// call is the items of a batch that go to the worker in one message, from being sent to their last results.
+// call is the part of a batch that goes to the worker in one message. It lasts from sending the items to their last results.
 type call struct {
 	session.Batch
 	worker *Worker
 	b      worker.Batch
-	base   int           // the place in the batch of the first item sent
-	late   func()        // ends the grace of an overdue item; nil if none is; guarded by the worker's mu
-	seen   seenItem      // the item that the black box named when it was last looked at, since when it has; guarded likewise
-	end    worker.End    // to be read once done is closed
+	base   int           // place in the batch of the first item sent
+	late   func()        // stops the grace timer of an overdue item; nil if none is overdue; guarded by the worker's mu
+	seen   seenItem      // item that the black box named at the last look, and since when; guarded by the worker's mu
+	end    worker.End    // may be read once done is closed
 	done   chan struct{} // closed when the call has ended
 
-	memory    allocation         // where items and results lie
+	memory    allocation         // memory of items and results in the arena
 	inBuffers bool               // the items lie in the pool's buffers
-	credits   chan worker.Credit // answers to its requests for credit; nil if there is no limit
-	refused   *wire.ItemError    // what its items fail with whose results it was told to drop; nil if it was not
+	credits   chan worker.Credit // answers to the call's requests for credit; nil if there is no limit
+	refused   *wire.ItemError    // error of the items whose results the worker was told to drop; nil if there are none
 }
 
 // held returns the calls that the worker holds, in the order in which they were sent.
@@ -81,7 +81,7 @@ func (w *Worker) held() []*call {
 	return calls
 }
 
-// HasBegun is part of [worker.Worker].
+// HasBegun implements [worker.Worker].
 func (w *Worker) HasBegun(b worker.Batch) bool {
 	for _, c := range w.held() {
 		if c.b == b {
@@ -91,7 +91,7 @@ func (w *Worker) HasBegun(b worker.Batch) bool {
 	return false
 }
 
-// Run is part of [worker.Worker]. A batch whose column is large takes several calls.
+// Run implements [worker.Worker]. A batch whose column is large takes several calls.
 func (w *Worker) Run(ctx context.Context, b worker.Batch) worker.End {
 	credit := b.Options().Credit
 	for b.Done() < b.Size() {
@@ -103,13 +103,13 @@ func (w *Worker) Run(ctx context.Context, b worker.Batch) worker.End {
 			if column, n, bad = b.Encode(b.Done(), to, wire.BatchBytes, w.arena.memory(memory.items)); bad != nil {
 				w.arena.free(memory)
 				b.Fail(b.Done(), bad)
-				b.Complete(1, worker.Info{}, 0, nil) // it never reached a worker
+				b.Complete(1, worker.Info{}, 0, nil) // the item never reached a worker
 				continue
 			}
 		}
 		c := w.send(ctx, b, n, column, memory, places, credit)
 		w.wait(ctx, c)
-		if credit > 0 { // of the whole batch, however many messages its items take; 0 would be no limit
+		if credit > 0 { // the credit is for the whole batch, in however many messages its items go; 0 would mean no limit
 			credit = max(1, c.Credit())
 		}
 		w.arena.free(memory)
@@ -120,7 +120,7 @@ func (w *Worker) Run(ctx context.Context, b worker.Batch) worker.End {
 	return worker.End{}
 }
 
-// places returns where the next items of b lie in the pool's buffers, or else the place up to which the next column may go.
+// places returns the places of the next items of b in the pool's buffers. If they do not lie there, it returns the place up to which the next column may go.
 func (w *Worker) places(b worker.Batch) (worker.Places, int) {
 	if !w.buffers {
 		return worker.Places{}, b.Size()
@@ -128,20 +128,20 @@ func (w *Worker) places(b worker.Batch) (worker.Places, int) {
 	return b.InBuffers(b.Done(), w.options.Buffers.Find)
 }
 
-// allocate takes memory for the next items of b and their results, if the worker shares any.
+// allocate takes memory for the next items of b and their results, if the worker shares memory.
 func (w *Worker) allocate(b worker.Batch, places worker.Places, to int) allocation {
 	switch {
 	case !w.shared:
 		return allocation{}
 	case places.Count() > 0:
-		_, results := b.EncodedSize(b.Done(), to, w.arena.size/4) // more than that there is no room for
+		_, results := b.EncodedSize(b.Done(), to, w.arena.size/4) // the arena has no room for more
 		return w.arena.allocate(0, results)
 	default:
 		return w.arena.allocate(b.EncodedSize(b.Done(), to, wire.BatchBytes))
 	}
 }
 
-// send sends the next n items of b that have no outcome. credit is what is left of the credit of b.
+// send sends the next n items of b that have no outcome. credit is the rest of b's credit.
 func (w *Worker) send(ctx context.Context, b worker.Batch, n int, column []byte, memory allocation, places worker.Places, credit int) *call {
 	c := &call{worker: w, b: b, base: b.Done(), memory: memory, inBuffers: places.Count() > 0, done: make(chan struct{})}
 	c.Receiver, c.Room, c.Copies = c, w.arena.memory(memory.room), b.Copies()
@@ -179,7 +179,7 @@ func (w *Worker) send(ctx context.Context, b worker.Batch, n int, column []byte,
 	return c
 }
 
-// inside returns where in room a column lies, if it lies there: it may have outgrown the room.
+// inside returns the position of a column in room. ok is false if the column lies elsewhere, because it has outgrown the room.
 func inside(room, column []byte) (at int, ok bool) {
 	if len(room) == 0 || len(column) == 0 {
 		return 0, false
@@ -188,8 +188,8 @@ func inside(room, column []byte) (at int, ok bool) {
 	return at, at >= 0 && at < len(room) && &room[at] == &column[0]
 }
 
-// wait returns when a call has ended: by its last results, by the worker's death, or by ctx, which cancels it first and kills the worker if that
-// does not help.
+// wait returns when a call has ended: by its last results, by the worker's death, or because ctx ended. If ctx ends, wait cancels the call, and kills the
+// worker if that does not help.
 func (w *Worker) wait(ctx context.Context, c *call) {
 	var look <-chan time.Time
 	if limit := c.Timeout(); limit > 0 {
@@ -213,9 +213,9 @@ func (w *Worker) wait(ctx context.Context, c *call) {
 	}
 }
 
-// callOff cancels a call and returns when it has ended. It kills the worker if that does not help.
+// callOff cancels a call and returns when it has ended. It kills the worker if the call does not end within the grace period.
 func (w *Worker) callOff(c *call) {
-	// The timer comes first: a worker that reads nothing holds up the sending too.
+	// The timer starts first, because a worker that reads nothing also blocks the sending.
 	stop := w.options.Pulse.AfterFunc(w.options.Grace, func() {
 		w.killFor(&kill{kind: wire.Canceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", w.options.Grace), call: c})
 	})
@@ -224,33 +224,33 @@ func (w *Worker) callOff(c *call) {
 	stop()
 }
 
-// Info is part of [worker.Worker].
+// Info implements [worker.Worker].
 func (w *Worker) Info() worker.Info {
 	return worker.Info{Number: w.number, PID: w.pid, Started: w.started, Items: int(w.items.Load())}
 }
 
-// Manifest is what the workload says of itself, checked, without its schemas.
+// Manifest returns the workload's manifest, checked, without its schemas.
 func (w *Worker) Manifest() *workerpb.Manifest { return w.manifest }
 
-// Failing is part of [worker.Worker].
+// Failing implements [worker.Worker].
 func (w *Worker) Failing() <-chan struct{} { return w.failing }
 
-// Gone is part of [worker.Worker].
+// Gone implements [worker.Worker].
 func (w *Worker) Gone() <-chan struct{} { return w.gone }
 
-// fail tells of the first sign of the end.
+// fail closes failing, at the first sign of the worker's end.
 func (w *Worker) fail() { w.failOnce.Do(func() { close(w.failing) }) }
 
-// Ended is part of [worker.Worker].
+// Ended implements [worker.Worker].
 func (w *Worker) Ended() worker.Ending {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return worker.Ending{Reason: w.reason, Used: w.session.Sent() > 0}
 }
 
-// Stop is part of [worker.Worker].
+// Stop implements [worker.Worker].
 func (w *Worker) Stop(ctx context.Context, reason string) {
-	// Before anything is sent: a worker that reads nothing holds up the sending.
+	// The watch on ctx starts before anything is sent, because a worker that reads nothing blocks the sending.
 	stop := context.AfterFunc(ctx, func() {
 		w.mu.Lock()
 		w.stopped = true
@@ -258,21 +258,21 @@ func (w *Worker) Stop(ctx context.Context, reason string) {
 		w.killFor(&kill{kind: wire.Crashed, message: "killed: " + reason})
 	})
 	defer stop()
-	// A pause of the host, and of the worker with it, does not count.
+	// The pulse leaves out pauses of the host, in which the worker paused as well.
 	defer w.options.Pulse.AfterFunc(w.options.Grace, func() {
-		if w.child.Stopped() { // by a signal: it tears nothing down
+		if w.child.Stopped() { // a signal has stopped the worker, so it tears nothing down
 			w.killFor(&kill{kind: wire.Crashed, message: "killed: " + reason + ", and a signal had stopped it"})
 		}
 	})()
 	w.mu.Lock()
-	w.recent = recent{} // what it prints from now on comes from no item
+	w.recent = recent{} // what the worker prints from now on comes from no item
 	w.mu.Unlock()
 	w.session.CloseSend()
 	<-w.gone
 	w.reading.Wait()
 }
 
-// Kill ends a worker that nobody has used, for a reason, and returns when nothing of it is left.
+// Kill ends a worker that has not been used, for the given reason. It returns when nothing of the worker is left.
 func (w *Worker) Kill(reason string) {
 	w.killFor(&kill{message: reason})
 	w.reading.Wait()

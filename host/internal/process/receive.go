@@ -12,7 +12,7 @@ import (
 
 var _ session.Receiver = (*call)(nil)
 
-// receive takes what the worker says until the stream ends, and then judges why it did.
+// receive handles the worker's messages until the stream ends, and then judges why it ended.
 func (w *Worker) receive() { w.die(w.session.Receive(w.ignores)) }
 
 // ignores reports whether the host skips a message because it has killed the worker. Many messages may still be in buffers then. Results that arrive after
@@ -21,7 +21,7 @@ func (w *Worker) ignores(r *workerpb.WorkResponse) bool {
 	return w.child.Doomed() && (r.GetResults() == nil || isClosed(w.options.Child.Hurry))
 }
 
-// ItemFailed is part of [session.Receiver]. An error that cannot be true counts as failed, and says why.
+// ItemFailed implements [session.Receiver]. An error whose kind cannot be true counts as failed, and its message says why.
 func (c *call) ItemFailed(place int, e *wire.ItemError, doubt string) error {
 	switch {
 	case e.Kind == wire.Canceled && c.refused != nil:
@@ -34,7 +34,7 @@ func (c *call) ItemFailed(place int, e *wire.ItemError, doubt string) error {
 	return nil
 }
 
-// Results is part of [session.Receiver].
+// Results implements [session.Receiver].
 func (c *call) Results(r *workerpb.Results, values []byte) error {
 	w, from, n := c.worker, c.base+c.Done(), int(r.GetCount())
 	if err := c.b.Decode(from, n, values); err != nil {
@@ -50,7 +50,7 @@ func (c *call) Results(r *workerpb.Results, values []byte) error {
 	return nil
 }
 
-// Ended is part of [session.Receiver].
+// Ended implements [session.Receiver].
 func (c *call) Ended(leaving bool) {
 	c.worker.mu.Lock()
 	defer c.worker.mu.Unlock()
@@ -58,13 +58,13 @@ func (c *call) Ended(leaving bool) {
 	c.close()
 }
 
-// close ends a call. Called with the process's mu held.
+// close marks a call as ended. It is called with the worker's mu held.
 func (c *call) close() {
 	c.endGrace()
 	close(c.done)
 }
 
-// endGrace ends the grace of an overdue item. Called with the process's mu held.
+// endGrace stops the timer that would kill the worker for an overdue item. It is called with the worker's mu held.
 func (c *call) endGrace() {
 	if c.late != nil {
 		c.late()
@@ -72,7 +72,7 @@ func (c *call) endGrace() {
 	}
 }
 
-// Overdue is part of [session.Receiver]. It begins the grace of an item that passed its limit.
+// Overdue implements [session.Receiver]. It starts the grace period of an item that exceeded its limit.
 func (c *call) Overdue(place int) {
 	w := c.worker
 	w.mu.Lock()
@@ -81,12 +81,12 @@ func (c *call) Overdue(place int) {
 	c.late = w.options.Pulse.AfterFunc(w.options.Grace, func() { w.killOverdue(c, place) })
 }
 
-// ItemProgress is part of [session.Receiver].
+// ItemProgress implements [session.Receiver].
 func (c *call) ItemProgress(place int, fraction float64) {
 	c.worker.options.Progress(c.worker.number, c.b.First()+c.base+place, fraction)
 }
 
-// CreditWanted is part of [session.Receiver]. The item has ended when the worker asks, so its limit of time no longer applies.
+// CreditWanted implements [session.Receiver]. The item has ended when the worker asks, so its time limit no longer applies.
 func (c *call) CreditWanted(bytes int) error {
 	c.worker.mu.Lock()
 	c.endGrace()
@@ -95,7 +95,7 @@ func (c *call) CreditWanted(bytes int) error {
 	return nil
 }
 
-// grant tells a worker what came of its request for credit.
+// grant sends the worker the answer to its request for credit.
 func (w *Worker) grant(ctx context.Context, c *call, credit worker.Credit) {
 	w.mu.Lock()
 	c.refused, c.seen = credit.Refused, seenItem{}

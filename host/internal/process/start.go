@@ -22,22 +22,22 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// StartError says where the start of a worker failed, and why.
+// StartError says at which stage the start of a worker failed, and why.
 type StartError struct {
 	Worker   int
 	Stage    string // exec, sandbox, handshake, dial, describe or set-up
 	Err      error
-	Cause    wire.Cause         // what the process died of; empty if it did not
-	Stderr   []string           // the last lines that it wrote
-	Manifest *workerpb.Manifest // what its workload says of itself; nil if that is not known
+	Cause    wire.Cause         // cause of the process's death; empty if it did not die
+	Stderr   []string           // last lines that the process wrote
+	Manifest *workerpb.Manifest // manifest of the worker's workload; nil if it is not known
 }
 
 func (e *StartError) Error() string { return e.Stage + ": " + e.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *StartError) Unwrap() error { return e.Err }
 
-// CheckManifest checks what a plugin says of itself before anything is made of it.
+// CheckManifest checks a plugin's manifest, before the host uses any of it.
 func CheckManifest(m *workerpb.Manifest) error {
 	if m == nil {
 		return errors.New("the plugin sent no manifest")
@@ -48,7 +48,8 @@ func CheckManifest(m *workerpb.Manifest) error {
 	return nil
 }
 
-// Start starts a worker with a number, one of so many, and returns it ready for items. On an error, a [*StartError], nothing of the worker is left.
+// Start starts the worker with the given number, in a pool of this many workers, and returns it ready for items. On an error, a [*StartError], nothing of the
+// worker is left.
 func (l *Launcher) Start(ctx context.Context, number, workers int) (*Worker, error) {
 	w, err := l.Connect(ctx, number, workers, l.options.Inline)
 	if err != nil {
@@ -60,13 +61,13 @@ func (l *Launcher) Start(ctx context.Context, number, workers int) (*Worker, err
 	return w, nil
 }
 
-// Late is why a start ends that takes too long.
+// Late returns the error of a start that takes too long.
 func (l *Launcher) Late() error {
 	return fmt.Errorf("not done after %v (Config.StartTimeout)", l.options.StartTimeout)
 }
 
-// Connect starts a worker and returns it described, before its set-up. inline says that nothing goes through shared memory or channels. On an error, a
-// [*StartError], nothing of the worker is left.
+// Connect starts a worker and asks for its manifest. It returns the worker before its set-up. With inline, nothing goes through shared memory or channels. On
+// an error, a [*StartError], nothing of the worker is left.
 func (l *Launcher) Connect(ctx context.Context, number, workers int, inline bool) (_ *Worker, err error) {
 	o := &l.options
 	w := &Worker{options: o, number: number, failing: make(chan struct{}), gone: make(chan struct{}), logger: o.Logger.Named(o.Plugin).With("worker", number)}
@@ -78,11 +79,11 @@ func (l *Launcher) Connect(ctx context.Context, number, workers int, inline bool
 		if o.BuffersFile != nil {
 			settings.Inherit(wire.EnvBuffers, true, o.BuffersFile)
 		}
-		if own, in, out, err := link.New(o.MaxMessageBytes); err == nil { // without one the stream does it all
+		if own, in, out, err := link.New(o.MaxMessageBytes); err == nil { // without a link, the gRPC stream carries all messages
 			own.Check = o.CheckResponse
 			w.link = own
 			settings.Inherit(wire.EnvLink, false, in, out)
-			if rings, err := own.Offer(); err == nil && rings != nil { // without them the channels do it all
+			if rings, err := own.Offer(); err == nil && rings != nil { // without rings, the channels carry all messages
 				settings.Inherit(wire.EnvRings, false, rings...)
 			}
 		}
@@ -106,13 +107,13 @@ func (l *Launcher) Connect(ctx context.Context, number, workers int, inline bool
 		}
 		cancel()
 	}()
-	switch err := l.Children.Folder.Reach(); { // go-plugin makes a folder there
+	switch err := l.Children.Folder.Reach(); { // go-plugin makes a folder in it
 	case errors.Is(err, syscall.EXDEV):
 		return nil, fmt.Errorf("something has been mounted over %q, the folder of sockets", l.Children.Folder.Path())
 	case err != nil:
 		return nil, fmt.Errorf("look at the folder of sockets: %w", err)
 	}
-	// go-plugin's Start holds its lock until its own timeout; killing the process is what ends it sooner.
+	// go-plugin's Start holds its lock until its own timeout. Only killing the process ends it sooner.
 	stop := context.AfterFunc(start, w.child.KillNow)
 	defer stop()
 	if _, err = guarded(w.client.Start); err != nil {
@@ -138,7 +139,7 @@ func (l *Launcher) Connect(ctx context.Context, number, workers int, inline bool
 	}
 	stage = "describe"
 	service := raw.(workerpb.WorkerServiceClient)
-	// Without the deadline: gRPC would tell the worker of it, whose answer to that may come before our own clock has rung.
+	// The call has no deadline: gRPC would tell the worker the deadline, and the worker's answer to it might arrive before the host's own timer fires.
 	call, hangUp := context.WithCancel(context.WithoutCancel(start))
 	defer hangUp()
 	defer context.AfterFunc(start, hangUp)()
@@ -149,7 +150,7 @@ func (l *Launcher) Connect(ctx context.Context, number, workers int, inline bool
 	if err = CheckManifest(answer.GetManifest()); err != nil {
 		return nil, err
 	}
-	if want, got := o.Workload, answer.GetManifest().GetName(); want != "" && got != want { // a plugin with one workload looks at no name
+	if want, got := o.Workload, answer.GetManifest().GetName(); want != "" && got != want { // a plugin with one workload ignores the name
 		err = fmt.Errorf("it has no workload named %q: its only one is %q", want, got)
 		return nil, err
 	}
@@ -164,19 +165,19 @@ func (l *Launcher) Connect(ctx context.Context, number, workers int, inline bool
 	return w, nil
 }
 
-// setUp begins the stream and waits for the workload's set-up. ctx bounds the start; the set-up has a limit of its own.
+// setUp opens the stream and waits for the workload's set-up. ctx bounds the start; the set-up has a separate limit.
 func (w *Worker) setUp(ctx context.Context) error {
 	o := w.options
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.cancel = cancel
 	var late atomic.Bool
-	// Before anything is said: a worker can hold up the opening of the stream too, and the first message.
+	// The timer starts before the stream is opened, because a worker can also block the opening of the stream and the first message.
 	unlimit := o.Pulse.AfterFunc(o.SetupTimeout, func() {
 		late.Store(true)
 		cancel()
 	})
 	stop := context.AfterFunc(ctx, func() {
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) { // the start's deadline does not hold for the set-up
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) { // the start's deadline does not apply to the set-up
 			cancel()
 		}
 	})
@@ -207,10 +208,10 @@ func (w *Worker) setUp(ctx context.Context) error {
 	return nil
 }
 
-// threads is how many batches the worker is to run at once.
+// threads returns how many batches the worker is to run at once.
 func (w *Worker) threads() int {
 	switch {
-	case w.manifest.GetNotConcurrent(): // more would only wait for one another, and look as if they hung
+	case w.manifest.GetNotConcurrent(): // more batches would only wait for one another, and look as if they hung
 		return 1
 	case w.options.Threads > 0:
 		return w.options.Threads
@@ -219,14 +220,14 @@ func (w *Worker) threads() int {
 	}
 }
 
-// failStart ends a worker whose start failed, and says why.
+// failStart ends a worker whose start failed, and returns an error that says why.
 func (w *Worker) failStart(ctx context.Context, stage string, err error) error {
 	s, isStatus := status.FromError(err)
 	isStatus = isStatus && s.Code() != codes.OK
 	ended := stage == "set-up" && errors.Is(err, io.EOF)
 	unheard := ended || isStatus && s.Code() == codes.Unavailable
 	if unheard {
-		w.child.AwaitEnd(child.EndTime) // by itself, if it does; it is killed otherwise
+		w.child.AwaitEnd(child.EndTime) // wait a little for the process to end by itself; bury kills it otherwise
 	}
 	w.bury()
 	w.arena.close()
@@ -250,7 +251,7 @@ func (w *Worker) failStart(ctx context.Context, stage string, err error) error {
 		e.Err = errors.New(streamWords(err))
 	case isStatus:
 		e.Err = errors.New(rpcWords(err))
-	case stage == "exec" && errors.Is(err, syscall.EAGAIN): // of fork(2)
+	case stage == "exec" && errors.Is(err, syscall.EAGAIN): // from fork(2)
 		e.Err = fmt.Errorf("%w%s", err, child.TasksLimit())
 	}
 	return e
@@ -265,29 +266,29 @@ func (w *Worker) Describe(ctx context.Context) (*workerpb.Manifest, error) {
 	return answer.GetManifest(), err
 }
 
-// FailDescribe ends a worker that could not be asked, and says why.
+// FailDescribe ends a worker that did not answer Describe, and returns an error that says why.
 func (w *Worker) FailDescribe(ctx context.Context, err error) error {
 	return w.failStart(ctx, "describe", err)
 }
 
-// Probe is a worker that is described and not set up, for checks that open its stream themselves.
+// Probe is a worker that has a manifest but no set-up. It is for checks that open the worker's stream themselves.
 type Probe struct {
 	Service workerpb.WorkerServiceClient
-	Link    *link.Link // nil if there is none
+	Link    *link.Link // nil if the worker has no link
 	Gone    <-chan struct{}
 	Kill    func()        // ends the worker and returns when nothing of it is left
-	Death   func() string // how it ended, in words, once it is gone
+	Death   func() string // how the worker ended, in words, once it is gone
 }
 
-// Probe hands a worker that is not set up over.
+// Probe hands over a worker that has not been set up.
 func (w *Worker) Probe() Probe {
 	return Probe{Service: w.service, Link: w.link, Gone: w.child.Exited(), Kill: w.bury, Death: w.lastWords}
 }
 
-// Bury ends a worker that is not set up, and returns when nothing of it is left.
+// Bury ends a worker that has not been set up, and returns when nothing of it is left.
 func (w *Worker) Bury() { w.bury() }
 
-// lastWords says how the process ended and what it said last.
+// lastWords says how the process ended, and quotes its last output.
 func (w *Worker) lastWords() string {
 	words, _, _ := w.child.LastState()
 	if lines := w.child.LastOutput(100 * time.Millisecond); len(lines) > 0 {

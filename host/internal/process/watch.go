@@ -9,19 +9,20 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// kill is why the host kills a worker.
+// kill is the reason for which the host kills a worker.
 type kill struct {
 	kind    wire.Kind
 	cause   wire.Cause
 	message string
-	call    *call // that it is for; nil if it is for none
-	item    *int  // the place in the batch of the item that it is for; nil if that is not known
+	call    *call // call for which the worker is killed; nil if it is for none
+	item    *int  // place in the batch of the item for which the worker is killed; nil if unknown
 }
 
-// sendLimit is how long a worker may take to read a message. The SDK reads while it works, so this is far more than it needs.
+// sendLimit is how long a worker may take to read a message. The SDK reads while it works, so it needs far less.
 const sendLimit = 30 * time.Second
 
-// watchSend kills the worker if it does not read what is sent: after sendLimit, or within the grace of an ended ctx. The returned function ends the watch.
+// watchSend kills the worker if it does not read what is sent, either within sendLimit or, once ctx has ended, within the grace period. The caller calls stop
+// when the message has been sent.
 func (w *Worker) watchSend(ctx context.Context, c *call) (stop func()) {
 	stuck := func() {
 		w.killFor(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: "worker does not read what it is sent", call: c})
@@ -46,7 +47,7 @@ func (w *Worker) watchSend(ctx context.Context, c *call) (stop func()) {
 	}
 }
 
-// silenceLimit is how long a worker that keeps to the protocol can say nothing about a batch that it runs. 0 means that there is no limit.
+// silenceLimit returns how long a worker that keeps to the protocol can go without a message about a batch that it runs. 0 means that there is no limit.
 func (w *Worker) silenceLimit(c *call) time.Duration {
 	if t := c.Timeout(); t > 0 {
 		return t + 2*w.options.Grace + time.Second
@@ -54,11 +55,11 @@ func (w *Worker) silenceLimit(c *call) time.Duration {
 	return 0
 }
 
-// watch kills the worker if an item of c does not end though its time is over, or if the worker may run c and has been silent for too long: then the
-// worker's own watch on items hangs too.
+// watch kills the worker if an item of c does not end after its time limit, or if the worker may run c and has been silent for too long. In the second case the
+// worker's own watch on its items hangs too.
 func (w *Worker) watch(c *call) {
 	at := w.session.Progress(&c.Batch)
-	if at.Waiting { // for the host
+	if at.Waiting { // the worker waits for the host
 		return
 	}
 	item, stuck, hung := 0, false, false
@@ -78,14 +79,14 @@ func (w *Worker) watch(c *call) {
 	}
 	if at.MayRun && at.Silent > w.silenceLimit(c) {
 		k := &kill{kind: wire.Timeout, cause: wire.CauseTimeout, message: fmt.Sprintf("worker has been silent for %v", at.Silent.Round(time.Millisecond))}
-		if !at.Others { // else c may be over, and its results lost on their way, and it is the next batch that hangs
+		if !at.Others { // otherwise c may have ended with its results still on their way, and the next batch hangs
 			k.call = c
 		}
 		w.killFor(k)
 	}
 }
 
-// killOverdue kills the worker if the item is still running: with its stacks on stderr, if it is a Go program that still can.
+// killOverdue kills the worker if the item is still running. A Go program that still can first writes its stacks to stderr.
 func (w *Worker) killOverdue(c *call, item int) {
 	if at := w.session.Progress(&c.Batch); !at.Held || item < at.Done {
 		return
@@ -97,23 +98,23 @@ func (w *Worker) killOverdue(c *call, item int) {
 	})
 }
 
-// killHung kills a worker that runs several items and has not said of one that its time is over. Its watch on items hangs with them, so any of them may have
-// stopped the whole process: none is guilty yet, and each runs again alone.
+// killHung kills a worker that runs several items and has reported none of them as overdue. Its watch on items hangs too, so any of the items may have stopped
+// the whole process. None is guilty yet: each runs again alone.
 func (w *Worker) killHung() {
 	w.killWithStacks(&kill{kind: wire.Timeout, cause: wire.CauseTimeout, message: "the process hung, with several items running"})
 }
 
-// flooded ends a worker that writes without end.
+// flooded ends a worker that writes more output than it may.
 func (w *Worker) flooded() {
 	w.decide(&kill{kind: wire.Crashed, cause: wire.CauseFlood, message: fmt.Sprintf(
 		"worker flooded its output: more than %d bytes (Config.MaxOutputBytes) beyond %d a second", w.options.Child.MaxOutputBytes, child.QuietRate)})
-	w.child.KillNow() // its stream ends with it
+	w.child.KillNow() // the stream ends with the process
 }
 
-// stacksTime is how long a process has to show its stacks. One that does takes some milliseconds, on a machine that has time for it.
+// stacksTime is how long a process has to write its stacks. This takes some milliseconds on a machine that is not overloaded.
 const stacksTime = 500 * time.Millisecond
 
-// killWithStacks kills the worker once it has had the time to show its stacks.
+// killWithStacks kills the worker after giving it time to write its stacks.
 func (w *Worker) killWithStacks(k *kill) {
 	w.decide(k)
 	w.child.AskForStacks()
@@ -124,7 +125,8 @@ func (w *Worker) killWithStacks(k *kill) {
 	w.killFor(k)
 }
 
-// decide records why the worker dies. The first reason stays. It may be the worker's own words, which go to each item that it held.
+// decide records why the worker dies. Only the first reason counts. Its message is bounded, because it may be the worker's own words and goes to each item that
+// the worker held.
 func (w *Worker) decide(k *kill) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -134,7 +136,7 @@ func (w *Worker) decide(k *kill) {
 	}
 }
 
-// killFor ends the process. The receiver does the rest.
+// killFor ends the process. The receiver then notices the end of the stream and does the rest.
 func (w *Worker) killFor(k *kill) {
 	w.decide(k)
 	w.child.KillNow()

@@ -1,4 +1,4 @@
-// Package worker is what the scheduler asks of a worker, and what a worker asks of a batch.
+// Package worker defines what the scheduler needs of a worker, and what a worker needs of a batch.
 package worker
 
 import (
@@ -9,9 +9,9 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Worker is a place that runs items: a process or a goroutine.
+// Worker runs items: it is a process or a goroutine.
 type Worker interface {
-	// Run runs the items of b that have no outcome yet. It returns when each has one, or when none runs any more.
+	// Run runs the items of b that have no outcome yet. It returns when each item has one, or when no item runs any more.
 	Run(ctx context.Context, b Batch) End
 	// HasBegun reports whether the worker may have begun b, rather than holding it behind another batch.
 	HasBegun(b Batch) bool
@@ -21,9 +21,9 @@ type Worker interface {
 	Running() []Running
 	// Failing is closed at the first sign of the worker's end: results may still come, but the worker should get no more batches.
 	Failing() <-chan struct{}
-	// Gone is closed when the worker will run nothing any more.
+	// Gone is closed when the worker will run nothing more.
 	Gone() <-chan struct{}
-	// Ended says how a worker ended that is gone.
+	// Ended says how a worker that is gone ended.
 	Ended() Ending
 	// Stop lets the worker go once its workload has been torn down, or at once when ctx ends. It returns when nothing of it is left.
 	Stop(ctx context.Context, reason string)
@@ -31,33 +31,33 @@ type Worker interface {
 
 // Info is a snapshot of a worker.
 type Info struct {
-	Number  int // in its pool, from 1
-	PID     int // of its process; the host's own for goroutines
+	Number  int // number of the worker in its pool, from 1
+	PID     int // process id; the host's own for goroutines
 	Started time.Time
-	Items   int // run so far
+	Items   int // items run so far
 }
 
 // Running is an item that runs now.
 type Running struct {
-	Index int // in its run
+	Index int // index of the item in its run
 	Since time.Time
 }
 
 // Ending is how a worker ended.
 type Ending struct {
 	Reason   string
-	Used     bool  // it was given a batch in its life
-	Hopeless error // why no other worker can take its place; nil if one can
+	Used     bool  // the worker was given a batch in its life
+	Hopeless error // why no other worker can replace it; nil if one can
 }
 
-// End is how the run of a batch on a worker came to its end. The zero value says that all items have an outcome.
+// End says how the run of a batch on a worker ended. The zero value says that all items have an outcome.
 type End struct {
 	Leaving bool   // the worker asks to be replaced
 	Death   *Death // the worker died; nil otherwise
-	Err     error  // why the run was called off
+	Err     error  // why the run was cancelled
 }
 
-// Reason says why the worker runs nothing any more. It is for an End whose worker died or asks to be replaced.
+// Reason says why the worker runs nothing more. It may be called for an End whose worker died or asks to be replaced.
 func (e *End) Reason() string {
 	if e.Death != nil {
 		return e.Death.Error.Message
@@ -68,9 +68,9 @@ func (e *End) Reason() string {
 // AskedToLeave is the reason of a worker that asks to be replaced.
 const AskedToLeave = "retired: asked to be replaced"
 
-// Death is a worker's death, with what it means for one batch. The same error serves for each item that is blamed for it.
+// Death is a worker's death, with what it means for one batch. The same Error serves for each item that is blamed.
 type Death struct {
-	Error   wire.ItemError // what a guilty item fails with, without index and attempts
+	Error   wire.ItemError // error of a guilty item, without index and attempts
 	Outside bool           // another process may have killed the worker, so its item is not to blame
 	Verdict Verdict
 }
@@ -86,12 +86,12 @@ var ErrStopped = errors.New("the worker has been stopped")
 // Verdict says what a worker's death means for a batch: which of its items without an outcome is to blame, and how the others run again.
 type Verdict struct {
 	Outcome Outcome
-	Item    int // the place in the batch of the item that is Guilty or Suspect
-	Begun   int // how many items without an outcome had begun, from the first on and without the guilty one: they get one attempt more
-	// Crossed says that the batch may have crossed the worker's end on its way, so that the worker never had it. It should run again as it is, but
-	// not for ever: workers that die of it look the same.
+	Item    int // place in the batch of the item that is Guilty or Suspect
+	Begun   int // items without an outcome that had begun, from the first on and without the guilty one; they get one more attempt
+	// Crossed says that the batch may have crossed the worker's end on its way, so that the worker never had it. The batch should run again unchanged, but not
+	// forever, because the deaths of workers that the batch kills look the same.
 	Crossed bool
-	// Unexplained says that no batch which the worker held can be what it died of.
+	// Unexplained says that none of the batches that the worker held can be the cause of its death.
 	Unexplained bool
 }
 
@@ -102,65 +102,65 @@ type Outcome int
 const (
 	Innocent   Outcome = iota // none of its items is to blame
 	Guilty                    // one item is to blame; the others are innocent
-	Suspect                   // one item may be to blame, beside items of other batches; the others are innocent
+	Suspect                   // one item may be to blame, and so may items of other batches; the others are innocent
 	AllSuspect                // any of its items may be to blame
 )
 
-// Batch is consecutive items on their way through a worker. Places count from 0 within the batch. Outcomes come in order, so the number of items that
-// have one is also the place of the next.
+// Batch is a number of consecutive items that a worker runs. Places count from 0 within the batch. Outcomes come in order, so the number of items that have one
+// is also the place of the next item.
 type Batch interface {
 	First() int // index of the first item in its run
 	Size() int  // items
 	Done() int  // items that have an outcome
 	Options() *Options
 
-	// Slices returns the items without an outcome, and room for their results, as Go slices, if the workload's types are the caller's. With apart the room
-	// is not the run's own, and Store takes results over from it: for a worker that may write there after it was given up.
+	// Slices returns the items without an outcome, and room for their results, as Go slices. ok is false if the workload's types are not the caller's. With apart
+	// the room does not belong to the run, and Store copies results from it: this is for a worker that may still write there after the run has given it up.
 	Slices(apart bool) (items, results any, ok bool)
 	Store(from, n int, results any, at int)
-	// InBuffers returns where the items from a place on lie in the pool's buffers, if the first ones do and are large. Else it returns the place up to which
-	// Encode should go: where such items begin.
+	// InBuffers returns where the items from a place on lie in the pool's buffers, if the first of them lie there and are large. Otherwise it returns the place up
+	// to which Encode should go, which is where such items begin.
 	InBuffers(from int, find func(item []byte) (at uint64, ok bool)) (lie Places, to int)
-	// EncodedSize returns the bytes of the column that Encode would make, 0 if only encoding tells, and about those of its results.
+	// EncodedSize returns the bytes of the column that Encode would make, or 0 if only encoding can tell, and about how many bytes the results take.
 	EncodedSize(from, to, limit int) (items, results int)
-	// Encode encodes items from one place up to another into a column, until limit bytes are reached: in room if they fit there. A bad item ends the
-	// column before it; if it is the first, its error is returned instead.
+	// Encode encodes items from one place up to another into a column, until limit bytes are reached. The column lies in room if it fits there. A bad item ends
+	// the column before it. If the first item is bad, Encode returns its error instead.
 	Encode(from, to, limit int, room []byte) (column []byte, n int, bad *wire.ItemError)
-	// Decode takes n results from a column. Items that have failed are skipped.
+	// Decode reads n results from a column. It skips items that have failed.
 	Decode(from, n int, column []byte) error
-	// Copies reports whether Decode copies the column at once, without a look at what it holds.
+	// Copies reports whether Decode copies the column at once, without checking its content.
 	Copies() bool
 	// Fail records the error of the item at a place.
 	Fail(at int, e *wire.ItemError)
-	// RequestCredit asks for credit for results of so many bytes. answer has room for one, and gets one unless the batch ends before.
+	// RequestCredit asks for credit for results of this many bytes. answer has room for one value, and gets one unless the batch ends before.
 	RequestCredit(bytes int, answer chan<- Credit)
-	// Complete says that the next n items have their outcome.
+	// Complete records that the next n items have their outcome.
 	Complete(n int, by Info, run time.Duration, itemNS []uint64)
 }
 
 // Options say how a batch is run.
 type Options struct {
 	JSON    bool          // items and results travel as JSON texts
-	Timed   bool          // the time of each item is wanted
-	Timeout time.Duration // of one item; 0 means none
-	Budget  time.Duration // of the batch, after which the worker hands the rest back; 0 means none
-	Credit  int           // bytes of results that may come without being asked for; 0 means no limit
+	Timed   bool          // the run wants the time of each item
+	Timeout time.Duration // time limit of one item; 0 means none
+	Budget  time.Duration // time after which the worker hands the rest of the batch back; 0 means no limit
+	Credit  int           // bytes of results that may come without a request; 0 means no limit
 
-	Deadline time.Time         // of the run; zero means none
-	Metadata map[string]string // of the run; nil means none
-	Seed     uint64            // of the run's random numbers
-	// SeedIndex lists by which index n items, from the first one on, draw their random numbers. It is nil if they draw by their own indexes.
+	Deadline time.Time         // deadline of the run; zero means none
+	Metadata map[string]string // metadata of the run; nil means none
+	Seed     uint64            // seed of the run's random numbers
+	// SeedIndex returns the indexes by which n items, from the first one on, draw their random numbers. It is nil if they draw by their own indexes.
 	SeedIndex func(first, n int) []uint64
 }
 
 // Credit answers a request for credit.
 type Credit struct {
-	Bytes   int             // of results that may come
-	Stop    bool            // the worker is to hand back what it has not begun of the batch
-	Refused *wire.ItemError // what the items of these results fail with, because the run cannot hold them; nil if they may come
+	Bytes   int             // bytes of results that may come
+	Stop    bool            // the worker must hand back the items of the batch that it has not begun
+	Refused *wire.ItemError // error of the items of these results, because the run cannot hold them; nil if they may come
 }
 
-// Places is where the items of a batch lie in the pool's buffers.
+// Places says where the items of a batch lie in the pool's buffers.
 type Places struct{ At, Size []uint64 }
 
 // Count returns the number of items.
