@@ -6,17 +6,17 @@ import (
 	"sync"
 )
 
-// connection is the host's one connection to a worker. It is a type of its own so that the timer that hangs up later keeps nothing else of the
-// worker in memory.
+// connection is the host's only connection to a worker. It is a separate type so that the timer that hangs up later does not keep the rest of the worker in
+// memory.
 type connection struct {
 	mu      sync.Mutex
 	conn    net.Conn
-	closed  bool // no connection is accepted any more
-	ended   bool // the worker has ended it, or it broke
-	refused bool // gRPC has ended it while it held, because of what came over it
+	closed  bool // no more connections are accepted
+	ended   bool // the worker has ended the connection, or the connection broke
+	refused bool // gRPC has closed the intact connection, because of what it received
 }
 
-// set makes conn the connection, if it is the first: a worker that closes its connection has ended.
+// set makes conn the connection. It refuses a second one: a worker whose connection has closed has ended.
 func (c *connection) set(conn net.Conn) (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -27,15 +27,15 @@ func (c *connection) set(conn net.Conn) (net.Conn, error) {
 	return c.conn, nil
 }
 
-// wasRefused reports whether gRPC has ended the connection because of what came over it.
+// wasRefused reports whether gRPC has closed the connection because of what it received.
 func (c *connection) wasRefused() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.refused
 }
 
-// boundedConn is a connection whose Close does not wait without a bound for a read that is under way: before Linux 6.16 a worker can make a
-// read last, by sending a descriptor along that takes long to close.
+// boundedConn is a connection whose Close waits only for a bounded time for a read that is under way. Before Linux 6.16 a worker can make a read last, by
+// sending a descriptor that takes long to close.
 type boundedConn struct {
 	net.Conn
 	of *connection
@@ -59,7 +59,7 @@ func (c boundedConn) Close() error {
 	return nil
 }
 
-// hangUp closes the connection without gRPC's farewell: gRPC would wait for 5 s to send it to a worker that does not read.
+// hangUp closes the connection without gRPC's final messages: gRPC would wait 5 s to send them to a worker that does not read.
 func (c *connection) hangUp() {
 	c.mu.Lock()
 	c.closed = true

@@ -11,25 +11,25 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// foreignSignals are signals that a program does not get from faults of its own: another process sends them.
+// foreignSignals are signals that a program does not get because of its own faults: other processes send them.
 var foreignSignals = []string{"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"}
 
 // Death is how a process ended, as far as its host can know.
 type Death struct {
 	Cause    wire.Cause
-	Message  string // how it ended, and the limit that it met
-	ExitCode int    // -1 if a signal ended it, or if it has not ended
+	Message  string // how the process ended, and the limit that it reached
+	ExitCode int    // -1 if a signal ended the process, or if it has not ended
 	Signal   string // such as SIGKILL, empty without one
 	Stderr   []string
-	Dump     string      // its last words in full, from the line that says why it died
+	Dump     string      // output of the process from the line on that says why it died
 	Usage    *wire.Usage // nil if it is not known
 	Outside  bool        // another process may have killed it
 }
 
-// LastOutput returns the last lines that the process wrote. It waits for the rest of the output, for a time at most.
+// LastOutput returns the last lines that the process wrote. It waits for the rest of the output, but at most for the time limit.
 func (p *Process) LastOutput(limit time.Duration) []string { return p.output.lines(limit) }
 
-// smallStack is a limit of the stack, in bytes, below which a program may end by SIGSEGV with no fault of its own, also before its first instruction:
+// smallStack is a stack limit, in bytes. With a lower limit a program may end by SIGSEGV through no fault of its own, even before its first instruction:
 // arguments, environment and the stack of a library written for the usual 8 MiB have to fit in it.
 const smallStack = 1 << 20
 
@@ -52,8 +52,9 @@ func (p *Process) LastState() (message string, code int, signal string) {
 	return fmt.Sprintf("process ended with exit code %d", p.state.ExitCode()), p.state.ExitCode(), ""
 }
 
-// Death describes the end of the process. It is called after Bury, and once: it claims a death that the kernel has counted. decided says that the host
-// has killed the process for a reason of its own. Then Cause is only what the kernel has counted or sent, and Message only the limit that the process met.
+// Death describes the end of the process. It is called once, after Bury, because it claims a death that the kernel has counted. decided says that the host has
+// killed the process for a reason of its own. Then Cause is only what the kernel has counted or sent, and Message only names the limit that the process
+// reached.
 func (p *Process) Death(decided bool) Death {
 	_, code, signal := p.LastState()
 	d := Death{ExitCode: code, Signal: signal, Stderr: p.output.lines(0), Dump: p.output.lastWords(), Usage: p.usage()}
@@ -63,13 +64,13 @@ func (p *Process) Death(decided bool) Death {
 		return d
 	}
 	d.Cause, d.Message = p.diagnose(d.Stderr)
-	if d.Cause == wire.CauseSignal && slices.Contains(foreignSignals, signal) && p.cpuLimitMet(signal) == "" { // the host knows of nothing that sent it
+	if d.Cause == wire.CauseSignal && slices.Contains(foreignSignals, signal) && p.cpuLimitMet(signal) == "" { // the host knows nothing that explains the signal
 		d.Outside = true
 	}
 	return d
 }
 
-// diagnose says what the process died of, with the limit that it met, if the host did not kill it.
+// diagnose says what the process died of, with the limit that it reached. It is called if the host did not kill the process.
 func (p *Process) diagnose(stderr []string) (cause wire.Cause, message string) {
 	message, _, signal := p.LastState()
 	cause = wire.Cause(p.death.Cause)
@@ -77,11 +78,11 @@ func (p *Process) diagnose(stderr []string) (cause wire.Cause, message string) {
 	switch {
 	case outOfMemory(stderr):
 		cause = wire.CauseOutOfMemory
-	case cause == wire.CauseExit && outOfThreads(stderr): // as it says itself: setrlimit(2) bounds, but does not count
+	case cause == wire.CauseExit && outOfThreads(stderr): // the process says so itself: the limit of setrlimit(2) is not reported otherwise
 		cause = wire.CausePIDs
 	case cause == wire.CauseOutOfMemory, cause == wire.CauseEscape:
 		message = "process was killed"
-	case cpuLimit != "": // more certain than a death for want of memory, which may be that of any process of the machine
+	case cpuLimit != "": // a CPU limit is more certain than a death for lack of memory, which may be that of any process of the machine
 		message += cpuLimit
 	case signal == "SIGKILL" && p.EndedItself() && p.launcher.ooms.claim(p.oomsBefore):
 		cause, message = wire.CauseOutOfMemory, "process was killed by the kernel"
@@ -89,7 +90,7 @@ func (p *Process) diagnose(stderr []string) (cause wire.Cause, message string) {
 	return cause, message + p.limitMet(cause)
 }
 
-// Faulted reports whether the process died because it touched memory that it must not.
+// Faulted reports whether the process died because it accessed memory that it must not access.
 func (d *Death) Faulted() bool {
 	return d.Signal == "SIGSEGV" || slices.ContainsFunc(d.Stderr, func(line string) bool { return strings.HasPrefix(line, "unexpected fault address") })
 }
@@ -105,8 +106,8 @@ func (p *Process) usage() *wire.Usage {
 // tickError is how far the kernel's two counts of CPU time may differ for a process that has used little.
 const tickError = 500 * time.Millisecond
 
-// cpuLimitMet says in words which limit of CPU time a signal of the kernel's came from, and is empty if it came from none. The kernel compares the limit
-// with what the clock's ticks have counted, and reports what the scheduler has. On a busy machine they differ by some percent, and in a short life by more.
+// cpuLimitMet says in words which limit of CPU time made the kernel send a signal. It is empty if none did. The kernel compares the limit with the time counted
+// by clock ticks, and reports the time counted by the scheduler. They differ by some percent on a busy machine, and by more in a short life.
 func (p *Process) cpuLimitMet(signal string) string {
 	if signal != "SIGXCPU" && (signal != "SIGKILL" || !p.EndedItself()) {
 		return ""
@@ -117,24 +118,24 @@ func (p *Process) cpuLimitMet(signal string) string {
 		return fmt.Sprintf(": it used %v of CPU time, the soft limit is %v (RLIMIT_CPU, ulimit -St)", (used.User + used.System).Round(time.Millisecond), limit)
 	case reached:
 		return fmt.Sprintf(": it used %v of CPU time, the limit is %v (ulimit -t)", (used.User + used.System).Round(time.Millisecond), limit)
-	case signal == "SIGXCPU": // it has set a lower one itself
+	case signal == "SIGXCPU": // the process has set a lower limit itself
 		return ": it reached a limit of its CPU time (RLIMIT_CPU)"
 	default:
 		return ""
 	}
 }
 
-// limitMet names the limit of its sandbox at which a process died of this cause.
+// limitMet names the limit of the sandbox that led to a death with this cause.
 func (p *Process) limitMet(cause wire.Cause) string {
 	policy := &p.launcher.options.Policy
 	switch cause {
 	case wire.CauseOutOfMemory:
-		if policy.MemoryBytes == 0 { // the machine's
+		if policy.MemoryBytes == 0 { // the machine's memory ran out
 			return ": out of memory" + p.memoryLimits()
 		}
 		return fmt.Sprintf(": out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", policy.MemoryBytes)
 	case wire.CausePIDs:
-		if p.launcher.Box.PIDs() == 0 { // the system's
+		if p.launcher.Box.PIDs() == 0 { // a limit of the system was reached
 			return "; it was refused a process or a thread" + TasksLimit() + p.memoryLimits()
 		}
 		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", p.launcher.Box.PIDs())
@@ -146,7 +147,7 @@ func (p *Process) limitMet(cause wire.Cause) string {
 		if limit := fileLimit(); limit >= 0 && (policy.FileBytes == 0 || limit < policy.FileBytes) {
 			return fmt.Sprintf("; a file grew too large: the limit is %d bytes (ulimit -f)", limit)
 		}
-		if policy.FileBytes == 0 && policy.Level == sandbox.Off { // it has set one itself
+		if policy.FileBytes == 0 && policy.Level == sandbox.Off { // the process has set a limit itself
 			return "; a file grew too large (RLIMIT_FSIZE)"
 		}
 		return fmt.Sprintf("; a file grew too large: the limit is %d bytes (Config.Sandbox.FileBytes)", policy.FileBytes)
@@ -155,7 +156,7 @@ func (p *Process) limitMet(cause wire.Cause) string {
 	}
 }
 
-// memoryLimits returns words for the limits at which the kernel refuses a worker memory, and stacks for its threads.
+// memoryLimits describes the limits at which the kernel refuses a worker memory, including the stacks of its threads.
 func (p *Process) memoryLimits() string {
 	words := ""
 	if limit := arena.AddressSpace(); limit > 0 {

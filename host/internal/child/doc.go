@@ -1,3 +1,3 @@
-// Package child runs worker processes: it starts them in their sandbox, reads their output at a limited rate, kills them with all that they have
-// started, and says how they died.
+// Package child runs worker processes. It starts them in their sandbox, reads their output at a limited rate, kills them together with the processes that they
+// have started, and says how they died.
 package child

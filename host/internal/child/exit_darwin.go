@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// awaitExit returns when the process has ended but has not been reaped, and reports whether it could wait for that. Waitid is of no use: on
-// macOS it also returns for a process that has stopped (golang/go#19314).
+// awaitExit returns when the process has ended but has not been reaped, and reports whether it could wait for that. It does not use waitid, which on macOS also
+// returns for a process that has stopped (golang/go#19314).
 func awaitExit(pid int) bool {
-	queue, err := unix.Kqueue() // which no child inherits (kqueue(2))
+	queue, err := unix.Kqueue() // no child inherits it (kqueue(2))
 	if err != nil {
 		return false
 	}
@@ -28,6 +28,6 @@ func awaitExit(pid int) bool {
 		case n == 1:
 			return true
 		}
-		return errors.Is(err, unix.ESRCH) // a child that has not been reaped and is not there any more has ended
+		return errors.Is(err, unix.ESRCH) // a child that has not been reaped and is no longer there has ended
 	}
 }

@@ -2,5 +2,5 @@
 
 package child
 
-// awaitExit has no portable form: a process can only be waited for and reaped at once.
+// awaitExit returns false: these systems have no portable way to wait for a process without reaping it.
 func awaitExit(int) bool { return false }

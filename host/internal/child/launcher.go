@@ -14,14 +14,14 @@ import (
 	"github.com/parhost/parhost/internal/litter"
 )
 
-// Options say what the processes of a pool have in common.
+// Options are the settings that the processes of a pool have in common.
 type Options struct {
-	Path     string // the executable, for people: the sandbox knows what is executed
-	Source   string // the file whose bytes all processes execute
-	Checksum string // of these bytes, SHA-256 in hexadecimal; empty if any will do
+	Path     string // path of the executable, for people; the sandbox determines what is executed
+	Source   string // path of the file whose bytes all processes execute
+	Checksum string // SHA-256 of these bytes, in hexadecimal; empty if any will do
 	Env      []string
-	Dir      string // working folder; empty is the host's
-	TempDir  string // where the folder of sockets is made; empty is the system's
+	Dir      string // working folder; empty means the host's
+	TempDir  string // folder in which the folder of sockets is made; empty means the system's
 	Policy   sandbox.Policy
 
 	MaxOutputBytes int // see [New]
@@ -29,11 +29,11 @@ type Options struct {
 	Hurry          <-chan struct{} // closed when the pool is to end at once
 }
 
-// Launcher starts the processes of one pool. It owns what they share: the sandbox, the folder of sockets, the thread that starts them, and the
-// reaper of what they leave behind.
+// Launcher starts the processes of one pool. It owns what they share: the sandbox, the folder of sockets, the thread that starts processes, and the reaper of
+// the processes that they leave behind.
 type Launcher struct {
 	Box    *sandbox.Box
-	Folder *litter.Folder // of sockets
+	Folder *litter.Folder // folder of sockets
 
 	options Options
 	spawner *spawner
@@ -41,10 +41,10 @@ type Launcher struct {
 	ooms    oomWatch
 }
 
-// folderPrefix is what the names of pools' folders begin with.
+// folderPrefix begins the names of pools' folders.
 const folderPrefix = "parhost"
 
-// CheckTempDir reports whether sockets can be kept in a folder, and returns the folder that would be used: dir itself or, for "", the default.
+// CheckTempDir checks whether a pool can keep its sockets in the folder dir. It returns the folder that the pool would use: dir itself or, for "", the default.
 func CheckTempDir(dir string) (string, error) {
 	return litter.Check(folderPrefix, dir, socketNameBytes())
 }
@@ -62,10 +62,10 @@ type SocketsError struct{ Err error }
 
 func (e *SocketsError) Error() string { return e.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *SocketsError) Unwrap() error { return e.Err }
 
-// Open opens the executable and makes what the processes share. The error is a [*SocketsError], or else that of [sandbox.Open].
+// Open opens the executable and makes everything that the processes share. The error is a [*SocketsError], or else that of [sandbox.Open].
 func Open(ctx context.Context, o Options) (*Launcher, error) {
 	if o.Policy.TempDir == "" {
 		o.Policy.TempDir = o.TempDir
@@ -88,7 +88,7 @@ func Open(ctx context.Context, o Options) (*Launcher, error) {
 	return &Launcher{Box: box, Folder: folder, options: o, spawner: newSpawner(), reaper: openReaper(folder.Path(), o.Logger)}, nil
 }
 
-// removeTime is how long the end of a pool may take to remove what its workers have left in their folders. The next host removes the rest.
+// removeTime is how long the end of a pool may take to remove the files that its workers have left in their folders. The next host removes the rest.
 const removeTime = time.Second
 
 // Close releases everything. All processes must be gone.
@@ -103,7 +103,7 @@ func (l *Launcher) Close() {
 	}
 }
 
-// command returns the command that starts a process, which has the environment variables env beside those that all processes have.
+// command returns the command that starts a process. The process has the variables env in addition to those that all processes have.
 func (l *Launcher) command(env []string) *exec.Cmd {
 	cmd := exec.Command(l.options.Path)
 	cmd.Env = slices.Concat(l.options.Env, env)

@@ -6,15 +6,14 @@ import (
 	"sync"
 )
 
-// oomWatch tells whether a process that was killed was killed by the kernel, for want of memory. The kernel counts such deaths, but
-// does not say whose they were: one that happened since a worker was started, and that no other worker's death accounts for, is taken to
-// be the worker's.
+// oomWatch finds out whether the kernel killed a process because memory ran out. The kernel counts such deaths, but does not say which processes died. If one
+// happened since a worker was started, and no other worker's death accounts for it, it is taken to be the worker's.
 type oomWatch struct {
 	mu      sync.Mutex
-	claimed int64 // deaths, as the kernel counts them, up to the last that was a worker's
+	claimed int64 // the kernel's count of deaths up to the last one that was a worker's
 }
 
-// claim reports whether there is a death that nobody has claimed yet, given how many there were when the worker was started.
+// claim reports whether there is a death that no worker has claimed yet. before is the kernel's count when the worker was started.
 func (w *oomWatch) claim(before int64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -26,7 +25,7 @@ func (w *oomWatch) claim(before int64) bool {
 	return true
 }
 
-// outOfMemory reports whether a process's last words are those of a Go program that got no memory.
+// outOfMemory reports whether the last output of a process is that of a Go program that got no memory.
 func outOfMemory(stderr []string) bool {
 	return slices.ContainsFunc(stderr, func(line string) bool {
 		line = strings.TrimPrefix(strings.TrimPrefix(line, "fatal error: "), "runtime: ")
@@ -34,7 +33,7 @@ func outOfMemory(stderr []string) bool {
 	})
 }
 
-// outOfThreads reports whether a process's last words are those of a Go program that was refused a thread, without and with cgo.
+// outOfThreads reports whether the last output of a process is that of a Go program that was refused a thread, with or without cgo.
 func outOfThreads(stderr []string) bool {
 	return slices.ContainsFunc(stderr, func(line string) bool {
 		return strings.HasPrefix(line, "runtime: failed to create new OS thread") || strings.HasPrefix(line, "runtime/cgo: pthread_create failed: Resource temporarily unavailable")

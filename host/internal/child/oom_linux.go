@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// oomKills is how many processes of this machine the kernel has ended so far because memory ran out, 0 if it does not say
-// (proc_vmstat(5), since Linux 4.13).
+// oomKills returns how many processes of this machine the kernel has killed so far because memory ran out, or 0 if it does not say (proc_vmstat(5), since Linux
+// 4.13).
 func oomKills() int64 {
 	b, err := os.ReadFile("/proc/vmstat")
 	if err != nil {

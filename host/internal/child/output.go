@@ -19,34 +19,34 @@ import (
 )
 
 const (
-	tailLines = 40       // of a process's output are kept for the report of its death
-	tailWidth = 1 << 10  // bytes of each
-	lineWidth = 64 << 10 // bytes of a line, as the logger gets it
-	dumpWidth = 64 << 10 // bytes from a verdict on
+	tailLines = 40       // lines of a process's output that are kept for the report of its death
+	tailWidth = 1 << 10  // bytes of each of these lines
+	lineWidth = 64 << 10 // bytes of a line that the logger gets
+	dumpWidth = 64 << 10 // bytes of output that are kept from a verdict on
 )
 
-// output reads what a process writes on stdout and stderr: it keeps the last lines and passes all on to the logger.
+// output reads what a process writes on stdout and stderr. It keeps the last lines, and passes all lines to the logger.
 type output struct {
 	logger  hclog.Logger
 	rate    *rateLimiter
-	item    func() (index int, ok bool) // which item a line is likely to come from; may be nil
-	from    []*source                   // of the lines, once the process has been started
+	item    func() (index int, ok bool) // returns the item that a line is likely to come from; may be nil
+	from    []*source                   // sources of the lines, set when the process has been started
 	readers sync.WaitGroup
 
 	mu       sync.Mutex
 	count    int // lines so far
 	tail     []string
 	verdicts []verdict
-	dump     []byte // what came from a verdict on
+	dump     []byte // output from a verdict on
 }
 
-// verdict is a line that says why a process is about to die, by [wire.IsLastWord]. A Go program shows all its goroutines after it, so it may not
-// be among the last lines.
+// verdict is a line that says why a process is about to die, according to [wire.IsLastWord]. A Go program writes all its goroutines after it, so the verdict
+// may not be among the last lines.
 type verdict struct {
-	number int      // of its first line
-	lines  []string // only the text of a panic or an exception may have several
-	grows  bool     // the next line may be of it
-	size   int      // bytes of the lines
+	number int      // number of its first line
+	lines  []string // only the text of a panic or an exception may have several lines
+	grows  bool     // the next line may belong to the text
+	size   int      // total bytes of the lines
 	stack  string   // the line that ends the text, such as the first one of the stack behind a panic
 }
 
@@ -56,7 +56,7 @@ func (v *verdict) take(line string) bool {
 	switch {
 	case !v.grows:
 	case !wire.IsPanic(v.lines[0]) && wire.EndsText(line):
-		if v.grows = false; !wire.IsLastWord(line) { // else it becomes a verdict of its own
+		if v.grows = false; !wire.IsLastWord(line) { // a last word becomes a verdict of its own
 			v.stack = wire.Bound(line, tailWidth)
 		}
 	case wire.IsGoroutine(line):
@@ -93,7 +93,7 @@ func (v *verdict) before(number int) []string {
 	}
 }
 
-// mostVerdicts are kept, the last ones.
+// mostVerdicts is how many verdicts are kept: the last ones.
 const mostVerdicts = 4
 
 // reader returns a reader of what the process writes to s.
@@ -122,7 +122,7 @@ func (o *output) read(r *bufio.Reader, s *source) {
 	}
 }
 
-// readLine returns the next line, cut to width or to what r holds, whatever its length.
+// readLine returns the next line, of whatever length, cut to width or to the size of r's buffer.
 func readLine(r *bufio.Reader, width int) (string, error) {
 	line, err := r.ReadSlice('\n')
 	text := strings.TrimRight(string(line[:min(len(line), width)]), "\r\n")
@@ -139,7 +139,7 @@ func (o *output) add(line string, ready bool) {
 	if strings.HasPrefix(line, `{"@`) && readEntry(line, &entry) == nil {
 		text = entryText(entry)
 		o.log(entry, ready)
-	} else if o.logger.IsInfo() { // a flood costs enough without
+	} else if o.logger.IsInfo() { // skip the formatting if nobody reads it: a flood is expensive enough
 		o.logger.Info(wire.Plain(line), o.printing(ready)...)
 	}
 	o.mu.Lock()
@@ -147,7 +147,7 @@ func (o *output) add(line string, ready bool) {
 	continues := len(o.verdicts) > 0 && o.verdicts[len(o.verdicts)-1].take(text)
 	isVerdict := !continues && wire.IsLastWord(text)
 	if isVerdict && len(o.dump) >= dumpWidth {
-		o.dump = o.dump[:0] // the earlier one was not the end
+		o.dump = o.dump[:0] // the process went on after the earlier verdict
 	}
 	if (isVerdict || len(o.dump) > 0) && len(o.dump) < dumpWidth {
 		o.dump = append(append(o.dump, text[:min(len(text), dumpWidth-len(o.dump))]...), '\n')
@@ -169,7 +169,7 @@ func (o *output) add(line string, ready bool) {
 	}
 }
 
-// hasVerdict reports whether the line with this number belongs to the last verdict. Called with mu held.
+// hasVerdict reports whether the line with this number belongs to the last verdict. It is called with mu held.
 func (o *output) hasVerdict(number int) bool {
 	if len(o.verdicts) == 0 {
 		return false
@@ -178,7 +178,7 @@ func (o *output) hasVerdict(number int) bool {
 	return number < last.number+len(last.lines)
 }
 
-// readEntry reads a line of hclog's; numbers keep their digits.
+// readEntry reads a line in hclog's format. Numbers keep their digits.
 func readEntry(line string, entry *map[string]any) error {
 	d := json.NewDecoder(strings.NewReader(line))
 	d.UseNumber()
@@ -191,7 +191,7 @@ func readEntry(line string, entry *map[string]any) error {
 	return nil
 }
 
-// entryText returns an entry of hclog as text, with its fields: the reason for a death is often one of them.
+// entryText returns an hclog entry as text, with its fields, because the reason for a death is often in one of them.
 func entryText(entry map[string]any) string {
 	text, _ := entry["@message"].(string)
 	sep := ": "
@@ -204,7 +204,7 @@ func entryText(entry map[string]any) string {
 	return text
 }
 
-// printing returns the field that names the item which has just printed, if that is clear.
+// printing returns the log field that names the item that has just printed, if that is clear.
 func (o *output) printing(ready bool) []any {
 	if o.item == nil || !ready {
 		return nil
@@ -215,7 +215,7 @@ func (o *output) printing(ready bool) []any {
 	return nil
 }
 
-// plainValue returns a value out of a JSON text as a logger may have it.
+// plainValue converts a value from JSON to a value that is safe for a logger.
 func plainValue(v any) any {
 	switch v := v.(type) {
 	case nil, bool:
@@ -232,8 +232,8 @@ func plainValue(v any) any {
 	}
 }
 
-// plainKey returns the key of a field as a logger may have it. One that looks like a key of the host's and is none, or like more than a key, is in
-// quotes, which no key of the host's is.
+// plainKey returns the key of a field in a form that is safe for a logger. A key that only looks like one of the host's, or that looks like more than a key, is
+// put in quotes, which the host's own keys never have.
 func plainKey(key string) string {
 	like := strings.ToLower(key)
 	if strings.Trim(like, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != "" || key == "" || key != like && (like == "worker" || like == "item") {
@@ -248,19 +248,20 @@ func (o *output) log(entry map[string]any, ready bool) {
 	message, _ := entry["@message"].(string)
 	var pairs []any
 	for key, value := range entry {
-		if !strings.HasPrefix(key, "@") && key != "worker" { // the host's logger has said which worker it is
+		if !strings.HasPrefix(key, "@") && key != "worker" { // the host's logger already names the worker
 			pairs = append(pairs, plainKey(key), plainValue(value))
 		}
 	}
 	_, named := entry["item"]
-	if _, tagged := entry["worker"]; !named && !tagged { // the SDK has said that it is of no item
+	if _, tagged := entry["worker"]; !named && !tagged { // a line that the SDK tagged with a worker but no item belongs to no item
 		pairs = append(pairs, o.printing(ready)...)
 	}
-	// What is logged at a level of off would be written at every level.
+	// The level must not be off: hclog would write such a line at every level.
 	o.logger.Log(min(max(hclog.Trace, hclog.LevelFromString(level)), hclog.Error), wire.Plain(message), pairs...)
 }
 
-// lines returns the last lines, and before them the verdicts that are not among them, once the readers are done or a moment has passed: a grandchild may hold the pipe open.
+// lines returns the last lines, and before them the verdicts that are not among them. It waits until the readers are done, but at most for the time patience,
+// because a grandchild may hold the pipe open.
 func (o *output) lines(patience time.Duration) []string {
 	read := make(chan struct{})
 	go func() {
@@ -280,18 +281,18 @@ func (o *output) lines(patience time.Duration) []string {
 	return append(lines, o.tail...)
 }
 
-// lastWords returns what the process wrote from its last verdict on, in full as far as that is bounded. It is to be called after lines.
+// lastWords returns the output from the last verdict on, up to a bound. It must be called after lines.
 func (o *output) lastWords() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return wire.Bound(string(o.dump), 3*dumpWidth) // a byte that is no UTF-8 becomes three
+	return wire.Bound(string(o.dump), 3*dumpWidth) // an invalid UTF-8 byte becomes three bytes
 }
 
-// handshakeWidth is more than a handshake line takes: with AutoMTLS it holds a certificate.
+// handshakeWidth is more bytes than a handshake line takes. With AutoMTLS the line contains a certificate.
 const handshakeWidth = 8 << 10
 
-// handshakeReader returns the first line of s for go-plugin to read, and nothing more: what comes later is output like any
-// other. first gets the line as well, and go-plugin nothing if it must not see it.
+// handshakeReader returns a reader that gives go-plugin only the first line of s. Later lines are output like any other. first also gets the line. go-plugin
+// gets nothing if it must not see the line.
 func (o *output) handshakeReader(s *source, first chan<- string) io.ReadCloser {
 	pr, pw := io.Pipe()
 	o.readers.Go(func() {

@@ -7,11 +7,12 @@ import (
 	"strconv"
 )
 
-// workerBadness is added to the oom_score_adj of the host for its workers: as if each used half of the memory more (proc_pid_oom_score_adj(5)).
+// workerBadness is added to the host's oom_score_adj for its workers. The kernel then treats each as if it used half of the memory more
+// (proc_pid_oom_score_adj(5)).
 const workerBadness = 500
 
-// preferToKill lets the kernel end a worker before its host when memory runs out, and with it all that the worker starts. Raising the value
-// needs no privilege. It is best effort: a worker that may not be written to keeps its host's value.
+// preferToKill makes the kernel kill a worker, and the processes that it starts, before its host when memory runs out. Raising the value needs no privilege. If
+// the file of the worker cannot be written, the worker keeps its host's value.
 func preferToKill(pid int) {
 	b, err := os.ReadFile("/proc/self/oom_score_adj")
 	if err != nil {

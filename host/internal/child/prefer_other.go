@@ -2,5 +2,5 @@
 
 package child
 
-// preferToKill has no means here.
+// preferToKill does nothing: this package knows no means for it on this system.
 func preferToKill(int) {}

@@ -24,8 +24,8 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// Process is one worker process. It runs in a process group of its own. Process reads its output, keeps its exit status, and kills the whole group.
-// go-plugin uses a Process as its runner.
+// Process is one worker process. It runs in a separate process group. Process reads its output, keeps its exit status, and kills the whole group. go-plugin
+// uses a Process as its runner.
 type Process struct {
 	launcher   *Launcher
 	number     int
@@ -33,53 +33,53 @@ type Process struct {
 	output     *output
 	env        []string
 	inherited  []Inherited
-	oomsBefore int64 // processes of this machine that the kernel had killed for want of memory before the start
+	oomsBefore int64 // processes of this machine that the kernel had killed for lack of memory before the start
 
 	cmd     *exec.Cmd
-	sockets string          // the folder in which the process has to listen
-	launch  *sandbox.Launch // its way into the sandbox; nil before there is a command
+	sockets string          // folder in which the process has to listen
+	launch  *sandbox.Launch // starts the process in its sandbox; nil before there is a command
 	refused error           // why the sandbox or the checks before it did not let the process run
 	death   sandbox.Death   // what the sandbox knows of the process's end
 
-	network, address string // of its server, checked
+	network, address string // address of the process's server, checked
 	conn             *connection
 
-	alive     [2]*os.File // a channel whose writing end closes when the host is gone, or does not need the process any more
+	alive     [2]*os.File // a channel whose writing end closes when the host is gone, or no longer needs the process
 	pipes     []*os.File  // the host's ends of stdout and stderr
 	handshake io.ReadCloser
 	first     chan string   // the first line on stdout
 	exited    chan struct{} // closed when the process has been reaped
 	buried    chan struct{} // closed when Bury has returned
-	spawned   atomic.Bool   // there is a process
-	doomed    atomic.Bool   // it was to be killed, perhaps before there was one
+	spawned   atomic.Bool   // the process has been started
+	doomed    atomic.Bool   // the process is to be killed, perhaps before it has been started
 	reap      sync.Mutex    // held while the process is killed, and while it is reaped if the moment of its end is known
 	reaped    atomic.Bool
-	itself    bool // it was gone before the host killed it, see EndedItself
+	itself    bool // the process ended before the host killed it, see EndedItself
 	state     *os.ProcessState
 	started   time.Time
-	stays     bool // the folder of its socket cannot be moved, because something is mounted there
+	stays     bool // the folder of the process's socket cannot be removed, because something is mounted there
 }
 
 var _ runner.Runner = (*Process)(nil)
 
-// Inherited is files that a process inherits, in the order of the numbers that a variable of its environment lists.
+// Inherited is a list of files that a process inherits. Variable is the environment variable that lists their numbers in the same order.
 type Inherited struct {
 	Variable string
 	Files    []*os.File
 	Shared   bool // the host uses the same files, so they stay open here after the start
 }
 
-// Settings say what is a process's own.
+// Settings are the settings of a single process.
 type Settings struct {
-	Number    int // of the worker in its pool, from 1
+	Number    int // number of the worker in its pool, from 1
 	Env       []string
 	Inherited []Inherited
-	Logger    hclog.Logger                // gets its output
-	Item      func() (index int, ok bool) // which item a line of output comes from, if that is clear; may be nil
-	Flooded   func()                      // called once, when it writes more than Options.MaxOutputBytes beyond QuietRate
+	Logger    hclog.Logger                // gets the process's output
+	Item      func() (index int, ok bool) // returns the item that a line of output comes from, if that is clear; may be nil
+	Flooded   func()                      // called once, when the process writes more than Options.MaxOutputBytes beyond QuietRate
 }
 
-// Inherit adds files for the process to inherit. An environment variable tells the process their numbers. shared says that the host keeps using the same
+// Inherit adds files for the process to inherit. The environment variable tells the process their numbers. shared says that the host continues to use the same
 // files.
 func (s *Settings) Inherit(variable string, shared bool, files ...*os.File) {
 	s.Inherited = append(s.Inherited, Inherited{variable, files, shared})
@@ -96,8 +96,8 @@ func (l *Launcher) New(s Settings) *Process {
 	return p
 }
 
-// Prepare makes the command of the process, which is to listen in the folder sockets and gets the environment variables env of go-plugin. An error
-// of the sandbox is kept, see [Process.Refused].
+// Prepare makes the command of the process. The process is to listen in the folder sockets, and gets the environment variables env of go-plugin. Prepare keeps
+// an error of the sandbox for [Process.Refused].
 func (p *Process) Prepare(env []string, sockets string) error {
 	cmd := p.launcher.command(slices.Concat(p.env, env, []string{p.entry.variable()}))
 	if canInherit {
@@ -114,7 +114,7 @@ func (p *Process) Prepare(env []string, sockets string) error {
 	return p.refused
 }
 
-// inherit passes files on to a process, and lists their numbers in a variable of its environment.
+// inherit passes files to a process, and lists their numbers in an environment variable of the process.
 func inherit(cmd *exec.Cmd, variable string, files ...*os.File) {
 	const standard = 3 // stdin, stdout, stderr
 	var numbers []string
@@ -125,7 +125,7 @@ func inherit(cmd *exec.Cmd, variable string, files ...*os.File) {
 	cmd.Env = append(cmd.Env, variable+"="+strings.Join(numbers, ","))
 }
 
-// Start starts the process. Its stdin is empty: the host's is not shared.
+// Start starts the process. Its stdin is empty, because it must not read the host's.
 func (p *Process) Start(ctx context.Context) error {
 	stdout, stdoutW, err := channel.FromWorker()
 	if err != nil {
@@ -165,14 +165,14 @@ func (p *Process) Start(ctx context.Context) error {
 	return nil
 }
 
-// await waits for the end of the process, kills what is left of its group, and reaps it.
+// await waits for the end of the process, kills the rest of its group, and reaps it.
 func (p *Process) await() {
 	defer p.endOutput()
 	defer close(p.exited)
 	defer p.entry.leave()
 	if awaitExit(p.PID()) {
 		p.itself = !p.doomed.Load()
-		killGroup(p.cmd.Process) // before it is reaped its process id can be no other process's
+		killGroup(p.cmd.Process) // before the process is reaped, its process id cannot belong to another process
 		p.reap.Lock()
 		defer p.reap.Unlock()
 		p.state, _ = p.cmd.Process.Wait()
@@ -182,11 +182,11 @@ func (p *Process) await() {
 	p.state, _ = p.cmd.Process.Wait()
 	p.itself = !p.doomed.Load()
 	p.reaped.Store(true)
-	killGroup(p.cmd.Process) // the number of a group is not given away while it has members
+	killGroup(p.cmd.Process) // the id of a group is not reused while the group has members
 }
 
-// openAlive makes the channel that tells the process of the host's end. No other process has it: a worker could end others by what it does to a
-// shared one.
+// openAlive makes the channel that tells the process about the end of its host. No other process has this channel: with a shared one a worker could end other
+// workers.
 func (p *Process) openAlive() error {
 	ours, theirs, err := channel.ToWorker()
 	if err != nil {
@@ -196,9 +196,9 @@ func (p *Process) openAlive() error {
 	return nil
 }
 
-// closeTheirs closes the process's ends of channels in this process, so that a channel reads as ended when the worker is gone.
+// closeTheirs closes the process's ends of channels in this process, so that the host reads the end of a channel when the worker is gone.
 func (p *Process) closeTheirs() {
-	_ = p.alive[0].Close() // of nil, too
+	_ = p.alive[0].Close() // Close also works for a nil file
 	for _, i := range p.inherited {
 		if i.Shared {
 			continue
@@ -209,11 +209,10 @@ func (p *Process) closeTheirs() {
 	}
 }
 
-// hangUpTime is how long the connection of a process that has ended may seem to live.
+// hangUpTime is how long the connection may stay open after the process has ended.
 const hangUpTime = 2 * time.Second
 
-// endOutput ends the reading of output and the connection soon: a process that has left the group may hold the other ends for as long as it
-// likes.
+// endOutput soon ends the reading of output, and the connection. A process that has left the group may hold the other ends open for as long as it likes.
 func (p *Process) endOutput() {
 	for _, pipe := range p.pipes {
 		_ = pipe.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
@@ -221,7 +220,7 @@ func (p *Process) endOutput() {
 	time.AfterFunc(hangUpTime, p.conn.hangUp)
 }
 
-// closePipes closes the host's ends. A close waits for a read that is under way.
+// closePipes closes the host's ends of stdout and stderr. A close waits for a read that is under way, so the wait is bounded.
 func (p *Process) closePipes() {
 	Bounded(func() {
 		for _, pipe := range p.pipes {
@@ -230,11 +229,11 @@ func (p *Process) closePipes() {
 	})
 }
 
-// closeTime is how long the host waits for the kernel to close what it shares with a process. It takes microseconds, as a rule.
+// closeTime is how long the host waits for the kernel to close what it shares with a process. Closing normally takes microseconds.
 const closeTime = 200 * time.Millisecond
 
-// Bounded calls f, and returns when f does or after 200 ms. A plugin can make a system call on what it shares with the host last for ever, so
-// nothing may wait for such a call without a bound.
+// Bounded calls f, and returns when f does, or after 200 ms. A plugin can make a system call on something that it shares with the host last forever, so the
+// host must never wait for such a call without a bound.
 func Bounded(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -247,16 +246,16 @@ func Bounded(f func()) {
 	}
 }
 
-// Stdout is part of [runner.Runner]: it gives go-plugin the handshake line.
+// Stdout implements [runner.Runner]. It gives go-plugin the handshake line.
 func (p *Process) Stdout() io.ReadCloser { return p.handshake }
 
-// Stderr is part of [runner.Runner]: it gives go-plugin nothing, because the output is read here.
+// Stderr implements [runner.Runner]. It gives go-plugin nothing, because Process reads the output itself.
 func (p *Process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
 
-// Name is part of [runner.Runner].
+// Name implements [runner.Runner].
 func (p *Process) Name() string { return p.cmd.Path }
 
-// ID is part of [runner.Runner]: the process id, or nothing before the start.
+// ID implements [runner.Runner]. It returns the process id, or "" before the start.
 func (p *Process) ID() string {
 	if !p.spawned.Load() {
 		return ""
@@ -264,10 +263,10 @@ func (p *Process) ID() string {
 	return strconv.Itoa(p.PID())
 }
 
-// Diagnose is part of [runner.Runner]; the host describes failed starts itself.
+// Diagnose implements [runner.Runner]. It returns "", because the host describes failed starts itself.
 func (p *Process) Diagnose(context.Context) string { return "" }
 
-// Wait is part of [runner.Runner]: it waits for the process to be reaped, or for Bury.
+// Wait implements [runner.Runner]. It waits until the process has been reaped, or Bury has returned.
 func (p *Process) Wait(context.Context) error {
 	select {
 	case <-p.exited:
@@ -276,36 +275,36 @@ func (p *Process) Wait(context.Context) error {
 	return nil
 }
 
-// Kill is part of [runner.Runner]. go-plugin calls it when there is no handshake. Mostly the process is about to end by itself then. Kill gives it a
-// moment for that, because the exit status of a killed process would not tell.
+// Kill implements [runner.Runner]. go-plugin calls it when there is no handshake. In most cases the process is then about to end by itself. Kill first gives it
+// a moment for that, because the exit status of a killed process would not give the reason.
 func (p *Process) Kill(context.Context) error {
 	p.AwaitEnd(EndTime)
 	p.KillNow()
 	return nil
 }
 
-// KillNow kills the process and its group. A process that has not been started yet is killed when it is.
+// KillNow kills the process and its group. A process that has not been started yet is killed as soon as it has been started.
 func (p *Process) KillNow() {
-	p.doomed.Store(true) // before spawned is read: either we see the process, or Start sees us
+	p.doomed.Store(true) // stored before spawned is read: either KillNow sees the process, or Start sees doomed
 	if !p.spawned.Load() {
 		return
 	}
 	p.reap.Lock()
 	defer p.reap.Unlock()
-	if !p.reaped.Load() { // afterwards its process id may be another process's
+	if !p.reaped.Load() { // after that its process id may belong to another process
 		killGroup(p.cmd.Process)
 	}
 	p.launch.Kill()
 }
 
 const (
-	buryTime   = 3 * time.Second        // for a process that has been killed to be gone
-	hurryTime  = time.Second            // the same when the pool is to end at once
+	buryTime   = 3 * time.Second        // time for a killed process to be gone
+	hurryTime  = time.Second            // the same, if the pool must end at once
 	lingerTime = 300 * time.Millisecond // the same, if nothing keeps the process
 )
 
-// Bury kills the process if it lives, waits until it is gone, and closes what the host shared with it. It returns within a few seconds whatever
-// the process does. It is called once.
+// Bury kills the process if it lives, waits until it is gone, and closes everything that the host shared with it. It returns within a few seconds, whatever the
+// process does. It is called once.
 func (p *Process) Bury() {
 	defer close(p.buried)
 	if p.launch != nil {
@@ -315,20 +314,20 @@ func (p *Process) Bury() {
 	if !p.spawned.Load() {
 		p.entry.leave()
 		p.closeTheirs()
-		p.stays = !p.launcher.Folder.Drop(p.sockets) // "" when there is none
+		p.stays = !p.launcher.Folder.Drop(p.sockets) // p.sockets is "" if there is no folder
 		return
 	}
 	p.KillNow()
 	p.conn.hangUp()
 	if p.AwaitEnd(lingerTime); !isClosed(p.exited) {
 		p.entry.linger()
-		p.awaitEndUnless(p.launcher.options.Hurry, buryTime-lingerTime) // else it is in the kernel's hands, as on a dead network disk
+		p.awaitEndUnless(p.launcher.options.Hurry, buryTime-lingerTime) // a process that stays longer waits in the kernel, as on a dead network disk
 	}
 	if isClosed(p.exited) && p.state != nil {
 		p.death = p.launch.Death(p.state, !p.EndedItself())
 	}
 	p.output.lines(100 * time.Millisecond)
-	p.closePipes() // ends the readers even if a process that left the group holds the other ends
+	p.closePipes() // this ends the readers even if a process that left the group holds the other ends
 	p.stays = !p.launcher.Folder.Drop(p.sockets)
 }
 
@@ -338,8 +337,8 @@ func (p *Process) BrokeConnection() bool { return p.conn.wasRefused() }
 // Stays reports, after Bury, whether the folder of the process's socket could not be removed because something is mounted there.
 func (p *Process) Stays() bool { return p.stays }
 
-// PluginToHost is part of [runner.Runner]. It checks the address at which the process wants to be called: whatever the process says, the host
-// dials nothing but a socket in the folder that it made for it.
+// PluginToHost implements [runner.Runner]. It checks the address that the process gives. Whatever the process says, the host connects only to a socket in the
+// folder that it made for the process.
 func (p *Process) PluginToHost(network, address string) (string, string, error) {
 	if UsesTCP {
 		if network != "tcp" || !strings.HasPrefix(address, "127.0.0.1:") {
@@ -359,7 +358,7 @@ func (p *Process) PluginToHost(network, address string) (string, string, error) 
 	return network, address, nil
 }
 
-// folder is the folder in which the process must listen, by its path inside the sandbox.
+// folder returns the folder in which the process must listen, by its path inside the sandbox.
 func (p *Process) folder() string {
 	if folder := p.launch.Sockets(); folder != "" {
 		return filepath.Clean(folder)
@@ -382,7 +381,7 @@ func (p *Process) checkSocket(address string) error {
 	return nil
 }
 
-// HostToPlugin is part of [runner.Runner].
+// HostToPlugin implements [runner.Runner].
 func (p *Process) HostToPlugin(network, address string) (string, string, error) {
 	return network, address, nil
 }
@@ -402,7 +401,7 @@ func (p *Process) dial(ctx context.Context) (conn net.Conn, err error) {
 	} else {
 		conn, err = (&net.Dialer{Control: channel.Control}).DialContext(ctx, p.network, p.address)
 	}
-	if err != nil || p.launcher.Box.Level() == sandbox.Strict { // there it cannot put another process's socket into its folder
+	if err != nil || p.launcher.Box.Level() == sandbox.Strict { // at strict a process cannot put another process's socket into its folder
 		return conn, err
 	}
 	if err := p.checkPeer(conn); err != nil {
@@ -411,28 +410,28 @@ func (p *Process) dial(ctx context.Context) (conn net.Conn, err error) {
 	return conn, nil
 }
 
-// PID is the process id. There must be a process.
+// PID returns the process id. The process must have been started.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Spawned reports whether there is, or was, a process.
+// Spawned reports whether the process has been started.
 func (p *Process) Spawned() bool { return p.spawned.Load() }
 
-// Started is when the process was started.
+// Started returns the time when the process was started.
 func (p *Process) Started() time.Time { return p.started }
 
-// Exited is closed when the process has been reaped.
+// Exited returns a channel that is closed when the process has been reaped.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
 // Refused returns why the sandbox, or the checks before it, did not let the process run; nil if they did.
 func (p *Process) Refused() error { return p.refused }
 
-// Recheck checks, after the process has described itself, that it runs the file that was to be started: see [sandbox.Launch.Recheck].
+// Recheck checks that the process runs the file that was to be started, see [sandbox.Launch.Recheck]. It is called after the process has described itself.
 func (p *Process) Recheck() error { return p.launch.Recheck() }
 
-// EndTime is how long before its end a process's connection and pipes may be closed.
+// EndTime is how long before its end the connection and the pipes of a process may be closed.
 const EndTime = 50 * time.Millisecond
 
-// AwaitEnd waits for the end of the process, for a time at most.
+// AwaitEnd waits for the end of the process, but at most for the time limit.
 func (p *Process) AwaitEnd(limit time.Duration) {
 	if !p.spawned.Load() {
 		return
@@ -443,7 +442,7 @@ func (p *Process) AwaitEnd(limit time.Duration) {
 	}
 }
 
-// AwaitEndInHurry is AwaitEnd, but returns at once when the pool is to end at once.
+// AwaitEndInHurry is AwaitEnd, but returns at once when the pool must end at once.
 func (p *Process) AwaitEndInHurry(limit time.Duration) {
 	select {
 	case <-p.exited:
@@ -462,8 +461,9 @@ func (p *Process) awaitEndUnless(hurry <-chan struct{}, limit time.Duration) {
 	}
 }
 
-// EndedItself reports whether the process has ended, and not because the host had killed it. A process may be on its way out when the host kills it: its
-// connection closes before its exit is reported, by a second on a busy machine. It keeps its exit code then, which the host's SIGKILL would have replaced.
+// EndedItself reports whether the process has ended for another reason than a kill by the host. The process may already be exiting when the host kills it: its
+// connection closes before its exit is reported, by up to a second on a busy machine. Such a process keeps its exit code, which a SIGKILL from the host would
+// have replaced.
 func (p *Process) EndedItself() bool {
 	return isClosed(p.exited) && (p.itself || p.state != nil && !mayBeKilled(p.state))
 }
@@ -471,7 +471,7 @@ func (p *Process) EndedItself() bool {
 // MarkReady is called when the worker is ready, before the host sends the first item. What the process wrote before belongs to no item.
 func (p *Process) MarkReady() { p.output.markReady() }
 
-// Doomed reports whether the process was to be killed.
+// Doomed reports whether the host has decided to kill the process.
 func (p *Process) Doomed() bool { return p.doomed.Load() }
 
 func isClosed(c <-chan struct{}) bool {

@@ -4,6 +4,6 @@ package child
 
 import "syscall"
 
-// isolate gives the process a session and a group of its own, out of reach of the terminal's signals. There is no parent-death
-// signal here: the SDK's watch on the host's pipe has to do.
+// isolate starts the process in a new session and group, out of reach of the terminal's signals. These systems have no parent-death signal, so only the SDK's
+// watch on the host's pipe ends a worker whose host is gone.
 func isolate() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }

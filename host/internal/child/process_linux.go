@@ -12,15 +12,14 @@ import (
 	"github.com/parhost/parhost/internal/rss"
 )
 
-// isolate gives the process a session and a group of its own, out of reach of the terminal's signals, and lets the kernel kill
-// it when the spawner's thread ends.
+// isolate starts the process in a new session and group, out of reach of the terminal's signals. The kernel kills it when the spawner's thread ends.
 func isolate() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// awaitExit returns when the process has ended but has not been reaped, and reports whether it could wait for that. It waits for a descriptor of the
-// process, which takes no thread: a pool of 100 workers would hold 100 threads in waitid, each of which counts against the user's limit and reserves
-// 72 MiB of address space in a program with cgo. Without such a descriptor (Linux before 5.10, no descriptor left) it does take a thread.
+// awaitExit returns when the process has ended but has not been reaped, and reports whether it could wait for that. It waits for a pidfd, which takes no
+// thread. With waitid a pool of 100 workers would hold 100 threads, each of which counts against the user's limit and reserves 72 MiB of address space in a
+// program with cgo. awaitExit takes a thread only if there is no pidfd (Linux before 5.10, no descriptor left).
 func awaitExit(pid int) bool {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
@@ -61,8 +60,8 @@ func (p *Process) Stopped() bool {
 	return err == nil && info.Signo != 0
 }
 
-// checkPeer refuses a connection to somebody who is neither the process nor anything that it has started: a socket in its folder can be
-// a link to another one. The kernel knows who has begun to listen (unix(7), SO_PEERCRED).
+// checkPeer refuses a connection if neither the process nor a process that it has started listens at the socket: a socket in its folder can be a link to
+// another one. The kernel knows which process has called listen (unix(7), SO_PEERCRED).
 func (p *Process) checkPeer(conn net.Conn) error {
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
@@ -83,11 +82,11 @@ func (p *Process) checkPeer(conn net.Conn) error {
 	return fmt.Errorf("the socket %q is that of process %d, which is none of the plugin's", p.address, pid)
 }
 
-// CanReadRSS says that the memory of a process can be read here.
+// CanReadRSS says whether the memory of a process can be read on this system.
 const CanReadRSS = true
 
-// ReadRSS returns the resident bytes of a process, without memory that it shares with others, as it does with its host. One that has ended
-// has none; with an error nothing is known, which the process may have brought about.
+// ReadRSS returns the resident bytes of a process, without memory that it shares with other processes, such as its host. A process that has ended has 0. After
+// an error the memory is unknown, and the process itself may have caused the error.
 func ReadRSS(pid int) (int64, error) {
 	m, err := rss.Read(pid)
 	if errors.Is(err, rss.ErrEnded) {

@@ -8,16 +8,16 @@ import (
 	"runtime"
 )
 
-// checkPeer has no means here.
+// checkPeer accepts every connection: this package does not find out the peer on these systems.
 func (*Process) checkPeer(net.Conn) error { return nil }
 
-// Stopped cannot tell here. The host waits for a stopped process as for one that runs its teardown.
+// Stopped returns false, because it cannot tell on these systems. The host waits for a stopped process as for one that runs its teardown.
 func (*Process) Stopped() bool { return false }
 
-// CanReadRSS says that the memory of a process can be read here.
+// CanReadRSS says whether the memory of a process can be read on this system.
 const CanReadRSS = false
 
-// ReadRSS has no means here.
+// ReadRSS returns an error: this package cannot read the memory of a process on these systems.
 func ReadRSS(int) (int64, error) {
 	return 0, errors.New("the memory of a process cannot be read on " + runtime.GOOS)
 }

@@ -12,22 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UsesTCP says that go-plugin listens on loopback here.
+// UsesTCP says whether go-plugin listens on loopback on this system.
 const UsesTCP = false
 
-// canInherit says that a process can inherit files beside the standard ones.
+// canInherit says whether a process can inherit files beside the standard ones.
 const canInherit = true
 
-// killGroup kills the process and all that it started and that has not left its group.
+// killGroup kills the process and the processes of its group, which are those that it has started and that have not left it.
 func killGroup(p *os.Process) {
 	_ = unix.Kill(-p.Pid, unix.SIGKILL)
 	_ = p.Kill()
 }
 
-// AskForStacks asks a Go process for its stacks, which it writes to stderr before it ends.
+// AskForStacks makes a Go process write its stacks to stderr and exit.
 func (p *Process) AskForStacks() { _ = p.cmd.Process.Signal(unix.SIGQUIT) }
 
-// signalOf names the signal that ended a process, if one did.
+// signalOf returns the name of the signal that ended a process, and its text. Both are empty if no signal did.
 func signalOf(s *os.ProcessState) (name, text string) {
 	status, ok := s.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() {
@@ -53,7 +53,7 @@ func cpuLimit(signal string) time.Duration {
 	if signal == "SIGKILL" {
 		seconds = uint64(limit.Max)
 	}
-	if seconds > math.MaxInt64/uint64(time.Second) { // as infinity is
+	if seconds > math.MaxInt64/uint64(time.Second) { // no limit (RLIM_INFINITY) is such a number
 		return 0
 	}
 	return time.Duration(seconds) * time.Second
@@ -72,7 +72,7 @@ func bytesLimit(resource int) int64 {
 	return int64(limit.Cur)
 }
 
-// maxRSS returns the resident bytes that a process had at the most. getrusage(2) counts in KiB, that of macOS in bytes.
+// maxRSS returns the largest number of resident bytes that a process had. getrusage(2) counts in KiB, and on macOS in bytes.
 func maxRSS(s *os.ProcessState) int64 {
 	usage, ok := s.SysUsage().(*syscall.Rusage)
 	switch {

@@ -13,24 +13,24 @@ const (
 	// A process's output is read at most at this rate, in bytes per second. A process that writes faster has to wait, and its host keeps most of
 	// its CPU time.
 	outputRate = 32 << 20
-	// A line costs its host as much as this many bytes.
+	// Each line counts as this many bytes more, because it costs its host that much.
 	lineCost = 256
-	// A process may write this many bytes at once without waiting: what the rate allows in a quarter of a second.
+	// Bytes that a process may write at once without waiting: what outputRate allows in a quarter of a second.
 	outputBurst = outputRate / 4
 	// QuietRate is the rate of output, in bytes per second, that is never a flood, however long it goes on.
 	QuietRate = 4 << 20
 )
 
-// rateLimiter bounds what a process makes its host read: stdout and stderr together.
+// rateLimiter limits how much output of a process its host reads, from stdout and stderr together.
 type rateLimiter struct {
 	output  *rate.Limiter
 	flood   *rate.Limiter
-	flooded func()          // called once, when there is too much output
-	once    sync.Once       // of flooded
-	exited  <-chan struct{} // closed when the process has ended: then nothing has to wait
+	flooded func()          // called once, when the process has written too much
+	once    sync.Once       // for the call of flooded
+	exited  <-chan struct{} // closed when the process has ended: from then on reads do not wait
 }
 
-// newRateLimiter calls flooded when a process has written more than most bytes beyond QuietRate.
+// newRateLimiter returns a limiter that calls flooded when a process has written more than most bytes beyond QuietRate.
 func newRateLimiter(most int, flooded func()) *rateLimiter {
 	return &rateLimiter{output: rate.NewLimiter(outputRate, outputBurst), flood: rate.NewLimiter(QuietRate, most), flooded: flooded}
 }
@@ -54,7 +54,7 @@ func (r *limitedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// take counts what was read, and returns how long to wait before the next read.
+// take counts what was read, and returns how long the reader has to wait before the next read.
 func (l *rateLimiter) take(now time.Time, size, lines int) (wait time.Duration) {
 	for cost := size + lines*lineCost; cost > 0; cost -= outputBurst { // a limiter refuses more than its burst at once
 		wait = l.output.ReserveN(now, min(cost, outputBurst)).DelayFrom(now)

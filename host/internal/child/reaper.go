@@ -16,9 +16,9 @@ const (
 	searchDelay = 100 * time.Millisecond
 	// Searches take at most a tenth of one CPU, unless that would make them later than this.
 	longestSearchDelay = 500 * time.Millisecond
-	// A search that has not killed everything by then gives up. While the pool lives another one follows.
+	// A search that has not killed everything by then gives up. While the pool lives, another search follows.
 	searchLimit = time.Second
-	// The last search of a pool has longer, because no other follows.
+	// The last search of a pool has more time, because no other follows.
 	lastSearchLimit = 5 * time.Second
 	// A pool that is older than this has a guard. For younger ones the start of a guard costs too much.
 	guardDelay = 100 * time.Millisecond
@@ -32,7 +32,7 @@ const (
 // reaper keeps a register of a pool's workers, and kills the processes that workers have started and left behind (orphans).
 type reaper struct {
 	name   family.Name
-	folder string // of the pool; a guard removes it too
+	folder string // folder of the pool's sockets; a guard removes it too
 	logger hclog.Logger
 	opened time.Time
 
@@ -48,8 +48,8 @@ type reaper struct {
 
 // worker is a worker that has not been reaped.
 type worker struct {
-	pid     int  // 0: it has not been started
-	lingers bool // it was killed some time ago and is still there
+	pid     int  // 0 if the worker has not been started
+	lingers bool // the worker was killed some time ago and is still there
 }
 
 // openReaper starts the reaper of a pool whose sockets are in folder.
@@ -91,10 +91,10 @@ func (r *reaper) enter() entry {
 	}
 }
 
-// variable is the environment variable that marks the worker and all that it starts.
+// variable returns the environment variable that marks the worker and all processes that it starts, as KEY=value.
 func (e entry) variable() string { return e.reaper.name.Variable(e.number) }
 
-// has reports whether a process bears the worker's mark.
+// has reports whether a process has the worker's mark.
 func (e entry) has(pid int) bool {
 	s := family.Search{Name: e.reaper.name, Of: func(number uint32) bool { return number == e.number }}
 	return s.Has(pid)
@@ -113,8 +113,8 @@ func (e entry) started(pid int) {
 	e.reaper.name.Mark(pid, e.number) // after its process id is known: a process that has the mark and is no worker is reaped as an orphan
 }
 
-// linger is called when the worker was killed and is still there. What it has started may keep it: nobody can reap a process that is traced
-// before its tracer has ended or has seen its end.
+// linger is called when the worker was killed and is still there. A process that it has started may be the reason: a traced process cannot be reaped before its
+// tracer has ended or has seen its end.
 func (e entry) linger() {
 	e.reaper.mu.Lock()
 	defer e.reaper.mu.Unlock()
@@ -132,7 +132,7 @@ func (e entry) leave() {
 	e.reaper.search()
 }
 
-// search asks for a search. Called with mu held.
+// search asks for a search. It is called with mu held.
 func (r *reaper) search() {
 	select {
 	case r.wanted <- struct{}{}:
@@ -140,7 +140,7 @@ func (r *reaper) search() {
 	}
 }
 
-// left reports whether a worker is gone, or was killed and lingers.
+// left reports whether a worker is gone, or was killed and is still there.
 func (r *reaper) left(number uint32) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -215,7 +215,7 @@ func (r *reaper) watch() {
 	}
 }
 
-// kill kills the processes that a search is for, and reports whether none was left in the end.
+// kill kills the processes that a search finds, and reports whether none was left in the end.
 func (r *reaper) kill(s family.Search) (done bool) {
 	s.Name, s.Spare = r.name, r.awaited
 	s.Reap = true // this process is their parent now, and nothing else waits for them

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// spawner starts processes from one thread that lives as long as it does. The kernel ends a child that asked for a parent-death
-// signal when the *thread* that made it ends (golang/go#27505), so the thread must not be one that Go may retire.
+// spawner starts processes from one thread that lives as long as the spawner. The kernel kills a child that asked for a parent-death signal when the *thread*
+// that started it ends (golang/go#27505), so the thread must not be one that Go may end earlier.
 type spawner struct {
 	jobs chan func()
 	done sync.WaitGroup
@@ -24,7 +24,7 @@ func newSpawner() *spawner {
 	return s
 }
 
-// start starts cmd, and calls began with its process id at once.
+// start starts cmd, and immediately calls began with its process id.
 func (s *spawner) start(cmd *exec.Cmd, began func(pid int)) error {
 	started := make(chan error, 1)
 	s.jobs <- func() {
@@ -38,7 +38,7 @@ func (s *spawner) start(cmd *exec.Cmd, began func(pid int)) error {
 	return <-started
 }
 
-// close ends the thread, and with it what is left of the processes that it started. No start may be under way.
+// close ends the thread. The kernel then kills those of its processes that still live. No start may be under way.
 func (s *spawner) close() {
 	close(s.jobs)
 	s.done.Wait()
