@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The end of a process is seen once, and before its process id can be reused.
+// awaitExit sees the end of a process once, and before the process id can be reused.
 func TestAwaitExitSeesTheEnd(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		r, w, err := os.Pipe()
@@ -20,7 +20,7 @@ func TestAwaitExitSeesTheEnd(t *testing.T) {
 		if early {
 			go func() { seen <- awaitExit(p.Pid) }()
 		}
-		_, _ = r.Close(), w.Close() // which ends it
+		_, _ = r.Close(), w.Close() // the closed pipe ends the process
 		if !early {
 			go func() { seen <- awaitExit(p.Pid) }()
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// No level that a worker names is written by a logger that is told to write nothing.
+// A logger that is told to write nothing writes no line of a worker, whatever level the line names.
 func TestAWorkerCannotSpeakLouderThanItsHostListens(t *testing.T) {
 	for level, want := range map[hclog.Level]string{hclog.Off: "", hclog.Error: "[ERROR] said"} {
 		t.Run(level.String(), func(t *testing.T) {
@@ -25,7 +25,7 @@ func TestAWorkerCannotSpeakLouderThanItsHostListens(t *testing.T) {
 	}
 }
 
-// The text of a panic may have more lines than are kept, and the stacks behind it too.
+// Only a bounded number of lines is kept. The text of a panic may have more lines than that, and so may the stacks after it.
 func TestThePanicBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
 	more := func(n int) string { return strings.Repeat("\nmore", n) }
 	for lines, want := range map[int]string{0: "panic: text", 2: "panic: text" + more(2), 60: "panic: text" + more(60), 9000: "panic: text" + more(wire.MaxPanicLines-1) + "\n…"} {
@@ -49,7 +49,7 @@ func TestThePanicBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
 	}
 }
 
-// So may the text of an exception, and the words before a dump of abort(3).
+// The text of an exception, and the words before a dump of abort(3), may have more lines than are kept.
 func TestTheExceptionBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
 	for text, want := range map[string]string{
 		"loaded\nmodel: bad magic\nSIGABRT: abort\nPC=0x7f m=0\n":                                   "model: bad magic\nSIGABRT: abort",
@@ -75,11 +75,11 @@ func TestTheExceptionBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
 	}
 }
 
-// The host says which worker and which item a line is of. What a workload calls its own fields does not pass for that.
+// The host names the worker and the item of a line. A workload's own fields must not be mistaken for these.
 func TestFieldsOfAWorkerAreToldFromTheHosts(t *testing.T) {
 	for key, want := range map[string]string{
 		"Size_2.x-y":  `Size_2.x-y=7`,
-		"item":        `item=7`, // as the SDK says it
+		"item":        `item=7`, // the format in which the SDK names the item
 		"worker":      ``,
 		"worker ":     `"worker "=7`,
 		" worker":     `" worker"=7`,

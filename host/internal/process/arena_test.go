@@ -9,7 +9,7 @@ func TestAFullArenaIsEmptyAgainWhenAllIsGivenBack(t *testing.T) {
 	}
 	defer s.close()
 	var held []allocation
-	for range 200 { // more than there is room for
+	for range 200 { // more allocations than fit in the arena
 		held = append(held, s.allocate(8<<20, 16<<20))
 	}
 	for _, l := range held {

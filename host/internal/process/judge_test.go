@@ -7,7 +7,7 @@ import (
 	"github.com/parhost/parhost/host/internal/worker"
 )
 
-// The table is docs/RELIABILITY.md's "Who is to blame", a case for each sentence.
+// The cases follow docs/ARCHITECTURE.md, "Blame", and docs/PROTOCOL.md, section 8.
 func TestJudge(t *testing.T) {
 	const innocent, guilty, suspect, all = worker.Innocent, worker.Guilty, worker.Suspect, worker.AllSuspect
 	at := func(place int) *int { return &place }

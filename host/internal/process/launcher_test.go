@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A panic of the library that reads the handshake would end the host.
+// A panic in go-plugin, which reads the handshake, would end the host.
 func TestAPanicInGoPluginIsAnError(t *testing.T) {
 	_, err := guarded(func() (int, error) { panic("no place for a certificate") })
 	if err == nil || !strings.Contains(err.Error(), "no place for a certificate") {

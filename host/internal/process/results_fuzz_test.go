@@ -17,8 +17,8 @@ import (
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
 
-// FuzzResults gives the host whatever a worker may send as results of a batch that lies in the arena. They are taken, or refused as
-// a lie; nothing is read outside of the room, and no item gets more than one outcome.
+// FuzzResults gives the host any message that a worker may send as results of a batch whose column lies in the arena. The host must accept them, or refuse them
+// as a lie. It must read nothing outside the room, and give no item more than one outcome.
 func FuzzResults(f *testing.F) {
 	for _, r := range []*workerpb.Results{
 		{Batch: 1, Count: 3, RoomUsed: 24, Last: true},
@@ -60,7 +60,7 @@ func FuzzResults(f *testing.F) {
 	})
 }
 
-// numbers is a batch of three numbers, of which no item may get more than one outcome.
+// numbers is a batch of three numbers. It checks that no item gets more than one outcome.
 type numbers struct {
 	t      *testing.T
 	done   int
@@ -88,7 +88,7 @@ func (b *numbers) Decode(_, n int, column []byte) error {
 		return fmt.Errorf("a column of %d bytes for %d numbers", len(column), n)
 	}
 	sum := byte(0)
-	for _, c := range column { // a read beyond the arena would end the test
+	for _, c := range column { // a read beyond the arena would end the test here
 		sum += c
 	}
 	return nil
@@ -111,7 +111,7 @@ func (b *numbers) Complete(n int, _ worker.Info, _ time.Duration, _ []uint64) {
 	}
 }
 
-// script is a worker's service whose stream says what it is given, and reads nothing.
+// script is a worker's service whose stream returns the given messages, and reads nothing.
 type script []*workerpb.WorkResponse
 
 func (s *script) Describe(context.Context, *workerpb.DescribeRequest, ...grpc.CallOption) (*workerpb.DescribeResponse, error) {
