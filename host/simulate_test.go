@@ -110,6 +110,7 @@ func (s simulation) run(t *testing.T) (took time.Duration, log *batchLog) {
 			}
 		}
 		took = time.Since(begun)
+		p.AwaitObserver()
 		if !slices.Equal(got, s.items) {
 			t.Errorf("%d items: the results are not theirs, or there are not as many: %d", len(s.items), len(got))
 		}

@@ -71,6 +71,7 @@ func TestBatchesAreBoundedInBytes(t *testing.T) {
 			} else if _, err := Map[[]byte, int](t.Context(), p, items); err != nil {
 				t.Fatal(err)
 			}
+			p.AwaitObserver()
 			if got := most.Load(); got > c.want || got < c.want && !c.stream { // a stream may be cut before so many have come
 				t.Errorf("items of %d bytes in a batch: got up to %d, want %d", size, got, c.want)
 			}
