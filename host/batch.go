@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -24,14 +23,13 @@ type batch[In, Out any] struct {
 	returns int    // workers that ended and said that they had not begun it
 	depth   int    // batches that a worker may hold, this one included
 
-	trial    trial // the outcomes so far
-	begun    time.Time
-	received int  // items whose outcomes have come; some may still be decoded
-	part     part // what has come since the last Complete
-	decoding decoding[In, Out]
-	worker   atomic.Pointer[worker.Worker] // runs the batch; nil before one does
-	granted  int                           // bytes of results that may come beyond the credit; guarded by the run's mutex
-	options  worker.Options
+	trial   trial // the outcomes so far
+	begun   time.Time
+	failed  map[int]*ItemError            // errors since the last Complete, by place in the batch
+	bytes   int                           // of results since the last Complete; errors are not counted
+	worker  atomic.Pointer[worker.Worker] // runs the batch; nil before one does
+	granted int                           // bytes of results that may come beyond the credit; guarded by the run's mutex
+	options worker.Options
 }
 
 // newBatch makes a batch of all items of a chunk. Called with the run's mutex held.
@@ -48,7 +46,7 @@ var _ worker.Batch = (*batch[int, int])(nil)
 // The methods of [worker.Batch].
 func (b *batch[In, Out]) First() int               { return b.index }
 func (b *batch[In, Out]) Size() int                { return len(b.in) }
-func (b *batch[In, Out]) Done() int                { return b.received }
+func (b *batch[In, Out]) Done() int                { return b.trial.done }
 func (b *batch[In, Out]) Options() *worker.Options { return &b.options }
 
 // context is what a workload on a goroutine sees of the run's context.
@@ -162,29 +160,120 @@ func (b *batch[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []b
 func (b *batch[In, Out]) Copies() bool { return !b.options.JSON && b.run.out.Fixed() }
 
 func (b *batch[In, Out]) Decode(from, n int, column []byte) error {
-	b.part.bytes += len(column)
-	if !b.run.unmarshals {
-		return b.decodeColumn(from, n, column, &b.part)
+	out := b.out[from:][:n]
+	codec := &b.run.out
+	b.bytes += len(column)
+	if !b.options.JSON && codec.Fixed() {
+		return codec.ReadFixed(out, column)
 	}
-	if b.run.pool.cfg.Mode != Process { // the workload's goroutine uses the memory again
-		column = bytes.Clone(column)
+	decode, aligned := codec.Decode, codec.Aligned()
+	if b.options.JSON {
+		decode, aligned = codec.DecodeJSON, false
 	}
-	b.part.column = column
+	c, err := wire.OpenColumn(column, n, aligned)
+	if err != nil {
+		return err
+	}
+	most := b.run.pool.cfg.MaxResultBytes
+	for i := range out {
+		text := c.Next()
+		if b.failed[from+i] != nil {
+			continue
+		}
+		if len(text) > most {
+			b.Fail(from+i, &wire.ItemError{
+				Kind: wire.Oversize, Size: int64(len(text)),
+				Message: fmt.Sprintf("result is %d bytes, the limit is %d (Config.MaxResultBytes)", len(text), most),
+			})
+			continue
+		}
+		if out[i], err = b.decode(decode, text); err == nil {
+			continue
+		}
+		if (b.options.JSON || codec.Kind == wire.KindJSON) && mayBeText(text, err) { // it may well be the caller's type that is wrong
+			b.Fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: wire.Bound(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
+			continue
+		}
+		return fmt.Errorf("result %d does not decode: %w", i, err)
+	}
 	return nil
 }
 
-func (b *batch[In, Out]) Fail(at int, e *wire.ItemError) { b.part.fail(at, e) }
+// mayBeText reports whether a text that did not decode, because of err, may be valid JSON nevertheless.
+func mayBeText(text []byte, err error) bool {
+	e, ok := errors.AsType[*wire.TextError](err)
+	return ok && e.Refused || wire.ValidText(text)
+}
+
+// decode reads one result. The caller's own UnmarshalJSON may panic, which must not end the host.
+func (b *batch[In, Out]) decode(decode func([]byte) (Out, error), text []byte) (v Out, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("decoding it panicked: %v", p)
+		}
+	}()
+	return decode(text)
+}
+
+func (b *batch[In, Out]) Fail(at int, e *wire.ItemError) {
+	if b.failed == nil {
+		b.failed = map[int]*ItemError{}
+	}
+	b.failed[at] = e
+}
 
 func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, itemNS []uint64) {
-	p := b.part
-	b.part = part{}
-	p.from, p.n, p.by, p.ran, p.itemNS, p.came = b.received, n, by, ran, itemNS, time.Now()
-	b.received += n
-	if b.run.unmarshals {
-		b.decodeLater(&p)
-	} else {
-		b.record(&p)
+	now := time.Now()
+	s := span{from: b.from + b.trial.done, n: n, worker: by.Number, pid: by.PID, wait: b.begun.Sub(b.chunk.cut), run: ran, itemNS: itemNS, bytes: b.bytes}
+	failed := b.failed
+	if weigh := b.run.weighOut; weigh != nil && b.bytes == 0 { // Go's own values
+		for _, v := range b.out[b.trial.done:][:n] {
+			s.bytes += weigh(v)
+		}
 	}
+	for _, e := range failed {
+		s.bytes += wire.Weight(e)
+	}
+	first := b.index + b.trial.done
+	b.trial.add(n, ran, itemNS)
+	b.trial.bytes += s.bytes
+	b.failed, b.bytes = nil, 0
+	if n > 0 {
+		b.run.record(b, s, failed)
+		b.run.pool.cfg.events.put(BatchDone{
+			Worker: by.Number, PID: by.PID, First: first, Items: n, Wait: s.wait, Trip: now.Sub(b.begun), Run: ran,
+		})
+	}
+}
+
+// record records the outcomes of consecutive items of a batch. The places in failed count from the batch's first item.
+func (r *run[In, Out]) record(b *batch[In, Out], s span, failed map[int]*ItemError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, offset := b.chunk, b.from
+	r.endGrant(b)
+	r.pool.breaker.progress()
+	c.spans = append(c.spans, s)
+	c.bytes += s.bytes
+	r.bytes += s.bytes
+	var delays map[int]time.Duration // of items that get another attempt
+	for at, e := range failed {
+		if delay, ok := r.retry(c, offset+at, e, false); ok {
+			if delays == nil {
+				delays = map[int]time.Duration{}
+			}
+			delays[offset+at] = delay
+		} else {
+			r.finalize(c, offset+at, e)
+		}
+	}
+	r.dropItems(c, s.from, s.n, delays)
+	if len(delays) > 0 {
+		r.detach(b, c, s.n, delays)
+	} else {
+		r.addOutcomes(c, s.n)
+	}
+	r.grantCredits()
 }
 
 // addOutcomes counts n more items of c that have an outcome. Called with mu held.

@@ -24,7 +24,7 @@ func (r *run[In, Out]) conclude(b *batch[In, Out], end worker.End, by worker.Inf
 	}()
 	b.chunk.batch = nil
 	to := len(b.chunk.in)
-	from := b.from + b.trial.done
+	from := b.from + b.Done()
 	fruitless = by.Items == 0 && (end.Death != nil || end.Leaving)
 	var v worker.Verdict
 	if end.Death != nil {
@@ -196,6 +196,6 @@ func (r *run[In, Out]) detach(b *batch[In, Out], c *chunk[In, Out], n int, delay
 		r.postpone(r.part(c, at), delays[at])
 	}
 	if b.chunk == c { // all items of the batch have an outcome, and those behind the end of c are in other chunks now
-		b.from = len(c.in) - b.trial.done
+		b.from = len(c.in) - b.Done()
 	}
 }

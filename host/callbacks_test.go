@@ -112,17 +112,6 @@ func (m marshaled) MarshalJSON() ([]byte, error) {
 	return json.Marshal(m.order)
 }
 
-// unmarshaling is called when a result is decoded into an unmarshaled.
-var unmarshaling atomic.Pointer[func()]
-
-// unmarshaled is a result whose decoding calls a function.
-type unmarshaled string
-
-func (u *unmarshaled) UnmarshalJSON(text []byte) error {
-	(*unmarshaling.Load())()
-	return json.Unmarshal(text, (*string)(u))
-}
-
 // The functions of the caller that a pool calls may use the pool, even if its only worker has work.
 func TestCallbacksMayUseTheirPool(t *testing.T) {
 	items := orders(20, map[int]order{3: {Do: "fail", S: "no"}, 5: {Do: "panic", S: "ouch"}, 7: {Do: "progress"}})
@@ -161,11 +150,6 @@ func TestCallbacksMayUseTheirPool(t *testing.T) {
 				calling[i] = marshaled{item, use}
 			}
 			_, err := host.Map[marshaled, string](ctx, p, calling)
-			return err
-		}},
-		"UnmarshalJSON": {never, func(ctx context.Context, p *host.Pool, use func()) error {
-			unmarshaling.Store(&use)
-			_, err := host.Map[order, unmarshaled](ctx, p, items)
 			return err
 		}},
 	} {
@@ -239,28 +223,6 @@ func TestAnItemDoesNotWaitForItsOwnPool(t *testing.T) {
 			}
 		})
 	}
-}
-
-// UnmarshalJSON may end its goroutine. That fails items, and no worker.
-func TestAResultThatEndsItsGoroutineFailsItsItem(t *testing.T) {
-	ends := runtime.Goexit
-	unmarshaling.Store(&ends)
-	pools(t, host.Config{Workload: chaos}, func(t *testing.T, p *host.Pool) {
-		before := p.Workers()
-		within(t, "Do and Map", patience, func() {
-			_, err := host.Do[order, unmarshaled](t.Context(), p, order{Do: "echo", S: "x"})
-			if e := itemError(t, "Do", err, host.Failed); !strings.Contains(e.Message, "ended the goroutine") {
-				t.Errorf("Do: got %v, want an error for the end of its goroutine", err)
-			}
-			_, err = host.Map[order, unmarshaled](t.Context(), p, orders(50, nil))
-			if errs := mapErrors(t, "Map", err); len(errs) != 50 {
-				t.Errorf("Map: got %d errors, want 50", len(errs))
-			}
-		})
-		if now := p.Workers(); len(now) != len(before) || now[0].PID != before[0].PID {
-			t.Errorf("workers: got %v, want those from before, %v", now, before)
-		}
-	})
 }
 
 // Tests call t.FailNow where they like.

@@ -51,7 +51,7 @@ func (b *batch[In, Out]) RequestCredit(bytes int, to chan<- worker.Credit) {
 
 // peel splits the items that have an outcome off a batch's chunk, so that the caller can take their results. Called with mu held.
 func (r *run[In, Out]) peel(b *batch[In, Out]) {
-	at := b.from + b.trial.done
+	at := b.from + b.Done()
 	if rest := r.part(b.chunk, at); rest != b.chunk {
 		b.chunk, b.from = rest, b.from-at
 		rest.batch = b

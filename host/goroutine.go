@@ -268,9 +268,6 @@ func (g *goroutine) Ended() worker.Ending {
 	return how
 }
 
-// Break is part of [worker.Worker].
-func (g *goroutine) Break(error) { g.leave() }
-
 // Stop is part of [worker.Worker].
 func (g *goroutine) Stop(ctx context.Context, _ string) {
 	g.leave()

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host/internal/worker"
-	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -249,15 +248,6 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	b.begun = time.Now()
 	end := e.worker.Run(ctx, b)
 	p.scheduler.release(e, end)
-	if err := b.awaitDecoded(); err != nil { // it came too late for the worker's session, which checks everything else
-		broken := &session.ProtocolError{Problem: err.Error()}
-		p.scheduler.exclude(e)
-		e.worker.Break(broken)
-		end.Death = &worker.Death{
-			Error:   wire.ItemError{Kind: Crashed, Cause: CauseProtocol, Message: broken.Error()},
-			Verdict: worker.Verdict{Outcome: worker.Guilty, Item: b.trial.done},
-		}
-	}
 	if !r.deadline.IsZero() {
 		awaitDeadline(ctx, r.deadline)
 	}

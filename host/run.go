@@ -34,7 +34,6 @@ type run[In, Out any] struct {
 	out            wire.Codec[Out]
 	native         bool // the workload runs the caller's own slices
 	marshals       bool // encoding an item may call methods of its type, such as MarshalJSON
-	unmarshals     bool // decoding a result may call methods of its type, such as UnmarshalJSON
 	json           bool // items and results travel as JSON texts
 	weigh          func(In) int
 	weighOut       func(Out) int // the same of results, when nobody packs them
@@ -98,7 +97,6 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		r.native = in == reflect.TypeFor[In]() && out == reflect.TypeFor[Out]()
 	}
 	r.marshals = !r.native && !r.in.Unchecked() && (r.json || r.in.Kind == wire.KindJSON)
-	r.unmarshals = !r.native && !r.out.Unchecked() && (r.json || r.out.Kind == wire.KindJSON)
 	r.lighten()
 	p.history.begin(&r.sizer)
 	r.deadline, _ = ctx.Deadline()

@@ -248,11 +248,6 @@ func (w *Worker) Ended() worker.Ending {
 	return worker.Ending{Reason: w.reason, Used: w.session.Sent() > 0}
 }
 
-// Break is part of [worker.Worker].
-func (w *Worker) Break(err error) {
-	w.killFor(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: err.Error()})
-}
-
 // Stop implements [worker.Worker].
 func (w *Worker) Stop(ctx context.Context, reason string) {
 	// The watch on ctx starts before anything is sent, because a worker that reads nothing blocks the sending.

@@ -25,8 +25,6 @@ type Worker interface {
 	Gone() <-chan struct{}
 	// Ended says how a worker that is gone ended.
 	Ended() Ending
-	// Break ends a worker at once whose results are not those of a workload. It does not wait for that.
-	Break(err error)
 	// Stop lets the worker go once its workload has been torn down, or at once when ctx ends. It returns when nothing of it is left.
 	Stop(ctx context.Context, reason string)
 }
