@@ -22,7 +22,9 @@ func (r *run[In, Out]) conclude(b *batch[In, Out], end worker.End, by worker.Inf
 		r.active--
 		r.grantCredits() // the first batch may need a worker now
 	}()
-	b.chunk.batch = nil
+	if b.chunk.batch == b { // else its item has got another attempt already
+		b.chunk.batch = nil
+	}
 	to := len(b.chunk.in)
 	from := b.from + b.Done()
 	fruitless = by.Items == 0 && (end.Death != nil || end.Leaving)

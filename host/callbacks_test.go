@@ -238,3 +238,46 @@ func TestAnObserverThatEndsItsGoroutineHoldsNothingUp(t *testing.T) {
 		})
 	})
 }
+
+// An Observer that does not return holds up Close for a grace period, and then nothing.
+func TestAnObserverThatDoesNotReturnHoldsUpNoRun(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(string(mode), func(t *testing.T) {
+			gate, begun := make(chan struct{}), make(chan struct{}, 1)
+			p := open(t, host.Config{
+				Workload: chaos, Mode: mode, Workers: 1, Batch: 1, Grace: 100 * time.Millisecond,
+				Observer: observerFunc(func(e host.Event) {
+					if _, ok := e.(host.BatchDone); ok {
+						select {
+						case begun <- struct{}{}:
+						default:
+						}
+						<-gate
+					}
+				}),
+			})
+			defer close(gate)
+			ended := make(chan error, 1)
+			go func() {
+				_, err := host.Map[order, string](t.Context(), p, orders(3000, nil)) // more than the events that may wait
+				ended <- err
+			}()
+			<-begun
+			within(t, "a thousand events that wait", patience, func() {
+				for p.ObserverIsBehind() == nil {
+					time.Sleep(time.Millisecond) // no event says that there are so many
+				}
+			})
+			within(t, "Close", patience, func() {
+				if err := p.Close(); !errors.Is(err, host.ErrObserving) {
+					t.Errorf("Close: got %v, want ErrObserving", err)
+				}
+			})
+			within(t, "Map after Close", patience, func() {
+				if err := <-ended; !errors.Is(err, host.ErrClosed) {
+					t.Errorf("Map: got %v, want ErrClosed", err)
+				}
+			})
+		})
+	}
+}

@@ -294,6 +294,7 @@ func (r *run[In, Out]) awaitObserver(ctx context.Context) {
 	if full := r.pool.cfg.events.full(); full != nil {
 		select {
 		case <-full:
+		case <-r.pool.stop:
 		case <-ctx.Done():
 		}
 	}

@@ -194,12 +194,12 @@ func (q *events) drain() {
 	<-idle
 }
 
-// calledSince reports whether a call of the Observer is under way that began before a time.
+// calledSince reports whether a call of the Observer is under way that began at a time or before.
 func (q *events) calledSince(at time.Time) bool {
 	if q == nil {
 		return false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return !q.since.IsZero() && q.since.Before(at)
+	return !q.since.IsZero() && !q.since.After(at)
 }
