@@ -235,9 +235,6 @@ func (m *machine) trials() []trial {
 	asRoot, asNobody := m.skips()
 	asRoot = append(asRoot, noCompiler, noFreezer, skip{"TestSocketsAreNotWorkersToChange", "root's workers are users of their own"})
 	withoutCgroups := append(slices.Clone(asNobody), noCompiler, noCgroups, notRoot, noMounts)
-	if m.landlock > 0 { // otherwise a skip for the missing Landlock covers this too
-		withoutCgroups = append(withoutCgroups, noBasic)
-	}
 	all := []trial{
 		suite("sandbox, as root", "sandbox.test", 0, ".", asRoot...),
 		suite("sandbox, as nobody", "sandbox.test", nobody, ".", withoutCgroups...),
@@ -330,7 +327,6 @@ var (
 	}
 	notRoot  = skip{"TestAWorkerThatLeavesItsCgroupIsKilled|TestWorkersLeaveTheirHostThreads", "only root may use the topmost cgroups"}
 	noMounts = skip{"TestWhatIsMountedOverASocketIsNotAsked/.*|TestBestStartsWithTheMountsOfThePolicy", "only root may mount file systems"}
-	noBasic  = skip{"TestAScriptStaysWhatItWas/without_Landlock/basic", "without Landlock there is no basic for the host's own user"}
 )
 
 // skips returns the skips that this kernel explains, for root and for other users. The first one that matches a test counts.
