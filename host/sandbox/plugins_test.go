@@ -102,7 +102,11 @@ func TestPlugins(t *testing.T) {
 			t.Fatal(err)
 		}
 		levels(t, func(t *testing.T, level sandbox.Level) {
-			conforms(t, sandbox.Policy{Level: level, MemoryBytes: 512 << 20, PIDs: 64}, path)
+			policy := sandbox.Policy{Level: level, MemoryBytes: 512 << 20, PIDs: 64}
+			if os.Geteuid() != 0 && level < sandbox.Strict { // without a cgroup, strict alone can count the processes of a worker
+				policy.PIDs = 0
+			}
+			conforms(t, policy, path)
 		})
 	}
 }
