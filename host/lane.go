@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -44,6 +45,7 @@ func (r *run[In, Out]) widen() {
 func (r *run[In, Out]) lane(ctx context.Context) {
 	for b := r.next(); b != nil; b = r.next() {
 		r.runBatch(ctx, b)
+		runtime.Gosched() // the goroutine that reads the input adds items, so that the next batch is no smaller than it need be
 	}
 }
 

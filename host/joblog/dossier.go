@@ -185,7 +185,7 @@ func (d *Dossier) encode() ([]byte, error) {
 	forms := texts{Format: dossierFormat}
 	switch bare := bytes.IndexByte(d.Item, '\n') < 0 && len(bytes.TrimSpace(d.Item)) == len(d.Item); {
 	case bare && wire.IsJSON(d.Item):
-		forms.JSON = json.RawMessage("0") // placeholder, replaced by the item below
+		forms.JSON = json.RawMessage("0") // its place in the text, which the item takes below
 	case utf8.Valid(d.Item):
 		text := string(d.Item)
 		forms.Text = &text
