@@ -18,7 +18,7 @@ func spinRow() row {
 		contenders: []contender{
 			pooled(ours, host.Config{Workload: spinWorkload, Workers: 2}, spins),
 			grouped(goroutines, spins, spin),
-			pooled("parhost, goroutine mode", host.Config{Workload: spinWorkload, Workers: 2, Mode: host.Goroutine}, spins),
+			pooled("parhost, goroutine mode", host.Config{Workload: spinWorkload, Workers: 2, Mode: host.ModeGoroutine}, spins),
 		},
 		goals: []goal{timesAsLong(ours, 1.02, goroutines)},
 	}

@@ -21,7 +21,7 @@ func sqrtRow() row {
 		want: wantRoots,
 		contenders: []contender{
 			pooled(ours, host.Config{Workload: sqrt.Workload, Workers: 2}, numberItems),
-			pooled("parhost, goroutine mode", host.Config{Workload: sqrt.Workload, Workers: 2, Mode: host.Goroutine}, numberItems),
+			pooled("parhost, goroutine mode", host.Config{Workload: sqrt.Workload, Workers: 2, Mode: host.ModeGoroutine}, numberItems),
 			grouped("errgroup, a goroutine an item", numberItems, math.Sqrt),
 			{name: "errgroup, 2 halves", measure: halves},
 			{name: goPlugin, measure: plainSqrt},

@@ -338,7 +338,7 @@ func TestALieAboutTheRoomCostsTheWorker(t *testing.T) {
 					t.Fatalf("blamed items: got %v, want %v", errs, c.blamed)
 				}
 				for i, e := range errs {
-					if e.Kind != host.Crashed || !strings.Contains(e.Message, "broke the protocol") || !strings.Contains(e.Message, c.says) {
+					if e.Kind != host.KindCrashed || !strings.Contains(e.Message, "broke the protocol") || !strings.Contains(e.Message, c.says) {
 						t.Errorf("item %d: got %v, want crashed with %q", i, e, c.says)
 					}
 				}
@@ -408,7 +408,7 @@ func TestAWorkerThatScribblesSpoilsItsOwnItemsAlone(t *testing.T) {
 						errs = checkHonest(t, p, numbered(scribbled), func(i int, v float64) bool { return v == float64(i) })
 					}
 					for i, e := range errs {
-						if e.Kind != host.Crashed {
+						if e.Kind != host.KindCrashed {
 							t.Errorf("item %d: got %v, want crashed", i, e)
 						}
 					}
@@ -464,7 +464,7 @@ func TestAWorkerThatNeverAnswersHoldsItsOwnItemsAlone(t *testing.T) {
 						t.Error("nobody was blamed")
 					}
 					for i, e := range errs {
-						if e.Kind != host.Timeout || !strings.Contains(e.Message, "worker has been silent for") {
+						if e.Kind != host.KindTimeout || !strings.Contains(e.Message, "worker has been silent for") {
 							t.Errorf("item %d: got %v, want a timeout for silence", i, e)
 						}
 					}

@@ -136,21 +136,21 @@ func (b *batch[In, Out]) Encode(from, to, limit int, room []byte) (column []byte
 func (b *batch[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []byte, v In) (data []byte, bad *wire.ItemError) {
 	defer func() {
 		if p := recover(); p != nil { // the caller's own MarshalJSON may panic, which must not end the host
-			data, bad = nil, &wire.ItemError{Kind: wire.BadItem, Message: fmt.Sprintf("encoding it panicked: %v", p)}
+			data, bad = nil, &wire.ItemError{Kind: wire.KindBadItem, Message: fmt.Sprintf("encoding it panicked: %v", p)}
 		}
 	}()
 	most := b.run.pool.cfg.MaxItemBytes
 	data, err := encode(dst, v)
 	switch size := len(data) - len(dst); {
 	case err != nil:
-		bad := &wire.ItemError{Kind: wire.BadItem, Message: err.Error()}
+		bad := &wire.ItemError{Kind: wire.KindBadItem, Message: err.Error()}
 		if text, ok := errors.AsType[*wire.TextError](err); ok {
 			bad.Offset = text.Offset
 		}
 		return nil, bad
 	case size > most:
 		return nil, &wire.ItemError{
-			Kind: wire.Oversize, Size: int64(size),
+			Kind: wire.KindOversize, Size: int64(size),
 			Message: fmt.Sprintf("item is %d bytes, the limit is %d (Config.MaxItemBytes)", size, most),
 		}
 	}
@@ -182,7 +182,7 @@ func (b *batch[In, Out]) Decode(from, n int, column []byte) error {
 		}
 		if len(text) > most {
 			b.Fail(from+i, &wire.ItemError{
-				Kind: wire.Oversize, Size: int64(len(text)),
+				Kind: wire.KindOversize, Size: int64(len(text)),
 				Message: fmt.Sprintf("result is %d bytes, the limit is %d (Config.MaxResultBytes)", len(text), most),
 			})
 			continue
@@ -191,7 +191,7 @@ func (b *batch[In, Out]) Decode(from, n int, column []byte) error {
 			continue
 		}
 		if (b.options.JSON || codec.Kind == wire.KindJSON) && mayBeText(text, err) { // it may well be the caller's type that is wrong
-			b.Fail(from+i, &wire.ItemError{Kind: wire.Failed, Message: wire.Bound(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
+			b.Fail(from+i, &wire.ItemError{Kind: wire.KindFailed, Message: wire.Bound(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
 			continue
 		}
 		return fmt.Errorf("result %d does not decode: %w", i, err)

@@ -16,7 +16,7 @@ import (
 
 // benchPools runs a benchmark on a warm pool of two workers in either mode.
 func benchPools(b *testing.B, cfg host.Config, bench func(b *testing.B, p *host.Pool)) {
-	for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+	for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine} {
 		b.Run(string(mode), func(b *testing.B) {
 			cfg.Workload, cfg.Mode, cfg.Workers = sqrt.Workload, mode, 2
 			p := open(b, cfg)
@@ -84,7 +84,7 @@ func BenchmarkStream100k(b *testing.B) {
 func BenchmarkLargeItems(b *testing.B) {
 	const all = 64 << 20
 	for _, size := range []int{64 << 10, 1 << 20, 8 << 20} {
-		for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+		for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine} {
 			p := open(b, host.Config{Workload: total, Mode: mode})
 			buffer, err := host.NewBuffer[float64](p, all/8)
 			if err != nil {

@@ -102,7 +102,7 @@ func TestASuspectHasBegunTwice(t *testing.T) {
 }
 
 func TestWorkersShowWhichItemsRun(t *testing.T) {
-	for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+	for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine} {
 		t.Run(string(mode), func(t *testing.T) {
 			begun := time.Now()
 			p := open(t, host.Config{Workload: chaos, Workers: 1, Mode: mode, Batch: 10})

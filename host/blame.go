@@ -103,7 +103,7 @@ func (r *run[In, Out]) putBack(b *batch[In, Out], from int, counts bool, reason 
 		r.requeue(b.chunk, from+1, true).returns = soloAfter
 	}
 	r.blame(b, from, &worker.Death{Error: wire.ItemError{
-		Kind: Crashed, Cause: CauseProtocol, Message: fmt.Sprintf("%d workers ended without having begun it, or anything else, the last one: %s", n, reason),
+		Kind: KindCrashed, Cause: CauseProtocol, Message: fmt.Sprintf("%d workers ended without having begun it, or anything else, the last one: %s", n, reason),
 	}}, by)
 }
 
@@ -138,7 +138,7 @@ func (r *run[In, Out]) mayRepeat() bool { return r.pool.manifest.Idempotent || r
 func (r *run[In, Out]) retry(c *chunk[In, Out], at int, e *ItemError, spare bool) (delay time.Duration, ok bool) {
 	p, t := r.pool, c.tried[at]
 	switch {
-	case e.Kind != Crashed && e.Kind != Timeout && e.Kind != OutOfMemory:
+	case e.Kind != KindCrashed && e.Kind != KindTimeout && e.Kind != KindOutOfMemory:
 		return 0, false
 	case !r.mayRepeat():
 		return 0, false
@@ -148,7 +148,7 @@ func (r *run[In, Out]) retry(c *chunk[In, Out], at int, e *ItemError, spare bool
 		return 0, false
 	}
 	t.all++
-	if e.Kind == OutOfMemory {
+	if e.Kind == KindOutOfMemory {
 		t.memory++
 	}
 	c.again(at, t)

@@ -215,7 +215,7 @@ func TestAnItemInABufferIsBoundLikeAnyOther(t *testing.T) {
 	b := newBuffer[float64](t, p, 10_001)
 	got, err := host.Map[[]float64, float64](t.Context(), p, [][]float64{b.Slice[1:], b.Slice, b.Slice[:10_000]})
 	errs := mapErrors(t, "Map", err)
-	if len(errs) != 1 || errs[1] == nil || errs[1].Kind != host.Oversize || errs[1].Size != 80_008 || got[2] != 0 {
+	if len(errs) != 1 || errs[1] == nil || errs[1].Kind != host.KindOversize || errs[1].Size != 80_008 || got[2] != 0 {
 		t.Errorf("got %v, want item 1 of 80008 bytes oversize", errs)
 	}
 }
@@ -226,9 +226,9 @@ func TestAWorkerThatWritesToItsItemIsToldSo(t *testing.T) {
 		kind host.Kind
 		says string
 	}{
-		"write":           {host.Panicked, "wrote to its item, which lies in memory that it can only read"},
-		"copy":            {host.Panicked, "wrote to its item, which lies in memory that it can only read"},
-		"write-elsewhere": {host.Crashed, "its item lay in a buffer, which workers can only read"},
+		"write":           {host.KindPanicked, "wrote to its item, which lies in memory that it can only read"},
+		"copy":            {host.KindPanicked, "wrote to its item, which lies in memory that it can only read"},
+		"write-elsewhere": {host.KindCrashed, "its item lay in a buffer, which workers can only read"},
 	} {
 		t.Run(do, func(t *testing.T) {
 			p := open(t, host.Config{Workload: handle, Batch: 10, Workers: 1})

@@ -195,7 +195,7 @@ func TestCallbacksMayUseTheirPool(t *testing.T) {
 
 // An item that runs items on its own pool is told that it may not, where it would wait for itself.
 func TestAnItemDoesNotWaitForItsOwnPool(t *testing.T) {
-	for _, mode := range []host.Mode{host.Goroutine, host.Sequential} {
+	for _, mode := range []host.Mode{host.ModeGoroutine, host.ModeSequential} {
 		t.Run(string(mode), func(t *testing.T) {
 			var pool, other *host.Pool
 			nested := sdk.Func("nested", func(ctx context.Context, depth float64) (float64, error) {
@@ -213,7 +213,7 @@ func TestAnItemDoesNotWaitForItsOwnPool(t *testing.T) {
 			for _, depth := range []float64{1, 2} { // itself, and by way of the other pool
 				within(t, "Do", patience, func() {
 					_, err := host.Do[float64, float64](t.Context(), pool, depth)
-					if e := itemError(t, "a nested Do", err, host.Failed); !strings.HasSuffix(e.Message, host.ErrNested.Error()) {
+					if e := itemError(t, "a nested Do", err, host.KindFailed); !strings.HasSuffix(e.Message, host.ErrNested.Error()) {
 						t.Errorf("depth %v: got %q, want %q", depth, e.Message, host.ErrNested)
 					}
 				})

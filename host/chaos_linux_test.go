@@ -74,7 +74,7 @@ type deed struct {
 }
 
 // hangs reports whether the item goes on until it is killed.
-func (d *deed) hangs() bool { return d.kind == host.Timeout }
+func (d *deed) hangs() bool { return d.kind == host.KindTimeout }
 
 const chaosMaxResult = 1 << 20
 
@@ -84,24 +84,24 @@ var deeds = []deed{
 	{name: "noise on stdout", do: order{Do: "print", N: 1 << 16}},
 	{name: "raw noise on stdout", do: order{Do: "print raw", N: 1 << 16}},
 	{name: "a process left behind", do: order{Do: "child"}},
-	{name: "an error", do: order{Do: "fail", S: "no"}, kind: host.Failed},
-	{name: "a bad item", do: order{Do: "bad", S: "no"}, kind: host.BadItem},
-	{name: "a panic", do: order{Do: "panic", S: "ouch"}, kind: host.Panicked},
-	{name: "Goexit", do: order{Do: "goexit"}, kind: host.Panicked},
-	{name: "too large a result", do: order{Do: "huge", N: 2 * chaosMaxResult}, kind: host.Oversize},
-	{name: "exit 0", do: order{Do: "exit"}, kind: host.Crashed},
-	{name: "exit 7", do: order{Do: "exit", N: 7, S: "last words"}, kind: host.Crashed, code: 7},
-	{name: "kill -9", do: order{Do: "kill"}, kind: host.Crashed, code: -1, signal: "SIGKILL"},
-	{name: "a segmentation fault", do: order{Do: "segfault"}, kind: host.Crashed, code: 2},
-	{name: "a panic on another goroutine", do: order{Do: "panic elsewhere"}, kind: host.Crashed, code: 2},
-	{name: "a fatal error", do: order{Do: "throw"}, kind: host.Crashed, code: 2},
-	{name: "a stack overflow", do: order{Do: "overflow"}, kind: host.Crashed, code: 2},
-	{name: "all files closed", do: order{Do: "close"}, kind: host.Crashed, either: true, taints: true},
-	{name: "too long, and polite", do: order{Do: "sleep", N: 600_000}, kind: host.Timeout},
-	{name: "blocked for ever", do: order{Do: "stubborn"}, kind: host.Timeout},
-	{name: "an endless loop", do: order{Do: "spin"}, kind: host.Timeout},
-	{name: "deaf to signals", do: order{Do: "ignore"}, kind: host.Timeout},
-	{name: "stopped", do: order{Do: "stop"}, kind: host.Timeout},
+	{name: "an error", do: order{Do: "fail", S: "no"}, kind: host.KindFailed},
+	{name: "a bad item", do: order{Do: "bad", S: "no"}, kind: host.KindBadItem},
+	{name: "a panic", do: order{Do: "panic", S: "ouch"}, kind: host.KindPanicked},
+	{name: "Goexit", do: order{Do: "goexit"}, kind: host.KindPanicked},
+	{name: "too large a result", do: order{Do: "huge", N: 2 * chaosMaxResult}, kind: host.KindOversize},
+	{name: "exit 0", do: order{Do: "exit"}, kind: host.KindCrashed},
+	{name: "exit 7", do: order{Do: "exit", N: 7, S: "last words"}, kind: host.KindCrashed, code: 7},
+	{name: "kill -9", do: order{Do: "kill"}, kind: host.KindCrashed, code: -1, signal: "SIGKILL"},
+	{name: "a segmentation fault", do: order{Do: "segfault"}, kind: host.KindCrashed, code: 2},
+	{name: "a panic on another goroutine", do: order{Do: "panic elsewhere"}, kind: host.KindCrashed, code: 2},
+	{name: "a fatal error", do: order{Do: "throw"}, kind: host.KindCrashed, code: 2},
+	{name: "a stack overflow", do: order{Do: "overflow"}, kind: host.KindCrashed, code: 2},
+	{name: "all files closed", do: order{Do: "close"}, kind: host.KindCrashed, either: true, taints: true},
+	{name: "too long, and polite", do: order{Do: "sleep", N: 600_000}, kind: host.KindTimeout},
+	{name: "blocked for ever", do: order{Do: "stubborn"}, kind: host.KindTimeout},
+	{name: "an endless loop", do: order{Do: "spin"}, kind: host.KindTimeout},
+	{name: "deaf to signals", do: order{Do: "ignore"}, kind: host.KindTimeout},
+	{name: "stopped", do: order{Do: "stop"}, kind: host.KindTimeout},
 	{name: "a process in another session", do: order{Do: "child", S: "session"}},
 }
 
@@ -149,7 +149,7 @@ func (d *deed) check(r host.Result[outcome]) string {
 		return fmt.Sprintf("got the result %.100v, want the error %s", r.Value, d.kind)
 	case r.Err.Kind != d.kind || r.Err.Index != r.Index:
 		return fmt.Sprintf("got the error %s of item %d after %d attempts (%v), want %s; it said %.500q", r.Err.Kind, r.Err.Index, r.Attempts, r.Err, d.kind, r.Err.Stderr)
-	case d.kind == host.Crashed && !d.either && (r.Err.ExitCode != d.code || r.Err.Signal != d.signal):
+	case d.kind == host.KindCrashed && !d.either && (r.Err.ExitCode != d.code || r.Err.Signal != d.signal):
 		return fmt.Sprintf("got exit code %d and signal %q, want %d and %q", r.Err.ExitCode, r.Err.Signal, d.code, d.signal)
 	}
 	return ""
@@ -326,10 +326,10 @@ func TestOneCrashInAHundredItems(t *testing.T) {
 	s := seed(t)
 	for name, cfg := range isolating {
 		t.Run(name, func(t *testing.T) {
-			crash := []deed{{name: "exit 3", do: order{Do: "exit", N: 3}, kind: host.Crashed, code: 3}}
+			crash := []deed{{name: "exit 3", do: order{Do: "exit", N: 3}, kind: host.KindCrashed, code: 3}}
 			ends := rampage(t, cfg, &plan{seed: s, every: 100, deeds: crash}, false)
-			if n := *chaosItems; ends[host.Crashed] != n/100 || ends[""] != n-n/100 {
-				t.Errorf("got %d results and %d crashes, want %d and %d", ends[""], ends[host.Crashed], n-n/100, n/100)
+			if n := *chaosItems; ends[host.KindCrashed] != n/100 || ends[""] != n-n/100 {
+				t.Errorf("got %d results and %d crashes, want %d and %d", ends[""], ends[host.KindCrashed], n-n/100, n/100)
 			}
 		})
 	}

@@ -51,7 +51,7 @@ func TestChecksumIsChecked(t *testing.T) {
 	for name, cfg := range map[string]host.Config{
 		"short":     {Workload: sqrt.Workload, Checksum: "5a"},
 		"no digits": {Workload: sqrt.Workload, Checksum: strings.Repeat("zz", 32)},
-		"goroutine": {Workload: sqrt.Workload, Checksum: strings.Repeat("5a", 32), Mode: host.Goroutine},
+		"goroutine": {Workload: sqrt.Workload, Checksum: strings.Repeat("5a", 32), Mode: host.ModeGoroutine},
 	} {
 		p, err := host.Open(t.Context(), cfg)
 		if err == nil {

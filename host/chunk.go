@@ -35,7 +35,7 @@ type tries struct {
 // due reports whether an item that has just failed is due another attempt. Config limits attempts that ran out of memory apart from the others, because
 // an item that needs more memory than there is will need it again.
 func (t tries) due(kind Kind, cfg *Config) bool {
-	if kind == OutOfMemory {
+	if kind == KindOutOfMemory {
 		return t.memory < cfg.MemoryRetries
 	}
 	counted := t.all - t.memory - t.blind

@@ -25,9 +25,9 @@ type Mode string
 
 // The modes.
 const (
-	Process    Mode = "process"    // in plugin processes, isolated from the host and from one another
-	Goroutine  Mode = "goroutine"  // on goroutines of this process
-	Sequential Mode = "sequential" // one after the other on one goroutine of this process
+	ModeProcess    Mode = "process"    // in plugin processes, isolated from the host and from one another
+	ModeGoroutine  Mode = "goroutine"  // on goroutines of this process
+	ModeSequential Mode = "sequential" // one after the other on one goroutine of this process
 )
 
 // Config says which workload a pool runs, and with which workers. Plugin or Workload must be set. Each other field that is zero has the default that its
@@ -135,7 +135,7 @@ type Config struct {
 // withDefaults checks all fields and returns the config with its defaults filled in.
 func (c Config) withDefaults() (Config, error) {
 	if c.Mode == "" {
-		c.Mode = Process
+		c.Mode = ModeProcess
 	}
 	if c.Workers == 0 {
 		c.Workers = -1
@@ -146,9 +146,9 @@ func (c Config) withDefaults() (Config, error) {
 		return c, &ConfigError{"Workers", err.Error()}
 	case c.Plugin == "" && c.Workload == nil:
 		return c, &ConfigError{"Plugin", "neither Plugin nor Workload is set"}
-	case c.Mode != Process && c.Mode != Goroutine && c.Mode != Sequential:
+	case c.Mode != ModeProcess && c.Mode != ModeGoroutine && c.Mode != ModeSequential:
 		return c, &ConfigError{"Mode", fmt.Sprintf("%q is none of process, goroutine, sequential", c.Mode)}
-	case c.Mode != Process && c.Workload == nil:
+	case c.Mode != ModeProcess && c.Workload == nil:
 		return c, &ConfigError{"Workload", fmt.Sprintf("mode %s runs a workload that is linked in, and %q is an executable", c.Mode, c.Plugin)}
 	}
 	for _, f := range []struct {
@@ -180,31 +180,31 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	for name, n := range map[string]int{"Workers": workers, "Standby": c.Standby, "Threads": c.Threads, "Window": c.Window} {
-		if n > mostCount && (name != "Workers" || c.Mode != Sequential) {
+		if n > mostCount && (name != "Workers" || c.Mode != ModeSequential) {
 			return c, &ConfigError{name, fmt.Sprintf("%d is more than the limit of %d", n, mostCount)}
 		}
 	}
 	if c.MemoryRetries < -1 {
 		return c, &ConfigError{"MemoryRetries", fmt.Sprintf("%d is less than -1, which is never", c.MemoryRetries)}
 	}
-	if c.Mode != Process && !reflect.ValueOf(c.Sandbox).IsZero() {
+	if c.Mode != ModeProcess && !reflect.ValueOf(c.Sandbox).IsZero() {
 		return c, &ConfigError{"Sandbox", fmt.Sprintf("only processes can be confined, and the mode is %s", c.Mode)}
 	}
 	if c.Checksum != "" {
 		if sum, err := hex.DecodeString(c.Checksum); err != nil || len(sum) != sha256.Size {
 			return c, &ConfigError{"Checksum", fmt.Sprintf("%q is no SHA-256 in hexadecimal, which has %d digits", c.Checksum, 2*sha256.Size)}
 		}
-		if c.Mode != Process {
+		if c.Mode != ModeProcess {
 			return c, &ConfigError{"Checksum", fmt.Sprintf("only processes begin with their executable, and the mode is %s", c.Mode)}
 		}
 	}
 	if c.MinWorkers > workers {
 		return c, &ConfigError{"MinWorkers", fmt.Sprintf("%d is more than the %d that Workers allows", c.MinWorkers, workers)}
 	}
-	if c.Standby > 0 && c.Mode != Process {
+	if c.Standby > 0 && c.Mode != ModeProcess {
 		return c, &ConfigError{"Standby", fmt.Sprintf("only processes stand by, and the mode is %s", c.Mode)}
 	}
-	if c.MaxRSS > 0 && c.Mode == Process && !child.CanReadRSS {
+	if c.MaxRSS > 0 && c.Mode == ModeProcess && !child.CanReadRSS {
 		return c, &ConfigError{"MaxRSS", "the memory of a process cannot be read on " + runtime.GOOS}
 	}
 	for name, path := range map[string]*string{"Dir": &c.Dir, "TempDir": &c.TempDir, "Sandbox.TempDir": &c.Sandbox.TempDir} {
@@ -214,7 +214,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	counted := c.Workers < 0
 	c.Workers = workers
-	if c.Mode == Sequential {
+	if c.Mode == ModeSequential {
 		c.Workers, c.Window, c.MinWorkers = 1, 1, 0
 	}
 	if c.MinWorkers > 0 {

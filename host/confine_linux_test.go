@@ -88,7 +88,7 @@ func TestACrashInASandboxCostsOneItem(t *testing.T) {
 			20: {Do: "exit", N: 7, S: "last words"}, 60: {Do: "panic", S: "ouch"}, 100: {Do: "segfault"}, 140: {Do: "overflow"}, 180: {Do: "spin"},
 		}))
 		errs := checkOthers(t, "Map", got, err)
-		for i, kind := range map[int]host.Kind{20: host.Crashed, 60: host.Panicked, 100: host.Crashed, 140: host.Crashed, 180: host.Timeout} {
+		for i, kind := range map[int]host.Kind{20: host.KindCrashed, 60: host.KindPanicked, 100: host.KindCrashed, 140: host.KindCrashed, 180: host.KindTimeout} {
 			if errs[i] == nil || errs[i].Kind != kind {
 				t.Errorf("item %d: got %v, want %s", i, errs[i], kind)
 			}
@@ -108,14 +108,14 @@ func TestAMemoryLimitCostsTheItemThatPassesIt(t *testing.T) {
 		p := open(t, host.Config{Workload: chaos, Sandbox: policy})
 		got, err := host.Map[order, string](t.Context(), p, orders(100, map[int]order{50: {Do: "hoard"}}))
 		errs := checkOthers(t, "Map", got, err)
-		if len(errs) != 1 || errs[50] == nil || errs[50].Kind != host.OutOfMemory {
+		if len(errs) != 1 || errs[50] == nil || errs[50].Kind != host.KindOutOfMemory {
 			t.Errorf("got %v, want item 50 out of memory", errs)
 		}
 	})
 }
 
 func TestOnlyProcessesAreConfined(t *testing.T) {
-	_, err := host.Open(t.Context(), host.Config{Workload: half, Mode: host.Goroutine, Sandbox: sandbox.Policy{MemoryBytes: 1 << 30}})
+	_, err := host.Open(t.Context(), host.Config{Workload: half, Mode: host.ModeGoroutine, Sandbox: sandbox.Policy{MemoryBytes: 1 << 30}})
 	if e, ok := errors.AsType[*host.ConfigError](err); !ok || e.Field != "Sandbox" {
 		t.Errorf("Open of goroutines with a limit: got %v, want a ConfigError of Sandbox", err)
 	}

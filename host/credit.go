@@ -86,7 +86,7 @@ func (r *run[In, Out]) grantCredits() {
 		default:
 			if held, most := r.bytes+r.granted+a.bytes, r.limit+r.pool.held()*r.pool.cfg.messageBytes(); held > most {
 				r.grantFirst(a, worker.Credit{Stop: true, Refused: &wire.ItemError{
-					Kind: wire.Oversize, Size: int64(held),
+					Kind: wire.KindOversize, Size: int64(held),
 					Message: fmt.Sprintf("results that wait for an item before them would be %d bytes, and the run may hold %d", held, most),
 				}})
 				continue

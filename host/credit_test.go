@@ -188,7 +188,7 @@ func TestResultsBeyondTheCreditCostTheWorker(t *testing.T) {
 				p := open(t, cfg)
 				within(t, "a stream over a plugin that "+name, 30*time.Second, func() {
 					for r, err := range host.Stream[int, []byte](t.Context(), p, slices.Values([]int{0, 1, 2})) {
-						if err != nil || r.Err == nil || r.Err.Kind != host.Crashed || !strings.Contains(r.Err.Message, says) {
+						if err != nil || r.Err == nil || r.Err.Kind != host.KindCrashed || !strings.Contains(r.Err.Message, says) {
 							t.Errorf("item %d: got %v, %v, want crashed with %q", r.Index, r.Err, err, says)
 						}
 					}

@@ -94,7 +94,7 @@ func putFile(t *testing.T, dir, name string) {
 }
 
 func TestAnEagerPoolRunsItemsWhileItsOtherWorkersStart(t *testing.T) {
-	for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+	for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine} {
 		t.Run(string(mode), func(t *testing.T) {
 			ready := make(starts, 3)
 			p, dir := openTurnstile(t, host.Config{Mode: mode, Observer: ready})
@@ -133,7 +133,7 @@ func TestWhoEndsAnEagerPoolDoesNotWaitForWorkersThatStart(t *testing.T) {
 		"Close":    (*host.Pool).Close,
 		"Shutdown": func(p *host.Pool) error { return p.Shutdown(t.Context()) },
 	} {
-		for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+		for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine} {
 			t.Run(how+"/"+string(mode), func(t *testing.T) {
 				said := make(words, 100)
 				p, _ := openTurnstile(t, host.Config{Mode: mode, Logger: hclog.New(&hclog.LoggerOptions{Output: said, Level: hclog.Warn})})

@@ -21,7 +21,7 @@ func TestShutdownGivesUpATeardownThatHangs(t *testing.T) {
 				TeardownTimeout: 100 * time.Millisecond, Grace: 100 * time.Millisecond,
 			}
 			p := open(t, cfg)
-			if mode != host.Process {
+			if mode != host.ModeProcess {
 				defer leaveBehind()()
 			}
 			if _, err := host.Map[string, string](t.Context(), p, []string{"x", "x"}); err != nil {
@@ -49,13 +49,13 @@ func TestShutdownDoesNotWaitForSetups(t *testing.T) {
 		}},
 		"after a crash": {host.Config{Workers: 1}, func(p *host.Pool) {
 			item := "exit"
-			if p.Workers()[0].Mode != host.Process {
+			if p.Workers()[0].Mode != host.ModeProcess {
 				item = "panic"
 			}
 			_, _ = host.Do[string, string](context.Background(), p, item)
 		}},
 	} {
-		for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+		for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine} {
 			t.Run(name+", "+string(mode), func(t *testing.T) {
 				log := t.TempDir() + "/log"
 				t.Setenv("STATE_SETUP", "second hangs")

@@ -37,21 +37,21 @@ type Kind = wire.Kind
 
 // The kinds of failure, as they appear in [ItemError] and in records.
 const (
-	BadItem     = wire.BadItem
-	Failed      = wire.Failed
-	Panicked    = wire.Panicked
-	Timeout     = wire.Timeout
-	Crashed     = wire.Crashed
-	OutOfMemory = wire.OutOfMemory
-	Oversize    = wire.Oversize
-	Canceled    = wire.Canceled
+	KindBadItem     = wire.KindBadItem
+	KindFailed      = wire.KindFailed
+	KindPanicked    = wire.KindPanicked
+	KindTimeout     = wire.KindTimeout
+	KindCrashed     = wire.KindCrashed
+	KindOutOfMemory = wire.KindOutOfMemory
+	KindOversize    = wire.KindOversize
+	KindCanceled    = wire.KindCanceled
 )
 
 // An [ItemError] matches one of these errors with errors.Is, according to its kind.
 var (
 	ErrBadItem     = wire.ErrBadItem
 	ErrFailed      = wire.ErrFailed
-	ErrPanic       = wire.ErrPanic
+	ErrPanicked       = wire.ErrPanicked
 	ErrTimeout     = wire.ErrTimeout
 	ErrCrashed     = wire.ErrCrashed
 	ErrOutOfMemory = wire.ErrOutOfMemory

@@ -20,7 +20,7 @@ var root = sdk.Func("root", func(_ context.Context, x float64) (float64, error) 
 })
 
 func openExample() *host.Pool {
-	pool, err := host.Open(context.Background(), host.Config{Workload: root, Mode: host.Goroutine, Workers: 2})
+	pool, err := host.Open(context.Background(), host.Config{Workload: root, Mode: host.ModeGoroutine, Workers: 2})
 	if err != nil {
 		panic(err)
 	}
@@ -60,7 +60,7 @@ func ExampleNewBuffer() {
 		}
 		return sum, nil
 	})
-	pool, err := host.Open(context.Background(), host.Config{Workload: add, Mode: host.Goroutine, Workers: 2})
+	pool, err := host.Open(context.Background(), host.Config{Workload: add, Mode: host.ModeGoroutine, Workers: 2})
 	if err != nil {
 		panic(err)
 	}

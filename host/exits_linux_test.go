@@ -39,7 +39,7 @@ func TestAnExitIsTheReasonThoughTheStreamEndedBeforeIt(t *testing.T) {
 func TestAWorkerThatOutlivesItsStreamBreaksTheProtocol(t *testing.T) {
 	p := open(t, fake(t, "breaks its stream"))
 	_, err := host.Do[string, int](t.Context(), p, "x")
-	e := itemError(t, "an item whose worker closed its stream", err, host.Crashed)
+	e := itemError(t, "an item whose worker closed its stream", err, host.KindCrashed)
 	const want = "worker closed its stream: send: no reason"
 	if e.Cause != host.CauseProtocol || e.Message != want {
 		t.Errorf("got cause %q and %q, want protocol and %q", e.Cause, e.Message, want)
@@ -55,7 +55,7 @@ func TestGarbageOnTheConnectionIsTheFaultOfItsItem(t *testing.T) {
 				var log bytes.Buffer
 				p := open(t, host.Config{Workload: chaos, Workers: 1, Sandbox: policy, Inline: inline, Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
 				_, err := host.Do[order, string](t.Context(), p, order{Do: "garble", N: 300})
-				e := itemError(t, "an item that garbles its connection", err, host.Crashed)
+				e := itemError(t, "an item that garbles its connection", err, host.KindCrashed)
 				if e.Cause != host.CauseProtocol || e.Attempts != 1 {
 					t.Errorf("got cause %q, %q after %d attempts, want protocol after one", e.Cause, e.Message, e.Attempts)
 				}

@@ -56,7 +56,7 @@ func TestAPanicFailsItsItemAndReplacesTheWorker(t *testing.T) {
 					t.Fatalf("items that failed (-want +got):\n%s", d)
 				}
 				for i, e := range errs {
-					if e.Kind != host.Panicked || e.Attempts != 1 || do == "panic" && (e.Message != "ouch" || !strings.Contains(e.Stack, "misbehave")) {
+					if e.Kind != host.KindPanicked || e.Attempts != 1 || do == "panic" && (e.Message != "ouch" || !strings.Contains(e.Stack, "misbehave")) {
 						t.Errorf("item %d: got %+v, want a panic with its stack", i, e)
 					}
 				}
@@ -100,7 +100,7 @@ func TestACrashCostsItsItemAlone(t *testing.T) {
 				t.Fatalf("items that failed (-want +got):\n%s", d)
 			}
 			for i, e := range errs {
-				if e.Kind != host.Crashed || e.ExitCode != c.exitCode || e.Signal != c.signal || e.Attempts < 1 || e.Attempts > 1 && c.cfg.Threads == 0 || !errors.Is(e, host.ErrCrashed) {
+				if e.Kind != host.KindCrashed || e.ExitCode != c.exitCode || e.Signal != c.signal || e.Attempts < 1 || e.Attempts > 1 && c.cfg.Threads == 0 || !errors.Is(e, host.ErrCrashed) {
 					// An item that ran beside others may be a suspect first. Then it runs once more, alone.
 					t.Errorf("item %d: got %+v after %d attempts, want crashed with exit code %d and signal %q, after one attempt on one thread", i, e, e.Attempts, c.exitCode, c.signal)
 				}
@@ -141,12 +141,12 @@ func TestResultsSayWhoRanTheItem(t *testing.T) {
 func TestMemoryRunningOutIsToldFromACrash(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos})
 	for words, kind := range map[string]host.Kind{
-		"fatal error: out of memory": host.OutOfMemory,
-		"runtime: out of memory: cannot allocate 67108864-byte block (1 in use)": host.OutOfMemory,
-		"fatal error: runtime: cannot allocate memory":                           host.OutOfMemory,
-		"fatal error: all goroutines are asleep - deadlock!":                     host.Crashed,
-		"we ran out of memory once":                                              host.Crashed,
-		"runtime/cgo: pthread_create failed: Resource temporarily unavailable":   host.Crashed, // for want of memory, or of threads
+		"fatal error: out of memory": host.KindOutOfMemory,
+		"runtime: out of memory: cannot allocate 67108864-byte block (1 in use)": host.KindOutOfMemory,
+		"fatal error: runtime: cannot allocate memory":                           host.KindOutOfMemory,
+		"fatal error: all goroutines are asleep - deadlock!":                     host.KindCrashed,
+		"we ran out of memory once":                                              host.KindCrashed,
+		"runtime/cgo: pthread_create failed: Resource temporarily unavailable":   host.KindCrashed, // for want of memory, or of threads
 	} {
 		dump := words + strings.Repeat("\ngoroutine 1 [running]:", 100) // Go shows them all, behind the reason
 		_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 2, S: dump})
@@ -174,7 +174,7 @@ func TestAnErrorQuotesWhatAProcessSaysBeforeItsDump(t *testing.T) {
 		"stacks that a host asks for": {order{Do: "exit", N: 2, S: "waiting for a lock\nSIGQUIT: quit" + dump}, "waiting for a lock"},
 	} {
 		_, err := host.Do[order, string](t.Context(), p, c.do)
-		e := itemError(t, "Do of an item that ends with "+name, err, host.Crashed)
+		e := itemError(t, "Do of an item that ends with "+name, err, host.KindCrashed)
 		if _, quoted, _ := strings.Cut(e.Error(), `; stderr: "`); !strings.HasPrefix(quoted, c.want) {
 			t.Errorf("%s: got %q, want %q quoted", name, e.Error(), c.want)
 		}
@@ -188,7 +188,7 @@ func TestAnItemBeyondItsLimitIsEndedAlone(t *testing.T) {
 				t.Run(batchName, func(t *testing.T) {
 					cfg := host.Config{Workload: chaos, ItemTimeout: 100 * time.Millisecond, Grace: 100 * time.Millisecond, Batch: batch}
 					pools(t, cfg, func(t *testing.T, p *host.Pool) {
-						if o.Do != "sleep" && p.Workers()[0].Mode != host.Process {
+						if o.Do != "sleep" && p.Workers()[0].Mode != host.ModeProcess {
 							release := leaveBehind()
 							defer release()
 						}
@@ -199,7 +199,7 @@ func TestAnItemBeyondItsLimitIsEndedAlone(t *testing.T) {
 								t.Fatalf("items that failed (-want +got):\n%s", d)
 							}
 							for i, e := range errs {
-								if e.Kind != host.Timeout || e.Attempts != 1 {
+								if e.Kind != host.KindTimeout || e.Attempts != 1 {
 									t.Errorf("item %d: got %+v, want timed out after one attempt", i, e)
 								}
 							}
@@ -223,7 +223,7 @@ func leaveBehind() (release func()) {
 func TestAStubbornItemBehindPoliteOnesIsNoticed(t *testing.T) {
 	cfg := host.Config{Workload: chaos, Workers: 1, ItemTimeout: 20 * time.Millisecond, Grace: 200 * time.Millisecond, Batch: 10}
 	pools(t, cfg, func(t *testing.T, p *host.Pool) {
-		if p.Workers()[0].Mode != host.Process {
+		if p.Workers()[0].Mode != host.ModeProcess {
 			defer leaveBehind()()
 		}
 		slow := order{Do: "sleep", N: 60_000}
@@ -242,7 +242,7 @@ func TestAStubbornItemLeavesItsStackBehind(t *testing.T) {
 	needUnix(t, "a signal that has Go show its stacks")
 	p := open(t, host.Config{Workload: chaos, ItemTimeout: 50 * time.Millisecond, Grace: 50 * time.Millisecond})
 	_, err := host.Do[order, string](t.Context(), p, order{Do: "stubborn"})
-	e := itemError(t, "Do of a stubborn item", err, host.Timeout)
+	e := itemError(t, "Do of a stubborn item", err, host.KindTimeout)
 	if !slices.ContainsFunc(e.Stderr, func(line string) bool { return strings.HasPrefix(line, "SIGQUIT") }) || len(e.Stderr) < 10 {
 		t.Errorf("the last lines: got %q, want Go's answer to SIGQUIT", e.Stderr)
 	}
@@ -269,7 +269,7 @@ func TestAnItemThatStopsItsWorkerIsEndedAlone(t *testing.T) {
 				if d := cmp.Diff([]int{57}, indexes(errs)); d != "" {
 					t.Fatalf("items that failed (-want +got):\n%s", d)
 				}
-				if errs[57].Kind != host.Timeout || errs[57].Attempts > 2 || errs[57].Attempts > 1 && cfg.Threads == 1 || got[199] != "slept" {
+				if errs[57].Kind != host.KindTimeout || errs[57].Attempts > 2 || errs[57].Attempts > 1 && cfg.Threads == 1 || got[199] != "slept" {
 					t.Errorf("item 57: got %v, want timed out, after one attempt on one thread, and the others' results", errs[57])
 				}
 			})
@@ -289,7 +289,7 @@ func TestAStubbornItemOfANotConcurrentWorkload(t *testing.T) {
 	})
 	t.Run("goroutine", func(t *testing.T) {
 		cfg := cfg
-		cfg.Mode = host.Goroutine
+		cfg.Mode = host.ModeGoroutine
 		p := open(t, cfg)
 		defer leaveBehind()()
 		within(t, "Map that cannot go on", 5*time.Second, func() {
@@ -366,7 +366,7 @@ func TestAnItemWhoseWorkerSomebodyKilledRunsOnceMore(t *testing.T) {
 				}
 				return
 			}
-			if e := itemError(t, "an item whose worker was killed", err, host.Crashed); e.Attempts != c.attempts || !strings.Contains(e.Message, c.says) {
+			if e := itemError(t, "an item whose worker was killed", err, host.KindCrashed); e.Attempts != c.attempts || !strings.Contains(e.Message, c.says) {
 				t.Errorf("got %+v, want crashed after %d attempts with %q", e, c.attempts, c.says)
 			}
 		})
@@ -385,7 +385,7 @@ func TestARetryMaySucceed(t *testing.T) {
 func TestTimeoutsAreRetriedInEveryMode(t *testing.T) {
 	pools(t, host.Config{Workload: idempotent, Retries: 1, ItemTimeout: 30 * time.Millisecond}, func(t *testing.T, p *host.Pool) {
 		_, err := host.Do[order, string](t.Context(), p, order{Do: "sleep", N: 60_000})
-		if e := itemError(t, "Do of a slow item", err, host.Timeout); e.Attempts != 2 {
+		if e := itemError(t, "Do of a slow item", err, host.KindTimeout); e.Attempts != 2 {
 			t.Errorf("got %d attempts, want 2", e.Attempts)
 		}
 	})
@@ -417,7 +417,7 @@ func TestWorkersThatDieIdleAreReplaced(t *testing.T) {
 		got, err := host.Map[order, string](t.Context(), p, orders(50, nil))
 		if errs := checkOthers(t, "Map after all workers were killed", got, err); len(errs) > 0 {
 			for i, e := range errs { // one that was being killed while it got an item may be blamed for it
-				if e.Kind != host.Crashed || e.Signal != "SIGKILL" {
+				if e.Kind != host.KindCrashed || e.Signal != "SIGKILL" {
 					t.Errorf("item %d: got %v", i, e)
 				}
 			}
@@ -463,7 +463,7 @@ func TestAFloodOnStderrIsBounded(t *testing.T) {
 		t.Errorf("32 MiB without a line break: got %q, %v", got, err)
 	}
 	_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 1, S: "\nthe end\n" + strings.Repeat("y", 1<<20)})
-	e := itemError(t, "Do of exit", err, host.Crashed)
+	e := itemError(t, "Do of exit", err, host.KindCrashed)
 	size := 0
 	for _, line := range e.Stderr {
 		size += len(line)

@@ -602,7 +602,7 @@ func TestEndlessProgressHoldsNothingUp(t *testing.T) {
 		p := open(t, cfg)
 		within(t, "Do with a limit", 5*time.Second, func() {
 			_, err := host.Do[int, int](t.Context(), p, 1)
-			_ = itemError(t, "Do with a limit", err, host.Timeout)
+			_ = itemError(t, "Do with a limit", err, host.KindTimeout)
 		})
 	})
 	t.Run("a cancel", func(t *testing.T) {

@@ -37,7 +37,7 @@ func TestAFloodEndsTheWorkerAndItsItemAlone(t *testing.T) {
 					if len(errs) != 1 || errs[100] == nil {
 						t.Fatalf("got %v, want item 100 alone failed", errs)
 					}
-					if e := errs[100]; e.Kind != host.Crashed || e.Cause != host.CauseFlood || !strings.Contains(e.Message, "flooded its output: more than 4194304 bytes (Config.MaxOutputBytes)") {
+					if e := errs[100]; e.Kind != host.KindCrashed || e.Cause != host.CauseFlood || !strings.Contains(e.Message, "flooded its output: more than 4194304 bytes (Config.MaxOutputBytes)") {
 						t.Errorf("got %+v, want crashed by its flood", e)
 					}
 				})

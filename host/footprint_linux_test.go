@@ -108,7 +108,7 @@ func outOfMemoryDeaths(t *testing.T) int {
 // mistaken reports whether an item is said to have been out of memory because of a death elsewhere.
 func (f *footprint) mistaken(t *testing.T, e *host.ItemError) bool {
 	t.Helper()
-	return e != nil && e.Kind == host.OutOfMemory && e.Signal == "SIGKILL" && outOfMemoryDeaths(t) > f.ooms
+	return e != nil && e.Kind == host.KindOutOfMemory && e.Signal == "SIGKILL" && outOfMemoryDeaths(t) > f.ooms
 }
 
 func without(all, known []string) []string {

@@ -149,7 +149,7 @@ func (g *goroutine) runJob(ctx context.Context, b worker.Batch, j *work.Job, inf
 		case j.Format != work.Native:
 			if err := b.Decode(base+p.From, p.Count, p.Values); err != nil {
 				for i := range p.Count { // it is not known which of them have been decoded
-					b.Fail(base+p.From+i, &wire.ItemError{Kind: wire.Failed, Message: err.Error()})
+					b.Fail(base+p.From+i, &wire.ItemError{Kind: wire.KindFailed, Message: err.Error()})
 				}
 			}
 		}
@@ -231,7 +231,7 @@ func (g *goroutine) abandon(over error, guilty int, timeout time.Duration) worke
 	}
 	return worker.End{Death: &worker.Death{
 		Error: wire.ItemError{
-			Kind: wire.Timeout, Message: fmt.Sprintf("still running %v after its limit of %v; its goroutine is left behind", g.cfg.Grace, timeout),
+			Kind: wire.KindTimeout, Message: fmt.Sprintf("still running %v after its limit of %v; its goroutine is left behind", g.cfg.Grace, timeout),
 		},
 		Verdict: worker.Verdict{Outcome: worker.Guilty, Item: guilty},
 	}}

@@ -22,7 +22,7 @@ import (
 func TestHammer(t *testing.T) {
 	cfg := host.Config{Workload: chaos, Workers: 3, Threads: 2, MaxItems: 300, Grace: 100 * time.Millisecond, Observer: new(recorder)}
 	pools(t, cfg, func(t *testing.T, p *host.Pool) {
-		process := p.Workers()[0].Mode == host.Process
+		process := p.Workers()[0].Mode == host.ModeProcess
 		stop := make(chan struct{})
 		var hands sync.WaitGroup
 		for range 6 {
@@ -32,7 +32,7 @@ func TestHammer(t *testing.T) {
 				}
 			})
 		}
-		if p.Workers()[0].Mode != host.Sequential {
+		if p.Workers()[0].Mode != host.ModeSequential {
 			hands.Go(func() {
 				for tick := time.NewTicker(20 * time.Millisecond); !isClosed(stop); <-tick.C {
 					_ = p.Resize(1 + rand.IntN(4)) // it may be closed
@@ -84,7 +84,7 @@ func blow(t *testing.T, p *host.Pool, process bool) {
 			return
 		}
 		for i, e := range mapErrors(t, "Map", err) {
-			if _, ok := special[i]; !ok && e.Kind != host.Crashed { // killed from outside, an item may be blamed
+			if _, ok := special[i]; !ok && e.Kind != host.KindCrashed { // killed from outside, an item may be blamed
 				t.Errorf("item %d: got %v, want no error", i, e)
 			}
 		}

@@ -119,14 +119,14 @@ func TestTheCauseOfADeathIsTold(t *testing.T) {
 			cause host.Cause
 			says  string
 		}{
-			10:  {order{Do: "exit", N: 7}, host.Crashed, host.CauseExit, "exit code 7"},
-			30:  {order{Do: "hoard"}, host.OutOfMemory, host.CauseOutOfMemory, "268435456"},
-			50:  {order{Do: "threads"}, host.Crashed, host.CausePIDs, refused},
-			70:  {order{Do: "forks"}, host.Crashed, host.CausePIDs, refused},
-			90:  {order{Do: "spin"}, host.Timeout, host.CauseTimeout, "still running"},
-			110: {order{Do: "pour"}, host.Crashed, host.CauseFlood, "flooded its output"},
-			130: {order{Do: "sigsys"}, host.Crashed, host.CauseSeccomp, "SIGSYS"},
-			150: {order{Do: "kill"}, host.Crashed, host.CauseSignal, "SIGKILL"},
+			10:  {order{Do: "exit", N: 7}, host.KindCrashed, host.CauseExit, "exit code 7"},
+			30:  {order{Do: "hoard"}, host.KindOutOfMemory, host.CauseOutOfMemory, "268435456"},
+			50:  {order{Do: "threads"}, host.KindCrashed, host.CausePIDs, refused},
+			70:  {order{Do: "forks"}, host.KindCrashed, host.CausePIDs, refused},
+			90:  {order{Do: "spin"}, host.KindTimeout, host.CauseTimeout, "still running"},
+			110: {order{Do: "pour"}, host.KindCrashed, host.CauseFlood, "flooded its output"},
+			130: {order{Do: "sigsys"}, host.KindCrashed, host.CauseSeccomp, "SIGSYS"},
+			150: {order{Do: "kill"}, host.KindCrashed, host.CauseSignal, "SIGKILL"},
 		}
 		special := map[int]order{}
 		for i, p := range places {
@@ -219,13 +219,13 @@ func TestTheCauseOfADeathByOthersIsTold(t *testing.T) {
 		waitRunning(t, p)
 		kill(t, strconv.Itoa(h.PID()))
 		_, err := h.Wait(t.Context())
-		if e := itemError(t, "an item whose worker was killed", err, host.Crashed); e.Cause != host.CauseSignal || e.Signal != "SIGKILL" {
+		if e := itemError(t, "an item whose worker was killed", err, host.KindCrashed); e.Cause != host.CauseSignal || e.Signal != "SIGKILL" {
 			t.Errorf("got %+v, want the cause signal", e)
 		}
 		cfg := fake(t, "a gap")
 		cfg.Sandbox = policy
 		_, err = host.Do[int, int](t.Context(), open(t, cfg), 1)
-		if e := itemError(t, "an item whose worker lied", err, host.Crashed); e.Cause != host.CauseProtocol {
+		if e := itemError(t, "an item whose worker lied", err, host.KindCrashed); e.Cause != host.CauseProtocol {
 			t.Errorf("got %+v, want the cause protocol", e)
 		}
 	})

@@ -153,7 +153,7 @@ func TestTheHostsStdinStaysItsOwn(t *testing.T) {
 
 // The other side of the contrast: what a worker process is there for.
 func TestACrashOutsideAWorkerProcessTakesTheHostAlong(t *testing.T) {
-	for _, mode := range []host.Mode{host.Goroutine, host.Sequential} {
+	for _, mode := range []host.Mode{host.ModeGoroutine, host.ModeSequential} {
 		for _, do := range []string{"exit", "kill", "panic elsewhere", "throw", "overflow"} {
 			t.Run(fmt.Sprintf("%s, %s", mode, do), func(t *testing.T) {
 				cmd := hostCommand(t, "fragile")
@@ -279,7 +279,7 @@ func TestAStoppedWorkerDoesNotHoldUpTheLimit(t *testing.T) {
 	suspend(t, pid)
 	within(t, "Do with a stopped worker and a limit", 5*time.Second, func() {
 		_, err := host.Do[string, string](t.Context(), p, "x")
-		_ = itemError(t, "Do with a stopped worker", err, host.Timeout)
+		_ = itemError(t, "Do with a stopped worker", err, host.KindTimeout)
 	})
 	waitGone(t, "a stopped worker that held an item too long", pid, time.Second)
 }
@@ -314,7 +314,7 @@ func TestACrashTakesTheWholeGroup(t *testing.T) {
 	}
 	pid, _ := strconv.Atoi(number)
 	_, err = host.Do[order, string](t.Context(), p, order{Do: "kill"})
-	_ = itemError(t, "Do of kill", err, host.Crashed)
+	_ = itemError(t, "Do of kill", err, host.KindCrashed)
 	waitGone(t, "a process left behind by a worker that crashed", pid, time.Second)
 }
 

@@ -149,8 +149,8 @@ func TestAnInheritedConnectionDoesNotHoldUpAKill(t *testing.T) {
 // A process that is traced by what it has started cannot be reaped before its tracer has ended, and is its family's like any other.
 func TestATracerDoesNotHoldUpItsWorkersEnd(t *testing.T) {
 	for name, want := range map[string]host.ItemError{
-		"traced, ends":    {Kind: host.Crashed, ExitCode: 3},
-		"traced, goes on": {Kind: host.Timeout, ExitCode: -1, Signal: "SIGKILL"},
+		"traced, ends":    {Kind: host.KindCrashed, ExitCode: 3},
+		"traced, goes on": {Kind: host.KindTimeout, ExitCode: -1, Signal: "SIGKILL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			checkGoroutines(t)
@@ -176,7 +176,7 @@ func TestATracerThatIsNotFoundHoldsUpNobody(t *testing.T) {
 	p := open(t, withInheritors(t, "traced by a stranger"))
 	within(t, "Do", 4*time.Second, func() {
 		_, err := host.Do[int, int](t.Context(), p, 1)
-		_ = itemError(t, "Do", err, host.Crashed)
+		_ = itemError(t, "Do", err, host.KindCrashed)
 	})
 	within(t, "Close", 3*time.Second, func() { p.Close() })
 }

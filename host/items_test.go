@@ -29,7 +29,7 @@ func TestDoReturnsTheResult(t *testing.T) {
 			t.Errorf("Do of half of 5: got %v, %v, want 2.5", got, err)
 		}
 		_, err := host.Do[float64, float64](t.Context(), p, -1)
-		e := itemError(t, "Do of half of -1", err, host.Failed)
+		e := itemError(t, "Do of half of -1", err, host.KindFailed)
 		if e.Message != "-1 is negative" || e.Index != 0 || e.Attempts != 1 || !errors.Is(err, host.ErrFailed) {
 			t.Errorf("Do of half of -1: got %+v, want the workload's words and one attempt", e)
 		}
@@ -154,7 +154,7 @@ func TestUnorderedYieldsEveryResultOnce(t *testing.T) {
 
 func TestUnorderedDoesNotWaitForTheSlowest(t *testing.T) {
 	cfg := host.Config{Workload: chaos, Batch: 1}
-	for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+	for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine} {
 		t.Run(string(mode), func(t *testing.T) {
 			cfg := cfg
 			cfg.Mode = mode
@@ -404,7 +404,7 @@ func TestResultsThatDoNotFitFailAlone(t *testing.T) {
 			t.Errorf("results of the others: got %v", got)
 		}
 		_, err = host.Map[float64, string](t.Context(), p, upTo(3))
-		if errs := mapErrors(t, "Map[float64, string] over halves", err); len(errs) != 3 || errs[2].Kind != host.Failed {
+		if errs := mapErrors(t, "Map[float64, string] over halves", err); len(errs) != 3 || errs[2].Kind != host.KindFailed {
 			t.Errorf("Map[float64, string] over halves: got %v, want three failed items", errs)
 		}
 		if after := p.Workers(); len(before) != len(after) || before[0].PID != after[0].PID {
@@ -423,7 +423,7 @@ func TestItemsThatDoNotDecodeAreBad(t *testing.T) {
 			t.Fatalf("items that failed (-want +got):\n%s", d)
 		}
 		for i, offset := range map[int]int{1: 5, 2: 2, 3: 1, 4: 5} {
-			if e := errs[i]; e.Kind != host.BadItem || e.Offset != offset {
+			if e := errs[i]; e.Kind != host.KindBadItem || e.Offset != offset {
 				t.Errorf("item %d: got %s at byte %d (%s), want bad_item at byte %d", i, e.Kind, e.Offset, e.Message, offset)
 			}
 		}
@@ -441,23 +441,23 @@ func (panicky) MarshalJSON() ([]byte, error) { panic("no") }
 func TestAnItemThatPanicsWhenItIsWrittenIsBad(t *testing.T) {
 	pools(t, host.Config{Workload: half}, func(t *testing.T, p *host.Pool) {
 		_, err := host.Do[panicky, float64](t.Context(), p, panicky{})
-		_ = itemError(t, "Do of an item whose MarshalJSON panics", err, host.BadItem)
+		_ = itemError(t, "Do of an item whose MarshalJSON panics", err, host.KindBadItem)
 	})
 }
 
 func TestItemsAndResultsBeyondTheLimitAreOversize(t *testing.T) {
 	pools(t, host.Config{Workload: echoString, MaxItemBytes: 1000, MaxResultBytes: 500, Workers: 1}, func(t *testing.T, p *host.Pool) {
-		if p.Workers()[0].Mode != host.Process {
+		if p.Workers()[0].Mode != host.ModeProcess {
 			t.Skip("on goroutines nothing is measured, because nothing is encoded")
 		}
 		pid := p.Workers()[0].PID
 		items := []string{"a", strings.Repeat("x", 1001), "b", strings.Repeat("x", 501), "c"}
 		got, err := host.Map[string, string](t.Context(), p, items)
 		errs := mapErrors(t, "Map with two oversize values", err)
-		if errs[1] == nil || errs[1].Kind != host.Oversize || errs[1].Size != 1001 || !strings.Contains(errs[1].Message, "1000") {
+		if errs[1] == nil || errs[1].Kind != host.KindOversize || errs[1].Size != 1001 || !strings.Contains(errs[1].Message, "1000") {
 			t.Errorf("an item of 1001 bytes: got %v, want oversize with size and limit", errs[1])
 		}
-		if errs[3] == nil || errs[3].Kind != host.Oversize || errs[3].Size != 501 || !strings.Contains(errs[3].Message, "500") {
+		if errs[3] == nil || errs[3].Kind != host.KindOversize || errs[3].Size != 501 || !strings.Contains(errs[3].Message, "500") {
 			t.Errorf("a result of 501 bytes: got %v, want oversize with size and limit", errs[3])
 		}
 		if len(errs) != 2 || got[0] != "a" || got[2] != "b" || got[4] != "c" {
@@ -495,7 +495,7 @@ func TestBatchFunctionsKeepEveryPromise(t *testing.T) {
 	pools(t, host.Config{Workload: squares, ItemTimeout: 50 * time.Millisecond, Batch: 10}, func(t *testing.T, p *host.Pool) {
 		_, err := host.Map[float64, float64](t.Context(), p, upTo(20))
 		errs := mapErrors(t, "Map over a batch function with a limit", err)
-		if len(errs) != 1 || errs[13] == nil || errs[13].Kind != host.Timeout {
+		if len(errs) != 1 || errs[13] == nil || errs[13].Kind != host.KindTimeout {
 			t.Errorf("one slow item in a batch: got %v, want item 13 timed out alone", errs)
 		}
 	})

@@ -11,7 +11,7 @@ import (
 // checkWorkerOfItself refuses a pool whose workers would be this program, if this process was started as such a worker and does not serve. Otherwise it would
 // start workers that start workers, without end. A worker that serves has removed the cookie from its environment, and may open any pool.
 func checkWorkerOfItself(cfg *Config) error {
-	if cfg.Mode != Process || os.Getenv(wire.Handshake.MagicCookieKey) != wire.Handshake.MagicCookieValue {
+	if cfg.Mode != ModeProcess || os.Getenv(wire.Handshake.MagicCookieKey) != wire.Handshake.MagicCookieValue {
 		return nil
 	}
 	if cfg.Workload != nil {

@@ -246,7 +246,7 @@ func lieTo(t *testing.T, cfg host.Config, name, says string) {
 			t.Fatalf("got %v, want all %d items blamed", err, n)
 		}
 		for i, e := range errs {
-			if e.Kind != host.Crashed || !strings.Contains(e.Message, says) {
+			if e.Kind != host.KindCrashed || !strings.Contains(e.Message, says) {
 				t.Errorf("item %d: got %v, want crashed with %q", i, e, says)
 			}
 		}
@@ -257,7 +257,7 @@ func lieTo(t *testing.T, cfg host.Config, name, says string) {
 func TestWordsOfAWorkerAreBounded(t *testing.T) {
 	const most = wire.MaxMessageText
 	for name, kind := range map[string]host.Kind{
-		"last words": host.Crashed, "last words, too large": host.Crashed, "a number without end": host.Failed,
+		"last words": host.KindCrashed, "last words, too large": host.KindCrashed, "a number without end": host.KindFailed,
 	} {
 		for way, inline := range map[string]bool{"link": false, "stream": true} {
 			t.Run(name+"/"+way, func(t *testing.T) {

@@ -27,7 +27,7 @@ func TestOpenNamesTheFieldThatCannotBeUsed(t *testing.T) {
 	}{
 		"no plugin":                {host.Config{}, "Plugin"},
 		"an unknown mode":          {host.Config{Plugin: "x", Mode: "thread"}, "Mode"},
-		"goroutines of a plugin":   {host.Config{Plugin: "x", Mode: host.Goroutine}, "Workload"},
+		"goroutines of a plugin":   {host.Config{Plugin: "x", Mode: host.ModeGoroutine}, "Workload"},
 		"negative threads":         {host.Config{Workload: half, Threads: -1}, "Threads"},
 		"a negative batch":         {host.Config{Workload: half, Batch: -1}, "Batch"},
 		"a negative window":        {host.Config{Workload: half, Window: -1}, "Window"},
@@ -239,7 +239,7 @@ func TestShutdownLetsRunningItemsEnd(t *testing.T) {
 
 // A run that is refused more work still yields what was under way.
 func TestShutdownLetsAStreamEndWithWhatItHas(t *testing.T) {
-	for _, mode := range []host.Mode{host.Process, host.Goroutine} {
+	for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine} {
 		t.Run(string(mode), func(t *testing.T) {
 			p := open(t, host.Config{Workload: chaos, Mode: mode, Workers: 2, Batch: 1})
 			dir := t.TempDir()
@@ -274,7 +274,7 @@ func TestCloseEndsWhatRuns(t *testing.T) {
 	for name, o := range map[string]order{"polite": {Do: "hold"}, "stubborn": {Do: "stubborn"}} {
 		t.Run(name, func(t *testing.T) {
 			pools(t, host.Config{Workload: chaos, Grace: 100 * time.Millisecond}, func(t *testing.T, p *host.Pool) {
-				if p.Workers()[0].Mode != host.Process {
+				if p.Workers()[0].Mode != host.ModeProcess {
 					defer leaveBehind()()
 				}
 				o.S = t.TempDir() + "/begun"
@@ -371,7 +371,7 @@ func TestASetupThatFailsEndsOpen(t *testing.T) {
 					within(t, "Open with a set-up that fails", 5*time.Second, func() {
 						_, err := host.Open(t.Context(), cfg)
 						e, ok := errors.AsType[*host.StartError](err)
-						if !ok || e.Stage != "set-up" || !strings.Contains(e.Err.Error(), says) && (how != "hang" || mode == host.Process || !errors.Is(err, context.DeadlineExceeded)) {
+						if !ok || e.Stage != "set-up" || !strings.Contains(e.Err.Error(), says) && (how != "hang" || mode == host.ModeProcess || !errors.Is(err, context.DeadlineExceeded)) {
 							t.Errorf("Open: got %v, want a StartError of the set-up with %q", err, says)
 						}
 					})
@@ -408,8 +408,8 @@ func TestRecyclingLosesNothing(t *testing.T) {
 		"by age":    {MaxAge: time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, mode := range []host.Mode{host.Process, host.Goroutine} {
-				if mode == host.Goroutine && name == "by memory" {
+			for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine} {
+				if mode == host.ModeGoroutine && name == "by memory" {
 					continue // the memory is the host's own
 				}
 				t.Run(string(mode), func(t *testing.T) {
@@ -488,7 +488,7 @@ func TestAStandbyTakesTheDeadWorkersPlace(t *testing.T) {
 		}
 	}
 	_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 1})
-	_ = itemError(t, "an item that exits", err, host.Crashed)
+	_ = itemError(t, "an item that exits", err, host.KindCrashed)
 	if got, err := host.Do[order, string](t.Context(), p, order{Do: "pid"}); err != nil || got != fmt.Sprint(spare.PID) {
 		t.Errorf("the item after the crash: got %q, %v, want it on the process that stood by, %d", got, err, spare.PID)
 	}

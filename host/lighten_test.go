@@ -14,7 +14,7 @@ func TestItemsInBuffersAreNotCutByTheirBytes(t *testing.T) {
 	}
 	defer b.close()
 	pool := &Pool{
-		cfg:     Config{Mode: Process, Workers: 2, Batch: 8},
+		cfg:     Config{Mode: ModeProcess, Workers: 2, Batch: 8},
 		buffers: b, manifest: Manifest{ItemKind: "[]float64", ResultKind: "float64"},
 	}
 	memory, slot, err := b.take(16 << 20)

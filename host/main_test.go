@@ -84,7 +84,7 @@ func needUnix(t *testing.T, what string) {
 }
 
 // modes are the modes that keep the same promises.
-var modes = []host.Mode{host.Process, host.Goroutine, host.Sequential}
+var modes = []host.Mode{host.ModeProcess, host.ModeGoroutine, host.ModeSequential}
 
 // pools runs a test on a pool in every mode, and on processes that share no memory with their host.
 func pools(t *testing.T, cfg host.Config, test func(t *testing.T, p *host.Pool)) {
@@ -98,7 +98,7 @@ func pools(t *testing.T, cfg host.Config, test func(t *testing.T, p *host.Pool))
 	}
 	t.Run("process, inline", func(t *testing.T) {
 		cfg := cfg
-		cfg.Mode, cfg.Inline = host.Process, true
+		cfg.Mode, cfg.Inline = host.ModeProcess, true
 		test(t, open(t, cfg))
 	})
 }

@@ -17,7 +17,7 @@ func TestADeathForWantOfMemoryIsToldFromAKill(t *testing.T) {
 	pid := p.Workers()[0].PID
 	confine(t, pid, 128<<20)
 	_, err := host.Do[order, string](t.Context(), p, order{Do: "hoard"})
-	if e := itemError(t, "an item that takes more memory than there is", err, host.OutOfMemory); e.Attempts != 1 || e.Signal != "SIGKILL" {
+	if e := itemError(t, "an item that takes more memory than there is", err, host.KindOutOfMemory); e.Attempts != 1 || e.Signal != "SIGKILL" {
 		t.Errorf("got %+v, want out of memory by SIGKILL at the first attempt", e)
 	}
 	gate := filepath.Join(t.TempDir(), "gate")

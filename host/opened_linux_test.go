@@ -62,7 +62,7 @@ func TestAPoolRunsWhatItWasOpenedWith(t *testing.T) {
 		otherProgram(t, path)
 		for range 2 {
 			_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 3})
-			_ = itemError(t, "a crash", err, host.Crashed)
+			_ = itemError(t, "a crash", err, host.KindCrashed)
 			if got, err := host.Do[order, string](t.Context(), p, order{Do: "echo", S: "a"}); got != "a" || err != nil {
 				t.Fatalf("after a crash: got %q, %v", got, err)
 			}
@@ -97,7 +97,7 @@ func TestAPoolOfAScriptThatIsReplacedEndsWithThat(t *testing.T) {
 	}
 	write("exec '" + exe + "' # the same, by other bytes\n")
 	_, err = host.Do[order, string](t.Context(), p, order{Do: "exit", N: 3})
-	_ = itemError(t, "a crash", err, host.Crashed)
+	_ = itemError(t, "a crash", err, host.KindCrashed)
 	_, err = host.Do[order, string](t.Context(), p, order{Do: "echo"})
 	broken, ok := errors.AsType[*host.BrokenError](err)
 	if !ok || broken.Failures != 0 || !errors.As(err, new(*sandbox.ChangedError)) {
@@ -144,7 +144,7 @@ func TestALaterWorkerHasTheSameWorkload(t *testing.T) {
 			lieNowAndThen(t, &cfg, append([]string{""}, slices.Repeat([]string{name}, 20)...))
 			p := open(t, cfg)
 			_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 3})
-			_ = itemError(t, "a crash", err, host.Crashed)
+			_ = itemError(t, "a crash", err, host.KindCrashed)
 			_, err = host.Do[order, string](t.Context(), p, order{Do: "echo"})
 			if !errors.As(err, new(*host.BrokenError)) || !strings.Contains(err.Error(), "the workload has changed while the pool lives") {
 				t.Errorf("then: got %v, want that the workload has changed", err)

@@ -69,7 +69,7 @@ func TestADaemonEndsWithItsWorker(t *testing.T) {
 			p := open(t, host.Config{Workload: chaos, Workers: 1})
 			pid, _ := leave(t, p, how)
 			_, err := host.Do[order, string](t.Context(), p, order{Do: "kill"})
-			_ = itemError(t, "Do of kill", err, host.Crashed)
+			_ = itemError(t, "Do of kill", err, host.KindCrashed)
 			waitGone(t, "a daemon whose worker crashed", pid, time.Second)
 		})
 	}
@@ -85,7 +85,7 @@ func TestADaemonEndsWithAWorkerThatIsKilledForItsTime(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Workers: 1, ItemTimeout: time.Second, Grace: 50 * time.Millisecond})
 	pid, _ := leave(t, p, "")
 	_, err := host.Do[order, string](t.Context(), p, order{Do: "stubborn"})
-	_ = itemError(t, "Do of stubborn", err, host.Timeout)
+	_ = itemError(t, "Do of stubborn", err, host.KindTimeout)
 	waitGone(t, "a daemon of a worker that held an item too long", pid, time.Second)
 }
 

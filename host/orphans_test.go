@@ -98,7 +98,7 @@ func TestAnInheritedConnectionDoesNotHoldUpAWorkersEnd(t *testing.T) {
 			within(t, "Map with a worker that leaves its connection to somebody", 10*time.Second, func() {
 				got, err := host.Map[order, string](t.Context(), p, orders(100, map[int]order{50: {Do: "bequeath", N: 3}}))
 				errs := checkOthers(t, "Map", got, err)
-				if e := errs[50]; len(errs) != 1 || e == nil || e.Kind != host.Crashed || e.ExitCode != 3 {
+				if e := errs[50]; len(errs) != 1 || e == nil || e.Kind != host.KindCrashed || e.ExitCode != 3 {
 					t.Errorf("got the failures %v, want that of item 50 by exit code 3", errs)
 				}
 			})

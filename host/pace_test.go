@@ -16,7 +16,7 @@ func TestAFloodIsReadAtAModestPace(t *testing.T) {
 	for name, do := range map[string]string{"long lines": "pour", "short lines": "babble"} {
 		used, begun := cpuTime(t), time.Now()
 		_, err := host.Do[order, string](t.Context(), p, order{Do: do})
-		_ = itemError(t, name, err, host.Timeout)
+		_ = itemError(t, name, err, host.KindTimeout)
 		used, took := cpuTime(t)-used, time.Since(begun)
 		t.Logf("%s: took %v, of which the host was busy for %v", name, took, used)
 		if used > took/2 {

@@ -67,11 +67,11 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 			p.lock = new(sync.Mutex)
 		}
 	}
-	if p.buffers, err = openBuffers(cfg.BufferBytes, cfg.Mode == Process && !cfg.Inline); err != nil {
+	if p.buffers, err = openBuffers(cfg.BufferBytes, cfg.Mode == ModeProcess && !cfg.Inline); err != nil {
 		cfg.Logger.Debug("buffers are ordinary memory", "err", err)
 	}
 	p.cfg.pulse = pulse.Start()
-	if cfg.Mode == Process {
+	if cfg.Mode == ModeProcess {
 		if p.launcher, err = openLauncher(ctx, &p.cfg, p.buffers, p.killed); err != nil {
 			p.cfg.pulse.Stop()
 			p.buffers.close()
@@ -149,7 +149,7 @@ func (p *Pool) describe(pb *workerpb.Manifest) {
 
 // start starts the worker that has the given number.
 func (p *Pool) start(ctx context.Context, number int) (worker.Worker, error) {
-	if p.cfg.Mode != Process {
+	if p.cfg.Mode != ModeProcess {
 		return startGoroutine(ctx, number, &p.cfg, p.lock, p.killed)
 	}
 	w, err := p.launcher.Start(ctx, number, int(p.scaler.width.Load()))
@@ -284,7 +284,7 @@ func (p *Pool) refuse(err error) {
 // depth returns how many leases one worker may have at once. window is the number for each of its threads.
 func (p *Pool) depth(window int) int {
 	switch {
-	case p.cfg.Mode != Process:
+	case p.cfg.Mode != ModeProcess:
 		return 1
 	case p.manifest.NotConcurrent:
 		return window

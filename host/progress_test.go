@@ -191,7 +191,7 @@ func TestAnItemThatNoWorkerBeginsFails(t *testing.T) {
 		within(t, "Map with an item that no worker begins", 60*time.Second, func() {
 			_, err := host.Map[int, int](t.Context(), p, make([]int, 50))
 			errs := mapErrors(t, "Map", err)
-			if e := errs[7]; len(errs) != 1 || e == nil || e.Kind != host.Crashed || e.Cause != host.CauseProtocol || !strings.Contains(e.Message, "asked to be replaced") {
+			if e := errs[7]; len(errs) != 1 || e == nil || e.Kind != host.KindCrashed || e.Cause != host.CauseProtocol || !strings.Contains(e.Message, "asked to be replaced") {
 				t.Errorf("Map with %d workers: got %v, want item 7 crashed, with the last reason", workers, err)
 			}
 		})
@@ -231,7 +231,7 @@ func TestAnOverdueThatCannotBeIsALie(t *testing.T) {
 			within(t, "Map", 120*time.Second, func() {
 				_, err := host.Map[int, int](t.Context(), p, make([]int, 40))
 				for i, e := range mapErrors(t, "Map", err) {
-					if e.Kind != host.Crashed || !strings.Contains(e.Message, "broke the protocol") {
+					if e.Kind != host.KindCrashed || !strings.Contains(e.Message, "broke the protocol") {
 						t.Errorf("item %d: got %v, want crashed for a lie, or a result", i, e)
 					}
 				}
@@ -291,7 +291,7 @@ func TestAKindThatCannotBeCountsAsFailed(t *testing.T) {
 						t.Errorf("got %v, want all items failed", err)
 					}
 					for i, e := range errs {
-						if e.Kind != host.Failed || e.Attempts != 1 || !strings.Contains(e.Message, c.says) || !strings.Contains(e.Message, "mine") {
+						if e.Kind != host.KindFailed || e.Attempts != 1 || !strings.Contains(e.Message, c.says) || !strings.Contains(e.Message, "mine") {
 							t.Errorf("item %d: got %v, want failed at the first attempt, with %q and the worker's own words", i, e, c.says)
 						}
 					}
@@ -314,7 +314,7 @@ func TestOneLimitIsTheTimeOfOneItem(t *testing.T) {
 	for _, e := range mapErrors(t, "Map", err) {
 		kinds[e.Kind]++
 	}
-	if kinds[host.Timeout] == 0 || kinds[host.Failed] == 0 {
+	if kinds[host.KindTimeout] == 0 || kinds[host.KindFailed] == 0 {
 		t.Errorf("got %v, want the first item ended for its time, and the last not believed", kinds)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // The last item of a batch may be the one that runs again: what is left of the batch has an outcome then.
 func TestTheLastItemOfABatchRunsAgain(t *testing.T) {
-	for _, mode := range []host.Mode{host.Process, host.Goroutine, host.Sequential} {
+	for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine, host.ModeSequential} {
 		for name, late := range map[string][]int{"the last": {3, 7}, "the last two": {2, 3}, "all": {0, 1, 2, 3, 4, 5, 6, 7}, "the first and the last": {0, 3, 4, 7}} {
 			t.Run(string(mode)+"/"+name, func(t *testing.T) {
 				t.Parallel()

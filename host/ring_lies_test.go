@@ -154,7 +154,7 @@ func TestAWorkerThatWakesNobodyIsEndedAtItsLimit(t *testing.T) {
 		p := open(t, cfg)
 		within(t, "Do", 20*time.Second, func() {
 			_, err := host.Do[int, int](t.Context(), p, 1)
-			if e := itemError(t, "Do", err, host.Timeout); !strings.Contains(e.Message, "worker has been silent for") {
+			if e := itemError(t, "Do", err, host.KindTimeout); !strings.Contains(e.Message, "worker has been silent for") {
 				t.Errorf("got %v, want it to be silent", e)
 			}
 		})

@@ -92,7 +92,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 	r.workReady.L, r.chunkReady.L, r.queueRoom.L = &r.mu, &r.mu, &r.mu
 	r.weigh, r.weighOut = weigher[In](), weigher[Out]()
 	r.json = r.in.Kind != p.manifest.ItemKind || r.out.Kind != p.manifest.ResultKind
-	if p.cfg.Mode != Process {
+	if p.cfg.Mode != ModeProcess {
 		in, out := p.cfg.Workload.Core().Types()
 		r.native = in == reflect.TypeFor[In]() && out == reflect.TypeFor[Out]()
 	}
@@ -102,7 +102,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 	r.deadline, _ = ctx.Deadline()
 	r.metadata = metadataOf(ctx)
 	r.checkMetadata()
-	if p.cfg.Mode != Process {
+	if p.cfg.Mode != ModeProcess {
 		r.checkNested(ctx)
 	}
 	ctx, r.end = context.WithCancelCause(ctx)

@@ -32,7 +32,7 @@ func (p *Pool) Resize(workers int) error {
 	switch {
 	case err != nil:
 		return &ConfigError{"Workers", err.Error()}
-	case p.cfg.Mode == Sequential && n > 1:
+	case p.cfg.Mode == ModeSequential && n > 1:
 		return &ConfigError{"Workers", "mode sequential has one"}
 	case n > mostCount:
 		return &ConfigError{"Workers", fmt.Sprintf("%d is more than the limit of %d", n, mostCount)}

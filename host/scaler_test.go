@@ -14,7 +14,7 @@ import (
 )
 
 // sizable are the modes whose pools have as many workers as one likes.
-var sizable = []host.Mode{host.Process, host.Goroutine}
+var sizable = []host.Mode{host.ModeProcess, host.ModeGoroutine}
 
 // await starts n items that run until the returned function is called for them; each says by a file that it has begun.
 func await(t *testing.T, p *host.Pool, n int) (begun func(i int), release func()) {
@@ -118,7 +118,7 @@ func TestResizeEndsNoItem(t *testing.T) {
 
 func TestResizeRefusesWhatCannotBe(t *testing.T) {
 	p := open(t, host.Config{Workload: half, Workers: 1})
-	one := open(t, host.Config{Workload: half, Mode: host.Sequential})
+	one := open(t, host.Config{Workload: half, Mode: host.ModeSequential})
 	var config *host.ConfigError
 	if err := p.Resize(0); !errors.As(err, &config) {
 		t.Errorf("Resize(0): got %v, want a ConfigError", err)

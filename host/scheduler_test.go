@@ -63,9 +63,9 @@ func TestPeakCountsTheWorkersThatThereWere(t *testing.T) {
 		cfg  Config
 		want int
 	}{
-		"all":                       {Config{Mode: Goroutine, Workers: 3}, 3},
-		"a pool that has not grown": {Config{Mode: Goroutine, Workers: 3, MinWorkers: 1}, 1},
-		"one after the other":       {Config{Mode: Sequential, Workers: 3}, 1},
+		"all":                       {Config{Mode: ModeGoroutine, Workers: 3}, 3},
+		"a pool that has not grown": {Config{Mode: ModeGoroutine, Workers: 3, MinWorkers: 1}, 1},
+		"one after the other":       {Config{Mode: ModeSequential, Workers: 3}, 1},
 	} {
 		c.cfg.Workload = sdk.Func("double", func(_ context.Context, n int) (int, error) { return 2 * n, nil })
 		pool, err := Open(context.Background(), c.cfg)

@@ -51,7 +51,7 @@ func throw(t *testing.T, p *host.Pool, seed uint64, items []string) [][]uint64 {
 
 func TestItemsDrawTheSameInEveryMode(t *testing.T) {
 	items := make([]string, 200)
-	want := throw(t, open(t, host.Config{Workload: dice, Mode: host.Sequential}), 7, items)
+	want := throw(t, open(t, host.Config{Workload: dice, Mode: host.ModeSequential}), 7, items)
 	seen := map[uint64]bool{}
 	for i, drawn := range want {
 		for _, n := range drawn {

@@ -144,7 +144,7 @@ func (s simulation) drain(t *testing.T, p *Pool) []int64 {
 // open makes the pool: of goroutines, or of simulated processes.
 func (s simulation) open(t *testing.T, log *batchLog) *Pool {
 	s.cfg.Workload = pass
-	if s.cfg.Mode == Goroutine {
+	if s.cfg.Mode == ModeGoroutine {
 		s.cfg.Observer = log
 		p, err := Open(t.Context(), s.cfg)
 		if err != nil {

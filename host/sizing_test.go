@@ -114,7 +114,7 @@ func TestBatchesSuitTheTimesOfItems(t *testing.T) {
 	for name, items := range inputs(8) {
 		t.Run(name+"/8 goroutines", func(t *testing.T) {
 			t.Parallel()
-			simulation{cfg: Config{Workers: 8, Mode: Goroutine}, items: items}.check(t)
+			simulation{cfg: Config{Workers: 8, Mode: ModeGoroutine}, items: items}.check(t)
 		})
 	}
 	t.Run("all 1 µs/2 processes", func(t *testing.T) {

@@ -345,7 +345,7 @@ func (s *soak) retries() int {
 func (s *soak) pools() int {
 	cfg := s.config(host.Config{Workload: chaos, Inline: rand.IntN(4) == 0, Eager: rand.IntN(2) == 0})
 	if rand.IntN(4) == 0 {
-		cfg.Mode = host.Goroutine
+		cfg.Mode = host.ModeGoroutine
 	}
 	p, err := host.Open(s.t.Context(), cfg)
 	if err != nil {

@@ -40,7 +40,7 @@ func TestStreamDeliversWhatIsDoneOfABatchThatTurnsSlow(t *testing.T) {
 					ends[i] = time.Now()
 					return i, nil
 				})
-				p, err := Open(t.Context(), Config{Workload: slows, Mode: Goroutine, Workers: 2})
+				p, err := Open(t.Context(), Config{Workload: slows, Mode: ModeGoroutine, Workers: 2})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -117,7 +117,7 @@ func TestBooksAreEvenWhenARunIsOver(t *testing.T) {
 					return strings.ToUpper(item), nil
 				})
 				p, err := Open(t.Context(), Config{
-					Workload: w, Mode: Goroutine, Workers: 2, ItemTimeout: 50 * time.Millisecond, Grace: 10 * time.Millisecond, Retries: 1, RetryAlways: true,
+					Workload: w, Mode: ModeGoroutine, Workers: 2, ItemTimeout: 50 * time.Millisecond, Grace: 10 * time.Millisecond, Retries: 1, RetryAlways: true,
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -159,7 +159,7 @@ func TestBooksAreEvenWhenARunIsOver(t *testing.T) {
 						mu.Unlock()
 						switch kind {
 						case "stuck":
-							wrong = got.Err == nil || got.Err.Kind != Timeout || got.Attempts != 2 || got.Err.Index != i
+							wrong = got.Err == nil || got.Err.Kind != KindTimeout || got.Attempts != 2 || got.Err.Index != i
 						case "fail":
 							wrong = got.Err == nil || got.Err.Message != items[i] || got.Attempts < 1 || got.Attempts > runs || got.Err.Index != i
 						case "late":

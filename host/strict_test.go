@@ -118,7 +118,7 @@ func TestNoItemIsChangedSilently(t *testing.T) {
 				switch offset, refused := c.refused[text]; {
 				case !refused && (e != nil || value != escaped(text)):
 					t.Errorf("item %.60q: got %.60q, %v, want it back", text, value, e)
-				case refused && (e == nil || e.Kind != host.BadItem):
+				case refused && (e == nil || e.Kind != host.KindBadItem):
 					t.Errorf("item %.60q: got %.60q, %v, want a bad_item", text, value, e)
 				case refused && offset > 0 && e.Offset != offset:
 					t.Errorf("item %.60q: the error is at byte %d, want %d: %v", text, e.Offset, offset, e)
@@ -147,7 +147,7 @@ func TestNoResultIsChangedSilently(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onTexts(t, c.workload, []string{c.item, c.item}, func(t *testing.T, at int, value string, e *host.ItemError) {
-				if e == nil || e.Kind != host.Failed || !strings.Contains(e.Message, c.says) {
+				if e == nil || e.Kind != host.KindFailed || !strings.Contains(e.Message, c.says) {
 					t.Errorf("item %d: got %.60q, %v, want failed with %q", at, value, e, c.says)
 				}
 			})

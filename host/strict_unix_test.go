@@ -30,7 +30,7 @@ func TestAResultThatCannotBeReadCostsNoWorker(t *testing.T) {
 			p := open(t, fake(t, name))
 			for range 3 {
 				_, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage("1"))
-				if e := itemError(t, "Do", err, host.Failed); e.Cause != "" {
+				if e := itemError(t, "Do", err, host.KindFailed); e.Cause != "" {
 					t.Errorf("got the cause %q, want none: the worker lives", e.Cause)
 				}
 			}

@@ -266,7 +266,7 @@ func (s *supervisor) whyRetire(e *entry) string {
 	if info.Items > 0 && s.pool.idle(e) { // a worker that has run no item is as good as its replacement
 		return fmt.Sprintf("retired: idle for %v (Config.MaxIdle)", cfg.MaxIdle)
 	}
-	if cfg.MaxRSS > 0 && cfg.Mode == Process {
+	if cfg.MaxRSS > 0 && cfg.Mode == ModeProcess {
 		switch rss, err := child.ReadRSS(info.PID); {
 		case err != nil: // the worker may hide how much memory it has
 			return fmt.Sprintf("retired: %v, the limit is %d bytes resident (Config.MaxRSS)", err, cfg.MaxRSS)

@@ -13,7 +13,7 @@ const mostCount = 1 << 16
 // room returns how many of the wanted worker processes can be started with the open files, processes and threads that are left. why names the scarcest of these
 // resources. It is empty if all workers can be started.
 func (c *Config) room(wanted int) (possible int, why string) {
-	if c.Mode != Process {
+	if c.Mode != ModeProcess {
 		return wanted, ""
 	}
 	possible = wanted

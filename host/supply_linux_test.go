@@ -32,7 +32,7 @@ func TestNumbersThatCannotBeAreRefusedAtOnce(t *testing.T) {
 			t.Errorf("Open with too much of %s: got %v, want a ConfigError that names it", want, err)
 		}
 	}
-	p, err := host.Open(t.Context(), host.Config{Workload: chaos, Mode: host.Goroutine, Workers: 1})
+	p, err := host.Open(t.Context(), host.Config{Workload: chaos, Mode: host.ModeGoroutine, Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,7 +95,7 @@ type probe struct {
 }
 
 func openProbe(ctx context.Context, cfg Config) (*probe, error) {
-	cfg.Mode, cfg.Workers = Process, 1
+	cfg.Mode, cfg.Workers = ModeProcess, 1
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func TestBatchesAreBoundedInBytes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var most largest
-			p, err := Open(t.Context(), Config{Workload: weighs, Mode: Goroutine, Workers: c.workers, Batch: 100, Observer: &most})
+			p, err := Open(t.Context(), Config{Workload: weighs, Mode: ModeGoroutine, Workers: c.workers, Batch: 100, Observer: &most})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func TestOneLargeItemIsReadAhead(t *testing.T) {
 			<-gate
 			return 0, nil
 		})
-		p, err := Open(t.Context(), Config{Workload: waits, Mode: Goroutine, Workers: 1})
+		p, err := Open(t.Context(), Config{Workload: waits, Mode: ModeGoroutine, Workers: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +133,7 @@ func TestErrorsAreBoundedInBytes(t *testing.T) {
 			ran.Add(1)
 			return 0, errors.New(words)
 		})
-		p, err := Open(t.Context(), Config{Workload: fails, Mode: Goroutine, Workers: 2})
+		p, err := Open(t.Context(), Config{Workload: fails, Mode: ModeGoroutine, Workers: 2})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,9 +52,9 @@ func compareAll(ctx context.Context, s *streams, o *options, cfg host.Config, su
 		return compareExecutable(ctx, s, o, cfg, summary)
 	}
 	return compareRungs(ctx, s, o, summary, ladder(cfg, []labelled{
-		{"sequential", "the whole program", true, withMode(cfg, host.Sequential)},
-		{"goroutine", "the whole program", true, withMode(cfg, host.Goroutine)},
-		{"process", "one item", false, withMode(cfg, host.Process)},
+		{"sequential", "the whole program", true, withMode(cfg, host.ModeSequential)},
+		{"goroutine", "the whole program", true, withMode(cfg, host.ModeGoroutine)},
+		{"process", "one item", false, withMode(cfg, host.ModeProcess)},
 	}))
 }
 
@@ -66,11 +66,11 @@ func ladder(cfg host.Config, modes []labelled) []labelled {
 	p := cfg.Sandbox
 	if limits := (sandbox.Policy{MemoryBytes: p.MemoryBytes, CPUs: p.CPUs, PIDs: p.PIDs, FileBytes: p.FileBytes, OpenFiles: p.OpenFiles}); !reflect.ValueOf(limits).IsZero() {
 		cfg.Sandbox = limits
-		modes = append(modes, labelled{"limited process", "one item", false, withMode(cfg, host.Process)})
+		modes = append(modes, labelled{"limited process", "one item", false, withMode(cfg, host.ModeProcess)})
 	}
 	if p.Level > sandbox.Off {
 		cfg.Sandbox = p
-		modes = append(modes, labelled{p.Level.String() + " sandbox", "one item", false, withMode(cfg, host.Process)})
+		modes = append(modes, labelled{p.Level.String() + " sandbox", "one item", false, withMode(cfg, host.ModeProcess)})
 	}
 	return modes
 }
@@ -191,7 +191,7 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 	}
 	r.wall, r.Workers = time.Since(running), pool.Peak()
 	r.HostRSS = peakRSS(0)
-	if cfg.Mode == host.Process {
+	if cfg.Mode == host.ModeProcess {
 		for _, w := range pool.Workers() {
 			r.WorkersRSS += peakRSS(w.PID)
 		}

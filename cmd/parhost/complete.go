@@ -11,7 +11,7 @@ import (
 
 // flagValues lists the allowed values of the flags that take one of a few values.
 var flagValues = map[string][]string{
-	"mode":       {string(host.Process), string(host.Goroutine), string(host.Sequential)},
+	"mode":       {string(host.ModeProcess), string(host.ModeGoroutine), string(host.ModeSequential)},
 	"output":     {"table", "jsonl", "values", "none"},
 	"sandbox":    {"off", "basic", "strict", "auto"},
 	"progress":   {"auto", "bar", "lines", "none"},

@@ -51,7 +51,7 @@ func (d *dossiers) close(r *result, journal *joblog.Journal) {
 	if journal != nil {
 		d.replayed = journal.Replayed()
 	}
-	if r.Err == nil || r.Err.Kind == host.Canceled || d.replayed > before || d.err != nil {
+	if r.Err == nil || r.Err.Kind == host.KindCanceled || d.replayed > before || d.err != nil {
 		return
 	}
 	if d.err = d.files.Write(item, r); d.err == nil {

@@ -42,15 +42,15 @@ func TestEachFailureHasADossierThatRunsItAgain(t *testing.T) {
 		has  func(d *joblog.Dossier) bool
 		says string // message of the replay
 	}{
-		1: {host.Failed, func(d *joblog.Dossier) bool { return d.Rusage == nil && d.ExitCode == nil }, "parhost: failed: as it was told"},
-		2: {host.Panicked, func(d *joblog.Dossier) bool { return strings.Contains(strings.Join(d.Stack, "\n"), "main.run") }, "main.run("},
-		3: {host.Crashed, func(d *joblog.Dossier) bool {
+		1: {host.KindFailed, func(d *joblog.Dossier) bool { return d.Rusage == nil && d.ExitCode == nil }, "parhost: failed: as it was told"},
+		2: {host.KindPanicked, func(d *joblog.Dossier) bool { return strings.Contains(strings.Join(d.Stack, "\n"), "main.run") }, "main.run("},
+		3: {host.KindCrashed, func(d *joblog.Dossier) bool {
 			return d.ExitCode != nil && *d.ExitCode == 7 && d.Stderr[0] == "these are the last words" && d.Rusage != nil
 		}, "these are the last words"},
-		4: {host.Timeout, func(d *joblog.Dossier) bool {
+		4: {host.KindTimeout, func(d *joblog.Dossier) bool {
 			return d.Limits.ItemTimeoutSeconds == 0.1 && strings.Contains(strings.Join(d.Goroutines, "\n"), "main.run")
 		}, "main.run("},
-		5: {host.BadItem, func(d *joblog.Dossier) bool { return string(d.Item) == "5" }, "parhost: bad_item: "},
+		5: {host.KindBadItem, func(d *joblog.Dossier) bool { return string(d.Item) == "5" }, "parhost: bad_item: "},
 	} {
 		path := files[i-1] // files are sorted by item index
 		d, err := joblog.ReadDossier(path)

@@ -31,7 +31,7 @@ func (r *itemRun) sayFailure(e *host.ItemError) {
 	if r.sum.Failed <= namedFailures || r.output == "values" {
 		r.say("parhost: %v", e)
 	}
-	if e.Kind == host.BadItem && !r.hinted && r.source.lines != nil && r.source.lines.firstIsText() {
+	if e.Kind == host.KindBadItem && !r.hinted && r.source.lines != nil && r.source.lines.firstIsText() {
 		r.hinted = true
 		from := ""
 		if r.input != "-" {
@@ -60,7 +60,7 @@ func (r *itemRun) sayOtherFailures() {
 // failures returns the number of failed items by kind and cause, in brackets, the most frequent reason first. It returns "" if the workload returned
 // an error for each of them.
 func (s *summary) failures() string {
-	if n := s.reasons[reason{kind: host.Failed}]; n == s.Failed { // the word "failed" in the summary says it all
+	if n := s.reasons[reason{kind: host.KindFailed}]; n == s.Failed { // the word "failed" in the summary says it all
 		return ""
 	}
 	order := slices.SortedFunc(maps.Keys(s.reasons), func(a, b reason) int {

@@ -38,7 +38,7 @@ func inFlags(text string) string {
 // inFlagsOf replaces field names in an item's error by flags, but only if the host wrote the message. The message of a workload stays as it is.
 func inFlagsOf(e *host.ItemError) {
 	switch e.Kind {
-	case host.Oversize, host.OutOfMemory, host.Crashed, host.Timeout:
+	case host.KindOversize, host.KindOutOfMemory, host.KindCrashed, host.KindTimeout:
 		e.Message = inFlags(e.Message)
 	}
 }

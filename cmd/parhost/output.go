@@ -259,7 +259,7 @@ func appendError(dst []byte, e *host.ItemError) []byte {
 
 // exitCodeOf returns the exit code of the process that died on an item, or nil if no process died or a signal killed it.
 func exitCodeOf(e *host.ItemError) *int {
-	if e.Kind != host.Crashed && e.Kind != host.OutOfMemory || e.Signal != "" {
+	if e.Kind != host.KindCrashed && e.Kind != host.KindOutOfMemory || e.Signal != "" {
 		return nil
 	}
 	return &e.ExitCode

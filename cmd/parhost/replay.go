@@ -59,7 +59,7 @@ plugin is stepped through in a test of its own: dlv test, with package sdktest.`
 	f := cmd.Flags()
 	f.StringVarP(&o.plugin, "plugin", "p", "", "another plugin than that of the dossier: a name, an executable, or a Go package folder")
 	f.StringArrayVar(&o.pluginDirs, "plugin-dir", nil, "`folder` with parhost-plugin-NAME executables (may be repeated; also PARHOST_PLUGIN_PATH)")
-	f.StringVar(&o.mode, "mode", string(host.Process), "process or goroutine")
+	f.StringVar(&o.mode, "mode", string(host.ModeProcess), "process or goroutine")
 	f.DurationVar(&o.itemTimeout, "item-timeout", 0, "limit of the item (default that of the run; on a goroutine none)")
 	f.StringArrayVar(&o.env, "env", nil, "KEY=VALUE for the worker, or KEY to pass on the value of this environment: dossiers hold none")
 	o.confinement.flags(f)
@@ -147,9 +147,9 @@ func (o *replayOptions) config(ctx context.Context, s *streams, d *joblog.Dossie
 		return cfg, err
 	}
 	switch cfg.Mode {
-	case host.Process:
+	case host.ModeProcess:
 		cfg.ItemTimeout = time.Duration(d.Limits.ItemTimeoutSeconds * float64(time.Second))
-	case host.Goroutine:
+	case host.ModeGoroutine:
 		if cfg.Workload == nil {
 			return cfg, usageError("leave --mode out, or debug the plugin's own process", "--mode goroutine runs a workload inside parhost itself, and %s is an executable", cfg.Plugin)
 		}

@@ -125,7 +125,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.StringVarP(&o.plugin, "plugin", "p", "", "workload name, executable, or Go package folder")
 	f.StringArrayVar(&o.pluginDirs, "plugin-dir", nil, "folder with parhost-plugin-NAME executables (may be repeated; also PARHOST_PLUGIN_PATH)")
 	f.IntVarP(&o.procs, "procs", "j", -1, "workers, no more than the limits of open files (ulimit -n) and processes (ulimit -u) allow; -1 = every CPU, -2 = all but one")
-	f.StringVar(&o.mode, "mode", string(host.Process), "process, goroutine or sequential; with the last two an item that crashes ends parhost itself")
+	f.StringVar(&o.mode, "mode", string(host.ModeProcess), "process, goroutine or sequential; with the last two an item that crashes ends parhost itself")
 	f.IntVar(&o.threads, "threads", 0, "items at once inside one worker process (default what the plugin says, else 1)")
 	f.BoolVar(&o.compare, "compare", false, "run the items in every mode, and with --sandbox without it too, check that the results agree, print the contrast")
 
@@ -190,7 +190,7 @@ func newRoot(s *streams) *cobra.Command {
 func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	var cfg host.Config
 	switch mode := host.Mode(o.mode); mode {
-	case host.Process, host.Goroutine, host.Sequential:
+	case host.ModeProcess, host.ModeGoroutine, host.ModeSequential:
 		cfg.Mode = mode
 	default:
 		return cfg, usageError("write --mode process, --mode goroutine or --mode sequential", "--mode %q is no mode", o.mode)
@@ -242,7 +242,7 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	if cfg.Sandbox, err = o.confinement.policyOrWarning(ctx, s); err != nil {
 		return cfg, err
 	}
-	if cfg.Mode != host.Process && !reflect.ValueOf(cfg.Sandbox).IsZero() {
+	if cfg.Mode != host.ModeProcess && !reflect.ValueOf(cfg.Sandbox).IsZero() {
 		return cfg, usageError("leave --mode out; --compare runs the same items in all modes", "--mode %s runs items inside parhost itself, which no sandbox and no limit can confine", cfg.Mode)
 	}
 	cfg.Env, err = parseEnv(o.env)
@@ -266,7 +266,7 @@ func (o *options) logger(s *streams) (hclog.Logger, error) {
 
 // describeMode returns a mode and its number of workers for people, such as "process × 2".
 func describeMode(mode host.Mode, workers int) string {
-	if mode == host.Sequential {
+	if mode == host.ModeSequential {
 		return string(mode)
 	}
 	return fmt.Sprintf("%s × %d", mode, workers)

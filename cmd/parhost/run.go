@@ -78,7 +78,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 			return whenInterrupted(ctx, compareModes(ctx, s, o, cfg, summary))
 		})
 	}
-	if cfg.Mode != host.Process && cfg.Workload == nil {
+	if cfg.Mode != host.ModeProcess && cfg.Workload == nil {
 		return usageError(
 			fmt.Sprintf("--procs 1 --threads N runs N items at once inside one process of %s", o.plugin),
 			"--mode %s runs a workload inside parhost itself, and %s is an executable", cfg.Mode, cfg.Plugin)
@@ -340,7 +340,7 @@ func (r *itemRun) fault(result *result) {
 		r.sum.Causes[cause]++
 	}
 	defer r.sayFailure(result.Err)
-	if result.Err.Kind != host.BadItem {
+	if result.Err.Kind != host.KindBadItem {
 		return
 	}
 	where := r.source.place(result.Index)
@@ -405,7 +405,7 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 }
 
 func poolWorkers(cfg host.Config) int {
-	if cfg.Mode == host.Sequential {
+	if cfg.Mode == host.ModeSequential {
 		return 1
 	}
 	n, err := host.CountWorkers(cfg.Workers)

@@ -359,7 +359,7 @@ func TestATableKeepsWhatItShows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := table.add(&result{Index: 30, Err: &host.ItemError{Kind: host.Failed, Message: rude, Dump: strings.Repeat("x", 64<<20)}}); err != nil {
+	if err := table.add(&result{Index: 30, Err: &host.ItemError{Kind: host.KindFailed, Message: rude, Dump: strings.Repeat("x", 64<<20)}}); err != nil {
 		t.Fatal(err)
 	}
 	if held := heap() - before; held > 4<<20 {

@@ -87,7 +87,7 @@ func write[Out number](codec *wire.Codec[Out], dst []byte, v Out, r *result) []b
 	from := len(dst)
 	text, err := codec.AppendJSON(dst, v)
 	if err != nil {
-		r.Err = &host.ItemError{Index: r.Index, Kind: host.Failed, Message: "result: " + err.Error(), Attempts: r.Attempts}
+		r.Err = &host.ItemError{Index: r.Index, Kind: host.KindFailed, Message: "result: " + err.Error(), Attempts: r.Attempts}
 		return dst
 	}
 	r.Value = text[from:len(text):len(text)]

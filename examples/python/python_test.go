@@ -137,7 +137,7 @@ func TestSqrtAsJSON(t *testing.T) {
 	} {
 		_, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage(item))
 		var e *host.ItemError
-		if !errors.As(err, &e) || e.Kind != host.BadItem || e.Offset != offset {
+		if !errors.As(err, &e) || e.Kind != host.KindBadItem || e.Offset != offset {
 			t.Errorf("item %q: got %v (%+v), want a bad item at %d", item, err, e, offset)
 		}
 	}
@@ -152,10 +152,10 @@ func TestFaultsOfSingleItems(t *testing.T) {
 		kind    host.Kind
 		message string
 	}{
-		10:  {-1, host.Failed, "ValueError: math domain error"},
-		20:  {refuses, host.BadItem, "1004 is not welcome"},
-		30:  {tellsBad, host.Failed, "result: required argument is not a float"},
-		299: {-4, host.Failed, "ValueError: math domain error"},
+		10:  {-1, host.KindFailed, "ValueError: math domain error"},
+		20:  {refuses, host.KindBadItem, "1004 is not welcome"},
+		30:  {tellsBad, host.KindFailed, "result: required argument is not a float"},
+		299: {-4, host.KindFailed, "ValueError: math domain error"},
 	}
 	for i, want := range wants {
 		xs[i] = want.x
@@ -222,7 +222,7 @@ func badItems(t *testing.T, p *host.Pool, x float64, kind host.Kind) []*host.Ite
 }
 
 func TestCrashCostsOneItem(t *testing.T) {
-	for _, e := range badItems(t, open(t, host.Config{Plugin: faulty}), exits, host.Crashed) {
+	for _, e := range badItems(t, open(t, host.Config{Plugin: faulty}), exits, host.KindCrashed) {
 		if e.ExitCode != 7 {
 			t.Errorf("item %d: got exit code %d, want 7", e.Index, e.ExitCode)
 		}
@@ -230,7 +230,7 @@ func TestCrashCostsOneItem(t *testing.T) {
 }
 
 func TestExitInAnItemIsItsPanic(t *testing.T) {
-	for _, e := range badItems(t, open(t, host.Config{Plugin: faulty}), quits, host.Panicked) {
+	for _, e := range badItems(t, open(t, host.Config{Plugin: faulty}), quits, host.KindPanicked) {
 		if !strings.Contains(e.Stack, "faulty.py") {
 			t.Errorf("item %d: got the stack %q, want faulty.py in it", e.Index, e.Stack)
 		}
@@ -240,7 +240,7 @@ func TestExitInAnItemIsItsPanic(t *testing.T) {
 func TestOverdueItemIsInterrupted(t *testing.T) {
 	p := open(t, host.Config{Plugin: faulty, Workers: 1, ItemTimeout: 200 * time.Millisecond, Grace: 20 * time.Second})
 	first := p.Workers()[0].PID
-	for _, e := range badItems(t, p, sleeps, host.Timeout) {
+	for _, e := range badItems(t, p, sleeps, host.KindTimeout) {
 		if e.Message != "still running after 0.2 s" {
 			t.Errorf("got %q", e.Message)
 		}
@@ -252,7 +252,7 @@ func TestOverdueItemIsInterrupted(t *testing.T) {
 
 func TestOverdueItemThatDoesNotEndIsKilled(t *testing.T) {
 	p := open(t, host.Config{Plugin: faulty, ItemTimeout: 200 * time.Millisecond, Grace: 100 * time.Millisecond})
-	for _, e := range badItems(t, p, resists, host.Timeout) {
+	for _, e := range badItems(t, p, resists, host.KindTimeout) {
 		if !strings.Contains(strings.Join(e.Stderr, "\n"), "in resist") {
 			t.Errorf("item %d: got stderr %q, want the stack of resist", e.Index, e.Stderr)
 		}
@@ -461,7 +461,7 @@ func TestNoItemIsChangedSilently(t *testing.T) {
 		"\"caf\xe9\"": 5, `"\ud800x"`: 2, `"x\udc00"`: 3, `["\ud800\ud800"]`: 3, `{"a":1,"a":2}`: 0,
 	} {
 		got, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage(text))
-		if e, ok := errors.AsType[*host.ItemError](err); !ok || e.Kind != host.BadItem || e.Offset != offset {
+		if e, ok := errors.AsType[*host.ItemError](err); !ok || e.Kind != host.KindBadItem || e.Offset != offset {
 			t.Errorf("item %q: got %s, %v, want a bad_item at byte %d", text, got, err, offset)
 		}
 	}

@@ -62,7 +62,7 @@ func BenchmarkOpenMillion(b *testing.B) {
 // BenchmarkStream100k measures what a journal costs a run, with items that do nothing, on goroutines.
 func BenchmarkStream100k(b *testing.B) {
 	nothing := sdk.Func("nothing", func(_ context.Context, x float64) (float64, error) { return x, nil })
-	p, err := host.Open(b.Context(), host.Config{Workload: nothing, Mode: host.Goroutine, Workers: 2})
+	p, err := host.Open(b.Context(), host.Config{Workload: nothing, Mode: host.ModeGoroutine, Workers: 2})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func OpenDossiers(dir, program string, origin Origin, cfg host.Config) (*Dossier
 	}
 	mode := cfg.Mode
 	if mode == "" {
-		mode = host.Process
+		mode = host.ModeProcess
 	}
 	var policy *sandbox.Policy
 	if !reflect.ValueOf(cfg.Sandbox).IsZero() {
@@ -149,7 +149,7 @@ func (d *Dossiers) Write(item []byte, r *host.Result[json.RawMessage]) error {
 	dossier.WaitMS, dossier.RunMS = milliseconds(r.Wait), milliseconds(r.Run)
 	dossier.Kind, dossier.Message, dossier.Offset, dossier.Size, dossier.Signal = e.Kind, e.Message, e.Offset, e.Size, e.Signal
 	dossier.Cause = e.Cause
-	if died := e.Kind == host.Crashed || e.Kind == host.OutOfMemory || e.Kind == host.Timeout; died && e.Signal == "" {
+	if died := e.Kind == host.KindCrashed || e.Kind == host.KindOutOfMemory || e.Kind == host.KindTimeout; died && e.Signal == "" {
 		dossier.ExitCode = &e.ExitCode
 	}
 	if u := e.Usage; u != nil {

@@ -15,7 +15,7 @@ import (
 // check is needed because anybody may have written the file, its texts are shown on a terminal, and its numbers go into the configuration of a pool.
 func (d *Dossier) check() error {
 	f := failure{
-		Kind: cmp.Or(d.Kind, host.Failed), Message: d.Message, Offset: d.Offset, Size: d.Size, Signal: d.Signal, Cause: d.Cause, Stderr: d.Stderr,
+		Kind: cmp.Or(d.Kind, host.KindFailed), Message: d.Message, Offset: d.Offset, Size: d.Size, Signal: d.Signal, Cause: d.Cause, Stderr: d.Stderr,
 	}
 	if d.ExitCode != nil {
 		f.ExitCode = *d.ExitCode
@@ -23,7 +23,7 @@ func (d *Dossier) check() error {
 	switch {
 	case !f.possible():
 		return fmt.Errorf("no item can have failed as it says: kind %.40q, cause %.40q, a message of %d bytes", d.Kind, d.Cause, len(d.Message))
-	case d.Mode != "" && d.Mode != host.Process && d.Mode != host.Goroutine && d.Mode != host.Sequential:
+	case d.Mode != "" && d.Mode != host.ModeProcess && d.Mode != host.ModeGoroutine && d.Mode != host.ModeSequential:
 		return fmt.Errorf("mode %.40q is none", d.Mode)
 	case outside(d.Index, mostNumber) || outside(d.Attempts, math.MaxInt32) || outside(d.Worker, math.MaxInt32) || outside(d.PID, math.MaxUint32):
 		return errors.New("index, attempts, worker or pid is out of range")

@@ -36,7 +36,7 @@ func TestADossierSaysAllThatIsKnown(t *testing.T) {
 	files := openDossiers(t, dir)
 	r := host.Result[json.RawMessage]{Index: 17, Worker: 3, PID: 4711, Attempts: 3, Wait: 1500 * time.Microsecond, Run: time.Second}
 	r.Err = &host.ItemError{
-		Index: 17, Kind: host.Timeout, Message: "still running", Stack: "a\n\tb\n", Offset: 5, Size: 6, ExitCode: 2,
+		Index: 17, Kind: host.KindTimeout, Message: "still running", Stack: "a\n\tb\n", Offset: 5, Size: 6, ExitCode: 2,
 		Cause: host.CauseTimeout, Stderr: []string{"last", "words"}, Dump: "SIGQUIT\n\ngoroutine 1\n", Attempts: 3,
 		Usage: &host.Usage{User: 2 * time.Second, System: time.Millisecond, MaxRSS: 1 << 20},
 	}
@@ -50,10 +50,10 @@ func TestADossierSaysAllThatIsKnown(t *testing.T) {
 	}
 	two := 2
 	want := &joblog.Dossier{
-		Item: item, Kind: host.Timeout, Message: "still running", Offset: 5, Size: 6, ExitCode: &two, Cause: host.CauseTimeout,
+		Item: item, Kind: host.KindTimeout, Message: "still running", Offset: 5, Size: 6, ExitCode: &two, Cause: host.CauseTimeout,
 		Rusage: &joblog.Rusage{UserSeconds: 2, SystemSeconds: 0.001, MaxRSSBytes: 1 << 20},
 		Index:  17, Attempts: 3, Worker: 3, PID: 4711, WaitMS: 1.5, RunMS: 1000,
-		Origin: origin, Mode: host.Process, Limits: joblog.Limits{ItemTimeoutSeconds: 1.5, Retries: 2}, Program: "test",
+		Origin: origin, Mode: host.ModeProcess, Limits: joblog.Limits{ItemTimeoutSeconds: 1.5, Retries: 2}, Program: "test",
 		Sandbox: &sandbox.Policy{Level: sandbox.Strict, PIDs: 40}, Layers: []string{"seccomp"},
 		Stack: []string{"a", "\tb"}, Stderr: []string{"last", "words"}, Goroutines: []string{"SIGQUIT", "", "goroutine 1"},
 	}
@@ -70,12 +70,12 @@ func TestADossierHasTheItemToTheByte(t *testing.T) {
 	for _, item := range []string{
 		"1e400", ` {"a" : 1.0 }`, `"<\u0041>"`, "null", "0", "x", "", "{\n}", "\xff\x00", "\"\xff\"", `"item": 0`, "}\n{\n", `"\n}\n{\n"`,
 	} {
-		r := host.Result[json.RawMessage]{Err: &host.ItemError{Kind: host.BadItem}}
+		r := host.Result[json.RawMessage]{Err: &host.ItemError{Kind: host.KindBadItem}}
 		if err := files.Write([]byte(item), &r); err != nil {
 			t.Fatal(err)
 		}
 		got, err := joblog.ReadDossier(files.Path(0, []byte(item)))
-		if err != nil || string(got.Item) != item || got.Kind != host.BadItem {
+		if err != nil || string(got.Item) != item || got.Kind != host.KindBadItem {
 			t.Errorf("item %q: got %+v, %v", item, got, err)
 		}
 		if file := readFile(t, files.Path(0, []byte(item))); !utf8.Valid(file) || !json.Valid(file) {
@@ -87,7 +87,7 @@ func TestADossierHasTheItemToTheByte(t *testing.T) {
 func TestALaterDossierTakesThePlaceOfAnEarlierOne(t *testing.T) {
 	dir := t.TempDir()
 	files := openDossiers(t, dir)
-	for _, kind := range []host.Kind{host.Failed, host.Crashed} {
+	for _, kind := range []host.Kind{host.KindFailed, host.KindCrashed} {
 		if err := files.Write([]byte("1"), &host.Result[json.RawMessage]{Err: &host.ItemError{Kind: kind}}); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func TestALaterDossierTakesThePlaceOfAnEarlierOne(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Fatalf("got files %v, %v, want one", list, err)
 	}
-	if got, err := joblog.ReadDossier(files.Path(0, []byte("1"))); err != nil || got.Kind != host.Crashed {
+	if got, err := joblog.ReadDossier(files.Path(0, []byte("1"))); err != nil || got.Kind != host.KindCrashed {
 		t.Errorf("got %+v, %v, want the later one", got, err)
 	}
 }

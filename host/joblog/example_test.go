@@ -35,7 +35,7 @@ func Example() {
 }
 
 func roots(ctx context.Context, path string) error {
-	cfg := host.Config{Workload: sqrt.Workload, Mode: host.Goroutine}
+	cfg := host.Config{Workload: sqrt.Workload, Mode: host.ModeGoroutine}
 	origin, err := joblog.OriginOf(cfg)
 	if err != nil {
 		return err

@@ -92,7 +92,7 @@ func TestADossierGoesIntoItsFolderAndThroughNoLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	write := func() {
-		r := host.Result[json.RawMessage]{Err: &host.ItemError{Kind: host.Failed, Message: "x"}}
+		r := host.Result[json.RawMessage]{Err: &host.ItemError{Kind: host.KindFailed, Message: "x"}}
 		if err := files.Write(item, &r); err != nil {
 			t.Error(err)
 		}

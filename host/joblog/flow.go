@@ -221,7 +221,7 @@ func (f *flow) place(r *result) (full bool) {
 	}
 	r.Index = index
 	s := slot{at: -1, state: ready}
-	if oneLine(r) && (r.Err == nil || r.Err.Kind != host.Canceled) {
+	if oneLine(r) && (r.Err == nil || r.Err.Kind != host.KindCanceled) {
 		s.at, full = f.journal.record(&h, r)
 	}
 	size := weight(r)

@@ -459,7 +459,7 @@ func TestAPluginThatIsReplacedBeforeItsPoolIsOpenedIsNotRecorded(t *testing.T) {
 // used, and the other items must run again.
 func FuzzOpen(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "run.joblog")
-	pool, err := host.Open(f.Context(), host.Config{Workload: sqrt.Workload, Mode: host.Sequential})
+	pool, err := host.Open(f.Context(), host.Config{Workload: sqrt.Workload, Mode: host.ModeSequential})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -184,7 +184,7 @@ func TestAJournalKeepsItsSeed(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte(`{"joblog":1`))
 	f.Add([]byte("{\"joblog\":1\n{\"joblog\":2,\"arguments\":{\"\\u001b\":null}"))
-	for _, r := range []result{{Value: json.RawMessage("2")}, {Value: json.RawMessage("2}")}, {Err: &host.ItemError{Kind: host.Failed}}, {Err: &host.ItemError{}}} {
+	for _, r := range []result{{Value: json.RawMessage("2")}, {Value: json.RawMessage("2}")}, {Err: &host.ItemError{Kind: host.KindFailed}}, {Err: &host.ItemError{}}} {
 		line := appendRecord(nil, &head{n: mostNumber, key: sampleKey, occurrence: 1, index: mostNumber}, &r)
 		f.Add(line[:len(line)-sealBytes-1])
 	}

@@ -26,7 +26,7 @@ var origin = joblog.Origin{Workload: "test", SHA256: strings.Repeat("5a", 32), P
 // openPool opens a pool of two goroutines that run f.
 func openPool(t *testing.T, f func(ctx context.Context, item json.RawMessage) (json.RawMessage, error)) *host.Pool {
 	t.Helper()
-	p, err := host.Open(t.Context(), host.Config{Workload: sdk.Func("test", f), Mode: host.Goroutine, Workers: 2})
+	p, err := host.Open(t.Context(), host.Config{Workload: sdk.Func("test", f), Mode: host.ModeGoroutine, Workers: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

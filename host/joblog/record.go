@@ -302,7 +302,7 @@ const mostMicros = int64(math.MaxInt64 / time.Microsecond)
 
 // possible reports whether an item can fail in this way. Kind canceled is not possible, because canceled items have no record.
 func (f *failure) possible() bool {
-	if !wire.IsKind(f.Kind) || f.Kind == host.Canceled || f.Cause != "" && !wire.IsCause(f.Cause) ||
+	if !wire.IsKind(f.Kind) || f.Kind == host.KindCanceled || f.Cause != "" && !wire.IsCause(f.Cause) ||
 		len(f.Message) > wire.MaxMessageText || len(f.Stack) > wire.MaxStackText || len(f.Signal) > mostSignal || len(f.Stderr) > mostStderr ||
 		f.Offset < 0 || f.Offset > mostOffset || f.Size < 0 || f.Size > mostSize || f.ExitCode < math.MinInt32 || f.ExitCode > math.MaxUint32 {
 		return false

@@ -39,7 +39,7 @@ func TestRecordsAreExact(t *testing.T) {
 		"large":             {Value: json.RawMessage(`"` + string(bytes.Repeat([]byte("x"), 1<<16)) + `"`)},
 		"error": {Index: 9, Attempts: 3, Err: &host.ItemError{
 			Cause: host.CauseExit,
-			Index: 9, Kind: host.Crashed, Message: "exit status 3\n\"x\" <&>", Stack: "goroutine 1\n\tmain.go:1", Offset: 5, Size: 1 << 40,
+			Index: 9, Kind: host.KindCrashed, Message: "exit status 3\n\"x\" <&>", Stack: "goroutine 1\n\tmain.go:1", Offset: 5, Size: 1 << 40,
 			ExitCode: -1, Signal: "SIGSEGV", Stderr: []string{"a", "", "\u2028"}, Attempts: 3,
 		}},
 	} {
@@ -73,13 +73,13 @@ func TestEachCauseIsReadBack(t *testing.T) {
 		t.Fatal("there are no causes: the test shows nothing")
 	}
 	for _, cause := range causes {
-		want := result{Attempts: 1, Err: &host.ItemError{Kind: host.Crashed, Message: "m", Cause: cause, Attempts: 1}}
+		want := result{Attempts: 1, Err: &host.ItemError{Kind: host.KindCrashed, Message: "m", Cause: cause, Attempts: 1}}
 		line := appendRecord(nil, &head{key: sampleKey}, &want)
 		_, got, ok := parseRecord(line[:len(line)-1])
 		if diff := cmp.Diff(want, got); !ok || diff != "" {
 			t.Errorf("record of cause %q: read back: %v (-want +got):\n%s", cause, ok, diff)
 		}
-		if err := (&Dossier{Kind: host.Crashed, Cause: cause}).check(); err != nil {
+		if err := (&Dossier{Kind: host.KindCrashed, Cause: cause}).check(); err != nil {
 			t.Errorf("dossier of cause %q: %v", cause, err)
 		}
 	}
@@ -148,7 +148,7 @@ func TestARecordThatNoWorkerGivesIsNone(t *testing.T) {
 func TestAFailureIsBounded(t *testing.T) {
 	long := strings.Repeat("\x00\xff", 1<<20)
 	r := result{Err: &host.ItemError{
-		Kind: host.Crashed, Message: long, Stack: long, Signal: long, Offset: -1, Size: -1, Cause: host.CauseExit,
+		Kind: host.KindCrashed, Message: long, Stack: long, Signal: long, Offset: -1, Size: -1, Cause: host.CauseExit,
 		Stderr: append(slices.Repeat([]string{long}, 3*mostStderr), "the last line"),
 	}}
 	line := appendRecord(nil, &head{key: sampleKey}, &r)
@@ -197,7 +197,7 @@ func TestQueueKeepsItsOrderWhileItGrows(t *testing.T) {
 
 // FuzzRecord feeds the parser lines with a correct checksum, because lines without one are rejected early.
 func FuzzRecord(f *testing.F) {
-	for _, r := range []result{{Value: json.RawMessage("2")}, {Err: &host.ItemError{Kind: host.Failed}}, {Value: json.RawMessage("\n")}} {
+	for _, r := range []result{{Value: json.RawMessage("2")}, {Err: &host.ItemError{Kind: host.KindFailed}}, {Value: json.RawMessage("\n")}} {
 		line := appendRecord(nil, &head{key: sampleKey}, &r)
 		f.Add(line[:len(line)-sealBytes-1])
 	}

@@ -332,7 +332,7 @@ func TestWhatCannotBeReadBackWaitsInMemory(t *testing.T) {
 				r := host.Result[json.RawMessage]{Index: n, Attempts: 1, Value: large}
 				switch n {
 				case 1:
-					r.Value, r.Err = nil, &host.ItemError{Kind: host.Crashed, Message: "m", Cause: "unheard of", Attempts: 1}
+					r.Value, r.Err = nil, &host.ItemError{Kind: host.KindCrashed, Message: "m", Cause: "unheard of", Attempts: 1}
 				case 2:
 					r.Value, r.Err = nil, &host.ItemError{Kind: "unheard of", Message: "m", Attempts: 1}
 				case 3:

@@ -109,7 +109,7 @@ func beyondBuffers(t *trial, s *Stream) error {
 	switch {
 	case err != nil && (strings.Contains(err.Error(), "SIGSEGV") || strings.Contains(err.Error(), "SIGBUS")): // the worker has read at that place
 		return fmt.Errorf("an item behind the end of the buffers: %w", err)
-	case err == nil && (b.Errors[0] == nil || b.Errors[0].Kind != wire.BadItem):
+	case err == nil && (b.Errors[0] == nil || b.Errors[0].Kind != wire.KindBadItem):
 		return errors.New("an item behind the end of the buffers is not refused")
 	}
 	return nil

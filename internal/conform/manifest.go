@@ -159,8 +159,8 @@ func unknownFields(ctx context.Context, t *trial) (string, error) {
 		switch {
 		case e == nil:
 			return "", fmt.Errorf("the item schema forbids further fields, and %s ran", short(text))
-		case e.Kind != wire.BadItem:
-			return "", fmt.Errorf("an item with an unknown field is %s, want %s: %s", e.Kind, wire.BadItem, e.Message)
+		case e.Kind != wire.KindBadItem:
+			return "", fmt.Errorf("an item with an unknown field is %s, want %s: %s", e.Kind, wire.KindBadItem, e.Message)
 		}
 		return "refused: " + e.Message, nil
 	}

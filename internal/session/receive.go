@@ -139,7 +139,7 @@ func (s *Session) doubt(b *Batch, place int, e *wire.ItemError, canceled bool) s
 	doubt := e.Doubt(wire.Known{
 		Canceled: canceled, Limit: b.timeout, Ran: time.Since(b.sent) - b.timedOut, MaxResult: s.options.Start.GetMaxResultBytes(),
 	})
-	if doubt == "" && e.Kind == wire.Timeout { // the items of a batch run one after the other, so this time is gone for the others
+	if doubt == "" && e.Kind == wire.KindTimeout { // the items of a batch run one after the other, so this time is gone for the others
 		b.timedOut += max(0, b.timeout-wire.ClockSlack)
 	}
 	return doubt

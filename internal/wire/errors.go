@@ -17,21 +17,21 @@ type Kind string
 
 // The kinds of failure.
 const (
-	BadItem     Kind = "bad_item"      // the item does not decode
-	Failed      Kind = "failed"        // the workload returned an error
-	Panicked    Kind = "panic"         // the workload panicked
-	Timeout     Kind = "timeout"       // the item passed its time limit
-	Crashed     Kind = "crashed"       // the worker process died while it ran the item
-	OutOfMemory Kind = "out_of_memory" // the worker process was killed for its use of memory
-	Oversize    Kind = "oversize"      // the item or its result is beyond the limit
-	Canceled    Kind = "canceled"      // the item was canceled before it had a result
+	KindBadItem     Kind = "bad_item"      // the item does not decode
+	KindFailed      Kind = "failed"        // the workload returned an error
+	KindPanicked    Kind = "panic"         // the workload panicked
+	KindTimeout     Kind = "timeout"       // the item passed its time limit
+	KindCrashed     Kind = "crashed"       // the worker process died while it ran the item
+	KindOutOfMemory Kind = "out_of_memory" // the worker process was killed for its use of memory
+	KindOversize    Kind = "oversize"      // the item or its result is beyond the limit
+	KindCanceled    Kind = "canceled"      // the item was canceled before it had a result
 )
 
 // One error value for each kind, for errors.Is.
 var (
 	ErrBadItem     = errors.New("item does not decode")
 	ErrFailed      = errors.New("workload returned an error")
-	ErrPanic       = errors.New("workload panicked")
+	ErrPanicked       = errors.New("workload panicked")
 	ErrTimeout     = errors.New("item passed its time limit")
 	ErrCrashed     = errors.New("worker died while it ran the item")
 	ErrOutOfMemory = errors.New("worker ran out of memory")
@@ -44,14 +44,14 @@ var kinds = []struct {
 	pb   workerpb.Kind
 	err  error
 }{
-	{BadItem, workerpb.Kind_KIND_BAD_ITEM, ErrBadItem},
-	{Failed, workerpb.Kind_KIND_FAILED, ErrFailed},
-	{Panicked, workerpb.Kind_KIND_PANIC, ErrPanic},
-	{Timeout, workerpb.Kind_KIND_TIMEOUT, ErrTimeout},
-	{Canceled, workerpb.Kind_KIND_CANCELED, ErrCanceled},
-	{Oversize, workerpb.Kind_KIND_OVERSIZE, ErrOversize},
-	{Crashed, workerpb.Kind_KIND_UNSPECIFIED, ErrCrashed},
-	{OutOfMemory, workerpb.Kind_KIND_UNSPECIFIED, ErrOutOfMemory},
+	{KindBadItem, workerpb.Kind_KIND_BAD_ITEM, ErrBadItem},
+	{KindFailed, workerpb.Kind_KIND_FAILED, ErrFailed},
+	{KindPanicked, workerpb.Kind_KIND_PANIC, ErrPanicked},
+	{KindTimeout, workerpb.Kind_KIND_TIMEOUT, ErrTimeout},
+	{KindCanceled, workerpb.Kind_KIND_CANCELED, ErrCanceled},
+	{KindOversize, workerpb.Kind_KIND_OVERSIZE, ErrOversize},
+	{KindCrashed, workerpb.Kind_KIND_UNSPECIFIED, ErrCrashed},
+	{KindOutOfMemory, workerpb.Kind_KIND_UNSPECIFIED, ErrOutOfMemory},
 }
 
 // ItemError says why an item has no result. It is the same in every mode.
@@ -173,7 +173,7 @@ func (e *ItemError) ToProto(item int) *workerpb.ItemError {
 // FromProto returns the error that a worker sent. A kind that a worker may not claim, or that is unknown, becomes Failed.
 func FromProto(pb *workerpb.ItemError) *ItemError {
 	e := &ItemError{
-		Kind:    Failed,
+		Kind:    KindFailed,
 		Message: Bound(pb.GetMessage(), MaxMessageText),
 		Stack:   Bound(pb.GetStack(), MaxStackText),
 		Offset:  int(min(pb.GetOffset(), 1<<40)),

@@ -20,8 +20,8 @@ import (
 )
 
 var errorOf = map[wire.Kind]error{
-	wire.BadItem: wire.ErrBadItem, wire.Failed: wire.ErrFailed, wire.Panicked: wire.ErrPanic, wire.Timeout: wire.ErrTimeout,
-	wire.Crashed: wire.ErrCrashed, wire.OutOfMemory: wire.ErrOutOfMemory, wire.Oversize: wire.ErrOversize, wire.Canceled: wire.ErrCanceled,
+	wire.KindBadItem: wire.ErrBadItem, wire.KindFailed: wire.ErrFailed, wire.KindPanicked: wire.ErrPanicked, wire.KindTimeout: wire.ErrTimeout,
+	wire.KindCrashed: wire.ErrCrashed, wire.KindOutOfMemory: wire.ErrOutOfMemory, wire.KindOversize: wire.ErrOversize, wire.KindCanceled: wire.ErrCanceled,
 }
 
 func TestItemErrorsMatchTheErrorOfTheirKindAlone(t *testing.T) {
@@ -78,10 +78,10 @@ func TestEachCauseAndKindThatIsDeclaredIsListed(t *testing.T) {
 
 func TestItemErrorsSayWhatHappened(t *testing.T) {
 	for want, e := range map[string]*wire.ItemError{
-		"item 3: failed: no such file": {Index: 3, Kind: wire.Failed, Message: "no such file"},
-		"item 0: panic":                {Kind: wire.Panicked},
+		"item 3: failed: no such file": {Index: 3, Kind: wire.KindFailed, Message: "no such file"},
+		"item 0: panic":                {Kind: wire.KindPanicked},
 		`item 1: crashed: process ended by SIGSEGV; stderr: "last \"words\""`: {
-			Index: 1, Kind: wire.Crashed, Message: "process ended by SIGSEGV", Stderr: []string{"first", `last "words"`},
+			Index: 1, Kind: wire.KindCrashed, Message: "process ended by SIGSEGV", Stderr: []string{"first", `last "words"`},
 		},
 	} {
 		if got := e.Error(); got != want {
@@ -91,7 +91,7 @@ func TestItemErrorsSayWhatHappened(t *testing.T) {
 }
 
 func TestItemErrorsTravel(t *testing.T) {
-	for _, kind := range []wire.Kind{wire.BadItem, wire.Failed, wire.Panicked, wire.Timeout, wire.Canceled, wire.Oversize} {
+	for _, kind := range []wire.Kind{wire.KindBadItem, wire.KindFailed, wire.KindPanicked, wire.KindTimeout, wire.KindCanceled, wire.KindOversize} {
 		want := &wire.ItemError{Kind: kind, Message: "m", Stack: "s", Offset: 7, Size: 9}
 		pb := want.ToProto(5)
 		if pb.GetItem() != 5 {
@@ -106,11 +106,11 @@ func TestItemErrorsTravel(t *testing.T) {
 // A worker cannot report that it crashed, nor invent a kind.
 func TestKindsThatAWorkerCannotClaimCountAsFailed(t *testing.T) {
 	for _, kind := range []workerpb.Kind{workerpb.Kind_KIND_UNSPECIFIED, 99, -1} {
-		if got := wire.FromProto(&workerpb.ItemError{Kind: kind}).Kind; got != wire.Failed {
+		if got := wire.FromProto(&workerpb.ItemError{Kind: kind}).Kind; got != wire.KindFailed {
 			t.Errorf("kind %d: got %s, want failed", kind, got)
 		}
 	}
-	if got := (&wire.ItemError{Kind: wire.Crashed}).ToProto(0).GetKind(); got != workerpb.Kind_KIND_FAILED {
+	if got := (&wire.ItemError{Kind: wire.KindCrashed}).ToProto(0).GetKind(); got != workerpb.Kind_KIND_FAILED {
 		t.Errorf("a worker that reports a crash: got %v, want failed", got)
 	}
 }
@@ -146,7 +146,7 @@ func TestBound(t *testing.T) {
 
 // FuzzFromProto decodes any bytes that a worker may send as an error.
 func FuzzFromProto(f *testing.F) {
-	good, _ := proto.Marshal((&wire.ItemError{Kind: wire.Panicked, Message: "m", Stack: "s"}).ToProto(1))
+	good, _ := proto.Marshal((&wire.ItemError{Kind: wire.KindPanicked, Message: "m", Stack: "s"}).ToProto(1))
 	f.Add(good)
 	huge, _ := proto.Marshal(&workerpb.ItemError{Kind: 77, Offset: math.MaxUint64, Size: math.MaxUint64, Message: strings.Repeat("x", wire.MaxMessageText+5)})
 	f.Add(huge)

@@ -22,14 +22,14 @@ func (e *BatchError) Error() string { return fmt.Sprintf("%d items of the batch 
 // itemError converts an error that a workload returned.
 func itemError(err error) *wire.ItemError {
 	if bad, ok := errors.AsType[*BadItemError](err); ok {
-		return &wire.ItemError{Kind: wire.BadItem, Message: bad.Error()}
+		return &wire.ItemError{Kind: wire.KindBadItem, Message: bad.Error()}
 	}
-	return &wire.ItemError{Kind: wire.Failed, Message: err.Error()}
+	return &wire.ItemError{Kind: wire.KindFailed, Message: err.Error()}
 }
 
 // decodeError converts a codec's error about an item.
 func decodeError(err error) *wire.ItemError {
-	e := &wire.ItemError{Kind: wire.BadItem, Message: err.Error()}
+	e := &wire.ItemError{Kind: wire.KindBadItem, Message: err.Error()}
 	if text, ok := errors.AsType[*wire.TextError](err); ok {
 		e.Offset = text.Offset
 	}

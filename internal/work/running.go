@@ -125,7 +125,7 @@ func (r *running[In, Out]) segment() {
 			return
 		}
 		p := recover()
-		e := &wire.ItemError{Kind: wire.Panicked, Message: r.job.describe(p), Stack: string(debug.Stack())}
+		e := &wire.ItemError{Kind: wire.KindPanicked, Message: r.job.describe(p), Stack: string(debug.Stack())}
 		if p == nil {
 			e.Message = "the item ended its goroutine (runtime.Goexit)"
 		}
@@ -187,7 +187,7 @@ func (r *running[In, Out]) item() {
 	case e != nil:
 		r.record(*new(Out), e)
 	case !r.enter():
-		r.record(*new(Out), &wire.ItemError{Kind: wire.Canceled, Message: errCanceled.Error()})
+		r.record(*new(Out), &wire.ItemError{Kind: wire.KindCanceled, Message: errCanceled.Error()})
 	default:
 		out, err := r.one(r.call, v)
 		if err != nil || j.Timeout > 0 || r.call.used.Load() {
@@ -197,7 +197,7 @@ func (r *running[In, Out]) item() {
 	}
 	switch {
 	case j.Format == Native || r.k == j.Count:
-	case r.full(), e != nil && e.Kind == wire.Timeout: // the host times the grace period of an overdue item, so it must learn at once that the item has ended
+	case r.full(), e != nil && e.Kind == wire.KindTimeout: // the host times the grace period of an overdue item, so it must learn at once that the item has ended
 		r.flush(false)
 	case j.Timed || r.k%clockEvery == 0:
 		now := time.Now()
@@ -241,12 +241,12 @@ func (r *running[In, Out]) leave(err error) *wire.ItemError {
 	j.mu.Unlock()
 	switch {
 	case overdue:
-		return &wire.ItemError{Kind: wire.Timeout, Message: fmt.Sprintf("still running after %v", j.Timeout)}
+		return &wire.ItemError{Kind: wire.KindTimeout, Message: fmt.Sprintf("still running after %v", j.Timeout)}
 	case err == nil:
 		return nil
 	case j.isCanceled(r.k) && (errors.Is(err, context.Canceled) || errors.Is(err, errCanceled)),
 		r.call.base.Err() != nil && (errors.Is(err, r.call.base.Err()) || errors.Is(err, context.Cause(r.call.base))):
-		return &wire.ItemError{Kind: wire.Canceled, Message: err.Error()}
+		return &wire.ItemError{Kind: wire.KindCanceled, Message: err.Error()}
 	default:
 		return itemError(err)
 	}
@@ -318,14 +318,14 @@ func (r *running[In, Out]) many() {
 		case e != nil:
 			errs[k] = e
 		case j.isCanceled(k):
-			errs[k] = &wire.ItemError{Kind: wire.Canceled, Message: errCanceled.Error()}
+			errs[k] = &wire.ItemError{Kind: wire.KindCanceled, Message: errCanceled.Error()}
 		default:
 			items, places = append(items, v), append(places, k)
 		}
 	}
 	r.call.places = places
 	var outs []Out
-	fault := &wire.ItemError{Kind: wire.Panicked, Message: "the batch function ended its goroutine (runtime.Goexit)"}
+	fault := &wire.ItemError{Kind: wire.KindPanicked, Message: "the batch function ended its goroutine (runtime.Goexit)"}
 	r.leaving = true
 	begun := time.Now()
 	defer func() { // deferred, because nothing else runs after runtime.Goexit
@@ -347,7 +347,7 @@ func (r *running[In, Out]) many() {
 		}
 	}()
 	outs, fault = r.callMany(items, errs)
-	r.leaving = fault != nil && fault.Kind == wire.Panicked
+	r.leaving = fault != nil && fault.Kind == wire.KindPanicked
 }
 
 // callMany calls the batch function. It stores errors of single items in errs. It returns either a result for each item that has no error in errs,
@@ -358,7 +358,7 @@ func (r *running[In, Out]) callMany(items []In, errs []*wire.ItemError) (outs []
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			outs, fault = nil, &wire.ItemError{Kind: wire.Panicked, Message: r.job.describe(p), Stack: string(debug.Stack())}
+			outs, fault = nil, &wire.ItemError{Kind: wire.KindPanicked, Message: r.job.describe(p), Stack: string(debug.Stack())}
 		}
 	}()
 	j := r.job

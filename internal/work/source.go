@@ -142,14 +142,14 @@ func (s *sink[Out]) put(v Out, limit int) *wire.ItemError {
 func (s *sink[Out]) checked(v Out) (Out, *wire.ItemError) {
 	text, err := s.codec.Append(nil, v)
 	if err != nil {
-		return v, &wire.ItemError{Kind: wire.Failed, Message: "result: " + err.Error()}
+		return v, &wire.ItemError{Kind: wire.KindFailed, Message: "result: " + err.Error()}
 	}
 	if e := checkResult(text); e != nil {
 		return v, e
 	}
 	v, err = s.codec.Decode(text)
 	if err != nil {
-		return v, &wire.ItemError{Kind: wire.Failed, Message: "result: " + err.Error()}
+		return v, &wire.ItemError{Kind: wire.KindFailed, Message: "result: " + err.Error()}
 	}
 	return v, nil
 }
@@ -162,11 +162,11 @@ func checkResult(text []byte) *wire.ItemError {
 	e, ok := errors.AsType[*wire.TextError](wire.CheckText(text))
 	switch {
 	case !ok:
-		return &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result: not a JSON text on one line: %.60q", text)}
+		return &wire.ItemError{Kind: wire.KindFailed, Message: fmt.Sprintf("result: not a JSON text on one line: %.60q", text)}
 	case e.Refused:
-		return &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result: %s (byte %d)", e.Message, e.Offset)}
+		return &wire.ItemError{Kind: wire.KindFailed, Message: fmt.Sprintf("result: %s (byte %d)", e.Message, e.Offset)}
 	default:
-		return &wire.ItemError{Kind: wire.Failed, Message: fmt.Sprintf("result: not a JSON text: %.60q: %s (byte %d)", text, e.Message, e.Offset)}
+		return &wire.ItemError{Kind: wire.KindFailed, Message: fmt.Sprintf("result: not a JSON text: %.60q: %s (byte %d)", text, e.Message, e.Offset)}
 	}
 }
 
@@ -176,9 +176,9 @@ func (s *sink[Out]) encodeNext(v Out, limit int) (e *wire.ItemError) {
 	data, err := s.encode(empty, v)
 	switch size := len(data) - len(empty); {
 	case err != nil:
-		return &wire.ItemError{Kind: wire.Failed, Message: "result: " + err.Error()}
+		return &wire.ItemError{Kind: wire.KindFailed, Message: "result: " + err.Error()}
 	case limit > 0 && size > limit:
-		return &wire.ItemError{Kind: wire.Oversize, Size: int64(size), Message: fmt.Sprintf("result is %d bytes, the limit is %d", size, limit)}
+		return &wire.ItemError{Kind: wire.KindOversize, Size: int64(size), Message: fmt.Sprintf("result is %d bytes, the limit is %d", size, limit)}
 	}
 	if s.loose {
 		if e := checkResult(data[len(empty):]); e != nil {
@@ -235,6 +235,6 @@ func (s *sink[Out]) take(most int) (column []byte, at, used int) {
 // recoverItem recovers from a panic, and stores it as an item's error.
 func recoverItem(doing string, e **wire.ItemError) {
 	if p := recover(); p != nil {
-		*e = &wire.ItemError{Kind: wire.Panicked, Message: fmt.Sprintf("%s: %v", doing, p), Stack: string(debug.Stack())}
+		*e = &wire.ItemError{Kind: wire.KindPanicked, Message: fmt.Sprintf("%s: %v", doing, p), Stack: string(debug.Stack())}
 	}
 }

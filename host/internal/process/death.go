@@ -36,13 +36,13 @@ func (w *Worker) die(streamEnd error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := wire.ItemError{
-		Kind: wire.Crashed, Message: d.Message, Cause: d.Cause, ExitCode: d.ExitCode, Signal: d.Signal, Stderr: d.Stderr, Dump: d.Dump, Usage: d.Usage,
+		Kind: wire.KindCrashed, Message: d.Message, Cause: d.Cause, ExitCode: d.ExitCode, Signal: d.Signal, Stderr: d.Stderr, Dump: d.Dump, Usage: d.Usage,
 	}
 	switch {
 	case k != nil:
 		e.Kind, e.Message, e.Cause = k.kind, k.message+d.Message, cmp.Or(k.cause, d.Cause)
 	case d.Cause == wire.CauseOutOfMemory:
-		e.Kind = wire.OutOfMemory
+		e.Kind = wire.KindOutOfMemory
 	case d.Outside:
 		e.Message += ", perhaps sent by somebody else"
 	}
@@ -68,11 +68,11 @@ func (w *Worker) explain(streamEnd error, orderly bool, held int) {
 	var broken *session.ProtocolError
 	switch {
 	case errors.As(streamEnd, &broken):
-		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: broken.Error()})
+		w.decide(&kill{kind: wire.KindCrashed, cause: wire.CauseProtocol, message: broken.Error()})
 	case w.child.BrokeConnection():
-		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: "worker broke the protocol: " + rpcWords(streamEnd)})
+		w.decide(&kill{kind: wire.KindCrashed, cause: wire.CauseProtocol, message: "worker broke the protocol: " + rpcWords(streamEnd)})
 	case status.Code(streamEnd) == codes.ResourceExhausted: // the status comes from gRPC, for a message that is too large, or from the worker, which may lie
-		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: streamWords(streamEnd)})
+		w.decide(&kill{kind: wire.KindCrashed, cause: wire.CauseProtocol, message: streamWords(streamEnd)})
 	}
 	w.mu.Lock()
 	decided := w.kill != nil
@@ -84,9 +84,9 @@ func (w *Worker) explain(streamEnd error, orderly bool, held int) {
 	w.bury() // kills a process that has not ended
 	switch {
 	case late && !w.child.EndedItself(): // the worker broke its stream and lived on
-		w.decide(&kill{kind: wire.Crashed, cause: wire.CauseProtocol, message: streamWords(streamEnd)})
+		w.decide(&kill{kind: wire.KindCrashed, cause: wire.CauseProtocol, message: streamWords(streamEnd)})
 	case orderly && held > 0:
-		w.decide(&kill{kind: wire.Crashed, message: streamWords(streamEnd)})
+		w.decide(&kill{kind: wire.KindCrashed, message: streamWords(streamEnd)})
 	}
 }
 
@@ -95,7 +95,7 @@ func (w *Worker) evidence(held []*call, k *kill, orderly bool) death {
 	threads := w.session.Threads()
 	e := death{threads: threads, shows: w.shared && threads <= arena.MaxThreads, orderly: orderly}
 	if k != nil {
-		e.killed = &killing{canceled: k.kind == wire.Canceled, item: k.item}
+		e.killed = &killing{canceled: k.kind == wire.KindCanceled, item: k.item}
 		if k.call != nil {
 			e.killed.named = true
 			e.killed.batch = slices.Index(held, k.call)

@@ -217,7 +217,7 @@ func (w *Worker) wait(ctx context.Context, c *call) {
 func (w *Worker) callOff(c *call) {
 	// The timer starts first, because a worker that reads nothing also blocks the sending.
 	stop := w.options.Pulse.AfterFunc(w.options.Grace, func() {
-		w.killFor(&kill{kind: wire.Canceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", w.options.Grace), call: c})
+		w.killFor(&kill{kind: wire.KindCanceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", w.options.Grace), call: c})
 	})
 	w.session.CancelBatch(c.ID())
 	<-c.done
@@ -255,13 +255,13 @@ func (w *Worker) Stop(ctx context.Context, reason string) {
 		w.mu.Lock()
 		w.stopped = true
 		w.mu.Unlock()
-		w.killFor(&kill{kind: wire.Crashed, message: "killed: " + reason})
+		w.killFor(&kill{kind: wire.KindCrashed, message: "killed: " + reason})
 	})
 	defer stop()
 	// The pulse leaves out pauses of the host, in which the worker paused as well.
 	defer w.options.Pulse.AfterFunc(w.options.Grace, func() {
 		if w.child.Stopped() { // a signal has stopped the worker, so it tears nothing down
-			w.killFor(&kill{kind: wire.Crashed, message: "killed: " + reason + ", and a signal had stopped it"})
+			w.killFor(&kill{kind: wire.KindCrashed, message: "killed: " + reason + ", and a signal had stopped it"})
 		}
 	})()
 	w.mu.Lock()

@@ -24,11 +24,11 @@ func (w *Worker) ignores(r *workerpb.WorkResponse) bool {
 // ItemFailed implements [session.Receiver]. An error whose kind cannot be true counts as failed, and its message says why.
 func (c *call) ItemFailed(place int, e *wire.ItemError, doubt string) error {
 	switch {
-	case e.Kind == wire.Canceled && c.refused != nil:
+	case e.Kind == wire.KindCanceled && c.refused != nil:
 		own := *c.refused
 		e = &own
 	case doubt != "":
-		e = &wire.ItemError{Kind: wire.Failed, Message: wire.Bound(doubt+": "+e.Message, wire.MaxMessageText)}
+		e = &wire.ItemError{Kind: wire.KindFailed, Message: wire.Bound(doubt+": "+e.Message, wire.MaxMessageText)}
 	}
 	c.b.Fail(c.base+place, e)
 	return nil

@@ -77,7 +77,7 @@ type Death struct {
 
 // Gone is the death of a worker that was gone before it got a batch.
 func Gone() *Death {
-	return &Death{Error: wire.ItemError{Kind: wire.Crashed, Message: "worker is gone"}, Verdict: Verdict{Unexplained: true}}
+	return &Death{Error: wire.ItemError{Kind: wire.KindCrashed, Message: "worker is gone"}, Verdict: Verdict{Unexplained: true}}
 }
 
 // ErrStopped is the error of a batch whose worker was stopped at once.
