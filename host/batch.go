@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host/internal/worker"
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // batch is the items at the end of a chunk, on their way to one worker. It is used by one lane, and by the worker that the lane hands it to.
@@ -99,7 +101,7 @@ func (b *batch[In, Out]) EncodedSize(from, to, limit int) (items, results int) {
 	return items, results
 }
 
-func (b *batch[In, Out]) Encode(from, to, limit int, room []byte) (column []byte, n int, bad *wire.ItemError) {
+func (b *batch[In, Out]) Encode(from, to, limit int, room []byte) (column []byte, n int, bad *protocol.ItemError) {
 	if column = b.column; column != nil { // of all items
 		b.column = nil
 		return column, b.Size(), nil
@@ -133,24 +135,24 @@ func (b *batch[In, Out]) Encode(from, to, limit int, room []byte) (column []byte
 }
 
 // encode appends an item to dst, or says why it cannot be sent.
-func (b *batch[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []byte, v In) (data []byte, bad *wire.ItemError) {
+func (b *batch[In, Out]) encode(encode func([]byte, In) ([]byte, error), dst []byte, v In) (data []byte, bad *protocol.ItemError) {
 	defer func() {
 		if p := recover(); p != nil { // the caller's own MarshalJSON may panic, which must not end the host
-			data, bad = nil, &wire.ItemError{Kind: wire.KindBadItem, Message: fmt.Sprintf("encoding it panicked: %v", p)}
+			data, bad = nil, &protocol.ItemError{Kind: protocol.KindBadItem, Message: fmt.Sprintf("encoding it panicked: %v", p)}
 		}
 	}()
 	most := b.run.pool.cfg.MaxItemBytes
 	data, err := encode(dst, v)
 	switch size := len(data) - len(dst); {
 	case err != nil:
-		bad := &wire.ItemError{Kind: wire.KindBadItem, Message: err.Error()}
+		bad := &protocol.ItemError{Kind: protocol.KindBadItem, Message: err.Error()}
 		if text, ok := errors.AsType[*wire.TextError](err); ok {
 			bad.Offset = text.Offset
 		}
 		return nil, bad
 	case size > most:
-		return nil, &wire.ItemError{
-			Kind: wire.KindOversize, Size: int64(size),
+		return nil, &protocol.ItemError{
+			Kind: protocol.KindOversize, Size: int64(size),
 			Message: fmt.Sprintf("item is %d bytes, the limit is %d (Config.MaxItemBytes)", size, most),
 		}
 	}
@@ -181,8 +183,8 @@ func (b *batch[In, Out]) Decode(from, n int, column []byte) error {
 			continue
 		}
 		if len(text) > most {
-			b.Fail(from+i, &wire.ItemError{
-				Kind: wire.KindOversize, Size: int64(len(text)),
+			b.Fail(from+i, &protocol.ItemError{
+				Kind: protocol.KindOversize, Size: int64(len(text)),
 				Message: fmt.Sprintf("result is %d bytes, the limit is %d (Config.MaxResultBytes)", len(text), most),
 			})
 			continue
@@ -191,7 +193,7 @@ func (b *batch[In, Out]) Decode(from, n int, column []byte) error {
 			continue
 		}
 		if (b.options.JSON || codec.Kind == wire.KindJSON) && mayBeText(text, err) { // it may well be the caller's type that is wrong
-			b.Fail(from+i, &wire.ItemError{Kind: wire.KindFailed, Message: wire.Bound(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
+			b.Fail(from+i, &protocol.ItemError{Kind: protocol.KindFailed, Message: bound.Text(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
 			continue
 		}
 		return fmt.Errorf("result %d does not decode: %w", i, err)
@@ -215,7 +217,7 @@ func (b *batch[In, Out]) decode(decode func([]byte) (Out, error), text []byte) (
 	return decode(text)
 }
 
-func (b *batch[In, Out]) Fail(at int, e *wire.ItemError) {
+func (b *batch[In, Out]) Fail(at int, e *protocol.ItemError) {
 	if b.failed == nil {
 		b.failed = map[int]*ItemError{}
 	}

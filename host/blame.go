@@ -10,6 +10,7 @@ import (
 
 	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // conclude requeues the items of a batch that have no outcome yet, and blames the item that its worker died of. It reports whether the worker ended
@@ -102,7 +103,7 @@ func (r *run[In, Out]) putBack(b *batch[In, Out], from int, counts bool, reason 
 	if from+1 < len(b.chunk.in) { // first, because blame splits off the end of the chunk
 		r.requeue(b.chunk, from+1, true).returns = soloAfter
 	}
-	r.blame(b, from, &worker.Death{Error: wire.ItemError{
+	r.blame(b, from, &worker.Death{Error: protocol.ItemError{
 		Kind: KindCrashed, Cause: CauseProtocol, Message: fmt.Sprintf("%d workers ended without having begun it, or anything else, the last one: %s", n, reason),
 	}}, by)
 }

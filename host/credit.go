@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/parhost/parhost/host/internal/worker"
-	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // Each batch has a credit: the bytes of results that the worker may send without asking. For more it has to ask first. So the memory of a run is
@@ -85,8 +85,8 @@ func (r *run[In, Out]) grantCredits() {
 			return
 		default:
 			if held, most := r.bytes+r.granted+a.bytes, r.limit+r.pool.held()*r.pool.cfg.messageBytes(); held > most {
-				r.grantFirst(a, worker.Credit{Stop: true, Refused: &wire.ItemError{
-					Kind: wire.KindOversize, Size: int64(held),
+				r.grantFirst(a, worker.Credit{Stop: true, Refused: &protocol.ItemError{
+					Kind: protocol.KindOversize, Size: int64(held),
 					Message: fmt.Sprintf("results that wait for an item before them would be %d bytes, and the run may hold %d", held, most),
 				}})
 				continue

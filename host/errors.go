@@ -6,57 +6,58 @@ import (
 	"strings"
 
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // ItemError says why an item has no result. It has the same type and fields in every mode.
-type ItemError = wire.ItemError
+type ItemError = protocol.ItemError
 
 // Usage is the resources that a process had used when it ended.
-type Usage = wire.Usage
+type Usage = protocol.Usage
 
 // Cause says in one word why a process died.
-type Cause = wire.Cause
+type Cause = protocol.Cause
 
 // The causes, as they appear in [ItemError] and in records. The kernel reports that a process reached a limit only if a cgroup counts the resource. Without
 // one, such a process looks like any other that died.
 const (
-	CauseExit        = wire.CauseExit
-	CauseSignal      = wire.CauseSignal
-	CauseOutOfMemory = wire.CauseOutOfMemory
-	CausePIDs        = wire.CausePIDs
-	CauseSeccomp     = wire.CauseSeccomp
-	CauseFileSize    = wire.CauseFileSize
-	CauseTimeout     = wire.CauseTimeout
-	CauseEscape      = wire.CauseEscape
-	CauseFlood       = wire.CauseFlood
-	CauseProtocol    = wire.CauseProtocol
+	CauseExit        = protocol.CauseExit
+	CauseSignal      = protocol.CauseSignal
+	CauseOutOfMemory = protocol.CauseOutOfMemory
+	CausePIDs        = protocol.CausePIDs
+	CauseSeccomp     = protocol.CauseSeccomp
+	CauseFileSize    = protocol.CauseFileSize
+	CauseTimeout     = protocol.CauseTimeout
+	CauseEscape      = protocol.CauseEscape
+	CauseFlood       = protocol.CauseFlood
+	CauseProtocol    = protocol.CauseProtocol
 )
 
 // Kind says what happened to an item that has no result.
-type Kind = wire.Kind
+type Kind = protocol.Kind
 
 // The kinds of failure, as they appear in [ItemError] and in records.
 const (
-	KindBadItem     = wire.KindBadItem
-	KindFailed      = wire.KindFailed
-	KindPanicked    = wire.KindPanicked
-	KindTimeout     = wire.KindTimeout
-	KindCrashed     = wire.KindCrashed
-	KindOutOfMemory = wire.KindOutOfMemory
-	KindOversize    = wire.KindOversize
-	KindCanceled    = wire.KindCanceled
+	KindBadItem     = protocol.KindBadItem
+	KindFailed      = protocol.KindFailed
+	KindPanicked    = protocol.KindPanicked
+	KindTimeout     = protocol.KindTimeout
+	KindCrashed     = protocol.KindCrashed
+	KindOutOfMemory = protocol.KindOutOfMemory
+	KindOversize    = protocol.KindOversize
+	KindCanceled    = protocol.KindCanceled
 )
 
 // An [ItemError] matches one of these errors with errors.Is, according to its kind.
 var (
-	ErrBadItem     = wire.ErrBadItem
-	ErrFailed      = wire.ErrFailed
-	ErrPanicked       = wire.ErrPanicked
-	ErrTimeout     = wire.ErrTimeout
-	ErrCrashed     = wire.ErrCrashed
-	ErrOutOfMemory = wire.ErrOutOfMemory
-	ErrOversize    = wire.ErrOversize
-	ErrCanceled    = wire.ErrCanceled
+	ErrBadItem     = protocol.ErrBadItem
+	ErrFailed      = protocol.ErrFailed
+	ErrPanicked    = protocol.ErrPanicked
+	ErrTimeout     = protocol.ErrTimeout
+	ErrCrashed     = protocol.ErrCrashed
+	ErrOutOfMemory = protocol.ErrOutOfMemory
+	ErrOversize    = protocol.ErrOversize
+	ErrCanceled    = protocol.ErrCanceled
 )
 
 var (

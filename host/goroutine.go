@@ -14,6 +14,7 @@ import (
 	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/work"
+	"github.com/parhost/parhost/protocol"
 )
 
 // goroutine is a worker in this process: an instance of the workload.
@@ -149,7 +150,7 @@ func (g *goroutine) runJob(ctx context.Context, b worker.Batch, j *work.Job, inf
 		case j.Format != work.Native:
 			if err := b.Decode(base+p.From, p.Count, p.Values); err != nil {
 				for i := range p.Count { // it is not known which of them have been decoded
-					b.Fail(base+p.From+i, &wire.ItemError{Kind: wire.KindFailed, Message: err.Error()})
+					b.Fail(base+p.From+i, &protocol.ItemError{Kind: protocol.KindFailed, Message: err.Error()})
 				}
 			}
 		}
@@ -230,8 +231,8 @@ func (g *goroutine) abandon(over error, guilty int, timeout time.Duration) worke
 		return worker.End{Err: over, Leaving: true}
 	}
 	return worker.End{Death: &worker.Death{
-		Error: wire.ItemError{
-			Kind: wire.KindTimeout, Message: fmt.Sprintf("still running %v after its limit of %v; its goroutine is left behind", g.cfg.Grace, timeout),
+		Error: protocol.ItemError{
+			Kind: protocol.KindTimeout, Message: fmt.Sprintf("still running %v after its limit of %v; its goroutine is left behind", g.cfg.Grace, timeout),
 		},
 		Verdict: worker.Verdict{Outcome: worker.Guilty, Item: guilty},
 	}}

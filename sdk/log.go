@@ -10,7 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/bound"
 )
 
 const (
@@ -40,7 +40,7 @@ func (h *printHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle is part of [slog.Handler].
 func (h *printHandler) Handle(ctx context.Context, r slog.Record) error {
-	message, level := wire.Bound(r.Message, printWidth), hclogLevel(r.Level)
+	message, level := bound.Text(r.Message, printWidth), hclogLevel(r.Level)
 	switch {
 	case h.slogHandler.Enabled(ctx, r.Level):
 		h.logger(ctx).Log(level, message)

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire"
@@ -114,7 +115,7 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	logger := s.logger.With("worker", start.GetWorker())
 	instance, err := s.setUp(work.WithLogger(stream.Context(), logger), lock, time.Duration(min(start.GetSetupTimeoutNs(), math.MaxInt64)))
 	if err != nil {
-		return s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Error: wire.Bound(err.Error(), wire.MaxMessageText)}}})
+		return s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Error: bound.Text(err.Error(), wire.MaxMessageText)}}})
 	}
 	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Arena: s.arena != nil, Buffers: s.buffers != nil, Link: s.link != nil}}}); err != nil {
 		return err
@@ -355,7 +356,7 @@ func (s *server) report(b *batch, p work.Part) {
 		ItemNs: p.ItemNS, RunNs: p.RunNS, Last: p.Last, Leaving: s.leaving.Load(),
 	}
 	for i, e := range p.Errors {
-		r.Errors = append(r.Errors, e.ToProto(p.Places[i]))
+		r.Errors = append(r.Errors, wire.ErrorToProto(e, p.Places[i]))
 	}
 	if !s.pay(b, r) {
 		s.withhold(b, r)

@@ -19,8 +19,8 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/plain"
-	"github.com/parhost/parhost/internal/wire"
 )
 
 // lockName is the lock file that parhost looks for in the working folder. Like go.sum it applies without a flag: it can only stop plugins from
@@ -264,5 +264,5 @@ func lockPlugin(ctx context.Context, a *asking, b building, name string, dirs []
 		return e, "", &exitError{code: exitNoWorker, err: fmt.Errorf("checksum of the plugin: %w", err)}
 	}
 	m, err := a.ask(ctx, cfg)
-	return locked{nameOf(cfg.Plugin), runtime.GOOS, runtime.GOARCH, cfg.Checksum, wire.Bound(m.Version, 200)}, cfg.Plugin, err
+	return locked{nameOf(cfg.Plugin), runtime.GOOS, runtime.GOARCH, cfg.Checksum, bound.Text(m.Version, 200)}, cfg.Plugin, err
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -217,7 +218,7 @@ func loadedWith(cfg host.Config) (names []string, err error) {
 	}
 	names, err = sandbox.Loaded(path)
 	for i := range names {
-		names[i] = wire.Plain(wire.Bound(names[i], cellWidth)) // the plugin's file has chosen the names, so they may contain anything
+		names[i] = wire.Plain(bound.Text(names[i], cellWidth)) // the plugin's file has chosen the names, so they may contain anything
 	}
 	return names, err
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -107,7 +108,7 @@ func (o *Origin) set(name, value string) {
 func (o *Origin) Differences(was *Origin) []string {
 	var list []string
 	if o.Workload != was.Workload {
-		list = append(list, fmt.Sprintf("the workload was %q and is %q", wire.Bound(was.Workload, mostWord), o.Workload))
+		list = append(list, fmt.Sprintf("the workload was %q and is %q", bound.Text(was.Workload, mostWord), o.Workload))
 	}
 	if o.SHA256 != was.SHA256 {
 		list = append(list, fmt.Sprintf("the plugin was %s with SHA-256 %s and is %s with %s", word(was.Plugin), word(begin(was.SHA256)), word(o.Plugin), begin(o.SHA256)))
@@ -145,7 +146,7 @@ func (o *Origin) Differences(was *Origin) []string {
 const mostWord = 1 << 10
 
 // word returns a text from a file in a form that is safe in a message.
-func word(text string) string { return wire.Plain(wire.Bound(text, mostWord)) }
+func word(text string) string { return wire.Plain(bound.Text(text, mostWord)) }
 
 // begin returns the first digits of a checksum, enough to tell it from another.
 func begin(sum string) string { return sum[:min(12, len(sum))] }

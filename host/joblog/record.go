@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // A record is one line:
@@ -170,11 +172,11 @@ const (
 // failureOf returns the part of an error that a record holds, shortened to the limits.
 func failureOf(e *host.ItemError) *failure {
 	f := &failure{
-		Kind: e.Kind, Message: wire.Bound(e.Message, wire.MaxMessageText), Stack: wire.Bound(e.Stack, wire.MaxStackText), Offset: min(max(0, e.Offset), mostOffset),
-		Size: min(max(0, e.Size), mostSize), ExitCode: e.ExitCode, Signal: wire.Bound(e.Signal, mostSignal), Cause: e.Cause,
+		Kind: e.Kind, Message: bound.Text(e.Message, wire.MaxMessageText), Stack: bound.Text(e.Stack, wire.MaxStackText), Offset: min(max(0, e.Offset), mostOffset),
+		Size: min(max(0, e.Size), mostSize), ExitCode: e.ExitCode, Signal: bound.Text(e.Signal, mostSignal), Cause: e.Cause,
 	}
 	for _, line := range e.Stderr[max(0, len(e.Stderr)-mostStderr):] {
-		f.Stderr = append(f.Stderr, wire.Bound(line, mostStderrText))
+		f.Stderr = append(f.Stderr, bound.Text(line, mostStderrText))
 	}
 	return f
 }
@@ -302,7 +304,7 @@ const mostMicros = int64(math.MaxInt64 / time.Microsecond)
 
 // possible reports whether an item can fail in this way. Kind canceled is not possible, because canceled items have no record.
 func (f *failure) possible() bool {
-	if !wire.IsKind(f.Kind) || f.Kind == host.KindCanceled || f.Cause != "" && !wire.IsCause(f.Cause) ||
+	if !protocol.IsKind(f.Kind) || f.Kind == host.KindCanceled || f.Cause != "" && !protocol.IsCause(f.Cause) ||
 		len(f.Message) > wire.MaxMessageText || len(f.Stack) > wire.MaxStackText || len(f.Signal) > mostSignal || len(f.Stderr) > mostStderr ||
 		f.Offset < 0 || f.Offset > mostOffset || f.Size < 0 || f.Size > mostSize || f.ExitCode < math.MinInt32 || f.ExitCode > math.MaxUint32 {
 		return false

@@ -15,6 +15,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 var sampleKey = keyOf([]byte("4"))
@@ -68,7 +69,7 @@ func TestRecordsAreExact(t *testing.T) {
 
 // Whatever cause the host gives for a death, its record and its dossier must be readable again.
 func TestEachCauseIsReadBack(t *testing.T) {
-	causes := wire.Causes()
+	causes := protocol.Causes()
 	if len(causes) == 0 {
 		t.Fatal("there are no causes: the test shows nothing")
 	}
@@ -218,7 +219,7 @@ func FuzzRecord(f *testing.F) {
 		if r.Err == nil && (!utf8.Valid(r.Value) || !json.Valid(r.Value) || bytes.ContainsAny(r.Value, "\r\n")) {
 			t.Errorf("%q: the value %q is not one line of JSON", line, r.Value)
 		}
-		if r.Err != nil && (!wire.IsKind(r.Err.Kind) || len(r.Err.Message) > wire.MaxMessageText) {
+		if r.Err != nil && (!protocol.IsKind(r.Err.Kind) || len(r.Err.Message) > wire.MaxMessageText) {
 			t.Errorf("%q: no item can have failed as %+v", line, r.Err)
 		}
 		if r.Index < 0 || r.Worker < 0 || r.PID < 0 || r.Attempts < 0 || r.Wait < 0 || r.Run < 0 {

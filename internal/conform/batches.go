@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // many checks that many items run in one batch, and that the reported times of the items add up to no more than the batch took.
@@ -123,7 +124,7 @@ func credit(ctx context.Context, t *trial) (string, error) {
 		return "", err
 	}
 	for at := range dropped.done() {
-		if e := dropped.Errors[at]; e == nil || e.Kind != wire.KindCanceled {
+		if e := dropped.Errors[at]; e == nil || e.Kind != protocol.KindCanceled {
 			return "", fmt.Errorf("the result of item %d came, though there was no room for it: it should have been canceled", at)
 		}
 	}
@@ -188,9 +189,9 @@ func cancel(ctx context.Context, t *trial) (string, error) {
 	canceled, failed := 0, 0
 	for i, e := range b.Errors {
 		switch e.Kind {
-		case wire.KindCanceled:
+		case protocol.KindCanceled:
 			canceled++
-		case wire.KindFailed: // the item that was running may report why it stopped in its own words
+		case protocol.KindFailed: // the item that was running may report why it stopped in its own words
 			failed++
 		default:
 			return "", fmt.Errorf("item %d of a canceled batch is %s: %s", i, e.Kind, e.Message)
@@ -271,8 +272,8 @@ func timeout(ctx context.Context, t *trial) (string, error) {
 		return "", skip("%s took %v this time, too little for a limit of %v", short(one.text), b.Took.Round(time.Millisecond), o.Timeout.Round(time.Millisecond))
 	case e == nil:
 		return "", fmt.Errorf("an item ran for %v with a limit of %v", b.Took, o.Timeout)
-	case e.Kind != wire.KindTimeout:
-		return "", fmt.Errorf("an item beyond its limit is %s, want %s: %s", e.Kind, wire.KindTimeout, e.Message)
+	case e.Kind != protocol.KindTimeout:
+		return "", fmt.Errorf("an item beyond its limit is %s, want %s: %s", e.Kind, protocol.KindTimeout, e.Message)
 	case !b.Overrun && b.Took > o.Timeout+late: // the message about the limit and the end of an item that ends sooner may have crossed
 		return "", errors.New("the worker did not say when the item passed its limit, so its host cannot know whether it hangs")
 	case b.Took > slow*3/4:

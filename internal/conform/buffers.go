@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // Buffers is memory that a host shares with a worker and puts items in. It is a part of its pool's buffers.
@@ -109,7 +110,7 @@ func beyondBuffers(t *trial, s *Stream) error {
 	switch {
 	case err != nil && (strings.Contains(err.Error(), "SIGSEGV") || strings.Contains(err.Error(), "SIGBUS")): // the worker has read at that place
 		return fmt.Errorf("an item behind the end of the buffers: %w", err)
-	case err == nil && (b.Errors[0] == nil || b.Errors[0].Kind != wire.KindBadItem):
+	case err == nil && (b.Errors[0] == nil || b.Errors[0].Kind != protocol.KindBadItem):
 		return errors.New("an item behind the end of the buffers is not refused")
 	}
 	return nil

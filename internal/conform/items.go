@@ -10,6 +10,7 @@ import (
 
 	"github.com/parhost/parhost/internal/schema"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // run runs each example in a batch of its own, and keeps the results.
@@ -186,8 +187,8 @@ func badItems(ctx context.Context, t *trial) (string, error) {
 			return "", fmt.Errorf("%s, between items that are not JSON: %s: %s", short(list[i].text), e.Kind, e.Message)
 		case e == nil:
 			return "", fmt.Errorf("%q is not JSON, and it ran", list[i].text)
-		case e.Kind != wire.KindBadItem:
-			return "", fmt.Errorf("%q is %s, want %s: %s", list[i].text, e.Kind, wire.KindBadItem, e.Message)
+		case e.Kind != protocol.KindBadItem:
+			return "", fmt.Errorf("%q is %s, want %s: %s", list[i].text, e.Kind, protocol.KindBadItem, e.Message)
 		case e.Offset < 1 || e.Offset > n+1:
 			return "", fmt.Errorf("%q goes wrong at byte %d, says the worker, want 1 to %d: %s", list[i].text, e.Offset, n+1, e.Message)
 		}
@@ -230,8 +231,8 @@ func oversize(ctx context.Context, t *trial) (string, error) {
 		switch {
 		case e == nil:
 			return "", fmt.Errorf("a result of %d bytes came through a limit of 1", len(large[i].result))
-		case e.Kind != wire.KindOversize:
-			return "", fmt.Errorf("a result beyond the limit is %s, want %s: %s", e.Kind, wire.KindOversize, e.Message)
+		case e.Kind != protocol.KindOversize:
+			return "", fmt.Errorf("a result beyond the limit is %s, want %s: %s", e.Kind, protocol.KindOversize, e.Message)
 		case e.Size <= 1:
 			return "", fmt.Errorf("a result of %d bytes is said to have %d", len(large[i].result), e.Size)
 		}

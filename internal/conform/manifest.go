@@ -12,6 +12,7 @@ import (
 	"github.com/parhost/parhost/internal/schema"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
 // describe checks that Describe gives the same manifest before and during the work, and includes the schemas only on request.
@@ -159,8 +160,8 @@ func unknownFields(ctx context.Context, t *trial) (string, error) {
 		switch {
 		case e == nil:
 			return "", fmt.Errorf("the item schema forbids further fields, and %s ran", short(text))
-		case e.Kind != wire.KindBadItem:
-			return "", fmt.Errorf("an item with an unknown field is %s, want %s: %s", e.Kind, wire.KindBadItem, e.Message)
+		case e.Kind != protocol.KindBadItem:
+			return "", fmt.Errorf("an item with an unknown field is %s, want %s: %s", e.Kind, protocol.KindBadItem, e.Message)
 		}
 		return "refused: " + e.Message, nil
 	}

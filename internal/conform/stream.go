@@ -15,6 +15,7 @@ import (
 	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
 // Worker is a worker process or goroutine that has been started, and whose Work stream is not open yet.
@@ -67,7 +68,7 @@ type Batch struct {
 	over   chan struct{}
 
 	Values  [][]byte // by place in the batch, nil for failed items; JSON texts or packed values, as ordered
-	Errors  map[int]*wire.ItemError
+	Errors  map[int]*protocol.ItemError
 	ItemNS  []uint64
 	Run     time.Duration
 	Took    time.Duration // from sending to the end
@@ -142,7 +143,7 @@ func (s *Stream) Send(o Order) *Batch {
 	s.mu.Lock()
 	s.held += uint64(o.Credit)
 	s.mu.Unlock()
-	b := &Batch{stream: s, order: o, over: make(chan struct{}), Errors: map[int]*wire.ItemError{}}
+	b := &Batch{stream: s, order: o, over: make(chan struct{}), Errors: map[int]*protocol.ItemError{}}
 	b.Receiver = b
 	format := workerpb.Format_FORMAT_PACKED
 	if o.JSON {
@@ -243,7 +244,7 @@ func (s *Stream) receive() {
 func refuse(problem string) error { return &session.ProtocolError{Problem: problem} }
 
 // ItemFailed is part of [session.Receiver].
-func (b *Batch) ItemFailed(place int, e *wire.ItemError, doubt string) error {
+func (b *Batch) ItemFailed(place int, e *protocol.ItemError, doubt string) error {
 	if doubt != "" {
 		return refuse(fmt.Sprintf("item %d: %s", place, doubt))
 	}

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
-
-	"github.com/parhost/parhost/internal/wire"
 )
 
 // Variable is the environment variable that makes a process check a schema. It holds the limits of the process.
@@ -72,15 +70,15 @@ func (l limits) exceeded() int {
 func answerTo(question io.Reader) answer {
 	text, err := next(question)
 	if err != nil {
-		return answer{Schema: bound(err)}
+		return answer{Schema: brief(err)}
 	}
 	var s jsonschema.Schema
 	if err := json.Unmarshal(text, &s); err != nil {
-		return answer{Schema: bound(err)}
+		return answer{Schema: brief(err)}
 	}
 	r, err := s.Resolve(&jsonschema.ResolveOptions{ValidateDefaults: true})
 	if err != nil {
-		return answer{Schema: bound(err)}
+		return answer{Schema: brief(err)}
 	}
 	for i := 0; ; i++ {
 		text, err := next(question)
@@ -88,19 +86,19 @@ func answerTo(question io.Reader) answer {
 		case errors.Is(err, io.EOF):
 			return answer{}
 		case err != nil:
-			return answer{Schema: bound(err)}
+			return answer{Schema: brief(err)}
 		}
 		var v any
 		if err = json.Unmarshal(text, &v); err == nil {
 			err = r.Validate(v)
 		}
 		if err != nil {
-			return answer{At: i, Why: bound(err)}
+			return answer{At: i, Why: brief(err)}
 		}
 	}
 }
 
-func bound(err error) string { return wire.Bound(err.Error(), 2<<10) }
+func brief(err error) string { return bound.Text(err.Error(), 2<<10) }
 
 // next reads one text. The error is io.EOF after the last one.
 func next(question io.Reader) ([]byte, error) {

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/internal/pulse"
-	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
 // Receiver gets what a worker reports about one batch, after the session has checked it. [Session.Receive] calls its methods one after the other,
@@ -14,7 +14,7 @@ import (
 type Receiver interface {
 	// ItemFailed gets the error of the item at a place. Results is called after it, for the same message. doubt says why the error cannot be true; it
 	// is empty if the error can be true.
-	ItemFailed(place int, e *wire.ItemError, doubt string) error
+	ItemFailed(place int, e *protocol.ItemError, doubt string) error
 	// Results gets the results of the next r.Count items. values is their column, whether it came in r or in shared memory. An error means that values
 	// is not a valid column, and ends the stream with a [*ProtocolError].
 	Results(r *workerpb.Results, values []byte) error

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
 // handle checks one message and passes it to the receiver of its batch.
@@ -71,7 +72,7 @@ func (s *Session) results(r *workerpb.Results) error {
 		if at < uint32(from) || at >= uint32(from+n) || i > 0 && at <= r.GetErrors()[i-1].GetItem() {
 			return problem("an error for item %d among the results for items %d to %d", at, from, from+n-1)
 		}
-		own := wire.FromProto(e)
+		own := wire.ErrorFromProto(e)
 		if err := b.Receiver.ItemFailed(int(at), own, s.doubt(b, int(at), own, canceled)); err != nil {
 			return err
 		}
@@ -132,14 +133,14 @@ func (s *Session) charge(b *Batch, r *workerpb.Results) (canceled bool, err erro
 }
 
 // doubt returns the reason why an item's error cannot be true, or "" if it can be.
-func (s *Session) doubt(b *Batch, place int, e *wire.ItemError, canceled bool) string {
+func (s *Session) doubt(b *Batch, place int, e *protocol.ItemError, canceled bool) string {
 	s.mu.Lock()
 	canceled = canceled || b.items[place]
 	s.mu.Unlock()
-	doubt := e.Doubt(wire.Known{
+	doubt := wire.Doubt(e, wire.Known{
 		Canceled: canceled, Limit: b.timeout, Ran: time.Since(b.sent) - b.timedOut, MaxResult: s.options.Start.GetMaxResultBytes(),
 	})
-	if doubt == "" && e.Kind == wire.KindTimeout { // the items of a batch run one after the other, so this time is gone for the others
+	if doubt == "" && e.Kind == protocol.KindTimeout { // the items of a batch run one after the other, so this time is gone for the others
 		b.timedOut += max(0, b.timeout-wire.ClockSlack)
 	}
 	return doubt

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/link"
 	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire"
@@ -101,7 +102,7 @@ func (s *Session) begin(ctx context.Context, service workerpb.WorkerServiceClien
 	case r.GetReady() == nil:
 		return fmt.Errorf("the first response is %T, want Ready", r.GetMessage())
 	case r.GetReady().GetError() != "":
-		return &SetupError{wire.Bound(r.GetReady().GetError(), wire.MaxMessageText)}
+		return &SetupError{bound.Text(r.GetReady().GetError(), wire.MaxMessageText)}
 	}
 	s.ready = r.GetReady()
 	if s.options.Link != nil && s.ready.GetLink() {

@@ -3,6 +3,8 @@ package wire
 import (
 	"fmt"
 	"time"
+
+	"github.com/parhost/parhost/protocol"
 )
 
 // Known is what a host knows about an item for which a worker has sent an error.
@@ -17,15 +19,15 @@ type Known struct {
 const ClockSlack = 20 * time.Millisecond
 
 // Doubt returns the reason why an error that a worker sent cannot be true, or "" if it can be.
-func (e *ItemError) Doubt(known Known) string {
+func Doubt(e *protocol.ItemError, known Known) string {
 	switch {
-	case e.Kind == KindCanceled && !known.Canceled:
+	case e.Kind == protocol.KindCanceled && !known.Canceled:
 		return "worker says that the item was canceled, and its host had not canceled it"
-	case e.Kind == KindTimeout && known.Limit == 0:
+	case e.Kind == protocol.KindTimeout && known.Limit == 0:
 		return "worker says that the item passed its time limit, and there is none"
-	case e.Kind == KindTimeout && known.Ran+ClockSlack < known.Limit:
+	case e.Kind == protocol.KindTimeout && known.Ran+ClockSlack < known.Limit:
 		return fmt.Sprintf("worker says that the item passed its time limit of %v, and it ran for %v at the most", known.Limit, known.Ran.Round(time.Millisecond))
-	case e.Kind == KindOversize && (known.MaxResult == 0 || uint64(max(0, e.Size)) <= known.MaxResult):
+	case e.Kind == protocol.KindOversize && (known.MaxResult == 0 || uint64(max(0, e.Size)) <= known.MaxResult):
 		return fmt.Sprintf("worker says that the result of %d bytes is too large, and the limit is %d", e.Size, known.MaxResult)
 	default:
 		return ""

@@ -15,25 +15,27 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
-var errorOf = map[wire.Kind]error{
-	wire.KindBadItem: wire.ErrBadItem, wire.KindFailed: wire.ErrFailed, wire.KindPanicked: wire.ErrPanicked, wire.KindTimeout: wire.ErrTimeout,
-	wire.KindCrashed: wire.ErrCrashed, wire.KindOutOfMemory: wire.ErrOutOfMemory, wire.KindOversize: wire.ErrOversize, wire.KindCanceled: wire.ErrCanceled,
+var errorOf = map[protocol.Kind]error{
+	protocol.KindBadItem: protocol.ErrBadItem, protocol.KindFailed: protocol.ErrFailed, protocol.KindPanicked: protocol.ErrPanicked, protocol.KindTimeout: protocol.ErrTimeout,
+	protocol.KindCrashed: protocol.ErrCrashed, protocol.KindOutOfMemory: protocol.ErrOutOfMemory, protocol.KindOversize: protocol.ErrOversize, protocol.KindCanceled: protocol.ErrCanceled,
 }
 
 func TestItemErrorsMatchTheErrorOfTheirKindAlone(t *testing.T) {
 	for kind := range errorOf {
-		err := fmt.Errorf("somewhere: %w", &wire.ItemError{Kind: kind})
+		err := fmt.Errorf("somewhere: %w", &protocol.ItemError{Kind: kind})
 		for other, target := range errorOf {
 			if got := errors.Is(err, target); got != (other == kind) {
 				t.Errorf("an ItemError of kind %s and the error of %s: Is says %v", kind, other, got)
 			}
 		}
 	}
-	if errors.Is(&wire.ItemError{Kind: "unheard of"}, wire.ErrFailed) {
+	if errors.Is(&protocol.ItemError{Kind: "unheard of"}, protocol.ErrFailed) {
 		t.Error("an ItemError of an unknown kind: Is says it failed")
 	}
 }
@@ -62,26 +64,26 @@ func TestEachCauseAndKindThatIsDeclaredIsListed(t *testing.T) {
 				t.Fatalf("%s: constant %s: %v", path, spec.Names[0], err)
 			}
 			switch {
-			case typ.Name == "Cause" && !wire.IsCause(wire.Cause(word)):
+			case typ.Name == "Cause" && !protocol.IsCause(protocol.Cause(word)):
 				t.Errorf("%s: cause %q is not in the list of causes", path, word)
-			case typ.Name == "Kind" && !wire.IsKind(wire.Kind(word)):
+			case typ.Name == "Kind" && !protocol.IsKind(protocol.Kind(word)):
 				t.Errorf("%s: kind %q is not in the list of kinds", path, word)
 			}
 			found++
 			return true
 		})
 	}
-	if want := len(errorOf) + len(wire.Causes()); found < want {
+	if want := len(errorOf) + len(protocol.Causes()); found < want {
 		t.Errorf("found %d constants, want at least %d: the test no longer sees them", found, want)
 	}
 }
 
 func TestItemErrorsSayWhatHappened(t *testing.T) {
-	for want, e := range map[string]*wire.ItemError{
-		"item 3: failed: no such file": {Index: 3, Kind: wire.KindFailed, Message: "no such file"},
-		"item 0: panic":                {Kind: wire.KindPanicked},
+	for want, e := range map[string]*protocol.ItemError{
+		"item 3: failed: no such file": {Index: 3, Kind: protocol.KindFailed, Message: "no such file"},
+		"item 0: panic":                {Kind: protocol.KindPanicked},
 		`item 1: crashed: process ended by SIGSEGV; stderr: "last \"words\""`: {
-			Index: 1, Kind: wire.KindCrashed, Message: "process ended by SIGSEGV", Stderr: []string{"first", `last "words"`},
+			Index: 1, Kind: protocol.KindCrashed, Message: "process ended by SIGSEGV", Stderr: []string{"first", `last "words"`},
 		},
 	} {
 		if got := e.Error(); got != want {
@@ -91,13 +93,13 @@ func TestItemErrorsSayWhatHappened(t *testing.T) {
 }
 
 func TestItemErrorsTravel(t *testing.T) {
-	for _, kind := range []wire.Kind{wire.KindBadItem, wire.KindFailed, wire.KindPanicked, wire.KindTimeout, wire.KindCanceled, wire.KindOversize} {
-		want := &wire.ItemError{Kind: kind, Message: "m", Stack: "s", Offset: 7, Size: 9}
-		pb := want.ToProto(5)
+	for _, kind := range []protocol.Kind{protocol.KindBadItem, protocol.KindFailed, protocol.KindPanicked, protocol.KindTimeout, protocol.KindCanceled, protocol.KindOversize} {
+		want := &protocol.ItemError{Kind: kind, Message: "m", Stack: "s", Offset: 7, Size: 9}
+		pb := wire.ErrorToProto(want, 5)
 		if pb.GetItem() != 5 {
 			t.Errorf("place of kind %s: got %d, want 5", kind, pb.GetItem())
 		}
-		if d := cmp.Diff(want, wire.FromProto(pb)); d != "" {
+		if d := cmp.Diff(want, wire.ErrorFromProto(pb)); d != "" {
 			t.Errorf("an error of kind %s changed on its way (-want +got):\n%s", kind, d)
 		}
 	}
@@ -106,11 +108,11 @@ func TestItemErrorsTravel(t *testing.T) {
 // A worker cannot report that it crashed, nor invent a kind.
 func TestKindsThatAWorkerCannotClaimCountAsFailed(t *testing.T) {
 	for _, kind := range []workerpb.Kind{workerpb.Kind_KIND_UNSPECIFIED, 99, -1} {
-		if got := wire.FromProto(&workerpb.ItemError{Kind: kind}).Kind; got != wire.KindFailed {
+		if got := wire.ErrorFromProto(&workerpb.ItemError{Kind: kind}).Kind; got != protocol.KindFailed {
 			t.Errorf("kind %d: got %s, want failed", kind, got)
 		}
 	}
-	if got := (&wire.ItemError{Kind: wire.KindCrashed}).ToProto(0).GetKind(); got != workerpb.Kind_KIND_FAILED {
+	if got := wire.ErrorToProto(&protocol.ItemError{Kind: protocol.KindCrashed}, 0).GetKind(); got != workerpb.Kind_KIND_FAILED {
 		t.Errorf("a worker that reports a crash: got %v, want failed", got)
 	}
 }
@@ -130,14 +132,14 @@ func TestBound(t *testing.T) {
 		"grown by being mended": {strings.Repeat("a\xff", n/2), strings.Repeat("a\uFFFD", 15) + "a" + " … (39 bytes cut)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := wire.Bound(c.in, n)
+			got := bound.Text(c.in, n)
 			if len(got) > n || !utf8.ValidString(got) {
 				t.Errorf("Bound to %d bytes: got %d bytes, valid UTF-8: %v", n, len(got), utf8.ValidString(got))
 			}
 			if got != c.want {
-				t.Errorf("Bound(%.20q…): got %q, want %q", c.in, got, c.want)
+				t.Errorf("bound.Text(%.20q…): got %q, want %q", c.in, got, c.want)
 			}
-			if again := wire.Bound(got, n); again != got {
+			if again := bound.Text(got, n); again != got {
 				t.Errorf("bounding it again: got %q, want no change", again)
 			}
 		})
@@ -146,7 +148,7 @@ func TestBound(t *testing.T) {
 
 // FuzzFromProto decodes any bytes that a worker may send as an error.
 func FuzzFromProto(f *testing.F) {
-	good, _ := proto.Marshal((&wire.ItemError{Kind: wire.KindPanicked, Message: "m", Stack: "s"}).ToProto(1))
+	good, _ := proto.Marshal(wire.ErrorToProto(&protocol.ItemError{Kind: protocol.KindPanicked, Message: "m", Stack: "s"}, 1))
 	f.Add(good)
 	huge, _ := proto.Marshal(&workerpb.ItemError{Kind: 77, Offset: math.MaxUint64, Size: math.MaxUint64, Message: strings.Repeat("x", wire.MaxMessageText+5)})
 	f.Add(huge)
@@ -155,11 +157,11 @@ func FuzzFromProto(f *testing.F) {
 		if proto.Unmarshal(b, &pb) != nil {
 			return
 		}
-		e := wire.FromProto(&pb)
+		e := wire.ErrorFromProto(&pb)
 		if errorOf[e.Kind] == nil || e.Offset < 0 || e.Size < 0 || len(e.Message) > wire.MaxMessageText || len(e.Stack) > wire.MaxStackText || !utf8.ValidString(e.Message+e.Stack) {
 			t.Fatalf("got %+v, want a known kind, no negative numbers and bounded texts", e)
 		}
-		if again := wire.FromProto(e.ToProto(0)); !cmp.Equal(again, e) {
+		if again := wire.ErrorFromProto(wire.ErrorToProto(e, 0)); !cmp.Equal(again, e) {
 			t.Fatalf("sent on it changed: %s", cmp.Diff(e, again))
 		}
 	})

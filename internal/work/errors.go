@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // BadItemError marks an error as the fault of the item, not of the workload.
@@ -20,16 +21,16 @@ type BatchError struct{ Errs map[int]error }
 func (e *BatchError) Error() string { return fmt.Sprintf("%d items of the batch failed", len(e.Errs)) }
 
 // itemError converts an error that a workload returned.
-func itemError(err error) *wire.ItemError {
+func itemError(err error) *protocol.ItemError {
 	if bad, ok := errors.AsType[*BadItemError](err); ok {
-		return &wire.ItemError{Kind: wire.KindBadItem, Message: bad.Error()}
+		return &protocol.ItemError{Kind: protocol.KindBadItem, Message: bad.Error()}
 	}
-	return &wire.ItemError{Kind: wire.KindFailed, Message: err.Error()}
+	return &protocol.ItemError{Kind: protocol.KindFailed, Message: err.Error()}
 }
 
 // decodeError converts a codec's error about an item.
-func decodeError(err error) *wire.ItemError {
-	e := &wire.ItemError{Kind: wire.KindBadItem, Message: err.Error()}
+func decodeError(err error) *protocol.ItemError {
+	e := &protocol.ItemError{Kind: protocol.KindBadItem, Message: err.Error()}
 	if text, ok := errors.AsType[*wire.TextError](err); ok {
 		e.Offset = text.Offset
 	}

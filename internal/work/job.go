@@ -11,7 +11,7 @@ import (
 
 	"github.com/parhost/parhost/internal/arena"
 	"github.com/parhost/parhost/internal/pulse"
-	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // Format says how a job's items are stored, and how its results are to be.
@@ -71,7 +71,7 @@ type Part struct {
 	Values      []byte // Packed, JSON: the results as one column; nil if they lie in the job's room
 	RoomAt      int    // offset of the results in the job's room
 	RoomUsed    int    // bytes of the results in the job's room; 0 if they do not lie there
-	Errors      []*wire.ItemError
+	Errors      []*protocol.ItemError
 	Places      []int // the place in the job of each entry of Errors
 	ItemNS      []uint64
 	RunNS       uint64

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -15,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // outcome is the result of a job, assembled from its parts.
 type outcome[Out any] struct {
 	values []Out
-	errs   map[int]*wire.ItemError
+	errs   map[int]*protocol.ItemError
 	parts  []Part
 	done   int
 }
@@ -53,7 +54,7 @@ func startJob[In, Out any](t *testing.T, c Core, format Format, items []In, with
 		t.Fatal(err)
 	}
 	in, out := wire.CodecOf[In](), wire.CodecOf[Out]()
-	o := outcome[Out]{values: make([]Out, len(items)), errs: map[int]*wire.ItemError{}}
+	o := outcome[Out]{values: make([]Out, len(items)), errs: map[int]*protocol.ItemError{}}
 	var faults []string
 	j := &Job{Count: len(items), Format: format}
 	switch {
@@ -132,7 +133,7 @@ func pack[In any](t *testing.T, c *wire.Codec[In], format Format, items []In) []
 	return w.Bytes()
 }
 
-func unpack[Out any](c *wire.Codec[Out], format Format, p Part, to []Out, errs map[int]*wire.ItemError) error {
+func unpack[Out any](c *wire.Codec[Out], format Format, p Part, to []Out, errs map[int]*protocol.ItemError) error {
 	if format == Packed && c.Fixed() {
 		return c.ReadFixed(to, p.Values)
 	}

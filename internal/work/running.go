@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // flushEvery is the longest time between two reports while items end. It limits what a crash can lose, and lets a reader see progress.
@@ -36,7 +38,7 @@ type running[In, Out any] struct {
 	flushed time.Time     // time of the last report
 	start   time.Time     // if items are timed: when the running item began; zero in a batch function
 	share   time.Duration // of each item in the run time of its batch function
-	errs    []*wire.ItemError
+	errs    []*protocol.ItemError
 	places  []int
 	times   []uint64
 	leaving bool
@@ -125,7 +127,7 @@ func (r *running[In, Out]) segment() {
 			return
 		}
 		p := recover()
-		e := &wire.ItemError{Kind: wire.KindPanicked, Message: r.job.describe(p), Stack: string(debug.Stack())}
+		e := &protocol.ItemError{Kind: protocol.KindPanicked, Message: r.job.describe(p), Stack: string(debug.Stack())}
 		if p == nil {
 			e.Message = "the item ended its goroutine (runtime.Goexit)"
 		}
@@ -187,7 +189,7 @@ func (r *running[In, Out]) item() {
 	case e != nil:
 		r.record(*new(Out), e)
 	case !r.enter():
-		r.record(*new(Out), &wire.ItemError{Kind: wire.KindCanceled, Message: errCanceled.Error()})
+		r.record(*new(Out), &protocol.ItemError{Kind: protocol.KindCanceled, Message: errCanceled.Error()})
 	default:
 		out, err := r.one(r.call, v)
 		if err != nil || j.Timeout > 0 || r.call.used.Load() {
@@ -197,7 +199,7 @@ func (r *running[In, Out]) item() {
 	}
 	switch {
 	case j.Format == Native || r.k == j.Count:
-	case r.full(), e != nil && e.Kind == wire.KindTimeout: // the host times the grace period of an overdue item, so it must learn at once that the item has ended
+	case r.full(), e != nil && e.Kind == protocol.KindTimeout: // the host times the grace period of an overdue item, so it must learn at once that the item has ended
 		r.flush(false)
 	case j.Timed || r.k%clockEvery == 0:
 		now := time.Now()
@@ -230,7 +232,7 @@ func (r *running[In, Out]) enter() bool {
 }
 
 // leave marks the running item as ended. It returns the item's error, based on the error that the workload returned.
-func (r *running[In, Out]) leave(err error) *wire.ItemError {
+func (r *running[In, Out]) leave(err error) *protocol.ItemError {
 	j := r.job
 	j.mu.Lock()
 	overdue := j.overdue == r.k
@@ -241,12 +243,12 @@ func (r *running[In, Out]) leave(err error) *wire.ItemError {
 	j.mu.Unlock()
 	switch {
 	case overdue:
-		return &wire.ItemError{Kind: wire.KindTimeout, Message: fmt.Sprintf("still running after %v", j.Timeout)}
+		return &protocol.ItemError{Kind: protocol.KindTimeout, Message: fmt.Sprintf("still running after %v", j.Timeout)}
 	case err == nil:
 		return nil
 	case j.isCanceled(r.k) && (errors.Is(err, context.Canceled) || errors.Is(err, errCanceled)),
 		r.call.base.Err() != nil && (errors.Is(err, r.call.base.Err()) || errors.Is(err, context.Cause(r.call.base))):
-		return &wire.ItemError{Kind: wire.KindCanceled, Message: err.Error()}
+		return &protocol.ItemError{Kind: protocol.KindCanceled, Message: err.Error()}
 	default:
 		return itemError(err)
 	}
@@ -261,7 +263,7 @@ func (r *running[In, Out]) renew() {
 }
 
 // record stores the result or the error of item k, and goes on to the next item.
-func (r *running[In, Out]) record(out Out, e *wire.ItemError) {
+func (r *running[In, Out]) record(out Out, e *protocol.ItemError) {
 	if e == nil {
 		e = r.dst.put(out, r.job.MaxResult)
 	}
@@ -279,9 +281,9 @@ func (r *running[In, Out]) record(out Out, e *wire.ItemError) {
 	r.k++
 }
 
-func (r *running[In, Out]) fail(k int, e *wire.ItemError) {
+func (r *running[In, Out]) fail(k int, e *protocol.ItemError) {
 	// The texts are cut here and not where they are sent, so that they are the same in every mode.
-	e.Message, e.Stack = wire.Bound(e.Message, wire.MaxMessageText), wire.Bound(e.Stack, wire.MaxStackText)
+	e.Message, e.Stack = bound.Text(e.Message, wire.MaxMessageText), bound.Text(e.Stack, wire.MaxStackText)
 	r.weight += len(e.Message) + len(e.Stack) + errorBytes
 	r.errs = append(r.errs, e)
 	r.places = append(r.places, k)
@@ -311,21 +313,21 @@ func (r *running[In, Out]) many() {
 	}
 	items := make([]In, 0, j.Count)
 	places := make([]int, 0, j.Count)
-	errs := make([]*wire.ItemError, j.Count)
+	errs := make([]*protocol.ItemError, j.Count)
 	for k := range j.Count {
 		v, e := r.src.next()
 		switch {
 		case e != nil:
 			errs[k] = e
 		case j.isCanceled(k):
-			errs[k] = &wire.ItemError{Kind: wire.KindCanceled, Message: errCanceled.Error()}
+			errs[k] = &protocol.ItemError{Kind: protocol.KindCanceled, Message: errCanceled.Error()}
 		default:
 			items, places = append(items, v), append(places, k)
 		}
 	}
 	r.call.places = places
 	var outs []Out
-	fault := &wire.ItemError{Kind: wire.KindPanicked, Message: "the batch function ended its goroutine (runtime.Goexit)"}
+	fault := &protocol.ItemError{Kind: protocol.KindPanicked, Message: "the batch function ended its goroutine (runtime.Goexit)"}
 	r.leaving = true
 	begun := time.Now()
 	defer func() { // deferred, because nothing else runs after runtime.Goexit
@@ -347,18 +349,18 @@ func (r *running[In, Out]) many() {
 		}
 	}()
 	outs, fault = r.callMany(items, errs)
-	r.leaving = fault != nil && fault.Kind == wire.KindPanicked
+	r.leaving = fault != nil && fault.Kind == protocol.KindPanicked
 }
 
 // callMany calls the batch function. It stores errors of single items in errs. It returns either a result for each item that has no error in errs,
 // or one fault for all of these items.
-func (r *running[In, Out]) callMany(items []In, errs []*wire.ItemError) (outs []Out, fault *wire.ItemError) {
+func (r *running[In, Out]) callMany(items []In, errs []*protocol.ItemError) (outs []Out, fault *protocol.ItemError) {
 	if len(items) == 0 {
 		return nil, nil
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			outs, fault = nil, &wire.ItemError{Kind: wire.KindPanicked, Message: r.job.describe(p), Stack: string(debug.Stack())}
+			outs, fault = nil, &protocol.ItemError{Kind: protocol.KindPanicked, Message: r.job.describe(p), Stack: string(debug.Stack())}
 		}
 	}()
 	j := r.job

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 func upTo(n int) []float64 {
@@ -64,9 +65,9 @@ func TestAnErrorFailsItsItemAlone(t *testing.T) {
 		for i := range items {
 			e := o.errs[i]
 			switch {
-			case i%10 == 3 && (e == nil || e.Kind != wire.KindFailed || e.Message != fmt.Sprintf("no %d", i)):
+			case i%10 == 3 && (e == nil || e.Kind != protocol.KindFailed || e.Message != fmt.Sprintf("no %d", i)):
 				t.Errorf("item %d: got %v, want failed", i, e)
-			case i%10 == 7 && (e == nil || e.Kind != wire.KindBadItem):
+			case i%10 == 7 && (e == nil || e.Kind != protocol.KindBadItem):
 				t.Errorf("item %d: got %v, want bad_item", i, e)
 			case i%10 != 3 && i%10 != 7 && (e != nil || o.values[i] != fmt.Sprint(i)):
 				t.Errorf("item %d: got %q, %v", i, o.values[i], e)
@@ -121,7 +122,7 @@ func TestAPanicEndsTheJobAfterItsItem(t *testing.T) {
 			inFormats(t, func(t *testing.T, format Format) {
 				o := runJob[float64, float64](t, c, format, upTo(10), nil)
 				e := o.errs[5]
-				if o.done != 6 || e == nil || e.Kind != wire.KindPanicked || !o.parts[len(o.parts)-1].Leaving {
+				if o.done != 6 || e == nil || e.Kind != protocol.KindPanicked || !o.parts[len(o.parts)-1].Leaving {
 					t.Fatalf("got %d items, item 5 %v, leaving %v, want 6, a panic and true", o.done, e, o.parts[len(o.parts)-1].Leaving)
 				}
 				if !strings.Contains(e.Stack, "running_test.go") && name != "runtime.Goexit" {
@@ -156,7 +157,7 @@ func TestAValueWhoseOwnJSONPanicsFailsAlone(t *testing.T) {
 	for name, f := range map[string]Format{"packed": Packed, "json": JSON} {
 		t.Run(name, func(t *testing.T) {
 			o := runJob[loud, loud](t, c, f, []loud{1, 3, 5, 7, 9}, nil)
-			if o.done != 5 || o.errs[1] == nil || o.errs[1].Kind != wire.KindPanicked || o.errs[3] == nil || len(o.errs) != 2 {
+			if o.done != 5 || o.errs[1] == nil || o.errs[1].Kind != protocol.KindPanicked || o.errs[3] == nil || len(o.errs) != 2 {
 				t.Errorf("got %d items with the errors %v, want 5, the result of 1 and item 3 panicked", o.done, o.errs)
 			}
 			if o.values[4] != 8 {
@@ -173,7 +174,7 @@ func TestItemsThatDoNotDecodeFailAlone(t *testing.T) {
 		w.End(append(w.Begin(), s...))
 	}
 	o := runJob[float64, float64](t, one(half), JSON, make([]float64, 4), func(j *Job) { j.Items = w.Bytes() })
-	if len(o.errs) != 2 || o.errs[1].Kind != wire.KindBadItem || o.errs[1].Offset != 3 || o.errs[3].Kind != wire.KindBadItem {
+	if len(o.errs) != 2 || o.errs[1].Kind != protocol.KindBadItem || o.errs[1].Offset != 3 || o.errs[3].Kind != protocol.KindBadItem {
 		t.Errorf("got the errors %v, want items 1 and 3 bad, item 1 at byte 3", o.errs)
 	}
 	if o.values[2] != 1.5 {
@@ -233,7 +234,7 @@ func TestAnItemThatIsWrittenToSaysSo(t *testing.T) {
 		for _, item := range items {
 			e := runJob[int, int](t, c, Packed, []int{item}, readOnly).errs[0]
 			want := map[int]string{100: "wrote to its item", 200: "a fault"}[item]
-			if e == nil || e.Kind != wire.KindPanicked || !strings.Contains(e.Message, want) {
+			if e == nil || e.Kind != protocol.KindPanicked || !strings.Contains(e.Message, want) {
 				t.Errorf("%s, a fault at %d: got %v, want a panic with %q", name, item, e, want)
 			}
 		}
@@ -243,7 +244,7 @@ func TestAnItemThatIsWrittenToSaysSo(t *testing.T) {
 func TestResultsBeyondTheLimitFailAlone(t *testing.T) {
 	c := one(func(_ context.Context, n int) (string, error) { return strings.Repeat("x", n), nil })
 	o := runJob[int, string](t, c, Packed, []int{10, 11, 9}, func(j *Job) { j.MaxResult = 10 })
-	if e := o.errs[1]; len(o.errs) != 1 || e == nil || e.Kind != wire.KindOversize || e.Size != 11 {
+	if e := o.errs[1]; len(o.errs) != 1 || e == nil || e.Kind != protocol.KindOversize || e.Size != 11 {
 		t.Errorf("got the errors %v, want item 1 oversize with 11 bytes", o.errs)
 	}
 }
@@ -256,7 +257,7 @@ func TestRawResultsThatAreNoJSONFail(t *testing.T) {
 		return json.RawMessage(s), nil
 	})
 	o := runJob[string, json.RawMessage](t, c, Packed, []string{`{"a":1}`, "{", ""}, nil)
-	if len(o.errs) != 1 || o.errs[1] == nil || o.errs[1].Kind != wire.KindFailed {
+	if len(o.errs) != 1 || o.errs[1] == nil || o.errs[1].Kind != protocol.KindFailed {
 		t.Errorf("got the errors %v, want item 1 failed", o.errs)
 	}
 	if string(o.values[2]) != "null" {
@@ -266,7 +267,7 @@ func TestRawResultsThatAreNoJSONFail(t *testing.T) {
 
 func TestResultsWithoutJSONFailAlone(t *testing.T) {
 	o := runJob[float64, float64](t, one(func(_ context.Context, x float64) (float64, error) { return math.Sqrt(x - 1), nil }), JSON, upTo(3), nil)
-	if len(o.errs) != 1 || o.errs[0] == nil || o.errs[0].Kind != wire.KindFailed {
+	if len(o.errs) != 1 || o.errs[0] == nil || o.errs[0].Kind != protocol.KindFailed {
 		t.Errorf("got the errors %v, want item 0 failed", o.errs)
 	}
 }
@@ -409,7 +410,7 @@ func TestCanceledItemsDoNotBegin(t *testing.T) {
 	inFormats(t, func(t *testing.T, f Format) {
 		began = nil
 		o := runJob[float64, float64](t, c, f, upTo(6), func(j *Job) { job = j })
-		if e := o.errs[4]; len(o.errs) != 1 || e == nil || e.Kind != wire.KindCanceled {
+		if e := o.errs[4]; len(o.errs) != 1 || e == nil || e.Kind != protocol.KindCanceled {
 			t.Errorf("got the errors %v, want item 4 canceled", o.errs)
 		}
 		if d := cmp.Diff([]float64{0, 1, 2, 3, 5}, began); d != "" {
@@ -429,7 +430,7 @@ func TestTheRunningItemIsCanceledAlone(t *testing.T) {
 	})
 	inFormats(t, func(t *testing.T, f Format) {
 		o := runJob[float64, float64](t, c, f, upTo(6), func(j *Job) { job = j })
-		if e := o.errs[2]; len(o.errs) != 1 || e == nil || e.Kind != wire.KindCanceled {
+		if e := o.errs[2]; len(o.errs) != 1 || e == nil || e.Kind != protocol.KindCanceled {
 			t.Errorf("got the errors %v, want item 2 canceled", o.errs)
 		}
 	})
@@ -458,7 +459,7 @@ func TestALateCancelDoesNotReachTheNextItem(t *testing.T) {
 	close(stop)
 	<-stopped
 	for i, e := range o.errs {
-		if e.Kind != wire.KindCanceled {
+		if e.Kind != protocol.KindCanceled {
 			t.Fatalf("item %d: got %v, want no error or canceled", i, e)
 		}
 		if !job.isCanceled(i) {
@@ -483,7 +484,7 @@ func TestCancelAllEndsWhatRunsAndWhatWaits(t *testing.T) {
 			t.Fatalf("got %d items with %d errors, want 6 with 4", o.done, len(o.errs))
 		}
 		for i := 3; i < 6; i++ {
-			if o.errs[i] == nil || o.errs[i].Kind != wire.KindCanceled {
+			if o.errs[i] == nil || o.errs[i].Kind != protocol.KindCanceled {
 				t.Errorf("item %d: got %v, want canceled", i, o.errs[i])
 			}
 		}
@@ -517,7 +518,7 @@ func TestAnItemBeyondItsLimitTimesOutAlone(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			for i := range 9 {
-				if e := o.errs[i]; i%3 == 1 && (e == nil || e.Kind != wire.KindTimeout) || i%3 != 1 && e != nil {
+				if e := o.errs[i]; i%3 == 1 && (e == nil || e.Kind != protocol.KindTimeout) || i%3 != 1 && e != nil {
 					t.Errorf("item %d: got %v", i, e)
 				}
 			}
@@ -576,22 +577,22 @@ func TestBatchFunctions(t *testing.T) {
 	failing := &BatchError{Errs: map[int]error{1: errors.New("odd one"), 2: &BadItemError{errors.New("bad one")}}}
 	for name, c := range map[string]struct {
 		f    func(context.Context, []float64) ([]float64, error)
-		want map[int]wire.Kind
+		want map[int]protocol.Kind
 		says string
 	}{
 		"all well":        {func(_ context.Context, xs []float64) ([]float64, error) { return xs, nil }, nil, ""},
-		"an error":        {func(context.Context, []float64) ([]float64, error) { return nil, errors.New("all lost") }, all4(wire.KindFailed), "all lost"},
-		"single errors":   {func(_ context.Context, xs []float64) ([]float64, error) { return xs, fmt.Errorf("x: %w", failing) }, map[int]wire.Kind{1: wire.KindFailed, 2: wire.KindBadItem}, ""},
-		"too few results": {func(_ context.Context, xs []float64) ([]float64, error) { return xs[1:], nil }, all4(wire.KindFailed), "3 results for 4 items"},
-		"too many":        {func(_ context.Context, xs []float64) ([]float64, error) { return append(slices.Clone(xs), 1), nil }, all4(wire.KindFailed), "5 results for 4 items"},
-		"a panic":         {func(context.Context, []float64) ([]float64, error) { panic("ouch") }, all4(wire.KindPanicked), "ouch"},
-		"runtime.Goexit":  {func(context.Context, []float64) ([]float64, error) { runtime.Goexit(); return nil, nil }, all4(wire.KindPanicked), "Goexit"},
+		"an error":        {func(context.Context, []float64) ([]float64, error) { return nil, errors.New("all lost") }, all4(protocol.KindFailed), "all lost"},
+		"single errors":   {func(_ context.Context, xs []float64) ([]float64, error) { return xs, fmt.Errorf("x: %w", failing) }, map[int]protocol.Kind{1: protocol.KindFailed, 2: protocol.KindBadItem}, ""},
+		"too few results": {func(_ context.Context, xs []float64) ([]float64, error) { return xs[1:], nil }, all4(protocol.KindFailed), "3 results for 4 items"},
+		"too many":        {func(_ context.Context, xs []float64) ([]float64, error) { return append(slices.Clone(xs), 1), nil }, all4(protocol.KindFailed), "5 results for 4 items"},
+		"a panic":         {func(context.Context, []float64) ([]float64, error) { panic("ouch") }, all4(protocol.KindPanicked), "ouch"},
+		"runtime.Goexit":  {func(context.Context, []float64) ([]float64, error) { runtime.Goexit(); return nil, nil }, all4(protocol.KindPanicked), "Goexit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inFormats(t, func(t *testing.T, f Format) {
 				o := runJob[float64, float64](t, many(c.f), f, upTo(4), nil)
-				got := map[int]wire.Kind{}
-				seen := map[*wire.ItemError]bool{}
+				got := map[int]protocol.Kind{}
+				seen := map[*protocol.ItemError]bool{}
 				for i, e := range o.errs {
 					got[i] = e.Kind
 					if !strings.Contains(e.Message, c.says) {
@@ -610,7 +611,7 @@ func TestBatchFunctions(t *testing.T) {
 						t.Errorf("result %d: got %v, want %d", i, v, i)
 					}
 				}
-				if leaving := o.parts[len(o.parts)-1].Leaving; leaving != (c.want[0] == wire.KindPanicked) {
+				if leaving := o.parts[len(o.parts)-1].Leaving; leaving != (c.want[0] == protocol.KindPanicked) {
 					t.Errorf("leaving: got %v", leaving)
 				}
 			})
@@ -618,7 +619,9 @@ func TestBatchFunctions(t *testing.T) {
 	}
 }
 
-func all4(k wire.Kind) map[int]wire.Kind { return map[int]wire.Kind{0: k, 1: k, 2: k, 3: k} }
+func all4(k protocol.Kind) map[int]protocol.Kind {
+	return map[int]protocol.Kind{0: k, 1: k, 2: k, 3: k}
+}
 
 func TestBatchFunctionsWithALimitGetOneItemAtATime(t *testing.T) {
 	inFormats(t, func(t *testing.T, f Format) {
@@ -635,7 +638,7 @@ func TestBatchFunctionsWithALimitGetOneItemAtATime(t *testing.T) {
 				return xs, nil
 			})
 			o := runJob[float64, float64](t, c, f, upTo(5), func(j *Job) { j.Timeout = time.Second })
-			if len(o.errs) != 2 || o.errs[2].Kind != wire.KindTimeout || o.errs[3].Message != "three" {
+			if len(o.errs) != 2 || o.errs[2].Kind != protocol.KindTimeout || o.errs[3].Message != "three" {
 				t.Errorf("got the errors %v, want item 2 timed out and item 3 failed", o.errs)
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // source returns the items of a job in order.
@@ -55,7 +56,7 @@ func texts[In any](items []In) [][]byte {
 }
 
 // next returns the next item, or an error if it does not decode.
-func (s *source[In]) next() (v In, e *wire.ItemError) {
+func (s *source[In]) next() (v In, e *protocol.ItemError) {
 	if s.decode == nil {
 		v = s.native[s.at]
 		s.at++
@@ -64,7 +65,7 @@ func (s *source[In]) next() (v In, e *wire.ItemError) {
 	return s.decodeNext()
 }
 
-func (s *source[In]) decodeNext() (v In, e *wire.ItemError) {
+func (s *source[In]) decodeNext() (v In, e *protocol.ItemError) {
 	defer recoverItem("decoding the item", &e) // a type's own UnmarshalJSON may panic
 	v, err := s.decode(s.value())
 	if err != nil {
@@ -122,7 +123,7 @@ func (s *sink[Out]) reset(most int) {
 }
 
 // put adds a result. It returns an error if the result cannot be sent.
-func (s *sink[Out]) put(v Out, limit int) *wire.ItemError {
+func (s *sink[Out]) put(v Out, limit int) *protocol.ItemError {
 	switch {
 	case s.encode != nil:
 		return s.encodeNext(v, limit)
@@ -139,46 +140,46 @@ func (s *sink[Out]) put(v Out, limit int) *wire.ItemError {
 }
 
 // checked returns a result that is itself a JSON text in the form in which it would be sent, or an error if it cannot be sent.
-func (s *sink[Out]) checked(v Out) (Out, *wire.ItemError) {
+func (s *sink[Out]) checked(v Out) (Out, *protocol.ItemError) {
 	text, err := s.codec.Append(nil, v)
 	if err != nil {
-		return v, &wire.ItemError{Kind: wire.KindFailed, Message: "result: " + err.Error()}
+		return v, &protocol.ItemError{Kind: protocol.KindFailed, Message: "result: " + err.Error()}
 	}
 	if e := checkResult(text); e != nil {
 		return v, e
 	}
 	v, err = s.codec.Decode(text)
 	if err != nil {
-		return v, &wire.ItemError{Kind: wire.KindFailed, Message: "result: " + err.Error()}
+		return v, &protocol.ItemError{Kind: protocol.KindFailed, Message: "result: " + err.Error()}
 	}
 	return v, nil
 }
 
 // checkResult returns an error if a text is not a valid result.
-func checkResult(text []byte) *wire.ItemError {
+func checkResult(text []byte) *protocol.ItemError {
 	if wire.ValidText(text) {
 		return nil
 	}
 	e, ok := errors.AsType[*wire.TextError](wire.CheckText(text))
 	switch {
 	case !ok:
-		return &wire.ItemError{Kind: wire.KindFailed, Message: fmt.Sprintf("result: not a JSON text on one line: %.60q", text)}
+		return &protocol.ItemError{Kind: protocol.KindFailed, Message: fmt.Sprintf("result: not a JSON text on one line: %.60q", text)}
 	case e.Refused:
-		return &wire.ItemError{Kind: wire.KindFailed, Message: fmt.Sprintf("result: %s (byte %d)", e.Message, e.Offset)}
+		return &protocol.ItemError{Kind: protocol.KindFailed, Message: fmt.Sprintf("result: %s (byte %d)", e.Message, e.Offset)}
 	default:
-		return &wire.ItemError{Kind: wire.KindFailed, Message: fmt.Sprintf("result: not a JSON text: %.60q: %s (byte %d)", text, e.Message, e.Offset)}
+		return &protocol.ItemError{Kind: protocol.KindFailed, Message: fmt.Sprintf("result: not a JSON text: %.60q: %s (byte %d)", text, e.Message, e.Offset)}
 	}
 }
 
-func (s *sink[Out]) encodeNext(v Out, limit int) (e *wire.ItemError) {
+func (s *sink[Out]) encodeNext(v Out, limit int) (e *protocol.ItemError) {
 	defer recoverItem("encoding the result", &e)
 	empty := s.column.Begin()
 	data, err := s.encode(empty, v)
 	switch size := len(data) - len(empty); {
 	case err != nil:
-		return &wire.ItemError{Kind: wire.KindFailed, Message: "result: " + err.Error()}
+		return &protocol.ItemError{Kind: protocol.KindFailed, Message: "result: " + err.Error()}
 	case limit > 0 && size > limit:
-		return &wire.ItemError{Kind: wire.KindOversize, Size: int64(size), Message: fmt.Sprintf("result is %d bytes, the limit is %d", size, limit)}
+		return &protocol.ItemError{Kind: protocol.KindOversize, Size: int64(size), Message: fmt.Sprintf("result is %d bytes, the limit is %d", size, limit)}
 	}
 	if s.loose {
 		if e := checkResult(data[len(empty):]); e != nil {
@@ -233,8 +234,8 @@ func (s *sink[Out]) take(most int) (column []byte, at, used int) {
 }
 
 // recoverItem recovers from a panic, and stores it as an item's error.
-func recoverItem(doing string, e **wire.ItemError) {
+func recoverItem(doing string, e **protocol.ItemError) {
 	if p := recover(); p != nil {
-		*e = &wire.ItemError{Kind: wire.KindPanicked, Message: fmt.Sprintf("%s: %v", doing, p), Stack: string(debug.Stack())}
+		*e = &protocol.ItemError{Kind: protocol.KindPanicked, Message: fmt.Sprintf("%s: %v", doing, p), Stack: string(debug.Stack())}
 	}
 }

@@ -6,12 +6,13 @@ import (
 
 	"github.com/parhost/parhost/internal/conform"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 	"github.com/parhost/parhost/sdk"
 )
 
 // ItemError says why an item has no result. Its Kind is "failed" if the workload returned an error, "bad_item" if the item does not decode or the
 // workload returned [sdk.BadItem], or else "panic", "timeout", "oversize" or "canceled".
-type ItemError = wire.ItemError
+type ItemError = protocol.ItemError
 
 // Run runs items one after the other in one worker, with set-up and teardown, and returns their results in order. It ends the test if an item fails,
 // does not fit In, or has a result that does not fit Out, and if the teardown fails.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/arena"
-	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // foreignSignals are signals that a program does not get because of its own faults: other processes send them.
@@ -16,14 +16,14 @@ var foreignSignals = []string{"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT
 
 // Death is how a process ended, as far as its host can know.
 type Death struct {
-	Cause    wire.Cause
+	Cause    protocol.Cause
 	Message  string // how the process ended, and the limit that it reached
 	ExitCode int    // -1 if a signal ended the process, or if it has not ended
 	Signal   string // such as SIGKILL, empty without one
 	Stderr   []string
-	Dump     string      // output of the process from the line on that says why it died
-	Usage    *wire.Usage // nil if it is not known
-	Outside  bool        // another process may have killed it
+	Dump     string          // output of the process from the line on that says why it died
+	Usage    *protocol.Usage // nil if it is not known
+	Outside  bool            // another process may have killed it
 }
 
 // LastOutput returns the last lines that the process wrote. It waits for the rest of the output, but at most for the time limit.
@@ -59,33 +59,33 @@ func (p *Process) Death(decided bool) Death {
 	_, code, signal := p.LastState()
 	d := Death{ExitCode: code, Signal: signal, Stderr: p.output.lines(0), Dump: p.output.lastWords(), Usage: p.usage()}
 	if decided {
-		d.Cause = wire.Cause(p.death.Cause)
+		d.Cause = protocol.Cause(p.death.Cause)
 		d.Message = p.limitMet(d.Cause)
 		return d
 	}
 	d.Cause, d.Message = p.diagnose(d.Stderr)
-	if d.Cause == wire.CauseSignal && slices.Contains(foreignSignals, signal) && p.cpuLimitMet(signal) == "" { // the host knows nothing that explains the signal
+	if d.Cause == protocol.CauseSignal && slices.Contains(foreignSignals, signal) && p.cpuLimitMet(signal) == "" { // the host knows nothing that explains the signal
 		d.Outside = true
 	}
 	return d
 }
 
 // diagnose says what the process died of, with the limit that it reached. It is called if the host did not kill the process.
-func (p *Process) diagnose(stderr []string) (cause wire.Cause, message string) {
+func (p *Process) diagnose(stderr []string) (cause protocol.Cause, message string) {
 	message, _, signal := p.LastState()
-	cause = wire.Cause(p.death.Cause)
+	cause = protocol.Cause(p.death.Cause)
 	cpuLimit := p.cpuLimitMet(signal)
 	switch {
 	case outOfMemory(stderr):
-		cause = wire.CauseOutOfMemory
-	case cause == wire.CauseExit && outOfThreads(stderr): // the process says so itself: the limit of setrlimit(2) is not reported otherwise
-		cause = wire.CausePIDs
-	case cause == wire.CauseOutOfMemory, cause == wire.CauseEscape:
+		cause = protocol.CauseOutOfMemory
+	case cause == protocol.CauseExit && outOfThreads(stderr): // the process says so itself: the limit of setrlimit(2) is not reported otherwise
+		cause = protocol.CausePIDs
+	case cause == protocol.CauseOutOfMemory, cause == protocol.CauseEscape:
 		message = "process was killed"
 	case cpuLimit != "": // a CPU limit is more certain than a death for lack of memory, which may be that of any process of the machine
 		message += cpuLimit
 	case signal == "SIGKILL" && p.EndedItself() && p.launcher.ooms.claim(p.oomsBefore):
-		cause, message = wire.CauseOutOfMemory, "process was killed by the kernel"
+		cause, message = protocol.CauseOutOfMemory, "process was killed by the kernel"
 	}
 	return cause, message + p.limitMet(cause)
 }
@@ -96,11 +96,11 @@ func (d *Death) Faulted() bool {
 }
 
 // usage returns what the process had used when it ended, nil if that is not known.
-func (p *Process) usage() *wire.Usage {
+func (p *Process) usage() *protocol.Usage {
 	if !isClosed(p.exited) || p.state == nil {
 		return nil
 	}
-	return &wire.Usage{User: p.state.UserTime(), System: p.state.SystemTime(), MaxRSS: maxRSS(p.state)}
+	return &protocol.Usage{User: p.state.UserTime(), System: p.state.SystemTime(), MaxRSS: maxRSS(p.state)}
 }
 
 // tickError is how far the kernel's two counts of CPU time may differ for a process that has used little.
@@ -126,24 +126,24 @@ func (p *Process) cpuLimitMet(signal string) string {
 }
 
 // limitMet names the limit of the sandbox that led to a death with this cause.
-func (p *Process) limitMet(cause wire.Cause) string {
+func (p *Process) limitMet(cause protocol.Cause) string {
 	policy := &p.launcher.options.Policy
 	switch cause {
-	case wire.CauseOutOfMemory:
+	case protocol.CauseOutOfMemory:
 		if policy.MemoryBytes == 0 { // the machine's memory ran out
 			return ": out of memory" + p.memoryLimits()
 		}
 		return fmt.Sprintf(": out of memory, the limit is %d bytes (Config.Sandbox.MemoryBytes)", policy.MemoryBytes)
-	case wire.CausePIDs:
+	case protocol.CausePIDs:
 		if p.launcher.Box.PIDs() == 0 { // a limit of the system was reached
 			return "; it was refused a process or a thread" + TasksLimit() + p.memoryLimits()
 		}
 		return fmt.Sprintf("; it was refused a process or a thread: the limit is %d (Config.Sandbox.PIDs)", p.launcher.Box.PIDs())
-	case wire.CauseEscape:
+	case protocol.CauseEscape:
 		return ": it had left the cgroup that holds its limits (Config.Sandbox)"
-	case wire.CauseSeccomp:
+	case protocol.CauseSeccomp:
 		return "; its sandbox forbids the system call that it made"
-	case wire.CauseFileSize:
+	case protocol.CauseFileSize:
 		if limit := fileLimit(); limit >= 0 && (policy.FileBytes == 0 || limit < policy.FileBytes) {
 			return fmt.Sprintf("; a file grew too large: the limit is %d bytes (ulimit -f)", limit)
 		}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/parhost/parhost/internal/bound"
+	"github.com/parhost/parhost/internal/lastword"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -40,7 +42,7 @@ type output struct {
 	dump     []byte // output from a verdict on
 }
 
-// verdict is a line that says why a process is about to die, according to [wire.IsLastWord]. A Go program writes all its goroutines after it, so the verdict
+// verdict is a line that says why a process is about to die, according to [lastword.Is]. A Go program writes all its goroutines after it, so the verdict
 // may not be among the last lines.
 type verdict struct {
 	number int      // number of its first line
@@ -52,19 +54,19 @@ type verdict struct {
 
 // take adds the next line of output to the text of a panic, and reports whether the line belongs to that text. Lines beyond the bounds are left out.
 func (v *verdict) take(line string) bool {
-	indented := strings.HasPrefix(line, "\t") && !wire.IsPanic(line)
+	indented := strings.HasPrefix(line, "\t") && !lastword.IsPanic(line)
 	switch {
 	case !v.grows:
-	case !wire.IsPanic(v.lines[0]) && wire.EndsText(line):
-		if v.grows = false; !wire.IsLastWord(line) { // a last word becomes a verdict of its own
-			v.stack = wire.Bound(line, tailWidth)
+	case !lastword.IsPanic(v.lines[0]) && lastword.EndsText(line):
+		if v.grows = false; !lastword.Is(line) { // a last word becomes a verdict of its own
+			v.stack = bound.Text(line, tailWidth)
 		}
-	case wire.IsGoroutine(line):
-		v.stack, v.grows = wire.Bound(line, tailWidth), false
-	case !indented && wire.IsLastWord(line):
+	case lastword.IsGoroutine(line):
+		v.stack, v.grows = bound.Text(line, tailWidth), false
+	case !indented && lastword.Is(line):
 		v.grows = false
-	case len(v.lines) <= wire.MaxPanicLines && v.size <= wire.MaxPanicText:
-		v.lines = append(v.lines, wire.Bound(line, tailWidth))
+	case len(v.lines) <= lastword.MaxPanicLines && v.size <= lastword.MaxPanicText:
+		v.lines = append(v.lines, bound.Text(line, tailWidth))
 		v.size += len(line)
 		return true
 	default:
@@ -81,15 +83,15 @@ func (v *verdict) before(number int) []string {
 		return nil
 	case n < len(v.lines):
 		return v.lines[:n]
-	case !wire.IsPanic(v.lines[0]) && (v.stack == "" || n == len(v.lines)):
+	case !lastword.IsPanic(v.lines[0]) && (v.stack == "" || n == len(v.lines)):
 		return v.lines
-	case !wire.IsPanic(v.lines[0]):
+	case !lastword.IsPanic(v.lines[0]):
 		return append(slices.Clip(v.lines), v.stack)
 	case v.stack == "":
-		return v.lines[:wire.PanicLines(v.lines)]
+		return v.lines[:lastword.PanicLines(v.lines)]
 	default:
 		lines := append(slices.Clip(v.lines), v.stack)
-		return append(slices.Clip(lines[:wire.PanicLines(lines)]), v.stack)
+		return append(slices.Clip(lines[:lastword.PanicLines(lines)]), v.stack)
 	}
 }
 
@@ -145,14 +147,14 @@ func (o *output) add(line string, ready bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	continues := len(o.verdicts) > 0 && o.verdicts[len(o.verdicts)-1].take(text)
-	isVerdict := !continues && wire.IsLastWord(text)
+	isVerdict := !continues && lastword.Is(text)
 	if isVerdict && len(o.dump) >= dumpWidth {
 		o.dump = o.dump[:0] // the process went on after the earlier verdict
 	}
 	if (isVerdict || len(o.dump) > 0) && len(o.dump) < dumpWidth {
 		o.dump = append(append(o.dump, text[:min(len(text), dumpWidth-len(o.dump))]...), '\n')
 	}
-	text = wire.Bound(text, tailWidth)
+	text = bound.Text(text, tailWidth)
 	if len(o.tail) == tailLines {
 		copy(o.tail, o.tail[1:])
 		o.tail = o.tail[:tailLines-1]
@@ -160,11 +162,11 @@ func (o *output) add(line string, ready bool) {
 	o.tail = append(o.tail, text)
 	o.count++
 	// The line before a dump is the program's own last line. SIGQUIT, which the host sends, and abort(3) make such dumps.
-	if (wire.IsQuit(text) || wire.IsAbort(text)) && len(o.tail) > 1 && !o.hasVerdict(o.count-1) {
+	if (lastword.IsQuit(text) || lastword.IsAbort(text)) && len(o.tail) > 1 && !o.hasVerdict(o.count-1) {
 		o.verdicts = append(o.verdicts, verdict{number: o.count - 1, lines: []string{o.tail[len(o.tail)-2]}})
 	}
 	if isVerdict {
-		o.verdicts = append(o.verdicts, verdict{number: o.count, lines: []string{text}, grows: wire.GrowsText(text)})
+		o.verdicts = append(o.verdicts, verdict{number: o.count, lines: []string{text}, grows: lastword.GrowsText(text)})
 		o.verdicts = o.verdicts[max(0, len(o.verdicts)-mostVerdicts):]
 	}
 }
@@ -285,7 +287,7 @@ func (o *output) lines(patience time.Duration) []string {
 func (o *output) lastWords() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return wire.Bound(string(o.dump), 3*dumpWidth) // an invalid UTF-8 byte becomes three bytes
+	return bound.Text(string(o.dump), 3*dumpWidth) // an invalid UTF-8 byte becomes three bytes
 }
 
 // handshakeWidth is more bytes than a handshake line takes. With AutoMTLS the line contains a certificate.

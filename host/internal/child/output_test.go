@@ -8,7 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/internal/lastword"
 )
 
 // A logger that is told to write nothing writes no line of a worker, whatever level the line names.
@@ -28,7 +28,7 @@ func TestAWorkerCannotSpeakLouderThanItsHostListens(t *testing.T) {
 // Only a bounded number of lines is kept. The text of a panic may have more lines than that, and so may the stacks after it.
 func TestThePanicBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
 	more := func(n int) string { return strings.Repeat("\nmore", n) }
-	for lines, want := range map[int]string{0: "panic: text", 2: "panic: text" + more(2), 60: "panic: text" + more(60), 9000: "panic: text" + more(wire.MaxPanicLines-1) + "\n…"} {
+	for lines, want := range map[int]string{0: "panic: text", 2: "panic: text" + more(2), 60: "panic: text" + more(60), 9000: "panic: text" + more(lastword.MaxPanicLines-1) + "\n…"} {
 		for _, frames := range []int{0, 3, 30, 3000} {
 			o := &output{logger: hclog.NewNullLogger()}
 			o.add("panic: text", true)
@@ -42,7 +42,7 @@ func TestThePanicBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
 				o.add("main.main()", true)
 				o.add("\t/src/main.go:13 +0x29", true)
 			}
-			if kept := o.lines(0); wire.LastWord(kept) != want || len(kept) > tailLines+wire.MaxPanicLines+2 {
+			if kept := o.lines(0); lastword.In(kept) != want || len(kept) > tailLines+lastword.MaxPanicLines+2 {
 				t.Errorf("a panic of %d more lines, with %d frames behind it: got %q, want %q", lines, frames, kept, want)
 			}
 		}
@@ -69,8 +69,8 @@ func TestTheExceptionBehindALongDumpIsKeptWithAllItsLines(t *testing.T) {
 		for range 3000 {
 			o.add(frame, true)
 		}
-		if kept := o.lines(0); wire.LastWord(kept) != want {
-			t.Errorf("%q with many frames behind it: got %q of %q, want %q", text, wire.LastWord(kept), kept, want)
+		if kept := o.lines(0); lastword.In(kept) != want {
+			t.Errorf("%q with many frames behind it: got %q of %q, want %q", text, lastword.In(kept), kept, want)
 		}
 	}
 }

@@ -13,8 +13,10 @@ import (
 	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/arena"
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // die buries a worker whose stream has ended, and tells each call that the worker held what its death means for the items. streamEnd is the error of the
@@ -35,14 +37,14 @@ func (w *Worker) die(streamEnd error) {
 	d := w.child.Death(k != nil)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e := wire.ItemError{
-		Kind: wire.KindCrashed, Message: d.Message, Cause: d.Cause, ExitCode: d.ExitCode, Signal: d.Signal, Stderr: d.Stderr, Dump: d.Dump, Usage: d.Usage,
+	e := protocol.ItemError{
+		Kind: protocol.KindCrashed, Message: d.Message, Cause: d.Cause, ExitCode: d.ExitCode, Signal: d.Signal, Stderr: d.Stderr, Dump: d.Dump, Usage: d.Usage,
 	}
 	switch {
 	case k != nil:
 		e.Kind, e.Message, e.Cause = k.kind, k.message+d.Message, cmp.Or(k.cause, d.Cause)
-	case d.Cause == wire.CauseOutOfMemory:
-		e.Kind = wire.KindOutOfMemory
+	case d.Cause == protocol.CauseOutOfMemory:
+		e.Kind = protocol.KindOutOfMemory
 	case d.Outside:
 		e.Message += ", perhaps sent by somebody else"
 	}
@@ -68,11 +70,11 @@ func (w *Worker) explain(streamEnd error, orderly bool, held int) {
 	var broken *session.ProtocolError
 	switch {
 	case errors.As(streamEnd, &broken):
-		w.decide(&kill{kind: wire.KindCrashed, cause: wire.CauseProtocol, message: broken.Error()})
+		w.decide(&kill{kind: protocol.KindCrashed, cause: protocol.CauseProtocol, message: broken.Error()})
 	case w.child.BrokeConnection():
-		w.decide(&kill{kind: wire.KindCrashed, cause: wire.CauseProtocol, message: "worker broke the protocol: " + rpcWords(streamEnd)})
+		w.decide(&kill{kind: protocol.KindCrashed, cause: protocol.CauseProtocol, message: "worker broke the protocol: " + rpcWords(streamEnd)})
 	case status.Code(streamEnd) == codes.ResourceExhausted: // the status comes from gRPC, for a message that is too large, or from the worker, which may lie
-		w.decide(&kill{kind: wire.KindCrashed, cause: wire.CauseProtocol, message: streamWords(streamEnd)})
+		w.decide(&kill{kind: protocol.KindCrashed, cause: protocol.CauseProtocol, message: streamWords(streamEnd)})
 	}
 	w.mu.Lock()
 	decided := w.kill != nil
@@ -84,9 +86,9 @@ func (w *Worker) explain(streamEnd error, orderly bool, held int) {
 	w.bury() // kills a process that has not ended
 	switch {
 	case late && !w.child.EndedItself(): // the worker broke its stream and lived on
-		w.decide(&kill{kind: wire.KindCrashed, cause: wire.CauseProtocol, message: streamWords(streamEnd)})
+		w.decide(&kill{kind: protocol.KindCrashed, cause: protocol.CauseProtocol, message: streamWords(streamEnd)})
 	case orderly && held > 0:
-		w.decide(&kill{kind: wire.KindCrashed, message: streamWords(streamEnd)})
+		w.decide(&kill{kind: protocol.KindCrashed, message: streamWords(streamEnd)})
 	}
 }
 
@@ -95,7 +97,7 @@ func (w *Worker) evidence(held []*call, k *kill, orderly bool) death {
 	threads := w.session.Threads()
 	e := death{threads: threads, shows: w.shared && threads <= arena.MaxThreads, orderly: orderly}
 	if k != nil {
-		e.killed = &killing{canceled: k.kind == wire.KindCanceled, item: k.item}
+		e.killed = &killing{canceled: k.kind == protocol.KindCanceled, item: k.item}
 		if k.call != nil {
 			e.killed.named = true
 			e.killed.batch = slices.Index(held, k.call)
@@ -141,7 +143,7 @@ func rpcWords(err error) string {
 	if s, ok := status.FromError(err); ok {
 		text = s.Message()
 	}
-	return wire.Bound(rpcPrefix.ReplaceAllString(text, ""), wire.MaxMessageText)
+	return bound.Text(rpcPrefix.ReplaceAllString(text, ""), wire.MaxMessageText)
 }
 
 // streamWords says how the stream of a worker ended.

@@ -17,6 +17,7 @@ import (
 	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
 // Worker is a plugin process that runs batches. The host talks to it over one stream for its whole life.
@@ -66,10 +67,10 @@ type call struct {
 	end    worker.End    // may be read once done is closed
 	done   chan struct{} // closed when the call has ended
 
-	memory    allocation         // memory of items and results in the arena
-	inBuffers bool               // the items lie in the pool's buffers
-	credits   chan worker.Credit // answers to the call's requests for credit; nil if there is no limit
-	refused   *wire.ItemError    // error of the items whose results the worker was told to drop; nil if there are none
+	memory    allocation          // memory of items and results in the arena
+	inBuffers bool                // the items lie in the pool's buffers
+	credits   chan worker.Credit  // answers to the call's requests for credit; nil if there is no limit
+	refused   *protocol.ItemError // error of the items whose results the worker was told to drop; nil if there are none
 }
 
 // held returns the calls that the worker holds, in the order in which they were sent.
@@ -99,7 +100,7 @@ func (w *Worker) Run(ctx context.Context, b worker.Batch) worker.End {
 		memory := w.allocate(b, places, to)
 		n, column := places.Count(), []byte(nil)
 		if n == 0 {
-			var bad *wire.ItemError
+			var bad *protocol.ItemError
 			if column, n, bad = b.Encode(b.Done(), to, wire.BatchBytes, w.arena.memory(memory.items)); bad != nil {
 				w.arena.free(memory)
 				b.Fail(b.Done(), bad)
@@ -217,7 +218,7 @@ func (w *Worker) wait(ctx context.Context, c *call) {
 func (w *Worker) callOff(c *call) {
 	// The timer starts first, because a worker that reads nothing also blocks the sending.
 	stop := w.options.Pulse.AfterFunc(w.options.Grace, func() {
-		w.killFor(&kill{kind: wire.KindCanceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", w.options.Grace), call: c})
+		w.killFor(&kill{kind: protocol.KindCanceled, message: fmt.Sprintf("killed: its batch was canceled and went on for %v", w.options.Grace), call: c})
 	})
 	w.session.CancelBatch(c.ID())
 	<-c.done
@@ -255,13 +256,13 @@ func (w *Worker) Stop(ctx context.Context, reason string) {
 		w.mu.Lock()
 		w.stopped = true
 		w.mu.Unlock()
-		w.killFor(&kill{kind: wire.KindCrashed, message: "killed: " + reason})
+		w.killFor(&kill{kind: protocol.KindCrashed, message: "killed: " + reason})
 	})
 	defer stop()
 	// The pulse leaves out pauses of the host, in which the worker paused as well.
 	defer w.options.Pulse.AfterFunc(w.options.Grace, func() {
 		if w.child.Stopped() { // a signal has stopped the worker, so it tears nothing down
-			w.killFor(&kill{kind: wire.KindCrashed, message: "killed: " + reason + ", and a signal had stopped it"})
+			w.killFor(&kill{kind: protocol.KindCrashed, message: "killed: " + reason + ", and a signal had stopped it"})
 		}
 	})()
 	w.mu.Lock()

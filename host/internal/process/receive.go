@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host/internal/worker"
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
 var _ session.Receiver = (*call)(nil)
@@ -22,13 +24,13 @@ func (w *Worker) ignores(r *workerpb.WorkResponse) bool {
 }
 
 // ItemFailed implements [session.Receiver]. An error whose kind cannot be true counts as failed, and its message says why.
-func (c *call) ItemFailed(place int, e *wire.ItemError, doubt string) error {
+func (c *call) ItemFailed(place int, e *protocol.ItemError, doubt string) error {
 	switch {
-	case e.Kind == wire.KindCanceled && c.refused != nil:
+	case e.Kind == protocol.KindCanceled && c.refused != nil:
 		own := *c.refused
 		e = &own
 	case doubt != "":
-		e = &wire.ItemError{Kind: wire.KindFailed, Message: wire.Bound(doubt+": "+e.Message, wire.MaxMessageText)}
+		e = &protocol.ItemError{Kind: protocol.KindFailed, Message: bound.Text(doubt+": "+e.Message, wire.MaxMessageText)}
 	}
 	c.b.Fail(c.base+place, e)
 	return nil

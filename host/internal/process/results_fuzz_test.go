@@ -13,8 +13,8 @@ import (
 
 	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/internal/session"
-	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
 // FuzzResults gives the host any message that a worker may send as results of a batch whose column lies in the arena. The host must accept them, or refuse them
@@ -79,7 +79,7 @@ func (b *numbers) InBuffers(int, func([]byte) (uint64, bool)) (worker.Places, in
 	return worker.Places{}, b.Size()
 }
 func (b *numbers) EncodedSize(int, int, int) (items, results int) { return 0, 0 }
-func (b *numbers) Encode(int, int, int, []byte) ([]byte, int, *wire.ItemError) {
+func (b *numbers) Encode(int, int, int, []byte) ([]byte, int, *protocol.ItemError) {
 	return nil, b.Size(), nil
 }
 
@@ -96,7 +96,7 @@ func (b *numbers) Decode(_, n int, column []byte) error {
 
 func (b *numbers) Copies() bool { return true }
 
-func (b *numbers) Fail(at int, _ *wire.ItemError) {
+func (b *numbers) Fail(at int, _ *protocol.ItemError) {
 	if at < b.done || at >= b.Size() || b.failed[at] {
 		b.t.Fatalf("item %d fails, of 3 items of which %d have an outcome", at, b.done)
 	}

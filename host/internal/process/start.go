@@ -20,6 +20,7 @@ import (
 	"github.com/parhost/parhost/internal/session"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
 // StartError says at which stage the start of a worker failed, and why.
@@ -27,7 +28,7 @@ type StartError struct {
 	Worker   int
 	Stage    string // exec, sandbox, handshake, dial, describe or set-up
 	Err      error
-	Cause    wire.Cause         // cause of the process's death; empty if it did not die
+	Cause    protocol.Cause     // cause of the process's death; empty if it did not die
 	Stderr   []string           // last lines that the process wrote
 	Manifest *workerpb.Manifest // manifest of the worker's workload; nil if it is not known
 }
@@ -245,7 +246,7 @@ func (w *Worker) failStart(ctx context.Context, stage string, err error) error {
 		e.Err = context.Cause(ctx)
 	case k != nil:
 		e.Err, e.Cause = errors.New(k.message), cmp.Or(k.cause, e.Cause)
-	case words != "" && (unheard || e.Cause != wire.CauseExit && e.Cause != wire.CauseSignal):
+	case words != "" && (unheard || e.Cause != protocol.CauseExit && e.Cause != protocol.CauseSignal):
 		e.Err = errors.New(words)
 	case ended:
 		e.Err = errors.New(streamWords(err))

@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host/internal/child"
+	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // kill is the reason for which the host kills a worker.
 type kill struct {
-	kind    wire.Kind
-	cause   wire.Cause
+	kind    protocol.Kind
+	cause   protocol.Cause
 	message string
 	call    *call // call for which the worker is killed; nil if it is for none
 	item    *int  // place in the batch of the item for which the worker is killed; nil if unknown
@@ -25,7 +27,7 @@ const sendLimit = 30 * time.Second
 // when the message has been sent.
 func (w *Worker) watchSend(ctx context.Context, c *call) (stop func()) {
 	stuck := func() {
-		w.killFor(&kill{kind: wire.KindCrashed, cause: wire.CauseProtocol, message: "worker does not read what it is sent", call: c})
+		w.killFor(&kill{kind: protocol.KindCrashed, cause: protocol.CauseProtocol, message: "worker does not read what it is sent", call: c})
 	}
 	limit := sendLimit
 	if silence := w.silenceLimit(c); silence > 0 {
@@ -78,7 +80,7 @@ func (w *Worker) watch(c *call) {
 		return
 	}
 	if at.MayRun && at.Silent > w.silenceLimit(c) {
-		k := &kill{kind: wire.KindTimeout, cause: wire.CauseTimeout, message: fmt.Sprintf("worker has been silent for %v", at.Silent.Round(time.Millisecond))}
+		k := &kill{kind: protocol.KindTimeout, cause: protocol.CauseTimeout, message: fmt.Sprintf("worker has been silent for %v", at.Silent.Round(time.Millisecond))}
 		if !at.Others { // otherwise c may have ended with its results still on their way, and the next batch hangs
 			k.call = c
 		}
@@ -93,7 +95,7 @@ func (w *Worker) killOverdue(c *call, item int) {
 	}
 	place := c.base + item
 	w.killWithStacks(&kill{
-		kind: wire.KindTimeout, cause: wire.CauseTimeout, call: c, item: &place,
+		kind: protocol.KindTimeout, cause: protocol.CauseTimeout, call: c, item: &place,
 		message: fmt.Sprintf("still running %v after its limit of %v", w.options.Grace, c.Timeout()),
 	})
 }
@@ -101,12 +103,12 @@ func (w *Worker) killOverdue(c *call, item int) {
 // killHung kills a worker that runs several items and has reported none of them as overdue. Its watch on items hangs too, so any of the items may have stopped
 // the whole process. None is guilty yet: each runs again alone.
 func (w *Worker) killHung() {
-	w.killWithStacks(&kill{kind: wire.KindTimeout, cause: wire.CauseTimeout, message: "the process hung, with several items running"})
+	w.killWithStacks(&kill{kind: protocol.KindTimeout, cause: protocol.CauseTimeout, message: "the process hung, with several items running"})
 }
 
 // flooded ends a worker that writes more output than it may.
 func (w *Worker) flooded() {
-	w.decide(&kill{kind: wire.KindCrashed, cause: wire.CauseFlood, message: fmt.Sprintf(
+	w.decide(&kill{kind: protocol.KindCrashed, cause: protocol.CauseFlood, message: fmt.Sprintf(
 		"worker flooded its output: more than %d bytes (Config.MaxOutputBytes) beyond %d a second", w.options.Child.MaxOutputBytes, child.QuietRate)})
 	w.child.KillNow() // the stream ends with the process
 }
@@ -131,7 +133,7 @@ func (w *Worker) decide(k *kill) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.kill == nil {
-		k.message = wire.Bound(k.message, wire.MaxMessageText)
+		k.message = bound.Text(k.message, wire.MaxMessageText)
 		w.kill = k
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // Worker runs items: it is a process or a goroutine.
@@ -70,14 +70,14 @@ const AskedToLeave = "retired: asked to be replaced"
 
 // Death is a worker's death, with what it means for one batch. The same Error serves for each item that is blamed.
 type Death struct {
-	Error   wire.ItemError // error of a guilty item, without index and attempts
-	Outside bool           // another process may have killed the worker, so its item is not to blame
+	Error   protocol.ItemError // error of a guilty item, without index and attempts
+	Outside bool               // another process may have killed the worker, so its item is not to blame
 	Verdict Verdict
 }
 
 // Gone is the death of a worker that was gone before it got a batch.
 func Gone() *Death {
-	return &Death{Error: wire.ItemError{Kind: wire.KindCrashed, Message: "worker is gone"}, Verdict: Verdict{Unexplained: true}}
+	return &Death{Error: protocol.ItemError{Kind: protocol.KindCrashed, Message: "worker is gone"}, Verdict: Verdict{Unexplained: true}}
 }
 
 // ErrStopped is the error of a batch whose worker was stopped at once.
@@ -125,13 +125,13 @@ type Batch interface {
 	EncodedSize(from, to, limit int) (items, results int)
 	// Encode encodes items from one place up to another into a column, until limit bytes are reached. The column lies in room if it fits there. A bad item ends
 	// the column before it. If the first item is bad, Encode returns its error instead.
-	Encode(from, to, limit int, room []byte) (column []byte, n int, bad *wire.ItemError)
+	Encode(from, to, limit int, room []byte) (column []byte, n int, bad *protocol.ItemError)
 	// Decode reads n results from a column. It skips items that have failed.
 	Decode(from, n int, column []byte) error
 	// Copies reports whether Decode copies the column at once, without checking its content.
 	Copies() bool
 	// Fail records the error of the item at a place.
-	Fail(at int, e *wire.ItemError)
+	Fail(at int, e *protocol.ItemError)
 	// RequestCredit asks for credit for results of this many bytes. answer has room for one value, and gets one unless the batch ends before.
 	RequestCredit(bytes int, answer chan<- Credit)
 	// Complete records that the next n items have their outcome.
@@ -155,9 +155,9 @@ type Options struct {
 
 // Credit answers a request for credit.
 type Credit struct {
-	Bytes   int             // bytes of results that may come
-	Stop    bool            // the worker must hand back the items of the batch that it has not begun
-	Refused *wire.ItemError // error of the items of these results, because the run cannot hold them; nil if they may come
+	Bytes   int                 // bytes of results that may come
+	Stop    bool                // the worker must hand back the items of the batch that it has not begun
+	Refused *protocol.ItemError // error of the items of these results, because the run cannot hold them; nil if they may come
 }
 
 // Places says where the items of a batch lie in the pool's buffers.

@@ -1,4 +1,4 @@
-package wire
+package lastword
 
 import (
 	"strings"
@@ -59,7 +59,7 @@ func TestLastWordIsWhatStandsBeforeTheDump(t *testing.T) {
 		if c.lines != "" {
 			lines = strings.Split(c.lines, "\n")
 		}
-		if got := LastWord(lines); got != c.want {
+		if got := In(lines); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 	}

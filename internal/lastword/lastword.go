@@ -1,10 +1,13 @@
-package wire
+// Package lastword finds the line that says why a process ended, among the last lines that it wrote.
+package lastword
 
 import (
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/parhost/parhost/internal/bound"
 )
 
 // lastWords are the beginnings of lines that say why a process ends. Runtimes print a dump after most of them, so such a line is seldom the last one.
@@ -19,9 +22,9 @@ var lastWords = []string{
 	"Assertion failed: ", // assert(3) of macOS and musl
 }
 
-// IsLastWord reports whether a line of output says why a process is about to die. It knows the messages of the runtimes of Go, Python, C, C++,
+// Is reports whether a line of output says why a process is about to die. It knows the messages of the runtimes of Go, Python, C, C++,
 // Rust, Java, Node and .NET, and of the sanitizers.
-func IsLastWord(line string) bool {
+func Is(line string) bool {
 	line = strings.TrimLeft(line, "\t")
 	if line == "" {
 		return false
@@ -102,7 +105,7 @@ func PanicLines(lines []string) int {
 				n--
 			}
 			return n
-		case IsLastWord(lines[n]):
+		case Is(lines[n]):
 			return indented
 		}
 	}
@@ -121,12 +124,12 @@ func panicWord(lines []string) string {
 	if len(lines) > MaxPanicLines {
 		words = append(words, "…")
 	}
-	return Bound(strings.Join(words, "\n"), MaxPanicText)
+	return bound.Text(strings.Join(words, "\n"), MaxPanicText)
 }
 
 // GrowsText reports whether a line begins a text of several lines that says why a process dies: a panic of Go or Rust, or an exception of C++, Java or .NET.
 func GrowsText(line string) bool {
-	return IsLastWord(line) && slices.ContainsFunc(texts, func(prefix string) bool { return strings.HasPrefix(line, prefix) })
+	return Is(line) && slices.ContainsFunc(texts, func(prefix string) bool { return strings.HasPrefix(line, prefix) })
 }
 
 var texts = []string{panicPrefix, "\tpanic: ", rustPrefix, whatPrefix, "Exception in thread \"", "Unhandled exception. "}
@@ -138,7 +141,7 @@ const (
 
 // EndsText reports whether a line no longer belongs to the text of an exception: a stack frame, a hint, or the first line of another dump.
 func EndsText(line string) bool {
-	return isFrame(line) || IsLastWord(line) || IsGoroutine(line) || strings.HasPrefix(line, "note: ") || line == "stack backtrace:" ||
+	return isFrame(line) || Is(line) || IsGoroutine(line) || strings.HasPrefix(line, "note: ") || line == "stack backtrace:" ||
 		strings.HasPrefix(line, tracebackPrefix) || strings.HasPrefix(line, causedByPrefix) || strings.HasPrefix(line, "Node.js v") ||
 		strings.HasPrefix(line, "During handling of the above exception,") || strings.HasPrefix(line, "The above exception was the direct cause")
 }
@@ -182,10 +185,10 @@ func isFrame(line string) bool {
 	return len(call) < len(line) && (strings.HasPrefix(call, "at ") || strings.HasPrefix(line, "\tfrom "))
 }
 
-// LastWord returns the line that says why a process ended, out of the last lines that the process wrote. It is the line before a dump, not the last
+// In returns the line that says why a process ended, out of the last lines that the process wrote. It is the line before a dump, not the last
 // line of the dump. Without a dump it is the last line that is not blank. It is empty if there is none. The text of a panic or exception may have
 // several lines.
-func LastWord(lines []string) string {
+func In(lines []string) string {
 	word, firm := "", false // firm: word names a cause, which a signal that follows from it does not replace
 	for i := 0; i < len(lines); i++ {
 		line := strings.TrimLeft(lines[i], "\t")
@@ -207,7 +210,7 @@ func LastWord(lines []string) string {
 			text := lines[i : i+textLines(lines[i:])]
 			i += len(text) - 1
 			if strings.HasPrefix(word, "terminate called ") {
-				word = Bound(word+": "+strings.TrimPrefix(panicWord(text), whatPrefix), MaxPanicText)
+				word = bound.Text(word+": "+strings.TrimPrefix(panicWord(text), whatPrefix), MaxPanicText)
 			}
 		case strings.HasPrefix(line, "  + Exception Group Traceback "):
 			for i++; i < len(lines) && strings.HasPrefix(lines[i], "  |  "); i++ { // skip the frames
@@ -233,7 +236,7 @@ func LastWord(lines []string) string {
 			text := lines[i : i+PanicLines(lines[i:])]
 			i += len(text) - 1
 			word, firm = panicWord(text), true
-		case !IsLastWord(lines[i]):
+		case !Is(lines[i]):
 		case strings.HasPrefix(line, abortPrefix): // a program with C code may have written the reason before
 			if before := lineBefore(lines[:i]); word == "" && before != "" {
 				word = before
