@@ -29,7 +29,7 @@ import (
 )
 
 // workloads are the workloads that worker processes of this program serve.
-var workloads = []*sdk.Workload{reduce.Workload, sleep.Workload, spinWorkload, sqrt.Workload, sumWorkload}
+var workloads = []sdk.AnyWorkload{reduce.Workload, sleep.Workload, spinWorkload, sqrt.Workload, sumWorkload}
 
 func main() {
 	if code, done := playChild(); done {

@@ -36,7 +36,9 @@ func confineRow() row {
 func wallsRow() row {
 	in := func(name string, level sandbox.Level) contender {
 		return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
-			t, err := pooled(name, host.Config{Plugin: l.sqrt, Workers: 2, Sandbox: sandbox.Policy{Level: level}}, numberItems).measure(ctx, l, n)
+			t, err := mapped(name, func(l *lab) host.Config {
+				return host.Config{Plugin: l.sqrt, Workers: 2, Sandbox: sandbox.Policy{Level: level}}
+			}, numberItems).measure(ctx, l, n)
 			return t, notHere(err, name)
 		}}
 	}

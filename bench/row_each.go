@@ -15,8 +15,8 @@ func eachRow() row {
 		size:  100_000, small: 2000,
 		want: wantRoots,
 		contenders: []contender{
-			pooled(ours, host.Config{Workload: sqrt.Workload, Workers: 2, Batch: 1, Window: 64}, numberItems),
-			pooled("parhost, the default window", host.Config{Workload: sqrt.Workload, Workers: 2, Batch: 1}, numberItems),
+			pooled(ours, sqrt.Workload, host.Config{Workers: 2, Batch: 1, Window: 64}, numberItems),
+			pooled("parhost, the default window", sqrt.Workload, host.Config{Workers: 2, Batch: 1}, numberItems),
 			peer(mpSingly, "mp_pool", "chunksize1"),
 		},
 		goals: []goal{

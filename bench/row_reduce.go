@@ -51,15 +51,16 @@ func reduced(name string, method reduce.Method) contender {
 	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
 		var products [2]string
 		samples, err := sample(l, func() error {
-			pool, err := host.Open(ctx, host.Config{Workload: reduce.Workload, Workers: len(products)})
+			pool, err := host.OpenWorkload(ctx, reduce.Workload, host.Config{Workers: len(products)})
 			if err != nil {
 				return err
 			}
 			defer pool.Close()
 			g, ctx := errgroup.WithContext(ctx)
 			for i := range products {
-				g.Go(func() (err error) {
-					products[i], err = host.Do[reduce.Item, string](ctx, pool, reduceItem(n, i, method))
+				g.Go(func() error {
+					product, err := pool.Do(ctx, reduceItem(n, i, method))
+					products[i] = product.Value
 					return err
 				})
 			}

@@ -31,12 +31,15 @@ func singleRow() row {
 }
 
 func single(ctx context.Context, _ *lab, n int) (measurement, error) {
-	pool, err := host.Open(ctx, host.Config{Workload: sqrt.Workload, Workers: 2})
+	pool, err := host.OpenWorkload(ctx, sqrt.Workload, host.Config{Workers: 2})
 	if err != nil {
 		return measurement{}, err
 	}
 	defer pool.Close()
-	samples, results, err := each(numbers(n), func(x float64) (float64, error) { return host.Do[float64, float64](ctx, pool, x) })
+	samples, results, err := each(numbers(n), func(x float64) (float64, error) {
+		root, err := pool.Do(ctx, x)
+		return root.Value, err
+	})
 	return measurement{samples: samples, answer: digest(results)}, err
 }
 

@@ -16,9 +16,9 @@ func spinRow() row {
 		size:  1000, small: 20,
 		want: wantSpins,
 		contenders: []contender{
-			pooled(ours, host.Config{Workload: spinWorkload, Workers: 2}, spins),
+			pooled(ours, spinWorkload, host.Config{Workers: 2}, spins),
 			grouped(goroutines, spins, spin),
-			pooled("parhost, goroutine mode", host.Config{Workload: spinWorkload, Workers: 2, Mode: host.ModeGoroutine}, spins),
+			pooled("parhost, goroutine mode", spinWorkload, host.Config{Workers: 2, Mode: host.ModeGoroutine}, spins),
 		},
 		goals: []goal{timesAsLong(ours, 1.02, goroutines)},
 	}

@@ -20,8 +20,8 @@ func sqrtRow() row {
 		size:  100_000, small: 2000,
 		want: wantRoots,
 		contenders: []contender{
-			pooled(ours, host.Config{Workload: sqrt.Workload, Workers: 2}, numberItems),
-			pooled("parhost, goroutine mode", host.Config{Workload: sqrt.Workload, Workers: 2, Mode: host.ModeGoroutine}, numberItems),
+			pooled(ours, sqrt.Workload, host.Config{Workers: 2}, numberItems),
+			pooled("parhost, goroutine mode", sqrt.Workload, host.Config{Workers: 2, Mode: host.ModeGoroutine}, numberItems),
 			grouped("errgroup, a goroutine an item", numberItems, math.Sqrt),
 			{name: "errgroup, 2 halves", measure: halves},
 			{name: goPlugin, measure: plainSqrt},

@@ -9,7 +9,7 @@ import (
 // sumsRow measures the cost of bringing large items to a process.
 func sumsRow() row {
 	const memmap, oursBuilt = loky + " with memmap", ours + ", built in the arena"
-	cfg := host.Config{Workload: sumWorkload, Workers: 2}
+	cfg := host.Config{Workers: 2}
 	return row{
 		name:  "sums",
 		title: "the sums of 32 × 8 MiB of float64",
@@ -17,7 +17,7 @@ func sumsRow() row {
 		size:  32, small: 3,
 		want: wantSums,
 		contenders: []contender{
-			pooled(ours, cfg, arrays),
+			pooled(ours, sumWorkload, cfg, arrays),
 			built(oursBuilt, cfg),
 			grouped(goroutines, arrays, sum),
 			peer(memmap, "joblib_parallel", "sums", "joblib", "numpy"),
@@ -52,12 +52,12 @@ func fill(array []float64, k int) {
 // built returns a contender that is parhost with the same arrays, but built in a buffer of the pool.
 func built(name string, cfg host.Config) contender {
 	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
-		pool, err := host.Open(ctx, cfg)
+		pool, err := host.OpenWorkload(ctx, sumWorkload, cfg)
 		if err != nil {
 			return measurement{}, err
 		}
 		defer pool.Close()
-		buffer, err := host.NewBuffer[float64](pool, n*arrayLength)
+		buffer, err := host.NewBuffer[float64](pool.Pool, n*arrayLength)
 		if err != nil {
 			return measurement{}, err
 		}
@@ -69,7 +69,7 @@ func built(name string, cfg host.Config) contender {
 		}
 		var sums []float64
 		samples, err := warm(l, func() (err error) {
-			sums, err = host.Map[[]float64, float64](ctx, pool, all)
+			sums, err = pool.Map(ctx, all)
 			return err
 		})
 		return measurement{samples: samples, answer: digest(sums)}, err

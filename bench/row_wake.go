@@ -114,7 +114,7 @@ func bareProcesses(workers int) contender {
 
 func napping(name string, workers int) contender {
 	return contender{name: name, items: func(n int) int { return n * workers }, measure: func(ctx context.Context, _ *lab, n int) (measurement, error) {
-		pool, err := host.Open(ctx, host.Config{Workload: sleep.Workload, Workers: workers})
+		pool, err := host.OpenWorkload(ctx, sleep.Workload, host.Config{Workers: workers})
 		if err != nil {
 			return measurement{}, err
 		}
@@ -123,11 +123,11 @@ func napping(name string, workers int) contender {
 		for i := range items {
 			items[i] = sleep.Duration(napTime)
 		}
-		if _, err := host.Map[sleep.Duration, float64](ctx, pool, items[:min(n, 20*workers)]); err != nil {
+		if _, err := pool.Map(ctx, items[:min(n, 20*workers)]); err != nil {
 			return measurement{}, err
 		}
 		begun := time.Now()
-		results, err := host.Map[sleep.Duration, float64](ctx, pool, items)
+		results, err := pool.Map(ctx, items)
 		return measurement{samples: []time.Duration{time.Since(begun)}, answer: digest(results)}, err
 	}}
 }

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/sdk"
 )
 
 // rows returns all rows in the order of the report.
@@ -24,18 +25,28 @@ const (
 	mpApply    = "mp.Pool.apply"
 )
 
-// pooled returns a contender that is parhost itself: it opens one pool per turn and repeats host.Map on the same items.
-func pooled[In any](name string, cfg host.Config, items func(l *lab, n int) []In) contender {
+// pooled returns a contender that is parhost itself, with a workload that is linked in.
+func pooled[In any](name string, w *sdk.Workload[In, float64], cfg host.Config, items func(l *lab, n int) []In) contender {
+	cfg.Workload = w
+	return mapped(name, func(*lab) host.Config { return cfg }, items)
+}
+
+// mapped returns a contender that is parhost itself: it opens one pool per turn and repeats Map on the same items.
+func mapped[In any](name string, cfg func(*lab) host.Config, items func(l *lab, n int) []In) contender {
 	return contender{name: name, measure: func(ctx context.Context, l *lab, n int) (measurement, error) {
-		pool, err := host.Open(ctx, cfg)
+		p, err := host.Open(ctx, cfg(l))
 		if err != nil {
 			return measurement{}, err
 		}
-		defer pool.Close()
+		defer p.Close()
+		pool, err := host.Bind[In, float64](p)
+		if err != nil {
+			return measurement{}, err
+		}
 		xs := items(l, n)
 		var results []float64
 		samples, err := warm(l, func() (err error) {
-			results, err = host.Map[In, float64](ctx, pool, xs)
+			results, err = pool.Map(ctx, xs)
 			return err
 		})
 		return measurement{samples: samples, answer: digest(results)}, err

@@ -47,7 +47,7 @@ func init() {
 		defer p.Close()
 		failed, most := 0, 0
 		for range orphanItems {
-			if _, err := host.Do[order, string](context.Background(), p, order{Do: "orphans", N: orphansEach}); err != nil {
+			if _, err := value(typed[order, string](p).Do(context.Background(), order{Do: "orphans", N: orphansEach})); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				failed++
 			}

@@ -44,7 +44,7 @@ func TestAWorkerEndsNobodyByThePipeThatTellsOfItsHost(t *testing.T) {
 	for range 4 {
 		items = append(items, order{Do: "scribble alive"}, order{Do: "sleep", N: 300})
 	}
-	if _, err := host.Map[order, string](t.Context(), p, items); err != nil {
+	if _, err := typed[order, string](p).Map(t.Context(), items); err != nil {
 		t.Errorf("Map: got %v", err)
 	}
 	p.AwaitObserver()

@@ -35,7 +35,7 @@ func TestNumbersAllocateNothingOneByOne(t *testing.T) {
 		p := open(t, host.Config{Workload: mallocs, Workers: 1, Batch: batch, Inline: inline})
 		ask := func(x float64) float64 {
 			t.Helper()
-			y, err := host.Do[float64, float64](t.Context(), p, x)
+			y, err := value(typed[float64, float64](p).Do(t.Context(), x))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -44,7 +44,7 @@ func TestNumbersAllocateNothingOneByOne(t *testing.T) {
 		run := func(items []float64) (here, there float64) {
 			t.Helper()
 			there, here = ask(-1), float64(countMallocs())
-			results, err := host.Map[float64, float64](t.Context(), p, items)
+			results, err := typed[float64, float64](p).Map(t.Context(), items)
 			here = float64(countMallocs()) - here
 			if err != nil || results[len(items)-1] != items[len(items)-1]/2 {
 				t.Fatalf("Map: got %v and the error %v, want half of %v", results[len(items)-1], err, items[len(items)-1])

@@ -332,7 +332,7 @@ func TestALieAboutTheRoomCostsTheWorker(t *testing.T) {
 				cfg := fake(t, name)
 				cfg.Batch, cfg.Window, cfg.Sandbox = 2, 1, policy
 				p := open(t, cfg)
-				got, err := host.Map[[]byte, []byte](t.Context(), p, numbered(4))
+				got, err := typed[[]byte, []byte](p).Map(t.Context(), numbered(4))
 				errs := mapErrors(t, "Map", err)
 				if !slices.Equal(indexes(errs), c.blamed) {
 					t.Fatalf("blamed items: got %v, want %v", errs, c.blamed)
@@ -358,7 +358,7 @@ func checkHonest[Out any](t *testing.T, p *host.Pool, items [][]byte, right func
 	t.Helper()
 	errs := map[int]*host.ItemError{}
 	honest, next := 0, 0
-	for r, err := range host.Stream[[]byte, Out](t.Context(), p, slices.Values(items)) {
+	for r, err := range typed[[]byte, Out](p).Stream(t.Context(), slices.Values(items)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -480,11 +480,11 @@ func TestAWorkerThatNeverAnswersHoldsItsOwnItemsAlone(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				within(t, "Map with a deadline", 5*time.Second, func() {
-					if _, err := host.Map[[]byte, []byte](ctx, p, numbered(100)); !errors.Is(err, context.DeadlineExceeded) {
+					if _, err := typed[[]byte, []byte](p).Map(ctx, numbered(100)); !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("Map: got %v, want a deadline error", err)
 					}
 				})
-				h := host.Start[[]byte, []byte](t.Context(), p, numbered(1)[0]) // perhaps on the one that never answers
+				h := typed[[]byte, []byte](p).Start(t.Context(), numbered(1)[0]) // perhaps on the one that never answers
 				within(t, "Close", 5*time.Second, func() { p.Close() })
 				<-h.Done()
 			})
@@ -506,7 +506,7 @@ func cannotWriteToBuffers(t *testing.T, policy sandbox.Policy) {
 		b.Slice[i] = byte(i)
 	}
 	before := bytes.Clone(b.Slice)
-	report, err := host.Do[[]byte, string](t.Context(), p, b.Slice)
+	report, err := value(typed[[]byte, string](p).Do(t.Context(), b.Slice))
 	if err != nil || report != "" {
 		t.Errorf("what succeeded: got %q, %v, want nothing", report, err)
 	}

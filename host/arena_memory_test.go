@@ -22,7 +22,7 @@ func TestResultsThatFillTheirRoomDoNotPileUp(t *testing.T) {
 	p := open(t, cfg)
 	through := 0
 	more := growth(t, func() {
-		for r, err := range host.Stream[[]byte, []byte](t.Context(), p, slices.Values(numbered(n))) {
+		for r, err := range typed[[]byte, []byte](p).Stream(t.Context(), slices.Values(numbered(n))) {
 			if err != nil || r.Err != nil {
 				t.Fatal(err, r.Err)
 			}
@@ -78,7 +78,7 @@ func TestLiesLeaveTheHostSmall(t *testing.T) {
 				cfg.MaxResultBytes, cfg.ItemTimeout, cfg.Inline = 1<<20, 500*time.Millisecond, inline
 				p := open(t, cfg)
 				more := growth(t, func() {
-					if _, err := host.Do[int, int](t.Context(), p, 1); err == nil {
+					if _, err := value(typed[int, int](p).Do(t.Context(), 1)); err == nil {
 						t.Error("Do: got no error, want one")
 					}
 				})

@@ -20,7 +20,7 @@ func benchPools(b *testing.B, cfg host.Config, bench func(b *testing.B, p *host.
 		b.Run(string(mode), func(b *testing.B) {
 			cfg.Workload, cfg.Mode, cfg.Workers = sqrt.Workload, mode, 2
 			p := open(b, cfg)
-			if _, err := host.Map[float64, float64](b.Context(), p, upTo(1000)); err != nil {
+			if _, err := typed[float64, float64](p).Map(b.Context(), upTo(1000)); err != nil {
 				b.Fatal(err)
 			}
 			bench(b, p)
@@ -33,7 +33,7 @@ func benchMap(b *testing.B, p *host.Pool, n int) {
 	items := upTo(n)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := host.Map[float64, float64](b.Context(), p, items); err != nil {
+		if _, err := typed[float64, float64](p).Map(b.Context(), items); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -52,7 +52,7 @@ func BenchmarkDo(b *testing.B) {
 	benchPools(b, host.Config{}, func(b *testing.B, p *host.Pool) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := host.Do[float64, float64](b.Context(), p, 2); err != nil {
+			if _, err := value(typed[float64, float64](p).Do(b.Context(), 2)); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -70,7 +70,7 @@ func BenchmarkStream100k(b *testing.B) {
 		}
 		b.ReportAllocs()
 		for b.Loop() {
-			for _, err := range host.Stream[float64, float64](b.Context(), p, items) {
+			for _, err := range typed[float64, float64](p).Stream(b.Context(), items) {
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -98,7 +98,7 @@ func BenchmarkLargeItems(b *testing.B) {
 				b.Run(fmt.Sprintf("%d KiB/%s/%s", size>>10, mode, []string{"in a buffer", "the caller's"}[i]), func(b *testing.B) {
 					b.SetBytes(all)
 					for b.Loop() {
-						if _, err := host.Map[[]float64, float64](b.Context(), p, items); err != nil {
+						if _, err := typed[[]float64, float64](p).Map(b.Context(), items); err != nil {
 							b.Fatal(err)
 						}
 					}
@@ -129,9 +129,9 @@ func BenchmarkCrash(b *testing.B) {
 					time.Sleep(time.Millisecond)
 				}
 				gate := filepath.Join(b.TempDir(), "gate")
-				h := host.Start[order, string](b.Context(), p, order{Do: "hold", S: gate})
+				h := typed[order, string](p).Start(b.Context(), order{Do: "hold", S: gate})
 				waitFile(b, gate)
-				waiting := host.Start[order, string](b.Context(), p, order{Do: "echo"})
+				waiting := typed[order, string](p).Start(b.Context(), order{Do: "echo"})
 				killed := time.Now()
 				if err := syscall.Kill(h.PID(), syscall.SIGKILL); err != nil {
 					b.Fatal(err)

@@ -43,7 +43,7 @@ var decodeCrash = sdk.Func("decode-crash", func(_ context.Context, f fragile) (i
 
 // What the black box says must be true even where items are not run one after the other, and before they run.
 func TestOnlyTheGuiltyItemIsBlamed(t *testing.T) {
-	for name, workload := range map[string]*sdk.Workload{"batch function": batchCrash, "decoding": decodeCrash} {
+	for name, workload := range map[string]sdk.AnyWorkload{"batch function": batchCrash, "decoding": decodeCrash} {
 		for _, inline := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, inline %v", name, inline), func(t *testing.T) {
 				p := open(t, host.Config{Workload: workload, Workers: 2, Batch: 20, Inline: inline, Env: []string{"FRAGILE=1"}})
@@ -51,7 +51,7 @@ func TestOnlyTheGuiltyItemIsBlamed(t *testing.T) {
 				for i := range items {
 					items[i] = i
 				}
-				got, err := host.Map[int, int](t.Context(), p, items)
+				got, err := typed[int, int](p).Map(t.Context(), items)
 				if blamed := indexes(mapErrors(t, "Map", err)); !slices.Equal(blamed, []int{57}) {
 					t.Errorf("blamed items: got %v, want 57 alone", blamed)
 				}
@@ -69,7 +69,7 @@ func TestOnlyTheGuiltyItemIsBlamed(t *testing.T) {
 func TestOnlyItemsThatRanAreSuspects(t *testing.T) {
 	events := new(recorder)
 	p := open(t, host.Config{Workload: chaos, Workers: 1, Threads: 4, Batch: 50, Observer: events})
-	got, err := host.Map[order, string](t.Context(), p, orders(400, map[int]order{60: {Do: "exit", N: 3}}))
+	got, err := typed[order, string](p).Map(t.Context(), orders(400, map[int]order{60: {Do: "exit", N: 3}}))
 	if d := cmp.Diff([]int{60}, indexes(checkOthers(t, "Map", got, err))); d != "" {
 		t.Fatalf("items that failed (-want +got):\n%s", d)
 	}
@@ -90,7 +90,7 @@ func TestASuspectHasBegunTwice(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Workers: 1, Threads: 4, Batch: 1})
 	items := []order{{Do: "sleep", N: 200}, {Do: "once", S: filepath.Join(t.TempDir(), "begun")}, {Do: "sleep", N: 200}, {Do: "sleep", N: 200}}
 	attempts := map[int]int{}
-	for r, err := range host.Stream[order, string](t.Context(), p, slices.Values(items)) {
+	for r, err := range typed[order, string](p).Stream(t.Context(), slices.Values(items)) {
 		if err != nil || r.Err != nil {
 			t.Fatalf("item %d: got %v and %v, want a result", r.Index, err, r.Err)
 		}
@@ -111,7 +111,7 @@ func TestWorkersShowWhichItemsRun(t *testing.T) {
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				_, _ = host.Map[order, string](ctx, p, orders(20, map[int]order{13: {Do: "hold", S: gate}}))
+				_, _ = typed[order, string](p).Map(ctx, orders(20, map[int]order{13: {Do: "hold", S: gate}}))
 			}()
 			waitFile(t, gate)
 			running := p.Workers()[0].Running

@@ -22,7 +22,7 @@ type Number interface {
 // Buffer is memory of a pool in which large items can be built. If an item of the pool is a slice of a Buffer, it is not copied to a worker: the worker reads
 // it in place. Make a Buffer with [NewBuffer].
 //
-// The caller may read and write Slice. But Slice, or a part of it, becomes an item when it is passed to [Map], [Do], [Stream] or a function like these. It
+// The caller may read and write Slice. But Slice, or a part of it, becomes an item when it is passed to [Typed.Map], [Typed.Do], [Typed.Stream] or a method like these. It
 // stays one until its result is available, or the call has ended. During that time the caller must only read it, because a worker reads it, and another worker
 // may read it again after a crash. Several items may overlap. Workers can never write to buffers. All workers can read all of the pool's buffers.
 //

@@ -113,7 +113,7 @@ func TestItemsInABufferRunLikeAnyOthers(t *testing.T) {
 			"in turns with the caller's own": {b.Slice[:1000], own[1000:2000], b.Slice[2000:3000], nil, own[3000:4000], own[:1], b.Slice[5:6], {}, b.Slice[4000:]},
 			"none":                           {b.Slice[:0], nil},
 		} {
-			got, err := host.Map[[]float64, float64](t.Context(), p, items)
+			got, err := typed[[]float64, float64](p).Map(t.Context(), items)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -123,7 +123,7 @@ func TestItemsInABufferRunLikeAnyOthers(t *testing.T) {
 				}
 			}
 		}
-		if got, err := host.Do[[]float64, float64](t.Context(), p, b.Slice[:3]); err != nil || got != 3 {
+		if got, err := value(typed[[]float64, float64](p).Do(t.Context(), b.Slice[:3])); err != nil || got != 3 {
 			t.Errorf("Do of 0, 1, 2: got %v, %v, want 3", got, err)
 		}
 	})
@@ -136,7 +136,7 @@ func TestValuesOfEveryKindLieInBuffers(t *testing.T) {
 			b.Slice[i] = byte(rand.Uint32())
 		}
 		items := [][]byte{b.Slice[1:], b.Slice[3:9001], b.Slice[5:5], b.Slice[7:8], b.Slice[50_001:99_999]}
-		if got, err := host.Map[[]byte, []byte](t.Context(), p, items); err != nil || !slices.EqualFunc(got, items, bytes.Equal) {
+		if got, err := typed[[]byte, []byte](p).Map(t.Context(), items); err != nil || !slices.EqualFunc(got, items, bytes.Equal) {
 			t.Errorf("bytes: got other items, or %v", err)
 		}
 	})
@@ -146,11 +146,11 @@ func TestValuesOfEveryKindLieInBuffers(t *testing.T) {
 		for i := range b.Slice {
 			b.Slice[i] = celsius(i) / 3
 		}
-		got, err := host.Map[[]celsius, []float64](t.Context(), p, [][]celsius{b.Slice, b.Slice[1:5000]})
+		got, err := typed[[]celsius, []float64](p).Map(t.Context(), [][]celsius{b.Slice, b.Slice[1:5000]})
 		if err != nil || len(got[0]) != 10_000 || got[0][9999] != 3333 || len(got[1]) != 4999 || got[1][0] != 1/3. {
 			t.Errorf("a type of the caller's own: got %d results, %v", len(got), err)
 		}
-		texts, err := host.Map[[]int32, []float64](t.Context(), p, [][]int32{newBuffer[int32](t, p, 5000).Slice})
+		texts, err := typed[[]int32, []float64](p).Map(t.Context(), [][]int32{newBuffer[int32](t, p, 5000).Slice})
 		if err != nil || len(texts[0]) != 5000 {
 			t.Errorf("another kind than the workload's: got %v", err)
 		}
@@ -172,7 +172,7 @@ func TestWorkersLookAtItemsWhereTheyLie(t *testing.T) {
 		"another pool": {other, make([]bool, len(items))},
 	} {
 		// One after the other, and together: a batch with items of both sorts is cut where they meet.
-		got, err := host.Map[[]float64, string](t.Context(), c.pool, items)
+		got, err := typed[[]float64, string](c.pool).Map(t.Context(), items)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +186,7 @@ func TestWorkersLookAtItemsWhereTheyLie(t *testing.T) {
 		}
 	}
 	inline := open(t, host.Config{Workload: placed, Inline: true})
-	got, err := host.Do[[]float64, string](t.Context(), inline, newBuffer[float64](t, inline, 1000).Slice)
+	got, err := value(typed[[]float64, string](inline).Do(t.Context(), newBuffer[float64](t, inline, 1000).Slice))
 	if err != nil || strings.Contains(got, "memfd") {
 		t.Errorf("with Config.Inline: got %q, %v, want no shared memory", got, err)
 	}
@@ -198,7 +198,7 @@ func TestBatchesOfBothSortsAreCutWhereTheyMeet(t *testing.T) {
 	b := newBuffer[float64](t, p, 10_000)
 	large, small, own := b.Slice[:1000], b.Slice[:2], make([]float64, 1000)
 	items := [][]float64{large, small, nil, own, small, large}
-	got, err := host.Map[[]float64, string](t.Context(), p, items)
+	got, err := typed[[]float64, string](p).Map(t.Context(), items)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestAnItemInABufferIsBoundLikeAnyOther(t *testing.T) {
 	needBuffers(t)
 	p := open(t, host.Config{Workload: total, MaxItemBytes: 80_000})
 	b := newBuffer[float64](t, p, 10_001)
-	got, err := host.Map[[]float64, float64](t.Context(), p, [][]float64{b.Slice[1:], b.Slice, b.Slice[:10_000]})
+	got, err := typed[[]float64, float64](p).Map(t.Context(), [][]float64{b.Slice[1:], b.Slice, b.Slice[:10_000]})
 	errs := mapErrors(t, "Map", err)
 	if len(errs) != 1 || errs[1] == nil || errs[1].Kind != host.KindOversize || errs[1].Size != 80_008 || got[2] != 0 {
 		t.Errorf("got %v, want item 1 of 80008 bytes oversize", errs)
@@ -239,7 +239,7 @@ func TestAWorkerThatWritesToItsItemIsToldSo(t *testing.T) {
 			}
 			items[4] = items[4][:copy(items[4], do)]
 			before := bytes.Clone(b.Slice)
-			got, err := host.Map[[]byte, string](t.Context(), p, items)
+			got, err := typed[[]byte, string](p).Map(t.Context(), items)
 			errs := mapErrors(t, "Map", err)
 			if len(errs) != 1 || errs[4] == nil || errs[4].Kind != c.kind || !strings.Contains(errs[4].Message, c.says) {
 				t.Errorf("got %v, want item 4 %s with %q", errs, c.kind, c.says)
@@ -268,7 +268,7 @@ func TestAnItemInABufferIsTriedAgainAfterACrash(t *testing.T) {
 				copy(item, fmt.Sprint("leave ", i, " alone"))
 			}
 			items[7] = items[7][:copy(items[7], "once "+t.TempDir()+"/died")]
-			got, err := host.Map[[]byte, string](t.Context(), p, items)
+			got, err := typed[[]byte, string](p).Map(t.Context(), items)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -306,7 +306,7 @@ func TestABufferIsUsedAgainAndAgain(t *testing.T) {
 				}
 			}
 		}
-		for r, err := range host.Stream[[]float64, float64](t.Context(), p, items) {
+		for r, err := range typed[[]float64, float64](p).Stream(t.Context(), items) {
 			if err != nil || r.Err != nil {
 				t.Fatal(err, r.Err)
 			}
@@ -354,7 +354,7 @@ func TestBuffersAreLimited(t *testing.T) {
 		}
 		all.Free()
 		again := newBuffer[byte](t, p, 1<<20)
-		if got, err := host.Do[[]float64, float64](t.Context(), p, []float64{1, 2}); err != nil || got != 3 || len(again.Slice) != 1<<20 {
+		if got, err := value(typed[[]float64, float64](p).Do(t.Context(), []float64{1, 2})); err != nil || got != 3 || len(again.Slice) != 1<<20 {
 			t.Errorf("the pool afterwards: got %v, %v", got, err)
 		}
 		for _, n := range []int{-1, math.MaxInt/2 + 1} {
@@ -429,19 +429,19 @@ func TestFreeWhileAnItemRunsHurtsNobodyElse(t *testing.T) {
 		path := t.TempDir() + "/waits"
 		b := newBuffer[byte](t, p, 1<<20)
 		copy(b.Slice, "wait "+path)
-		h := host.Start[[]byte, string](t.Context(), p, b.Slice[:len("wait ")+len(path)])
+		h := typed[[]byte, string](p).Start(t.Context(), b.Slice[:len("wait ")+len(path)])
 		waitFile(t, path)
 		b.Free()
 		again := newBuffer[byte](t, p, 1<<20)
 		for i := range again.Slice {
 			again.Slice[i] = 0xff
 		}
-		other := host.Start[[]byte, string](t.Context(), p, []byte("somebody else's"))
+		other := typed[[]byte, string](p).Start(t.Context(), []byte("somebody else's"))
 		removeWhenThere(t, path)
-		if got, err := other.Wait(t.Context()); err != nil || got != "somebody else's" {
+		if got, err := value(other.Wait(t.Context())); err != nil || got != "somebody else's" {
 			t.Errorf("another item meanwhile: got %q, %v", got, err)
 		}
-		if got, err := h.Wait(t.Context()); err != nil || len(got) != 2*(len("wait ")+len(path)) {
+		if got, err := value(h.Wait(t.Context())); err != nil || len(got) != 2*(len("wait ")+len(path)) {
 			t.Errorf("the item: got %q, %v, want any result", got, err)
 		}
 	})
@@ -452,7 +452,7 @@ func TestBuffersDoNotCountAsTheWorkersMemory(t *testing.T) {
 	const size = 256 << 20
 	p := open(t, host.Config{Workload: total, Workers: 1, MaxItemBytes: size, BufferBytes: size})
 	b := newBuffer[float64](t, p, size/8)
-	if _, err := host.Do[[]float64, float64](t.Context(), p, b.Slice); err != nil {
+	if _, err := value(typed[[]float64, float64](p).Do(t.Context(), b.Slice)); err != nil {
 		t.Fatal(err)
 	}
 	if rss := p.Workers()[0].RSS; rss <= 0 || rss > size/2 {
@@ -475,7 +475,7 @@ func TestManyMakeBuffersAtOnce(t *testing.T) {
 						b.Slice[i] = 1
 					}
 					items := slices.Collect(slices.Chunk(b.Slice, 1+rand.IntN(5000)))
-					got, err := host.Map[[]float64, float64](t.Context(), p, items)
+					got, err := typed[[]float64, float64](p).Map(t.Context(), items)
 					if err != nil {
 						t.Error(err)
 					}

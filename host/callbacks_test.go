@@ -34,8 +34,8 @@ func broken(end func()) iter.Seq[float64] {
 func TestWhatAnIteratorDoesComesToItsCaller(t *testing.T) {
 	cause := errors.New("the input is gone")
 	pools(t, host.Config{Workload: half}, func(t *testing.T, p *host.Pool) {
-		for name, stream := range map[string]func(context.Context, *host.Pool, iter.Seq[float64]) iter.Seq2[host.Result[float64], error]{
-			"Stream": host.Stream[float64, float64], "Unordered": host.Unordered[float64, float64],
+		for name, stream := range map[string]func(context.Context, iter.Seq[float64]) iter.Seq2[host.Result[float64], error]{
+			"Stream": typed[float64, float64](p).Stream, "Unordered": typed[float64, float64](p).Unordered,
 		} {
 			within(t, name+" of an iterator that panics", patience, func() {
 				defer func() {
@@ -43,7 +43,7 @@ func TestWhatAnIteratorDoesComesToItsCaller(t *testing.T) {
 						t.Errorf("%s of an iterator that panics: got %v, want its panic", name, got)
 					}
 				}()
-				for _, err := range stream(t.Context(), p, broken(func() { panic(cause) })) {
+				for _, err := range stream(t.Context(), broken(func() { panic(cause) })) {
 					_ = err
 				}
 			})
@@ -51,7 +51,7 @@ func TestWhatAnIteratorDoesComesToItsCaller(t *testing.T) {
 				returned, ended := false, make(chan struct{})
 				go func() {
 					defer close(ended)
-					for _, err := range stream(t.Context(), p, broken(runtime.Goexit)) {
+					for _, err := range stream(t.Context(), broken(runtime.Goexit)) {
 						_ = err
 					}
 					returned = true
@@ -61,7 +61,7 @@ func TestWhatAnIteratorDoesComesToItsCaller(t *testing.T) {
 					t.Errorf("%s of an iterator that ends its goroutine: got a return, want the end of the caller's", name)
 				}
 			})
-			got, err := host.Do[float64, float64](t.Context(), p, 4)
+			got, err := value(typed[float64, float64](p).Do(t.Context(), 4))
 			if err != nil || got != 2 {
 				t.Errorf("the pool afterwards: got %v, %v, want 2", got, err)
 			}
@@ -79,7 +79,7 @@ var broodyItems = map[int]order{3: {Do: "fail", S: "no"}, 5: {Do: "panic", S: "o
 func TestAnObserverThatPanicsCostsNothing(t *testing.T) {
 	cfg := host.Config{Workload: chaos, Observer: observerFunc(func(host.Event) { panic("no") })}
 	pools(t, cfg, func(t *testing.T, p *host.Pool) {
-		got, err := host.Map[order, string](t.Context(), p, orders(20, broodyItems))
+		got, err := typed[order, string](p).Map(t.Context(), orders(20, broodyItems))
 		if errs := checkOthers(t, "Map", got, err); len(errs) != 2 {
 			t.Errorf("Map: got the errors %v, want those of two items", errs)
 		}
@@ -93,7 +93,7 @@ var uses = map[string]func(*host.Pool) error{
 	"Close":    (*host.Pool).Close,
 	"Shutdown": func(p *host.Pool) error { return p.Shutdown(context.Background()) },
 	"Do": func(p *host.Pool) error {
-		got, err := host.Do[order, string](context.Background(), p, order{Do: "echo", S: "nested"})
+		got, err := value(typed[order, string](p).Do(context.Background(), order{Do: "echo", S: "nested"}))
 		if err == nil && got != "nested" {
 			err = fmt.Errorf("got %q", got)
 		}
@@ -131,7 +131,7 @@ func TestCallbacksMayUseTheirPool(t *testing.T) {
 		"Observe, a worker that ended":     {is(host.WorkerEnded{}), nil},
 		"Observe, a worker that started":   {func(e host.Event) bool { s, ok := e.(host.WorkerStarted); return ok && s.Replace }, nil},
 		"an iterator": {never, func(ctx context.Context, p *host.Pool, use func()) error {
-			for _, err := range host.Stream[order, string](ctx, p, func(yield func(order) bool) {
+			for _, err := range typed[order, string](p).Stream(ctx, func(yield func(order) bool) {
 				for _, item := range items {
 					if use(); !yield(item) {
 						return
@@ -149,7 +149,7 @@ func TestCallbacksMayUseTheirPool(t *testing.T) {
 			for i, item := range items {
 				calling[i] = marshaled{item, use}
 			}
-			_, err := host.Map[marshaled, string](ctx, p, calling)
+			_, err := typed[marshaled, string](p).Map(ctx, calling)
 			return err
 		}},
 	} {
@@ -178,7 +178,7 @@ func TestCallbacksMayUseTheirPool(t *testing.T) {
 						if c.run != nil {
 							_ = c.run(t.Context(), p, call)
 						} else {
-							_, _ = host.Map[order, string](t.Context(), p, items)
+							_, _ = typed[order, string](p).Map(t.Context(), items)
 						}
 						_ = p.Close()
 						_ = p.Close()
@@ -203,22 +203,22 @@ func TestAnItemDoesNotWaitForItsOwnPool(t *testing.T) {
 				case 0:
 					return 7, nil
 				case 1:
-					return host.Do[float64, float64](ctx, pool, 0)
+					return value(typed[float64, float64](pool).Do(ctx, 0))
 				default:
-					return host.Do[float64, float64](ctx, other, depth-1)
+					return value(typed[float64, float64](other).Do(ctx, depth-1))
 				}
 			})
 			pool = open(t, host.Config{Workload: nested, Mode: mode, Workers: 1})
 			other = open(t, host.Config{Workload: nested, Mode: mode, Workers: 1})
 			for _, depth := range []float64{1, 2} { // itself, and by way of the other pool
 				within(t, "Do", patience, func() {
-					_, err := host.Do[float64, float64](t.Context(), pool, depth)
+					_, err := value(typed[float64, float64](pool).Do(t.Context(), depth))
 					if e := itemError(t, "a nested Do", err, host.KindFailed); !strings.HasSuffix(e.Message, host.ErrNested.Error()) {
 						t.Errorf("depth %v: got %q, want %q", depth, e.Message, host.ErrNested)
 					}
 				})
 			}
-			if got, err := host.Do[float64, float64](t.Context(), other, 1); err != nil || got != 7 {
+			if got, err := value(typed[float64, float64](other).Do(t.Context(), 1)); err != nil || got != 7 {
 				t.Errorf("items of one pool on another: got %v, %v, want 7", got, err)
 			}
 		})
@@ -230,7 +230,7 @@ func TestAnObserverThatEndsItsGoroutineHoldsNothingUp(t *testing.T) {
 	cfg := host.Config{Workload: chaos, Observer: observerFunc(func(host.Event) { runtime.Goexit() })}
 	pools(t, cfg, func(t *testing.T, p *host.Pool) {
 		within(t, "Map and Close", patience, func() {
-			got, err := host.Map[order, string](t.Context(), p, orders(20, broodyItems))
+			got, err := typed[order, string](p).Map(t.Context(), orders(20, broodyItems))
 			if errs := checkOthers(t, "Map", got, err); len(errs) != 2 {
 				t.Errorf("Map: got the errors %v, want those of two items", errs)
 			}
@@ -259,7 +259,7 @@ func TestAnObserverThatDoesNotReturnHoldsUpNoRun(t *testing.T) {
 			defer close(gate)
 			ended := make(chan error, 1)
 			go func() {
-				_, err := host.Map[order, string](t.Context(), p, orders(3000, nil)) // more than the events that may wait
+				_, err := typed[order, string](p).Map(t.Context(), orders(3000, nil)) // more than the events that may wait
 				ended <- err
 			}()
 			<-begun

@@ -110,7 +110,7 @@ func endsWithItsPool(t *testing.T, policy sandbox.Policy, how string, age time.D
 	cfg := host.Config{Workload: chaos, Workers: 1, Sandbox: policy, Env: []string{env, heldEnv + "=" + fifo}, Logger: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Warn})}
 	letFork(t, &cfg)
 	p := open(t, cfg)
-	if _, err := host.Do[order, string](t.Context(), p, order{Do: "chain", S: how}); err != nil {
+	if _, err := value(typed[order, string](p).Do(t.Context(), order{Do: "chain", S: how})); err != nil {
 		t.Fatal(err)
 	}
 	opened := time.Now()

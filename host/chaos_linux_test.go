@@ -180,9 +180,9 @@ func rampage(t *testing.T, cfg host.Config, plan *plan, kill bool) map[host.Kind
 	if kill {
 		killer.Go(func() { kills = killSome(p, plan, stop) })
 	}
-	run := host.Stream[trouble, outcome]
+	run := typed[trouble, outcome](p).Stream
 	if plan.seed%2 == 1 {
-		run = host.Unordered[trouble, outcome]
+		run = typed[trouble, outcome](p).Unordered
 	}
 	n := *chaosItems
 	seen := make([]bool, n)
@@ -190,7 +190,7 @@ func rampage(t *testing.T, cfg host.Config, plan *plan, kill bool) map[host.Kind
 	complaints, next := 0, 0
 	var peaks [2]int // of the host's own memory, in each half
 	begun := time.Now()
-	for r, err := range run(t.Context(), p, plan.items(n)) {
+	for r, err := range run(t.Context(), plan.items(n)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -365,7 +365,7 @@ func TestWorkersThatLieNowAndThenCostNoResult(t *testing.T) {
 	plan := &plan{seed: s, every: 10, deeds: []deed{fine}}
 	for n, deadline := 1, time.Now().Add(time.Minute); told() <= len(starts); n++ { // and until then each item has its result
 		next := 0
-		for r, err := range host.Stream[trouble, outcome](t.Context(), p, plan.items(100)) {
+		for r, err := range typed[trouble, outcome](p).Stream(t.Context(), plan.items(100)) {
 			if err != nil {
 				t.Fatal(err)
 			}

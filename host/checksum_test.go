@@ -27,7 +27,7 @@ func TestChecksum(t *testing.T) {
 		t.Fatalf("Open: got the error %v", err)
 	}
 	defer p.Close()
-	got, err := host.Map[float64, float64](t.Context(), p, []float64{4, 9})
+	got, err := typed[float64, float64](p).Map(t.Context(), []float64{4, 9})
 	if err != nil || len(got) != 2 || got[0] != 2 || got[1] != 3 {
 		t.Errorf("Map: got %v and %v, want 2 and 3", got, err)
 	}

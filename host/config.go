@@ -17,17 +17,18 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 	"github.com/parhost/parhost/sdk"
 )
 
-// Mode is where the items of a pool run.
-type Mode string
+// Mode is where the items of a pool run: "process", "goroutine" or "sequential".
+type Mode = protocol.Mode
 
 // The modes.
 const (
-	ModeProcess    Mode = "process"    // in plugin processes, isolated from the host and from one another
-	ModeGoroutine  Mode = "goroutine"  // on goroutines of this process
-	ModeSequential Mode = "sequential" // one after the other on one goroutine of this process
+	ModeProcess    = protocol.ModeProcess    // in plugin processes, isolated from the host and from one another
+	ModeGoroutine  = protocol.ModeGoroutine  // on goroutines of this process
+	ModeSequential = protocol.ModeSequential // one after the other on one goroutine of this process
 )
 
 // Config says which workload a pool runs, and with which workers. Plugin or Workload must be set. Each other field that is zero has the default that its
@@ -41,7 +42,7 @@ type Config struct {
 	PluginDirs []string
 	// Workload is a workload that is linked into this program. Goroutine and Sequential run it directly. Process starts this program again as the worker, so its
 	// main must begin with [sdk.ServeChild].
-	Workload *sdk.Workload
+	Workload sdk.AnyWorkload
 
 	// Checksum is the SHA-256, in hexadecimal, of the plugin's executable, or of this program for a Workload. [Open] fails with a [*sandbox.ChecksumError] if the
 	// file has another one. Default: the file that is there when the pool is opened.

@@ -12,7 +12,7 @@ import (
 func TestConfinedWorkersServeItems(t *testing.T) {
 	p := open(t, host.Config{Workload: echoString, Sandbox: policyAt(sandbox.Basic), Workers: 2})
 	items := []string{"a", "", "ü", "d"}
-	got, err := host.Map[string, string](t.Context(), p, items)
+	got, err := typed[string, string](p).Map(t.Context(), items)
 	if err != nil || !slices.Equal(got, items) {
 		t.Errorf("got %q and %v, want %q", got, err, items)
 	}

@@ -21,7 +21,7 @@ func TestConfinedWorkersShareMemoryWithTheirHost(t *testing.T) {
 		for i := range items {
 			items[i] = bytes.Repeat([]byte{byte(i)}, 100_000)
 		}
-		got, err := host.Map[[]byte, []byte](t.Context(), p, items)
+		got, err := typed[[]byte, []byte](p).Map(t.Context(), items)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +34,7 @@ func TestConfinedWorkersShareMemoryWithTheirHost(t *testing.T) {
 			t.Errorf("Sandbox: got %v of %v, want %v of some layers", level, layers, policy.Level)
 		}
 		busy := open(t, host.Config{Workload: chaos, Sandbox: policy, Workers: 1})
-		h := host.Start[order, string](t.Context(), busy, order{Do: "sleep", N: 60_000})
+		h := typed[order, string](busy).Start(t.Context(), order{Do: "sleep", N: 60_000})
 		for tick := time.NewTicker(time.Millisecond); len(busy.Workers()[0].Running) == 0; <-tick.C { // by the black box alone
 			if h.PID() != 0 && time.Since(busy.Workers()[0].Started) > 20*time.Second {
 				t.Fatal("the black box does not show the running item")
@@ -46,7 +46,7 @@ func TestConfinedWorkersShareMemoryWithTheirHost(t *testing.T) {
 		for i := range large.Slice {
 			large.Slice[i] = 1
 		}
-		if sum, err := host.Do[[]float64, float64](t.Context(), adds, large.Slice); err != nil || sum != 1<<17 {
+		if sum, err := value(typed[[]float64, float64](adds).Do(t.Context(), large.Slice)); err != nil || sum != 1<<17 {
 			t.Errorf("the sum of what lies in a buffer: got %v, %v, want %v", sum, err, 1<<17)
 		}
 	})
@@ -61,7 +61,7 @@ func TestWorkersReachTheirSocketsWhateverTMPDIRIs(t *testing.T) {
 		}
 		t.Setenv("TMPDIR", closed)
 		p := open(t, host.Config{Workload: half, Sandbox: policy})
-		if got, err := host.Do[int, int](t.Context(), p, 4); err != nil || got != 2 {
+		if got, err := value(typed[int, int](p).Do(t.Context(), 4)); err != nil || got != 2 {
 			t.Errorf("Do: got %v, %v, want 2", got, err)
 		}
 		p, err := host.Open(t.Context(), host.Config{Workload: half, Sandbox: policy, TempDir: closed})
@@ -84,7 +84,7 @@ func TestWorkersReachTheirSocketsWhateverTMPDIRIs(t *testing.T) {
 func TestACrashInASandboxCostsOneItem(t *testing.T) {
 	atLevels(t, walled, func(t *testing.T, policy sandbox.Policy) {
 		p := open(t, host.Config{Workload: chaos, Sandbox: policy, ItemTimeout: 2 * time.Second, Grace: 200 * time.Millisecond})
-		got, err := host.Map[order, string](t.Context(), p, orders(200, map[int]order{
+		got, err := typed[order, string](p).Map(t.Context(), orders(200, map[int]order{
 			20: {Do: "exit", N: 7, S: "last words"}, 60: {Do: "panic", S: "ouch"}, 100: {Do: "segfault"}, 140: {Do: "overflow"}, 180: {Do: "spin"},
 		}))
 		errs := checkOthers(t, "Map", got, err)
@@ -106,7 +106,7 @@ func TestAMemoryLimitCostsTheItemThatPassesIt(t *testing.T) {
 	atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
 		policy.MemoryBytes = 256 << 20
 		p := open(t, host.Config{Workload: chaos, Sandbox: policy})
-		got, err := host.Map[order, string](t.Context(), p, orders(100, map[int]order{50: {Do: "hoard"}}))
+		got, err := typed[order, string](p).Map(t.Context(), orders(100, map[int]order{50: {Do: "hoard"}}))
 		errs := checkOthers(t, "Map", got, err)
 		if len(errs) != 1 || errs[50] == nil || errs[50].Kind != host.KindOutOfMemory {
 			t.Errorf("got %v, want item 50 out of memory", errs)

@@ -70,7 +70,7 @@ func TestTheKernelPrefersToEndWorkers(t *testing.T) {
 	}
 	p := open(t, host.Config{Workload: chaos, Workers: 1})
 	for _, do := range []string{"badness", "child's badness"} {
-		got, err := host.Do[order, string](t.Context(), p, order{Do: do})
+		got, err := value(typed[order, string](p).Do(t.Context(), order{Do: do}))
 		if err != nil || atoi(t, got) <= atoi(t, string(own)) {
 			t.Errorf("%s: got %q, %v, want more than the host's %q", do, got, err, own)
 		}

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
 )
 
@@ -29,7 +28,7 @@ func TestResultsThatPileUpAreBounded(t *testing.T) {
 				p := open(t, cfg)
 				more := growth(t, func() {
 					got := 0
-					for _, err := range host.Stream[int, []byte](t.Context(), p, slices.Values(make([]int, n))) {
+					for _, err := range typed[int, []byte](p).Stream(t.Context(), slices.Values(make([]int, n))) {
 						if err != nil {
 							t.Fatal(err)
 						}

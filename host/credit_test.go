@@ -187,7 +187,7 @@ func TestResultsBeyondTheCreditCostTheWorker(t *testing.T) {
 				cfg.Sandbox, cfg.Batch, cfg.Threads = policy, 2, 1
 				p := open(t, cfg)
 				within(t, "a stream over a plugin that "+name, 30*time.Second, func() {
-					for r, err := range host.Stream[int, []byte](t.Context(), p, slices.Values([]int{0, 1, 2})) {
+					for r, err := range typed[int, []byte](p).Stream(t.Context(), slices.Values([]int{0, 1, 2})) {
 						if err != nil || r.Err == nil || r.Err.Kind != host.KindCrashed || !strings.Contains(r.Err.Message, says) {
 							t.Errorf("item %d: got %v, %v, want crashed with %q", r.Index, r.Err, err, says)
 						}
@@ -219,7 +219,7 @@ func TestCreditIsNotSaved(t *testing.T) {
 	cfg.Batch, cfg.Workers, cfg.Observer = 2, 1, &ended
 	p := open(t, cfg)
 	within(t, "a stream over a plugin that saves credit", time.Minute, func() {
-		for _, err := range host.Stream[int, []byte](t.Context(), p, slices.Values(make([]int, 8))) { // of which some make a batch of two
+		for _, err := range typed[int, []byte](p).Stream(t.Context(), slices.Values(make([]int, 8))) { // of which some make a batch of two
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -301,7 +301,7 @@ func TestLargeResultsComeThroughWithCredit(t *testing.T) {
 }
 
 func ordered(ctx context.Context, p *host.Pool, sizes []int) (n int, err error) {
-	for r, err := range host.Stream[int, []byte](ctx, p, slices.Values(sizes)) {
+	for r, err := range typed[int, []byte](p).Stream(ctx, slices.Values(sizes)) {
 		if err != nil {
 			return n, err
 		}
@@ -314,7 +314,7 @@ func ordered(ctx context.Context, p *host.Pool, sizes []int) (n int, err error) 
 }
 
 func unordered(ctx context.Context, p *host.Pool, sizes []int) (n int, err error) {
-	for r, err := range host.Unordered[int, []byte](ctx, p, slices.Values(sizes)) {
+	for r, err := range typed[int, []byte](p).Unordered(ctx, slices.Values(sizes)) {
 		if err != nil {
 			return n, err
 		}
@@ -336,8 +336,8 @@ func TestARetryIsNotHeldUpByResultsThatWait(t *testing.T) {
 		"small window": {Workers: 1, Batch: 3, Window: 1},
 		"many at once": {Workload: bulkyManyTwice, Workers: 1, Batch: 6},
 	} {
-		for kind, way := range map[string]func(context.Context, *host.Pool, iter.Seq[order]) iter.Seq2[host.Result[[]byte], error]{
-			"ordered": host.Stream[order, []byte], "unordered": host.Unordered[order, []byte],
+		for kind, way := range map[string]func(*host.Typed[order, []byte], context.Context, iter.Seq[order]) iter.Seq2[host.Result[[]byte], error]{
+			"ordered": (*host.Typed[order, []byte]).Stream, "unordered": (*host.Typed[order, []byte]).Unordered,
 		} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				if cfg.Retries = 2; cfg.Workload == nil {
@@ -353,7 +353,7 @@ func TestARetryIsNotHeldUpByResultsThatWait(t *testing.T) {
 				}
 				within(t, "a stream with a retry", 2*time.Minute, func() {
 					seen := map[int]bool{}
-					for r, err := range way(t.Context(), p, slices.Values(items)) {
+					for r, err := range way(typed[order, []byte](p), t.Context(), slices.Values(items)) {
 						if err != nil || r.Err != nil || len(r.Value) != 8<<20 || r.Value[0] != byte(r.Index) {
 							t.Fatalf("result %d: got %d bytes, %v, %v", r.Index, len(r.Value), r.Err, err)
 						}
@@ -400,7 +400,7 @@ func TestRetriesWithinABatchKeepTheOrder(t *testing.T) {
 	}
 	within(t, "a stream with retries", 2*time.Minute, func() {
 		n := 0
-		for r, err := range host.Stream[order, []byte](t.Context(), p, slices.Values(items)) {
+		for r, err := range typed[order, []byte](p).Stream(t.Context(), slices.Values(items)) {
 			if err != nil || r.Err != nil || r.Index != n || len(r.Value) != 8<<20 || r.Value[0] != byte(n) {
 				t.Fatalf("result %d: got item %d, %d bytes, %v, %v", n, r.Index, len(r.Value), r.Err, err)
 			}
@@ -428,7 +428,7 @@ func TestACancelEndsTheWaitForCredit(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var once sync.Once
 	within(t, "a stream that is given up", time.Minute, func() {
-		for _, err := range host.Stream[int, []byte](ctx, p, slices.Values(slices.Repeat([]int{20 << 20}, 50))) {
+		for _, err := range typed[int, []byte](p).Stream(ctx, slices.Values(slices.Repeat([]int{20 << 20}, 50))) {
 			once.Do(cancel)
 			_ = err
 		}

@@ -1,17 +1,26 @@
 // Package host runs items on pools of workers.
 //
-// A pool has one workload and many workers: plugin processes ([Process]), goroutines ([Goroutine]), or one goroutine ([Sequential]). The results, the errors
+// A pool has one workload and many workers: plugin processes ([ModeProcess]), goroutines ([ModeGoroutine]), or one goroutine
+// ([ModeSequential]). The results, the errors
 // and the events are the same in every mode.
 //
-//	pool, err := host.Open(ctx, host.Config{Plugin: "./parhost-plugin-sqrt", Workers: 8})
+//	pool, err := host.OpenWorkload(ctx, sqrt.Workload, host.Config{Workers: 8}) // the workload is linked in, so its types are known
 //	if err != nil {
 //		return err
 //	}
 //	defer pool.Close()
-//	roots, err := host.Map[float64, float64](ctx, pool, []float64{1, 4, 9})
+//	roots, err := pool.Map(ctx, []float64{1, 4, 9})
 //
-// [Do] runs one item, and [Map] a slice of items. [Stream] and [Unordered] run any number of items. [Start] runs one item and returns a handle to wait for it
-// or cancel it. [NewBuffer] makes memory in which large items can be built, so that they do not have to be copied to processes.
+// A plugin is an executable, so its pool gets the types of items and results from [Bind]:
+//
+//	pool, err := host.Open(ctx, host.Config{Plugin: "./parhost-plugin-sqrt", Workers: 8})
+//	…
+//	sqrt, err := host.Bind[float64, float64](pool)
+//	…
+//	roots, err := sqrt.Map(ctx, []float64{1, 4, 9})
+//
+// Do runs one item, and Map a slice of items. Stream and Unordered run any number of items. Start runs one item and returns a handle to wait for it or cancel
+// it. [NewBuffer] makes memory in which large items can be built, so that they do not have to be copied to processes.
 //
 // The life of a worker process:
 //

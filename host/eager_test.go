@@ -101,7 +101,7 @@ func TestAnEagerPoolRunsItemsWhileItsOtherWorkersStart(t *testing.T) {
 			if n := len(p.Workers()); n != 1 {
 				t.Fatalf("got %d workers, want the first", n)
 			}
-			got, err := host.Map[float64, float64](t.Context(), p, upTo(1000))
+			got, err := typed[float64, float64](p).Map(t.Context(), upTo(1000))
 			if err != nil || got[999] != 499.5 {
 				t.Fatalf("Map with one worker: got %v", err)
 			}
@@ -123,7 +123,7 @@ func TestAnEagerPoolTellsWhyWorkersDidNotStart(t *testing.T) {
 		for !strings.Contains(<-said, "the turnstile is broken") {
 		}
 	})
-	if _, err := host.Do[float64, float64](t.Context(), p, 4); err != nil {
+	if _, err := value(typed[float64, float64](p).Do(t.Context(), 4)); err != nil {
 		t.Errorf("Do on the worker that lives: got the error %v", err)
 	}
 }

@@ -41,9 +41,9 @@ func TestAPoolEndsSoonWhateverItsWorkersDo(t *testing.T) {
 						letFork(t, &cfg)
 					}
 					p := open(t, cfg)
-					h := host.Start[order, string](t.Context(), p, o)
+					h := typed[order, string](p).Start(t.Context(), o)
 					if cfg.Sandbox.AllowFork || o.Do == "child" || o.Do == "daemon" {
-						if said, err := h.Wait(t.Context()); err != nil {
+						if said, err := value(h.Wait(t.Context())); err != nil {
 							t.Fatalf("got %q, %v, want what it has started", said, err)
 						}
 						// The kernel shows the environment of a process a moment after it has closed the files that tell of its exec.
@@ -80,7 +80,7 @@ func TestAPoolEndsSoonThatIsNotHeard(t *testing.T) {
 		mark, env := newMark()
 		cfg.Sandbox, cfg.Env = policy, append(cfg.Env, env)
 		p := open(t, cfg)
-		h := host.Start[string, int](t.Context(), p, "x")
+		h := typed[string, int](p).Start(t.Context(), "x")
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		within(t, "Shutdown", 3*time.Second, func() { _ = p.Shutdown(ctx) })
@@ -112,7 +112,7 @@ func TestAStartThatLeavesAProcessBehindFailsAtOnce(t *testing.T) {
 // A worker that somebody has stopped while it had nothing to do cannot end by itself.
 func TestShutdownEndsStoppedWorkers(t *testing.T) {
 	p := open(t, host.Config{Workload: half, SetupTimeout: time.Hour, TeardownTimeout: time.Hour, Grace: 100 * time.Millisecond})
-	if _, err := host.Map[float64, float64](t.Context(), p, upTo(100)); err != nil {
+	if _, err := typed[float64, float64](p).Map(t.Context(), upTo(100)); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range p.Workers() {

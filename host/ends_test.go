@@ -24,7 +24,7 @@ func TestShutdownGivesUpATeardownThatHangs(t *testing.T) {
 			if mode != host.ModeProcess {
 				defer leaveBehind()()
 			}
-			if _, err := host.Map[string, string](t.Context(), p, []string{"x", "x"}); err != nil {
+			if _, err := typed[string, string](p).Map(t.Context(), []string{"x", "x"}); err != nil {
 				t.Fatal(err)
 			}
 			within(t, "Shutdown", patience, func() {
@@ -44,15 +44,15 @@ func TestShutdownDoesNotWaitForSetups(t *testing.T) {
 	}{
 		"of a worker more": {host.Config{Workers: 1}, func(p *host.Pool) { _ = p.Resize(2) }},
 		"of one in the place of another": {host.Config{Workers: 1, MaxItems: 1}, func(p *host.Pool) {
-			_, _ = host.Do[string, string](context.Background(), p, "x")
-			_, _ = host.Do[string, string](context.Background(), p, "x")
+			_, _ = value(typed[string, string](p).Do(context.Background(), "x"))
+			_, _ = value(typed[string, string](p).Do(context.Background(), "x"))
 		}},
 		"after a crash": {host.Config{Workers: 1}, func(p *host.Pool) {
 			item := "exit"
 			if p.Workers()[0].Mode != host.ModeProcess {
 				item = "panic"
 			}
-			_, _ = host.Do[string, string](context.Background(), p, item)
+			_, _ = value(typed[string, string](p).Do(context.Background(), item))
 		}},
 	} {
 		for _, mode := range []host.Mode{host.ModeProcess, host.ModeGoroutine} {

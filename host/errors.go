@@ -9,10 +9,29 @@ import (
 	"github.com/parhost/parhost/protocol"
 )
 
-// ItemError says why an item has no result. It has the same type and fields in every mode.
+// ItemError says why an item has no result. It has the same type and fields in every mode. With errors.Is it matches the Err value of its kind. Fields
+// that do not belong to the kind are zero:
+//
+//	Index    int      // the item's position in its run, from 0
+//	Kind     Kind     // what happened
+//	Message  string   // the error in words
+//	Stack    string   // KindPanicked: the stack
+//	Offset   int      // KindBadItem: position of the error in the JSON text, in bytes from 1; 0 means unknown
+//	Size     int64    // KindOversize: measured size in bytes
+//	ExitCode int      // of the process that died, -1 if a signal killed it
+//	Signal   string   // the signal that killed the process, such as "SIGSEGV"
+//	Stderr   []string // the lines that say why the process died, then the last lines that it wrote
+//	Dump     string   // output from the line that says why it died, such as the stacks of all goroutines
+//	Usage    *Usage   // resources that the process used during its life; nil if unknown
+//	Cause    Cause    // why the process died whose death is blamed on the item; empty if none died
+//	Attempts int      // how often the item was begun
 type ItemError = protocol.ItemError
 
-// Usage is the resources that a process had used when it ended.
+// Usage is the resources that a process had used when it ended:
+//
+//	User   time.Duration
+//	System time.Duration
+//	MaxRSS int64 // largest resident set size in bytes; 0 if unknown
 type Usage = protocol.Usage
 
 // Cause says in one word why a process died.
@@ -122,7 +141,7 @@ func (e *BrokenError) Error() string {
 
 func (e *BrokenError) Unwrap() error { return e.Err }
 
-// MapError is what [Map] returns when some items failed.
+// MapError is what [Typed.Map] returns when some items failed.
 type MapError struct {
 	Items int          // all items of the call
 	Errs  []*ItemError // errors of the failed items, by index

@@ -23,7 +23,7 @@ func TestAnExitIsTheReasonThoughTheStreamEndedBeforeIt(t *testing.T) {
 				for i := range items {
 					items[i] = order{Do: "exit", N: 3, S: "the reason"}
 				}
-				_, err := host.Map[order, string](t.Context(), p, items)
+				_, err := typed[order, string](p).Map(t.Context(), items)
 				for index, e := range mapErrors(t, "Map", err) {
 					text := e.Error()
 					if e.Cause != host.CauseExit || e.ExitCode != 3 || !strings.Contains(text, "the reason") || strings.Contains(text, "stream") {
@@ -38,7 +38,7 @@ func TestAnExitIsTheReasonThoughTheStreamEndedBeforeIt(t *testing.T) {
 // A worker that lives on after the end of its stream broke the protocol. The text of gRPC's error codes does not reach the user.
 func TestAWorkerThatOutlivesItsStreamBreaksTheProtocol(t *testing.T) {
 	p := open(t, fake(t, "breaks its stream"))
-	_, err := host.Do[string, int](t.Context(), p, "x")
+	_, err := value(typed[string, int](p).Do(t.Context(), "x"))
 	e := itemError(t, "an item whose worker closed its stream", err, host.KindCrashed)
 	const want = "worker closed its stream: send: no reason"
 	if e.Cause != host.CauseProtocol || e.Message != want {
@@ -54,7 +54,7 @@ func TestGarbageOnTheConnectionIsTheFaultOfItsItem(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				var log bytes.Buffer
 				p := open(t, host.Config{Workload: chaos, Workers: 1, Sandbox: policy, Inline: inline, Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
-				_, err := host.Do[order, string](t.Context(), p, order{Do: "garble", N: 300})
+				_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "garble", N: 300}))
 				e := itemError(t, "an item that garbles its connection", err, host.KindCrashed)
 				if e.Cause != host.CauseProtocol || e.Attempts != 1 {
 					t.Errorf("got cause %q, %q after %d attempts, want protocol after one", e.Cause, e.Message, e.Attempts)

@@ -50,7 +50,7 @@ func TestAPanicFailsItsItemAndReplacesTheWorker(t *testing.T) {
 	for _, do := range []string{"panic", "goexit"} {
 		t.Run(do, func(t *testing.T) {
 			pools(t, host.Config{Workload: chaos}, func(t *testing.T, p *host.Pool) {
-				got, err := host.Map[order, string](t.Context(), p, orders(300, map[int]order{0: {Do: do, S: "ouch"}, 150: {Do: do, S: "ouch"}, 299: {Do: do, S: "ouch"}}))
+				got, err := typed[order, string](p).Map(t.Context(), orders(300, map[int]order{0: {Do: do, S: "ouch"}, 150: {Do: do, S: "ouch"}, 299: {Do: do, S: "ouch"}}))
 				errs := checkOthers(t, "Map with three panics", got, err)
 				if d := cmp.Diff([]int{0, 150, 299}, indexes(errs)); d != "" {
 					t.Fatalf("items that failed (-want +got):\n%s", d)
@@ -94,7 +94,7 @@ func TestACrashCostsItsItemAlone(t *testing.T) {
 			for _, i := range places {
 				special[i] = c.crash
 			}
-			got, err := host.Map[order, string](t.Context(), p, orders(600, special))
+			got, err := typed[order, string](p).Map(t.Context(), orders(600, special))
 			errs := checkOthers(t, "Map with four crashes", got, err)
 			if d := cmp.Diff(places, indexes(errs)); d != "" {
 				t.Fatalf("items that failed (-want +got):\n%s", d)
@@ -115,7 +115,7 @@ func TestACrashCostsItsItemAlone(t *testing.T) {
 // Each crash here takes a young worker with nothing to its credit, which must not look like a plugin that does not start.
 func TestARunInWhichEverythingCrashesIsNotBroken(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos})
-	_, err := host.Map[order, string](t.Context(), p, slices.Repeat([]order{{Do: "exit", N: 1}}, 20))
+	_, err := typed[order, string](p).Map(t.Context(), slices.Repeat([]order{{Do: "exit", N: 1}}, 20))
 	if errs := mapErrors(t, "Map of 20 crashes", err); len(errs) != 20 {
 		t.Errorf("Map of 20 crashes: got %d failed items, want 20", len(errs))
 	}
@@ -124,7 +124,7 @@ func TestARunInWhichEverythingCrashesIsNotBroken(t *testing.T) {
 func TestResultsSayWhoRanTheItem(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Batch: 3})
 	n := 0
-	for r, err := range host.Stream[order, string](t.Context(), p, slices.Values(orders(20, map[int]order{7: {Do: "exit", N: 1}}))) {
+	for r, err := range typed[order, string](p).Stream(t.Context(), slices.Values(orders(20, map[int]order{7: {Do: "exit", N: 1}}))) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestMemoryRunningOutIsToldFromACrash(t *testing.T) {
 		"runtime/cgo: pthread_create failed: Resource temporarily unavailable":   host.KindCrashed, // for want of memory, or of threads
 	} {
 		dump := words + strings.Repeat("\ngoroutine 1 [running]:", 100) // Go shows them all, behind the reason
-		_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 2, S: dump})
+		_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "exit", N: 2, S: dump}))
 		e := itemError(t, "Do of an item that ends with "+words, err, kind)
 		if strings.HasPrefix(words, "runtime") && !slices.Contains(e.Stderr, words) {
 			t.Errorf("the last lines: got %q, want %q before them", e.Stderr, words)
@@ -173,7 +173,7 @@ func TestAnErrorQuotesWhatAProcessSaysBeforeItsDump(t *testing.T) {
 		"an exception of C++":         {order{Do: "exit", N: 2, S: "terminate called after throwing an instance of 'E'\n  what():  no model\nSIGABRT: abort" + dump}, "terminate called after throwing an instance of 'E': no model"},
 		"stacks that a host asks for": {order{Do: "exit", N: 2, S: "waiting for a lock\nSIGQUIT: quit" + dump}, "waiting for a lock"},
 	} {
-		_, err := host.Do[order, string](t.Context(), p, c.do)
+		_, err := value(typed[order, string](p).Do(t.Context(), c.do))
 		e := itemError(t, "Do of an item that ends with "+name, err, host.KindCrashed)
 		if _, quoted, _ := strings.Cut(e.Error(), `; stderr: "`); !strings.HasPrefix(quoted, c.want) {
 			t.Errorf("%s: got %q, want %q quoted", name, e.Error(), c.want)
@@ -193,7 +193,7 @@ func TestAnItemBeyondItsLimitIsEndedAlone(t *testing.T) {
 							defer release()
 						}
 						within(t, "Map with two slow items", 10*time.Second, func() {
-							got, err := host.Map[order, string](t.Context(), p, orders(300, map[int]order{5: o, 250: o}))
+							got, err := typed[order, string](p).Map(t.Context(), orders(300, map[int]order{5: o, 250: o}))
 							errs := checkOthers(t, "Map with two slow items", got, err)
 							if d := cmp.Diff([]int{5, 250}, indexes(errs)); d != "" {
 								t.Fatalf("items that failed (-want +got):\n%s", d)
@@ -228,7 +228,7 @@ func TestAStubbornItemBehindPoliteOnesIsNoticed(t *testing.T) {
 		}
 		slow := order{Do: "sleep", N: 60_000}
 		within(t, "Map with three polite items and a stubborn one", 10*time.Second, func() {
-			got, err := host.Map[order, string](t.Context(), p, orders(10, map[int]order{2: slow, 3: slow, 4: slow, 5: {Do: "stubborn"}}))
+			got, err := typed[order, string](p).Map(t.Context(), orders(10, map[int]order{2: slow, 3: slow, 4: slow, 5: {Do: "stubborn"}}))
 			errs := checkOthers(t, "Map with slow items", got, err)
 			if d := cmp.Diff([]int{2, 3, 4, 5}, indexes(errs)); d != "" {
 				t.Errorf("items that failed (-want +got):\n%s", d)
@@ -241,7 +241,7 @@ func TestAStubbornItemBehindPoliteOnesIsNoticed(t *testing.T) {
 func TestAStubbornItemLeavesItsStackBehind(t *testing.T) {
 	needUnix(t, "a signal that has Go show its stacks")
 	p := open(t, host.Config{Workload: chaos, ItemTimeout: 50 * time.Millisecond, Grace: 50 * time.Millisecond})
-	_, err := host.Do[order, string](t.Context(), p, order{Do: "stubborn"})
+	_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "stubborn"}))
 	e := itemError(t, "Do of a stubborn item", err, host.KindTimeout)
 	if !slices.ContainsFunc(e.Stderr, func(line string) bool { return strings.HasPrefix(line, "SIGQUIT") }) || len(e.Stderr) < 10 {
 		t.Errorf("the last lines: got %q, want Go's answer to SIGQUIT", e.Stderr)
@@ -264,7 +264,7 @@ func TestAnItemThatStopsItsWorkerIsEndedAlone(t *testing.T) {
 			within(t, "Map with an item that stops its worker", 20*time.Second, func() {
 				// Those that sleep are stopped with it, on its other threads.
 				short := order{Do: "sleep", N: 5}
-				got, err := host.Map[order, string](t.Context(), p, slices.Concat(slices.Repeat([]order{short}, 57), []order{{Do: "stop"}}, slices.Repeat([]order{short}, 142)))
+				got, err := typed[order, string](p).Map(t.Context(), slices.Concat(slices.Repeat([]order{short}, 57), []order{{Do: "stop"}}, slices.Repeat([]order{short}, 142)))
 				errs := mapErrors(t, "Map with an item that stops its worker", err)
 				if d := cmp.Diff([]int{57}, indexes(errs)); d != "" {
 					t.Fatalf("items that failed (-want +got):\n%s", d)
@@ -282,7 +282,7 @@ func TestAStubbornItemOfANotConcurrentWorkload(t *testing.T) {
 	cfg := host.Config{Workload: exclusive, ItemTimeout: 50 * time.Millisecond, Grace: 50 * time.Millisecond, Batch: 1}
 	t.Run("process", func(t *testing.T) {
 		p := open(t, cfg)
-		got, err := host.Map[order, string](t.Context(), p, orders(20, map[int]order{3: {Do: "stubborn"}}))
+		got, err := typed[order, string](p).Map(t.Context(), orders(20, map[int]order{3: {Do: "stubborn"}}))
 		if errs := checkOthers(t, "Map", got, err); len(errs) != 1 || errs[3] == nil {
 			t.Errorf("got %v, want item 3 timed out", errs)
 		}
@@ -294,7 +294,7 @@ func TestAStubbornItemOfANotConcurrentWorkload(t *testing.T) {
 		defer leaveBehind()()
 		within(t, "Map that cannot go on", 5*time.Second, func() {
 			// Two: the first that is begun may be the last but one.
-			_, err := host.Map[order, string](t.Context(), p, orders(20, map[int]order{3: {Do: "stubborn"}, 4: {Do: "stubborn"}}))
+			_, err := typed[order, string](p).Map(t.Context(), orders(20, map[int]order{3: {Do: "stubborn"}, 4: {Do: "stubborn"}}))
 			if _, ok := errors.AsType[*host.BrokenError](err); !ok {
 				t.Errorf("got %v, want a BrokenError", err)
 			}
@@ -316,7 +316,7 @@ func TestOnlyItemsThatMayBeRepeatedAreRetried(t *testing.T) {
 			events := new(recorder)
 			c.cfg.Observer = events
 			p := open(t, c.cfg)
-			got, err := host.Map[order, string](t.Context(), p, orders(40, map[int]order{10: {Do: "exit", N: 1}}))
+			got, err := typed[order, string](p).Map(t.Context(), orders(40, map[int]order{10: {Do: "exit", N: 1}}))
 			errs := checkOthers(t, "Map", got, err)
 			if len(errs) != 1 || errs[10] == nil || errs[10].Attempts != c.attempts {
 				t.Errorf("got %v with %d attempts, want item 10 crashed after %d", errs, errs[10].Attempts, c.attempts)
@@ -333,7 +333,7 @@ func TestOnlyItemsThatMayBeRepeatedAreRetried(t *testing.T) {
 func TestAnItemWhoseWorkerSomebodyKilledRunsOnceMore(t *testing.T) {
 	needUnix(t, "deaths from outside that look like it")
 	for name, c := range map[string]struct {
-		workload *sdk.Workload
+		workload sdk.AnyWorkload
 		inline   bool
 		kills    int
 		attempts int
@@ -351,7 +351,7 @@ func TestAnItemWhoseWorkerSomebodyKilledRunsOnceMore(t *testing.T) {
 			if c.kills > 1 {
 				do = "hold"
 			}
-			h := host.Start[order, string](t.Context(), p, order{Do: do, S: gate})
+			h := typed[order, string](p).Start(t.Context(), order{Do: do, S: gate})
 			for n := range c.kills {
 				waitFile(t, gate)
 				if n < c.kills-1 {
@@ -359,7 +359,7 @@ func TestAnItemWhoseWorkerSomebodyKilledRunsOnceMore(t *testing.T) {
 				}
 				kill(t, strconv.Itoa(h.PID()))
 			}
-			got, err := h.Wait(t.Context())
+			got, err := value(h.Wait(t.Context()))
 			if c.says == "" {
 				if err != nil || got != "again" {
 					t.Errorf("got %q, %v, want its result", got, err)
@@ -375,7 +375,7 @@ func TestAnItemWhoseWorkerSomebodyKilledRunsOnceMore(t *testing.T) {
 
 func TestARetryMaySucceed(t *testing.T) {
 	p := open(t, host.Config{Workload: idempotent, Retries: 3})
-	for r, err := range host.Stream[order, string](t.Context(), p, slices.Values([]order{{Do: "once", S: t.TempDir() + "/once"}})) {
+	for r, err := range typed[order, string](p).Stream(t.Context(), slices.Values([]order{{Do: "once", S: t.TempDir() + "/once"}})) {
 		if err != nil || r.Err != nil || r.Value != "again" || r.Attempts != 2 {
 			t.Errorf("an item that crashes the first time: got %+v, %v, want a result after 2 attempts", r, err)
 		}
@@ -384,7 +384,7 @@ func TestARetryMaySucceed(t *testing.T) {
 
 func TestTimeoutsAreRetriedInEveryMode(t *testing.T) {
 	pools(t, host.Config{Workload: idempotent, Retries: 1, ItemTimeout: 30 * time.Millisecond}, func(t *testing.T, p *host.Pool) {
-		_, err := host.Do[order, string](t.Context(), p, order{Do: "sleep", N: 60_000})
+		_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "sleep", N: 60_000}))
 		if e := itemError(t, "Do of a slow item", err, host.KindTimeout); e.Attempts != 2 {
 			t.Errorf("got %d attempts, want 2", e.Attempts)
 		}
@@ -397,7 +397,7 @@ func TestDoEndsWithItsContextBetweenAttempts(t *testing.T) {
 	events := 0
 	within(t, "Do with endless attempts", 5*time.Second, func() {
 		time.AfterFunc(300*time.Millisecond, cancel)
-		if _, err := host.Do[order, string](ctx, p, order{Do: "exit", N: 1}); !errors.Is(err, context.Canceled) {
+		if _, err := value(typed[order, string](p).Do(ctx, order{Do: "exit", N: 1})); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want context.Canceled", err)
 		}
 	})
@@ -414,7 +414,7 @@ func TestWorkersThatDieIdleAreReplaced(t *testing.T) {
 				_ = proc.Kill()
 			}
 		}
-		got, err := host.Map[order, string](t.Context(), p, orders(50, nil))
+		got, err := typed[order, string](p).Map(t.Context(), orders(50, nil))
 		if errs := checkOthers(t, "Map after all workers were killed", got, err); len(errs) > 0 {
 			for i, e := range errs { // one that was being killed while it got an item may be blamed for it
 				if e.Kind != host.KindCrashed || e.Signal != "SIGKILL" {
@@ -430,7 +430,7 @@ func TestAPluginThatStopsStartingBreaksThePool(t *testing.T) {
 	// One item at a time, so that none overtakes the one that crashes.
 	p := open(t, host.Config{Workload: stateful, Workers: 1, Batch: 1, Window: 1, Env: []string{"STATE_LOG=" + log, "STATE_SETUP=second"}})
 	within(t, "a Map that can never end", 10*time.Second, func() {
-		_, err := host.Map[string, string](t.Context(), p, []string{"a", "exit", "b", "c"})
+		_, err := typed[string, string](p).Map(t.Context(), []string{"a", "exit", "b", "c"})
 		broken, ok := errors.AsType[*host.BrokenError](err)
 		if !ok || broken.Failures < 5 || !strings.Contains(err.Error(), "only the first one starts") {
 			t.Errorf("got %v, want a BrokenError with the last reason", err)
@@ -440,7 +440,7 @@ func TestAPluginThatStopsStartingBreaksThePool(t *testing.T) {
 			t.Errorf("got %v, want a StartError of the set-up in it", err)
 		}
 	})
-	if _, err := host.Do[string, string](t.Context(), p, "d"); err == nil {
+	if _, err := value(typed[string, string](p).Do(t.Context(), "d")); err == nil {
 		t.Error("Do on a broken pool: got no error, want one")
 	}
 }
@@ -450,7 +450,7 @@ func TestStdoutBelongsToNobody(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Workers: 1})
 	for name, do := range map[string]string{"os.Stdout": "print", "file descriptor 1": "print raw"} {
 		within(t, "a megabyte on "+name, 10*time.Second, func() {
-			if got, err := host.Do[order, string](t.Context(), p, order{Do: do, N: 1 << 20}); err != nil || got != "1048576" {
+			if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: do, N: 1 << 20})); err != nil || got != "1048576" {
 				t.Errorf("a megabyte on %s: got %q, %v", name, got, err)
 			}
 		})
@@ -459,10 +459,10 @@ func TestStdoutBelongsToNobody(t *testing.T) {
 
 func TestAFloodOnStderrIsBounded(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Workers: 1})
-	if got, err := host.Do[order, string](t.Context(), p, order{Do: "flood", N: 32 << 20}); err != nil || got != "33554432" {
+	if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "flood", N: 32 << 20})); err != nil || got != "33554432" {
 		t.Errorf("32 MiB without a line break: got %q, %v", got, err)
 	}
-	_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 1, S: "\nthe end\n" + strings.Repeat("y", 1<<20)})
+	_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "exit", N: 1, S: "\nthe end\n" + strings.Repeat("y", 1<<20)}))
 	e := itemError(t, "Do of exit", err, host.KindCrashed)
 	size := 0
 	for _, line := range e.Stderr {

@@ -561,7 +561,7 @@ func TestAShellScriptIsNoPlugin(t *testing.T) {
 
 func TestNoiseAfterTheHandshakeIsHarmless(t *testing.T) {
 	p := open(t, fake(t, "noise after"))
-	got, err := host.Map[int, int](t.Context(), p, make([]int, 100))
+	got, err := typed[int, int](p).Map(t.Context(), make([]int, 100))
 	if err != nil || got[99] != 1 {
 		t.Errorf("Map: got %v, %v, want ones", got, err)
 	}
@@ -569,7 +569,7 @@ func TestNoiseAfterTheHandshakeIsHarmless(t *testing.T) {
 
 func TestOddNumbersAreHarmless(t *testing.T) {
 	p := open(t, fake(t, "odd numbers"))
-	for r, err := range host.Stream[int, int](t.Context(), p, func(yield func(int) bool) { _ = yield(1) && yield(2) && yield(3) }) {
+	for r, err := range typed[int, int](p).Stream(t.Context(), func(yield func(int) bool) { _ = yield(1) && yield(2) && yield(3) }) {
 		if err != nil || r.Err != nil || r.Run < 0 || r.Run > time.Minute {
 			t.Errorf("got %+v, %v, want a result with a time that can be", r, err)
 		}
@@ -579,7 +579,7 @@ func TestOddNumbersAreHarmless(t *testing.T) {
 func TestAPluginThatOnlyEverLeavesBreaksThePool(t *testing.T) {
 	p := open(t, fake(t, "nothing done, leaving"))
 	within(t, "Map over a plugin that does nothing", 10*time.Second, func() {
-		_, err := host.Map[int, int](t.Context(), p, make([]int, 10))
+		_, err := typed[int, int](p).Map(t.Context(), make([]int, 10))
 		if _, ok := errors.AsType[*host.BrokenError](err); !ok {
 			t.Errorf("Map: got %v, want a BrokenError", err)
 		}
@@ -590,7 +590,7 @@ func TestEndlessProgressHoldsNothingUp(t *testing.T) {
 	cfg := fake(t, "endless progress")
 	t.Run("Close", func(t *testing.T) {
 		p := open(t, cfg)
-		h := host.Start[int, int](t.Context(), p, 1)
+		h := typed[int, int](p).Start(t.Context(), 1)
 		for h.PID() == 0 {
 			time.Sleep(time.Millisecond) // until the item is under way
 		}
@@ -601,7 +601,7 @@ func TestEndlessProgressHoldsNothingUp(t *testing.T) {
 		cfg.ItemTimeout = 100 * time.Millisecond
 		p := open(t, cfg)
 		within(t, "Do with a limit", 5*time.Second, func() {
-			_, err := host.Do[int, int](t.Context(), p, 1)
+			_, err := value(typed[int, int](p).Do(t.Context(), 1))
 			_ = itemError(t, "Do with a limit", err, host.KindTimeout)
 		})
 	})
@@ -611,7 +611,7 @@ func TestEndlessProgressHoldsNothingUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		within(t, "Do with an ended context", 3*time.Second, func() {
-			if _, err := host.Do[int, int](ctx, p, 1); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := value(typed[int, int](p).Do(ctx, 1)); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Do: got %v, want a deadline error", err)
 			}
 		})
@@ -632,14 +632,14 @@ func TestAWorkerThatReadsNothingDoesNotHoldUpACancel(t *testing.T) {
 func readsNothing(t *testing.T, cfg host.Config) {
 	t.Helper()
 	p := open(t, cfg)
-	first := host.Start[string, int](t.Context(), p, strings.Repeat("x", 500_000))
+	first := typed[string, int](p).Start(t.Context(), strings.Repeat("x", 500_000))
 	for p.Workers()[0].Batches == 0 {
 		time.Sleep(time.Millisecond) // until it is under way
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	within(t, "Do with a deadline behind a message that is not read", 5*time.Second, func() {
-		if _, err := host.Do[string, int](ctx, p, "y"); err == nil {
+		if _, err := value(typed[string, int](p).Do(ctx, "y")); err == nil {
 			t.Error("Do: got no error, want one")
 		}
 	})
@@ -660,7 +660,7 @@ func TestAMessageBehindOneThatWasNotReadHoldsUpNobody(t *testing.T) {
 			cfg := fake(t, "answers unread")
 			cfg.ItemTimeout = c.timeout
 			p := open(t, cfg)
-			if got, err := host.Do[string, int](t.Context(), p, strings.Repeat("x", 300_000)); err != nil || got != 1 {
+			if got, err := value(typed[string, int](p).Do(t.Context(), strings.Repeat("x", 300_000))); err != nil || got != 1 {
 				t.Fatalf("Do: got %v, %v, want the answer", got, err)
 			}
 			ctx := t.Context()
@@ -670,7 +670,7 @@ func TestAMessageBehindOneThatWasNotReadHoldsUpNobody(t *testing.T) {
 				ctx = soon
 			}
 			within(t, "Do behind it", 5*time.Second, func() {
-				if _, err := host.Do[string, int](ctx, p, "y"); err == nil || !strings.Contains(err.Error(), c.says) {
+				if _, err := value(typed[string, int](p).Do(ctx, "y")); err == nil || !strings.Contains(err.Error(), c.says) {
 					t.Errorf("Do: got %v, want %q", err, c.says)
 				}
 			})

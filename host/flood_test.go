@@ -32,7 +32,7 @@ func TestAFloodEndsTheWorkerAndItsItemAlone(t *testing.T) {
 				p := open(t, host.Config{Workload: chaos, Sandbox: policy, MaxOutputBytes: most, Env: []string{env}})
 				used, begun := cpuTime(t), time.Now()
 				within(t, "Map with a flood", 20*time.Second, func() {
-					got, err := host.Map[order, string](t.Context(), p, orders(300, map[int]order{100: {Do: do}}))
+					got, err := typed[order, string](p).Map(t.Context(), orders(300, map[int]order{100: {Do: do}}))
 					errs := checkOthers(t, "Map with a flood", got, err)
 					if len(errs) != 1 || errs[100] == nil {
 						t.Fatalf("got %v, want item 100 alone failed", errs)

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/parhost/parhost/host/internal/worker"
+	"github.com/parhost/parhost/internal/inprocess"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/work"
 	"github.com/parhost/parhost/protocol"
@@ -53,7 +54,7 @@ func startGoroutine(ctx context.Context, number int, cfg *Config, lock *sync.Mut
 	opened := make(chan error, 1)
 	go func() {
 		var err error
-		g.instance, err = cfg.Workload.Core().Open(work.WithLogger(&bare{Context: ctx}, g.logger), lock)
+		g.instance, err = inprocess.Core(cfg.Workload).Open(work.WithLogger(&bare{Context: ctx}, g.logger), lock)
 		opened <- err
 	}()
 	var err error

@@ -79,7 +79,7 @@ func blow(t *testing.T, p *host.Pool, process bool) {
 	}
 	switch rand.IntN(4) {
 	case 0:
-		got, err := host.Map[order, string](t.Context(), p, items)
+		got, err := typed[order, string](p).Map(t.Context(), items)
 		if over(err) {
 			return
 		}
@@ -95,7 +95,7 @@ func blow(t *testing.T, p *host.Pool, process bool) {
 		}
 	case 1:
 		i := 0
-		for r, err := range host.Stream[order, string](t.Context(), p, slices.Values(items)) {
+		for r, err := range typed[order, string](p).Stream(t.Context(), slices.Values(items)) {
 			if over(err) || rand.IntN(200) == 0 {
 				return
 			}
@@ -111,13 +111,13 @@ func blow(t *testing.T, p *host.Pool, process bool) {
 	case 2:
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(20))*time.Millisecond)
 		defer cancel()
-		for _, err := range host.Unordered[order, string](ctx, p, slices.Values(items)) {
+		for _, err := range typed[order, string](p).Unordered(ctx, slices.Values(items)) {
 			if err != nil && !over(err) {
 				t.Errorf("Unordered with a deadline: got %v", err)
 			}
 		}
 	default:
-		got, err := host.Do[order, string](t.Context(), p, order{Do: "pid"})
+		got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "pid"}))
 		if err == nil && got == "" || err == nil && !process && got != pidText {
 			t.Errorf("Do of pid: got %q", got)
 		}

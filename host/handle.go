@@ -12,31 +12,32 @@ type Handle[Out any] struct {
 	cancel context.CancelCauseFunc
 	pid    atomic.Int64
 	done   chan struct{}
-	value  Out
+	result Result[Out]
 	err    error
 }
 
-// Start runs one item on the next free worker and returns at once. ctx bounds the run of the item, as in [Do].
+// Start runs one item on the next free worker and returns at once. ctx bounds the run of the item, as in [Typed.Do].
 //
 // The item occupies a worker until it ends, so the caller should call Wait or Cancel.
-func Start[In, Out any](ctx context.Context, p *Pool, item In) *Handle[Out] {
+func (t *Typed[In, Out]) Start(ctx context.Context, item In) *Handle[Out] {
 	h := &Handle[Out]{done: make(chan struct{})}
 	ctx, h.cancel = context.WithCancelCause(ctx)
 	go func() {
 		defer close(h.done)
 		defer h.cancel(errTaken)
-		h.value, h.err = do[In, Out](ctx, p, item, func(w WorkerInfo) { h.pid.Store(int64(w.PID)) })
+		h.result, h.err = do[In, Out](ctx, t.Pool, item, func(w WorkerInfo) { h.pid.Store(int64(w.PID)) })
 	}()
 	return h
 }
 
-// Wait returns the item's result as soon as it is available, or ctx's cause if ctx ends first. It may be called any number of times.
-func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
+// Wait returns the item's result as soon as it is available, with the error of [Typed.Do], or ctx's cause if ctx ends first. It may be called any number
+// of times.
+func (h *Handle[Out]) Wait(ctx context.Context) (Result[Out], error) {
 	select {
 	case <-h.done:
-		return h.value, h.err
+		return h.result, h.err
 	case <-ctx.Done():
-		return *new(Out), context.Cause(ctx)
+		return Result[Out]{}, context.Cause(ctx)
 	}
 }
 

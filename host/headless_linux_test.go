@@ -50,7 +50,7 @@ func TestAnEscapeIsTold(t *testing.T) {
 		t.Skip("only root may write to any cgroup")
 	}
 	p := open(t, host.Config{Workload: chaos, Workers: 1, Sandbox: sandbox.Policy{PIDs: 200}})
-	got, err := host.Map[order, string](t.Context(), p, orders(3, map[int]order{1: {Do: "leave"}}))
+	got, err := typed[order, string](p).Map(t.Context(), orders(3, map[int]order{1: {Do: "leave"}}))
 	errs := checkOthers(t, "Map", got, err)
 	if e := errs[1]; len(errs) != 1 || e == nil || e.Cause != host.CauseEscape || !strings.Contains(e.Error(), "had left the cgroup") {
 		t.Errorf("got %v, want item 1 killed for an escape", errs)
@@ -63,7 +63,7 @@ func TestAnEscapeIsTheFaultOfItsItem(t *testing.T) {
 		t.Skip("only root may write to any cgroup")
 	}
 	p := open(t, host.Config{Workload: chaos, Workers: 1, RetryAlways: true, Sandbox: sandbox.Policy{PIDs: 200}})
-	got, err := host.Map[order, string](t.Context(), p, orders(1, map[int]order{0: {Do: "leave"}}))
+	got, err := typed[order, string](p).Map(t.Context(), orders(1, map[int]order{0: {Do: "leave"}}))
 	errs := checkOthers(t, "Map", got, err)
 	if e := errs[0]; len(errs) != 1 || e == nil || e.Cause != host.CauseEscape || e.Attempts != 1 || strings.Contains(e.Message, "somebody else") {
 		t.Errorf("got %+v, want item 0 killed for an escape at its only attempt", errs[0])

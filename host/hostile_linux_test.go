@@ -85,7 +85,7 @@ func TestAttemptsAmongGoodItemsHarmNobody(t *testing.T) {
 		}
 		events := new(recorder)
 		p := open(t, host.Config{Workload: chaos, Sandbox: policy, Env: target(t).Env(), Observer: events})
-		got, err := host.Map[order, string](t.Context(), p, orders(5*len(names)+5, special))
+		got, err := typed[order, string](p).Map(t.Context(), orders(5*len(names)+5, special))
 		errs := mapErrors(t, "Map with attacks", err)
 		for i, s := range got {
 			o, attacks := special[i]
@@ -138,7 +138,7 @@ func TestTheCauseOfADeathIsTold(t *testing.T) {
 		}
 		mark, env := newMark()
 		p := open(t, host.Config{Workload: chaos, Sandbox: policy, Env: []string{env}, MaxOutputBytes: 4 << 20, ItemTimeout: 3 * time.Second})
-		got, err := host.Map[order, string](t.Context(), p, orders(200, special))
+		got, err := typed[order, string](p).Map(t.Context(), orders(200, special))
 		errs := checkOthers(t, "Map with all kinds of deaths", got, err)
 		_, layers := p.Sandbox()
 		counted := strings.Contains(strings.Join(layers, ";"), "cgroup v")
@@ -171,7 +171,7 @@ func TestThreadsAreBoundedInASandbox(t *testing.T) {
 		if _, layers := p.Sandbox(); os.Geteuid() != 0 && policy.Level == sandbox.Basic && !strings.Contains(strings.Join(layers, ";"), "pids") {
 			t.Skipf("nothing counts the processes of a worker that is the host's own user: %v", sandbox.ErrNotSupported)
 		}
-		_, err := host.Do[order, string](t.Context(), p, order{Do: "threads"})
+		_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "threads"}))
 		e, ok := errors.AsType[*host.ItemError](err)
 		if want := "the limit is 512 (Config.Sandbox.PIDs)"; !ok || e.Cause != host.CausePIDs || !strings.Contains(e.Message, want) {
 			t.Errorf("got %v, want an end by pids with %q", err, want)
@@ -215,7 +215,7 @@ func TestTheCauseOfAFailedStartIsTold(t *testing.T) {
 func TestTheCauseOfADeathByOthersIsTold(t *testing.T) {
 	atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
 		p := open(t, host.Config{Workload: chaos, Sandbox: policy, Workers: 1})
-		h := host.Start[order, string](t.Context(), p, order{Do: "sleep", N: 60_000})
+		h := typed[order, string](p).Start(t.Context(), order{Do: "sleep", N: 60_000})
 		waitRunning(t, p)
 		kill(t, strconv.Itoa(h.PID()))
 		_, err := h.Wait(t.Context())
@@ -224,7 +224,7 @@ func TestTheCauseOfADeathByOthersIsTold(t *testing.T) {
 		}
 		cfg := fake(t, "a gap")
 		cfg.Sandbox = policy
-		_, err = host.Do[int, int](t.Context(), open(t, cfg), 1)
+		_, err = value(typed[int, int](open(t, cfg)).Do(t.Context(), 1))
 		if e := itemError(t, "an item whose worker lied", err, host.KindCrashed); e.Cause != host.CauseProtocol {
 			t.Errorf("got %+v, want the cause protocol", e)
 		}
@@ -242,7 +242,7 @@ func TestConfinedPoolsLeaveNothingBehind(t *testing.T) {
 		mark, env := newMark()
 		round := func(n int) {
 			p := open(t, host.Config{Workload: chaos, Workers: 1, Sandbox: policy, Env: []string{env}})
-			h := host.Start[order, string](t.Context(), p, []order{{Do: "echo"}, {Do: "exit", N: 1}, {Do: "ignore"}}[n%3])
+			h := typed[order, string](p).Start(t.Context(), []order{{Do: "echo"}, {Do: "exit", N: 1}, {Do: "ignore"}}[n%3])
 			if n%3 < 2 {
 				_, _ = h.Wait(t.Context())
 			}

@@ -29,7 +29,7 @@ var hosts = map[string]func(){
 	"reader": func() {
 		p := mustOpen(host.Config{Workload: chaos, Workers: 1})
 		defer p.Close()
-		got, err := host.Do[order, string](context.Background(), p, order{Do: "stdin"})
+		got, err := value(typed[order, string](p).Do(context.Background(), order{Do: "stdin"}))
 		if err != nil {
 			panic(err)
 		}
@@ -41,14 +41,14 @@ var hosts = map[string]func(){
 	"fragile": func() {
 		p := mustOpen(host.Config{Workload: chaos, Mode: host.Mode(os.Getenv("FRAGILE_MODE"))})
 		defer p.Close()
-		_, err := host.Map[order, string](context.Background(), p, orders(100, map[int]order{50: {Do: os.Getenv("FRAGILE_ITEM"), N: 3}}))
+		_, err := typed[order, string](p).Map(context.Background(), orders(100, map[int]order{50: {Do: os.Getenv("FRAGILE_ITEM"), N: 3}}))
 		say("alive", err)
 	},
 	// cramped opens a pool and prints how much memory it may share with its workers.
 	"cramped": func() {
 		p := mustOpen(host.Config{Workload: chaos, Workers: 8})
 		defer p.Close()
-		_, err := host.Map[order, string](context.Background(), p, orders(2000, nil))
+		_, err := typed[order, string](p).Map(context.Background(), orders(2000, nil))
 		maps, _ := os.ReadFile("/proc/self/maps")
 		shared := int64(0)
 		for line := range strings.Lines(string(maps)) {
@@ -75,13 +75,13 @@ var hosts = map[string]func(){
 		p := mustOpen(host.Config{Workload: chaos, Workers: 2})
 		defer p.Close()
 		say("resize:", p.Resize(1000))
-		_, err = host.Map[order, string](context.Background(), p, orders(10, nil))
+		_, err = typed[order, string](p).Map(context.Background(), orders(10, nil))
 		say("few:", err)
 	},
 	// parent has workers with children, says who they are, and waits for its end.
 	"parent": func() {
 		p := mustOpen(host.Config{Workload: chaos, Workers: 2, Threads: 2})
-		child, err := host.Do[order, string](context.Background(), p, order{Do: "child"})
+		child, err := value(typed[order, string](p).Do(context.Background(), order{Do: "child"}))
 		if err != nil {
 			panic(err)
 		}
@@ -90,7 +90,7 @@ var hosts = map[string]func(){
 			say("worker", w.PID)
 		}
 		say("ready")
-		_, _ = host.Map[order, string](context.Background(), p, []order{{Do: "spin"}, {Do: "stubborn"}, {Do: "sleep", N: 60_000}})
+		_, _ = typed[order, string](p).Map(context.Background(), []order{{Do: "spin"}, {Do: "stubborn"}, {Do: "sleep", N: 60_000}})
 	},
 }
 
@@ -209,7 +209,7 @@ func TestAStoppedWorkerDoesNotHoldUpClose(t *testing.T) {
 			result := make(chan error, 1)
 			if n > 0 {
 				go func() {
-					_, err := host.Map[string, string](t.Context(), p, []string{strings.Repeat("x", n), strings.Repeat("y", n), "z"})
+					_, err := typed[string, string](p).Map(t.Context(), []string{strings.Repeat("x", n), strings.Repeat("y", n), "z"})
 					result <- err
 				}()
 				for p.Workers()[0].Batches == 0 {
@@ -232,12 +232,12 @@ func TestAnItemThatDidNotBeginIsNotWhatItsWorkerDiedOf(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Workers: 1}) // which is not idempotent
 	pid := p.Workers()[0].PID
 	suspend(t, pid)
-	h := host.Start[order, string](t.Context(), p, order{Do: "echo", S: "here"})
+	h := typed[order, string](p).Start(t.Context(), order{Do: "echo", S: "here"})
 	for ws := p.Workers(); len(ws) == 0 || ws[0].Batches == 0; ws = p.Workers() {
 		time.Sleep(time.Millisecond) // until it is on its way
 	}
 	kill(t, strconv.Itoa(pid))
-	if got, err := h.Wait(t.Context()); err != nil || got != "here" {
+	if got, err := value(h.Wait(t.Context())); err != nil || got != "here" {
 		t.Errorf("an item that had not begun: got %q, %v, want its result", got, err)
 	}
 }
@@ -262,13 +262,13 @@ func TestAStoppedWorkerDoesNotHoldUpACancel(t *testing.T) {
 		for ws := p.Workers(); len(ws) > 0 && ws[0].PID == pid; ws = p.Workers() {
 			// The worker is ended for what it was sent, and on a busy machine that may be nothing by then.
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			if _, err := host.Map[string, string](ctx, p, []string{large, large, large, large}); err == nil {
+			if _, err := typed[string, string](p).Map(ctx, []string{large, large, large, large}); err == nil {
 				t.Error("Map on a stopped worker: got no error, want the context's")
 			}
 			cancel()
 		}
 	})
-	if got, err := host.Do[string, string](t.Context(), p, "again"); err != nil || got != "again" {
+	if got, err := value(typed[string, string](p).Do(t.Context(), "again")); err != nil || got != "again" {
 		t.Errorf("the pool afterwards: got %q, %v", got, err)
 	}
 }
@@ -278,7 +278,7 @@ func TestAStoppedWorkerDoesNotHoldUpTheLimit(t *testing.T) {
 	pid := p.Workers()[0].PID
 	suspend(t, pid)
 	within(t, "Do with a stopped worker and a limit", 5*time.Second, func() {
-		_, err := host.Do[string, string](t.Context(), p, "x")
+		_, err := value(typed[string, string](p).Do(t.Context(), "x"))
 		_ = itemError(t, "Do with a stopped worker", err, host.KindTimeout)
 	})
 	waitGone(t, "a stopped worker that held an item too long", pid, time.Second)
@@ -289,7 +289,7 @@ func TestWhatAWorkerLeavesBehindIsKilledAndHoldsNothingUp(t *testing.T) {
 	for _, s := range []string{"group", "session"} {
 		t.Run(s, func(t *testing.T) {
 			p := open(t, host.Config{Workload: chaos, Workers: 1})
-			number, err := host.Do[order, string](t.Context(), p, order{Do: "child", S: s})
+			number, err := value(typed[order, string](p).Do(t.Context(), order{Do: "child", S: s}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -308,12 +308,12 @@ func TestWhatAWorkerLeavesBehindIsKilledAndHoldsNothingUp(t *testing.T) {
 
 func TestACrashTakesTheWholeGroup(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Workers: 1})
-	number, err := host.Do[order, string](t.Context(), p, order{Do: "child"})
+	number, err := value(typed[order, string](p).Do(t.Context(), order{Do: "child"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	pid, _ := strconv.Atoi(number)
-	_, err = host.Do[order, string](t.Context(), p, order{Do: "kill"})
+	_, err = value(typed[order, string](p).Do(t.Context(), order{Do: "kill"}))
 	_ = itemError(t, "Do of kill", err, host.KindCrashed)
 	waitGone(t, "a process left behind by a worker that crashed", pid, time.Second)
 }

@@ -139,7 +139,7 @@ func TestAnInheritedConnectionDoesNotHoldUpAKill(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	within(t, "Do for a second", 4*time.Second, func() {
-		if _, err := host.Do[string, int](ctx, p, strings.Repeat("x", 3_000_000)); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := value(typed[string, int](p).Do(ctx, strings.Repeat("x", 3_000_000))); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Do: got %v, want a deadline error", err)
 		}
 	})
@@ -159,7 +159,7 @@ func TestATracerDoesNotHoldUpItsWorkersEnd(t *testing.T) {
 			cfg.Env, cfg.ItemTimeout = append(cfg.Env, env), time.Second
 			p := open(t, cfg)
 			within(t, "Do", 5*time.Second, func() {
-				_, err := host.Do[int, int](t.Context(), p, 1)
+				_, err := value(typed[int, int](p).Do(t.Context(), 1))
 				if e := itemError(t, "Do", err, want.Kind); e.ExitCode != want.ExitCode || e.Signal != want.Signal {
 					t.Errorf("Do: got %+v, want %+v", e, want)
 				}
@@ -175,7 +175,7 @@ func TestATracerThatIsNotFoundHoldsUpNobody(t *testing.T) {
 	checkGoroutines(t)
 	p := open(t, withInheritors(t, "traced by a stranger"))
 	within(t, "Do", 4*time.Second, func() {
-		_, err := host.Do[int, int](t.Context(), p, 1)
+		_, err := value(typed[int, int](p).Do(t.Context(), 1))
 		_ = itemError(t, "Do", err, host.KindCrashed)
 	})
 	within(t, "Close", 3*time.Second, func() { p.Close() })

@@ -25,10 +25,10 @@ import (
 
 func TestDoReturnsTheResult(t *testing.T) {
 	pools(t, host.Config{Workload: half}, func(t *testing.T, p *host.Pool) {
-		if got, err := host.Do[float64, float64](t.Context(), p, 5); err != nil || got != 2.5 {
+		if got, err := value(typed[float64, float64](p).Do(t.Context(), 5)); err != nil || got != 2.5 {
 			t.Errorf("Do of half of 5: got %v, %v, want 2.5", got, err)
 		}
-		_, err := host.Do[float64, float64](t.Context(), p, -1)
+		_, err := value(typed[float64, float64](p).Do(t.Context(), -1))
 		e := itemError(t, "Do of half of -1", err, host.KindFailed)
 		if e.Message != "-1 is negative" || e.Index != 0 || e.Attempts != 1 || !errors.Is(err, host.ErrFailed) {
 			t.Errorf("Do of half of -1: got %+v, want the workload's words and one attempt", e)
@@ -46,7 +46,7 @@ func TestMapKeepsOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pools(t, cfg, func(t *testing.T, p *host.Pool) {
 				for _, n := range []int{0, 1, 2, rand.IntN(100), 1000 + rand.IntN(3000)} {
-					got, err := host.Map[float64, float64](t.Context(), p, upTo(n))
+					got, err := typed[float64, float64](p).Map(t.Context(), upTo(n))
 					if err != nil || len(got) != n {
 						t.Fatalf("Map of %d items: got %d results, %v", n, len(got), err)
 					}
@@ -64,7 +64,7 @@ func TestMapKeepsOrder(t *testing.T) {
 func TestMapOfManyItems(t *testing.T) {
 	pools(t, host.Config{Workload: half}, func(t *testing.T, p *host.Pool) {
 		const n = 200_000
-		got, err := host.Map[float64, float64](t.Context(), p, upTo(n))
+		got, err := typed[float64, float64](p).Map(t.Context(), upTo(n))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestMapReportsEveryItemThatFailed(t *testing.T) {
 		for _, i := range want {
 			items[i] = -1
 		}
-		got, err := host.Map[float64, float64](t.Context(), p, items)
+		got, err := typed[float64, float64](p).Map(t.Context(), items)
 		errs := mapErrors(t, "Map with four bad items", err)
 		if d := cmp.Diff(want, indexes(errs)); d != "" {
 			t.Errorf("items that failed (-want +got):\n%s", d)
@@ -116,7 +116,7 @@ func TestStreamYieldsEveryResultInOrder(t *testing.T) {
 		for _, n := range []int{0, 1, 10 + rand.IntN(5000)} {
 			var given atomic.Int64
 			i := 0
-			for r, err := range host.Stream[float64, float64](t.Context(), p, seq(n, &given)) {
+			for r, err := range typed[float64, float64](p).Stream(t.Context(), seq(n, &given)) {
 				if err != nil {
 					t.Fatalf("Stream of %d items: got the error %v", n, err)
 				}
@@ -137,7 +137,7 @@ func TestUnorderedYieldsEveryResultOnce(t *testing.T) {
 		n := 2000 + rand.IntN(1000)
 		var given atomic.Int64
 		seen := make([]bool, n)
-		for r, err := range host.Unordered[float64, float64](t.Context(), p, seq(n, &given)) {
+		for r, err := range typed[float64, float64](p).Unordered(t.Context(), seq(n, &given)) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -163,7 +163,7 @@ func TestUnorderedDoesNotWaitForTheSlowest(t *testing.T) {
 			items := slices.Values([]order{{Do: "await", S: gate}, {Do: "echo"}, {Do: "echo"}, {Do: "echo"}})
 			var last int
 			n := 0
-			for r, err := range host.Unordered[order, string](t.Context(), p, items) {
+			for r, err := range typed[order, string](p).Unordered(t.Context(), items) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -191,7 +191,7 @@ func TestStreamRunsWhatItHasWhileTheInputWaits(t *testing.T) {
 					}
 				}
 			}
-			for r, err := range host.Stream[float64, float64](t.Context(), p, items) {
+			for r, err := range typed[float64, float64](p).Stream(t.Context(), items) {
 				if err != nil {
 					t.Error(err)
 				}
@@ -225,7 +225,7 @@ func TestStreamReadsOnlySoFarAhead(t *testing.T) {
 					}
 				}
 				n := 0
-				for r, err := range host.Stream[string, string](t.Context(), p, items) {
+				for r, err := range typed[string, string](p).Stream(t.Context(), items) {
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -258,7 +258,7 @@ func TestBreakingTheLoopEndsReadingAndCancels(t *testing.T) {
 			}
 		}
 		within(t, "a loop that breaks while items sleep", 5*time.Second, func() {
-			for _, err := range host.Unordered[order, string](t.Context(), p, items) {
+			for _, err := range typed[order, string](p).Unordered(t.Context(), items) {
 				if err != nil {
 					t.Error(err)
 				}
@@ -266,7 +266,7 @@ func TestBreakingTheLoopEndsReadingAndCancels(t *testing.T) {
 			}
 			<-ended
 		})
-		if got, err := host.Do[order, string](t.Context(), p, order{Do: "echo", S: "again"}); err != nil || got != "again" {
+		if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "echo", S: "again"})); err != nil || got != "again" {
 			t.Errorf("the pool afterwards: got %q, %v", got, err)
 		}
 	})
@@ -277,15 +277,15 @@ func TestAnEndedContextEndsTheRunWithItsCause(t *testing.T) {
 	pools(t, host.Config{Workload: chaos}, func(t *testing.T, p *host.Pool) {
 		for name, run := range map[string]func(ctx context.Context, o order) error{
 			"Do": func(ctx context.Context, o order) error {
-				_, err := host.Do[order, string](ctx, p, o)
+				_, err := value(typed[order, string](p).Do(ctx, o))
 				return err
 			},
 			"Map": func(ctx context.Context, o order) error {
-				_, err := host.Map[order, string](ctx, p, []order{o, o, o, o, o})
+				_, err := typed[order, string](p).Map(ctx, []order{o, o, o, o, o})
 				return err
 			},
 			"Stream": func(ctx context.Context, o order) error {
-				for _, err := range host.Stream[order, string](ctx, p, slices.Values([]order{o, o, o})) {
+				for _, err := range typed[order, string](p).Stream(ctx, slices.Values([]order{o, o, o})) {
 					if err != nil {
 						return err
 					}
@@ -293,7 +293,7 @@ func TestAnEndedContextEndsTheRunWithItsCause(t *testing.T) {
 				return nil
 			},
 			"Start": func(ctx context.Context, o order) error {
-				_, err := host.Start[order, string](ctx, p, o).Wait(t.Context())
+				_, err := typed[order, string](p).Start(ctx, o).Wait(t.Context())
 				return err
 			},
 		} {
@@ -311,7 +311,7 @@ func TestAnEndedContextEndsTheRunWithItsCause(t *testing.T) {
 				})
 			})
 		}
-		if got, err := host.Do[order, string](t.Context(), p, order{Do: "echo", S: "again"}); err != nil || got != "again" {
+		if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "echo", S: "again"})); err != nil || got != "again" {
 			t.Errorf("the pool afterwards: got %q, %v", got, err)
 		}
 	})
@@ -320,11 +320,11 @@ func TestAnEndedContextEndsTheRunWithItsCause(t *testing.T) {
 func TestDoWithEveryWorkerBusyEndsWithItsContext(t *testing.T) {
 	pools(t, host.Config{Workload: chaos, Workers: 1}, func(t *testing.T, p *host.Pool) {
 		begun := t.TempDir() + "/begun"
-		h := host.Start[order, string](t.Context(), p, order{Do: "hold", S: begun})
+		h := typed[order, string](p).Start(t.Context(), order{Do: "hold", S: begun})
 		waitFile(t, begun)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
-		if _, err := host.Do[order, string](ctx, p, order{Do: "echo"}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := value(typed[order, string](p).Do(ctx, order{Do: "echo"})); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Do with every worker busy: got %v, want a deadline error", err)
 		}
 		h.Cancel()
@@ -334,12 +334,12 @@ func TestDoWithEveryWorkerBusyEndsWithItsContext(t *testing.T) {
 
 func TestHandle(t *testing.T) {
 	pools(t, host.Config{Workload: chaos}, func(t *testing.T, p *host.Pool) {
-		h := host.Start[order, string](t.Context(), p, order{Do: "pid"})
-		got, err := h.Wait(t.Context())
+		h := typed[order, string](p).Start(t.Context(), order{Do: "pid"})
+		got, err := value(h.Wait(t.Context()))
 		if code, ok := h.ExitCode(); err != nil || got != fmt.Sprint(h.PID()) || code != 0 || !ok {
 			t.Errorf("a handle of pid: got %q, %v, PID %d, exit code %d, %v", got, err, h.PID(), code, ok)
 		}
-		h = host.Start[order, string](t.Context(), p, order{Do: "sleep", N: 60_000})
+		h = typed[order, string](p).Start(t.Context(), order{Do: "sleep", N: 60_000})
 		if code, ok := h.ExitCode(); ok {
 			t.Errorf("ExitCode while the item runs: got %d, want none", code)
 		}
@@ -351,10 +351,10 @@ func TestHandle(t *testing.T) {
 }
 
 // roundTrip checks that an echo returns what it is given.
-func roundTrip[T any](t *testing.T, w *sdk.Workload, values ...T) {
+func roundTrip[T any](t *testing.T, w sdk.AnyWorkload, values ...T) {
 	t.Helper()
 	pools(t, host.Config{Workload: w}, func(t *testing.T, p *host.Pool) {
-		got, err := host.Map[T, T](t.Context(), p, values)
+		got, err := typed[T, T](p).Map(t.Context(), values)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -381,10 +381,10 @@ func TestValuesOfEveryKindTravel(t *testing.T) {
 
 func TestOtherTypesTravelAsJSON(t *testing.T) {
 	pools(t, host.Config{Workload: half}, func(t *testing.T, p *host.Pool) {
-		if got, err := host.Map[int, float32](t.Context(), p, []int{1, 2, 3}); err != nil || !cmp.Equal(got, []float32{0.5, 1, 1.5}) {
+		if got, err := typed[int, float32](p).Map(t.Context(), []int{1, 2, 3}); err != nil || !cmp.Equal(got, []float32{0.5, 1, 1.5}) {
 			t.Errorf("Map[int, float32] over float64: got %v, %v", got, err)
 		}
-		got, err := host.Map[json.RawMessage, json.RawMessage](t.Context(), p, []json.RawMessage{json.RawMessage("1e2"), json.RawMessage("3")})
+		got, err := typed[json.RawMessage, json.RawMessage](p).Map(t.Context(), []json.RawMessage{json.RawMessage("1e2"), json.RawMessage("3")})
 		if err != nil || string(got[0]) != "50" || string(got[1]) != "1.5" {
 			t.Errorf("Map of JSON texts over float64: got %s, %v", got, err)
 		}
@@ -395,7 +395,7 @@ func TestOtherTypesTravelAsJSON(t *testing.T) {
 func TestResultsThatDoNotFitFailAlone(t *testing.T) {
 	pools(t, host.Config{Workload: half, Batch: 4}, func(t *testing.T, p *host.Pool) {
 		before := p.Workers()
-		got, err := host.Map[float64, int](t.Context(), p, upTo(8))
+		got, err := typed[float64, int](p).Map(t.Context(), upTo(8))
 		errs := mapErrors(t, "Map[float64, int] over halves", err)
 		if d := cmp.Diff([]int{1, 3, 5, 7}, indexes(errs)); d != "" {
 			t.Errorf("items that failed (-want +got):\n%s", d)
@@ -403,7 +403,7 @@ func TestResultsThatDoNotFitFailAlone(t *testing.T) {
 		if !cmp.Equal(got, []int{0, 0, 1, 0, 2, 0, 3, 0}) {
 			t.Errorf("results of the others: got %v", got)
 		}
-		_, err = host.Map[float64, string](t.Context(), p, upTo(3))
+		_, err = typed[float64, string](p).Map(t.Context(), upTo(3))
 		if errs := mapErrors(t, "Map[float64, string] over halves", err); len(errs) != 3 || errs[2].Kind != host.KindFailed {
 			t.Errorf("Map[float64, string] over halves: got %v, want three failed items", errs)
 		}
@@ -415,7 +415,7 @@ func TestResultsThatDoNotFitFailAlone(t *testing.T) {
 
 func TestItemsThatDoNotDecodeAreBad(t *testing.T) {
 	pools(t, host.Config{Workload: half}, func(t *testing.T, p *host.Pool) {
-		got, err := host.Map[json.RawMessage, json.RawMessage](t.Context(), p, []json.RawMessage{
+		got, err := typed[json.RawMessage, json.RawMessage](p).Map(t.Context(), []json.RawMessage{
 			json.RawMessage("1"), json.RawMessage(`"one"`), json.RawMessage("{"), json.RawMessage(""), json.RawMessage("[1,\n}"), json.RawMessage("4"),
 		})
 		errs := mapErrors(t, "Map of broken texts", err)
@@ -440,7 +440,7 @@ func (panicky) MarshalJSON() ([]byte, error) { panic("no") }
 
 func TestAnItemThatPanicsWhenItIsWrittenIsBad(t *testing.T) {
 	pools(t, host.Config{Workload: half}, func(t *testing.T, p *host.Pool) {
-		_, err := host.Do[panicky, float64](t.Context(), p, panicky{})
+		_, err := value(typed[panicky, float64](p).Do(t.Context(), panicky{}))
 		_ = itemError(t, "Do of an item whose MarshalJSON panics", err, host.KindBadItem)
 	})
 }
@@ -452,7 +452,7 @@ func TestItemsAndResultsBeyondTheLimitAreOversize(t *testing.T) {
 		}
 		pid := p.Workers()[0].PID
 		items := []string{"a", strings.Repeat("x", 1001), "b", strings.Repeat("x", 501), "c"}
-		got, err := host.Map[string, string](t.Context(), p, items)
+		got, err := typed[string, string](p).Map(t.Context(), items)
 		errs := mapErrors(t, "Map with two oversize values", err)
 		if errs[1] == nil || errs[1].Kind != host.KindOversize || errs[1].Size != 1001 || !strings.Contains(errs[1].Message, "1000") {
 			t.Errorf("an item of 1001 bytes: got %v, want oversize with size and limit", errs[1])
@@ -473,7 +473,7 @@ func TestItemsAndResultsBeyondTheLimitAreOversize(t *testing.T) {
 func TestLargeValuesTravelBothWays(t *testing.T) {
 	p := open(t, host.Config{Workload: echoString, Workers: 1})
 	want := strings.Repeat("parhost ", 20<<20/8)
-	if got, err := host.Do[string, string](t.Context(), p, want); err != nil || got != want {
+	if got, err := value(typed[string, string](p).Do(t.Context(), want)); err != nil || got != want {
 		t.Errorf("echo of 20 MiB: got %d bytes, %v", len(got), err)
 	}
 }
@@ -482,7 +482,7 @@ func TestBatchFunctionsKeepEveryPromise(t *testing.T) {
 	pools(t, host.Config{Workload: squares}, func(t *testing.T, p *host.Pool) {
 		items := upTo(500)
 		items[13], items[100], items[400] = 1, -1, -2
-		got, err := host.Map[float64, float64](t.Context(), p, items)
+		got, err := typed[float64, float64](p).Map(t.Context(), items)
 		if d := cmp.Diff([]int{100, 400}, indexes(mapErrors(t, "Map over a batch function", err))); d != "" {
 			t.Errorf("items that failed (-want +got):\n%s", d)
 		}
@@ -493,7 +493,7 @@ func TestBatchFunctionsKeepEveryPromise(t *testing.T) {
 		}
 	})
 	pools(t, host.Config{Workload: squares, ItemTimeout: 50 * time.Millisecond, Batch: 10}, func(t *testing.T, p *host.Pool) {
-		_, err := host.Map[float64, float64](t.Context(), p, upTo(20))
+		_, err := typed[float64, float64](p).Map(t.Context(), upTo(20))
 		errs := mapErrors(t, "Map over a batch function with a limit", err)
 		if len(errs) != 1 || errs[13] == nil || errs[13].Kind != host.KindTimeout {
 			t.Errorf("one slow item in a batch: got %v, want item 13 timed out alone", errs)
@@ -507,7 +507,7 @@ func TestSeveralRunsShareAPool(t *testing.T) {
 		for range 8 {
 			runs.Go(func() {
 				n := rand.IntN(3000)
-				got, err := host.Map[float64, float64](t.Context(), p, upTo(n))
+				got, err := typed[float64, float64](p).Map(t.Context(), upTo(n))
 				if err != nil || len(got) != n || n > 0 && got[n-1] != float64(n-1)/2 {
 					t.Errorf("one of 8 Maps of %d items: got %d results, %v", n, len(got), err)
 				}
@@ -522,7 +522,7 @@ func TestWorkloadsThatAreNotConcurrentNeverOverlap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg.Workload, cfg.Workers, cfg.Batch = alone, 4, 1
 			pools(t, cfg, func(t *testing.T, p *host.Pool) {
-				got, err := host.Map[int, bool](t.Context(), p, make([]int, 200))
+				got, err := typed[int, bool](p).Map(t.Context(), make([]int, 200))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -550,7 +550,7 @@ func TestThreadsRunItemsAtOnce(t *testing.T) {
 			removeWhenThere(t, o.S)
 		}
 	}()
-	if _, err := host.Map[order, string](t.Context(), p, items); err != nil {
+	if _, err := typed[order, string](p).Map(t.Context(), items); err != nil {
 		t.Errorf("four items that wait for one another on 4 threads of one process: got %v", err)
 	}
 }

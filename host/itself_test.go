@@ -61,7 +61,7 @@ func TestAProgramThatDoesNotServeHasNoWorkersOfItsWorkers(t *testing.T) {
 func TestAPluginMayBeAHost(t *testing.T) {
 	t.Setenv("STATE_LOG", "")
 	p := open(t, host.Config{Workload: chaos, Workers: 1, TempDir: shortDir(t)})
-	if got, err := host.Do[order, string](t.Context(), p, order{Do: "host"}); err != nil || got != "2" {
+	if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "host"})); err != nil || got != "2" {
 		t.Errorf("an item with a pool of its own: got %q, %v, want 2", got, err)
 	}
 }
@@ -73,7 +73,7 @@ func init() {
 			return "", err
 		}
 		defer p.Close()
-		got, err := host.Do[float64, float64](context.Background(), p, 4)
+		got, err := value(typed[float64, float64](p).Do(context.Background(), 4))
 		return fmt.Sprint(got), err
 	}
 }

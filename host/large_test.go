@@ -35,7 +35,7 @@ func TestALargeItemIsLetGoWhenItsResultHasCome(t *testing.T) {
 	ended := make(chan error)
 	go func() {
 		var failed error
-		for r, err := range host.Stream[json.RawMessage, string](t.Context(), p, items) {
+		for r, err := range typed[json.RawMessage, string](p).Stream(t.Context(), items) {
 			if err == nil && r.Err != nil {
 				err = r.Err
 			}

@@ -240,7 +240,7 @@ func lieTo(t *testing.T, cfg host.Config, name, says string) {
 	}
 	p := open(t, cfg)
 	within(t, "Map over a plugin that lies", 10*time.Second, func() {
-		_, err := host.Map[int, int](t.Context(), p, make([]int, n))
+		_, err := typed[int, int](p).Map(t.Context(), make([]int, n))
 		errs := mapErrors(t, "Map over a plugin that lies", err)
 		if len(errs) != n {
 			t.Fatalf("got %v, want all %d items blamed", err, n)
@@ -265,7 +265,7 @@ func TestWordsOfAWorkerAreBounded(t *testing.T) {
 				cfg, events := fake(t, name), new(recorder)
 				cfg.Inline, cfg.Observer, cfg.Grace = inline, events, time.Second // for words that come some time after the end of the link
 				p := open(t, cfg)
-				_, err := host.Do[int, int](t.Context(), p, 1)
+				_, err := value(typed[int, int](p).Do(t.Context(), 1))
 				if e := itemError(t, "Do", err, kind); len(e.Message) > most || len(e.Message) < most/2 {
 					t.Errorf("got a message of %d bytes, want at most %d, and most of them", len(e.Message), most)
 				}

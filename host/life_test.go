@@ -124,7 +124,7 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := shortDir(t)
 			p := open(t, host.Config{Workload: half, TempDir: dir})
-			if _, err := host.Map[float64, float64](t.Context(), p, upTo(100)); err != nil {
+			if _, err := typed[float64, float64](p).Map(t.Context(), upTo(100)); err != nil {
 				t.Fatal(err)
 			}
 			workers := p.Workers()
@@ -168,7 +168,7 @@ func TestOpenRemovesWhatKilledHostsLeft(t *testing.T) {
 	if dirs, _ := os.ReadDir(dir); len(dirs) != 2 {
 		t.Errorf("folders of two pools: got %v, want two", dirs)
 	}
-	if got, err := host.Do[float64, float64](t.Context(), first, 4); err != nil || got != 2 {
+	if got, err := value(typed[float64, float64](first).Do(t.Context(), 4)); err != nil || got != 2 {
 		t.Errorf("the first pool afterwards: got %v, %v", got, err)
 	}
 }
@@ -182,7 +182,7 @@ func TestWorkersGetAnExplicitEnvironment(t *testing.T) {
 		"GOMAXPROCS": strconv.Itoa(runtime.GOMAXPROCS(0)), "OMP_NUM_THREADS": strconv.Itoa(runtime.GOMAXPROCS(0)),
 		"PARHOST_PLUGIN": "", "PARHOST_WORKLOAD": "", "PARHOST_ALIVE_FD": "", // or a program that the workload starts would take itself for a worker
 	} {
-		if got, err := host.Do[order, string](t.Context(), p, order{Do: "env", S: name}); err != nil || got != want {
+		if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "env", S: name})); err != nil || got != want {
 			t.Errorf("%s in a worker: got %q, %v, want %q", name, got, err, want)
 		}
 	}
@@ -195,7 +195,7 @@ func TestWorkersShareTheCPUs(t *testing.T) {
 		"GOMAXPROCS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
 		"NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS", "JULIA_NUM_THREADS",
 	} {
-		if got, err := host.Do[order, string](t.Context(), p, order{Do: "env", S: name}); err != nil || got != "1" {
+		if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "env", S: name})); err != nil || got != "1" {
 			t.Errorf("%s of one of %d workers: got %q, %v, want 1", name, n, got, err)
 		}
 	}
@@ -204,7 +204,7 @@ func TestWorkersShareTheCPUs(t *testing.T) {
 func TestWorkersStartInTheirFolder(t *testing.T) {
 	dir := t.TempDir()
 	p := open(t, host.Config{Workload: chaos, Workers: 1, Dir: dir})
-	if got, err := host.Do[order, string](t.Context(), p, order{Do: "dir"}); err != nil || got != dir {
+	if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "dir"})); err != nil || got != dir {
 		t.Errorf("the folder of a worker: got %q, %v, want %q", got, err, dir)
 	}
 }
@@ -212,9 +212,9 @@ func TestWorkersStartInTheirFolder(t *testing.T) {
 func TestShutdownLetsRunningItemsEnd(t *testing.T) {
 	pools(t, host.Config{Workload: chaos, Workers: 1}, func(t *testing.T, p *host.Pool) {
 		gate := t.TempDir() + "/gate"
-		h := host.Start[order, string](t.Context(), p, order{Do: "await", S: gate})
+		h := typed[order, string](p).Start(t.Context(), order{Do: "await", S: gate})
 		waitFile(t, gate)
-		waiting := host.Start[order, string](t.Context(), p, order{Do: "echo"})
+		waiting := typed[order, string](p).Start(t.Context(), order{Do: "echo"})
 		down := make(chan error, 1)
 		go func() { down <- p.Shutdown(t.Context()) }()
 		if _, err := waiting.Wait(t.Context()); !errors.Is(err, host.ErrClosed) {
@@ -228,7 +228,7 @@ func TestShutdownLetsRunningItemsEnd(t *testing.T) {
 		default:
 		}
 		removeWhenThere(t, gate)
-		if got, err := h.Wait(t.Context()); err != nil || got != "done" {
+		if got, err := value(h.Wait(t.Context())); err != nil || got != "done" {
 			t.Errorf("the running item: got %q, %v, want its result", got, err)
 		}
 		if err := <-down; err != nil {
@@ -249,7 +249,7 @@ func TestShutdownLetsAStreamEndWithWhatItHas(t *testing.T) {
 				waitFile(t, dir+"/1")
 				var down sync.WaitGroup
 				down.Go(func() { p.Shutdown(context.Background()) })
-				if _, err := host.Do[order, string](context.Background(), p, order{Do: "echo"}); !errors.Is(err, host.ErrClosed) {
+				if _, err := value(typed[order, string](p).Do(context.Background(), order{Do: "echo"})); !errors.Is(err, host.ErrClosed) {
 					t.Errorf("Do after Shutdown began: got %v, want ErrClosed", err)
 				}
 				removeWhenThere(t, dir+"/0")
@@ -258,7 +258,7 @@ func TestShutdownLetsAStreamEndWithWhatItHas(t *testing.T) {
 			}()
 			var values []string
 			var last error
-			for r, err := range host.Stream[order, string](t.Context(), p, slices.Values(items)) {
+			for r, err := range typed[order, string](p).Stream(t.Context(), slices.Values(items)) {
 				if last = err; err == nil {
 					values = append(values, r.Value)
 				}
@@ -280,7 +280,7 @@ func TestCloseEndsWhatRuns(t *testing.T) {
 				o.S = t.TempDir() + "/begun"
 				result := make(chan error, 1)
 				go func() {
-					_, err := host.Map[order, string](t.Context(), p, []order{o, o, o, o})
+					_, err := typed[order, string](p).Map(t.Context(), []order{o, o, o, o})
 					result <- err
 				}()
 				waitFile(t, o.S)
@@ -310,10 +310,10 @@ func TestShutdownAndCloseMayComeTwiceInAnyOrder(t *testing.T) {
 						t.Errorf("got %v, want no error", err)
 					}
 				}
-				if _, err := host.Do[float64, float64](t.Context(), p, 1); !errors.Is(err, host.ErrClosed) {
+				if _, err := value(typed[float64, float64](p).Do(t.Context(), 1)); !errors.Is(err, host.ErrClosed) {
 					t.Errorf("Do afterwards: got %v, want ErrClosed", err)
 				}
-				if _, err := host.Map[float64, float64](t.Context(), p, upTo(5)); !errors.Is(err, host.ErrClosed) {
+				if _, err := typed[float64, float64](p).Map(t.Context(), upTo(5)); !errors.Is(err, host.ErrClosed) {
 					t.Errorf("Map afterwards: got %v, want ErrClosed", err)
 				}
 			})
@@ -324,7 +324,7 @@ func TestShutdownAndCloseMayComeTwiceInAnyOrder(t *testing.T) {
 func TestShutdownWithAnEndedContextCloses(t *testing.T) {
 	pools(t, host.Config{Workload: chaos}, func(t *testing.T, p *host.Pool) {
 		begun := t.TempDir() + "/begun"
-		h := host.Start[order, string](t.Context(), p, order{Do: "hold", S: begun})
+		h := typed[order, string](p).Start(t.Context(), order{Do: "hold", S: begun})
 		waitFile(t, begun)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
@@ -344,7 +344,7 @@ func TestSetupAndTeardownComeOnceForEachWorker(t *testing.T) {
 			t.Setenv("STATE_LOG", log)
 			p := open(t, host.Config{Workload: stateful, Mode: mode, Env: []string{"STATE_LOG=" + log}})
 			workers := len(p.Workers())
-			if _, err := host.Map[string, string](t.Context(), p, slices.Repeat([]string{"x"}, 100)); err != nil {
+			if _, err := typed[string, string](p).Map(t.Context(), slices.Repeat([]string{"x"}, 100)); err != nil {
 				t.Fatal(err)
 			}
 			if err := p.Shutdown(t.Context()); err != nil {
@@ -421,7 +421,7 @@ func TestRecyclingLosesNothing(t *testing.T) {
 					p := open(t, cfg)
 					for begun := time.Now(); time.Since(begun) < 10*time.Second; {
 						const n = 1000
-						got, err := host.Map[float64, float64](t.Context(), p, upTo(n))
+						got, err := typed[float64, float64](p).Map(t.Context(), upTo(n))
 						if err != nil || got[n-1] != (n-1)/2.0 {
 							t.Fatalf("Map while workers are replaced: got %v", err)
 						}
@@ -448,7 +448,7 @@ func TestAWorkerIsToldToEndByItsOwnSignalToo(t *testing.T) {
 	needUnix(t, "signals")
 	p := open(t, host.Config{Workload: chaos, Workers: 1})
 	gate := t.TempDir() + "/gate"
-	h := host.Start[order, string](t.Context(), p, order{Do: "await", S: gate})
+	h := typed[order, string](p).Start(t.Context(), order{Do: "await", S: gate})
 	waitFile(t, gate)
 	pid := p.Workers()[0].PID
 	proc, err := os.FindProcess(pid)
@@ -462,11 +462,11 @@ func TestAWorkerIsToldToEndByItsOwnSignalToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	removeWhenThere(t, gate)
-	if got, err := h.Wait(t.Context()); err != nil || got != "done" {
+	if got, err := value(h.Wait(t.Context())); err != nil || got != "done" {
 		t.Errorf("the running item of a worker that got SIGTERM: got %q, %v, want its result", got, err)
 	}
 	waitGone(t, "a worker that got SIGTERM", pid, 3*time.Second)
-	if got, err := host.Do[order, string](t.Context(), p, order{Do: "echo", S: "next"}); err != nil || got != "next" {
+	if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "echo", S: "next"})); err != nil || got != "next" {
 		t.Errorf("the pool afterwards: got %q, %v", got, err)
 	}
 }
@@ -483,13 +483,13 @@ func TestAStandbyTakesTheDeadWorkersPlace(t *testing.T) {
 		active, spare = spare, active
 	}
 	for range 10 {
-		if got, err := host.Do[order, string](t.Context(), p, order{Do: "pid"}); err != nil || got != fmt.Sprint(active.PID) {
+		if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "pid"})); err != nil || got != fmt.Sprint(active.PID) {
 			t.Fatalf("an item: got %q, %v, want it on worker process %d", got, err, active.PID)
 		}
 	}
-	_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 1})
+	_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "exit", N: 1}))
 	_ = itemError(t, "an item that exits", err, host.KindCrashed)
-	if got, err := host.Do[order, string](t.Context(), p, order{Do: "pid"}); err != nil || got != fmt.Sprint(spare.PID) {
+	if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "pid"})); err != nil || got != fmt.Sprint(spare.PID) {
 		t.Errorf("the item after the crash: got %q, %v, want it on the process that stood by, %d", got, err, spare.PID)
 	}
 	for len(p.Workers()) < 2 {
@@ -510,7 +510,7 @@ func TestAWorkerThatIsTooOldEndsSoon(t *testing.T) {
 	for i := range items {
 		items[i] = order{Do: "sleep", N: 50}
 	}
-	if _, err := host.Map[order, string](t.Context(), p, items); err != nil {
+	if _, err := typed[order, string](p).Map(t.Context(), items); err != nil {
 		t.Fatal(err)
 	}
 	_ = p.Close()

@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/parhost/parhost/host"
 )
 
 // levels is how deep the folder of a worker gets that digs.
@@ -32,7 +30,7 @@ func init() {
 func TestADeepFolderGoesWithItsWorker(t *testing.T) {
 	cfg := fake(t, "digs")
 	p := open(t, cfg)
-	if _, err := host.Do[int, int](t.Context(), p, 1); err != nil {
+	if _, err := value(typed[int, int](p).Do(t.Context(), 1)); err != nil {
 		t.Fatal(err)
 	}
 	var before unix.Rlimit

@@ -222,3 +222,9 @@ func removeWhenThere(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 }
+
+// typed gives a pool types. Other kinds than the workload's travel as JSON.
+func typed[In, Out any](p *host.Pool) *host.Typed[In, Out] { return host.BindJSON[In, Out](p) }
+
+// value returns the value of a result.
+func value[Out any](r host.Result[Out], err error) (Out, error) { return r.Value, err }

@@ -7,37 +7,17 @@ import (
 
 	"github.com/parhost/parhost/host/internal/process"
 	"github.com/parhost/parhost/host/internal/worker"
+	"github.com/parhost/parhost/internal/inprocess"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
-// Manifest is a workload's description of itself, as a host sees it.
-type Manifest struct {
-	Name          string            `json:"name"`
-	Version       string            `json:"version,omitempty"`
-	Description   string            `json:"description,omitempty"`
-	Examples      []json.RawMessage `json:"examples,omitempty"`
-	ItemKind      string            `json:"item_kind"`
-	ResultKind    string            `json:"result_kind"`
-	ItemSchema    json.RawMessage   `json:"item_schema,omitempty"`
-	ResultSchema  json.RawMessage   `json:"result_schema,omitempty"`
-	Idempotent    bool              `json:"idempotent"`
-	NotConcurrent bool              `json:"not_concurrent"`
-	Prefer        Mode              `json:"prefer,omitempty"`
-	Threads       int               `json:"threads"`
-	ItemTime      time.Duration     `json:"item_time_ns,omitempty"`
-	SDK           string            `json:"sdk,omitempty"`
-	Needs         Needs             `json:"needs,omitzero"` // what the workload asks its user to open in a sandbox; no host grants it by itself
-}
+// Manifest is a workload's description of itself. Examples are of type [json.RawMessage]. [protocol.Manifest] describes the fields.
+type Manifest = protocol.Manifest
 
-// Needs is what a workload says that it needs in a sandbox.
-type Needs struct {
-	Network     bool     `json:"network,omitempty"`
-	Processes   bool     `json:"processes,omitempty"` // the workload starts processes of its own
-	Read        []string `json:"read,omitempty"`      // absolute paths
-	Write       []string `json:"write,omitempty"`     // absolute paths that the workload also changes
-	MemoryBytes int64    `json:"memory_bytes,omitempty"`
-}
+// Needs is what a workload says that it needs in a sandbox; no host grants it by itself. [protocol.Needs] describes the fields.
+type Needs = protocol.Needs
 
 // manifestOf converts a checked manifest. It leaves out examples and schemas that are not JSON in UTF-8.
 func manifestOf(pb *workerpb.Manifest) Manifest {
@@ -48,11 +28,11 @@ func manifestOf(pb *workerpb.Manifest) Manifest {
 		Threads: int(max(1, pb.GetThreads())), ItemTime: time.Duration(min(pb.GetItemTimeNs(), 1<<62)), SDK: pb.GetSdk(),
 	}
 	if n := pb.GetNeeds(); n != nil {
-		m.Needs = Needs{n.GetNetwork(), n.GetProcesses(), n.GetRead(), n.GetWrite(), int64(n.GetMemoryBytes())}
+		m.Needs = Needs{Network: n.GetNetwork(), Processes: n.GetProcesses(), Read: n.GetRead(), Write: n.GetWrite(), MemoryBytes: int64(n.GetMemoryBytes())}
 	}
 	for _, example := range pb.GetExamples() {
 		if wire.IsJSON(example) {
-			m.Examples = append(m.Examples, example)
+			m.Examples = append(m.Examples, json.RawMessage(example))
 		}
 	}
 	if s := pb.GetItemSchema(); wire.IsJSON([]byte(s)) {
@@ -70,7 +50,7 @@ func (p *Pool) Manifest() Manifest { return p.manifest }
 // Describe returns the manifest with the schemas of items and results. It asks a worker for them, unless the workload is linked in.
 func (p *Pool) Describe(ctx context.Context) (Manifest, error) {
 	if p.cfg.Workload != nil {
-		pb, err := p.cfg.Workload.Describe(true)
+		pb, err := inprocess.Describe(p.cfg.Workload, true)
 		if err != nil {
 			return Manifest{}, err
 		}

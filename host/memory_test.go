@@ -19,7 +19,7 @@ func init() {
 // The race detector has its own words for this, and its own ways with memory.
 func TestAProcessWithoutMemoryIsOutOfMemory(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos})
-	got, err := host.Map[order, string](t.Context(), p, orders(50, map[int]order{20: {Do: "memory"}}))
+	got, err := typed[order, string](p).Map(t.Context(), orders(50, map[int]order{20: {Do: "memory"}}))
 	errs := checkOthers(t, "Map with one item that takes all memory", got, err)
 	if len(errs) != 1 || errs[20] == nil || errs[20].Kind != host.KindOutOfMemory {
 		t.Errorf("got %v, want item 20 out of memory", errs)
@@ -38,7 +38,7 @@ func TestRetriesWithoutMemoryAreCountedApart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := open(t, host.Config{Workload: idempotent, Workers: 1, Retries: c.retries, MemoryRetries: c.memory})
-			_, err := host.Do[order, string](t.Context(), p, order{Do: "memory"})
+			_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "memory"}))
 			if e := itemError(t, "an item that takes more memory than there is", err, host.KindOutOfMemory); e.Attempts != c.attempts {
 				t.Errorf("got %d attempts, want %d", e.Attempts, c.attempts)
 			}
@@ -58,7 +58,7 @@ func TestAResultOfAGiBIsRefusedAndLeavesTheHostSmall(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Workers: 1})
 	more := growth(t, func() {
 		within(t, "Map with a result of a GiB", 60*time.Second, func() {
-			got, err := host.Map[order, string](t.Context(), p, orders(30, map[int]order{10: {Do: "huge", N: size}}))
+			got, err := typed[order, string](p).Map(t.Context(), orders(30, map[int]order{10: {Do: "huge", N: size}}))
 			errs := checkOthers(t, "Map with a result of a GiB", got, err)
 			if len(errs) != 1 || errs[10] == nil || errs[10].Kind != host.KindOversize || errs[10].Size != size {
 				t.Errorf("got %v, want item 10 oversize, with its size", errs)

@@ -9,7 +9,7 @@ import (
 
 type metadataKey struct{}
 
-// WithMetadata returns a context that carries metadata, such as a trace or a tenant, to the workload of each run ([Map], [Stream], [Do] and the others) that
+// WithMetadata returns a context that carries metadata, such as a trace or a tenant, to the workload of each run ([Typed.Map], [Typed.Stream], [Typed.Do] and the others) that
 // gets it. The workload reads it with sdk.Metadata, in each mode. WithMetadata adds to the metadata that ctx already has, and replaces values of the same key.
 //
 // All metadata together has at most 64 pairs and 8 KiB, in UTF-8, without empty keys. A run with other metadata ends with an error at once. Each batch carries

@@ -13,12 +13,18 @@ import (
 //
 // Observe is called with one event after the other, in the order in which they happened and soon afterwards: when [Pool.Shutdown] or [Pool.Close] has
 // returned nil it has been called with all of them. The pool does not wait for it. Only when 1024 events wait do runs of many items begin no more batches,
-// and [ItemProgress] is dropped. So Observe may call [Do] and the methods of the pool. It should leave runs of many items to another goroutine.
+// and [ItemProgress] is dropped. So Observe may call [Typed.Do] and the methods of the pool. It should leave runs of many items to another goroutine.
 //
 // A panic in it, and [runtime.Goexit], as testing.T.FailNow calls it, are logged, and the pool goes on.
 type Observer interface {
 	Observe(Event)
 }
+
+// ObserverFunc is an [Observer] that is a function.
+type ObserverFunc func(Event)
+
+// Observe calls f.
+func (f ObserverFunc) Observe(e Event) { f(e) }
 
 // Event is one of [WorkerStarted], [WorkerEnded], [BatchDone], [ItemFailed], [ItemRetried] and [ItemProgress].
 type Event interface{ event() }
@@ -37,6 +43,7 @@ type WorkerEnded struct {
 	PID    int
 	Items  int    // that it ran
 	Reason string // "closed", "retired: …", or what it died of
+	Cause  Cause  // why its process died; empty if it was closed or retired, and for goroutines
 }
 
 // BatchDone says that a worker is done with a batch, or with a part of it.

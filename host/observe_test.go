@@ -44,7 +44,7 @@ func TestEveryModeTellsTheSameEvents(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			events := new(recorder)
 			p := open(t, host.Config{Workload: chaos, Mode: mode, Observer: events})
-			_, err := host.Map[order, string](t.Context(), p, orders(100, map[int]order{
+			_, err := typed[order, string](p).Map(t.Context(), orders(100, map[int]order{
 				5: {Do: "fail", S: "no"}, 50: {Do: "progress"}, 80: {Do: "panic", S: "ouch"},
 			}))
 			mapErrors(t, "Map", err)
@@ -110,7 +110,7 @@ func TestEveryModeTellsTheSameEvents(t *testing.T) {
 func TestCrashesAddUp(t *testing.T) {
 	events := new(recorder)
 	p := open(t, host.Config{Workload: chaos, Observer: events})
-	_, err := host.Map[order, string](t.Context(), p, orders(500, map[int]order{100: {Do: "exit", N: 1}, 400: {Do: "exit", N: 1}}))
+	_, err := typed[order, string](p).Map(t.Context(), orders(500, map[int]order{100: {Do: "exit", N: 1}, 400: {Do: "exit", N: 1}}))
 	mapErrors(t, "Map", err)
 	p.AwaitObserver()
 	done := 0
@@ -148,7 +148,7 @@ func TestTheWorkloadsLoggerReachesTheHost(t *testing.T) {
 			p := open(t, host.Config{Workload: chaos, Mode: mode, Workers: 1, Logger: logger})
 			long := strings.Repeat("long ", 1000) // more than a line of a record holds
 			for _, said := range []string{"hello", long} {
-				if _, err := host.Do[order, string](t.Context(), p, order{Do: "log", S: said}); err != nil {
+				if _, err := value(typed[order, string](p).Do(t.Context(), order{Do: "log", S: said})); err != nil {
 					t.Fatal(err)
 				}
 			}

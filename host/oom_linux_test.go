@@ -16,15 +16,15 @@ func TestADeathForWantOfMemoryIsToldFromAKill(t *testing.T) {
 	p := open(t, host.Config{Workload: idempotent, Workers: 1})
 	pid := p.Workers()[0].PID
 	confine(t, pid, 128<<20)
-	_, err := host.Do[order, string](t.Context(), p, order{Do: "hoard"})
+	_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "hoard"}))
 	if e := itemError(t, "an item that takes more memory than there is", err, host.KindOutOfMemory); e.Attempts != 1 || e.Signal != "SIGKILL" {
 		t.Errorf("got %+v, want out of memory by SIGKILL at the first attempt", e)
 	}
 	gate := filepath.Join(t.TempDir(), "gate")
-	h := host.Start[order, string](t.Context(), p, order{Do: "hold once", S: gate})
+	h := typed[order, string](p).Start(t.Context(), order{Do: "hold once", S: gate})
 	waitFile(t, gate)
 	kill(t, strconv.Itoa(h.PID()))
-	if got, err := h.Wait(t.Context()); err != nil || got != "again" {
+	if got, err := value(h.Wait(t.Context())); err != nil || got != "again" {
 		t.Errorf("an item whose next worker was killed by somebody: got %q, %v, want its result", got, err)
 	}
 }

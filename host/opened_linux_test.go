@@ -23,9 +23,9 @@ func init() {
 		defer p.Close()
 		say("ready")
 		_, _ = io.ReadAll(os.Stdin)
-		_, err := host.Do[order, string](context.Background(), p, order{Do: "exit", N: 3})
+		_, err := value(typed[order, string](p).Do(context.Background(), order{Do: "exit", N: 3}))
 		_, crashed := errors.AsType[*host.ItemError](err)
-		got, err := host.Do[order, string](context.Background(), p, order{Do: "echo", S: "the same"})
+		got, err := value(typed[order, string](p).Do(context.Background(), order{Do: "echo", S: "the same"}))
 		say(crashed, got, err, len(p.Checksum()))
 	}
 	of := chaos.Manifest()
@@ -61,9 +61,9 @@ func TestAPoolRunsWhatItWasOpenedWith(t *testing.T) {
 		p := open(t, host.Config{Plugin: path, PluginWorkload: chaos.Manifest().Name, Workers: 1, Batch: 1, Sandbox: policy})
 		otherProgram(t, path)
 		for range 2 {
-			_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 3})
+			_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "exit", N: 3}))
 			_ = itemError(t, "a crash", err, host.KindCrashed)
-			if got, err := host.Do[order, string](t.Context(), p, order{Do: "echo", S: "a"}); got != "a" || err != nil {
+			if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "echo", S: "a"})); got != "a" || err != nil {
 				t.Fatalf("after a crash: got %q, %v", got, err)
 			}
 		}
@@ -92,13 +92,13 @@ func TestAPoolOfAScriptThatIsReplacedEndsWithThat(t *testing.T) {
 	}
 	write("exec '" + exe + "'\n")
 	p := open(t, host.Config{Plugin: path, PluginWorkload: chaos.Manifest().Name, Workers: 1, Batch: 1})
-	if got, err := host.Do[order, string](t.Context(), p, order{Do: "echo", S: "a"}); got != "a" || err != nil {
+	if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "echo", S: "a"})); got != "a" || err != nil {
 		t.Fatalf("as it was: got %q, %v", got, err)
 	}
 	write("exec '" + exe + "' # the same, by other bytes\n")
-	_, err = host.Do[order, string](t.Context(), p, order{Do: "exit", N: 3})
+	_, err = value(typed[order, string](p).Do(t.Context(), order{Do: "exit", N: 3}))
 	_ = itemError(t, "a crash", err, host.KindCrashed)
-	_, err = host.Do[order, string](t.Context(), p, order{Do: "echo"})
+	_, err = value(typed[order, string](p).Do(t.Context(), order{Do: "echo"}))
 	broken, ok := errors.AsType[*host.BrokenError](err)
 	if !ok || broken.Failures != 0 || !errors.As(err, new(*sandbox.ChangedError)) {
 		t.Errorf("then: got %v, want that the script was changed, at once", err)
@@ -143,9 +143,9 @@ func TestALaterWorkerHasTheSameWorkload(t *testing.T) {
 			cfg := host.Config{Workload: chaos, Workers: 1}
 			lieNowAndThen(t, &cfg, append([]string{""}, slices.Repeat([]string{name}, 20)...))
 			p := open(t, cfg)
-			_, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 3})
+			_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "exit", N: 3}))
 			_ = itemError(t, "a crash", err, host.KindCrashed)
-			_, err = host.Do[order, string](t.Context(), p, order{Do: "echo"})
+			_, err = value(typed[order, string](p).Do(t.Context(), order{Do: "echo"}))
 			if !errors.As(err, new(*host.BrokenError)) || !strings.Contains(err.Error(), "the workload has changed while the pool lives") {
 				t.Errorf("then: got %v, want that the workload has changed", err)
 			}

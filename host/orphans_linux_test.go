@@ -24,7 +24,7 @@ import (
 // leave lets a worker of p leave a daemon behind, and returns the process ids of both.
 func leave(t *testing.T, p *host.Pool, how string) (daemon, worker int) {
 	t.Helper()
-	numbers, err := host.Do[order, string](t.Context(), p, order{Do: "daemon", S: how})
+	numbers, err := value(typed[order, string](p).Do(t.Context(), order{Do: "daemon", S: how}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestADaemonEndsWithItsWorker(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			p := open(t, host.Config{Workload: chaos, Workers: 1})
 			pid, _ := leave(t, p, how)
-			_, err := host.Do[order, string](t.Context(), p, order{Do: "kill"})
+			_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "kill"}))
 			_ = itemError(t, "Do of kill", err, host.KindCrashed)
 			waitGone(t, "a daemon whose worker crashed", pid, time.Second)
 		})
@@ -84,7 +84,7 @@ func TestADaemonEndsWithAWorkerThatIsReplaced(t *testing.T) {
 func TestADaemonEndsWithAWorkerThatIsKilledForItsTime(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Workers: 1, ItemTimeout: time.Second, Grace: 50 * time.Millisecond})
 	pid, _ := leave(t, p, "")
-	_, err := host.Do[order, string](t.Context(), p, order{Do: "stubborn"})
+	_, err := value(typed[order, string](p).Do(t.Context(), order{Do: "stubborn"}))
 	_ = itemError(t, "Do of stubborn", err, host.KindTimeout)
 	waitGone(t, "a daemon of a worker that held an item too long", pid, time.Second)
 }
@@ -222,7 +222,7 @@ func TestTheGuardGoesWithThePool(t *testing.T) {
 	if err := unix.Kill(guard, unix.SIGTERM); err != nil { // as service managers send it to all
 		t.Fatal(err)
 	}
-	if _, err := host.Do[order, string](t.Context(), p, order{Do: "echo"}); err != nil {
+	if _, err := value(typed[order, string](p).Do(t.Context(), order{Do: "echo"})); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Kill(guard, 0); err != nil {

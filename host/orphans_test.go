@@ -76,7 +76,7 @@ var hostsWithoutGuard = map[string]func(){"unguarded": haveOrphans, "of itself":
 func haveOrphans() {
 	p := mustOpen(host.Config{Workload: chaos, Workers: 2})
 	for _, how := range daemons {
-		pids, err := host.Do[order, string](context.Background(), p, order{Do: "daemon", S: how})
+		pids, err := value(typed[order, string](p).Do(context.Background(), order{Do: "daemon", S: how}))
 		if err != nil {
 			panic(err)
 		}
@@ -87,7 +87,7 @@ func haveOrphans() {
 		say("worker", w.PID)
 	}
 	say("ready")
-	_, _ = host.Do[order, string](context.Background(), p, order{Do: "sleep", N: 600_000})
+	_, _ = value(typed[order, string](p).Do(context.Background(), order{Do: "sleep", N: 600_000}))
 }
 
 // A worker that has ended is gone, even if somebody else holds its connection, as a child does that it has started without a thought.
@@ -96,7 +96,7 @@ func TestAnInheritedConnectionDoesNotHoldUpAWorkersEnd(t *testing.T) {
 		t.Run(fmt.Sprintf("inline %v", inline), func(t *testing.T) {
 			p := open(t, host.Config{Workload: chaos, Workers: 1, Inline: inline})
 			within(t, "Map with a worker that leaves its connection to somebody", 10*time.Second, func() {
-				got, err := host.Map[order, string](t.Context(), p, orders(100, map[int]order{50: {Do: "bequeath", N: 3}}))
+				got, err := typed[order, string](p).Map(t.Context(), orders(100, map[int]order{50: {Do: "bequeath", N: 3}}))
 				errs := checkOthers(t, "Map", got, err)
 				if e := errs[50]; len(errs) != 1 || e == nil || e.Kind != host.KindCrashed || e.ExitCode != 3 {
 					t.Errorf("got the failures %v, want that of item 50 by exit code 3", errs)

@@ -20,12 +20,12 @@ func TestAProgramMayChangeItsFolder(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Workers: 1, Dir: "work", TempDir: "s"})
 	t.Chdir("/")
 	for range 2 { // each begins on a worker that was started in the new folder, but the first
-		if _, err := host.Do[order, string](t.Context(), p, order{Do: "exit", N: 3}); err == nil {
+		if _, err := value(typed[order, string](p).Do(t.Context(), order{Do: "exit", N: 3})); err == nil {
 			t.Error("an item that exits: got no error")
 		}
 	}
 	within(t, "an item of the next worker", patience, func() {
-		if _, err := host.Do[order, string](t.Context(), p, order{Do: "sleep"}); err != nil {
+		if _, err := value(typed[order, string](p).Do(t.Context(), order{Do: "sleep"})); err != nil {
 			t.Errorf("an item of the next worker: got %v", err)
 		}
 	})
@@ -47,7 +47,7 @@ func TestAFolderThatNoHandshakeCanNameIsRefused(t *testing.T) {
 		}
 		t.Setenv("TMPDIR", dir) // where another folder does as well
 		p := open(t, host.Config{Workload: chaos, Workers: 1})
-		if _, err := host.Do[order, string](t.Context(), p, order{Do: "sleep"}); err != nil {
+		if _, err := value(typed[order, string](p).Do(t.Context(), order{Do: "sleep"})); err != nil {
 			t.Errorf("Do with TMPDIR=%q: got %v", name, err)
 		}
 	}

@@ -27,7 +27,7 @@ func init() {
 			items[i] = order{Do: "sleep", N: 200}
 		}
 		say("begun")
-		_, err := host.Map[order, string](context.Background(), p, items)
+		_, err := typed[order, string](p).Map(context.Background(), items)
 		say("ended", err)
 	}
 }

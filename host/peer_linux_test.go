@@ -7,8 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-
-	"github.com/parhost/parhost/host"
 )
 
 func init() {
@@ -69,7 +67,7 @@ func TestAForeignSocketIsNotSpokenTo(t *testing.T) {
 // What a plugin has started may serve in its place, wherever it has gone.
 func TestAServerMayBeWhatThePluginHasStarted(t *testing.T) {
 	p := open(t, fake(t, "server in a session of its own"))
-	if got, err := host.Do[int, int](t.Context(), p, 1); err != nil || got != 1 {
+	if got, err := value(typed[int, int](p).Do(t.Context(), 1)); err != nil || got != 1 {
 		t.Errorf("Do: got %v, %v, want 1", got, err)
 	}
 }

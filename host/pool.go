@@ -10,6 +10,7 @@ import (
 	"github.com/parhost/parhost/host/internal/process"
 	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/inprocess"
 	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 )
@@ -44,8 +45,17 @@ type Pool struct {
 // Open starts a pool's workers and returns when each of them is ready or has failed once. With [Config.Eager] it returns when the first one is ready. It fails
 // if none is. ctx bounds the opening, not the life of the pool.
 //
-// The error is a [*ConfigError] for a config that cannot be used, matches [ErrNotFound] if there is no such plugin, and is a [*StartError] if no worker could
-// be started. After an error nothing is left running.
+// The error is one of these:
+//   - a [*ConfigError] for a config that cannot be used;
+//   - one that matches [ErrNotFound] if there is no such plugin;
+//   - a [*sandbox.ChecksumError] if the executable is not the one of Config.Checksum, and another error of package sandbox if it cannot be read;
+//   - one that matches [sandbox.ErrNotSupported] if this machine cannot give what Config.Sandbox asks for, [sandbox.ErrNeedsFiles] if the plugin needs
+//     files that the policy does not open to it, and another error of package sandbox if no machine could;
+//   - a [*StartError] if no worker could be started; it wraps a [*sandbox.ChangedError] if the executable changed meanwhile;
+//   - an error of the workload's manifest, if Config.Workload has an example or schema that is no JSON;
+//   - ctx's cause if ctx ended first.
+//
+// After an error nothing is left running.
 func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -58,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
 	p.kill, p.killed = kill, life.Done()
 	if cfg.Workload != nil {
-		pb, err := cfg.Workload.Describe(false)
+		pb, err := inprocess.Describe(cfg.Workload, false)
 		if err != nil {
 			return nil, err
 		}
@@ -213,6 +223,12 @@ func (p *Pool) Workers() []WorkerInfo {
 	}
 	return infos
 }
+
+// Done is closed when the pool takes no more work. [Pool.Err] says why.
+func (p *Pool) Done() <-chan struct{} { return p.stop }
+
+// Err returns nil while the pool takes work, a [*BrokenError] after it gave up, and else [ErrClosed]. The first reason stays.
+func (p *Pool) Err() error { return p.scheduler.closed() }
 
 // Shutdown stops taking work, waits until the batches that have begun end, tears the workers down, and returns when nothing of the pool is left. If ctx ends
 // first, it closes the pool and returns the context's cause.

@@ -170,7 +170,7 @@ func comesToNothing(t *testing.T, cfg host.Config) {
 	most := 5 * cfg.Workers
 	p := open(t, cfg)
 	within(t, "Map over workers that do nothing", 60*time.Second, func() {
-		_, err := host.Map[int, int](t.Context(), p, make([]int, 100))
+		_, err := typed[int, int](p).Map(t.Context(), make([]int, 100))
 		e, ok := errors.AsType[*host.BrokenError](err)
 		if !ok || e.Idle < most || !strings.Contains(err.Error(), "workers in a row") || !strings.Contains(err.Error(), "asked to be replaced") {
 			t.Errorf("Map: got %v, want a BrokenError with how many workers did nothing, and the last reason", err)
@@ -189,7 +189,7 @@ func TestAnItemThatNoWorkerBeginsFails(t *testing.T) {
 		cfg.Workers, cfg.Batch = workers, 1
 		p := open(t, cfg)
 		within(t, "Map with an item that no worker begins", 60*time.Second, func() {
-			_, err := host.Map[int, int](t.Context(), p, make([]int, 50))
+			_, err := typed[int, int](p).Map(t.Context(), make([]int, 50))
 			errs := mapErrors(t, "Map", err)
 			if e := errs[7]; len(errs) != 1 || e == nil || e.Kind != host.KindCrashed || e.Cause != host.CauseProtocol || !strings.Contains(e.Message, "asked to be replaced") {
 				t.Errorf("Map with %d workers: got %v, want item 7 crashed, with the last reason", workers, err)
@@ -208,7 +208,7 @@ func TestWorkersThatRecycleThemselvesGoOnForEver(t *testing.T) {
 				cfg.Workers, cfg.Batch = 2, batch
 				p := open(t, cfg)
 				within(t, "Map over workers that leave after each item", 120*time.Second, func() {
-					got, err := host.Map[int, int](t.Context(), p, make([]int, 40))
+					got, err := typed[int, int](p).Map(t.Context(), make([]int, 40))
 					if err != nil || got[39] != 1 {
 						t.Errorf("Map: got %v, %v, want ones", got, err)
 					}
@@ -229,7 +229,7 @@ func TestAnOverdueThatCannotBeIsALie(t *testing.T) {
 			cfg.Workers, cfg.Sandbox, cfg.ItemTimeout, cfg.Batch, cfg.Observer = 2, policy, 200*time.Millisecond, 1, events
 			p := open(t, cfg)
 			within(t, "Map", 120*time.Second, func() {
-				_, err := host.Map[int, int](t.Context(), p, make([]int, 40))
+				_, err := typed[int, int](p).Map(t.Context(), make([]int, 40))
 				for i, e := range mapErrors(t, "Map", err) {
 					if e.Kind != host.KindCrashed || !strings.Contains(e.Message, "broke the protocol") {
 						t.Errorf("item %d: got %v, want crashed for a lie, or a result", i, e)
@@ -285,7 +285,7 @@ func TestAKindThatCannotBeCountsAsFailed(t *testing.T) {
 					cfg.Inline, cfg.Sandbox, cfg.ItemTimeout, cfg.RetryAlways, cfg.Retries = inline, policy, c.timeout, true, 3
 					p := open(t, cfg)
 					pid := p.Workers()[0].PID
-					_, err := host.Map[int, int](t.Context(), p, make([]int, 3))
+					_, err := typed[int, int](p).Map(t.Context(), make([]int, 3))
 					errs := mapErrors(t, "Map", err)
 					if len(errs) != 3 {
 						t.Errorf("got %v, want all items failed", err)
@@ -309,7 +309,7 @@ func TestOneLimitIsTheTimeOfOneItem(t *testing.T) {
 	cfg := fake(t, "timeouts in turn")
 	cfg.ItemTimeout, cfg.Batch, cfg.Grace = 300*time.Millisecond, 4, time.Second
 	p := open(t, cfg)
-	_, err := host.Map[int, int](t.Context(), p, make([]int, 4))
+	_, err := typed[int, int](p).Map(t.Context(), make([]int, 4))
 	kinds := map[host.Kind]int{}
 	for _, e := range mapErrors(t, "Map", err) {
 		kinds[e.Kind]++
@@ -323,14 +323,14 @@ func TestOneLimitIsTheTimeOfOneItem(t *testing.T) {
 var inputs = map[string]func(t *testing.T, p *host.Pool, n int, first func()){
 	"Map": func(t *testing.T, p *host.Pool, n int, _ func()) {
 		t.Helper()
-		if got, err := host.Map[int, int](t.Context(), p, make([]int, n)); err != nil || len(got) != n {
+		if got, err := typed[int, int](p).Map(t.Context(), make([]int, n)); err != nil || len(got) != n {
 			t.Errorf("Map: got %d results, %v, want %d", len(got), err, n)
 		}
 	},
 	"Stream": func(t *testing.T, p *host.Pool, n int, first func()) {
 		t.Helper()
 		got := 0
-		for r, err := range host.Stream[int, int](t.Context(), p, repeated(n)) {
+		for r, err := range typed[int, int](p).Stream(t.Context(), repeated(n)) {
 			if err != nil || r.Err != nil {
 				t.Errorf("Stream: got %v, %v, want no error", err, r.Err)
 				return

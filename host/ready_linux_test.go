@@ -68,7 +68,7 @@ func TestALineBeforeAWorkerIsReadyIsOfNoItem(t *testing.T) {
 			}
 			cancel()
 		}()
-		if _, err := host.Do[string, string](ctx, p, "mine"); !errors.Is(err, context.Canceled) {
+		if _, err := value(typed[string, string](p).Do(ctx, "mine")); !errors.Is(err, context.Canceled) {
 			t.Errorf("Do: got %v, want that it was canceled", err)
 		}
 		p.Close()

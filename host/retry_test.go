@@ -23,14 +23,14 @@ func TestTheLastItemOfABatchRunsAgain(t *testing.T) {
 					}
 				}
 				p := open(t, host.Config{Workload: chaos, Mode: mode, Workers: 2, Batch: 4, ItemTimeout: 200 * time.Millisecond, Retries: 1, RetryAlways: true})
-				if _, err := host.Map[order, string](t.Context(), p, items); err != nil {
+				if _, err := typed[order, string](p).Map(t.Context(), items); err != nil {
 					t.Errorf("Map: %v", err)
 				}
 				for i := range items {
 					items[i].N += len(items)
 				}
 				n := 0
-				for r, err := range host.Unordered[order, string](t.Context(), p, slices.Values(items)) {
+				for r, err := range typed[order, string](p).Unordered(t.Context(), slices.Values(items)) {
 					if err != nil || r.Err != nil {
 						t.Fatalf("Unordered: %v, %v", err, r.Err)
 					}

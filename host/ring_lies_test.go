@@ -136,7 +136,7 @@ func TestALieAboutARingCostsTheWorkerAndIsBlamedOnItsItems(t *testing.T) {
 				}
 				p := open(t, cfg)
 				within(t, "Do on a worker that lies", 20*time.Second, func() {
-					_, err := host.Do[string, int](t.Context(), p, strings.Repeat("x", 100<<10)) // more than a ring has room for
+					_, err := value(typed[string, int](p).Do(t.Context(), strings.Repeat("x", 100<<10))) // more than a ring has room for
 					if err == nil || !strings.Contains(err.Error(), says) {
 						t.Errorf("got %v, want %q", err, says)
 					}
@@ -153,7 +153,7 @@ func TestAWorkerThatWakesNobodyIsEndedAtItsLimit(t *testing.T) {
 		cfg.Sandbox, cfg.ItemTimeout = policy, 200*time.Millisecond
 		p := open(t, cfg)
 		within(t, "Do", 20*time.Second, func() {
-			_, err := host.Do[int, int](t.Context(), p, 1)
+			_, err := value(typed[int, int](p).Do(t.Context(), 1))
 			if e := itemError(t, "Do", err, host.KindTimeout); !strings.Contains(e.Message, "worker has been silent for") {
 				t.Errorf("got %v, want it to be silent", e)
 			}
@@ -164,7 +164,7 @@ func TestAWorkerThatWakesNobodyIsEndedAtItsLimit(t *testing.T) {
 func TestWorkersUseRingsAtEachLevel(t *testing.T) {
 	atLevels(t, allLevels, func(t *testing.T, policy sandbox.Policy) {
 		p := open(t, host.Config{Workload: sqrt.Workload, Workers: 1, Sandbox: policy})
-		if _, err := host.Do[float64, float64](t.Context(), p, 4); err != nil {
+		if _, err := value(typed[float64, float64](p).Do(t.Context(), 4)); err != nil {
 			t.Fatal(err)
 		}
 		if n := mappings(t, "parhost-rings"); n != 1 {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parhost/parhost/internal/inprocess"
 	"github.com/parhost/parhost/internal/relay"
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -93,7 +94,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 	r.weigh, r.weighOut = weigher[In](), weigher[Out]()
 	r.json = r.in.Kind != p.manifest.ItemKind || r.out.Kind != p.manifest.ResultKind
 	if p.cfg.Mode != ModeProcess {
-		in, out := p.cfg.Workload.Core().Types()
+		in, out := inprocess.Core(p.cfg.Workload).Types()
 		r.native = in == reflect.TypeFor[In]() && out == reflect.TypeFor[Out]()
 	}
 	r.marshals = !r.native && !r.in.Unchecked() && (r.json || r.in.Kind == wire.KindJSON)

@@ -27,7 +27,7 @@ func await(t *testing.T, p *host.Pool, n int) (begun func(i int), release func()
 	}
 	ended := make(chan error, 1)
 	go func() {
-		results, err := host.Map[order, string](t.Context(), p, items)
+		results, err := typed[order, string](p).Map(t.Context(), items)
 		if err == nil && len(results) != n {
 			err = errors.New(strconv.Itoa(len(results)) + " results")
 		}
@@ -154,7 +154,7 @@ func TestAPoolSizesItself(t *testing.T) {
 
 func TestAnIdleWorkerIsReplaced(t *testing.T) {
 	p := open(t, host.Config{Workload: half, Workers: 1, MaxIdle: 10 * time.Millisecond})
-	if _, err := host.Do[float64, float64](t.Context(), p, 4); err != nil {
+	if _, err := value(typed[float64, float64](p).Do(t.Context(), 4)); err != nil {
 		t.Fatal(err)
 	}
 	was := p.Workers()[0].PID

@@ -289,12 +289,17 @@ func (s *scheduler) close(err error) {
 	s.waiting = nil
 }
 
-// reason returns the error that close was called with first, if err is only that the pool is closed.
-func (s *scheduler) reason(err error) error {
+// closed returns the error that close was called with first, or nil if it was not called.
+func (s *scheduler) closed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if errors.Is(err, ErrClosed) && s.err != nil {
-		return s.err
+	return s.err
+}
+
+// reason returns the error that close was called with first, if err is only that the pool is closed.
+func (s *scheduler) reason(err error) error {
+	if why := s.closed(); why != nil && errors.Is(err, ErrClosed) {
+		return why
 	}
 	return err
 }

@@ -19,7 +19,7 @@ type (
 // WithSeed gives a seed to each run that gets the context. Two runs with the same seed and the same items draw the same random numbers, if their workloads draw
 // them from sdk.Rand. A run whose context has no seed draws a seed.
 //
-// [Do] and [Start] run one item, with the index 0. So all items that they run with the same seed draw the same numbers.
+// [Typed.Do] and [Typed.Start] run one item, with the index 0. So all items that they run with the same seed draw the same numbers.
 func WithSeed(ctx context.Context, seed uint64) context.Context {
 	return context.WithValue(ctx, seedKey{}, seed)
 }

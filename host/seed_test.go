@@ -42,7 +42,7 @@ var (
 // throw returns what the items of a run with a seed draw.
 func throw(t *testing.T, p *host.Pool, seed uint64, items []string) [][]uint64 {
 	t.Helper()
-	drawn, err := host.Map[string, []uint64](host.WithSeed(t.Context(), seed), p, items)
+	drawn, err := typed[string, []uint64](p).Map(host.WithSeed(t.Context(), seed), items)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestItemsDrawTheSameInEveryMode(t *testing.T) {
 			seen[n] = true
 		}
 	}
-	for _, w := range []*sdk.Workload{dice, batchOfDice} {
+	for _, w := range []sdk.AnyWorkload{dice, batchOfDice} {
 		for _, cfg := range []host.Config{{}, {Batch: 1}, {Batch: 7}, {Batch: 7, ItemTimeout: time.Minute}} {
 			cfg.Workload = w
 			pools(t, cfg, func(t *testing.T, p *host.Pool) {
@@ -95,7 +95,7 @@ func TestAPartOfTheItemsDrawsWhatTheWholeDoes(t *testing.T) {
 		odd := func(i int) int { return 2*i + 1 }
 		late := func(i int) int { return i + 3 }
 		ctx := host.WithIndex(host.WithIndex(host.WithSeed(t.Context(), 7), odd), late)
-		results := host.Stream[string, []uint64](ctx, p, slices.Values(items[:10]))
+		results := typed[string, []uint64](p).Stream(ctx, slices.Values(items[:10]))
 		for i, drawn := range valuesOf(t, results) {
 			if at := odd(late(i)); !slices.Equal(drawn, want[at]) {
 				t.Errorf("item %d of the odd ones from the fourth on: draws %v, want those of item %d, %v", i, drawn, at, want[at])
@@ -121,7 +121,7 @@ func TestRunsWithoutASeedDiffer(t *testing.T) {
 		var drawn [2][]uint64
 		for i := range drawn {
 			var err error
-			if drawn[i], err = host.Do[string, []uint64](t.Context(), p, ""); err != nil {
+			if drawn[i], err = value(typed[string, []uint64](p).Do(t.Context(), "")); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host/internal/worker"
+	"github.com/parhost/parhost/internal/inprocess"
 	"github.com/parhost/parhost/sdk"
 )
 
@@ -105,7 +106,7 @@ func (s simulation) run(t *testing.T) (took time.Duration, log *batchLog) {
 			got = s.drain(t, p)
 		} else {
 			var err error
-			if got, err = Map[int64, int64](t.Context(), p, s.items); err != nil {
+			if got, err = BindJSON[int64, int64](p).Map(t.Context(), s.items); err != nil {
 				t.Error(err)
 			}
 		}
@@ -129,7 +130,7 @@ func (s simulation) drain(t *testing.T, p *Pool) []int64 {
 		<-all
 	}
 	got := make([]int64, 0, len(s.items))
-	for r, err := range Stream[int64, int64](t.Context(), p, items) {
+	for r, err := range BindJSON[int64, int64](p).Stream(t.Context(), items) {
 		if err != nil {
 			t.Error(err)
 			break
@@ -157,7 +158,7 @@ func (s simulation) open(t *testing.T, log *batchLog) *Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest, err := pass.Describe(false)
+	manifest, err := inprocess.Describe(pass, false)
 	if err != nil {
 		t.Fatal(err)
 	}

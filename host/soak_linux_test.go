@@ -238,7 +238,7 @@ func (s *soak) report(samples []sample) {
 
 func (s *soak) numbers(p *host.Pool) int {
 	const n = 50_000
-	got, err := host.Map[float64, float64](s.t.Context(), p, upTo(n))
+	got, err := typed[float64, float64](p).Map(s.t.Context(), upTo(n))
 	if err != nil || got[n-1] != (n-1)/2.0 || got[1] != 0.5 {
 		s.t.Errorf("numbers: got %v", err)
 	}
@@ -250,7 +250,7 @@ func (s *soak) large(p *host.Pool) int {
 	for i := range items {
 		items[i] = bytes.Repeat([]byte{byte(i + 1)}, rand.IntN(2<<20))
 	}
-	got, err := host.Map[[]byte, []byte](s.t.Context(), p, items)
+	got, err := typed[[]byte, []byte](p).Map(s.t.Context(), items)
 	if err != nil || !slices.EqualFunc(got, items, bytes.Equal) {
 		s.t.Errorf("large items: got %v, or others than were given", err)
 	}
@@ -268,7 +268,7 @@ func (s *soak) buffers(p *host.Pool) int {
 		buf.Slice[i] = 1
 	}
 	items := slices.Collect(slices.Chunk(buf.Slice, 1<<16))
-	sums, err := host.Map[[]float64, float64](s.t.Context(), p, items)
+	sums, err := typed[[]float64, float64](p).Map(s.t.Context(), items)
 	if err != nil || slices.ContainsFunc(sums, func(x float64) bool { return x != 1<<16 }) {
 		s.t.Errorf("sums of a buffer: got %v, %v", sums, err)
 	}
@@ -281,7 +281,7 @@ func (s *soak) troubles(p *host.Pool) int {
 	plan := &plan{seed: rand.Uint64(), every: 20, deeds: quick}
 	n := 20 * len(quick)
 	next := 0
-	for r, err := range host.Stream[trouble, outcome](s.t.Context(), p, plan.items(n)) {
+	for r, err := range typed[trouble, outcome](p).Stream(s.t.Context(), plan.items(n)) {
 		if err != nil {
 			s.t.Errorf("troubles: got %v", err)
 			return next
@@ -298,18 +298,18 @@ func (s *soak) troubles(p *host.Pool) int {
 func (s *soak) cancels(p *host.Pool) int {
 	ctx, cancel := context.WithTimeout(s.t.Context(), rand.N(20*time.Millisecond))
 	defer cancel()
-	if _, err := host.Map[float64, float64](ctx, p, upTo(100_000)); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := typed[float64, float64](p).Map(ctx, upTo(100_000)); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		s.t.Errorf("Map with a deadline: got %v", err)
 	}
 	taken := 0
-	for _, err := range host.Unordered[float64, float64](s.t.Context(), p, slices.Values(upTo(1000))) {
+	for _, err := range typed[float64, float64](p).Unordered(s.t.Context(), slices.Values(upTo(1000))) {
 		if taken++; taken > 500 || err != nil {
 			break
 		}
 	}
-	h := host.Start[float64, float64](s.t.Context(), p, 2)
+	h := typed[float64, float64](p).Start(s.t.Context(), 2)
 	h.Cancel()
-	if got, err := h.Wait(s.t.Context()); err != nil && !errors.Is(err, host.ErrCanceled) || err == nil && got != 1 {
+	if got, err := value(h.Wait(s.t.Context())); err != nil && !errors.Is(err, host.ErrCanceled) || err == nil && got != 1 {
 		s.t.Errorf("an item that was canceled: got %v, %v", got, err)
 	}
 	return taken
@@ -334,7 +334,7 @@ func (s *soak) retries() int {
 		}
 	}()
 	items := orders(50, map[int]order{10: {Do: "once", S: dir + "/a"}, 20: {Do: "once", S: dir + "/b"}})
-	got, err := host.Map[order, string](s.t.Context(), p, items)
+	got, err := typed[order, string](p).Map(s.t.Context(), items)
 	if err != nil || got[10] != "again" || got[20] != "again" || got[30] != "30" {
 		s.t.Errorf("items that crash once: got %v, %v", got, err)
 	}
@@ -354,11 +354,11 @@ func (s *soak) pools() int {
 	}
 	defer p.Close()
 	n := rand.IntN(100)
-	if _, err := host.Map[order, string](s.t.Context(), p, orders(n, nil)); err != nil {
+	if _, err := typed[order, string](p).Map(s.t.Context(), orders(n, nil)); err != nil {
 		s.t.Errorf("a short-lived pool: got %v", err)
 	}
 	if rand.IntN(2) == 0 {
-		h := host.Start[order, string](s.t.Context(), p, order{Do: "hold"})
+		h := typed[order, string](p).Start(s.t.Context(), order{Do: "hold"})
 		p.Close()
 		<-h.Done()
 	} else if err := p.Shutdown(s.t.Context()); err != nil {

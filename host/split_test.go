@@ -18,10 +18,10 @@ func TestStreamDeliversWhatIsDoneOfABatchThatTurnsSlow(t *testing.T) {
 	const n = 20_000
 	for name, stream := range map[string]func(context.Context, *Pool, []int) map[int]time.Time{
 		"ordered": func(ctx context.Context, p *Pool, items []int) map[int]time.Time {
-			return arrivals(t, Stream[int, int](ctx, p, slices.Values(items)))
+			return arrivals(t, BindJSON[int, int](p).Stream(ctx, slices.Values(items)))
 		},
 		"unordered": func(ctx context.Context, p *Pool, items []int) map[int]time.Time {
-			return arrivals(t, Unordered[int, int](ctx, p, slices.Values(items)))
+			return arrivals(t, BindJSON[int, int](p).Unordered(ctx, slices.Values(items)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

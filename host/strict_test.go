@@ -53,7 +53,7 @@ func init() {
 }
 
 // onTexts runs texts in all modes; long is put before each of them as white space, so that they lie in the arena.
-func onTexts(t *testing.T, w *sdk.Workload, texts []string, test func(t *testing.T, at int, value string, e *host.ItemError)) {
+func onTexts(t *testing.T, w sdk.AnyWorkload, texts []string, test func(t *testing.T, at int, value string, e *host.ItemError)) {
 	t.Helper()
 	for name, long := range map[string]int{"short": 0, "long": 64 << 10} {
 		items := make([]json.RawMessage, len(texts))
@@ -62,7 +62,7 @@ func onTexts(t *testing.T, w *sdk.Workload, texts []string, test func(t *testing
 		}
 		t.Run(name, func(t *testing.T) {
 			pools(t, host.Config{Workload: w}, func(t *testing.T, p *host.Pool) {
-				values, err := host.Map[json.RawMessage, json.RawMessage](t.Context(), p, items)
+				values, err := typed[json.RawMessage, json.RawMessage](p).Map(t.Context(), items)
 				errs := mapErrors(t, "Map", err)
 				for i := range items {
 					value := ""
@@ -78,7 +78,7 @@ func onTexts(t *testing.T, w *sdk.Workload, texts []string, test func(t *testing
 
 func TestNoItemIsChangedSilently(t *testing.T) {
 	for name, c := range map[string]struct {
-		workload *sdk.Workload
+		workload sdk.AnyWorkload
 		refused  map[string]int // where, in bytes from 1
 		kept     []string
 	}{
@@ -133,7 +133,7 @@ func escaped(text string) string { return strings.ReplaceAll(text, `"`+"\x00"+`"
 
 func TestNoResultIsChangedSilently(t *testing.T) {
 	for name, c := range map[string]struct {
-		workload *sdk.Workload
+		workload sdk.AnyWorkload
 		item     string
 		says     string
 	}{
@@ -184,7 +184,7 @@ func init() { workloads = append(workloads, look) }
 func TestAContextSaysTheSameInEveryMode(t *testing.T) {
 	pools(t, host.Config{Workload: look}, func(t *testing.T, p *host.Pool) {
 		ctx := context.WithValue(t.Context(), contextKey{}, 1)
-		bare, err := host.Do[bool, glimpse](ctx, p, false)
+		bare, err := value(typed[bool, glimpse](p).Do(ctx, false))
 		if err != nil || bare.Value || bare.Left != 0 || len(bare.Metadata) > 0 {
 			t.Errorf("without deadline and metadata: got %+v, %v, want nothing", bare, err)
 		}
@@ -194,7 +194,7 @@ func TestAContextSaysTheSameInEveryMode(t *testing.T) {
 		ctx, cancel := context.WithTimeout(ctx, time.Hour)
 		defer cancel()
 		want := map[string]string{"tenant": "a", "trace": "2"}
-		all, err := host.Map[bool, glimpse](ctx, p, make([]bool, 100))
+		all, err := typed[bool, glimpse](p).Map(ctx, make([]bool, 100))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +211,7 @@ func TestADeadlineEndsAnItemInEveryMode(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		within(t, "Do", 10*time.Second, func() {
-			if _, err := host.Do[bool, glimpse](ctx, p, true); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := value(typed[bool, glimpse](p).Do(ctx, true)); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v, want the context's own error", err)
 			}
 		})
@@ -232,15 +232,15 @@ func TestMetadataIsBounded(t *testing.T) {
 			`"b" is no UTF-8: "\xe9`: {"b": "\xe9"},
 		} {
 			ctx := host.WithMetadata(t.Context(), metadata)
-			if _, err := host.Do[bool, glimpse](ctx, p, false); err == nil || !strings.Contains(err.Error(), says) {
+			if _, err := value(typed[bool, glimpse](p).Do(ctx, false)); err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("Do: got %v, want %q", err, says)
 			}
-			if _, err := host.Map[bool, glimpse](ctx, p, make([]bool, 3)); err == nil || !strings.Contains(err.Error(), says) {
+			if _, err := typed[bool, glimpse](p).Map(ctx, make([]bool, 3)); err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("Map: got %v, want %q", err, says)
 			}
 		}
 		most := host.WithMetadata(t.Context(), map[string]string{"a": strings.Repeat("x", 8191)})
-		if got, err := host.Do[bool, glimpse](most, p, false); err != nil || len(got.Metadata["a"]) != 8191 {
+		if got, err := value(typed[bool, glimpse](p).Do(most, false)); err != nil || len(got.Metadata["a"]) != 8191 {
 			t.Errorf("8192 bytes: got %d bytes, %v, want all of them", len(got.Metadata["a"]), err)
 		}
 	})

@@ -29,7 +29,7 @@ func TestAResultThatCannotBeReadCostsNoWorker(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := open(t, fake(t, name))
 			for range 3 {
-				_, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage("1"))
+				_, err := value(typed[json.RawMessage, json.RawMessage](p).Do(t.Context(), json.RawMessage("1")))
 				if e := itemError(t, "Do", err, host.KindFailed); e.Cause != "" {
 					t.Errorf("got the cause %q, want none: the worker lives", e.Cause)
 				}

@@ -334,11 +334,13 @@ func (s *supervisor) buryWorker(e *entry) {
 func (s *supervisor) ended(e *entry, reason string) {
 	p := s.pool
 	info := e.worker.Info()
+	var cause Cause
 	if reason == "died" {
-		reason = e.worker.Ended().Reason
+		how := e.worker.Ended()
+		reason, cause = how.Reason, how.Cause
 		p.cfg.Logger.Warn("worker died", "worker", s.number, "pid", info.PID, "err", reason)
 	}
-	p.cfg.events.put(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason})
+	p.cfg.events.put(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason, Cause: cause})
 }
 
 // fruitless counts a worker that ended with nothing done of the batches that it got. It counts each worker once. After too many in a row the pool takes no

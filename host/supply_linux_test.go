@@ -115,7 +115,7 @@ func init() {
 		} else {
 			err = unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 1, Max: 1})
 		}
-		_, failed := host.Map[order, string](context.Background(), p, orders(10, map[int]order{0: {Do: "exit", N: 3}}))
+		_, failed := typed[order, string](p).Map(context.Background(), orders(10, map[int]order{0: {Do: "exit", N: 3}}))
 		say(err, failed)
 	}
 }
@@ -146,7 +146,7 @@ func init() {
 		err := unix.Setrlimit(unix.RLIMIT_STACK, &unix.Rlimit{Cur: 64 << 10, Max: 64 << 10})
 		p := mustOpen(host.Config{Workload: chaos, Workers: 1})
 		defer p.Close()
-		_, failed := host.Do[order, string](context.Background(), p, order{Do: "raise SIGSEGV"})
+		_, failed := value(typed[order, string](p).Do(context.Background(), order{Do: "raise SIGSEGV"}))
 		say(err, failed)
 	}
 	systemOrders["raise SIGSEGV"] = func(order) (string, error) { // with the default action, as in other languages than Go
@@ -157,7 +157,7 @@ func init() {
 		err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 4096, Max: 4096})
 		p := mustOpen(host.Config{Workload: chaos, Workers: 1})
 		defer p.Close()
-		_, failed := host.Do[order, string](context.Background(), p, order{Do: "raise SIGXFSZ"})
+		_, failed := value(typed[order, string](p).Do(context.Background(), order{Do: "raise SIGXFSZ"}))
 		say(err, failed)
 	}
 }

@@ -17,7 +17,7 @@ import (
 )
 
 func TestVerifyFindsThatTheBuiltInPluginsKeepTheirPromises(t *testing.T) {
-	for _, w := range []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload} {
+	for _, w := range []sdk.AnyWorkload{reduce.Workload, sleep.Workload, sqrt.Workload} {
 		t.Run(w.Manifest().Name, func(t *testing.T) {
 			v, err := host.Verify(t.Context(), host.Config{Workload: w, Env: []string{"GORACE=atexit_sleep_ms=0"}}, json.RawMessage(oneMore[w.Manifest().Name]))
 			if err != nil {

@@ -63,12 +63,12 @@ func TestBatchesAreBoundedInBytes(t *testing.T) {
 			}
 			defer p.Close()
 			if c.stream {
-				for _, err := range Stream[[]byte, int](t.Context(), p, slices.Values(items)) {
+				for _, err := range BindJSON[[]byte, int](p).Stream(t.Context(), slices.Values(items)) {
 					if err != nil {
 						t.Fatal(err)
 					}
 				}
-			} else if _, err := Map[[]byte, int](t.Context(), p, items); err != nil {
+			} else if _, err := BindJSON[[]byte, int](p).Map(t.Context(), items); err != nil {
 				t.Fatal(err)
 			}
 			p.AwaitObserver()
@@ -97,7 +97,7 @@ func TestOneLargeItemIsReadAhead(t *testing.T) {
 		took := make(chan int)
 		go func() {
 			n := 0
-			for _, err := range Stream[string, int](t.Context(), p, func(yield func(string) bool) {
+			for _, err := range BindJSON[string, int](p).Stream(t.Context(), func(yield func(string) bool) {
 				for made.Add(1) <= 5 && yield(item) {
 					continue
 				}
@@ -141,7 +141,7 @@ func TestErrorsAreBoundedInBytes(t *testing.T) {
 		took := make(chan int)
 		go func() {
 			failed := 0
-			for r, err := range Stream[int, int](t.Context(), p, func(yield func(int) bool) {
+			for r, err := range BindJSON[int, int](p).Stream(t.Context(), func(yield func(int) bool) {
 				for i := 0; i < n && yield(i); i++ {
 					continue
 				}

@@ -86,7 +86,7 @@ var (
 	echoJSON   = sdk.Func("echo-json", echo[json.RawMessage])
 	echoProto  = sdk.Func("echo-proto", echo[*structpb.Value])
 	echoAny    = sdk.Func("echo-any", echo[any])
-	workloads  = []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny, dice, batchOfDice, talkative}
+	workloads  = []sdk.AnyWorkload{reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny, dice, batchOfDice, talkative}
 	running    atomic.Int32 // items of overlap under way in this process
 )
 

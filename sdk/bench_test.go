@@ -60,7 +60,7 @@ func BenchmarkStream(b *testing.B) {
 }
 
 // openStream opens the Work stream of a worker in this process.
-func openStream(b *testing.B, w *sdk.Workload) workerpb.WorkerService_WorkClient {
+func openStream(b *testing.B, w sdk.AnyWorkload) workerpb.WorkerService_WorkClient {
 	b.Helper()
 	listener, err := net.Listen("unix", filepath.Join(b.TempDir(), "s"))
 	if err != nil {

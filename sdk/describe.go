@@ -14,15 +14,15 @@ import (
 // sdkVersion is the name and version of this SDK, as the manifest reports it to the host.
 const sdkVersion = "parhost-go/0.1.0"
 
-// Describe returns the manifest as a protobuf message. It includes the JSON schemas only if schemas is true, because making them takes too long for
+// describe returns the manifest as a protobuf message. It includes the JSON schemas only if schemas is true, because making them takes too long for
 // the start of a worker.
-func (w *Workload) Describe(schemas bool) (*workerpb.Manifest, error) {
+func (w *erased) describe(schemas bool) (*workerpb.Manifest, error) {
 	m := w.manifest
 	itemKind, resultKind := w.core.Kinds()
 	pb := &workerpb.Manifest{
 		Name: m.Name, Version: m.Version, Description: m.Description,
 		ItemKind: itemKind, ResultKind: resultKind,
-		Idempotent: m.Idempotent, NotConcurrent: m.NotConcurrent, Prefer: m.Prefer,
+		Idempotent: m.Idempotent, NotConcurrent: m.NotConcurrent, Prefer: string(m.Prefer),
 		Threads: uint32(max(0, m.Threads)), ItemTimeNs: uint64(max(0, m.ItemTime)),
 		Sdk: sdkVersion,
 	}

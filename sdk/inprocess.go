@@ -7,13 +7,20 @@ import (
 
 	"github.com/parhost/parhost/internal/inprocess"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/internal/work"
 )
 
-func init() { inprocess.Serve = serveInProcess }
+func init() {
+	inprocess.Core = func(workload any) work.Core { return workload.(AnyWorkload).erase().core }
+	inprocess.Describe = func(workload any, schemas bool) (*workerpb.Manifest, error) {
+		return workload.(AnyWorkload).erase().describe(schemas)
+	}
+	inprocess.Serve = serveInProcess
+}
 
 // serveInProcess is [Serve] inside the calling process. Package sdktest uses it. gone is closed when the server has ended; stop ends it.
 func serveInProcess(workload any, l net.Listener, logger hclog.Logger) (gone <-chan struct{}, stop func()) {
-	s := newServer(workload.(*Workload), logger)
+	s := newServer(workload.(AnyWorkload).erase(), logger)
 	s.stderr = nil // the process and its stderr belong to the test
 	g := s.listen(nil)
 	workerpb.RegisterWorkerServiceServer(g, s)

@@ -16,12 +16,12 @@ import (
 //
 // Where reflection cannot see the JSON form of a type (because the type marshals itself or contains itself), the schema allows any value: an
 // incomplete schema is less useful, but a wrong one does harm. The error says that own is not JSON.
-func schemaOf(own string, t reflect.Type) (string, error) {
-	if own != "" {
-		if !json.Valid([]byte(own)) {
+func schemaOf(own json.RawMessage, t reflect.Type) (string, error) {
+	if len(own) > 0 {
+		if !json.Valid(own) {
 			return "", fmt.Errorf("not JSON: %.60q", own)
 		}
-		return own, nil
+		return string(own), nil
 	}
 	if t.Implements(reflect.TypeFor[proto.Message]()) {
 		return "{}", nil

@@ -53,7 +53,7 @@ func TestTheSchemaOfATypeAllowsItsValues(t *testing.T) {
 		"an array of numbers": [2]float32{1, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			text, err := schemaOf("", reflect.TypeOf(v))
+			text, err := schemaOf(nil, reflect.TypeOf(v))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,12 +81,12 @@ func TestTheSchemaOfATypeAllowsItsValues(t *testing.T) {
 }
 
 func TestTheAuthorsSchemaWins(t *testing.T) {
-	w := Func("w", func(_ context.Context, x int) (int, error) { return x, nil }).With(Manifest{ItemSchema: `{"minimum": 1}`})
-	m, err := w.Describe(true)
+	w := Func("w", func(_ context.Context, x int) (int, error) { return x, nil }).With(Manifest{ItemSchema: json.RawMessage(`{"minimum": 1}`)})
+	m, err := w.erase().describe(true)
 	if err != nil || m.GetItemSchema() != `{"minimum": 1}` || m.GetResultSchema() != `{"type":"integer"}` {
 		t.Errorf("got %q and %q (%v)", m.GetItemSchema(), m.GetResultSchema(), err)
 	}
-	if _, err := w.With(Manifest{ItemSchema: `{`}).Describe(true); err == nil {
+	if _, err := w.With(Manifest{ItemSchema: json.RawMessage(`{`)}).erase().describe(true); err == nil {
 		t.Error("a schema that is not JSON: got no error")
 	}
 }

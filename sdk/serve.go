@@ -31,7 +31,7 @@ import (
 //
 // If a person starts the program by hand, Serve prints how to run it with parhost and exits with code 2. It also exits with code 2 if there is no
 // workload of the name that the host asks for.
-func Serve(workloads ...*Workload) {
+func Serve(workloads ...AnyWorkload) {
 	mayGuard()
 	if !launched() {
 		fmt.Fprintf(os.Stderr, "%s is a parhost plugin. Run it with: parhost --plugin %s\n", os.Args[0], os.Args[0])
@@ -51,7 +51,7 @@ func Serve(workloads ...*Workload) {
 //
 // On Linux, ServeChild also lets the pools of this program have guards. A guard is another process of this program: if the host is killed, its guard
 // kills the processes that the workers have started, whatever their plugin. For this reason a host may call ServeChild without any workloads.
-func ServeChild(workloads ...*Workload) {
+func ServeChild(workloads ...AnyWorkload) {
 	mayGuard()
 	if launched() && os.Getenv(wire.EnvWorkload) != "" {
 		Serve(workloads...)
@@ -72,12 +72,13 @@ func launched() bool {
 	return os.Getenv(wire.Handshake.MagicCookieKey) == wire.Handshake.MagicCookieValue
 }
 
-func pick(workloads []*Workload, name string) (*Workload, error) {
+func pick(workloads []AnyWorkload, name string) (*erased, error) {
 	if len(workloads) == 1 {
-		return workloads[0], nil
+		return workloads[0].erase(), nil
 	}
 	var names []string
-	for _, w := range workloads {
+	for _, workload := range workloads {
+		w := workload.erase()
 		if w.manifest.Name == name {
 			return w, nil
 		}
@@ -94,7 +95,7 @@ func pick(workloads []*Workload, name string) (*Workload, error) {
 }
 
 // serve serves one workload and returns when the worker's work is over.
-func serve(w *Workload) {
+func serve(w *erased) {
 	killDescendants := sync.OnceFunc(descendantKiller())
 	watchParent(killDescendants)
 	// Errors are sent even if the host shows no logs, because the last error may be the reason why the process dies.

@@ -34,7 +34,7 @@ const queueLength = 4096
 // server serves one workload over one stream.
 type server struct {
 	workerpb.UnimplementedWorkerServiceServer
-	workload *Workload
+	workload *erased
 	logger   hclog.Logger
 	grpc     *grpc.Server
 	arena    *arena.Arena   // nil without shared memory
@@ -74,7 +74,7 @@ var (
 	_ conversation = (*link.Server)(nil)
 )
 
-func newServer(w *Workload, logger hclog.Logger) *server {
+func newServer(w *erased, logger hclog.Logger) *server {
 	s := &server{workload: w, logger: logger, stderr: os.Stderr}
 	s.left = make(chan struct{})
 	s.jobs.byID = map[uint64]*batch{}
@@ -83,7 +83,7 @@ func newServer(w *Workload, logger hclog.Logger) *server {
 
 // Describe serves the manifest to the host. The error has code Internal if an example or a schema cannot be encoded.
 func (s *server) Describe(_ context.Context, req *workerpb.DescribeRequest) (*workerpb.DescribeResponse, error) {
-	m, err := s.workload.Describe(req.GetSchemas())
+	m, err := s.workload.describe(req.GetSchemas())
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}

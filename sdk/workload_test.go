@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/parhost/parhost/internal/inprocess"
 	"github.com/parhost/parhost/internal/wire/workerpb"
 	"github.com/parhost/parhost/sdk"
 )
@@ -67,7 +68,7 @@ func TestManifest(t *testing.T) {
 	if upper.Manifest().Version != "" {
 		t.Error("With changed the workload that it was called on, want a copy")
 	}
-	got, err := w.Describe(false)
+	got, err := inprocess.Describe(w, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,13 +89,13 @@ func TestManifest(t *testing.T) {
 }
 
 func TestAnExampleWithoutJSONIsAnError(t *testing.T) {
-	if _, err := upper.With(sdk.Manifest{Examples: []any{"fine", make(chan int)}}).Describe(false); err == nil || !strings.Contains(err.Error(), `example 1 of "upper"`) {
+	if _, err := inprocess.Describe(upper.With(sdk.Manifest{Examples: []any{"fine", make(chan int)}}), false); err == nil || !strings.Contains(err.Error(), `example 1 of "upper"`) {
 		t.Errorf("Describe with an example that is a channel: got %v, want an error that names it", err)
 	}
 }
 
 func TestASchemaThatIsNoJSONIsAnError(t *testing.T) {
-	if _, err := upper.With(sdk.Manifest{ItemSchema: "{"}).Describe(true); err == nil || !strings.Contains(err.Error(), "item schema") {
+	if _, err := inprocess.Describe(upper.With(sdk.Manifest{ItemSchema: json.RawMessage("{")}), true); err == nil || !strings.Contains(err.Error(), "item schema") {
 		t.Errorf("Describe with a torn schema: got %v, want an error that names it", err)
 	}
 }
@@ -106,12 +107,12 @@ type record struct {
 	At    time.Time      `json:"at"`
 }
 
-func identity[T any](name string, examples ...any) *sdk.Workload {
+func identity[T any](name string, examples ...any) *sdk.Workload[T, T] {
 	return sdk.Func(name, func(_ context.Context, v T) (T, error) { return v, nil }).With(sdk.Manifest{Examples: examples})
 }
 
 func TestSchemasAllowTheExamples(t *testing.T) {
-	for name, w := range map[string]*sdk.Workload{
+	for name, w := range map[string]sdk.AnyWorkload{
 		"float64":  identity[float64]("f", 1.5, -2),
 		"int":      identity[int]("i", 1),
 		"string":   identity[string]("s", ""),
@@ -122,11 +123,11 @@ func TestSchemasAllowTheExamples(t *testing.T) {
 		"raw":      identity[json.RawMessage]("raw", json.RawMessage(`{"a":1}`), json.RawMessage("null")),
 		"any":      identity[any]("any", nil, 1, "s", []any{true}),
 		"proto":    identity[*structpb.Value]("proto", structpb.NewStringValue("s")),
-		"own":      upper.With(sdk.Manifest{ItemSchema: `{"type":"string","maxLength":3}`, Examples: []any{"abc"}}),
+		"own":      upper.With(sdk.Manifest{ItemSchema: json.RawMessage(`{"type":"string","maxLength":3}`), Examples: []any{"abc"}}),
 		"duration": identity[time.Duration]("d", time.Second),
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := w.Describe(true)
+			m, err := inprocess.Describe(w, true)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,7 +173,7 @@ func TestLoggerAndProgressOutsideOfRunDoNothing(t *testing.T) {
 
 func ExampleFunc() {
 	w := sdk.Func("greet", func(_ context.Context, name string) (string, error) { return "hello " + name, nil })
-	item, result := w.Core().Kinds()
+	item, result := inprocess.Core(w).Kinds()
 	fmt.Println(w.Manifest().Name, item, result)
 	// Output: greet string string
 }
@@ -186,7 +187,7 @@ func (c *counter) Run(context.Context, string) (int, error) { c.n++; return c.n,
 
 func ExampleStruct() {
 	w := sdk.Struct("count", func() sdk.Runner[string, int] { return new(counter) })
-	item, result := w.Core().Kinds()
+	item, result := inprocess.Core(w).Kinds()
 	fmt.Println(w.Manifest().Name, item, result)
 	// Output: count string int64
 }
@@ -199,7 +200,7 @@ func ExampleBatch() {
 		}
 		return outs, nil
 	})
-	item, result := w.Core().Kinds()
+	item, result := inprocess.Core(w).Kinds()
 	fmt.Println(w.Manifest().Name, item, result)
 	// Output: double float32 float32
 }

@@ -162,7 +162,7 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 	defer pool.Close()
 	r.start = time.Since(begun)
 	if items == nil {
-		src, err := openSource(s, o, pool.Manifest().Examples)
+		src, err := openSource(s, o, examplesOf(pool.Manifest()))
 		if err != nil {
 			return nil, err
 		}
@@ -176,7 +176,7 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 	r.Seed = o.seed
 	r.Plugin, r.Mode = pool.Manifest().Name, cfg.Mode
 	running := time.Now()
-	for result, err := range host.Stream[json.RawMessage, json.RawMessage](ctx, pool, slices.Values(items)) {
+	for result, err := range host.BindJSON[json.RawMessage, json.RawMessage](pool).Stream(ctx, slices.Values(items)) {
 		if err != nil {
 			return nil, err
 		}

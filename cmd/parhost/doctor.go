@@ -207,7 +207,7 @@ func (d *diagnosis) loaded() {
 func (d *diagnosis) worker(ctx context.Context) {
 	const use = "what every run in mode process does for each worker"
 	started := make(startTime, 1)
-	pool, err := host.Open(ctx, host.Config{Workload: sqrt.Workload, Workers: 1, Observer: started})
+	pool, err := host.OpenWorkload(ctx, sqrt.Workload, host.Config{Workers: 1, Observer: started})
 	if err != nil {
 		d.failure = err
 		d.add(finding{"worker", "start", false, err.Error(), use})
@@ -215,9 +215,9 @@ func (d *diagnosis) worker(ctx context.Context) {
 	}
 	defer pool.Close()
 	begun := time.Now()
-	root, err := host.Do[float64, float64](ctx, pool, 81)
-	if err == nil && root != 9 {
-		err = fmt.Errorf("the square root of 81 came back as %v", root)
+	root, err := pool.Do(ctx, 81)
+	if err == nil && root.Value != 9 {
+		err = fmt.Errorf("the square root of 81 came back as %v", root.Value)
 	}
 	if err != nil {
 		d.failure = err

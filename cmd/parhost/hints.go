@@ -85,7 +85,7 @@ func runsBuiltin(cmd *cobra.Command) bool {
 	if f == nil || isTrue(cmd, "compare") {
 		return false
 	}
-	return slices.ContainsFunc(builtin, func(w *sdk.Workload) bool { return w.Manifest().Name == f.Value.String() })
+	return slices.ContainsFunc(builtin, func(w sdk.AnyWorkload) bool { return w.Manifest().Name == f.Value.String() })
 }
 
 // refusedFile reports whether the text of a workload's error says that a file is missing or that access to it was denied.

@@ -17,7 +17,7 @@ import (
 )
 
 // builtin are the workloads that are linked into this program. In process mode, this program starts itself as their plugin.
-var builtin = []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload}
+var builtin = []sdk.AnyWorkload{reduce.Workload, sleep.Workload, sqrt.Workload}
 
 func main() {
 	sdk.ServeChild(builtin...)

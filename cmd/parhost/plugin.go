@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -117,4 +118,13 @@ func buildHint(err error) string {
 		return "set HOME or XDG_CACHE_HOME to a folder of yours: what is built is kept there"
 	}
 	return ""
+}
+
+// examplesOf returns the examples of a manifest that a host has read.
+func examplesOf(m host.Manifest) []json.RawMessage {
+	texts := make([]json.RawMessage, len(m.Examples))
+	for i, example := range m.Examples {
+		texts[i], _ = example.(json.RawMessage)
+	}
+	return texts
 }

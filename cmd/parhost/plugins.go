@@ -250,7 +250,7 @@ func printManifest(out *screen, m host.Manifest, where string, loaded []string) 
 	for i, name := range loaded {
 		row(yesNo(i == 0, "a sandbox opens to it", ""), name)
 	}
-	for i, example := range m.Examples {
+	for i, example := range examplesOf(m) {
 		row(yesNo(i == 0, "examples", ""), string(example))
 		if i == 9 && len(m.Examples) > 10 {
 			row("", fmt.Sprintf("… %d more (--json shows all)", len(m.Examples)-10))

@@ -105,7 +105,7 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 	if d.Origin.Seed != nil {
 		ctx = host.WithIndex(host.WithSeed(ctx, *d.Origin.Seed), func(int) int { return d.Index })
 	}
-	value, err := host.Do[json.RawMessage, json.RawMessage](ctx, pool, d.Item)
+	result, err := host.BindJSON[json.RawMessage, json.RawMessage](pool).Do(ctx, d.Item)
 	failed, ok := errors.AsType[*host.ItemError](err)
 	switch {
 	case ok:
@@ -114,7 +114,7 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 	case err != nil:
 		return err
 	}
-	if _, err := fmt.Fprintf(s.out.data(), "%s\n", value); err != nil {
+	if _, err := fmt.Fprintf(s.out.data(), "%s\n", result.Value); err != nil {
 		return &exitError{code: exitFailed, err: fmt.Errorf("write the result: %w", err)}
 	}
 	s.say("parhost: the item has a result now; it had failed: %s: %s", d.Kind, d.Message)

@@ -215,7 +215,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	r.sum.start = time.Since(begun)
 	r.sayNeeds(pool.Manifest(), cfg.Sandbox)
 	if r.source == nil {
-		if err := r.open(pool.Manifest().Examples, true); err != nil {
+		if err := r.open(examplesOf(pool.Manifest()), true); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ func (r *itemRun) take(ctx context.Context, pool *host.Pool) error {
 type form struct {
 	// take runs the items up to the first one that is not a number, and shows their results.
 	take func(ctx context.Context, r *itemRun, pool *host.Pool) error
-	// texts does what [host.Unordered] does for JSON texts. A second range over the items must continue after the last item.
+	// texts runs JSON texts and yields the results in any order. A second range over the items must continue after the last item.
 	texts texts
 }
 
@@ -59,11 +59,15 @@ func takeNumbers[In, Out number](ctx context.Context, r *itemRun, pool *host.Poo
 	_, silent := r.out.(noOutput)
 	var text []byte
 	shown := new(result)
-	results := host.Stream[In, Out]
-	if r.unordered {
-		results = host.Unordered[In, Out]
+	typed, err := host.Bind[In, Out](pool)
+	if err != nil {
+		return err
 	}
-	for got, err := range results(ctx, pool, numbers[In](r.source)) {
+	results := typed.Stream
+	if r.unordered {
+		results = typed.Unordered
+	}
+	for got, err := range results(ctx, numbers[In](r.source)) {
 		if err != nil {
 			return err
 		}
@@ -97,7 +101,7 @@ func write[Out number](codec *wire.Codec[Out], dst []byte, v Out, r *result) []b
 // textBytes is the size in bytes of the buffers that result texts share.
 const textBytes = 16 << 10
 
-// asNumbers does what [host.Unordered] does for JSON texts, but sends them to the workers as numbers up to the first one that is not a number.
+// asNumbers runs JSON texts, and sends them to the workers as numbers up to the first one that is not a number. It yields the results in any order.
 func asNumbers[In, Out number](ctx context.Context, pool *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[result, error] {
 	in, out := wire.CodecOf[In](), wire.CodecOf[Out]()
 	return func(yield func(result, error) bool) {
@@ -116,7 +120,7 @@ func asNumbers[In, Out number](ctx context.Context, pool *host.Pool, items iter.
 			}
 		}
 		var text []byte
-		for got, err := range host.Unordered[In, Out](ctx, pool, values) {
+		for got, err := range host.BindJSON[In, Out](pool).Unordered(ctx, values) {
 			shown := withoutValue(&got)
 			if got.Err == nil && err == nil {
 				if cap(text)-len(text) < 32 { // no number is longer than 32 bytes
@@ -137,13 +141,8 @@ func asNumbers[In, Out number](ctx context.Context, pool *host.Pool, items iter.
 				items(yield)
 			}
 		}
-		for got, err := range host.Unordered[json.RawMessage, json.RawMessage](ctx, pool, others) {
-			got.Index += count
-			if got.Err != nil {
-				e := *got.Err // copy the error, because observers may hold the original
-				e.Index += count
-				got.Err = &e
-			}
+		for got, err := range host.BindJSON[json.RawMessage, json.RawMessage](pool).Unordered(ctx, others) {
+			moveBy(&got, count)
 			if !yield(got, err) {
 				return
 			}
@@ -156,7 +155,7 @@ func asTexts(ctx context.Context, pool *host.Pool, items iter.Seq[json.RawMessag
 	if form, numeric := formOf(pool); numeric {
 		return form.texts(ctx, pool, items)
 	}
-	return host.Unordered[json.RawMessage, json.RawMessage](ctx, pool, items)
+	return host.BindJSON[json.RawMessage, json.RawMessage](pool).Unordered(ctx, items)
 }
 
 // takeTexts runs the remaining items as texts.
@@ -166,15 +165,6 @@ func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 	if first > 0 {
 		ctx = host.WithIndex(ctx, func(i int) int { return first + i })
 	}
-	results := host.Stream[json.RawMessage, json.RawMessage]
-	switch {
-	case r.journal != nil && r.unordered:
-		results = r.journal.Unordered
-	case r.journal != nil:
-		results = r.journal.Stream
-	case r.unordered:
-		results = host.Unordered[json.RawMessage, json.RawMessage]
-	}
 	items := r.source.items
 	if r.dossiers != nil {
 		items = r.dossiers.watch(items)
@@ -182,7 +172,19 @@ func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 	if r.underWay != nil {
 		items = r.underWay.watch(items)
 	}
-	for got, err := range results(ctx, pool, items) {
+	texts := host.BindJSON[json.RawMessage, json.RawMessage](pool)
+	var results iter.Seq2[result, error]
+	switch {
+	case r.journal != nil && r.unordered:
+		results = r.journal.Unordered(ctx, pool, items)
+	case r.journal != nil:
+		results = r.journal.Stream(ctx, pool, items)
+	case r.unordered:
+		results = texts.Unordered(ctx, items)
+	default:
+		results = texts.Stream(ctx, items)
+	}
+	for got, err := range results {
 		if err != nil {
 			return err
 		}
@@ -190,10 +192,7 @@ func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 		if r.dossiers != nil {
 			r.dossiers.close(shown, r.journal)
 		}
-		shown.Index += first
-		if shown.Err != nil {
-			shown.Err.Index += first
-		}
+		moveBy(shown, first)
 		r.show(shown)
 		shown.Value = nil // the value may be large, and the next result may take long
 		if r.enough {
@@ -201,6 +200,16 @@ func (r *itemRun) takeTexts(ctx context.Context, pool *host.Pool) error {
 		}
 	}
 	return nil
+}
+
+// moveBy adds n to the index of a result of a run that began with item n.
+func moveBy(r *result, n int) {
+	r.Index += n
+	if r.Err != nil && n > 0 {
+		e := *r.Err // observers may hold the original
+		e.Index += n
+		r.Err = &e
+	}
 }
 
 // show counts one result, shows it, and sets enough if the run should stop.

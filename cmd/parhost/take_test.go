@@ -23,7 +23,7 @@ import (
 
 // testWorkloads holds a workload for each pair of number types, one whose results JSON cannot represent, one with another number type, and one with a
 // teardown.
-var testWorkloads = []*sdk.Workload{
+var testWorkloads = []sdk.AnyWorkload{
 	sdk.Func("half", func(_ context.Context, x float64) (float64, error) { return x / 2, nil }),
 	sdk.Func("floor", func(_ context.Context, x float64) (int64, error) { return int64(math.Floor(x)), nil }),
 	sdk.Func("third", func(_ context.Context, n int64) (float64, error) { return float64(n) / 3, nil }),
@@ -31,9 +31,9 @@ var testWorkloads = []*sdk.Workload{
 	sdk.Func("inverse", func(_ context.Context, x float64) (float64, error) { return 1 / x, nil }),
 	sdk.Struct("leaving", func() sdk.Runner[float64, float64] { return leaving{} }),
 	sdk.Func("byte", func(_ context.Context, n uint8) (uint8, error) { return n / 2, nil }),
-	sdk.Func("rude", talk).With(sdk.Manifest{Description: rude, Version: rude, Examples: []any{rudeExample}, ItemSchema: rudeSchema, ResultSchema: rudeSchema}),
-	sdk.Func("endless", talk).With(sdk.Manifest{Examples: []any{"a"}, ItemSchema: `{"$ref":"#"}`, ResultSchema: `{"$ref":"#"}`}),
-	sdk.Func("deep", talk).With(sdk.Manifest{ItemSchema: deepSchema(50), ResultSchema: deepSchema(20)}),
+	sdk.Func("rude", talk).With(sdk.Manifest{Description: rude, Version: rude, Examples: []any{rudeExample}, ItemSchema: json.RawMessage(rudeSchema), ResultSchema: json.RawMessage(rudeSchema)}),
+	sdk.Func("endless", talk).With(sdk.Manifest{Examples: []any{"a"}, ItemSchema: json.RawMessage(`{"$ref":"#"}`), ResultSchema: json.RawMessage(`{"$ref":"#"}`)}),
+	sdk.Func("deep", talk).With(sdk.Manifest{ItemSchema: json.RawMessage(deepSchema(50)), ResultSchema: json.RawMessage(deepSchema(20))}),
 	sdk.Func("partway", func(ctx context.Context, seconds float64) (float64, error) {
 		sdk.Progress(ctx, 0.42)
 		time.Sleep(time.Duration(seconds * float64(time.Second)))

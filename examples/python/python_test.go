@@ -99,7 +99,7 @@ func numbers(n int) []float64 {
 func TestSqrtInOrder(t *testing.T) {
 	p := open(t, host.Config{Plugin: "./sqrt.py"})
 	xs := numbers(20000)
-	got, err := host.Map[float64, float64](t.Context(), p, xs)
+	got, err := host.BindJSON[float64, float64](p).Map(t.Context(), xs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestSqrtAsJSON(t *testing.T) {
 		`1e42`:    `1e+21`,
 		`6.25e40`: `250000000000000000000`,
 	} {
-		got, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage(item))
+		got, err := value(host.BindJSON[json.RawMessage, json.RawMessage](p).Do(t.Context(), json.RawMessage(item)))
 		if err != nil || string(got) != want {
 			t.Errorf("item %s: got %s, error %v, want %s", item, got, err, want)
 		}
@@ -135,7 +135,7 @@ func TestSqrtAsJSON(t *testing.T) {
 	for item, offset := range map[string]int{
 		``: 1, `four`: 1, `"é" x`: 6, `[1, 2`: 6, `true`: 1, `null`: 1, `"4"`: 1, `NaN`: 0, `1e999`: 0, "1\xff": 2,
 	} {
-		_, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage(item))
+		_, err := value(host.BindJSON[json.RawMessage, json.RawMessage](p).Do(t.Context(), json.RawMessage(item)))
 		var e *host.ItemError
 		if !errors.As(err, &e) || e.Kind != host.KindBadItem || e.Offset != offset {
 			t.Errorf("item %q: got %v (%+v), want a bad item at %d", item, err, e, offset)
@@ -161,7 +161,7 @@ func TestFaultsOfSingleItems(t *testing.T) {
 		xs[i] = want.x
 	}
 	xs[40] = prints
-	got, err := host.Map[float64, float64](t.Context(), p, xs)
+	got, err := host.BindJSON[float64, float64](p).Map(t.Context(), xs)
 	var failed *host.MapError
 	if !errors.As(err, &failed) || len(failed.Errs) != len(wants) {
 		t.Fatalf("got %v, want errors of %d items", err, len(wants))
@@ -186,10 +186,10 @@ func TestFaultsOfSingleItems(t *testing.T) {
 
 func TestResultsThatJSONCannotWrite(t *testing.T) {
 	p := open(t, host.Config{Plugin: faulty, Workers: 1})
-	if got, err := host.Do[float64, float64](t.Context(), p, infinite); err != nil || !math.IsInf(got, 1) {
+	if got, err := value(host.BindJSON[float64, float64](p).Do(t.Context(), infinite)); err != nil || !math.IsInf(got, 1) {
 		t.Errorf("packed: got %v, error %v, want infinity", got, err)
 	}
-	_, err := host.Do[int, float64](t.Context(), p, infinite)
+	_, err := value(host.BindJSON[int, float64](p).Do(t.Context(), infinite))
 	if want := "result: inf has no JSON form"; !errors.Is(err, host.ErrFailed) || !strings.Contains(err.Error(), want) {
 		t.Errorf("JSON: got %v, want %q", err, want)
 	}
@@ -203,7 +203,7 @@ func badItems(t *testing.T, p *host.Pool, x float64, kind host.Kind) []*host.Ite
 	for _, at := range places {
 		xs[at] = x
 	}
-	got, err := host.Map[float64, float64](t.Context(), p, xs)
+	got, err := host.BindJSON[float64, float64](p).Map(t.Context(), xs)
 	var failed *host.MapError
 	if !errors.As(err, &failed) || len(failed.Errs) != len(places) {
 		t.Fatalf("got %v, want errors of items %v", err, places)
@@ -264,10 +264,10 @@ func TestCancelInterruptsTheItem(t *testing.T) {
 	first := p.Workers()[0].PID
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := host.Do[float64, float64](ctx, p, sleeps); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := value(host.BindJSON[float64, float64](p).Do(ctx, sleeps)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want a deadline error", err)
 	}
-	if got, err := host.Do[float64, float64](t.Context(), p, 81); err != nil || got != 9 {
+	if got, err := value(host.BindJSON[float64, float64](p).Do(t.Context(), 81)); err != nil || got != 9 {
 		t.Errorf("next item: got %v, error %v, want 9", got, err)
 	}
 	if now := p.Workers(); len(now) != 1 || now[0].PID != first {
@@ -294,7 +294,7 @@ func TestTerminatedWorkerLosesNothing(t *testing.T) {
 	xs := numbers(200000)
 	terminated := false
 	n := 0
-	for r, err := range host.Stream[float64, float64](t.Context(), p, slices.Values(xs)) {
+	for r, err := range host.BindJSON[float64, float64](p).Stream(t.Context(), slices.Values(xs)) {
 		if err != nil || r.Err != nil || r.Index != n || r.Value != math.Sqrt(xs[n]) {
 			t.Fatalf("result %d: got %+v, error %v", n, r, err)
 		}
@@ -460,13 +460,13 @@ func TestNoItemIsChangedSilently(t *testing.T) {
 	for text, offset := range map[string]int{
 		"\"caf\xe9\"": 5, `"\ud800x"`: 2, `"x\udc00"`: 3, `["\ud800\ud800"]`: 3, `{"a":1,"a":2}`: 0,
 	} {
-		got, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage(text))
+		got, err := value(host.BindJSON[json.RawMessage, json.RawMessage](p).Do(t.Context(), json.RawMessage(text)))
 		if e, ok := errors.AsType[*host.ItemError](err); !ok || e.Kind != host.KindBadItem || e.Offset != offset {
 			t.Errorf("item %q: got %s, %v, want a bad_item at byte %d", text, got, err, offset)
 		}
 	}
 	for _, text := range []string{`"\\ud800"`, `"😀"`, "9007199254740993", `{"a":[null]}`} {
-		if got, err := host.Do[json.RawMessage, json.RawMessage](t.Context(), p, json.RawMessage(text)); err != nil || string(got) != text {
+		if got, err := value(host.BindJSON[json.RawMessage, json.RawMessage](p).Do(t.Context(), json.RawMessage(text))); err != nil || string(got) != text {
 			t.Errorf("item %s: got %s, %v, want it back", text, got, err)
 		}
 	}
@@ -478,14 +478,17 @@ func TestAnItemSeesItsRun(t *testing.T) {
 		Metadata map[string]string `json:"metadata"`
 		Left     *float64          `json:"left"`
 	}
-	got, err := host.Do[string, seen](t.Context(), p, "context")
+	got, err := value(host.BindJSON[string, seen](p).Do(t.Context(), "context"))
 	if err != nil || len(got.Metadata) > 0 || got.Left != nil {
 		t.Errorf("a run of which nothing is said: got %+v, %v, want nothing", got, err)
 	}
 	ctx, cancel := context.WithTimeout(host.WithMetadata(t.Context(), map[string]string{"tenant": "a"}), time.Hour)
 	defer cancel()
-	got, err = host.Do[string, seen](ctx, p, "context")
+	got, err = value(host.BindJSON[string, seen](p).Do(ctx, "context"))
 	if err != nil || got.Metadata["tenant"] != "a" || got.Left == nil || *got.Left <= 0 || *got.Left > 3600 {
 		t.Errorf("a run with a tenant and an hour: got %+v, %v, want both", got, err)
 	}
 }
+
+// value returns the value of a result.
+func value[Out any](r host.Result[Out], err error) (Out, error) { return r.Value, err }

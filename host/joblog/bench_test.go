@@ -90,7 +90,9 @@ func BenchmarkStream100k(b *testing.B) {
 	b.Run("plain", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			run(b, host.Stream[json.RawMessage, json.RawMessage])
+			run(b, func(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[result, error] {
+				return host.BindJSON[json.RawMessage, json.RawMessage](p).Stream(ctx, items)
+			})
 		}
 	})
 	b.Run("journal", func(b *testing.B) {

@@ -37,7 +37,7 @@ type Config struct {
 	Program string // the name and version of the program, for people who read the journal
 
 	// Run runs the items that have no result and yields a result for each, in any order; the Index of a result is the item's index among these items.
-	// The default, nil, is [host.Unordered]. Another function may send items in another form than text. If Run ranges over the items a second time,
+	// The default, nil, sends them as JSON texts. Another function may send items in another form. If Run ranges over the items a second time,
 	// it gets the items after the last one that it read, provided that the iterator given to the journal works this way too.
 	Run func(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[host.Result[json.RawMessage], error]
 }
@@ -100,7 +100,9 @@ const syncEvery = time.Second
 // error: [Contents] reports it.
 func Open(cfg Config) (*Journal, error) {
 	if cfg.Run == nil {
-		cfg.Run = host.Unordered[json.RawMessage, json.RawMessage]
+		cfg.Run = func(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[host.Result[json.RawMessage], error] {
+			return host.BindJSON[json.RawMessage, json.RawMessage](p).Unordered(ctx, items)
+		}
 	}
 	if cfg.MaxResultBytes < 0 {
 		return nil, fmt.Errorf("joblog: Config.MaxResultBytes is %d, want a number from 0", cfg.MaxResultBytes)

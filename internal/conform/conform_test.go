@@ -73,13 +73,13 @@ func (s *liesStream) Recv() (*workerpb.WorkResponse, error) {
 }
 
 // check runs all checks on a workload whose messages l changes.
-func check(t *testing.T, w *sdk.Workload, l lies, items ...json.RawMessage) (*conform.Report, error) {
+func check(t *testing.T, w sdk.AnyWorkload, l lies, items ...json.RawMessage) (*conform.Report, error) {
 	t.Helper()
 	return checkWithin(t, 0, w, l, items...)
 }
 
 // checkWithin is check with a limit of most bytes for a result; 0 means no limit.
-func checkWithin(t *testing.T, most uint64, w *sdk.Workload, l lies, items ...json.RawMessage) (*conform.Report, error) {
+func checkWithin(t *testing.T, most uint64, w sdk.AnyWorkload, l lies, items ...json.RawMessage) (*conform.Report, error) {
 	t.Helper()
 	return conform.Run(t.Context(), func(context.Context) (*conform.Worker, error) {
 		listener := bufconn.Listen(1 << 16)
@@ -136,7 +136,7 @@ func errs(kind workerpb.Kind) func(r *workerpb.Results, _ bool) {
 }
 
 // counter is a workload that gives another result each time.
-func counter() *sdk.Workload {
+func counter() *sdk.Workload[string, int64] {
 	var n atomic.Int64
 	return sdk.Func("counter", func(context.Context, string) (int64, error) { return n.Add(1), nil })
 }
@@ -165,13 +165,13 @@ func (s torn) Teardown(context.Context) error {
 	return nil
 }
 
-func tornAt(stage string) *sdk.Workload {
+func tornAt(stage string) sdk.AnyWorkload {
 	return sdk.Struct("torn", func() sdk.Runner[int, int] { return torn{stage} }).With(sdk.Manifest{Examples: []any{1}})
 }
 
 func TestABrokenPromiseIsFound(t *testing.T) {
 	for name, c := range map[string]struct {
-		workload *sdk.Workload
+		workload sdk.AnyWorkload
 		lies     lies
 		items    []json.RawMessage
 		check    string
@@ -205,22 +205,22 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 			check: "describe", status: conform.Failed, want: "two manifests",
 		},
 		"a schema that is none": {
-			workload: doubles.With(sdk.Manifest{ItemSchema: `{"pattern": "("}`}), check: "schemas", status: conform.Failed, want: "item schema: ",
+			workload: doubles.With(sdk.Manifest{ItemSchema: json.RawMessage(`{"pattern": "("}`)}), check: "schemas", status: conform.Failed, want: "item schema: ",
 		},
 		"a schema that is too large": {
-			workload: doubles.With(sdk.Manifest{ItemSchema: `{"title": "` + strings.Repeat("x", 256<<10) + `"}`}), check: "schemas", status: conform.Failed, want: "item schema: it is 262157 bytes, the limit is 262144",
+			workload: doubles.With(sdk.Manifest{ItemSchema: json.RawMessage(`{"title": "` + strings.Repeat("x", 256<<10) + `"}`)}), check: "schemas", status: conform.Failed, want: "item schema: it is 262157 bytes, the limit is 262144",
 		},
 		"a schema that is too deep": {
-			workload: doubles.With(sdk.Manifest{ResultSchema: strings.Repeat(`{"not":`, 64) + "{}" + strings.Repeat("}", 64)}), check: "schemas", status: conform.Failed, want: "result schema: it nests 65 deep, the limit is 64",
+			workload: doubles.With(sdk.Manifest{ResultSchema: json.RawMessage(strings.Repeat(`{"not":`, 64) + "{}" + strings.Repeat("}", 64))}), check: "schemas", status: conform.Failed, want: "result schema: it nests 65 deep, the limit is 64",
 		},
 		"an item schema that never ends": {
-			workload: doubles.With(sdk.Manifest{Examples: []any{1}, ItemSchema: `{"$ref": "#"}`}), check: "examples", status: conform.Failed, want: "the item schema: it refers to itself without end",
+			workload: doubles.With(sdk.Manifest{Examples: []any{1}, ItemSchema: json.RawMessage(`{"$ref": "#"}`)}), check: "examples", status: conform.Failed, want: "the item schema: it refers to itself without end",
 		},
 		"a result schema that never ends": {
-			workload: doubles.With(sdk.Manifest{Examples: []any{1}, ResultSchema: `{"allOf": [{"$ref": "#"}]}`}), check: "results", status: conform.Failed, want: "the result schema: it refers to itself without end",
+			workload: doubles.With(sdk.Manifest{Examples: []any{1}, ResultSchema: json.RawMessage(`{"allOf": [{"$ref": "#"}]}`)}), check: "results", status: conform.Failed, want: "the result schema: it refers to itself without end",
 		},
 		"an example that the schema forbids": {
-			workload: doubles.With(sdk.Manifest{ItemSchema: `{"type": "string"}`, Examples: []any{1}}), check: "examples", status: conform.Failed, want: "example 0, 1, is not what the item schema says",
+			workload: doubles.With(sdk.Manifest{ItemSchema: json.RawMessage(`{"type": "string"}`), Examples: []any{1}}), check: "examples", status: conform.Failed, want: "example 0, 1, is not what the item schema says",
 		},
 		"an example that fails": {
 			workload: sdk.Func("double", func(context.Context, float64) (float64, error) { return 0, errors.New("no") }).With(sdk.Manifest{Examples: []any{1}}),
@@ -236,7 +236,7 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 			check: "run", status: conform.Failed, want: "2: panic: oh",
 		},
 		"a result that the schema forbids": {
-			workload: doubles.With(sdk.Manifest{Examples: []any{1}, ResultSchema: `{"type": "string"}`}), check: "results", status: conform.Failed, want: "1 gave 2, which is not what the result schema says",
+			workload: doubles.With(sdk.Manifest{Examples: []any{1}, ResultSchema: json.RawMessage(`{"type": "string"}`)}), check: "results", status: conform.Failed, want: "1 gave 2, which is not what the result schema says",
 		},
 		"idempotent, with another result each time": {
 			workload: counter().With(sdk.Manifest{Examples: []any{"a"}, Idempotent: true}), check: "repeat", status: conform.Failed, want: "got 2, alone it gave 1",
@@ -273,7 +273,7 @@ func TestABrokenPromiseIsFound(t *testing.T) {
 		},
 		"unknown fields that the schema forbids and the workload takes": {
 			workload: sdk.Func("sum", func(_ context.Context, p map[string]int) (int, error) { return p["a"] + p["b"], nil }).With(sdk.Manifest{
-				Examples: []any{pair{1, 2}}, ItemSchema: `{"type": "object", "properties": {"a": {}, "b": {}}, "additionalProperties": false}`,
+				Examples: []any{pair{1, 2}}, ItemSchema: json.RawMessage(`{"type": "object", "properties": {"a": {}, "b": {}}, "additionalProperties": false}`),
 			}),
 			check: "unknown-fields", status: conform.Failed, want: "forbids further fields, and",
 		},
@@ -425,7 +425,7 @@ func TestASetUpThatFailsIsNoReport(t *testing.T) {
 }
 
 func TestEachKindOfValueTravelsInBothFormats(t *testing.T) {
-	for name, w := range map[string]*sdk.Workload{
+	for name, w := range map[string]sdk.AnyWorkload{
 		"int8":      sdk.Func("w", func(_ context.Context, x int8) (int8, error) { return x, nil }).With(sdk.Manifest{Examples: []any{-5, 0, 127}}),
 		"uint16":    sdk.Func("w", func(_ context.Context, x uint16) (uint16, error) { return x, nil }).With(sdk.Manifest{Examples: []any{0, 65535}}),
 		"float32":   sdk.Func("w", func(_ context.Context, x float32) (float32, error) { return x / 3, nil }).With(sdk.Manifest{Examples: []any{1, 1e-20}}),

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/parhost/parhost/internal/bound"
 )
 
 // Variable is the environment variable that makes a process check a schema. It holds the limits of the process.

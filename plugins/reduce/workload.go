@@ -13,7 +13,7 @@ var Workload = sdk.Func("reduce", Run).With(sdk.Manifest{
 	Version:     "1.0.0",
 	Description: "reduce integers of any size by an operation: a random sample, or given ones",
 	Examples:    examples,
-	ItemSchema:  Schema,
+	ItemSchema:  json.RawMessage(Schema),
 	Idempotent:  true,
 	ItemTime:    50 * time.Millisecond,
 })

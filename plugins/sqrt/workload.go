@@ -1,6 +1,7 @@
 package sqrt
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/parhost/parhost/sdk"
@@ -11,7 +12,7 @@ var Workload = sdk.Func("sqrt", Sqrt).With(sdk.Manifest{
 	Version:     "1.0.0",
 	Description: "the square root of a number",
 	Examples:    []any{0, 1, 4, 9, 16, 25, 36, 49, 64, 81},
-	ItemSchema:  Schema,
+	ItemSchema:  json.RawMessage(Schema),
 	Idempotent:  true,
 	Prefer:      "goroutine",
 	ItemTime:    10 * time.Nanosecond,

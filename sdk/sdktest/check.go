@@ -13,7 +13,7 @@ import (
 // cannot be started.
 //
 // How long it takes depends on the items: it runs quick items thousands of times and slow items a few times.
-func Check(t *testing.T, w *sdk.Workload, items ...any) {
+func Check(t *testing.T, w sdk.AnyWorkload, items ...any) {
 	t.Helper()
 	texts := make([]json.RawMessage, len(items))
 	for i, item := range items {

@@ -11,7 +11,7 @@ import (
 )
 
 func TestTheBuiltInWorkloadsKeepTheirPromises(t *testing.T) {
-	for _, w := range []*sdk.Workload{reduce.Workload, sleep.Workload, sqrt.Workload} {
+	for _, w := range []sdk.AnyWorkload{reduce.Workload, sleep.Workload, sqrt.Workload} {
 		t.Run(w.Manifest().Name, func(t *testing.T) { sdktest.Check(t, w) })
 	}
 }

@@ -1,10 +1,12 @@
 package sdktest
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
 	"github.com/parhost/parhost/internal/conform"
+	"github.com/parhost/parhost/internal/inprocess"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/protocol"
 	"github.com/parhost/parhost/sdk"
@@ -15,12 +17,10 @@ import (
 type ItemError = protocol.ItemError
 
 // Run runs items one after the other in one worker, with set-up and teardown, and returns their results in order. It ends the test if an item fails,
-// does not fit In, or has a result that does not fit Out, and if the teardown fails.
-//
-// In and Out are usually the workload's own types. Other types work if their JSON texts fit.
-func Run[In, Out any](tb testing.TB, w *sdk.Workload, items ...In) []Out {
+// and if the teardown fails.
+func Run[In, Out any](tb testing.TB, w *sdk.Workload[In, Out], items ...In) []Out {
 	tb.Helper()
-	results, errs := run[In, Out](tb, w, items)
+	results, errs := run[In, Out](tb, w, items, false)
 	for i := range items {
 		if e := errs[i]; e != nil {
 			e.Index = i
@@ -31,21 +31,30 @@ func Run[In, Out any](tb testing.TB, w *sdk.Workload, items ...In) []Out {
 }
 
 // Do runs one item in a new worker. The error is an [*ItemError] if the item failed.
-func Do[In, Out any](tb testing.TB, w *sdk.Workload, item In) (Out, error) {
+func Do[In, Out any](tb testing.TB, w *sdk.Workload[In, Out], item In) (Out, error) {
 	tb.Helper()
-	results, errs := run[In, Out](tb, w, []In{item})
+	return one(run[In, Out](tb, w, []In{item}, false))
+}
+
+// DoJSON is [Do] for an item as a JSON text, as a host reads it from a file. The result is a JSON text too.
+func DoJSON(tb testing.TB, w sdk.AnyWorkload, item string) (string, error) {
+	tb.Helper()
+	result, err := one(run[json.RawMessage, json.RawMessage](tb, w, []json.RawMessage{json.RawMessage(item)}, true))
+	return string(result), err
+}
+
+func one[Out any](results []Out, errs map[int]*ItemError) (Out, error) {
 	if e := errs[0]; e != nil {
 		return *new(Out), e
 	}
 	return results[0], nil
 }
 
-// run sends items through one worker: in binary form if In and Out are the workload's own types, as JSON otherwise.
-func run[In, Out any](tb testing.TB, w *sdk.Workload, items []In) ([]Out, map[int]*ItemError) {
+// run sends items through one worker, in binary form or as JSON.
+func run[In, Out any](tb testing.TB, w sdk.AnyWorkload, items []In, asJSON bool) ([]Out, map[int]*ItemError) {
 	tb.Helper()
 	in, out := wire.CodecOf[In](), wire.CodecOf[Out]()
-	itemKind, resultKind := w.Core().Kinds()
-	asJSON := in.Kind != itemKind || out.Kind != resultKind
+	_, resultKind := inprocess.Core(w).Kinds()
 	encode, decode := in.Append, out.Decode
 	if asJSON {
 		encode, decode = in.AppendJSON, out.DecodeJSON

@@ -2,7 +2,6 @@ package sdktest_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -15,22 +14,22 @@ import (
 )
 
 func TestRunReturnsTheResultsInOrder(t *testing.T) {
-	got := sdktest.Run[float64, float64](t, sqrt.Workload, 4, 9, 2.25)
+	got := sdktest.Run(t, sqrt.Workload, 4, 9, 2.25)
 	if len(got) != 3 || got[0] != 2 || got[1] != 3 || got[2] != 1.5 {
 		t.Errorf("got %v, want [2 3 1.5]", got)
 	}
-	if got := sdktest.Run[int, any](t, sqrt.Workload, 16); got[0] != json.Number("4") {
-		t.Errorf("with types that are not the workload's own: got %v, want 4", got)
+	if got, err := sdktest.DoJSON(t, sqrt.Workload, "16"); err != nil || got != "4" {
+		t.Errorf("as JSON: got %v, %v, want 4", got, err)
 	}
 }
 
 func TestDoReturnsTheItemsError(t *testing.T) {
-	_, err := sdktest.Do[float64, float64](t, sqrt.Workload, -1)
+	_, err := sdktest.Do(t, sqrt.Workload, -1)
 	var item *sdktest.ItemError
 	if !errors.As(err, &item) || item.Kind != "failed" || !strings.Contains(item.Message, "negative") {
 		t.Errorf("got %v, want failed: … negative", err)
 	}
-	_, err = sdktest.Do[string, float64](t, sqrt.Workload, "four")
+	_, err = sdktest.DoJSON(t, sqrt.Workload, `"four"`)
 	if !errors.As(err, &item) || item.Kind != "bad_item" || item.Offset == 0 {
 		t.Errorf("got %v, want bad_item with its place", err)
 	}
@@ -38,7 +37,7 @@ func TestDoReturnsTheItemsError(t *testing.T) {
 
 func TestAPanicIsTheItemsError(t *testing.T) {
 	w := sdk.Func("panics", func(context.Context, int) (int, error) { panic("oh") })
-	_, err := sdktest.Do[int, int](t, w, 1)
+	_, err := sdktest.Do(t, w, 1)
 	var item *sdktest.ItemError
 	if !errors.As(err, &item) || item.Kind != "panic" || item.Message != "oh" || !strings.Contains(item.Stack, "run_test.go") {
 		t.Errorf("got %v, want panic: oh, with its stack", err)
@@ -66,7 +65,7 @@ func (c counted) Teardown(context.Context) error {
 func TestRunSetsUpAndTearsDown(t *testing.T) {
 	var life []string
 	w := sdk.Struct("counted", func() sdk.Runner[string, int] { return counted{&life} })
-	sdktest.Run[string, int](t, w, "a", "b")
+	sdktest.Run(t, w, "a", "b")
 	if got, want := strings.Join(life, ", "), "set up, a, b, torn down"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -77,7 +76,7 @@ func TestProtoMessagesKeepThePromises(t *testing.T) {
 		return &durationpb.Duration{Seconds: d.GetSeconds() + 1}, nil
 	}).With(sdk.Manifest{Examples: []any{&durationpb.Duration{Seconds: 5}}, Idempotent: true})
 	sdktest.Check(t, w)
-	got := sdktest.Run[*durationpb.Duration, *durationpb.Duration](t, w, &durationpb.Duration{Seconds: 2})
+	got := sdktest.Run(t, w, &durationpb.Duration{Seconds: 2})
 	if got[0].GetSeconds() != 3 {
 		t.Errorf("got %v, want 3 s", got[0])
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // starter returns a function that starts workers of w inside this process.
-func starter(tb testing.TB, w *sdk.Workload) conform.Starter {
+func starter(tb testing.TB, w sdk.AnyWorkload) conform.Starter {
 	tb.Helper()
 	return func(context.Context) (*conform.Worker, error) {
 		l := bufconn.Listen(wire.BufferBytes)

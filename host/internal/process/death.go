@@ -48,7 +48,7 @@ func (w *Worker) die(streamEnd error) {
 	case d.Outside:
 		e.Message += ", perhaps sent by somebody else"
 	}
-	w.reason = e.Message
+	w.reason, w.cause = e.Message, e.Cause
 	verdicts := judge(w.evidence(held, k, orderly))
 	for i, c := range held {
 		own := e

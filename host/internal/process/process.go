@@ -45,7 +45,8 @@ type Worker struct {
 	kill    *kill  // why the host killed the worker, or the error with which the stream ended; nil if neither has happened
 	over    bool   // the shared memory may be unmapped
 	stopped bool   // the pool has ended the worker
-	reason  string // how the worker ended, in short
+	reason  string         // how the worker ended, in short
+	cause   protocol.Cause // why it died; empty if it did not
 	recent  recent // items that have just ended
 
 	failing  chan struct{} // closed at the first sign of the end
@@ -246,7 +247,7 @@ func (w *Worker) fail() { w.failOnce.Do(func() { close(w.failing) }) }
 func (w *Worker) Ended() worker.Ending {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return worker.Ending{Reason: w.reason, Used: w.session.Sent() > 0}
+	return worker.Ending{Reason: w.reason, Cause: w.cause, Used: w.session.Sent() > 0}
 }
 
 // Stop implements [worker.Worker].

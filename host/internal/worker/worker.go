@@ -46,6 +46,7 @@ type Running struct {
 // Ending is how a worker ended.
 type Ending struct {
 	Reason   string
+	Cause    protocol.Cause // why the process died; empty for a goroutine
 	Used     bool  // the worker was given a batch in its life
 	Hopeless error // why no other worker can replace it; nil if one can
 }
