@@ -108,7 +108,7 @@ type StartError struct {
 	Cause  Cause    // cause of the process's death; empty if the process did not die by itself
 
 	// Manifest is the worker's manifest, without the schemas. It is zero if the start failed before the worker had sent it.
-	Manifest Manifest
+	Manifest protocol.Manifest
 }
 
 func (e *StartError) Error() string {

@@ -435,6 +435,9 @@ func TestAPluginThatStopsStartingBreaksThePool(t *testing.T) {
 		if !ok || broken.Failures < 5 || !strings.Contains(err.Error(), "only the first one starts") {
 			t.Errorf("got %v, want a BrokenError with the last reason", err)
 		}
+		if <-p.Done(); !errors.As(p.Err(), &broken) {
+			t.Errorf("Err of the pool: got %v, want the BrokenError", p.Err())
+		}
 		start, ok := errors.AsType[*host.StartError](err)
 		if !ok || start.Stage != "set-up" {
 			t.Errorf("got %v, want a StartError of the set-up in it", err)

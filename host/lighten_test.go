@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"unsafe"
+
+	"github.com/parhost/parhost/protocol"
 )
 
 func TestItemsInBuffersAreNotCutByTheirBytes(t *testing.T) {
@@ -15,7 +17,7 @@ func TestItemsInBuffersAreNotCutByTheirBytes(t *testing.T) {
 	defer b.close()
 	pool := &Pool{
 		cfg:     Config{Mode: ModeProcess, Workers: 2, Batch: 8},
-		buffers: b, manifest: Manifest{ItemKind: "[]float64", ResultKind: "float64"},
+		buffers: b, manifest: protocol.Manifest{ItemKind: "[]float64", ResultKind: "float64"},
 	}
 	memory, slot, err := b.take(16 << 20)
 	if err != nil {

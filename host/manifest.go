@@ -13,22 +13,16 @@ import (
 	"github.com/parhost/parhost/protocol"
 )
 
-// Manifest is a workload's description of itself. Examples are of type [json.RawMessage]. [protocol.Manifest] describes the fields.
-type Manifest = protocol.Manifest
-
-// Needs is what a workload says that it needs in a sandbox; no host grants it by itself. [protocol.Needs] describes the fields.
-type Needs = protocol.Needs
-
 // manifestOf converts a checked manifest. It leaves out examples and schemas that are not JSON in UTF-8.
-func manifestOf(pb *workerpb.Manifest) Manifest {
-	m := Manifest{
+func manifestOf(pb *workerpb.Manifest) protocol.Manifest {
+	m := protocol.Manifest{
 		Name: pb.GetName(), Version: pb.GetVersion(), Description: pb.GetDescription(),
 		ItemKind: pb.GetItemKind(), ResultKind: pb.GetResultKind(),
 		Idempotent: pb.GetIdempotent(), NotConcurrent: pb.GetNotConcurrent(), Prefer: Mode(pb.GetPrefer()),
 		Threads: int(max(1, pb.GetThreads())), ItemTime: time.Duration(min(pb.GetItemTimeNs(), 1<<62)), SDK: pb.GetSdk(),
 	}
 	if n := pb.GetNeeds(); n != nil {
-		m.Needs = Needs{Network: n.GetNetwork(), Processes: n.GetProcesses(), Read: n.GetRead(), Write: n.GetWrite(), MemoryBytes: int64(n.GetMemoryBytes())}
+		m.Needs = protocol.Needs{Network: n.GetNetwork(), Processes: n.GetProcesses(), Read: n.GetRead(), Write: n.GetWrite(), MemoryBytes: int64(n.GetMemoryBytes())}
 	}
 	for _, example := range pb.GetExamples() {
 		if wire.IsJSON(example) {
@@ -45,27 +39,27 @@ func manifestOf(pb *workerpb.Manifest) Manifest {
 }
 
 // Manifest returns the manifest of the pool's workload, without the schemas.
-func (p *Pool) Manifest() Manifest { return p.manifest }
+func (p *Pool) Manifest() protocol.Manifest { return p.manifest }
 
 // Describe returns the manifest with the schemas of items and results. It asks a worker for them, unless the workload is linked in.
-func (p *Pool) Describe(ctx context.Context) (Manifest, error) {
+func (p *Pool) Describe(ctx context.Context) (protocol.Manifest, error) {
 	if p.cfg.Workload != nil {
 		pb, err := inprocess.Describe(p.cfg.Workload, true)
 		if err != nil {
-			return Manifest{}, err
+			return protocol.Manifest{}, err
 		}
 		return manifestOf(pb), nil
 	}
 	place, err := p.scheduler.acquire(ctx, 1, false)
 	if err != nil {
-		return Manifest{}, err
+		return protocol.Manifest{}, err
 	}
 	defer p.scheduler.release(place, worker.End{})
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.StartTimeout)
 	defer cancel()
 	pb, err := place.worker.(*process.Worker).Describe(ctx)
 	if err != nil {
-		return Manifest{}, err
+		return protocol.Manifest{}, err
 	}
 	return manifestOf(pb), nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/parhost/parhost/internal/inprocess"
 	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire/workerpb"
+	"github.com/parhost/parhost/protocol"
 )
 
 // Pool owns the workers of one workload and runs batches of items on them.
@@ -28,7 +29,7 @@ type Pool struct {
 	lock      *sync.Mutex // shared by goroutine workers of a workload that is not concurrent
 
 	described sync.Once
-	manifest  Manifest
+	manifest  protocol.Manifest
 
 	giveUp      context.CancelCauseFunc // ends the first starts of workers that are not ready yet
 	kill        context.CancelFunc      // ends the workers at once
@@ -175,7 +176,7 @@ func (p *Pool) start(ctx context.Context, number int) (worker.Worker, error) {
 }
 
 // sameWorkload returns an error if a new worker's manifest names another workload than those of the pool's other workers.
-func (p *Pool) sameWorkload(got Manifest) error {
+func (p *Pool) sameWorkload(got protocol.Manifest) error {
 	for _, c := range []struct{ what, got, want string }{
 		{"is", got.Name, p.manifest.Name},
 		{"has the version", got.Version, p.manifest.Version},

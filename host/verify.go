@@ -10,10 +10,45 @@ import (
 	"github.com/parhost/parhost/host/internal/process"
 	"github.com/parhost/parhost/internal/conform"
 	"github.com/parhost/parhost/internal/session"
+	"github.com/parhost/parhost/protocol"
 )
 
-// Verification is the result of [Verify]: a list of promises, each kept or broken.
-type Verification = conform.Report
+// Verification is the result of [Verify]: the checks of a plugin, in the order in which they ran.
+type Verification struct {
+	Name    string  `json:"name"` // of the workload
+	Version string  `json:"version,omitempty"`
+	SDK     string  `json:"sdk,omitempty"`
+	Checks  []Check `json:"checks"`
+}
+
+// Check is one promise, and whether the plugin keeps it.
+type Check struct {
+	Name    string      `json:"name"`
+	Promise string      `json:"promise"`
+	Status  CheckStatus `json:"status"`
+	Outcome string      `json:"outcome"` // what the check saw, in one line
+}
+
+// CheckStatus says how a check ended.
+type CheckStatus string
+
+// The values of CheckStatus.
+const (
+	CheckOK      CheckStatus = "ok"
+	CheckFailed  CheckStatus = "failed"
+	CheckSkipped CheckStatus = "skipped" // the promise does not apply, or the check had nothing to run it with
+)
+
+// Count returns the number of checks that ended with status s.
+func (v *Verification) Count(s CheckStatus) int {
+	n := 0
+	for _, c := range v.Checks {
+		if c.Status == s {
+			n++
+		}
+	}
+	return n
+}
 
 // Verify checks whether a plugin keeps the promises of the protocol and of its own manifest. Its workers are processes, whatever cfg.Mode says, and start one
 // after the other. They run the examples of the manifest and the given items, each of them one JSON text, many times.
@@ -35,8 +70,8 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 		given = &conform.Buffers{Memory: memory, Offset: uint64(slot.Offset)}
 	}
 	number := 0
-	var said Manifest // the manifest of the worker that was started last
-	v, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) {
+	var said protocol.Manifest // the manifest of the worker that was started last
+	report, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) {
 		number++
 		w, err := l.Connect(ctx, number, 1, number%2 == 0) // a worker that uses other channels than gRPC must also work without them
 		if err != nil {
@@ -53,6 +88,13 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 	if err != nil && ctx.Err() == nil && !errors.As(err, &start) {
 		err = &StartError{Worker: number, Plugin: l.cfg.Plugin, Stage: "set-up", Err: err, Manifest: said}
 	}
+	if report == nil {
+		return nil, err
+	}
+	v := &Verification{Name: report.Name, Version: report.Version, SDK: report.SDK}
+	for _, c := range report.Checks {
+		v.Checks = append(v.Checks, Check{c.Name, c.Promise, CheckStatus(c.Status), c.Outcome})
+	}
 	return v, err
 }
 
@@ -60,23 +102,23 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 const verifyBytes = 1 << 20
 
 // Describe returns a plugin's manifest, with schemas. It starts a worker process, asks it, and ends it without a set-up.
-func Describe(ctx context.Context, cfg Config) (Manifest, error) {
+func Describe(ctx context.Context, cfg Config) (protocol.Manifest, error) {
 	l, err := openProbe(ctx, cfg)
 	if err != nil {
-		return Manifest{}, err
+		return protocol.Manifest{}, err
 	}
 	defer l.close()
 	deadline := time.Now().Add(l.cfg.StartTimeout) // of Connect and Describe together
 	w, err := l.Connect(ctx, 1, 1, l.cfg.Inline)
 	if err != nil {
-		return Manifest{}, l.cfg.startError(err)
+		return protocol.Manifest{}, l.cfg.startError(err)
 	}
 	defer w.Bury()
 	ctx, cancel := context.WithDeadlineCause(ctx, deadline, l.Late())
 	defer cancel()
 	pb, err := w.Describe(ctx)
 	if err != nil {
-		return Manifest{}, l.cfg.startError(w.FailDescribe(ctx, err))
+		return protocol.Manifest{}, l.cfg.startError(w.FailDescribe(ctx, err))
 	}
 	return manifestOf(pb), nil
 }

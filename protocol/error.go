@@ -117,3 +117,10 @@ type Usage struct {
 	System time.Duration
 	MaxRSS int64 // largest resident set size in bytes; 0 if unknown
 }
+
+// BatchError is the error by which a workload that gets many items at once fails single items. The results of these items are ignored.
+type BatchError struct {
+	Errs map[int]error // by the index of the failed item in the slice that the workload got
+}
+
+func (e *BatchError) Error() string { return fmt.Sprintf("%d items of the batch failed", len(e.Errs)) }

@@ -1,6 +1,9 @@
 package sdk
 
-import "github.com/parhost/parhost/internal/work"
+import (
+	"github.com/parhost/parhost/internal/work"
+	"github.com/parhost/parhost/protocol"
+)
 
 // BadItem returns an error that blames the item, not the workload: the host reports kind bad_item instead of failed. BadItem(nil) is nil.
 func BadItem(err error) error {
@@ -10,6 +13,8 @@ func BadItem(err error) error {
 	return &work.BadItemError{Err: err}
 }
 
-// BatchError is the error by which a function given to [Batch] fails single items. Errs maps the index of each failed item in the slice that the
-// function got to its error. The function must still return one result for each item; the results of failed items are ignored.
-type BatchError = work.BatchError
+// BatchError is the error by which a function given to [Batch] fails single items. The function must still return one result for each item; the results of
+// failed items are ignored.
+//
+//	Errs map[int]error // by the index of the failed item in the slice that the function got
+type BatchError = protocol.BatchError

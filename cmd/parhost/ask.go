@@ -14,6 +14,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/protocol"
 )
 
 // asking holds the flags for starting a plugin only to read its manifest. The user of such a command may not trust the plugin yet, so the plugin runs
@@ -28,13 +29,13 @@ func (a *asking) flag(f *pflag.FlagSet) {
 
 // ask starts a plugin and returns its manifest. If the plugin cannot start without folders of system libraries, ask opens them for reading, because
 // these hold no secrets.
-func (a *asking) ask(ctx context.Context, cfg host.Config) (host.Manifest, error) {
+func (a *asking) ask(ctx context.Context, cfg host.Config) (protocol.Manifest, error) {
 	if cfg.Workload != nil { // the workload is part of this program, which runs already
 		return host.Describe(ctx, cfg)
 	}
 	p, err := a.policy(ctx)
 	if err != nil {
-		return host.Manifest{}, err
+		return protocol.Manifest{}, err
 	}
 	cfg.Sandbox = p
 	m, err := host.Describe(ctx, cfg)

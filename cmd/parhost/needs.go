@@ -7,11 +7,12 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/protocol"
 )
 
 // lacking returns the flags that would give a plugin what its manifest needs and the policy does not grant. Only people may add them, because a
 // plugin can ask for anything.
-func lacking(n host.Needs, p sandbox.Policy) []string {
+func lacking(n protocol.Needs, p sandbox.Policy) []string {
 	var flags []string
 	if p.Level > sandbox.Off {
 		if n.Network && !p.AllowNet {
@@ -63,7 +64,7 @@ func quote(word string) string {
 }
 
 // sayNeeds prints, in one line, the flags that would give a plugin what it needs and does not have.
-func (s *streams) sayNeeds(m host.Manifest, p sandbox.Policy) {
+func (s *streams) sayNeeds(m protocol.Manifest, p sandbox.Policy) {
 	if flags := lacking(m.Needs, p); len(flags) > 0 {
 		s.say("parhost: hint: %s says that it needs what it is not given; if you trust it with that, add: %s", shorten(m.Name, cellWidth), strings.Join(flags, " "))
 	}

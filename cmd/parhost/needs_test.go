@@ -14,8 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/protocol"
 )
 
 // needyStarts names a folder in which each worker creates a file when it starts.
@@ -44,7 +44,7 @@ func (needy) Setup(context.Context) error {
 func (needy) Run(_ context.Context, x float64) (float64, error) { return x, nil }
 
 func TestLacking(t *testing.T) {
-	needs := host.Needs{Network: true, Processes: true, Read: []string{"/etc/ssl", "/srv/our models"}, Write: []string{"/srv/out"}, MemoryBytes: 1<<30 + 1}
+	needs := protocol.Needs{Network: true, Processes: true, Read: []string{"/etc/ssl", "/srv/our models"}, Write: []string{"/srv/out"}, MemoryBytes: 1<<30 + 1}
 	bind := func(paths ...string) (binds []sandbox.Bind) {
 		for _, p := range paths {
 			binds = append(binds, sandbox.Bind{Source: p})
@@ -133,7 +133,7 @@ func TestHintsHoldPathsAsOneWord(t *testing.T) {
 func TestAFlagIsShownInOnePiece(t *testing.T) {
 	path := "/" + strings.Repeat("a'", 80) + ";id;" + strings.Repeat("'b", 40)
 	var out strings.Builder
-	if err := printManifest(&screen{stream: &out}, host.Manifest{Name: "x", Needs: host.Needs{Read: []string{path}}}, "here", nil); err != nil {
+	if err := printManifest(&screen{stream: &out}, protocol.Manifest{Name: "x", Needs: protocol.Needs{Read: []string{path}}}, "here", nil); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "--ro "+quote(path)+"\n") {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/internal/gobuild"
+	"github.com/parhost/parhost/protocol"
 )
 
 // building holds the settings for building Go package folders.
@@ -121,7 +122,7 @@ func buildHint(err error) string {
 }
 
 // examplesOf returns the examples of a manifest that a host has read.
-func examplesOf(m host.Manifest) []json.RawMessage {
+func examplesOf(m protocol.Manifest) []json.RawMessage {
 	texts := make([]json.RawMessage, len(m.Examples))
 	for i, example := range m.Examples {
 		texts[i], _ = example.(json.RawMessage)

@@ -19,6 +19,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/wire"
+	"github.com/parhost/parhost/protocol"
 )
 
 // newPlugins returns the plugins command, whose sub-commands inspect plugins without running a user's items.
@@ -128,7 +129,7 @@ func findPlugins(ctx context.Context, dirs []string, held *pins, a *asking) ([]*
 			limiter <- struct{}{}
 			defer func() { <-limiter }()
 			cfg := host.Config{Plugin: path}
-			var m host.Manifest
+			var m protocol.Manifest
 			err := held.hold(&cfg)
 			if err == nil {
 				m, err = a.ask(ctx, cfg)
@@ -184,7 +185,7 @@ func newPluginsDescribe(s *streams, dirs *[]string, p *pins) *cobra.Command {
 				return whenInterrupted(ctx, err)
 			case asJSON:
 				return printJSON(s, struct {
-					host.Manifest
+					protocol.Manifest
 					Builtin bool     `json:"builtin"`
 					Path    string   `json:"path,omitempty"`
 					Loaded  []string `json:"loaded,omitempty"` // libraries that a sandbox opens to the plugin
@@ -224,7 +225,7 @@ func loadedWith(cfg host.Config) (names []string, err error) {
 }
 
 // printManifest prints a manifest for people. loaded are the libraries that a sandbox opens to the plugin.
-func printManifest(out *screen, m host.Manifest, where string, loaded []string) error {
+func printManifest(out *screen, m protocol.Manifest, where string, loaded []string) error {
 	w := newTable()
 	row := func(what, value string) {
 		if value != "" {
@@ -334,11 +335,11 @@ Package sdktest makes the same checks in a plugin's own tests.`,
 				err = printJSON(s, struct {
 					*host.Verification
 					OK bool `json:"ok"`
-				}{v, v.Failed() == 0})
+				}{v, v.Count(host.CheckFailed) == 0})
 			} else {
 				err = printVerification(s.out, v, whereIs(cfg))
 			}
-			if (err == nil || isPipeError(err)) && v.Failed() > 0 {
+			if (err == nil || isPipeError(err)) && v.Count(host.CheckFailed) > 0 {
 				err = &exitError{code: exitFailed, err: errSaid}
 			}
 			return err

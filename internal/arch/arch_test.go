@@ -33,50 +33,56 @@ var layers = []layer{
 		why:      "a launcher begins when all that it links has been initialized",
 	},
 	{
+		packages: []string{"protocol"},
+		ours:     []string{"internal/lastword", "internal/bound"},
+		theirs:   []string{},
+		why:      "it is what plugins and hosts share, and says nothing of how",
+	},
+	{
 		packages: []string{"internal/...", "host/sandbox/..."},
-		ours:     []string{"internal/..."},
+		ours:     []string{"protocol", "internal/..."},
 		why:      "it lies below everything else",
 	},
 	{
 		packages: []string{"sdk"},
-		ours:     []string{"internal/..."},
+		ours:     []string{"protocol", "internal/..."},
 		theirs:   light,
 		why:      "every plugin links the sdk, so it knows no host and stays light",
 	},
 	{
 		packages: []string{"sdk/...", "plugins/..."},
-		ours:     []string{"sdk", "internal/..."},
+		ours:     []string{"protocol", "sdk", "internal/..."},
 		theirs:   append([]string{"golang.org/x/sync/..."}, light...), // for the host's half of a stream, which sdktest uses
 		why:      "a plugin needs package sdk alone, and stays light",
 	},
 	{
 		packages: []string{"host/internal/child"},
-		ours:     []string{"host/sandbox/...", "internal/..."},
+		ours:     []string{"protocol", "host/sandbox/...", "internal/..."},
 		why:      "the operating system's side of a worker knows neither items nor the host",
 	},
 	{
 		packages: []string{"host/internal/worker"},
-		ours:     []string{"internal/wire/..."},
+		ours:     []string{"protocol", "internal/wire/...", "internal/lastword", "internal/bound"},
 		why:      "it is what the scheduler and its workers agree on",
 	},
 	{
 		packages: []string{"host/internal/process"},
-		ours:     []string{"host/internal/child", "host/internal/worker", "host/sandbox/...", "internal/..."},
+		ours:     []string{"protocol", "host/internal/child", "host/internal/worker", "host/sandbox/...", "internal/..."},
 		why:      "a process as a worker knows nothing of the scheduler",
 	},
 	{
 		packages: []string{"host"},
-		ours:     []string{"sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
+		ours:     []string{"protocol", "sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
 		why:      "the host serves an application without a command line, a cluster or a dashboard",
 	},
 	{
 		packages: []string{"host/..."},
-		ours:     []string{"host", "sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
+		ours:     []string{"protocol", "host", "sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
 		why:      "what is built on the host can be taken or left one by one",
 	},
 	{
 		packages: []string{"cmd/...", "bench/...", "examples/..."},
-		ours:     []string{"sdk/...", "plugins/...", "host/...", "internal/..."},
+		ours:     []string{"protocol", "sdk/...", "plugins/...", "host/...", "internal/..."},
 		why:      "commands share code through packages",
 	},
 }

@@ -15,11 +15,6 @@ type BadItemError struct{ Err error }
 func (e *BadItemError) Error() string { return e.Err.Error() }
 func (e *BadItemError) Unwrap() error { return e.Err }
 
-// BatchError is how a batch function reports which items failed. The keys are indexes into the items that the function was given.
-type BatchError struct{ Errs map[int]error }
-
-func (e *BatchError) Error() string { return fmt.Sprintf("%d items of the batch failed", len(e.Errs)) }
-
 // itemError converts an error that a workload returned.
 func itemError(err error) *protocol.ItemError {
 	if bad, ok := errors.AsType[*BadItemError](err); ok {

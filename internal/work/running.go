@@ -94,7 +94,7 @@ func (r *running[In, Out]) more() bool {
 // alone passes a single item to a batch function. A time limit for each item needs to know which one is running.
 func (r *running[In, Out]) alone(ctx context.Context, item In) (Out, error) {
 	outs, err := r.funcs.Many(ctx, []In{item})
-	if some, ok := errors.AsType[*BatchError](err); ok {
+	if some, ok := errors.AsType[*protocol.BatchError](err); ok {
 		err = some.Errs[0]
 	}
 	switch {
@@ -368,7 +368,7 @@ func (r *running[In, Out]) callMany(items []In, errs []*protocol.ItemError) (out
 	j.call = r.call
 	j.mu.Unlock()
 	outs, err := r.funcs.Many(r.call, items)
-	some, ok := errors.AsType[*BatchError](err)
+	some, ok := errors.AsType[*protocol.BatchError](err)
 	if ok {
 		err = nil
 	}

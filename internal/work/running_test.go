@@ -574,7 +574,7 @@ func TestTheTimeBetweenItemsIsNobodysFault(t *testing.T) {
 }
 
 func TestBatchFunctions(t *testing.T) {
-	failing := &BatchError{Errs: map[int]error{1: errors.New("odd one"), 2: &BadItemError{errors.New("bad one")}}}
+	failing := &protocol.BatchError{Errs: map[int]error{1: errors.New("odd one"), 2: &BadItemError{errors.New("bad one")}}}
 	for name, c := range map[string]struct {
 		f    func(context.Context, []float64) ([]float64, error)
 		want map[int]protocol.Kind
@@ -633,7 +633,7 @@ func TestBatchFunctionsWithALimitGetOneItemAtATime(t *testing.T) {
 				case xs[0] == 2:
 					<-ctx.Done()
 				case xs[0] == 3:
-					return xs, &BatchError{Errs: map[int]error{0: errors.New("three")}}
+					return xs, &protocol.BatchError{Errs: map[int]error{0: errors.New("three")}}
 				}
 				return xs, nil
 			})

@@ -12,10 +12,6 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// ItemError says why an item has no result. Its Kind is "failed" if the workload returned an error, "bad_item" if the item does not decode or the
-// workload returned [sdk.BadItem], or else "panic", "timeout", "oversize" or "canceled".
-type ItemError = protocol.ItemError
-
 // Run runs items one after the other in one worker, with set-up and teardown, and returns their results in order. It ends the test if an item fails,
 // and if the teardown fails.
 func Run[In, Out any](tb testing.TB, w *sdk.Workload[In, Out], items ...In) []Out {
@@ -30,7 +26,8 @@ func Run[In, Out any](tb testing.TB, w *sdk.Workload[In, Out], items ...In) []Ou
 	return results
 }
 
-// Do runs one item in a new worker. The error is an [*ItemError] if the item failed.
+// Do runs one item in a new worker. The error is a [*protocol.ItemError] if the item failed. Its Kind is [protocol.KindFailed] if the workload returned an
+// error, [protocol.KindBadItem] if the item does not decode or the workload returned [sdk.BadItem], or else one of the others.
 func Do[In, Out any](tb testing.TB, w *sdk.Workload[In, Out], item In) (Out, error) {
 	tb.Helper()
 	return one(run[In, Out](tb, w, []In{item}, false))
@@ -43,7 +40,7 @@ func DoJSON(tb testing.TB, w sdk.AnyWorkload, item string) (string, error) {
 	return string(result), err
 }
 
-func one[Out any](results []Out, errs map[int]*ItemError) (Out, error) {
+func one[Out any](results []Out, errs map[int]*protocol.ItemError) (Out, error) {
 	if e := errs[0]; e != nil {
 		return *new(Out), e
 	}
@@ -51,7 +48,7 @@ func one[Out any](results []Out, errs map[int]*ItemError) (Out, error) {
 }
 
 // run sends items through one worker, in binary form or as JSON.
-func run[In, Out any](tb testing.TB, w sdk.AnyWorkload, items []In, asJSON bool) ([]Out, map[int]*ItemError) {
+func run[In, Out any](tb testing.TB, w sdk.AnyWorkload, items []In, asJSON bool) ([]Out, map[int]*protocol.ItemError) {
 	tb.Helper()
 	in, out := wire.CodecOf[In](), wire.CodecOf[Out]()
 	_, resultKind := inprocess.Core(w).Kinds()

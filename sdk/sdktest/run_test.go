@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/parhost/parhost/plugins/sqrt"
+	"github.com/parhost/parhost/protocol"
 	"github.com/parhost/parhost/sdk"
 	"github.com/parhost/parhost/sdk/sdktest"
 )
@@ -25,7 +26,7 @@ func TestRunReturnsTheResultsInOrder(t *testing.T) {
 
 func TestDoReturnsTheItemsError(t *testing.T) {
 	_, err := sdktest.Do(t, sqrt.Workload, -1)
-	var item *sdktest.ItemError
+	var item *protocol.ItemError
 	if !errors.As(err, &item) || item.Kind != "failed" || !strings.Contains(item.Message, "negative") {
 		t.Errorf("got %v, want failed: … negative", err)
 	}
@@ -38,7 +39,7 @@ func TestDoReturnsTheItemsError(t *testing.T) {
 func TestAPanicIsTheItemsError(t *testing.T) {
 	w := sdk.Func("panics", func(context.Context, int) (int, error) { panic("oh") })
 	_, err := sdktest.Do(t, w, 1)
-	var item *sdktest.ItemError
+	var item *protocol.ItemError
 	if !errors.As(err, &item) || item.Kind != "panic" || item.Message != "oh" || !strings.Contains(item.Stack, "run_test.go") {
 		t.Errorf("got %v, want panic: oh, with its stack", err)
 	}
