@@ -37,7 +37,7 @@ type Buffer[T Number] struct {
 
 // NewBuffer returns a buffer of n zeros, in which items for p can be built.
 //
-// The buffer is ordinary memory if no memory can be shared: in modes [Goroutine] and [Sequential], with Config.Inline, on systems other than Linux, on Linux
+// The buffer is ordinary memory if no memory can be shared: in modes [ModeGoroutine] and [ModeSequential], with Config.Inline, on systems other than Linux, on Linux
 // before 5.1, and if Config.BufferBytes is more than an eighth of what a limit of address space (ulimit -v) exceeds 2 GiB by. Each buffer is also ordinary
 // memory to every pool but its own, and to workers that do not map it, which a plugin does not have to do. Items in ordinary memory are copied to the workers
 // like any others.

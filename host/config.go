@@ -40,7 +40,7 @@ type Config struct {
 	PluginWorkload string
 	// PluginDirs are searched for parhost-plugin-NAME before the usual folders.
 	PluginDirs []string
-	// Workload is a workload that is linked into this program. Goroutine and Sequential run it directly. Process starts this program again as the worker, so its
+	// Workload is a workload that is linked into this program. ModeGoroutine and ModeSequential run it directly. ModeProcess starts this program again as the worker, so its
 	// main must begin with [sdk.ServeChild].
 	Workload sdk.AnyWorkload
 

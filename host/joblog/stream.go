@@ -12,13 +12,13 @@ import (
 	"github.com/parhost/parhost/internal/relay"
 )
 
-// Stream is [host.Stream] with a journal: it runs the items that have no result in the journal, and yields the results of all items in the order of
+// Stream is [host.Typed.Stream] with a journal: it runs the items that have no result in the journal, and yields the results of all items in the order of
 // the items. A result from the journal has the worker, the attempts and the times of the run that produced it.
 //
 // The run uses the journal's seed, and each item draws random numbers by its index in the whole input, so a resumed run draws the same numbers as a
 // run without interruption.
 //
-// A result is yielded after its record has been written. A canceled item has no record. Besides the errors of host.Stream, the last error may be a
+// A result is yielded after its record has been written. A canceled item has no record. Besides the errors of a stream without a journal, the last error may be a
 // [*WriteError]. A journal is for one input: range over its Stream or Unordered once only; a second time yields [ErrUsed].
 func (j *Journal) Stream(ctx context.Context, p *host.Pool, items iter.Seq[json.RawMessage]) iter.Seq2[host.Result[json.RawMessage], error] {
 	return j.stream(ctx, p, items, true)

@@ -2,7 +2,7 @@
 //
 //	func TestSqrt(t *testing.T) {
 //		sdktest.Check(t, workload)
-//		got := sdktest.Run[float64, float64](t, workload, 4, 9)
+//		got := sdktest.Run(t, workload, 4, 9)
 //		// got is [2 3]
 //	}
 //
