@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/parhost/parhost/host"
-	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/host/dossier"
 	"github.com/parhost/parhost/host/sandbox"
 )
 
@@ -141,7 +141,7 @@ func checkConfinedDossier(t *testing.T, dir, level string) {
 	if err != nil || len(files) != 1 {
 		t.Fatalf("got the files %q, %v, want one", files, err)
 	}
-	d, err := joblog.ReadDossier(files[0])
+	d, err := dossier.Read(files[0])
 	if err != nil {
 		t.Fatal(err)
 	}

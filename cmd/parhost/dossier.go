@@ -4,13 +4,14 @@ import (
 	"fmt"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/dossier"
 	"github.com/parhost/parhost/host/joblog"
 	"github.com/parhost/parhost/internal/wire"
 )
 
 // dossiers keeps the texts of the items in progress and writes a dossier for each item that fails.
 type dossiers struct {
-	files    *joblog.Dossiers
+	files    *dossier.Folder
 	origin   joblog.Origin // origin that every dossier names
 	dir      string
 	written  int
@@ -30,7 +31,7 @@ func (r *itemRun) openDossiers(cfg host.Config) error {
 		return err
 	}
 	origin.Seed = &r.seed
-	files, err := joblog.OpenDossiers(r.dossier, programVersion(), origin, cfg)
+	files, err := dossier.Open(r.dossier, programVersion(), origin, cfg)
 	if err != nil {
 		return usageError("give a folder that can be written", "%v", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/parhost/parhost/host"
-	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/host/dossier"
 )
 
 // buildFaulty builds the plugin whose items say how to fail.
@@ -39,21 +39,21 @@ func TestEachFailureHasADossierThatRunsItAgain(t *testing.T) {
 	}
 	for i, want := range map[int]struct {
 		kind host.Kind
-		has  func(d *joblog.Dossier) bool
+		has  func(d *dossier.Dossier) bool
 		says string // message of the replay
 	}{
-		1: {host.KindFailed, func(d *joblog.Dossier) bool { return d.Rusage == nil && d.ExitCode == nil }, "parhost: failed: as it was told"},
-		2: {host.KindPanicked, func(d *joblog.Dossier) bool { return strings.Contains(strings.Join(d.Stack, "\n"), "main.run") }, "main.run("},
-		3: {host.KindCrashed, func(d *joblog.Dossier) bool {
+		1: {host.KindFailed, func(d *dossier.Dossier) bool { return d.Rusage == nil && d.ExitCode == nil }, "parhost: failed: as it was told"},
+		2: {host.KindPanicked, func(d *dossier.Dossier) bool { return strings.Contains(strings.Join(d.Stack, "\n"), "main.run") }, "main.run("},
+		3: {host.KindCrashed, func(d *dossier.Dossier) bool {
 			return d.ExitCode != nil && *d.ExitCode == 7 && d.Stderr[0] == "these are the last words" && d.Rusage != nil
 		}, "these are the last words"},
-		4: {host.KindTimeout, func(d *joblog.Dossier) bool {
+		4: {host.KindTimeout, func(d *dossier.Dossier) bool {
 			return d.Limits.ItemTimeoutSeconds == 0.1 && strings.Contains(strings.Join(d.Goroutines, "\n"), "main.run")
 		}, "main.run("},
-		5: {host.KindBadItem, func(d *joblog.Dossier) bool { return string(d.Item) == "5" }, "parhost: bad_item: "},
+		5: {host.KindBadItem, func(d *dossier.Dossier) bool { return string(d.Item) == "5" }, "parhost: bad_item: "},
 	} {
 		path := files[i-1] // files are sorted by item index
-		d, err := joblog.ReadDossier(path)
+		d, err := dossier.Read(path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/host/dossier"
 )
 
 // mortalPlugin builds the plugin that writes a reason and exits.
@@ -57,7 +57,7 @@ func TestTheReasonOfADeathIsInTheItemsErrorHoweverItWasWritten(t *testing.T) {
 			t.Fatalf("%q: got the dossiers %q, %v, want %d", flags, files, err, len(items))
 		}
 		for i, file := range files { // files are sorted by item index
-			d, err := joblog.ReadDossier(file)
+			d, err := dossier.Read(file)
 			if err != nil {
 				t.Fatal(err)
 			}

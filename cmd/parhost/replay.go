@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/dossier"
 	"github.com/parhost/parhost/host/joblog"
 	"github.com/parhost/parhost/host/sandbox"
 )
@@ -76,7 +77,7 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 	if err := notNegative(map[string]any{"item-timeout": o.itemTimeout}); err != nil {
 		return err
 	}
-	d, signed, err := joblog.ReadSignedDossier(path, readKey())
+	d, signed, err := dossier.ReadSigned(path, readKey())
 	if err != nil {
 		return usageError("a run of parhost with --dossier DIR writes one for each item that fails", "%v", err)
 	}
@@ -123,7 +124,7 @@ func replay(ctx context.Context, s *streams, o *replayOptions, path string) erro
 
 // config returns the configuration of the run that wrote the dossier, with one worker and with the flags applied. signed says that the dossier has
 // this user's signature.
-func (o *replayOptions) config(ctx context.Context, s *streams, d *joblog.Dossier, signed bool) (host.Config, error) {
+func (o *replayOptions) config(ctx context.Context, s *streams, d *dossier.Dossier, signed bool) (host.Config, error) {
 	cfg, err := o.findPlugin(ctx, d)
 	if err == nil {
 		err = o.pins.hold(&cfg)
@@ -171,7 +172,7 @@ func (o *replayOptions) config(ctx context.Context, s *streams, d *joblog.Dossie
 const mostReplayed = 1 << 30
 
 // findPlugin finds the plugin of --plugin or, without the flag, the plugin that the dossier names.
-func (o *replayOptions) findPlugin(ctx context.Context, d *joblog.Dossier) (cfg host.Config, err error) {
+func (o *replayOptions) findPlugin(ctx context.Context, d *dossier.Dossier) (cfg host.Config, err error) {
 	switch {
 	case o.plugin != "":
 		return pluginConfig(ctx, o.plugin, o.pluginDirs, o.building)
@@ -210,7 +211,7 @@ func asItWas(cfg *host.Config, was *joblog.Origin) error {
 
 // trust refuses to run an executable without a sandbox if only an unsigned dossier names it. A process that can write both the dossier and the
 // executable could make their checksums agree.
-func (o *replayOptions) trust(d *joblog.Dossier, plugin string) error {
+func (o *replayOptions) trust(d *dossier.Dossier, plugin string) error {
 	if o.chosen || d.Sandbox != nil && d.Sandbox.Level > sandbox.Off {
 		return nil
 	}
@@ -219,7 +220,7 @@ func (o *replayOptions) trust(d *joblog.Dossier, plugin string) error {
 }
 
 // sayFailure prints everything known about a failure, and whether it equals the failure in the dossier.
-func sayFailure(s *streams, e *host.ItemError, d *joblog.Dossier) {
+func sayFailure(s *streams, e *host.ItemError, d *dossier.Dossier) {
 	s.say("parhost: %s: %s", e.Kind, e.Message)
 	if e.Stack != "" {
 		s.say("its stack:\n%s", e.Stack)

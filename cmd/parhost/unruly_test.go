@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/host/dossier"
 )
 
 // unruly returns the path of the example plugin unruly, and lets builds use a cache of the test's own.
@@ -87,7 +87,7 @@ func checkDossier(t *testing.T, dir, kind string) {
 	if err != nil || len(paths) != 1 || len(all) != 1 {
 		t.Fatalf("got the dossiers %v, want one of item 2500", all)
 	}
-	d, err := joblog.ReadDossier(paths[0])
+	d, err := dossier.Read(paths[0])
 	if err != nil {
 		t.Fatal(err)
 	}

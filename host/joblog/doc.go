@@ -1,5 +1,4 @@
-// Package joblog records what became of items: a journal of all items, with which a killed run continues where it stopped, and dossiers of the items
-// that failed.
+// Package joblog keeps a journal of finished items, with which a killed run continues where it stopped.
 //
 //	cfg := host.Config{Plugin: "./parhost-plugin-sqrt"}
 //	origin, err := joblog.OriginOf(cfg)

@@ -14,7 +14,6 @@ import (
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/internal/bound"
 	"github.com/parhost/parhost/internal/wire"
-	"github.com/parhost/parhost/protocol"
 )
 
 // A record is one line:
@@ -160,23 +159,18 @@ func oneLine(r *result) bool {
 
 // Limits of a failure in a record. The texts come from a worker, and package host limits them in the same way.
 const (
-	mostOffset      = 1 << 40
-	mostSize        = 1 << 60
-	mostSignal      = 64                                                                                     // bytes
-	mostStderr      = 64                                                                                     // lines
-	mostStderrText  = 4 << 10                                                                                // bytes per line
-	mostFailureText = 6 * (wire.MaxMessageText + wire.MaxStackText + mostSignal + mostStderr*mostStderrText) // bytes; one byte takes up to six in JSON
-	mostFailure     = mostFailureText + 4*mostStderr + 1<<10
+	mostFailureText = 6 * (wire.MaxMessageText + wire.MaxStackText + wire.MaxSignal + wire.MaxStderrLines*wire.MaxStderrLine) // bytes; one byte takes up to six in JSON
+	mostFailure     = mostFailureText + 4*wire.MaxStderrLines + 1<<10
 )
 
 // failureOf returns the part of an error that a record holds, shortened to the limits.
 func failureOf(e *host.ItemError) *failure {
 	f := &failure{
-		Kind: e.Kind, Message: bound.Text(e.Message, wire.MaxMessageText), Stack: bound.Text(e.Stack, wire.MaxStackText), Offset: min(max(0, e.Offset), mostOffset),
-		Size: min(max(0, e.Size), mostSize), ExitCode: e.ExitCode, Signal: bound.Text(e.Signal, mostSignal), Cause: e.Cause,
+		Kind: e.Kind, Message: bound.Text(e.Message, wire.MaxMessageText), Stack: bound.Text(e.Stack, wire.MaxStackText), Offset: min(max(0, e.Offset), wire.MaxOffset),
+		Size: min(max(0, e.Size), wire.MaxSize), ExitCode: e.ExitCode, Signal: bound.Text(e.Signal, wire.MaxSignal), Cause: e.Cause,
 	}
-	for _, line := range e.Stderr[max(0, len(e.Stderr)-mostStderr):] {
-		f.Stderr = append(f.Stderr, bound.Text(line, mostStderrText))
+	for _, line := range e.Stderr[max(0, len(e.Stderr)-wire.MaxStderrLines):] {
+		f.Stderr = append(f.Stderr, bound.Text(line, wire.MaxStderrLine))
 	}
 	return f
 }
@@ -184,7 +178,7 @@ func failureOf(e *host.ItemError) *failure {
 // readable reports whether parseRecord will accept the record of a result. On a goroutine, a workload may return a value that is not JSON.
 func readable(r *result) bool {
 	if r.Err != nil {
-		return failureOf(r.Err).possible()
+		return wire.Possible(failureOf(r.Err).of(r))
 	}
 	return wire.ValidText(r.Value)
 }
@@ -287,7 +281,7 @@ func parseRecord(line []byte) (h head, r result, ok bool) {
 		return h, r, false
 	case h.failed:
 		var f failure
-		if len(p.rest) > mostFailure || json.Unmarshal(p.rest, &f) != nil || !f.possible() {
+		if len(p.rest) > mostFailure || json.Unmarshal(p.rest, &f) != nil || !wire.Possible(f.of(&r)) {
 			return h, r, false
 		}
 		r.Err = f.of(&r)
@@ -301,21 +295,6 @@ func parseRecord(line []byte) (h head, r result, ok bool) {
 }
 
 const mostMicros = int64(math.MaxInt64 / time.Microsecond)
-
-// possible reports whether an item can fail in this way. Kind canceled is not possible, because canceled items have no record.
-func (f *failure) possible() bool {
-	if !protocol.IsKind(f.Kind) || f.Kind == host.KindCanceled || f.Cause != "" && !protocol.IsCause(f.Cause) ||
-		len(f.Message) > wire.MaxMessageText || len(f.Stack) > wire.MaxStackText || len(f.Signal) > mostSignal || len(f.Stderr) > mostStderr ||
-		f.Offset < 0 || f.Offset > mostOffset || f.Size < 0 || f.Size > mostSize || f.ExitCode < math.MinInt32 || f.ExitCode > math.MaxUint32 {
-		return false
-	}
-	for _, line := range f.Stderr {
-		if len(line) > mostStderrText {
-			return false
-		}
-	}
-	return true
-}
 
 // of returns the failure as an error, with the index and the attempts of r.
 func (f *failure) of(r *result) *host.ItemError {

@@ -76,6 +76,11 @@ var layers = []layer{
 		why:      "the host serves an application without a command line, a cluster or a dashboard",
 	},
 	{
+		packages: []string{"host/dossier"},
+		ours:     []string{"protocol", "host", "host/joblog", "sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
+		why:      "a dossier names the origin of its run as a joblog does",
+	},
+	{
 		packages: []string{"host/..."},
 		ours:     []string{"protocol", "host", "sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
 		why:      "what is built on the host can be taken or left one by one",

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/parhost/parhost/protocol"
@@ -32,4 +33,29 @@ func Doubt(e *protocol.ItemError, known Known) string {
 	default:
 		return ""
 	}
+}
+
+// Limits for the error of an item in a file.
+const (
+	MaxOffset      = 1 << 40
+	MaxSize        = 1 << 60
+	MaxSignal      = 64      // bytes
+	MaxStderrLines = 64      // lines
+	MaxStderrLine  = 4 << 10 // bytes of one line
+)
+
+// Possible reports whether an item can have failed as an error says that was read from a file. Kind canceled is not possible, because nothing is kept of
+// items that were canceled.
+func Possible(e *protocol.ItemError) bool {
+	if !protocol.IsKind(e.Kind) || e.Kind == protocol.KindCanceled || e.Cause != "" && !protocol.IsCause(e.Cause) ||
+		len(e.Message) > MaxMessageText || len(e.Stack) > MaxStackText || len(e.Signal) > MaxSignal || len(e.Stderr) > MaxStderrLines ||
+		e.Offset < 0 || e.Offset > MaxOffset || e.Size < 0 || e.Size > MaxSize || e.ExitCode < math.MinInt32 || e.ExitCode > math.MaxUint32 {
+		return false
+	}
+	for _, line := range e.Stderr {
+		if len(line) > MaxStderrLine {
+			return false
+		}
+	}
+	return true
 }

@@ -1,4 +1,4 @@
-package joblog_test
+package dossier_test
 
 import (
 	"encoding/json"
@@ -14,13 +14,18 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/dossier"
 	"github.com/parhost/parhost/host/joblog"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/protocol"
 )
 
-func openDossiers(t *testing.T, dir string) *joblog.Dossiers {
+// origin is the origin of the run in most tests.
+var origin = joblog.Origin{Workload: "test", SHA256: strings.Repeat("5a", 32), Plugin: "/plugin"}
+
+func openDossiers(t *testing.T, dir string) *dossier.Folder {
 	t.Helper()
-	d, err := joblog.OpenDossiers(dir, "test", origin, host.Config{
+	d, err := dossier.Open(dir, "test", origin, host.Config{
 		ItemTimeout: 1500 * time.Millisecond, Retries: 2, Sandbox: sandbox.Policy{Level: sandbox.Strict, PIDs: 40},
 	})
 	if err != nil {
@@ -44,20 +49,20 @@ func TestADossierSaysAllThatIsKnown(t *testing.T) {
 	if err := files.Write(item, &r); err != nil {
 		t.Fatal(err)
 	}
-	got, err := joblog.ReadDossier(files.Path(17, item))
+	got, err := dossier.Read(files.Path(17, item))
 	if err != nil {
 		t.Fatal(err)
 	}
 	two := 2
-	want := &joblog.Dossier{
+	want := &dossier.Dossier{
 		Item: item, Kind: host.KindTimeout, Message: "still running", Offset: 5, Size: 6, ExitCode: &two, Cause: host.CauseTimeout,
-		Rusage: &joblog.Rusage{UserSeconds: 2, SystemSeconds: 0.001, MaxRSSBytes: 1 << 20},
+		Rusage: &dossier.Rusage{UserSeconds: 2, SystemSeconds: 0.001, MaxRSSBytes: 1 << 20},
 		Index:  17, Attempts: 3, Worker: 3, PID: 4711, WaitMS: 1.5, RunMS: 1000,
-		Origin: origin, Mode: host.ModeProcess, Limits: joblog.Limits{ItemTimeoutSeconds: 1.5, Retries: 2}, Program: "test",
+		Origin: origin, Mode: host.ModeProcess, Limits: dossier.Limits{ItemTimeoutSeconds: 1.5, Retries: 2}, Program: "test",
 		Sandbox: &sandbox.Policy{Level: sandbox.Strict, PIDs: 40}, Layers: []string{"seccomp"},
 		Stack: []string{"a", "\tb"}, Stderr: []string{"last", "words"}, Goroutines: []string{"SIGQUIT", "", "goroutine 1"},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(joblog.Dossier{}, "Written")); diff != "" || got.Written.IsZero() {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(dossier.Dossier{}, "Written")); diff != "" || got.Written.IsZero() {
 		t.Errorf("dossier (-want +got):\n%s", diff)
 	}
 	if text := string(readFile(t, files.Path(17, item))); !strings.Contains(text, `"item": {"number": 5,"a":"<&>"},`) {
@@ -74,7 +79,7 @@ func TestADossierHasTheItemToTheByte(t *testing.T) {
 		if err := files.Write([]byte(item), &r); err != nil {
 			t.Fatal(err)
 		}
-		got, err := joblog.ReadDossier(files.Path(0, []byte(item)))
+		got, err := dossier.Read(files.Path(0, []byte(item)))
 		if err != nil || string(got.Item) != item || got.Kind != host.KindBadItem {
 			t.Errorf("item %q: got %+v, %v", item, got, err)
 		}
@@ -96,7 +101,7 @@ func TestALaterDossierTakesThePlaceOfAnEarlierOne(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Fatalf("got files %v, %v, want one", list, err)
 	}
-	if got, err := joblog.ReadDossier(files.Path(0, []byte("1"))); err != nil || got.Kind != host.KindCrashed {
+	if got, err := dossier.Read(files.Path(0, []byte("1"))); err != nil || got.Kind != host.KindCrashed {
 		t.Errorf("got %+v, %v, want the later one", got, err)
 	}
 }
@@ -114,14 +119,44 @@ func TestWhatIsNoDossierIsRefused(t *testing.T) {
 	} {
 		path := filepath.Join(dir, "file")
 		writeFile(t, path, []byte(text))
-		if got, err := joblog.ReadDossier(path); err == nil {
+		if got, err := dossier.Read(path); err == nil {
 			t.Errorf("%q: got %+v, want an error", text, got)
 		}
 	}
-	if _, err := joblog.ReadDossier(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := dossier.Read(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: got %v, want %v", err, os.ErrNotExist)
 	}
-	if _, err := joblog.OpenDossiers(filepath.Join(dir, "file"), "", origin, host.Config{}); err == nil {
+	if _, err := dossier.Open(filepath.Join(dir, "file"), "", origin, host.Config{}); err == nil {
 		t.Error("a file in the folder's place: no error")
+	}
+}
+
+// Whatever cause the host gives for a death, its dossier must be readable again.
+func TestEachCauseIsReadBack(t *testing.T) {
+	files := openDossiers(t, t.TempDir())
+	for _, cause := range protocol.Causes() {
+		r := host.Result[json.RawMessage]{Err: &host.ItemError{Kind: host.KindCrashed, Cause: cause}}
+		if err := files.Write([]byte("1"), &r); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := dossier.Read(files.Path(0, []byte("1"))); err != nil || got.Cause != cause {
+			t.Errorf("cause %q: got %+v, %v", cause, got, err)
+		}
+	}
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func writeFile(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

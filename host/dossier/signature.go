@@ -1,4 +1,4 @@
-package joblog
+package dossier
 
 import (
 	"bytes"
@@ -13,9 +13,9 @@ const (
 	endSignature   = "\"\n}\n"
 )
 
-// Sign sets the key with which all dossiers written from now on are signed; [ReadSignedDossier] verifies them with the same key. Workers must not be
+// Sign sets the key with which all dossiers written from now on are signed; [ReadSigned] verifies them with the same key. Workers must not be
 // able to read the key.
-func (d *Dossiers) Sign(key []byte) { d.key = key }
+func (d *Folder) Sign(key []byte) { d.key = key }
 
 func signatureOf(key, text []byte) []byte {
 	mac := hmac.New(sha256.New, key)

@@ -1,7 +1,8 @@
-package joblog
+package dossier
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/joblog"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/plain"
 	"github.com/parhost/parhost/internal/wire"
@@ -39,7 +41,7 @@ type Dossier struct {
 	WaitMS   float64 `json:"wait_ms"`  // milliseconds from reading the item to sending it to the worker
 	RunMS    float64 `json:"run_ms"`   // milliseconds in the workload
 
-	Origin  Origin          `json:"origin"`            // plugin and settings of the run
+	Origin  joblog.Origin   `json:"origin"`            // plugin and settings of the run
 	Mode    host.Mode       `json:"mode"`              // mode of the run
 	Limits  Limits          `json:"limits"`            // limits of the pool
 	Sandbox *sandbox.Policy `json:"sandbox,omitempty"` // nil for processes without a sandbox
@@ -76,21 +78,21 @@ type texts struct {
 	Bytes  []byte          `json:"item_base64,omitempty"`
 }
 
-// dossierFormat is the version of the file format.
-const dossierFormat = 1
+// format is the version of the file format.
+const format = 1
 
-// Dossiers is a folder with one file for each item that failed. Open one with [OpenDossiers]. The caller must close it.
-type Dossiers struct {
+// Folder is a folder with one file for each item that failed. Open one with [Open]. The caller must close it.
+type Folder struct {
 	dir      string
 	folder   *os.Root
 	template Dossier
 	key      []byte // nil if the dossiers are not signed
 }
 
-// OpenDossiers opens the folder dir for the dossiers of a pool of cfg, and makes it if it does not exist. The error says why the folder cannot be
+// Open opens the folder dir for the dossiers of a pool of cfg, and makes it if it does not exist. The error says why the folder cannot be
 // made or written. If dir is later renamed or replaced, the files still go to the folder that was opened. program is the name and version of the
 // calling program.
-func OpenDossiers(dir, program string, origin Origin, cfg host.Config) (*Dossiers, error) {
+func Open(dir, program string, origin joblog.Origin, cfg host.Config) (*Folder, error) {
 	folder, err := openFolder(dir)
 	if err != nil {
 		return nil, fmt.Errorf("dossiers: %w", err)
@@ -103,7 +105,7 @@ func OpenDossiers(dir, program string, origin Origin, cfg host.Config) (*Dossier
 	if !reflect.ValueOf(cfg.Sandbox).IsZero() {
 		policy = &cfg.Sandbox
 	}
-	return &Dossiers{dir: dir, folder: folder, template: Dossier{
+	return &Folder{dir: dir, folder: folder, template: Dossier{
 		Sandbox: policy,
 		Origin:  origin, Mode: mode, Program: program,
 		Limits: Limits{cfg.ItemTimeout.Seconds(), cfg.Retries, cfg.Threads, cfg.MaxItemBytes, cfg.MaxResultBytes},
@@ -125,46 +127,46 @@ func openFolder(dir string) (*os.Root, error) {
 }
 
 // Close closes the folder. It does not remove any dossier.
-func (d *Dossiers) Close() error { return d.folder.Close() }
+func (d *Folder) Close() error { return d.folder.Close() }
 
 // Confined sets the sandbox layers that dossiers report, in the words of [host.Pool.Sandbox].
-func (d *Dossiers) Confined(layers []string) { d.template.Layers = layers }
+func (d *Folder) Confined(layers []string) { d.template.Layers = layers }
 
 // Path returns the path of the dossier of an item, whether the file exists or not.
-func (d *Dossiers) Path(index int, item []byte) string {
-	return filepath.Join(d.dir, dossierName(index, item))
+func (d *Folder) Path(index int, item []byte) string {
+	return filepath.Join(d.dir, nameOf(index, item))
 }
 
-func dossierName(index int, item []byte) string {
-	key := keyOf(item)
+func nameOf(index int, item []byte) string {
+	key := sha256.Sum256(bytes.TrimSpace(item)) // as in a joblog
 	return fmt.Sprintf("item-%06d-%s.json", index, hex.EncodeToString(key[:6]))
 }
 
 // Write writes the dossier of an item that failed; r.Err must be set. It replaces an earlier dossier of the same item atomically. It does not sync
 // the file, which would take milliseconds for each failure.
-func (d *Dossiers) Write(item []byte, r *host.Result[json.RawMessage]) error {
+func (d *Folder) Write(item []byte, r *host.Result[json.RawMessage]) error {
 	e := r.Err
-	dossier := d.template
-	dossier.Item, dossier.Index, dossier.Attempts, dossier.Worker, dossier.PID = item, r.Index, r.Attempts, r.Worker, r.PID
-	dossier.WaitMS, dossier.RunMS = milliseconds(r.Wait), milliseconds(r.Run)
-	dossier.Kind, dossier.Message, dossier.Offset, dossier.Size, dossier.Signal = e.Kind, e.Message, e.Offset, e.Size, e.Signal
-	dossier.Cause = e.Cause
+	of := d.template
+	of.Item, of.Index, of.Attempts, of.Worker, of.PID = item, r.Index, r.Attempts, r.Worker, r.PID
+	of.WaitMS, of.RunMS = milliseconds(r.Wait), milliseconds(r.Run)
+	of.Kind, of.Message, of.Offset, of.Size, of.Signal = e.Kind, e.Message, e.Offset, e.Size, e.Signal
+	of.Cause = e.Cause
 	if died := e.Kind == host.KindCrashed || e.Kind == host.KindOutOfMemory || e.Kind == host.KindTimeout; died && e.Signal == "" {
-		dossier.ExitCode = &e.ExitCode
+		of.ExitCode = &e.ExitCode
 	}
 	if u := e.Usage; u != nil {
-		dossier.Rusage = &Rusage{u.User.Seconds(), u.System.Seconds(), u.MaxRSS}
+		of.Rusage = &Rusage{u.User.Seconds(), u.System.Seconds(), u.MaxRSS}
 	}
-	dossier.Stack, dossier.Stderr, dossier.Goroutines = linesOf(e.Stack), e.Stderr, linesOf(e.Dump)
-	dossier.Written = time.Now().UTC()
-	text, err := dossier.encode()
+	of.Stack, of.Stderr, of.Goroutines = linesOf(e.Stack), e.Stderr, linesOf(e.Dump)
+	of.Written = time.Now().UTC()
+	text, err := of.encode()
 	if err != nil {
 		return err
 	}
 	if d.key != nil {
 		text = addSignature(d.key, text)
 	}
-	if err := plain.Put(d.folder, dossierName(r.Index, item), 0o600, text); err != nil {
+	if err := plain.Put(d.folder, nameOf(r.Index, item), 0o600, text); err != nil {
 		return fmt.Errorf("write the dossier of item %d: %w", r.Index, err)
 	}
 	return nil
@@ -182,7 +184,7 @@ func linesOf(text string) []string {
 
 // encode returns the text of the file. It inserts a JSON item byte for byte, because every JSON encoder would reformat it.
 func (d *Dossier) encode() ([]byte, error) {
-	forms := texts{Format: dossierFormat}
+	forms := texts{Format: format}
 	switch bare := bytes.IndexByte(d.Item, '\n') < 0 && len(bytes.TrimSpace(d.Item)) == len(d.Item); {
 	case bare && wire.IsJSON(d.Item):
 		forms.JSON = json.RawMessage("0") // its place in the text, which the item takes below
@@ -208,29 +210,29 @@ func (d *Dossier) encode() ([]byte, error) {
 	return file, nil
 }
 
-// mostDossier is the largest file that is read, in bytes: an item of the default limit with each byte written as \u0000, and 64 MiB for the rest.
-const mostDossier = 6*64<<20 + 64<<20
+// maxBytes is the largest file that is read, in bytes: an item of the default limit with each byte written as \u0000, and 64 MiB for the rest.
+const maxBytes = 6*64<<20 + 64<<20
 
-// ReadDossier reads a file that [Dossiers.Write] has written. It checks the form of the file and the ranges of its numbers, but anybody who can write
-// to the file can change its contents: only [ReadSignedDossier] tells whether a program with the key wrote it.
+// Read reads a file that [Folder.Write] has written. It checks the form of the file and the ranges of its numbers, but anybody who can write
+// to the file can change its contents: only [ReadSigned] tells whether a program with the key wrote it.
 //
 // The error says what is wrong with the file: it is not a regular file, is larger than 448 MiB, or is not a dossier.
-func ReadDossier(path string) (*Dossier, error) {
-	d, _, err := ReadSignedDossier(path, nil)
+func Read(path string) (*Dossier, error) {
+	d, _, err := ReadSigned(path, nil)
 	return d, err
 }
 
-// ReadSignedDossier is [ReadDossier], and also reports whether the file is, byte for byte, a file that was signed with key.
-func ReadSignedDossier(path string, key []byte) (d *Dossier, signed bool, err error) {
-	text, err := plain.Read(path, mostDossier)
+// ReadSigned is [Read], and also reports whether the file is, byte for byte, a file that was signed with key.
+func ReadSigned(path string, key []byte) (d *Dossier, signed bool, err error) {
+	text, err := plain.Read(path, maxBytes)
 	if err != nil {
 		return nil, false, err
 	}
-	d, err = parseDossier(path, text)
+	d, err = parse(path, text)
 	return d, err == nil && isSigned(key, text), err
 }
 
-func parseDossier(path string, text []byte) (*Dossier, error) {
+func parse(path string, text []byte) (*Dossier, error) {
 	d := new(Dossier)
 	var forms texts
 	if err := json.Unmarshal(text, &forms); err != nil {
@@ -239,8 +241,8 @@ func parseDossier(path string, text []byte) (*Dossier, error) {
 	switch {
 	case forms.Format == 0 || forms.JSON == nil && forms.Text == nil && forms.Bytes == nil:
 		return nil, fmt.Errorf("%s: is no dossier", path)
-	case forms.Format != dossierFormat:
-		return nil, fmt.Errorf("%s: is a dossier of format %d, this program knows format %d", path, forms.Format, dossierFormat)
+	case forms.Format != format:
+		return nil, fmt.Errorf("%s: is a dossier of format %d, this program knows format %d", path, forms.Format, format)
 	}
 	if err := json.Unmarshal(text, d); err != nil {
 		return nil, fmt.Errorf("%s: is no dossier: %w", path, err)
