@@ -37,7 +37,7 @@ func (r *report) write(w io.Writer) error {
 	b.WriteString("`make bench` measured this and wrote this page; no figure is typed by hand. Trust the ratios rather than the times: they are of one\nsession on one machine, where the contenders of a row took turns.\n\n")
 	fmt.Fprintf(&b, "- Machine: %s\n- Versions: %s\n", strings.Join(r.machine.place, ", "), strings.Join(r.machine.versions, ", "))
 	fmt.Fprintf(&b, "- %s of each contender. A turn does the work once to warm up where the row is about warm workers, then again and again for %s, at least once and at most %d times.\n",
-		plural(r.session.rounds, "turn"), showTime(r.long), mostSamples)
+		plural(r.session.rounds, "turn"), showTime(r.long), maxSamples)
 	b.WriteString("- A contender's time is the median of its turns, a turn's is the median of its samples; the spread is that of the turns. Every answer was compared with the right one.\n")
 	if r.session.short {
 		b.WriteString("- A short session: sizes are tiny, whatever the titles say, and nothing is judged.\n")

@@ -49,8 +49,8 @@ type missingError struct{ what string }
 
 func (e *missingError) Error() string { return e.what + " is not installed" }
 
-// mostSamples is the largest number of samples in one turn. measure.py has the same limit.
-const mostSamples = 50
+// maxSamples is the largest number of samples in one turn. measure.py has the same limit.
+const maxSamples = 50
 
 // warm does the work once without measuring it, then samples it.
 func warm(l *lab, work func() error) ([]time.Duration, error) {
@@ -60,10 +60,10 @@ func warm(l *lab, work func() error) ([]time.Duration, error) {
 	return sample(l, work)
 }
 
-// sample repeats the work for the length of a turn, but at least once and at most mostSamples times, and returns the time of each repetition.
+// sample repeats the work for the length of a turn, but at least once and at most maxSamples times, and returns the time of each repetition.
 func sample(l *lab, work func() error) ([]time.Duration, error) {
 	var samples []time.Duration
-	for total := time.Duration(0); len(samples) == 0 || total < l.long && len(samples) < mostSamples; {
+	for total := time.Duration(0); len(samples) == 0 || total < l.long && len(samples) < maxSamples; {
 		begun := time.Now()
 		if err := work(); err != nil {
 			return nil, err

@@ -81,7 +81,7 @@ func startedIn(name string, level sandbox.Level) contender {
 		defer pool.Close()
 		t := measurement{answer: started}
 		<-took // the start of the first worker is not measured
-		for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < mostSamples; total += t.samples[len(t.samples)-1] {
+		for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < maxSamples; total += t.samples[len(t.samples)-1] {
 			if err := pool.Resize(2); err != nil {
 				return t, err
 			}

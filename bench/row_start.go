@@ -46,7 +46,7 @@ func startCommand(ctx context.Context, l *lab, _ int) (measurement, error) {
 func openedWith(name string, workers int) contender {
 	return contender{name: name, items: func(int) int { return workers }, measure: func(ctx context.Context, l *lab, _ int) (measurement, error) {
 		t := measurement{answer: started}
-		for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < mostSamples; total += t.samples[len(t.samples)-1] {
+		for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < maxSamples; total += t.samples[len(t.samples)-1] {
 			begun := time.Now()
 			pool, err := host.Open(ctx, host.Config{Plugin: l.sqrt, Workers: workers})
 			if err != nil {

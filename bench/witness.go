@@ -96,10 +96,10 @@ func (c *command) run(ctx context.Context, l *lab) (testimony, error) {
 	return seen, json.Unmarshal(text, &seen)
 }
 
-// sample repeats the command for the length of a turn, but at least once and at most mostSamples times.
+// sample repeats the command for the length of a turn, but at least once and at most maxSamples times.
 func (c *command) sample(ctx context.Context, l *lab) (measurement, error) {
 	var t measurement
-	for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < mostSamples; {
+	for total := time.Duration(0); len(t.samples) == 0 || total < l.long && len(t.samples) < maxSamples; {
 		seen, err := c.run(ctx, l)
 		if err != nil {
 			return t, err

@@ -171,8 +171,8 @@ func (b *buffers) release() {
 	}
 }
 
-// mostPlaces is the most items in buffers that go into one message: their places take up to 20 bytes each, and messages are bounded.
-const mostPlaces = 1 << 16
+// maxPlaces is the most items in buffers that go into one message: their places take up to 20 bytes each, and messages are bounded.
+const maxPlaces = 1 << 16
 
 // InBuffers implements [worker.Batch].
 func (b *batch[In, Out]) InBuffers(from int, find func(item []byte) (at uint64, ok bool)) (places worker.Places, to int) {
@@ -189,7 +189,7 @@ func (b *batch[In, Out]) InBuffers(from int, find func(item []byte) (at uint64, 
 		return at, uint64(len(raw)), ok || len(raw) == 0
 	}
 	bytes := uint64(0)
-	for _, v := range in[:min(len(in), mostPlaces)] {
+	for _, v := range in[:min(len(in), maxPlaces)] {
 		at, size, ok := place(v)
 		if !ok {
 			break

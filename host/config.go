@@ -181,8 +181,8 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	for name, n := range map[string]int{"Workers": workers, "Standby": c.Standby, "Threads": c.Threads, "Window": c.Window} {
-		if n > mostCount && (name != "Workers" || c.Mode != ModeSequential) {
-			return c, &ConfigError{name, fmt.Sprintf("%d is more than the limit of %d", n, mostCount)}
+		if n > maxCount && (name != "Workers" || c.Mode != ModeSequential) {
+			return c, &ConfigError{name, fmt.Sprintf("%d is more than the limit of %d", n, maxCount)}
 		}
 	}
 	if c.MemoryRetries < -1 {
@@ -303,7 +303,7 @@ func countCPUs() int {
 
 // checkResponse refuses a message that would take many times its size in memory when it is decoded.
 func (c *Config) checkResponse(message []byte) error {
-	return wire.CheckResponse(message, max(c.Batch, mostPlaces))
+	return wire.CheckResponse(message, max(c.Batch, maxPlaces))
 }
 
 // messageBytes returns the most bytes of a message from a worker.

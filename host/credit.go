@@ -109,14 +109,14 @@ func (r *run[In, Out]) first() *batch[In, Out] {
 	return r.chunks.head.batch
 }
 
-// mostThreads is how many of a worker's threads count if only the plugin's manifest asks for them.
-const mostThreads = 8
+// maxThreads is how many of a worker's threads count if only the plugin's manifest asks for them.
+const maxThreads = 8
 
 // held is how many messages of results a run may accept beyond its limit: one for each batch that the workers have at once.
 func (p *Pool) held() int {
 	threads := p.cfg.Threads
 	if threads == 0 {
-		threads = max(1, min(p.manifest.Threads, mostThreads))
+		threads = max(1, min(p.manifest.Threads, maxThreads))
 	}
 	return p.cfg.Workers * threads * p.cfg.Window
 }
@@ -164,7 +164,7 @@ func memoryShare() int {
 // bytes is what a run of the pool may hold.
 func (p *Pool) bytes() int {
 	if p.share > 0 {
-		return min(mostBytes, p.share)
+		return min(maxBytes, p.share)
 	}
-	return mostBytes
+	return maxBytes
 }

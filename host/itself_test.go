@@ -17,13 +17,13 @@ import (
 const (
 	depthEnv = "PARHOST_TEST_DEPTH" // how many hosts there are above this one
 	pathEnv  = "PARHOST_TEST_PATH"  // of the plugin; empty for the workload that is linked in
-	mostDeep = 3                    // hosts begin no others from here on, whatever the product does
+	maxDeep = 3                    // hosts begin no others from here on, whatever the product does
 )
 
 // hostItself is a host whose workers are itself, and that does not serve.
 func hostItself() {
 	depth, _ := strconv.Atoi(os.Getenv(depthEnv))
-	if depth >= mostDeep {
+	if depth >= maxDeep {
 		fmt.Fprintln(os.Stderr, "too deep")
 		os.Exit(1)
 	}

@@ -63,7 +63,7 @@ func (r *run[In, Out]) over() bool {
 
 // fresh reports whether a chunk may be cut from the queue: there are items, and what the run holds is within its bounds. Called with mu held.
 func (r *run[In, Out]) fresh() bool {
-	return len(r.queue) > 0 && (r.results != nil || r.held == 0 || r.held < mostItems && r.bytes+r.granted < r.limit)
+	return len(r.queue) > 0 && (r.results != nil || r.held == 0 || r.held < maxItems && r.bytes+r.granted < r.limit)
 }
 
 // wake wakes an idle lane if there is a batch for it, and all of them if there will be no more. One lane is enough, because it wakes the next one if it

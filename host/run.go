@@ -17,8 +17,8 @@ import (
 
 // Bounds of what a run holds between its input and whoever takes its results: an endless input runs in constant memory.
 const (
-	mostItems = 1 << 18
-	mostBytes = 64 << 20 // of items, results and errors, where their size is known without encoding them; less if memory is limited
+	maxItems = 1 << 18
+	maxBytes = 64 << 20 // of items, results and errors, where their size is known without encoding them; less if memory is limited
 
 	maxQueueItems = 1 << 15 // items read ahead of the lanes
 	maxQueueBytes = 8 << 20 // of them
@@ -137,7 +137,7 @@ func (r *run[In, Out]) feed(items iter.Seq[In]) {
 	r.open = true
 	// What the run may hold has to do for two batches in each worker, and for as many whose results have not been taken.
 	share := 4 * min(r.sizer.parallel, max(r.sizer.workers, runtime.GOMAXPROCS(0))) // only short items make batches as large as that
-	r.sizer.limit = max(1, min(r.sizer.limit, mostItems/share))
+	r.sizer.limit = max(1, min(r.sizer.limit, maxItems/share))
 	r.sizer.heaviest = min(r.sizer.heaviest, r.limit/share)
 	go func() {
 		ended := false

@@ -34,8 +34,8 @@ func (p *Pool) Resize(workers int) error {
 		return &ConfigError{"Workers", err.Error()}
 	case p.cfg.Mode == ModeSequential && n > 1:
 		return &ConfigError{"Workers", "mode sequential has one"}
-	case n > mostCount:
-		return &ConfigError{"Workers", fmt.Sprintf("%d is more than the limit of %d", n, mostCount)}
+	case n > maxCount:
+		return &ConfigError{"Workers", fmt.Sprintf("%d is more than the limit of %d", n, maxCount)}
 	}
 	c := &p.scaler
 	c.mu.Lock()

@@ -55,12 +55,12 @@ type sizer struct {
 	pace
 }
 
-// mostLanes bounds the batches of a run that are under way at once, unless there are more workers. Each takes some 10 KiB of the host's memory, and a
+// maxLanes bounds the batches of a run that are under way at once, unless there are more workers. Each takes some 10 KiB of the host's memory, and a
 // manifest may ask for any number of threads.
-const mostLanes = 8192
+const maxLanes = 8192
 
 // parallelOf returns how many batches run at once. threads is how many each worker would run.
-func parallelOf(workers, threads int) int { return min(workers*threads, max(workers, mostLanes)) }
+func parallelOf(workers, threads int) int { return min(workers*threads, max(workers, maxLanes)) }
 
 func newSizer(cfg *Config, workers, threads int) sizer {
 	parallel := parallelOf(workers, threads)

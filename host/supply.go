@@ -7,8 +7,8 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 )
 
-// mostCount limits the numbers of workers, threads and batches of a pool. Each of them takes memory, and larger numbers are of no use.
-const mostCount = 1 << 16
+// maxCount limits the numbers of workers, threads and batches of a pool. Each of them takes memory, and larger numbers are of no use.
+const maxCount = 1 << 16
 
 // room returns how many of the wanted worker processes can be started with the open files, processes and threads that are left. why names the scarcest of these
 // resources. It is empty if all workers can be started.

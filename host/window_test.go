@@ -53,7 +53,7 @@ func TestBatchesAreBoundedInBytes(t *testing.T) {
 	}{
 		"of a slice":                {2, false, wire.BatchBytes/size + 1},
 		"of a stream":               {2, true, wire.BatchBytes/size + 1},
-		"of a stream, many workers": {64, true, mostBytes/(4*64)/size + 1},
+		"of a stream, many workers": {64, true, maxBytes/(4*64)/size + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var most largest
@@ -121,7 +121,7 @@ func TestOneLargeItemIsReadAhead(t *testing.T) {
 
 // What a run holds for whoever takes its results is bounded, errors with all their words too.
 func TestErrorsAreBoundedInBytes(t *testing.T) {
-	const size, n = 16_000, 3 * mostBytes / 16_000
+	const size, n = 16_000, 3 * maxBytes / 16_000
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		var ran atomic.Int64
@@ -153,7 +153,7 @@ func TestErrorsAreBoundedInBytes(t *testing.T) {
 			took <- failed
 		}()
 		synctest.Wait() // nobody goes on before the first item does
-		if most := int64(mostBytes/size + 2*wire.BatchBytes/size); ran.Load() > most {
+		if most := int64(maxBytes/size + 2*wire.BatchBytes/size); ran.Load() > most {
 			t.Errorf("behind the first item: got %d errors of %d bytes, want at most %d", ran.Load(), size, most)
 		}
 		close(gate)

@@ -140,11 +140,11 @@ func (p *pins) read() (*lockFile, error) {
 	}
 }
 
-// mostLock is the largest size of a lock file that is read, in bytes. It is enough for tens of thousands of plugins.
-const mostLock = 4 << 20
+// maxLock is the largest size of a lock file that is read, in bytes. It is enough for tens of thousands of plugins.
+const maxLock = 4 << 20
 
 func readLock(path string) (*lockFile, error) {
-	text, err := plain.Read(path, mostLock)
+	text, err := plain.Read(path, maxLock)
 	if err != nil {
 		return nil, &exitError{code: exitUsage, err: fmt.Errorf("lock file: %w", err), hint: lockHint}
 	}

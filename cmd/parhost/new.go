@@ -154,12 +154,12 @@ func findSource(ctx context.Context, given string) (string, error) {
 // moduleOf returns the path of the module in a folder, or "".
 func moduleOf(dir string) string { return goModLine(dir, "module") }
 
-// mostModule is the largest size of a go.mod or go.sum that is read, in bytes.
-const mostModule = 16 << 20
+// maxModule is the largest size of a go.mod or go.sum that is read, in bytes.
+const maxModule = 16 << 20
 
 // goModLine returns the word after keyword in the go.mod of a folder, or "" if there is no such line.
 func goModLine(dir, keyword string) string {
-	text, err := plain.Read(filepath.Join(dir, "go.mod"), mostModule)
+	text, err := plain.Read(filepath.Join(dir, "go.mod"), maxModule)
 	if err != nil {
 		return ""
 	}
@@ -183,7 +183,7 @@ func renderPlugin(o newOptions, source string) (map[string][]byte, error) {
 			data.Go = v
 		}
 		// With parhost's go.sum, Go can resolve the module without a network.
-		if sums, err := plain.Read(filepath.Join(source, "go.sum"), mostModule); err == nil {
+		if sums, err := plain.Read(filepath.Join(source, "go.sum"), maxModule); err == nil {
 			files["go.sum"] = sums
 		}
 	}

@@ -81,8 +81,8 @@ func keepSecret(binds []sandbox.Bind, files []held) error {
 	return nil
 }
 
-// mostSearched is the largest number of files and folders that are searched for hard links in one folder of --rw or --ro.
-const mostSearched = 200_000
+// maxSearched is the largest number of files and folders that are searched for hard links in one folder of --rw or --ro.
+const maxSearched = 200_000
 
 // keepLinked refuses a folder of the flag --rw or --ro that contains a hard link to one of the files. It searches the folder only if one of the files
 // has several names. A sandboxed worker cannot add a link later, because it can link files only within its own folders.
@@ -105,9 +105,9 @@ func keepLinked(flag, folder string, files []held) error {
 		if err != nil {
 			return fs.SkipDir // workers cannot look there either
 		}
-		if searched++; searched > mostSearched {
+		if searched++; searched > maxSearched {
 			f := linked[0]
-			return usageError(hint(f), "%s %q has several names (hard links), and %s %q more than %d files to search for them", f.what, f.path, flag, folder, mostSearched)
+			return usageError(hint(f), "%s %q has several names (hard links), and %s %q more than %d files to search for them", f.what, f.path, flag, folder, maxSearched)
 		}
 		if !entry.Type().IsRegular() {
 			return nil
@@ -160,7 +160,7 @@ func placesOf(path string) []string {
 			continue
 		}
 		places = append(places, next)
-		if links++; links > mostLinks {
+		if links++; links > maxLinks {
 			return places
 		}
 		if filepath.IsAbs(target) {
@@ -176,8 +176,8 @@ func parts(path string) []string {
 	return strings.FieldsFunc(path[len(filepath.VolumeName(path)):], func(r rune) bool { return r < utf8.RuneSelf && os.IsPathSeparator(uint8(r)) })
 }
 
-// mostLinks is the number of symbolic links that the kernel follows in one path (path_resolution(7)).
-const mostLinks = 40
+// maxLinks is the number of symbolic links that the kernel follows in one path (path_resolution(7)).
+const maxLinks = 40
 
 // heldAlways returns the files that every run relies on, whatever its flags: this program, the lock file, the folders in which plugins are looked up,
 // the plugins there, and the files that builds use.

@@ -99,8 +99,8 @@ func (p *listed) where() string {
 	return p.Path
 }
 
-// mostAsked is how many plugins are asked at once. It exceeds the number of CPUs, because asking a plugin that does not answer is mostly waiting.
-const mostAsked = 32
+// maxAsked is how many plugins are asked at once. It exceeds the number of CPUs, because asking a plugin that does not answer is mostly waiting.
+const maxAsked = 32
 
 // largePlugin is the file size in bytes from which a plugin is asked alone. A sandbox keeps the whole file in memory, even if it is sparse on the
 // disk.
@@ -117,7 +117,7 @@ func findPlugins(ctx context.Context, dirs []string, held *pins, a *asking) ([]*
 		found[m.Name] = &listed{Name: m.Name, Builtin: true, Version: m.Version, Description: m.Description}
 	}
 	var asking sync.WaitGroup
-	small, large := make(chan struct{}, mostAsked), make(chan struct{}, 1)
+	small, large := make(chan struct{}, maxAsked), make(chan struct{}, 1)
 	for name, path := range host.Installed(dirs...) {
 		p := &listed{Name: name, Path: path}
 		found[name] = p

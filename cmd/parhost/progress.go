@@ -175,13 +175,13 @@ func (o *outlook) count() string {
 	}
 }
 
-// mostShown is how many running items are shown one by one.
-const mostShown = 4
+// maxShown is how many running items are shown one by one.
+const maxShown = 4
 
 // now describes the progress of the running items. It returns "" if no item reports any.
 func (o *outlook) now() string {
 	var words []string
-	for _, fraction := range o.running[:min(len(o.running), mostShown)] {
+	for _, fraction := range o.running[:min(len(o.running), maxShown)] {
 		words = append(words, fmt.Sprintf("%.0f%%", 100*fraction))
 	}
 	if more := len(o.running) - len(words); more > 0 {

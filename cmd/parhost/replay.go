@@ -139,7 +139,7 @@ func (o *replayOptions) config(ctx context.Context, s *streams, d *dossier.Dossi
 		return cfg, err
 	}
 	cfg.Mode, cfg.Workers, cfg.Batch = host.Mode(o.mode), 1, 1
-	cfg.MaxItemBytes, cfg.MaxResultBytes = min(d.Limits.MaxItemBytes, mostReplayed), min(d.Limits.MaxResultBytes, mostReplayed)
+	cfg.MaxItemBytes, cfg.MaxResultBytes = min(d.Limits.MaxItemBytes, maxReplayed), min(d.Limits.MaxResultBytes, maxReplayed)
 	was := d.Sandbox
 	if was == nil {
 		was = &sandbox.Policy{}
@@ -168,8 +168,8 @@ func (o *replayOptions) config(ctx context.Context, s *streams, d *dossier.Dossi
 	return cfg, err
 }
 
-// mostReplayed is the largest size of an item or a result, in bytes, that a dossier may allow.
-const mostReplayed = 1 << 30
+// maxReplayed is the largest size of an item or a result, in bytes, that a dossier may allow.
+const maxReplayed = 1 << 30
 
 // findPlugin finds the plugin of --plugin or, without the flag, the plugin that the dossier names.
 func (o *replayOptions) findPlugin(ctx context.Context, d *dossier.Dossier) (cfg host.Config, err error) {

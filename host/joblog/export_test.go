@@ -2,7 +2,7 @@ package joblog
 
 // Limits on what a stream holds.
 const (
-	MostItems  = mostItems
+	MostItems  = maxItems
 	GroupItems = groupItems
 	HeldBytes  = heldBytes
 )

@@ -128,7 +128,7 @@ func Open(cfg Config) (*Journal, error) {
 // lineBytes returns the largest length of a record, in bytes, if results have at most result bytes. A record of a failure fits too.
 func lineBytes(result int) int {
 	const others = 512 // bytes of the other fields
-	return max(min(result, math.MaxInt/8), mostFailure) + others
+	return max(min(result, math.MaxInt/8), maxFailure) + others
 }
 
 // open opens and locks the file. It resolves symbolic links in the path only once, so a link that changes later has no effect.

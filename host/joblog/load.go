@@ -13,9 +13,9 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// mostAhead is the largest number of records for which memory is allocated in advance. The size of the file is no safe guide: a large sparse file may
+// maxAhead is the largest number of records for which memory is allocated in advance. The size of the file is no safe guide: a large sparse file may
 // hold no records.
-const mostAhead = 1 << 20
+const maxAhead = 1 << 20
 
 // load reads the file, returns an error if the journal must not continue it, and prepares it for more records.
 func (j *Journal) load() error {
@@ -31,7 +31,7 @@ func (j *Journal) load() error {
 		return j.begin()
 	}
 	var latest header
-	j.index.entries = make([]entry, 0, min(info.Size()/160, mostAhead)) // the record of a small result is about 160 bytes long
+	j.index.entries = make([]entry, 0, min(info.Size()/160, maxAhead)) // the record of a small result is about 160 bytes long
 	end, err := scan(j.file, info.Size(), j.most, func(at int64, line []byte) {
 		if h, _, ok := parseRecord(line); ok {
 			j.index.add(&h, at)
@@ -91,12 +91,12 @@ func (j *Journal) load() error {
 // begun reports whether the file begins with a header. It does not if it is empty or holds only part of a header. The error is a [*ForeignError] if
 // the file is not a journal.
 func (j *Journal) begun(size int64) (bool, error) {
-	first := make([]byte, min(size, mostHeader))
+	first := make([]byte, min(size, maxHeader))
 	if _, err := io.ReadFull(io.NewSectionReader(j.file, 0, size), first); err != nil {
 		return false, fmt.Errorf("read joblog %q: %w", j.config.Path, plain.Cause(err))
 	}
 	line, _, whole := bytes.Cut(first, []byte("\n"))
-	if !whole && size < mostHeader && (isHeader(line) || bytes.HasPrefix([]byte(magic), line)) {
+	if !whole && size < maxHeader && (isHeader(line) || bytes.HasPrefix([]byte(magic), line)) {
 		return false, nil
 	}
 	if h, ok := parseHeader(line); ok && h.Format == format {
@@ -143,8 +143,8 @@ func (j *Journal) needSeed() (drawn bool) {
 // writeHeader writes the origin of the results that follow. [Open] syncs it.
 func (j *Journal) writeHeader() error {
 	line := j.header()
-	if len(line) > mostHeader {
-		return fmt.Errorf("joblog %q: what the results come from takes %d bytes to write down, the limit is %d", j.config.Path, len(line), mostHeader)
+	if len(line) > maxHeader {
+		return fmt.Errorf("joblog %q: what the results come from takes %d bytes to write down, the limit is %d", j.config.Path, len(line), maxHeader)
 	}
 	if _, err := j.file.WriteAt(line, j.size); err != nil {
 		return &WriteError{j.config.Path, err}

@@ -97,7 +97,7 @@ func TestNoRecordIsLongerThanCanBeReadBack(t *testing.T) {
 }
 
 func TestRecordNumbersRunOut(t *testing.T) {
-	line := appendRecord(headerLine(), &head{n: mostNumber, key: sampleKey}, &result{Value: json.RawMessage("2")})
+	line := appendRecord(headerLine(), &head{n: maxNumber, key: sampleKey}, &result{Value: json.RawMessage("2")})
 	path := journalOf(t, append(headerLine(), line[len(headerLine()):]...))
 	j, err := Open(Config{Path: path, Resume: true})
 	if err != nil || j.Contents().Items != 1 {
@@ -185,7 +185,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte(`{"joblog":1`))
 	f.Add([]byte("{\"joblog\":1\n{\"joblog\":2,\"arguments\":{\"\\u001b\":null}"))
 	for _, r := range []result{{Value: json.RawMessage("2")}, {Value: json.RawMessage("2}")}, {Err: &host.ItemError{Kind: host.KindFailed}}, {Err: &host.ItemError{}}} {
-		line := appendRecord(nil, &head{n: mostNumber, key: sampleKey, occurrence: 1, index: mostNumber}, &r)
+		line := appendRecord(nil, &head{n: maxNumber, key: sampleKey, occurrence: 1, index: maxNumber}, &r)
 		f.Add(line[:len(line)-sealBytes-1])
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -108,7 +108,7 @@ func (o *Origin) set(name, value string) {
 func (o *Origin) Differences(was *Origin) []string {
 	var list []string
 	if o.Workload != was.Workload {
-		list = append(list, fmt.Sprintf("the workload was %q and is %q", bound.Text(was.Workload, mostWord), o.Workload))
+		list = append(list, fmt.Sprintf("the workload was %q and is %q", bound.Text(was.Workload, maxWord), o.Workload))
 	}
 	if o.SHA256 != was.SHA256 {
 		list = append(list, fmt.Sprintf("the plugin was %s with SHA-256 %s and is %s with %s", word(was.Plugin), word(begin(was.SHA256)), word(o.Plugin), begin(o.SHA256)))
@@ -142,11 +142,11 @@ func (o *Origin) Differences(was *Origin) []string {
 	return list
 }
 
-// mostWord is how many bytes of a text Differences shows.
-const mostWord = 1 << 10
+// maxWord is how many bytes of a text Differences shows.
+const maxWord = 1 << 10
 
 // word returns a text from a file in a form that is safe in a message.
-func word(text string) string { return wire.Plain(bound.Text(text, mostWord)) }
+func word(text string) string { return wire.Plain(bound.Text(text, maxWord)) }
 
 // begin returns the first digits of a checksum, enough to tell it from another.
 func begin(sum string) string { return sum[:min(12, len(sum))] }
@@ -183,7 +183,7 @@ func parseHeader(line []byte) (h header, ok bool) {
 	if !ok {
 		return h, false
 	}
-	if len(line) >= mostHeader || !isHeader(text) {
+	if len(line) >= maxHeader || !isHeader(text) {
 		return h, false
 	}
 	err := json.Unmarshal(append(slices.Clip(text), '}'), &h)

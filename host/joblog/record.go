@@ -159,8 +159,8 @@ func oneLine(r *result) bool {
 
 // Limits of a failure in a record. The texts come from a worker, and package host limits them in the same way.
 const (
-	mostFailureText = 6 * (wire.MaxMessageText + wire.MaxStackText + wire.MaxSignal + wire.MaxStderrLines*wire.MaxStderrLine) // bytes; one byte takes up to six in JSON
-	mostFailure     = mostFailureText + 4*wire.MaxStderrLines + 1<<10
+	maxFailureText = 6 * (wire.MaxMessageText + wire.MaxStackText + wire.MaxSignal + wire.MaxStderrLines*wire.MaxStderrLine) // bytes; one byte takes up to six in JSON
+	maxFailure     = maxFailureText + 4*wire.MaxStderrLines + 1<<10
 )
 
 // failureOf returns the part of an error that a record holds, shortened to the limits.
@@ -210,8 +210,8 @@ func (p *parser) word(s string) bool {
 	return true
 }
 
-// mostNumber is the largest number and index in a record: JSON readers that use float64 read it exactly.
-const mostNumber = 1<<53 - 1
+// maxNumber is the largest number and index in a record: JSON readers that use float64 read it exactly.
+const maxNumber = 1<<53 - 1
 
 // number parses a field and its decimal digits. It sets bad if the value is not from 0 to most.
 func (p *parser) number(field string, most int64) int64 {
@@ -251,13 +251,13 @@ func parseHead(line []byte) (h head, r result, p parser, ok bool) {
 	if p.rest, ok = unseal(line); !ok {
 		return h, r, p, false
 	}
-	h.n = p.number(`{"n":`, mostNumber)
+	h.n = p.number(`{"n":`, maxNumber)
 	h.key = p.key()
 	if p.begins(`,"occurrence":`) {
 		h.occurrence = uint32(p.number(`,"occurrence":`, math.MaxUint32))
 		p.bad = p.bad || h.occurrence == 0
 	}
-	h.index = p.number(`,"index":`, min(mostNumber, math.MaxInt))
+	h.index = p.number(`,"index":`, min(maxNumber, math.MaxInt))
 	r.Worker = int(p.number(`,"worker":`, math.MaxInt32))
 	r.PID = int(p.number(`,"pid":`, min(math.MaxUint32, math.MaxInt)))
 	r.Attempts = 1
@@ -265,8 +265,8 @@ func parseHead(line []byte) (h head, r result, p parser, ok bool) {
 		r.Attempts = int(p.number(`,"attempts":`, math.MaxInt32))
 		p.bad = p.bad || r.Attempts == 1
 	}
-	r.Wait = time.Duration(p.number(`,"wait_us":`, mostMicros)) * time.Microsecond
-	r.Run = time.Duration(p.number(`,"run_us":`, mostMicros)) * time.Microsecond
+	r.Wait = time.Duration(p.number(`,"wait_us":`, maxMicros)) * time.Microsecond
+	r.Run = time.Duration(p.number(`,"run_us":`, maxMicros)) * time.Microsecond
 	r.Index = int(h.index)
 	h.failed = p.word(`,"error":`)
 	return h, r, p, !p.bad
@@ -281,7 +281,7 @@ func parseRecord(line []byte) (h head, r result, ok bool) {
 		return h, r, false
 	case h.failed:
 		var f failure
-		if len(p.rest) > mostFailure || json.Unmarshal(p.rest, &f) != nil || !wire.Possible(f.of(&r)) {
+		if len(p.rest) > maxFailure || json.Unmarshal(p.rest, &f) != nil || !wire.Possible(f.of(&r)) {
 			return h, r, false
 		}
 		r.Err = f.of(&r)
@@ -294,7 +294,7 @@ func parseRecord(line []byte) (h head, r result, ok bool) {
 	}
 }
 
-const mostMicros = int64(math.MaxInt64 / time.Microsecond)
+const maxMicros = int64(math.MaxInt64 / time.Microsecond)
 
 // of returns the failure as an error, with the index and the attempts of r.
 func (f *failure) of(r *result) *host.ItemError {

@@ -125,7 +125,7 @@ func TestARecordThatNoWorkerGivesIsNone(t *testing.T) {
 		"a long signal":                    times + name + `,"signal":"` + strings.Repeat("x", wire.MaxSignal+1) + `"}`,
 		"many lines":                       times + name + `,"stderr":[""` + strings.Repeat(`,""`, wire.MaxStderrLines) + `]}`,
 		"a long line":                      times + name + `,"stderr":["` + strings.Repeat("x", wire.MaxStderrLine+1) + `"]}`,
-		"a long failure":                   times + name + strings.Repeat(" ", mostFailure) + `}`,
+		"a long failure":                   times + name + strings.Repeat(" ", maxFailure) + `}`,
 		"a negative offset":                times + name + `,"offset":-1}`,
 		"a large size":                     times + name + `,"size":1152921504606846977}`,
 		"a negative size":                  times + name + `,"size":-1}`,

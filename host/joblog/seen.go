@@ -12,7 +12,7 @@ type seen struct {
 }
 
 // genItems is more than the number of items that a stream holds, so that equal items in progress at the same time get different counts.
-const genItems = 2 * mostItems
+const genItems = 2 * maxItems
 
 // generation is a hash table that counts keys. It is at most half full.
 //

@@ -28,8 +28,8 @@ func (j *Journal) note(h *head, r *result) (at int64, full bool, err error) {
 	defer j.mu.Unlock()
 	at = j.size
 	if h.n < 0 {
-		if j.number > mostNumber {
-			return at, true, fmt.Errorf("there are no record numbers beyond %d", int64(mostNumber))
+		if j.number > maxNumber {
+			return at, true, fmt.Errorf("there are no record numbers beyond %d", int64(maxNumber))
 		}
 		h.n = j.number
 		j.number++

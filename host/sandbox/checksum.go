@@ -34,8 +34,8 @@ func (e *ChangedError) Error() string {
 
 func (e *ChangedError) Unwrap() error { return e.Err }
 
-// mostProgram is the size in bytes of the largest executable that is read, because the host keeps it in memory.
-const mostProgram = 2 << 30
+// maxProgram is the size in bytes of the largest executable that is read, because the host keeps it in memory.
+const maxProgram = 2 << 30
 
 // Checksum returns the SHA-256 of a regular file of up to 2 GiB, in hexadecimal. It never blocks, even if something else, such as a pipe, has taken
 // the file's place.
@@ -54,7 +54,7 @@ func checksumOf(ctx context.Context, path string) (string, error) {
 // fileChecksum hashes a file from its current offset to its end. Reading stops when ctx ends.
 func fileChecksum(ctx context.Context, f *os.File) (string, error) {
 	sum := sha256.New()
-	_, err := plain.Copy(until{sum, ctx.Done()}, f, mostProgram)
+	_, err := plain.Copy(until{sum, ctx.Done()}, f, maxProgram)
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 

@@ -90,7 +90,7 @@ func missing(policy *Policy, file string) string {
 		}
 		return really(file)
 	}
-	for range mostLinks {
+	for range maxLinks {
 		i := slices.IndexFunc(policy.ReadOnly, func(b Bind) bool { return within(file, b.Target) })
 		if i < 0 {
 			return file
@@ -104,8 +104,8 @@ func missing(policy *Policy, file string) string {
 	return file
 }
 
-// mostLinks is how many links the kernel follows (path_resolution(7)).
-const mostLinks = 40
+// maxLinks is how many links the kernel follows (path_resolution(7)).
+const maxLinks = 40
 
 // followed resolves the first link in a name within a bind, and returns the resulting name in the sandbox; empty if the name has no link.
 func followed(b Bind, file string) string {

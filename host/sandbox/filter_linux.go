@@ -97,8 +97,8 @@ var pipeHolders = []string{"sendfile", "sendfile64", "splice", "tee"}
 // epoll_wait(2) queues a thread only once.
 var waits = map[string]int{"poll": 1, "ppoll": 1, "select": 0, "pselect6": 0}
 
-// mostWaits is the longest list that the calls in waits may have. It must be a power of two.
-const mostWaits = 64
+// maxWaits is the longest list that the calls in waits may have. It must be a power of two.
+const maxWaits = 64
 
 // socketOptions are options of setsockopt(2) and getsockopt(2), of SOL_SOCKET and SOL_TCP, that a worker must not use. Some return a descriptor of
 // the process at the other end, which may be the host. Others give the kernel a packet filter program, or make it take over a protocol.
@@ -152,8 +152,8 @@ func (n *needs) answers(known map[string]int) answers {
 	n.allowSockets(allow)
 	n.allowSignals(allow)
 	for name, length := range waits {
-		allow(name, has(length, ^uint32(mostWaits-1), 0))
-		allow(name, is(length, mostWaits))
+		allow(name, has(length, ^uint32(maxWaits-1), 0))
+		allow(name, is(length, maxWaits))
 		refuse(name, unix.EINVAL) // the error for a list that is longer than RLIMIT_NOFILE
 	}
 	for _, name := range pipeHolders {

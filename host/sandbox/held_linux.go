@@ -150,7 +150,7 @@ func (h *held) read() (string, error) {
 	}
 	defer f.Close()
 	sum := sha256.New()
-	_, err = plain.Copy(until{sum, h.over}, f, mostProgram)
+	_, err = plain.Copy(until{sum, h.over}, f, maxProgram)
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 

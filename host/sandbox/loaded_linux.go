@@ -46,8 +46,8 @@ type object struct {
 
 // Limits on the work that a hostile plugin can cause: the files that are opened for one program, and the places in which its libraries are searched.
 const (
-	mostLoaded = 256
-	mostLooks  = 1 << 15
+	maxLoaded = 256
+	maxLooks  = 1 << 15
 )
 
 // load finds the program's loader or interpreter and the libraries that are loaded with it, and opens them to workers. A file that is missing or may
@@ -142,7 +142,7 @@ func (w *loading) loader(name string) error {
 // may replace the table while the pool lives. So the table is not a part of the program that is checked for changes.
 func (w *loading) table(name string) []byte {
 	host, target := w.box.reach(name)
-	text, err := plain.Read(host, mostTable)
+	text, err := plain.Read(host, maxTable)
 	if err != nil || w.steady("the table of libraries", name) != nil || w.box.machine.ownUsers && !publicFile(host) {
 		return nil
 	}
@@ -153,8 +153,8 @@ func (w *loading) table(name string) []byte {
 	return text
 }
 
-// mostTable is the size in bytes of the largest table of libraries that is read. A table of 600 libraries has 40 KB.
-const mostTable = 16 << 20
+// maxTable is the size in bytes of the largest table of libraries that is read. A table of 600 libraries has 40 KB.
+const maxTable = 16 << 20
 
 // libraries opens the libraries that a program or library needs.
 func (w *loading) libraries(o *object) error {
@@ -213,8 +213,8 @@ func (w *loading) within(folder, name string, o *object) (found bool, err error)
 	if !filepath.IsAbs(folder) {
 		return false, nil
 	}
-	if w.looks++; w.looks > mostLooks {
-		return false, w.box.failed("plugin", fmt.Errorf("%s: its libraries may lie in more than %d places, which is the limit", w.box.program.path, mostLooks))
+	if w.looks++; w.looks > maxLooks {
+		return false, w.box.failed("plugin", fmt.Errorf("%s: its libraries may lie in more than %d places, which is the limit", w.box.program.path, maxLooks))
 	}
 	if err := w.steady("a folder of the plugin's libraries", folder); err != nil {
 		return false, err
@@ -290,8 +290,8 @@ func (w *loading) take(what, name string, suits func(*dynamic.Image) bool) (*obj
 	if image.Machine != machines[runtime.GOARCH] || !suits(image) {
 		return nil, f.Close()
 	}
-	if w.opened[name] = true; len(w.opened) > mostLoaded {
-		err := fmt.Errorf("%s: it is loaded from more than %d files, which is the limit", w.box.program.path, mostLoaded)
+	if w.opened[name] = true; len(w.opened) > maxLoaded {
+		err := fmt.Errorf("%s: it is loaded from more than %d files, which is the limit", w.box.program.path, maxLoaded)
 		return nil, errors.Join(w.box.failed("plugin", err), f.Close())
 	}
 	return &object{Image: image, origin: filepath.Dir(name)}, w.box.show(f, name)

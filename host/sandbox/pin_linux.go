@@ -64,7 +64,7 @@ func (b *Box) steady(what, name string, in place) (string, error) {
 			at = next
 			continue
 		}
-		if links++; links > mostLinks {
+		if links++; links > maxLinks {
 			return "", &os.PathError{Op: "open", Path: name, Err: unix.ELOOP}
 		}
 		if filepath.IsAbs(link) {

@@ -146,12 +146,12 @@ func openHeld(ctx context.Context, plugin string) (*program, error) {
 // script reports whether the program is a script, whose interpreter reads the file at each start.
 func (p *program) script() bool { return p.file == nil && p.held == nil }
 
-// mostLine is the limit of a script's first line in bytes. The kernel reads less (BINPRM_BUF_SIZE).
-const mostLine = 4096
+// maxLine is the limit of a script's first line in bytes. The kernel reads less (BINPRM_BUF_SIZE).
+const maxLine = 4096
 
 // firstLine reports whether a file is a script, and returns what follows "#!" in its first line.
 func firstLine(f io.Reader) (line string, script bool, err error) {
-	head := make([]byte, mostLine)
+	head := make([]byte, maxLine)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return "", false, err
@@ -162,7 +162,7 @@ func firstLine(f io.Reader) (line string, script bool, err error) {
 	}
 	line, _, whole := strings.Cut(text, "\n")
 	if !whole {
-		return "", true, fmt.Errorf("its first line does not end within %d bytes", mostLine)
+		return "", true, fmt.Errorf("its first line does not end within %d bytes", maxLine)
 	}
 	return line, true, nil
 }
@@ -290,17 +290,17 @@ func (p *program) copy(ctx context.Context, f *os.File) (size int64, err error) 
 		return 0, err
 	}
 	for {
-		if max(size, info.Size()) > mostProgram {
-			return size, &plain.SizeError{Path: p.path, Most: mostProgram}
+		if max(size, info.Size()) > maxProgram {
+			return size, &plain.SizeError{Path: p.path, Most: maxProgram}
 		}
 		if ctx.Err() != nil {
 			return size, ctx.Err()
 		}
-		n, err := unix.Sendfile(int(p.file.Fd()), int(f.Fd()), nil, int(min(pieceBytes, mostProgram+1-size))) // copies inside the kernel, without a buffer here
+		n, err := unix.Sendfile(int(p.file.Fd()), int(f.Fd()), nil, int(min(pieceBytes, maxProgram+1-size))) // copies inside the kernel, without a buffer here
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS): // some file systems do not support sendfile
-			n, err := plain.Copy(until{p.file, ctx.Done()}, f, mostProgram-size)
+			n, err := plain.Copy(until{p.file, ctx.Done()}, f, maxProgram-size)
 			return size + n, err
 		case err != nil || n == 0:
 			return size, err

@@ -117,7 +117,7 @@ const (
 	leastMemory      = 16 << 20
 	leastData        = 128 << 20
 	leastCPUs        = 0.01
-	mostCPUs         = 1 << 16
+	maxCPUs         = 1 << 16
 	leastPIDs        = 8  // a Go program that serves has six threads
 	leastOpenFiles   = 16 // and it has a dozen descriptors
 	leastTmpBytes    = 4 << 10
@@ -151,8 +151,8 @@ func (p Policy) complete() (Policy, error) {
 			return p, fmt.Errorf("limit is %s, the least is %s (Policy.%s)", digits(f.value), digits(f.low), f.name)
 		}
 	}
-	if p.CPUs > mostCPUs { // the kernel cannot hold a larger quota and would set no limit
-		return p, fmt.Errorf("limit is %v, the most is %d (Policy.CPUs)", p.CPUs, mostCPUs)
+	if p.CPUs > maxCPUs { // the kernel cannot hold a larger quota and would set no limit
+		return p, fmt.Errorf("limit is %v, the most is %d (Policy.CPUs)", p.CPUs, maxCPUs)
 	}
 	if strings.Contains("/"+p.CgroupParent+"/", "/../") {
 		return p, fmt.Errorf("cgroup %q leads upwards (Policy.CgroupParent)", p.CgroupParent)

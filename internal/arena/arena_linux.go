@@ -57,8 +57,8 @@ func seal(f *os.File, seals int) error {
 	return nil
 }
 
-// mostBytes is an upper bound for the size of shared memory, far above any real use.
-const mostBytes = min(1<<40, math.MaxInt)
+// maxBytes is an upper bound for the size of shared memory, far above any real use.
+const maxBytes = min(1<<40, math.MaxInt)
 
 // sealedSize returns the size of the memory behind a file descriptor. It returns an error if that is less than least, or if a seal is missing.
 func sealedSize(fd, seals, least int) (int, error) {
@@ -73,8 +73,8 @@ func sealedSize(fd, seals, least int) (int, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return 0, err
 	}
-	if st.Size < int64(least) || st.Size > mostBytes {
-		return 0, fmt.Errorf("shared memory of %d bytes, want %d to %d", st.Size, least, int64(mostBytes))
+	if st.Size < int64(least) || st.Size > maxBytes {
+		return 0, fmt.Errorf("shared memory of %d bytes, want %d to %d", st.Size, least, int64(maxBytes))
 	}
 	return int(st.Size), nil
 }

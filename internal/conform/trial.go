@@ -143,13 +143,13 @@ func (t *trial) stream(ctx context.Context) (*Stream, error) {
 	return s, err
 }
 
-// mostPatience is the longest time for an example, whatever run time the manifest hints at. The text of parhost plugins verify --help states it too.
-const mostPatience = 10 * time.Minute
+// maxPatience is the longest time for an example, whatever run time the manifest hints at. The text of parhost plugins verify --help states it too.
+const maxPatience = 10 * time.Minute
 
 // patience returns the time limit for the first run of an example, for which only the manifest's hint of the run time is known.
 func (t *trial) patience() time.Duration {
-	hint := time.Duration(min(t.manifest.GetItemTimeNs(), uint64(mostPatience)))
-	return min(time.Minute+20*hint, mostPatience)
+	hint := time.Duration(min(t.manifest.GetItemTimeNs(), uint64(maxPatience)))
+	return min(time.Minute+20*hint, maxPatience)
 }
 
 // limit returns the time limit for a batch of n items that have run before.

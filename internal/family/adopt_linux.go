@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mostReapPause is the longest pause between two searches for dead children.
-const mostReapPause = 100 * time.Millisecond
+// maxReapPause is the longest pause between two searches for dead children.
+const maxReapPause = 100 * time.Millisecond
 
 // ReapOrphans reaps orphans of this family as they die, until stop is closed. The kernel makes orphans children of pid 1 or of a subreaper, where
 // no other code waits for them. ReapOrphans returns at once if this process is neither.
@@ -29,7 +29,7 @@ func (s Search) ReapOrphans(stop <-chan struct{}) {
 	for {
 		begun := time.Now()
 		s.reapOrphans(&look)
-		pause := time.After(min(9*time.Since(begun), mostReapPause)) // uses at most a tenth of one CPU
+		pause := time.After(min(9*time.Since(begun), maxReapPause)) // uses at most a tenth of one CPU
 		if !received(pause, stop) || !received(ended, stop) {
 			return
 		}

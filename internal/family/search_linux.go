@@ -92,7 +92,7 @@ type hunt struct {
 // pass kills each member that it sees. It visits the processes in /proc in ascending order of their ids, which is the order in which the kernel
 // assigns them. Then it visits the ids that the kernel has assigned meanwhile, after first, because a member's new child usually has a higher id.
 func (h *hunt) pass(first int) error {
-	if h.After > 0 && h.After <= first && first-h.After <= mostNumbers {
+	if h.After > 0 && h.After <= first && first-h.After <= maxNumbers {
 		return h.chase(h.After)
 	}
 	proc, err := os.Open("/proc")
@@ -124,7 +124,7 @@ const unborn = 4
 func (h *hunt) chase(next int) error {
 	for again := false; ; {
 		last := lastPID()
-		if last-next > mostNumbers { // the next pass sees those
+		if last-next > maxNumbers { // the next pass sees those
 			return nil
 		}
 		from := next
@@ -186,8 +186,8 @@ func (h *hunt) visit(pid int) error {
 	return unix.Close(fd)
 }
 
-// mostNumbers is how many process ids can be tried in the time that it takes to list /proc.
-const mostNumbers = 2048
+// maxNumbers is how many process ids can be tried in the time that it takes to list /proc.
+const maxNumbers = 2048
 
 // lastPID returns the process id or thread id that the kernel assigned last. It returns 0 if the kernel does not tell: it must be built with
 // CONFIG_CHECKPOINT_RESTORE. (Where lxcfs provides /proc/loadavg, the last process id there belongs to another namespace.)

@@ -73,7 +73,7 @@ func (b *bounds) start(cmd *exec.Cmd, attr *syscall.SysProcAttr) error {
 	for _, limit := range []struct {
 		resource int
 		most     uint64
-	}{{unix.RLIMIT_DATA, mostMemoryBytes}, {unix.RLIMIT_FSIZE, mostFileBytes}} {
+	}{{unix.RLIMIT_DATA, maxMemoryBytes}, {unix.RLIMIT_FSIZE, maxFileBytes}} {
 		if err := lower(pid, limit.resource, limit.most); err != nil {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
@@ -108,5 +108,5 @@ func parallel() int {
 		return runtime.NumCPU()
 	}
 	total := system.Totalram * uint64(system.Unit)
-	return max(1, min(runtime.NumCPU(), int(total/2/mostMemoryBytes)))
+	return max(1, min(runtime.NumCPU(), int(total/2/maxMemoryBytes)))
 }

@@ -71,13 +71,13 @@ func (e *environ) ask(ctx context.Context, env []string, args ...string) ([]byte
 	cmd.Dir = e.dir
 	cmd.Env = append(KeepToolchain(cmd.Environ()), env...)
 	cmd.WaitDelay = time.Second
-	out, words := head{most: mostListBytes}, head{most: mostWords}
+	out, words := head{most: maxListBytes}, head{most: maxWords}
 	cmd.Stdout, cmd.Stderr = &out, &words
 	if err := e.bounds.run(cmd); err != nil {
 		return nil, explain(err, words.kept.Bytes())
 	}
 	if out.cut {
-		return nil, fmt.Errorf("go %s: its answer is larger than %d bytes, which is the limit", args[0], mostListBytes)
+		return nil, fmt.Errorf("go %s: its answer is larger than %d bytes, which is the limit", args[0], maxListBytes)
 	}
 	return out.kept.Bytes(), nil
 }

@@ -7,9 +7,9 @@ import (
 
 // SetMemory changes the memory limit for each process of a build until the test ends.
 func SetMemory(t *testing.T, bytes uint64) {
-	before := mostMemoryBytes
-	mostMemoryBytes = bytes
-	t.Cleanup(func() { mostMemoryBytes = before })
+	before := maxMemoryBytes
+	maxMemoryBytes = bytes
+	t.Cleanup(func() { maxMemoryBytes = before })
 }
 
 // CheckIncludes does what a build does first on systems without Landlock.

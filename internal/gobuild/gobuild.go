@@ -50,7 +50,7 @@ var (
 	// ErrLibrary means that the folder's package is not main, so there is no executable.
 	ErrLibrary = errors.New("it is a library, not a program: its package is not main")
 	// ErrTooLarge means that a process of the build reached its memory limit or its file size limit.
-	ErrTooLarge = fmt.Errorf("a process of the build may take %d GiB of memory, and write files of %d GiB", mostMemoryBytes>>30, mostFileBytes>>30)
+	ErrTooLarge = fmt.Errorf("a process of the build may take %d GiB of memory, and write files of %d GiB", maxMemoryBytes>>30, maxFileBytes>>30)
 	// ErrForbidden means that Landlock kept the build from opening a file.
 	ErrForbidden = errors.New("the build tried to open a file that it may not")
 )
@@ -136,7 +136,7 @@ func Build(ctx context.Context, dir string, o Options) (path string, err error) 
 	cmd.Dir = abs
 	cmd.Env = env.confined(tmp, o.Cgo)
 	cmd.WaitDelay = time.Second
-	output := head{most: mostWords}
+	output := head{most: maxWords}
 	cmd.Stdout, cmd.Stderr = &output, &output
 	grants := s.grants
 	grants.allow(change, out, tmp, env.values["GOCACHE"])

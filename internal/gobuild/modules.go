@@ -14,8 +14,8 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
-// mostModuleBytes is the largest size of a go.mod, go.work or go.sum file that is read. It is also Go's limit for a go.mod file that it downloads.
-const mostModuleBytes = 16 << 20
+// maxModuleBytes is the largest size of a go.mod, go.work or go.sum file that is read. It is also Go's limit for a go.mod file that it downloads.
+const maxModuleBytes = 16 << 20
 
 // allowModules grants the files that list modules and versions: those of the main modules, the go.mod of each folder that replaces a module, and
 // the files in the module cache for the versions that go.sum lists.
@@ -125,8 +125,8 @@ func checkModuleFiles(dir string) error {
 			case err != nil || info.IsDir(): // the go command reports these itself
 			case !info.Mode().IsRegular():
 				return &plain.KindError{Path: path, Mode: info.Mode()}
-			case info.Size() > mostModuleBytes:
-				return &plain.SizeError{Path: path, Most: mostModuleBytes}
+			case info.Size() > maxModuleBytes:
+				return &plain.SizeError{Path: path, Most: maxModuleBytes}
 			}
 		}
 		above := filepath.Dir(dir)
@@ -139,7 +139,7 @@ func checkModuleFiles(dir string) error {
 
 // readModuleFile reads a file. It returns nil without an error if the file is missing.
 func readModuleFile(path string) ([]byte, error) {
-	text, err := plain.Read(path, mostModuleBytes)
+	text, err := plain.Read(path, maxModuleBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

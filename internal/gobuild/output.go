@@ -2,14 +2,14 @@ package gobuild
 
 import "bytes"
 
-// mostMemoryBytes limits the private memory of each process of a build, mostFileBytes the size of each file that it writes. Tests lower mostMemoryBytes.
-var mostMemoryBytes uint64 = 2 << 30
+// maxMemoryBytes limits the private memory of each process of a build, maxFileBytes the size of each file that it writes. Tests lower maxMemoryBytes.
+var maxMemoryBytes uint64 = 2 << 30
 
 const (
-	mostFileBytes = 2 << 30
-	// mostListBytes limits what is kept of a go command's stdout, mostWords what is kept of its stderr. A stdout beyond the limit is an error.
-	mostListBytes = 256 << 20
-	mostWords     = 64 << 10
+	maxFileBytes = 2 << 30
+	// maxListBytes limits what is kept of a go command's stdout, maxWords what is kept of its stderr. A stdout beyond the limit is an error.
+	maxListBytes = 256 << 20
+	maxWords     = 64 << 10
 )
 
 // head keeps the beginning of what is written to it, up to its limit most in bytes, and drops the rest.

@@ -26,9 +26,9 @@ const (
 	ringBytes = 64 << 10 // bytes of data in a ring; a power of two
 )
 
-// mostFutile is how often in a row an end may be woken without a reason. An honest end never comes near this: it wakes the other at most once each
+// maxFutile is how often in a row an end may be woken without a reason. An honest end never comes near this: it wakes the other at most once each
 // time that the other has said that it sleeps, and only after a change.
-const mostFutile = 1000
+const maxFutile = 1000
 
 // A ringError says how the other end has used a ring against the protocol. It matches [ErrFrame].
 type ringError string
@@ -127,8 +127,8 @@ func (e *ringEnd) mayWake(fd uintptr) bool {
 		e.futile = 0
 		return true
 	}
-	if e.futile++; e.futile > mostFutile {
-		e.fail(ringError(fmt.Sprintf("woke the other end %d times for nothing", mostFutile)))
+	if e.futile++; e.futile > maxFutile {
+		e.fail(ringError(fmt.Sprintf("woke the other end %d times for nothing", maxFutile)))
 		return true
 	}
 	if e.bell.drain { // before the flag is set: bytes that come after this are a reason to wake

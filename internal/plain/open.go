@@ -27,7 +27,7 @@ func OpenOwn(path string, perm fs.FileMode) (*os.File, error) {
 // Resolve follows the symbolic links in a path, even if the last one leads to a file that does not exist. [OpenOwn] on the result opens the file
 // that the path led to when it was resolved, or fails.
 func Resolve(path string) (string, error) {
-	for range mostLinks {
+	for range maxLinks {
 		folder, name := Split(path)
 		if there, err := filepath.EvalSymlinks(folder); err == nil { // if it fails, opening the path returns the error, with the path as given
 			path = filepath.Join(there, name)
@@ -55,8 +55,8 @@ func Split(path string) (folder, name string) {
 	return folder, name
 }
 
-// mostLinks is the number of symbolic links that the kernel follows (path_resolution(7)).
-const mostLinks = 40
+// maxLinks is the number of symbolic links that the kernel follows (path_resolution(7)).
+const maxLinks = 40
 
 // open looks at a file before it opens it, because opening a device may have effects, and again afterwards, because another file may have replaced it.
 func open(path string, look func(string) (fs.FileInfo, error), flag int, perm fs.FileMode) (*os.File, error) {

@@ -17,9 +17,9 @@ const (
 	longestKind        = 256
 	longestWord        = 256 // of a version, an SDK, or a mode
 	longestDescription = 4 << 10
-	mostExamples       = 1000
+	maxExamples       = 1000
 	longestExample     = 256 << 10
-	mostThreads        = 4096 // a host keeps state and a batch or two for each thread
+	maxThreads        = 4096 // a host keeps state and a batch or two for each thread
 )
 
 // Limits for a schema.
@@ -57,8 +57,8 @@ func CheckManifest(m *workerpb.Manifest) error {
 			return fmt.Errorf("the %s schema is %d levels deep, the limit is %d", schema.of, n, MaxSchemaDepth)
 		}
 	}
-	if n := len(m.GetExamples()); n > mostExamples {
-		return fmt.Errorf("%d examples, the limit is %d", n, mostExamples)
+	if n := len(m.GetExamples()); n > maxExamples {
+		return fmt.Errorf("%d examples, the limit is %d", n, maxExamples)
 	}
 	for i, example := range m.GetExamples() {
 		if len(example) > longestExample {
@@ -72,8 +72,8 @@ func CheckManifest(m *workerpb.Manifest) error {
 		return fmt.Errorf("item kind %.100q is not one of protocol version %d", m.GetItemKind(), Version)
 	case !KnownKind(m.GetResultKind()):
 		return fmt.Errorf("result kind %.100q is not one of protocol version %d", m.GetResultKind(), Version)
-	case m.GetThreads() > mostThreads:
-		return fmt.Errorf("%d threads, the limit is %d", m.GetThreads(), mostThreads)
+	case m.GetThreads() > maxThreads:
+		return fmt.Errorf("%d threads, the limit is %d", m.GetThreads(), maxThreads)
 	}
 	return CheckNeeds(m.GetNeeds())
 }

@@ -11,14 +11,14 @@ import (
 
 // Limits of a manifest's needs. Hosts show the needs to people, as flags to copy.
 const (
-	mostNeededPaths   = 16
+	maxNeededPaths   = 16
 	longestNeededPath = 256
 )
 
 // CheckNeeds checks the needs that a plugin's manifest states.
 func CheckNeeds(n *workerpb.Needs) error {
-	if paths := len(n.GetRead()) + len(n.GetWrite()); paths > mostNeededPaths {
-		return fmt.Errorf("needs: %d paths, the limit is %d", paths, mostNeededPaths)
+	if paths := len(n.GetRead()) + len(n.GetWrite()); paths > maxNeededPaths {
+		return fmt.Errorf("needs: %d paths, the limit is %d", paths, maxNeededPaths)
 	}
 	for _, paths := range [][]string{n.GetRead(), n.GetWrite()} {
 		for _, p := range paths {

@@ -95,8 +95,8 @@ func (v *verdict) before(number int) []string {
 	}
 }
 
-// mostVerdicts is how many verdicts are kept: the last ones.
-const mostVerdicts = 4
+// maxVerdicts is how many verdicts are kept: the last ones.
+const maxVerdicts = 4
 
 // reader returns a reader of what the process writes to s.
 func (o *output) reader(s *source) *bufio.Reader {
@@ -167,7 +167,7 @@ func (o *output) add(line string, ready bool) {
 	}
 	if isVerdict {
 		o.verdicts = append(o.verdicts, verdict{number: o.count, lines: []string{text}, grows: lastword.GrowsText(text)})
-		o.verdicts = o.verdicts[max(0, len(o.verdicts)-mostVerdicts):]
+		o.verdicts = o.verdicts[max(0, len(o.verdicts)-maxVerdicts):]
 	}
 }
 

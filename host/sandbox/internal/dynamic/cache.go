@@ -44,7 +44,7 @@ func Cached(cache []byte, name string) []string {
 		if uint64(key) >= uint64(len(cache)) || !bytes.HasPrefix(cache[key:], wanted) || uint64(value) >= uint64(len(cache)) {
 			continue
 		}
-		text := cache[value:min(len(cache), int(value)+mostPath)]
+		text := cache[value:min(len(cache), int(value)+maxPath)]
 		if end := bytes.IndexByte(text, 0); end > 0 && text[0] == '/' && len(places) < cachePlaces {
 			places = append(places, string(text[:end]))
 		}

@@ -13,10 +13,10 @@ import (
 
 // Limits on what is read of one file.
 const (
-	mostHeaders = 64 << 10 // bytes of program headers; the kernel has the same limit (fs/binfmt_elf.c)
-	mostPath    = 4096     // bytes of a name
-	mostDynamic = 64 << 10 // bytes of the dynamic segment
-	mostFolders = 16 << 10 // bytes of a list of folders
+	maxHeaders = 64 << 10 // bytes of program headers; the kernel has the same limit (fs/binfmt_elf.c)
+	maxPath    = 4096     // bytes of a name
+	maxDynamic = 64 << 10 // bytes of the dynamic segment
+	maxFolders = 16 << 10 // bytes of a list of folders
 
 	// MostNeeded is how many libraries a file may name.
 	MostNeeded = 256
@@ -50,8 +50,8 @@ func Read(r io.ReaderAt) (*Image, error) {
 	}
 	var one elf.Prog64
 	size := binary.Size(one)
-	if int(head.Phentsize) != size || int(head.Phnum)*size > mostHeaders {
-		return nil, fmt.Errorf("it has %d program headers of %d bytes, want at most %d bytes in all", head.Phnum, head.Phentsize, mostHeaders)
+	if int(head.Phentsize) != size || int(head.Phnum)*size > maxHeaders {
+		return nil, fmt.Errorf("it has %d program headers of %d bytes, want at most %d bytes in all", head.Phnum, head.Phentsize, maxHeaders)
 	}
 	segments := make([]elf.Prog64, head.Phnum)
 	if err := read(r, head.Phoff, segments); err != nil {
@@ -63,7 +63,7 @@ func Read(r io.ReaderAt) (*Image, error) {
 		switch elf.ProgType(s.Type) {
 		case elf.PT_INTERP:
 			if m.Interpreter == "" { // the kernel uses the first one
-				m.Interpreter, err = word(r, s.Off, min(s.Filesz, mostPath))
+				m.Interpreter, err = word(r, s.Off, min(s.Filesz, maxPath))
 			}
 		case elf.PT_DYNAMIC:
 			err = m.dynamic(r, segments, s)
@@ -77,8 +77,8 @@ func Read(r io.ReaderAt) (*Image, error) {
 
 // dynamic reads the libraries and folders from the dynamic segment.
 func (m *Image) dynamic(r io.ReaderAt, segments []elf.Prog64, s elf.Prog64) error {
-	if s.Filesz > mostDynamic {
-		return fmt.Errorf("its dynamic segment has %d bytes, the limit is %d", s.Filesz, mostDynamic)
+	if s.Filesz > maxDynamic {
+		return fmt.Errorf("its dynamic segment has %d bytes, the limit is %d", s.Filesz, maxDynamic)
 	}
 	entries := make([]elf.Dyn64, s.Filesz/uint64(binary.Size(elf.Dyn64{})))
 	if err := read(r, s.Off, entries); err != nil {
@@ -106,9 +106,9 @@ func (m *Image) dynamic(r io.ReaderAt, segments []elf.Prog64, s elf.Prog64) erro
 		if tag != elf.DT_NEEDED && tag != elf.DT_RPATH && tag != elf.DT_RUNPATH {
 			continue
 		}
-		most := uint64(mostPath)
+		most := uint64(maxPath)
 		if tag != elf.DT_NEEDED {
-			most = mostFolders
+			most = maxFolders
 		}
 		if !there || e.Val >= size || texts > math.MaxInt64-size {
 			return errors.New("a name is not in its table of names")
