@@ -17,7 +17,7 @@ import (
 const (
 	depthEnv = "PARHOST_TEST_DEPTH" // how many hosts there are above this one
 	pathEnv  = "PARHOST_TEST_PATH"  // of the plugin; empty for the workload that is linked in
-	maxDeep = 3                    // hosts begin no others from here on, whatever the product does
+	maxDeep  = 3                    // hosts begin no others from here on, whatever the product does
 )
 
 // hostItself is a host whose workers are itself, and that does not serve.

@@ -15,7 +15,7 @@ import (
 
 // Limits on what a stream holds, so that an endless input runs in constant memory.
 const (
-	maxItems  = 1 << 17  // items that have been read and whose results have not been yielded
+	maxItems   = 1 << 17  // items that have been read and whose results have not been yielded
 	heldBytes  = 32 << 20 // bytes of results that wait for their turn; results beyond it are read again from the file
 	groupItems = 512      // results that are yielded before the stream looks for new ones
 )

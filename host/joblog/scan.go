@@ -9,7 +9,7 @@ import (
 
 const (
 	blockBytes  = 1 << 20 // bytes to read at once; it doubles while a line does not fit
-	maxHeader  = 64 << 10
+	maxHeader   = 64 << 10
 	windowLeast = 4 << 10
 	windowMost  = 256 << 10
 )

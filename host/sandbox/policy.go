@@ -117,7 +117,7 @@ const (
 	leastMemory      = 16 << 20
 	leastData        = 128 << 20
 	leastCPUs        = 0.01
-	maxCPUs         = 1 << 16
+	maxCPUs          = 1 << 16
 	leastPIDs        = 8  // a Go program that serves has six threads
 	leastOpenFiles   = 16 // and it has a dozen descriptors
 	leastTmpBytes    = 4 << 10

@@ -17,9 +17,9 @@ const (
 	longestKind        = 256
 	longestWord        = 256 // of a version, an SDK, or a mode
 	longestDescription = 4 << 10
-	maxExamples       = 1000
+	maxExamples        = 1000
 	longestExample     = 256 << 10
-	maxThreads        = 4096 // a host keeps state and a batch or two for each thread
+	maxThreads         = 4096 // a host keeps state and a batch or two for each thread
 )
 
 // Limits for a schema.

@@ -11,7 +11,7 @@ import (
 
 // Limits of a manifest's needs. Hosts show the needs to people, as flags to copy.
 const (
-	maxNeededPaths   = 16
+	maxNeededPaths    = 16
 	longestNeededPath = 256
 )
 

@@ -42,12 +42,12 @@ type Worker struct {
 	reading sync.WaitGroup     // waits for the receiver goroutine
 
 	mu      sync.Mutex
-	kill    *kill  // why the host killed the worker, or the error with which the stream ended; nil if neither has happened
-	over    bool   // the shared memory may be unmapped
-	stopped bool   // the pool has ended the worker
+	kill    *kill          // why the host killed the worker, or the error with which the stream ended; nil if neither has happened
+	over    bool           // the shared memory may be unmapped
+	stopped bool           // the pool has ended the worker
 	reason  string         // how the worker ended, in short
 	cause   protocol.Cause // why it died; empty if it did not
-	recent  recent // items that have just ended
+	recent  recent         // items that have just ended
 
 	failing  chan struct{} // closed at the first sign of the end
 	gone     chan struct{} // closed when the end has been judged

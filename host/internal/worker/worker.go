@@ -47,8 +47,8 @@ type Running struct {
 type Ending struct {
 	Reason   string
 	Cause    protocol.Cause // why the process died; empty for a goroutine
-	Used     bool  // the worker was given a batch in its life
-	Hopeless error // why no other worker can replace it; nil if one can
+	Used     bool           // the worker was given a batch in its life
+	Hopeless error          // why no other worker can replace it; nil if one can
 }
 
 // End says how the run of a batch on a worker ended. The zero value says that all items have an outcome.
