@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -20,10 +21,11 @@ type batch[In, Out any] struct {
 	from    int             // where the batch begins in the chunk: 0, or negative once peel has split off items that have their outcome
 	in      []In
 	out     []Out
-	column  []byte // the items, encoded; nil if the worker encodes them
-	solo    bool   // needs a worker of its own, so that a crash names it
-	returns int    // workers that ended and said that they had not begun it
-	depth   int    // batches that a worker may hold, this one included
+	texts   [][]byte // of the chunk, as out is; nil if results are decoded as they come
+	column  []byte   // the items, encoded; nil if the worker encodes them
+	solo    bool     // needs a worker of its own, so that a crash names it
+	returns int      // workers that ended and said that they had not begun it
+	depth   int      // batches that a worker may hold, this one included
 
 	trial   trial // the outcomes so far
 	begun   time.Time
@@ -36,12 +38,17 @@ type batch[In, Out any] struct {
 
 // newBatch makes a batch of all items of a chunk. Called with the run's mutex held.
 func newBatch[In, Out any](r *run[In, Out], c *chunk[In, Out]) *batch[In, Out] {
-	c.batch = &batch[In, Out]{run: r, chunk: c, index: c.first, in: c.in, out: c.out, trial: trial{size: len(c.in)}}
+	c.batch = &batch[In, Out]{run: r, chunk: c, index: c.first, in: c.in, out: c.out, texts: c.texts, trial: trial{size: len(c.in)}}
 	return c.batch
 }
 
 // shorten cuts a batch down to its first n items.
-func (b *batch[In, Out]) shorten(n int) { b.in, b.out, b.trial.size = b.in[:n:n], b.out[:n:n], n }
+func (b *batch[In, Out]) shorten(n int) {
+	b.in, b.out, b.trial.size = b.in[:n:n], b.out[:n:n], n
+	if b.texts != nil {
+		b.texts = b.texts[:n:n]
+	}
+}
 
 var _ worker.Batch = (*batch[int, int])(nil)
 
@@ -172,6 +179,9 @@ func (b *batch[In, Out]) Decode(from, n int, column []byte) error {
 	if b.options.JSON {
 		decode, aligned = codec.DecodeJSON, false
 	}
+	if b.texts != nil {
+		column = bytes.Clone(column) // the worker's memory is used again
+	}
 	c, err := wire.OpenColumn(column, n, aligned)
 	if err != nil {
 		return err
@@ -189,11 +199,18 @@ func (b *batch[In, Out]) Decode(from, n int, column []byte) error {
 			})
 			continue
 		}
-		if out[i], err = b.decode(decode, text); err == nil {
+		if b.texts != nil {
+			if err = wire.CheckText(text); err == nil || mayBeText(text, err) {
+				b.texts[from+i] = text
+				continue
+			}
+			return fmt.Errorf("result %d does not decode: %w", i, err)
+		}
+		if out[i], err = safely(decode, text); err == nil {
 			continue
 		}
 		if (b.options.JSON || codec.Kind == wire.KindJSON) && mayBeText(text, err) { // it may well be the caller's type that is wrong
-			b.Fail(from+i, &protocol.ItemError{Kind: protocol.KindFailed, Message: bound.Text(fmt.Sprintf("result is no %T: %v", out[i], err), wire.MaxMessageText)})
+			b.Fail(from+i, notOfType(out[i], err))
 			continue
 		}
 		return fmt.Errorf("result %d does not decode: %w", i, err)
@@ -207,8 +224,13 @@ func mayBeText(text []byte, err error) bool {
 	return ok && e.Refused || wire.ValidText(text)
 }
 
-// decode reads one result. The caller's own UnmarshalJSON may panic, which must not end the host.
-func (b *batch[In, Out]) decode(decode func([]byte) (Out, error), text []byte) (v Out, err error) {
+// notOfType is the error of an item whose result does not fit the caller's type.
+func notOfType(v any, err error) *ItemError {
+	return &ItemError{Kind: KindFailed, Message: bound.Text(fmt.Sprintf("result is no %T: %v", v, err), wire.MaxMessageText)}
+}
+
+// safely decodes one result. The caller's own UnmarshalJSON may panic, which must not end the host.
+func safely[Out any](decode func([]byte) (Out, error), text []byte) (v Out, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("decoding it panicked: %v", p)

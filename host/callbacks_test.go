@@ -112,6 +112,18 @@ func (m marshaled) MarshalJSON() ([]byte, error) {
 	return json.Marshal(m.order)
 }
 
+// unmarshaled is a text whose decoding calls a function.
+type unmarshaled string
+
+var onUnmarshal atomic.Pointer[func()]
+
+func (u *unmarshaled) UnmarshalJSON(text []byte) error {
+	if call := onUnmarshal.Load(); call != nil {
+		(*call)()
+	}
+	return json.Unmarshal(text, (*string)(u))
+}
+
 // The functions of the caller that a pool calls may use the pool, even if its only worker has work.
 func TestCallbacksMayUseTheirPool(t *testing.T) {
 	items := orders(20, map[int]order{3: {Do: "fail", S: "no"}, 5: {Do: "panic", S: "ouch"}, 7: {Do: "progress"}})
@@ -152,6 +164,12 @@ func TestCallbacksMayUseTheirPool(t *testing.T) {
 			_, err := typed[marshaled, string](p).Map(ctx, calling)
 			return err
 		}},
+		"UnmarshalJSON": {never, func(ctx context.Context, p *host.Pool, use func()) error {
+			onUnmarshal.Store(&use)
+			defer onUnmarshal.Store(nil)
+			_, err := typed[order, unmarshaled](p).Map(ctx, items)
+			return err
+		}},
 	} {
 		for what, use := range uses {
 			t.Run(from+", "+what, func(t *testing.T) {
@@ -190,6 +208,54 @@ func TestCallbacksMayUseTheirPool(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A function of the caller that ends its goroutine, as t.FailNow does, ends the goroutine that runs the items.
+func TestWhatEndsItsGoroutineInAMarshalerEndsTheCallers(t *testing.T) {
+	for from, run := range map[string]func(p *host.Pool) error{
+		"MarshalJSON": func(p *host.Pool) error {
+			items := []marshaled{{order{}, func() {}}, {order{}, runtime.Goexit}}
+			_, err := typed[marshaled, string](p).Map(context.Background(), items)
+			return err
+		},
+		"MarshalJSON of one item": func(p *host.Pool) error {
+			_, err := typed[marshaled, string](p).Do(context.Background(), marshaled{order{}, runtime.Goexit})
+			return err
+		},
+		"MarshalJSON of a handle": func(p *host.Pool) error {
+			_, err := typed[marshaled, string](p).Start(context.Background(), marshaled{order{}, runtime.Goexit}).Wait(context.Background())
+			return err
+		},
+		"UnmarshalJSON": func(p *host.Pool) error {
+			end := runtime.Goexit
+			onUnmarshal.Store(&end)
+			defer onUnmarshal.Store(nil)
+			_, err := typed[order, unmarshaled](p).Map(context.Background(), orders(20, nil))
+			return err
+		},
+	} {
+		t.Run(from, func(t *testing.T) {
+			pools(t, host.Config{Workload: chaos, Workers: 1}, func(t *testing.T, p *host.Pool) {
+				within(t, "the run and Close", patience, func() {
+					returned, ended := false, make(chan struct{})
+					go func() {
+						defer close(ended)
+						if err := run(p); err != nil {
+							t.Errorf("got %v", err)
+						}
+						returned = true
+					}()
+					<-ended
+					if returned {
+						t.Error("got a return, want the end of the goroutine")
+					}
+					if got, err := value(typed[order, string](p).Do(t.Context(), order{Do: "echo", S: "on"})); err != nil || got != "on" {
+						t.Errorf("the pool afterwards: got %q, %v", got, err)
+					}
+				})
+			})
+		})
 	}
 }
 

@@ -14,6 +14,7 @@ type chunk[In, Out any] struct {
 	// Guarded by the run's mutex.
 	in     []In
 	out    []Out           // as long as in
+	texts  [][]byte        // results that have not been decoded, as long as in; nil if each is decoded as it comes
 	next   *chunk[In, Out] // in its list
 	weight int             // bytes of the items, where they are known
 	bytes  int             // weight, and the bytes of the results and errors so far
@@ -63,6 +64,9 @@ func (c *chunk[In, Out]) split(at, left int, weigh func(In) int) *chunk[In, Out]
 		rest.bytes += int(int64(results) * int64(len(rest.in)-left) / int64(done))
 	}
 	c.in, c.out = c.in[:at:at], c.out[:at:at]
+	if c.texts != nil {
+		c.texts, rest.texts = c.texts[:at:at], c.texts[at:]
+	}
 	c.weight -= rest.weight
 	c.bytes -= rest.bytes
 	c.left -= left

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+
+	"github.com/parhost/parhost/internal/relay"
 )
 
 // Handle is one item under way, modelled on Python's multiprocessing.Process: Start, Wait (join), Cancel (terminate), PID, Done and ExitCode. All methods may
@@ -20,7 +22,7 @@ type Handle[Out any] struct {
 //
 // The item occupies a worker until it ends, so the caller should call Wait or Cancel.
 func (t *Typed[In, Out]) Start(ctx context.Context, item In) *Handle[Out] {
-	h := &Handle[Out]{done: make(chan struct{})}
+	h := &Handle[Out]{done: make(chan struct{}), err: &relay.BrokenError{}} // in case a method of In or Out ends the goroutine
 	ctx, h.cancel = context.WithCancelCause(ctx)
 	go func() {
 		defer close(h.done)
@@ -35,6 +37,7 @@ func (t *Typed[In, Out]) Start(ctx context.Context, item In) *Handle[Out] {
 func (h *Handle[Out]) Wait(ctx context.Context) (Result[Out], error) {
 	select {
 	case <-h.done:
+		relay.Raise(h.err)
 		return h.result, h.err
 	case <-ctx.Done():
 		return Result[Out]{}, context.Cause(ctx)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host/internal/worker"
+	"github.com/parhost/parhost/internal/relay"
 	"github.com/parhost/parhost/internal/wire"
 )
 
@@ -43,10 +44,17 @@ func (r *run[In, Out]) widen() {
 
 // lane runs one batch after the other.
 func (r *run[In, Out]) lane(ctx context.Context) {
+	returns := false
+	defer func() {
+		if !returns { // MarshalJSON has ended this goroutine (runtime.Goexit, testing.T.FailNow), and so the caller's has to end
+			r.fail(&relay.BrokenError{})
+		}
+	}()
 	for b := r.next(); b != nil; b = r.next() {
 		r.runBatch(ctx, b)
 		runtime.Gosched() // the goroutine that reads the input adds items, so that the next batch is no smaller than it need be
 	}
+	returns = true
 }
 
 // ended reports whether no batch will come any more.
@@ -204,6 +212,9 @@ func (r *run[In, Out]) takeNew() *batch[In, Out] {
 		c.out = r.results[r.cut : r.cut+n : r.cut+n]
 	} else {
 		c.out = make([]Out, n)
+	}
+	if r.unmarshals {
+		c.texts = make([][]byte, n)
 	}
 	r.queue = r.queue[n:]
 	if len(r.queue) == 0 && !r.known {

@@ -36,6 +36,7 @@ type run[In, Out any] struct {
 	native         bool // the workload runs the caller's own slices
 	marshals       bool // encoding an item may call methods of its type, such as MarshalJSON
 	json           bool // items and results travel as JSON texts
+	unmarshals     bool // decoding a result may call methods of its type, such as UnmarshalJSON
 	weigh          func(In) int
 	weighOut       func(Out) int // the same of results, when nobody packs them
 	sizer          sizer
@@ -98,6 +99,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		r.native = in == reflect.TypeFor[In]() && out == reflect.TypeFor[Out]()
 	}
 	r.marshals = !r.native && !r.in.Unchecked() && (r.json || r.in.Kind == wire.KindJSON)
+	r.unmarshals = !r.native && r.out.Calls() && (r.json || r.out.Kind == wire.KindJSON)
 	r.lighten()
 	p.history.begin(&r.sizer)
 	r.deadline, _ = ctx.Deadline()
@@ -231,6 +233,7 @@ func (r *run[In, Out]) take(yield func(*chunk[In, Out]) bool) error {
 		if c == nil {
 			return err
 		}
+		r.decode(c)
 		if !yield(c) {
 			return nil
 		}
@@ -243,6 +246,29 @@ func (r *run[In, Out]) take(yield func(*chunk[In, Out]) bool) error {
 		r.wake()
 		r.mu.Unlock()
 	}
+}
+
+// decode decodes the results of a complete chunk that are still JSON texts. It runs on the goroutine of the caller and with no mutex held, because
+// UnmarshalJSON is the caller's and may use the pool.
+func (r *run[In, Out]) decode(c *chunk[In, Out]) {
+	decode := r.out.Decode
+	if r.json {
+		decode = r.out.DecodeJSON
+	}
+	for i, text := range c.texts {
+		if text == nil || c.errs[i] != nil {
+			continue
+		}
+		v, err := safely(decode, text)
+		if err == nil {
+			c.out[i] = v
+			continue
+		}
+		r.mu.Lock()
+		r.finalize(c, i, notOfType(v, err))
+		r.mu.Unlock()
+	}
+	c.texts = nil
 }
 
 // dropValues drops the values of a chunk that has been taken: memory that other chunks have a part of holds them otherwise.

@@ -86,6 +86,7 @@ func (t *Typed[In, Out]) Map(ctx context.Context, items []In) ([]Out, error) {
 		}
 		return true
 	})
+	relay.Raise(err)
 	switch {
 	case err != nil:
 		return nil, err
@@ -155,12 +156,15 @@ func do[In, Out any](ctx context.Context, p *Pool, item In, lent func(WorkerInfo
 		}
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.err != nil {
-		return result, r.err
+	err = r.err
+	r.mu.Unlock()
+	if err != nil {
+		return result, err
 	}
-	r.chunks.head.results(func(only Result[Out]) bool {
-		result = only
+	only := r.chunks.head
+	r.decode(only)
+	only.results(func(its Result[Out]) bool {
+		result = its
 		return true
 	})
 	if result.Err != nil {

@@ -101,6 +101,11 @@ func (c *Codec[T]) Loose() bool {
 	return !strings.HasPrefix(c.Kind, kindProto) && traitsOf(reflect.TypeFor[T]()).loose
 }
 
+// Calls reports whether DecodeJSON, and Decode of kind "json", may call a method that the caller wrote: UnmarshalJSON or UnmarshalText.
+func (c *Codec[T]) Calls() bool {
+	return !strings.HasPrefix(c.Kind, kindProto) && traitsOf(reflect.TypeFor[T]()).calls
+}
+
 // AppendFixed appends vs to dst as a column of a fixed kind.
 func (c *Codec[T]) AppendFixed(dst []byte, vs []T) []byte {
 	start := len(dst)

@@ -185,6 +185,7 @@ func isQuotedNull(d *jsontext.Decoder, kind reflect.Kind) bool {
 type traits struct {
 	open  bool // interfaces or json.Number, whose values have to be read one by one
 	loose bool // contents that the type does not determine: texts that the values write themselves, or any depth
+	calls bool // decoding calls UnmarshalJSON or UnmarshalText of a type that is not of the standard library
 }
 
 var knownTraits sync.Map // reflect.Type → traits
@@ -216,6 +217,7 @@ func (f *traits) collect(t reflect.Type, seen map[reflect.Type]bool) {
 	case writesOwn(t):
 		f.loose = true
 	}
+	f.calls = f.calls || readsOwn(t) && !standard[t.PkgPath()]
 	seen[t] = true
 	defer func() { seen[t] = false }()
 	switch t.Kind() {
@@ -231,6 +233,19 @@ func (f *traits) collect(t reflect.Type, seen map[reflect.Type]bool) {
 			f.collect(field.Type, seen)
 		}
 	}
+}
+
+// standard are the packages of the standard library with types that read their own JSON text.
+var standard = map[string]bool{"encoding/json": true, "log/slog": true, "math/big": true, "net": true, "net/netip": true, "regexp": true, "time": true}
+
+// readsOwn reports whether values of t read their own JSON text.
+func readsOwn(t reflect.Type) bool {
+	for _, own := range []reflect.Type{reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()} {
+		if t.Implements(own) || reflect.PointerTo(t).Implements(own) {
+			return true
+		}
+	}
+	return false
 }
 
 // writesOwn reports whether values of t write their own JSON text.
