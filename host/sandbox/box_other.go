@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+
+	"github.com/parhost/parhost/protocol"
 )
 
 // Box holds the plugin of one pool. On this system there is no sandbox, and workers are plain processes.
@@ -89,15 +91,15 @@ func (*Launch) Kill() {}
 
 // Death returns what the process state tells.
 func (*Launch) Death(state *os.ProcessState, _ bool) Death {
-	d := Death{Cause: CauseExit, Code: state.ExitCode()}
+	d := Death{Cause: protocol.CauseExit, Code: state.ExitCode()}
 	if d.Code < 0 {
-		d.Cause = CauseSignal
+		d.Cause = protocol.CauseSignal
 	}
 	return d
 }
 
-// Usage returns zeros: nothing is counted here.
-func (*Launch) Usage() Usage { return Usage{} }
+// Counters returns zeros: nothing is counted here.
+func (*Launch) Counters() Counters { return Counters{} }
 
 // Close does nothing: a launch holds no resources.
 func (*Launch) Close() {}

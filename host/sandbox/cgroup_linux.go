@@ -234,8 +234,8 @@ func (h *hierarchy) read(file, key string) int64 {
 }
 
 // usage returns what the controllers have counted.
-func (w *group) usage() Usage {
-	var u Usage
+func (w *group) usage() Counters {
+	var u Counters
 	for _, f := range w.folders {
 		for _, c := range f.controllers {
 			switch {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/protocol"
 )
 
 // cgroup2 makes a version 2 cgroup for a separate host, in which all controllers for limits are enabled.
@@ -107,7 +108,7 @@ func finishedHost() error {
 			return err
 		}
 		_ = cmd.Wait() // Death is checked next
-		if d := l.Death(cmd.ProcessState, false); d.Cause != sandbox.CauseOutOfMemory {
+		if d := l.Death(cmd.ProcessState, false); d.Cause != protocol.CauseOutOfMemory {
 			return fmt.Errorf("200 MiB of 64: got %v, want out_of_memory", d)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/protocol"
 )
 
 // Launch is one process of a box.
@@ -61,20 +63,20 @@ func (*Launch) Kill() {}
 
 // Death returns what the process state tells.
 func (*Launch) Death(state *os.ProcessState, _ bool) Death {
-	d := Death{Cause: CauseExit, Code: state.ExitCode()}
+	d := Death{Cause: protocol.CauseExit, Code: state.ExitCode()}
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() {
 		return d
 	}
-	d.Signal, d.Cause = unix.SignalName(status.Signal()), CauseSignal
+	d.Signal, d.Cause = unix.SignalName(status.Signal()), protocol.CauseSignal
 	if status.Signal() == unix.SIGXFSZ {
-		d.Cause = CauseFileSize
+		d.Cause = protocol.CauseFileSize
 	}
 	return d
 }
 
-// Usage returns zeros: nothing is counted here.
-func (*Launch) Usage() Usage { return Usage{} }
+// Counters returns zeros: nothing is counted here.
+func (*Launch) Counters() Counters { return Counters{} }
 
 // Close does nothing: the socket folder belongs to the caller.
 func (*Launch) Close() {}

@@ -20,6 +20,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox/internal/launcher"
 	"github.com/parhost/parhost/internal/channel"
 	"github.com/parhost/parhost/internal/litter"
+	"github.com/parhost/parhost/protocol"
 )
 
 // strictID is the user and group id that a strict worker sees for itself.
@@ -342,36 +343,36 @@ func (l *Launch) Kill() {
 
 // Death says why the process ended. It must be called before Close. hostKilled says that the host sent the last signal.
 func (l *Launch) Death(state *os.ProcessState, hostKilled bool) Death {
-	d := Death{Cause: CauseExit, Code: state.ExitCode()}
-	used := l.Usage()
+	d := Death{Cause: protocol.CauseExit, Code: state.ExitCode()}
+	used := l.Counters()
 	l.mu.Lock()
 	watched := l.watched()
 	l.mu.Unlock()
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() {
 		if d.Code != 0 && used.RefusedPIDs > 0 {
-			d.Cause = CausePIDs
+			d.Cause = protocol.CausePIDs
 		}
 		return d
 	}
-	d.Signal, d.Cause = unix.SignalName(status.Signal()), CauseSignal
+	d.Signal, d.Cause = unix.SignalName(status.Signal()), protocol.CauseSignal
 	switch {
-	case status.Signal() == unix.SIGKILL && watched == CauseEscape:
-		d.Cause = CauseEscape
+	case status.Signal() == unix.SIGKILL && watched == protocol.CauseEscape:
+		d.Cause = protocol.CauseEscape
 	case status.Signal() == unix.SIGKILL && !hostKilled && used.OutOfMemory > 0:
-		d.Cause = CauseOutOfMemory
+		d.Cause = protocol.CauseOutOfMemory
 	case status.Signal() == unix.SIGSYS:
-		d.Cause = CauseSeccomp
+		d.Cause = protocol.CauseSeccomp
 	case status.Signal() == unix.SIGXFSZ:
-		d.Cause = CauseFileSize
+		d.Cause = protocol.CauseFileSize
 	case status.Signal() == unix.SIGABRT && used.RefusedPIDs > 0: // how C libraries give up
-		d.Cause = CausePIDs
+		d.Cause = protocol.CausePIDs
 	}
 	return d
 }
 
 // watched says why the watch has killed the process; empty if it has not. The caller holds mu.
-func (l *Launch) watched() Cause {
+func (l *Launch) watched() protocol.Cause {
 	if l.watch == nil {
 		return ""
 	}
@@ -381,18 +382,18 @@ func (l *Launch) watched() Cause {
 	return ""
 }
 
-// Usage returns what the kernel has counted so far. It must be called before Close.
-func (l *Launch) Usage() Usage {
+// Counters returns what the kernel has counted so far. It must be called before Close.
+func (l *Launch) Counters() Counters {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var u Usage
+	var u Counters
 	if l.shut {
 		return u
 	}
 	if l.group != nil {
 		u = l.group.usage()
 	}
-	if l.watched() == CauseOutOfMemory {
+	if l.watched() == protocol.CauseOutOfMemory {
 		u.OutOfMemory++
 	}
 	return u

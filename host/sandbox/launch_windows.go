@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/parhost/parhost/protocol"
 )
 
 // Launch is the start of one process in its box, and afterwards what is known about that process. Its methods may be called from any goroutine, but
@@ -109,21 +111,21 @@ var noMemory = []uint32{uint32(windows.STATUS_NO_MEMORY), uint32(windows.STATUS_
 
 // Death says why the process ended, as far as Windows tells: it only has exit codes. A Go program that gets no memory says so only on stderr.
 func (*Launch) Death(state *os.ProcessState, _ bool) Death {
-	d := Death{Cause: CauseExit, Code: state.ExitCode()}
+	d := Death{Cause: protocol.CauseExit, Code: state.ExitCode()}
 	if slices.Contains(noMemory, uint32(d.Code)) {
-		d.Cause = CauseOutOfMemory
+		d.Cause = protocol.CauseOutOfMemory
 	}
 	return d
 }
 
-// Usage returns what the job object has counted so far. It must be called before Close.
-func (l *Launch) Usage() Usage {
+// Counters returns what the job object has counted so far. It must be called before Close.
+func (l *Launch) Counters() Counters {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.shut {
-		return Usage{}
+		return Counters{}
 	}
-	return Usage{MemoryPeak: l.job.peak()}
+	return Counters{MemoryPeak: l.job.peak()}
 }
 
 // Close releases everything and ends processes that still run. It may be called twice.

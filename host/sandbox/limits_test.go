@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/protocol"
 )
 
 // nowhere is a cgroup that does not exist.
@@ -36,14 +37,14 @@ func TestMemoryLimit(t *testing.T) {
 		}
 		w := start(t, b, []string{"GOMEMLIMIT=off"}, "memory", "200")
 		text, d := w.rest()
-		if d.Cause != sandbox.CauseOutOfMemory {
+		if d.Cause != protocol.CauseOutOfMemory {
 			t.Errorf("200 MiB of 64: got %q and %v, want out_of_memory", text, d)
 		}
-		if u := w.launch.Usage(); u.OutOfMemory == 0 || u.MemoryPeak < 60<<20 || u.MemoryPeak > 65<<20 {
+		if u := w.launch.Counters(); u.OutOfMemory == 0 || u.MemoryPeak < 60<<20 || u.MemoryPeak > 65<<20 {
 			t.Errorf("got %+v, want a kill for want of memory at 64 MiB", u)
 		}
 		// A kill by the host itself is not reported as out of memory.
-		if d := w.launch.Death(w.cmd.ProcessState, true); d.Cause != sandbox.CauseSignal {
+		if d := w.launch.Death(w.cmd.ProcessState, true); d.Cause != protocol.CauseSignal {
 			t.Errorf("killed by the host: got %v, want signal", d)
 		}
 	})
@@ -65,7 +66,7 @@ func TestMemoryLimitWithoutCgroup(t *testing.T) {
 			ways = append(ways, "crowded")
 		}
 		for _, how := range ways {
-			if text, d := start(t, b, nil, how, "400").rest(); d.Cause != sandbox.CauseOutOfMemory {
+			if text, d := start(t, b, nil, how, "400").rest(); d.Cause != protocol.CauseOutOfMemory {
 				t.Errorf("400 MiB of 256, %s: got %q and %v, want out_of_memory", how, text, d)
 			}
 		}
@@ -88,11 +89,11 @@ func TestAWorkerThatLeavesItsCgroupIsKilled(t *testing.T) {
 	for name, c := range map[string]struct {
 		policy sandbox.Policy
 		mib    string
-		want   []sandbox.Cause
+		want   []protocol.Cause
 	}{
-		"and takes memory": {sandbox.Policy{MemoryBytes: 64 << 20}, "400", []sandbox.Cause{sandbox.CauseOutOfMemory, sandbox.CauseEscape}},
-		"with memory":      {sandbox.Policy{MemoryBytes: 64 << 20}, "1", []sandbox.Cause{sandbox.CauseEscape}},
-		"with processes":   {sandbox.Policy{PIDs: 40}, "1", []sandbox.Cause{sandbox.CauseEscape}},
+		"and takes memory": {sandbox.Policy{MemoryBytes: 64 << 20}, "400", []protocol.Cause{protocol.CauseOutOfMemory, protocol.CauseEscape}},
+		"with memory":      {sandbox.Policy{MemoryBytes: 64 << 20}, "1", []protocol.Cause{protocol.CauseEscape}},
+		"with processes":   {sandbox.Policy{PIDs: 40}, "1", []protocol.Cause{protocol.CauseEscape}},
 	} {
 		w := start(t, policyBox(t, c.policy), nil, append([]string{"leave", c.mib}, procs...)...)
 		if left := w.line(); left == "0" {
@@ -137,9 +138,9 @@ func TestPIDsLimit(t *testing.T) {
 		} {
 			w := start(t, policyBox(t, policy), nil, command)
 			text, d := w.rest()
-			want := sandbox.CausePIDs
+			want := protocol.CausePIDs
 			if !counts(t, "pids") {
-				want = sandbox.CauseExit // RLIMIT_NPROC limits processes but does not count refusals
+				want = protocol.CauseExit // RLIMIT_NPROC limits processes but does not count refusals
 			}
 			if d.Cause != want || d.Code == 0 {
 				t.Errorf("%s: got %q and %v, want %s", command, text, d, want)
@@ -164,7 +165,7 @@ func TestCPULimit(t *testing.T) {
 		if most := time.Since(begun)/20 + 200*time.Millisecond; err != nil || time.Duration(used) > most {
 			t.Errorf("four threads that spin: got %q and %v, want at most %v", text, d, most)
 		}
-		if u := w.launch.Usage(); u.Throttled == 0 {
+		if u := w.launch.Counters(); u.Throttled == 0 {
 			t.Errorf("got %+v, want periods in which it was throttled", u)
 		}
 	})

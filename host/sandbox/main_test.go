@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/protocol"
 )
 
 // Variables of a copy of the test binary that runs as another process.
@@ -228,7 +229,7 @@ func (w *worker) rest() (string, sandbox.Death) {
 func (w *worker) table() map[string]string {
 	w.t.Helper()
 	text, death := w.rest()
-	if death.Cause != sandbox.CauseExit || death.Code != 0 {
+	if death.Cause != protocol.CauseExit || death.Code != 0 {
 		w.t.Fatalf("got the death %v, want exit code 0; stderr: %s", death, w.stderr)
 	}
 	values := map[string]string{}

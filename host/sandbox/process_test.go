@@ -26,6 +26,7 @@ import (
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/attempt"
 	"github.com/parhost/parhost/internal/gone"
+	"github.com/parhost/parhost/protocol"
 )
 
 // A plugin has the descriptors that its command lists, with the same numbers, and no others.
@@ -376,10 +377,10 @@ func TestDeath(t *testing.T) {
 	levels(t, func(t *testing.T, level sandbox.Level) {
 		b := policyBox(t, sandbox.Policy{Level: level})
 		for args, want := range map[string]sandbox.Death{
-			"exit 0": {Cause: sandbox.CauseExit},
-			"exit 7": {Cause: sandbox.CauseExit, Code: 7},
-			"panic":  {Cause: sandbox.CauseExit, Code: 2},
-			"group":  {Cause: sandbox.CauseSignal, Code: -1, Signal: "SIGKILL"},
+			"exit 0": {Cause: protocol.CauseExit},
+			"exit 7": {Cause: protocol.CauseExit, Code: 7},
+			"panic":  {Cause: protocol.CauseExit, Code: 2},
+			"group":  {Cause: protocol.CauseSignal, Code: -1, Signal: "SIGKILL"},
 		} {
 			if level == sandbox.Strict && args == "group" {
 				continue // the first process of a PID namespace cannot kill itself

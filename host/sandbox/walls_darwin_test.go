@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/protocol"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -167,7 +168,7 @@ func TestFileBytes(t *testing.T) {
 		t.Run(level, func(t *testing.T) {
 			cmd, l := wrapped(t, policy, nil, "fill", filepath.Join(folder, "file"))
 			err := cmd.Run()
-			if d := l.Death(cmd.ProcessState, false); err == nil || d.Cause == sandbox.CauseExit && d.Code == 0 {
+			if d := l.Death(cmd.ProcessState, false); err == nil || d.Cause == protocol.CauseExit && d.Code == 0 {
 				t.Errorf("got the death %v, want one that tells", d)
 			}
 			info, err := os.Stat(filepath.Join(folder, "file"))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/internal/rss"
+	"github.com/parhost/parhost/protocol"
 )
 
 // watchEvery is how often a watch reads. Between two reads a process gets about 100 MiB from the kernel at most.
@@ -27,7 +28,7 @@ type watch struct {
 	away    bool   // it was outside of them at the last look
 	stop    chan struct{}
 	done    sync.WaitGroup
-	killed  atomic.Pointer[Cause] // why the watch has killed the process
+	killed  atomic.Pointer[protocol.Cause] // why the watch has killed the process
 }
 
 // openWatch opens the files that tell about a process. If there is a launcher, this happens before the launcher becomes the plugin, which could hide
@@ -70,13 +71,13 @@ func (w *watch) begin(process *os.Process) {
 }
 
 // look returns the reason to kill the process, or empty, and whether the process has ended.
-func (w *watch) look() (cause Cause, ended bool) {
+func (w *watch) look() (cause protocol.Cause, ended bool) {
 	m, err := w.process.Read()
 	switch {
 	case errors.Is(err, rss.ErrEnded):
 		return "", true
 	case w.limit > 0 && (err != nil || m.Anonymous+m.Swapped+m.Tables > w.limit): // a process whose memory cannot be read is hiding it
-		return CauseOutOfMemory, false
+		return protocol.CauseOutOfMemory, false
 	case w.home == nil:
 		return "", false
 	}
@@ -84,7 +85,7 @@ func (w *watch) look() (cause Cause, ended bool) {
 	// A thread that is ending seems to be in no cgroup of version 1. So the process counts as escaped only if two looks in a row find it away.
 	away := err != nil || !stays(w.home, now)
 	if away && w.away {
-		return CauseEscape, false
+		return protocol.CauseEscape, false
 	}
 	w.away = away
 	return "", false

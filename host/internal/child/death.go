@@ -59,7 +59,7 @@ func (p *Process) Death(decided bool) Death {
 	_, code, signal := p.LastState()
 	d := Death{ExitCode: code, Signal: signal, Stderr: p.output.lines(0), Dump: p.output.lastWords(), Usage: p.usage()}
 	if decided {
-		d.Cause = protocol.Cause(p.death.Cause)
+		d.Cause = p.death.Cause
 		d.Message = p.limitMet(d.Cause)
 		return d
 	}
@@ -73,7 +73,7 @@ func (p *Process) Death(decided bool) Death {
 // diagnose says what the process died of, with the limit that it reached. It is called if the host did not kill the process.
 func (p *Process) diagnose(stderr []string) (cause protocol.Cause, message string) {
 	message, _, signal := p.LastState()
-	cause = protocol.Cause(p.death.Cause)
+	cause = p.death.Cause
 	cpuLimit := p.cpuLimitMet(signal)
 	switch {
 	case outOfMemory(stderr):
