@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -169,38 +168,4 @@ func TestLoggerAndProgressOutsideOfRunDoNothing(t *testing.T) {
 	if sdk.Logger(t.Context()).IsError() {
 		t.Error("Logger outside of Run: it would log, want it to discard")
 	}
-}
-
-func ExampleFunc() {
-	w := sdk.Func("greet", func(_ context.Context, name string) (string, error) { return "hello " + name, nil })
-	item, result := inprocess.Core(w).Kinds()
-	fmt.Println(w.Manifest().Name, item, result)
-	// Output: greet string string
-}
-
-// counter is a type with Run and an optional Setup. Each worker has its own counter.
-type counter struct{ n int }
-
-func (c *counter) Setup(context.Context) error { c.n = 100; return nil }
-
-func (c *counter) Run(context.Context, string) (int, error) { c.n++; return c.n, nil }
-
-func ExampleStruct() {
-	w := sdk.Struct("count", func() sdk.Runner[string, int] { return new(counter) })
-	item, result := inprocess.Core(w).Kinds()
-	fmt.Println(w.Manifest().Name, item, result)
-	// Output: count string int64
-}
-
-func ExampleBatch() {
-	w := sdk.Batch("double", func(_ context.Context, xs []float32) ([]float32, error) {
-		outs := make([]float32, len(xs))
-		for i, x := range xs {
-			outs[i] = 2 * x
-		}
-		return outs, nil
-	})
-	item, result := inprocess.Core(w).Kinds()
-	fmt.Println(w.Manifest().Name, item, result)
-	// Output: double float32 float32
 }
