@@ -15,7 +15,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	files, err := dossier.Open(dir, "example", joblog.Origin{Plugin: "./parhost-plugin-mean"}, host.Config{})
 	if err != nil {
 		panic(err)

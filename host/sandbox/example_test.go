@@ -11,14 +11,14 @@ import (
 
 // Best never chooses a level that cannot do what the policy asks for.
 func ExampleBest() {
-	policy := sandbox.Policy{MemoryBytes: 1 << 30}
+	policy := sandbox.Policy{AllowNet: true}
 	level, err := sandbox.Best(context.Background(), policy)
 	if err != nil {
-		fmt.Println("this machine cannot confine a process:", err)
-		return
+		level = sandbox.Off // no barriers here; err says why
 	}
-	policy.Level = level
-	fmt.Println("host.Config{Plugin: …, Sandbox: policy} confines its workers at level", policy.Level)
+	policy.Level = level // for host.Config.Sandbox
+	fmt.Println(policy.Level == level)
+	// Output: true
 }
 
 func ExampleChecksum() {

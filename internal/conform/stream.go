@@ -66,6 +66,7 @@ type Batch struct {
 	stream *Stream
 	order  Order
 	over   chan struct{}
+	came   chan struct{} // has room for one; receives when results have come
 
 	Values  [][]byte // by place in the batch, nil for failed items; JSON texts or packed values, as ordered
 	Errors  map[int]*protocol.ItemError
@@ -143,7 +144,7 @@ func (s *Stream) Send(o Order) *Batch {
 	s.mu.Lock()
 	s.held += uint64(o.Credit)
 	s.mu.Unlock()
-	b := &Batch{stream: s, order: o, over: make(chan struct{}), Errors: map[int]*protocol.ItemError{}}
+	b := &Batch{stream: s, order: o, over: make(chan struct{}), came: make(chan struct{}, 1), Errors: map[int]*protocol.ItemError{}}
 	b.Receiver = b
 	format := workerpb.Format_FORMAT_PACKED
 	if o.JSON {
@@ -158,15 +159,27 @@ func (s *Stream) Send(o Order) *Batch {
 	return b
 }
 
-// Wait waits until the batch has ended. If that takes longer than limit, Wait breaks the stream and returns an error.
+// maxWaits is how many times its limit a batch may take while results come.
+const maxWaits = 10
+
+// Wait waits until the batch has ended. If no result comes for longer than limit, or the batch takes maxWaits times as long, Wait breaks the stream and
+// returns an error.
 func (s *Stream) Wait(b *Batch, limit time.Duration) error {
-	select {
-	case <-b.over:
-		return nil
-	case <-s.ended:
-	case <-time.After(limit):
-		s.session.Break() // this worker is not expected to answer any more
-		return fmt.Errorf("batch of %d items has not ended after %v", b.order.Count, limit)
+	begun := time.Now()
+	quiet := time.NewTimer(limit)
+	defer quiet.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-b.over:
+			return nil
+		case <-s.ended:
+			waiting = false
+		case <-b.came: // on a busy machine, items take longer than they did alone
+			quiet.Reset(min(limit, maxWaits*limit-time.Since(begun)))
+		case <-quiet.C:
+			s.session.Break() // this worker is not expected to answer any more
+			return fmt.Errorf("batch of %d items has not ended after %v", b.order.Count, time.Since(begun).Round(time.Millisecond))
+		}
 	}
 	select {
 	case <-b.over:
@@ -254,6 +267,10 @@ func (b *Batch) ItemFailed(place int, e *protocol.ItemError, doubt string) error
 
 // Results is part of [session.Receiver].
 func (b *Batch) Results(r *workerpb.Results, column []byte) error {
+	select {
+	case b.came <- struct{}{}:
+	default:
+	}
 	from, n := len(b.Values), int(r.GetCount())
 	values, err := b.stream.split(b, column, n)
 	if err != nil {

@@ -2,6 +2,7 @@ package sdktest_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 // A test of a plugin's package. It runs with go test, and with dlv test in a debugger.
 func Example() {
 	root := sdk.Func("root", func(_ context.Context, x float64) (float64, error) { return math.Sqrt(x), nil }).With(sdk.Manifest{Examples: []any{4}})
-	_ = func(t *testing.T) {
+	test := func(t *testing.T) {
 		sdktest.Check(t, root) // all that the manifest and the protocol promise
 		if got := sdktest.Run(t, root, 4, 9); got[0] != 2 || got[1] != 3 {
 			t.Errorf("got %v, want [2 3]", got)
@@ -21,4 +22,6 @@ func Example() {
 			t.Error("an item that is no number: got no error")
 		}
 	}
+	fmt.Println(testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "TestRoot", F: test}}))
+	// Output: true
 }
