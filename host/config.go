@@ -51,9 +51,9 @@ type Config struct {
 	// on systems other than Linux. If such a file has changed, a start fails with a [*sandbox.ChangedError].
 	Checksum string
 
-	Mode Mode // default Process
+	Mode Mode // default ModeProcess
 
-	// Workers is the number of workers: 1 or more, or by joblib's rule -1 for one per CPU and -2 for one fewer than CPUs. Default -1. Sequential always has one.
+	// Workers is the number of workers: 1 or more, or by joblib's rule -1 for one per CPU and -2 for one fewer than CPUs. Default -1. ModeSequential always has one.
 	// The maximum is 65536. On Linux it is also what the limit of open files (12 for each worker process) and the limits of processes and threads (8 for each
 	// worker process; the user's limit and pids.max) leave.
 	Workers int
@@ -137,6 +137,9 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if c.Mode == "" {
 		c.Mode = ModeProcess
+	}
+	if w := reflect.ValueOf(c.Workload); w.Kind() == reflect.Pointer && w.IsNil() {
+		c.Workload = nil
 	}
 	if c.Workers == 0 {
 		c.Workers = -1

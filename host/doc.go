@@ -4,7 +4,7 @@
 // ([ModeSequential]). The results, the errors
 // and the events are the same in every mode.
 //
-//	pool, err := host.OpenWorkload(ctx, sqrt.Workload, host.Config{Workers: 8}) // the workload is linked in, so its types are known
+//	pool, err := host.OpenWorkload(ctx, sqrt.Workload, host.Config{Workers: 8}) // linked in, so its types are known; main begins with sdk.ServeChild
 //	if err != nil {
 //		return err
 //	}

@@ -95,6 +95,7 @@ type events struct {
 	since   time.Time     // when the call under way began; zero if none is
 	room    chan struct{} // closed once there is room again; nil while there is
 	idle    chan struct{} // closed once no event is left; nil if nobody waits for that
+	ended   bool          // the pool has ended: a caller that takes the last results of a run makes no more events
 }
 
 // put adds an event to the queue. It may be called with any mutex held.
@@ -104,6 +105,9 @@ func (q *events) put(e Event) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.ended {
+		return
+	}
 	q.queue = append(q.queue, e)
 	if len(q.queue) >= maxEvents && q.room == nil {
 		q.room = make(chan struct{})
@@ -183,22 +187,23 @@ func (q *events) call(e Event) {
 	returned = true
 }
 
-// drain waits until the Observer has been called with all events.
+// drain waits until the Observer has been called with all events, and drops those that come later.
 func (q *events) drain() {
 	if q == nil {
 		return
 	}
 	q.mu.Lock()
-	if !q.running {
+	defer q.mu.Unlock()
+	for q.running {
+		if q.idle == nil {
+			q.idle = make(chan struct{})
+		}
+		idle := q.idle
 		q.mu.Unlock()
-		return
+		<-idle
+		q.mu.Lock()
 	}
-	if q.idle == nil {
-		q.idle = make(chan struct{})
-	}
-	idle := q.idle
-	q.mu.Unlock()
-	<-idle
+	q.ended = true
 }
 
 // calledSince reports whether a call of the Observer is under way that began at a time or before.

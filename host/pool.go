@@ -21,7 +21,7 @@ import (
 // All methods may be called from any goroutine. Make a Pool with [Open]; the zero value does not work.
 type Pool struct {
 	cfg       Config
-	launcher  *process.Launcher // nil unless mode is Process
+	launcher  *process.Launcher // nil unless the mode is ModeProcess
 	buffers   *buffers
 	share     int // bytes of memory that a run's items and results may take; 0 means that the memory of this process is not limited
 	scheduler scheduler

@@ -249,7 +249,7 @@ func (r *run[In, Out]) take(yield func(*chunk[In, Out]) bool) error {
 }
 
 // decode decodes the results of a complete chunk that are still JSON texts. It runs on the goroutine of the caller and with no mutex held, because
-// UnmarshalJSON is the caller's and may use the pool.
+// UnmarshalJSON is the caller's and may use the pool, as the body of a loop over Stream may: the chunk counts as held meanwhile.
 func (r *run[In, Out]) decode(c *chunk[In, Out]) {
 	decode := r.out.Decode
 	if r.json {
@@ -268,6 +268,7 @@ func (r *run[In, Out]) decode(c *chunk[In, Out]) {
 		r.finalize(c, i, notOfType(v, err))
 		r.mu.Unlock()
 	}
+	clear(c.texts) // other chunks have a part of the array
 	c.texts = nil
 }
 

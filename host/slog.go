@@ -2,10 +2,12 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -54,6 +56,12 @@ func (s *slogLogger) Log(level hclog.Level, msg string, args ...any) {
 		r.Add("logger", s.name)
 	}
 	r.Add(s.args...)
+	for i, v := range args {
+		if format, ok := v.(hclog.Format); ok && i%2 == 1 && len(format) > 0 { // of hclog.Fmt
+			args = slices.Clone(args)
+			args[i] = fmt.Sprintf(fmt.Sprint(format[0]), format[1:]...)
+		}
+	}
 	r.Add(args...)
 	_ = s.out.Handler().Handle(context.Background(), r) // as slog's own methods do
 }
@@ -76,8 +84,17 @@ func (s *slogLogger) IsError() bool { return s.shows(hclog.Error) }
 
 func (s *slogLogger) ImpliedArgs() []any { return slices.Clone(s.args) }
 
+// With replaces the value of a key that there is already.
 func (s *slogLogger) With(args ...any) hclog.Logger {
-	return &slogLogger{out: s.out, name: s.name, args: slices.Concat(s.args, args)}
+	all := slices.Clone(s.args)
+	for pair := range slices.Chunk(args, 2) {
+		if at := slices.Index(all, pair[0]); at >= 0 && at%2 == 0 && len(pair) == 2 && at+1 < len(all) {
+			all[at+1] = pair[1]
+		} else {
+			all = append(all, pair...)
+		}
+	}
+	return &slogLogger{out: s.out, name: s.name, args: all}
 }
 
 func (s *slogLogger) Name() string { return s.name }
@@ -105,10 +122,23 @@ func (s *slogLogger) GetLevel() hclog.Level {
 	return hclog.Off
 }
 
-func (s *slogLogger) StandardLogger(*hclog.StandardLoggerOptions) *log.Logger {
-	return slog.NewLogLogger(s.out.Handler(), slog.LevelInfo)
+func (s *slogLogger) StandardLogger(o *hclog.StandardLoggerOptions) *log.Logger {
+	return log.New(s.StandardWriter(o), "", 0)
 }
 
+// StandardWriter returns a writer of whole lines. It does not infer levels: all lines have that of the options, or else INFO.
 func (s *slogLogger) StandardWriter(o *hclog.StandardLoggerOptions) io.Writer {
-	return s.StandardLogger(o).Writer()
+	level := hclog.Info
+	if o != nil && o.ForceLevel != hclog.NoLevel {
+		level = o.ForceLevel
+	}
+	return lineWriter(func(line string) { s.Log(level, line) })
+}
+
+// lineWriter is called with what is written, without the line break at its end.
+type lineWriter func(line string)
+
+func (w lineWriter) Write(b []byte) (int, error) {
+	w(strings.TrimSuffix(string(b), "\n"))
+	return len(b), nil
 }

@@ -14,11 +14,11 @@ import (
 // Typed is a [Pool] whose items have the type In, and whose results have the type Out. [OpenWorkload], [Bind] and [BindJSON] make one. Several may share a
 // pool.
 //
-// Values travel packed to processes, and goroutines get them without a copy.
+// If In and Out are the workload's own types, values travel packed to processes, and goroutines get them without a copy.
 type Typed[In, Out any] struct{ *Pool }
 
-// OpenWorkload opens a pool for a workload that is linked into this program, and returns it with the types of the workload. It sets cfg.Workload. The error
-// is that of [Open].
+// OpenWorkload opens a pool for a workload that is linked into this program, and returns it with the types of the workload. It sets cfg.Workload.
+// In the default mode the workers are processes of this program, so its main must begin with [sdk.ServeChild]. The error is that of [Open].
 func OpenWorkload[In, Out any](ctx context.Context, w *sdk.Workload[In, Out], cfg Config) (*Typed[In, Out], error) {
 	switch {
 	case w == nil:

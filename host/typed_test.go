@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/sdk"
 )
 
 // A program that uses a workload that is linked in with other types does not compile.
@@ -108,6 +109,10 @@ func TestOpenWorkloadTakesItsWorkloadOnce(t *testing.T) {
 	}
 	if _, err := host.OpenWorkload[int, int](t.Context(), nil, host.Config{}); err == nil {
 		t.Error("no workload: got no error")
+	}
+	var none *sdk.Workload[int, int]
+	if _, err := host.Open(t.Context(), host.Config{Workload: none}); !errors.As(err, new(*host.ConfigError)) {
+		t.Errorf("a workload that is nil: got %v, want a ConfigError", err)
 	}
 }
 

@@ -22,11 +22,11 @@ type ItemError struct {
 	Stack    string   // KindPanicked: the stack
 	Offset   int      // KindBadItem: position of the error in the JSON text, in bytes from 1; 0 means unknown
 	Size     int64    // KindOversize: measured size in bytes
-	ExitCode int      // KindCrashed, KindTimeout: the exit code of the process, -1 if a signal killed it
-	Signal   string   // KindCrashed, KindTimeout: the signal that killed the process, such as "SIGSEGV"
-	Stderr   []string // KindCrashed, KindTimeout: the lines that say why the process died, then the last lines that it wrote
-	Dump     string   // KindCrashed, KindTimeout: output from the line that says why it died, such as the stacks of all goroutines
-	Usage    *Usage   // KindCrashed, KindTimeout: resources that the process used during its life; nil if unknown
+	ExitCode int      // the exit code of the process that died, -1 if a signal killed it
+	Signal   string   // the signal that killed the process, such as "SIGSEGV"
+	Stderr   []string // the lines that say why the process died, then the last lines that it wrote
+	Dump     string   // output of the process from the line that says why it died, such as the stacks of all goroutines
+	Usage    *Usage   // resources that the process used during its life; nil if unknown
 	Cause    Cause    // why the process died whose death is blamed on the item; empty if none died
 	Attempts int      // how often the item was begun
 }

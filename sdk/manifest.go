@@ -2,7 +2,7 @@ package sdk
 
 import "github.com/parhost/parhost/protocol"
 
-// Manifest describes a workload to hosts and people. Fields that are zero have sensible defaults, and the SDK sets ItemKind, ResultKind and SDK:
+// Manifest describes a workload to hosts and people. Fields that are zero have sensible defaults:
 //
 //	Name, Version, Description string
 //	Examples                   []any           // items that show what the workload does; they run when the caller gives none
@@ -13,6 +13,7 @@ import "github.com/parhost/parhost/protocol"
 //	Threads                    int             // items that one worker process should run at once; 0 means 1
 //	ItemTime                   time.Duration   // how long one item usually takes
 //	Needs                      Needs           // what a sandbox must allow
+//	ItemKind, ResultKind, SDK  string          // set by the SDK
 //
 // [protocol.Manifest] says more of each.
 type Manifest = protocol.Manifest

@@ -166,7 +166,7 @@ const (
 // failureOf returns the part of an error that a record holds, shortened to the limits.
 func failureOf(e *host.ItemError) *failure {
 	f := &failure{
-		Kind: e.Kind, Message: bound.Text(e.Message, wire.MaxMessageText), Stack: bound.Text(e.Stack, wire.MaxStackText), Offset: min(max(0, e.Offset), wire.MaxOffset),
+		Kind: e.Kind, Message: bound.Text(e.Message, wire.MaxMessageText), Stack: bound.Text(e.Stack, wire.MaxStackText), Offset: int(min(max(0, int64(e.Offset)), wire.MaxOffset)),
 		Size: min(max(0, e.Size), wire.MaxSize), ExitCode: e.ExitCode, Signal: bound.Text(e.Signal, wire.MaxSignal), Cause: e.Cause,
 	}
 	for _, line := range e.Stderr[max(0, len(e.Stderr)-wire.MaxStderrLines):] {

@@ -25,7 +25,7 @@ func TestText(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := bound.Text(c.in, n)
 			if len(got) > n || !utf8.ValidString(got) {
-				t.Errorf("Bound to %d bytes: got %d bytes, valid UTF-8: %v", n, len(got), utf8.ValidString(got))
+				t.Errorf("bound.Text to %d bytes: got %d bytes, valid UTF-8: %v", n, len(got), utf8.ValidString(got))
 			}
 			if got != c.want {
 				t.Errorf("bound.Text(%.20q…): got %q, want %q", c.in, got, c.want)

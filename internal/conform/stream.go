@@ -164,7 +164,10 @@ const maxWaits = 10
 
 // Wait waits until the batch has ended. If no result comes for longer than limit, or the batch takes maxWaits times as long, Wait breaks the stream and
 // returns an error.
-func (s *Stream) Wait(b *Batch, limit time.Duration) error {
+func (s *Stream) Wait(b *Batch, limit time.Duration) error { return s.wait(b, limit, maxWaits*limit) }
+
+// wait waits until the batch has ended, but no longer than limit after the last results, and no longer than longest in all.
+func (s *Stream) wait(b *Batch, limit, longest time.Duration) error {
 	begun := time.Now()
 	quiet := time.NewTimer(limit)
 	defer quiet.Stop()
@@ -175,7 +178,7 @@ func (s *Stream) Wait(b *Batch, limit time.Duration) error {
 		case <-s.ended:
 			waiting = false
 		case <-b.came: // on a busy machine, items take longer than they did alone
-			quiet.Reset(min(limit, maxWaits*limit-time.Since(begun)))
+			quiet.Reset(min(limit, longest-time.Since(begun)))
 		case <-quiet.C:
 			s.session.Break() // this worker is not expected to answer any more
 			return fmt.Errorf("batch of %d items has not ended after %v", b.order.Count, time.Since(begun).Round(time.Millisecond))
@@ -196,6 +199,12 @@ func (s *Stream) Wait(b *Batch, limit time.Duration) error {
 func (s *Stream) Run(o Order, limit time.Duration) (*Batch, error) {
 	b := s.Send(o)
 	return b, s.Wait(b, limit)
+}
+
+// RunWithin is Run, but the limit is for the batch as a whole.
+func (s *Stream) RunWithin(o Order, limit time.Duration) (*Batch, error) {
+	b := s.Send(o)
+	return b, s.wait(b, limit, limit)
 }
 
 // Close closes the host's side and waits until the worker has closed its own. It returns nil if the worker ended the stream with io.EOF, as it should.

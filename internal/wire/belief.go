@@ -49,7 +49,7 @@ const (
 func Possible(e *protocol.ItemError) bool {
 	if !protocol.IsKind(e.Kind) || e.Kind == protocol.KindCanceled || e.Cause != "" && !protocol.IsCause(e.Cause) ||
 		len(e.Message) > MaxMessageText || len(e.Stack) > MaxStackText || len(e.Signal) > MaxSignal || len(e.Stderr) > MaxStderrLines ||
-		e.Offset < 0 || e.Offset > MaxOffset || e.Size < 0 || e.Size > MaxSize || e.ExitCode < math.MinInt32 || e.ExitCode > math.MaxUint32 {
+		e.Offset < 0 || int64(e.Offset) > MaxOffset || e.Size < 0 || e.Size > MaxSize || e.ExitCode < math.MinInt32 || int64(e.ExitCode) > math.MaxUint32 {
 		return false
 	}
 	for _, line := range e.Stderr {

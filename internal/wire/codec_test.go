@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"reflect"
 	"strconv"
@@ -491,4 +492,36 @@ func ExampleCodecOf() {
 	floats := wire.CodecOf[[]float32]()
 	fmt.Println(floats.Kind)
 	// Output: []float32
+}
+
+type readsItself struct{ X int }
+
+func (r *readsItself) UnmarshalJSON(text []byte) error { return json.Unmarshal(text, &r.X) }
+
+func TestCallsIsForMethodsOfTheCaller(t *testing.T) {
+	for name, c := range map[string]struct {
+		got, want bool
+	}{
+		"a number": {calls[float64](), false},
+		"a struct": {calls[struct{ A []map[string]int }](), false},
+		"any":      {calls[any](), false},
+		"a text":   {calls[json.RawMessage](), false},
+		"the standard library's": {calls[struct {
+			T *time.Time
+			I big.Int
+			N []*big.Int
+		}](), false},
+		"the caller's":                  {calls[readsItself](), true},
+		"a pointer to it":               {calls[*readsItself](), true},
+		"within a map of slices of one": {calls[map[string][]struct{ R *readsItself }](), true},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: got %v, want %v", name, c.got, c.want)
+		}
+	}
+}
+
+func calls[T any]() bool {
+	c := wire.CodecOf[T]()
+	return c.Calls()
 }

@@ -217,7 +217,7 @@ func (f *traits) collect(t reflect.Type, seen map[reflect.Type]bool) {
 	case writesOwn(t):
 		f.loose = true
 	}
-	f.calls = f.calls || readsOwn(t) && !standard[t.PkgPath()]
+	f.calls = f.calls || t.Kind() != reflect.Pointer && readsOwn(t) && !standard[t.PkgPath()]
 	seen[t] = true
 	defer func() { seen[t] = false }()
 	switch t.Kind() {
@@ -236,11 +236,11 @@ func (f *traits) collect(t reflect.Type, seen map[reflect.Type]bool) {
 }
 
 // standard are the packages of the standard library with types that read their own JSON text.
-var standard = map[string]bool{"encoding/json": true, "log/slog": true, "math/big": true, "net": true, "net/netip": true, "regexp": true, "time": true}
+var standard = map[string]bool{"encoding/json": true, "encoding/json/jsontext": true, "log/slog": true, "math/big": true, "net": true, "net/netip": true, "regexp": true, "time": true}
 
 // readsOwn reports whether values of t read their own JSON text.
 func readsOwn(t reflect.Type) bool {
-	for _, own := range []reflect.Type{reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()} {
+	for _, own := range []reflect.Type{reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[jsonv2.UnmarshalerFrom](), reflect.TypeFor[encoding.TextUnmarshaler]()} {
 		if t.Implements(own) || reflect.PointerTo(t).Implements(own) {
 			return true
 		}

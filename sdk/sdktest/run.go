@@ -77,7 +77,7 @@ func run[In, Out any](tb testing.TB, w sdk.AnyWorkload, items []In, asJSON bool)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	b, err := stream.Run(conform.Order{Count: len(items), Items: column, JSON: asJSON}, patience(tb))
+	b, err := stream.RunWithin(conform.Order{Count: len(items), Items: column, JSON: asJSON}, patience(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}
