@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
 )
 
@@ -43,5 +44,31 @@ func TestResultsThatPileUpAreBounded(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Results that wait for the caller's own UnmarshalJSON are held no longer than others. Without that, all 300 of 1 MiB would be.
+func TestResultsOfTheCallersTypeAreBounded(t *testing.T) {
+	const n, size, most = 300, 1 << 20, 200 << 20
+	defer debug.SetGCPercent(debug.SetGCPercent(25)) // garbage is not what is looked at
+	p := open(t, host.Config{Workload: chaos, Workers: 1, Batch: n})
+	items := make([]order, n)
+	for i := range items {
+		items[i] = order{Do: "huge", N: size}
+	}
+	more := growth(t, func() {
+		got := 0
+		for r, err := range typed[order, unmarshaled](p).Stream(t.Context(), slices.Values(items)) {
+			if err != nil || r.Err != nil || len(r.Value) != size {
+				t.Fatalf("got %d bytes, %v, %v", len(r.Value), r.Err, err)
+			}
+			got++
+		}
+		if got != n {
+			t.Errorf("got %d results, want %d", got, n)
+		}
+	})
+	if more > most {
+		t.Errorf("got %d bytes more in memory, want at most %d", more, most)
 	}
 }
