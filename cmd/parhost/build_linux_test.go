@@ -18,7 +18,7 @@ func TestABuildEndsWithTheCommand(t *testing.T) {
 	for key, value := range goEnv() {
 		t.Setenv(key, value)
 	}
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", leftBehind(t))
 	const goMod = "module example.com/plugin\n\ngo 1.25\n"
 	for name, c := range map[string]struct {
 		files map[string]string
@@ -63,11 +63,30 @@ func TestABuildEndsWithTheCommand(t *testing.T) {
 	}
 }
 
+// leftBehind returns a temporary folder in which processes that are being killed may still write when the test ends.
+func leftBehind(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Cleanup(func() {
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			err := os.RemoveAll(dir)
+			if err == nil {
+				return
+			}
+			if time.Now().After(end) {
+				t.Errorf("something still writes in it: %v", err)
+				return
+			}
+		}
+	})
+	return dir
+}
+
 func TestTheDeadlineHoldsForTheBuildToo(t *testing.T) {
 	for key, value := range goEnv() {
 		t.Setenv(key, value)
 	}
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", leftBehind(t))
 	dir := t.TempDir()
 	for file, text := range map[string]string{
 		"go.mod":  "module example.com/plugin\n\ngo 1.25\n\nrequire example.com/x v0.0.0\nreplace example.com/x => ./x\n",
