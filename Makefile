@@ -62,7 +62,7 @@ export GORACE ?= atexit_sleep_ms=0
 SHORT ?=
 PACKAGES ?= ./...
 test:
-	go test -race $(SHORT) -count=1 -timeout 20m $(PACKAGES)
+	go test -race $(SHORT) -count=1 -timeout 1h $(PACKAGES)
 
 # What package host promises of sandboxes, once more for a host without rights, which confines its workers by other means. Only root can
 # become nobody. (Package host/sandbox does this in its own tests.)
