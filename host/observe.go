@@ -187,13 +187,19 @@ func (q *events) call(e Event) {
 	returned = true
 }
 
-// drain waits until the Observer has been called with all events, and drops those that come later.
-func (q *events) drain() {
+// close waits until the Observer has been called with all events, and drops those that come later.
+func (q *events) close() {
 	if q == nil {
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.drain()
+	q.ended = true
+}
+
+// drain waits until the Observer has been called with all events. Called with mu held, which it gives up meanwhile.
+func (q *events) drain() {
 	for q.running {
 		if q.idle == nil {
 			q.idle = make(chan struct{})
@@ -203,7 +209,6 @@ func (q *events) drain() {
 		<-idle
 		q.mu.Lock()
 	}
-	q.ended = true
 }
 
 // calledSince reports whether a call of the Observer is under way that began at a time or before.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -170,3 +171,29 @@ func TestTheWorkloadsLoggerReachesTheHost(t *testing.T) {
 type discard struct{}
 
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// What a caller takes of a run after the pool has ended is no event any more: Close has returned.
+func TestAnObserverIsNotCalledAfterClose(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(string(mode), func(t *testing.T) {
+			var closed atomic.Bool
+			p := open(t, host.Config{Workload: chaos, Mode: mode, Workers: 1, Observer: observerFunc(func(e host.Event) {
+				if closed.Load() {
+					t.Errorf("called with %T after Close", e)
+				}
+			})})
+			refuse := func() { panic("no") } // in UnmarshalJSON, so that each result that is taken is an item that failed
+			onUnmarshal.Store(&refuse)
+			defer onUnmarshal.Store(nil)
+			for _, err := range typed[order, unmarshaled](p).Stream(t.Context(), slices.Values(orders(2000, nil))) {
+				if err != nil {
+					break
+				}
+				if err := p.Close(); err != nil {
+					t.Fatal(err)
+				}
+				closed.Store(true)
+			}
+		})
+	}
+}

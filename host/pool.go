@@ -133,7 +133,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		}
 		p.buffers.close()
 		p.cfg.pulse.Stop()
-		p.cfg.events.drain()
+		p.cfg.events.close()
 		close(p.ended)
 	}()
 	if len(failures) == slots {
