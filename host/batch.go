@@ -21,7 +21,7 @@ type batch[In, Out any] struct {
 	from    int             // where the batch begins in the chunk: 0, or negative once peel has split off items that have their outcome
 	in      []In
 	out     []Out
-	texts   [][]byte // of the chunk, as out is; nil if results are decoded as they come
+	texts   [][]byte // results that have not been decoded, in the array of the chunk; nil if results are decoded as they come
 	column  []byte   // the items, encoded; nil if the worker encodes them
 	solo    bool     // needs a worker of its own, so that a crash names it
 	returns int      // workers that ended and said that they had not begun it

@@ -53,7 +53,7 @@ type Config struct {
 
 	Mode Mode // default ModeProcess
 
-	// Workers is the number of workers: 1 or more, or by joblib's rule -1 for one per CPU and -2 for one fewer than CPUs. Default -1. ModeSequential always has one.
+	// Workers is the number of workers: 1 or more, or by joblib's rule -1 for one per CPU and -2 for one fewer than CPUs. Default -1. A pool of ModeSequential always has one worker.
 	// The maximum is 65536. On Linux it is also what the limit of open files (12 for each worker process) and the limits of processes and threads (8 for each
 	// worker process; the user's limit and pids.max) leave.
 	Workers int

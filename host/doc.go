@@ -1,8 +1,7 @@
 // Package host runs items on pools of workers.
 //
 // A pool has one workload and many workers: plugin processes ([ModeProcess]), goroutines ([ModeGoroutine]), or one goroutine
-// ([ModeSequential]). The results, the errors
-// and the events are the same in every mode.
+// ([ModeSequential]). The results, the errors and the events are the same in every mode.
 //
 //	pool, err := host.OpenWorkload(ctx, sqrt.Workload, host.Config{Workers: 8}) // linked in, so its types are known; main begins with sdk.ServeChild
 //	if err != nil {

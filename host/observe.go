@@ -95,7 +95,7 @@ type events struct {
 	since   time.Time     // when the call under way began; zero if none is
 	room    chan struct{} // closed once there is room again; nil while there is
 	idle    chan struct{} // closed once no event is left; nil if nobody waits for that
-	ended   bool          // the pool has ended: a caller that takes the last results of a run makes no more events
+	ended   bool          // the pool has ended, so new events are dropped: a caller may still be taking the last results of its run
 }
 
 // put adds an event to the queue. It may be called with any mutex held.

@@ -135,7 +135,7 @@ func (s *slogLogger) StandardWriter(o *hclog.StandardLoggerOptions) io.Writer {
 	return lineWriter(func(line string) { s.Log(level, line) })
 }
 
-// lineWriter is called with what is written, without the line break at its end.
+// lineWriter is an [io.Writer] that calls a function with each line that is written, without the line break.
 type lineWriter func(line string)
 
 func (w lineWriter) Write(b []byte) (int, error) {

@@ -52,7 +52,7 @@ func Bind[In, Out any](p *Pool) (*Typed[In, Out], error) {
 // was.
 func BindJSON[In, Out any](p *Pool) *Typed[In, Out] { return &Typed[In, Out]{p} }
 
-// KindError says that a workload has items or results of another kind than a type of [Bind].
+// KindError says that a type given to [Bind] is of another kind than the items or results of the workload.
 type KindError struct {
 	Workload string
 	What     string // "item" or "result"

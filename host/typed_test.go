@@ -14,7 +14,7 @@ import (
 	"github.com/parhost/parhost/sdk"
 )
 
-// A program that uses a workload that is linked in with other types does not compile.
+// If a program uses a linked-in workload with types that are not the workload's, it does not compile.
 func TestAWrongTypeDoesNotCompile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the compiler")

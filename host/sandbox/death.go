@@ -9,7 +9,7 @@ import (
 
 // Death says how a process ended.
 type Death struct {
-	Cause  protocol.Cause // [protocol.CauseTimeout], CauseFlood and CauseProtocol are not among them
+	Cause  protocol.Cause // never CauseTimeout, CauseFlood or CauseProtocol: package sandbox does not know why a host kills
 	Code   int            // exit code, -1 after a signal
 	Signal string         // such as SIGKILL; empty if there was none
 }

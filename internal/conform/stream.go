@@ -159,7 +159,7 @@ func (s *Stream) Send(o Order) *Batch {
 	return b
 }
 
-// maxWaits is how many times its limit a batch may take while results come.
+// maxWaits bounds the time of a batch whose results keep coming: it may take maxWaits times its limit.
 const maxWaits = 10
 
 // Wait waits until the batch has ended. If no result comes for longer than limit, or the batch takes maxWaits times as long, Wait breaks the stream and
@@ -177,7 +177,7 @@ func (s *Stream) wait(b *Batch, limit, longest time.Duration) error {
 			return nil
 		case <-s.ended:
 			waiting = false
-		case <-b.came: // on a busy machine, items take longer than they did alone
+		case <-b.came: // the items run, even if a busy machine takes longer for them than it did before
 			quiet.Reset(min(limit, longest-time.Since(begun)))
 		case <-quiet.C:
 			s.session.Break() // this worker is not expected to answer any more

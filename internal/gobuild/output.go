@@ -7,7 +7,7 @@ var maxMemoryBytes uint64 = 2 << 30
 
 const (
 	maxFileBytes = 2 << 30
-	// maxListBytes limits what is kept of a go command's stdout, maxWords what is kept of its stderr. A stdout beyond the limit is an error.
+	// maxListBytes is how much of a go command's stdout is kept, and maxWords how much of its stderr. More output on stdout is an error.
 	maxListBytes = 256 << 20
 	maxWords     = 64 << 10
 )

@@ -199,7 +199,7 @@ func (r *running[In, Out]) item() {
 	}
 	switch {
 	case j.Format == Native || r.k == j.Count:
-	case r.full(), e != nil && e.Kind == protocol.KindTimeout: // the host times the grace period of an overdue item, so it must learn at once that the item has ended
+	case r.full(), e != nil && e.Kind == protocol.KindTimeout: // an overdue item has ended: tell the host at once, because it kills the worker when the grace period of the item is over
 		r.flush(false)
 	case j.Timed || r.k%clockEvery == 0:
 		now := time.Now()

@@ -9,7 +9,7 @@ import (
 	"github.com/parhost/parhost/sdk/sdktest"
 )
 
-// A test of a plugin's package. It runs with go test, and with dlv test in a debugger.
+// A plugin's package has such a test. Run it with go test, or step through it with dlv test.
 func Example() {
 	root := sdk.Func("root", func(_ context.Context, x float64) (float64, error) { return math.Sqrt(x), nil }).With(sdk.Manifest{Examples: []any{4}})
 	test := func(t *testing.T) {

@@ -33,7 +33,7 @@ func Do[In, Out any](tb testing.TB, w *sdk.Workload[In, Out], item In) (Out, err
 	return one(run[In, Out](tb, w, []In{item}, false))
 }
 
-// DoJSON is [Do] for an item as a JSON text, as a host reads it from a file. The result is a JSON text too.
+// DoJSON is [Do] for an item that is a JSON text, as the items in a file are. The result is a JSON text too.
 func DoJSON(tb testing.TB, w sdk.AnyWorkload, item string) (string, error) {
 	tb.Helper()
 	result, err := one(run[json.RawMessage, json.RawMessage](tb, w, []json.RawMessage{json.RawMessage(item)}, true))
