@@ -258,14 +258,21 @@ func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, item
 	for _, e := range failed {
 		s.bytes += wire.Weight(e)
 	}
-	first := b.index + b.trial.done
+	at := b.trial.done
+	var places []uint64
+	if b.options.SeedIndex != nil {
+		places = b.options.SeedIndex[at:][:n]
+	}
 	b.trial.add(n, ran, itemNS)
 	b.trial.bytes += s.bytes
 	b.failed, b.bytes = nil, 0
 	if n > 0 {
 		b.run.record(b, s, failed)
+	}
+	if n > 0 && b.run.pool.cfg.events != nil {
 		b.run.pool.cfg.events.put(BatchDone{
-			Worker: by.Number, PID: by.PID, First: first, Items: n, Wait: s.wait, Trip: now.Sub(b.begun), Run: ran,
+			At: now, Worker: by.Number, PID: by.PID, Input: b.run.number, First: worker.PlaceOf(b, at), Items: n, Failed: len(failed),
+			Wait: s.wait, Trip: now.Sub(b.begun), Run: ran, itemNS: itemNS, places: places,
 		})
 	}
 }
@@ -282,13 +289,13 @@ func (r *run[In, Out]) record(b *batch[In, Out], s span, failed map[int]*ItemErr
 	r.bytes += s.bytes
 	var delays map[int]time.Duration // of items that get another attempt
 	for at, e := range failed {
-		if delay, ok := r.retry(c, offset+at, e, false); ok {
+		if delay, ok := r.retry(c, offset+at, e, false, false); ok {
 			if delays == nil {
 				delays = map[int]time.Duration{}
 			}
 			delays[offset+at] = delay
 		} else {
-			r.finalize(c, offset+at, e)
+			r.finalize(c, offset+at, e, false, false)
 		}
 	}
 	r.dropItems(c, s.from, s.n, delays)

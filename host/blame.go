@@ -118,13 +118,13 @@ func (r *run[In, Out]) blame(b *batch[In, Out], at int, d *worker.Death, by work
 	c.spans = append(c.spans, s)
 	e := new(ItemError)
 	*e = d.Error
-	if delay, ok := r.retry(c, 0, e, d.Outside && !c.tried[0].spared); ok {
+	if delay, ok := r.retry(c, 0, e, true, d.Outside && !c.tried[0].spared); ok {
 		r.postpone(c, delay)
 	} else {
 		if d.Outside && !r.mayRepeat() {
 			e.Message += "; not begun again, because the plugin does not say that it is idempotent"
 		}
-		r.finalize(c, 0, e)
+		r.finalize(c, 0, e, true, false)
 		weight := wire.Weight(e)
 		c.bytes += weight
 		r.bytes += weight
@@ -135,8 +135,8 @@ func (r *run[In, Out]) blame(b *batch[In, Out], at int, d *worker.Death, by work
 // mayRepeat reports whether items may be begun again.
 func (r *run[In, Out]) mayRepeat() bool { return r.pool.manifest.Idempotent || r.pool.cfg.RetryAlways }
 
-// retry grants an item another attempt after a delay, if the item has attempts left. spare grants one more, once per item. Called with mu held.
-func (r *run[In, Out]) retry(c *chunk[In, Out], at int, e *ItemError, spare bool) (delay time.Duration, ok bool) {
+// retry grants an item another attempt after a delay, if the item has attempts left. blamed says that its worker died of it. spare grants one more, once per item. Called with mu held.
+func (r *run[In, Out]) retry(c *chunk[In, Out], at int, e *ItemError, blamed, spare bool) (delay time.Duration, ok bool) {
 	p, t := r.pool, c.tried[at]
 	switch {
 	case e.Kind != KindCrashed && e.Kind != KindTimeout && e.Kind != KindOutOfMemory:
@@ -159,7 +159,9 @@ func (r *run[In, Out]) retry(c *chunk[In, Out], at int, e *ItemError, spare bool
 	for range t.all {
 		delay = delays.NextBackOff()
 	}
-	r.pool.cfg.events.put(ItemRetried{Err: e, In: delay})
+	if r.pool.cfg.events != nil {
+		r.pool.cfg.events.put(ItemRetried{At: time.Now(), Attempt: r.attempt(c, at, e, blamed), In: delay})
+	}
 	return delay, true
 }
 
@@ -176,12 +178,27 @@ func (r *run[In, Out]) postpone(c *chunk[In, Out], delay time.Duration) {
 	})
 }
 
-// finalize records an item's last error. Called with mu held.
-func (r *run[In, Out]) finalize(c *chunk[In, Out], at int, e *ItemError) {
+// finalize records an item's last error. blamed says that its worker died of it, and late that it has counted as done. Called with
+// mu held.
+func (r *run[In, Out]) finalize(c *chunk[In, Out], at int, e *ItemError, blamed, late bool) {
 	e.Index, e.Attempts = c.first+at, 1+c.tried[at].all
 	c.fail(at, e)
 	c.out[at] = *new(Out) // a worker that broke the protocol may have put a value there
-	r.pool.cfg.events.put(ItemFailed{Err: e})
+	if r.pool.cfg.events != nil {
+		r.pool.cfg.events.put(ItemFailed{At: time.Now(), Attempt: r.attempt(c, at, e, blamed), Late: late})
+	}
+}
+
+// attempt describes the last attempt at an item, which failed. Called with mu held.
+func (r *run[In, Out]) attempt(c *chunk[In, Out], at int, e *ItemError, blamed bool) Attempt {
+	a := Attempt{Input: r.number, Place: r.seed.place(e.Index), Err: e, Blamed: blamed}
+	if s := c.spanOf(at); s != nil {
+		a.Worker, a.Took = s.worker, s.run/time.Duration(s.n)
+		if s.itemNS != nil {
+			a.Took = timeOf(s.itemNS[at-s.from], s.run)
+		}
+	}
+	return a
 }
 
 // detach puts each item that gets another attempt into a chunk of its own, so that the results of the other items can be taken. delays holds these items,

@@ -2,6 +2,7 @@ package host
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -180,6 +181,21 @@ type Result[Out any] struct {
 	Run      time.Duration // in the workload; the mean of its batch when items take less than some 10 µs
 }
 
+// timeOf returns the time of one item of several that took run together. A worker may say anything.
+func timeOf(itemNS uint64, run time.Duration) time.Duration {
+	return min(time.Duration(min(itemNS, math.MaxInt64)), run)
+}
+
+// spanOf returns the span of the item at a place, nil if it has none. Where spans overlap, the last one counts.
+func (c *chunk[In, Out]) spanOf(at int) *span {
+	for i := range slices.Backward(c.spans) {
+		if s := &c.spans[i]; s.from <= at && at < s.from+s.n {
+			return s
+		}
+	}
+	return nil
+}
+
 // results calls yield with the result of each item, in order.
 func (c *chunk[In, Out]) results(yield func(Result[Out]) bool) bool {
 	places := c.places()
@@ -197,7 +213,7 @@ func (c *chunk[In, Out]) results(yield func(Result[Out]) bool) bool {
 		if s != nil {
 			r.Worker, r.PID, r.Wait, r.Run = s.worker, s.pid, s.wait, s.mean
 			if s.itemNS != nil {
-				r.Run = min(time.Duration(min(s.itemNS[i-s.from], math.MaxInt64)), s.run) // a worker may say anything
+				r.Run = timeOf(s.itemNS[i-s.from], s.run)
 			}
 		}
 		if c.tried != nil {

@@ -105,11 +105,11 @@ func (g *goroutine) Run(ctx context.Context, b worker.Batch) worker.End {
 		Timeout: o.Timeout, Budget: o.Budget, Timed: o.Timed, MaxResult: g.cfg.MaxResultBytes, Logger: g.logger, Pulse: g.cfg.pulse, Metadata: o.Metadata,
 		Seed: &o.Seed,
 		OnProgress: func(item int, fraction float64) {
-			g.cfg.events.offer(ItemProgress{Worker: g.number, Item: b.First() + from + item, Fraction: fraction})
+			g.cfg.events.offer(ItemProgress{At: time.Now(), Worker: g.number, Item: worker.PlaceOf(b, from+item), Fraction: fraction})
 		},
 	}
 	if o.SeedIndex != nil {
-		j.SeedIndex = o.SeedIndex(b.First()+from, n)
+		j.SeedIndex = o.SeedIndex[from:][:n]
 	}
 	in, out, native := b.Slices(o.Timeout > 0)
 	if native {
@@ -241,7 +241,7 @@ func (g *goroutine) abandon(over error, guilty int, timeout time.Duration) worke
 
 // Info is part of [worker.Worker].
 func (g *goroutine) Info() worker.Info {
-	return worker.Info{Number: g.number, PID: g.pid, Started: g.started, Items: int(g.items.Load())}
+	return worker.Info{Number: g.number, PID: g.pid, Started: g.started, Threads: 1, Items: int(g.items.Load())}
 }
 
 // Running is part of [worker.Worker]. While a batch function runs, it names the first item of the batch.
@@ -250,7 +250,11 @@ func (g *goroutine) Running() []worker.Running {
 	if j == nil || j.Since().UnixNano() == 0 { // it has not begun
 		return nil
 	}
-	return []worker.Running{{Index: j.First + j.Current(), Since: j.Since()}}
+	place := j.First + j.Current()
+	if j.SeedIndex != nil {
+		place = int(j.SeedIndex[j.Current()])
+	}
+	return []worker.Running{{Place: place, Since: j.Since()}}
 }
 
 // Failing is part of [worker.Worker].

@@ -30,7 +30,11 @@ func (r *run[In, Out]) start(ctx context.Context) {
 	}
 	r.mu.Unlock()
 	r.watchContext(ctx)
-	r.unwatchPool = r.pool.scaler.subscribe(r.widen)
+	r.unwatchPool = r.pool.scaler.subscribe(r)
+	select {
+	case r.pool.began <- struct{}{}:
+	default:
+	}
 }
 
 // widen adapts the number of lanes to the number of workers, which has grown.
@@ -237,7 +241,10 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	p := r.pool
 	b.options = worker.Options{
 		JSON: r.json, Timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), Timeout: p.cfg.ItemTimeout,
-		Deadline: r.deadline, Metadata: r.metadata, Seed: r.seed.number, SeedIndex: r.seedIndex, Credit: b.options.Credit,
+		Deadline: r.deadline, Metadata: r.metadata, Seed: r.seed.number, Credit: b.options.Credit,
+	}
+	if r.seed.index != nil {
+		b.options.SeedIndex = r.seed.indexes(b.First(), b.Size())
 	}
 	if p.cfg.Batch == 0 {
 		b.options.Budget = budget
@@ -259,6 +266,7 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	}
 	b.worker.Store(&e.worker)
 	b.begun = time.Now()
+	r.saySent(b, e)
 	end := e.worker.Run(ctx, b)
 	p.scheduler.release(e, end)
 	if !r.deadline.IsZero() {
@@ -278,6 +286,15 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	if r.conclude(b, end, e.worker.Info()) {
 		p.fruitless(e, end.Reason())
 	}
+}
+
+// saySent tells the Observer that a batch goes to a worker.
+func (r *run[In, Out]) saySent(b *batch[In, Out], e *entry) {
+	if r.pool.cfg.events == nil {
+		return
+	}
+	to := e.worker.Info()
+	r.pool.cfg.events.put(BatchSent{At: b.begun, Worker: to.Number, PID: to.PID, Input: r.number, First: worker.PlaceOf(b, b.Done()), Items: b.Size() - b.Done()})
 }
 
 // marshal encodes the items of a batch before the batch has a worker, because methods such as MarshalJSON are the caller's and may wait for a worker. It cuts

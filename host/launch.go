@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/host/internal/process"
@@ -41,7 +42,7 @@ func openLauncher(ctx context.Context, cfg *Config, b *buffers, killed <-chan st
 		Buffers: b.memory, BuffersFile: b.file, BuffersUsed: func() { b.mapped.Store(true) },
 		CPUShare: func(workers int) []string { return cpuShare(cfg, workers) },
 		Progress: func(worker, item int, fraction float64) {
-			cfg.events.offer(ItemProgress{Worker: worker, Item: item, Fraction: fraction})
+			cfg.events.offer(ItemProgress{At: time.Now(), Worker: worker, Item: item, Fraction: fraction})
 		},
 		Logger: cfg.Logger, Pulse: cfg.pulse,
 	})

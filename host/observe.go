@@ -26,60 +26,6 @@ type ObserverFunc func(Event)
 // Observe calls f.
 func (f ObserverFunc) Observe(e Event) { f(e) }
 
-// Event is one of [WorkerStarted], [WorkerEnded], [BatchDone], [ItemFailed], [ItemRetried] and [ItemProgress].
-type Event interface{ event() }
-
-// WorkerStarted says that a worker is ready for items.
-type WorkerStarted struct {
-	Worker  int // its number in the pool, from 1
-	PID     int
-	Took    time.Duration // from exec to ready
-	Replace bool          // it takes the place of one that ended
-}
-
-// WorkerEnded says that a worker is gone.
-type WorkerEnded struct {
-	Worker int
-	PID    int
-	Items  int    // that it ran
-	Reason string // "closed", "retired: …", or what it died of
-	Cause  Cause  // why its process died; empty if it was closed or retired, and for goroutines
-}
-
-// BatchDone says that a worker is done with a batch, or with a part of it.
-type BatchDone struct {
-	Worker int
-	PID    int
-	First  int // index of the first item in its run
-	Items  int
-	Wait   time.Duration // from the batch being cut to being sent
-	Trip   time.Duration // from being sent to its results being there
-	Run    time.Duration // of which the workload took
-}
-
-// ItemFailed says that an item has its final error.
-type ItemFailed struct{ Err *ItemError }
-
-// ItemRetried says that an item will be begun again.
-type ItemRetried struct {
-	Err *ItemError // why
-	In  time.Duration
-}
-
-// ItemProgress is what a running item says of itself.
-type ItemProgress struct {
-	Worker   int
-	Item     int
-	Fraction float64 // from 0 to 1
-}
-
-func (WorkerStarted) event() {}
-func (WorkerEnded) event()   {}
-func (BatchDone) event()     {}
-func (ItemFailed) event()    {}
-func (ItemRetried) event()   {}
-func (ItemProgress) event()  {}
-
 // maxEvents is how many events may wait for the Observer before runs of many items begin no more batches, and news of running items are dropped.
 const maxEvents = 1024
 
@@ -95,6 +41,7 @@ type events struct {
 	since   time.Time     // when the call under way began; zero if none is
 	room    chan struct{} // closed once there is room again; nil while there is
 	idle    chan struct{} // closed once no event is left; nil if nobody waits for that
+	sampled bool          // a Sampled is in the queue
 	ended   bool          // the pool has ended, so new events are dropped: a caller may still be taking the last results of its run
 }
 
@@ -121,6 +68,17 @@ func (q *events) put(e Event) {
 // offer is put for an event that the next one of its kind makes stale. It is dropped if there is no room.
 func (q *events) offer(e Event) {
 	if q.full() == nil {
+		q.put(e)
+	}
+}
+
+// sample is put for a Sampled. It is dropped if the one before is still in the queue.
+func (q *events) sample(e Sampled) {
+	q.mu.Lock()
+	waits := q.sampled
+	q.sampled = true
+	q.mu.Unlock()
+	if !waits {
 		q.put(e)
 	}
 }
@@ -169,6 +127,9 @@ func (q *events) next() Event {
 	e := q.queue[0]
 	q.queue[0] = nil
 	q.queue, q.since = q.queue[1:], time.Now()
+	if _, ok := e.(Sampled); ok {
+		q.sampled = false
+	}
 	return e
 }
 

@@ -57,12 +57,29 @@ func TestEveryModeTellsTheSameEvents(t *testing.T) {
 				kinds = append(kinds, strings.TrimPrefix(reflect.TypeOf(e).String(), "host."))
 			}
 			slices.Sort(kinds)
-			if d := cmp.Diff([]string{"BatchDone", "ItemFailed", "ItemProgress", "WorkerEnded", "WorkerStarted"}, slices.Compact(kinds)); d != "" {
+			if d := cmp.Diff([]string{"BatchDone", "BatchSent", "ItemFailed", "ItemProgress", "Sampled", "WorkerEnded", "WorkerStarted"}, slices.Compact(kinds)); d != "" {
 				t.Errorf("kinds of events (-want +got):\n%s", d)
 			}
 
-			var seen [100]int
+			var seen, sent [100]int
+			for _, e := range ofKind[host.BatchSent](events) {
+				for i := e.First; i < e.First+e.Items; i++ {
+					sent[i]++
+				}
+			}
+			for i, n := range sent {
+				if n == 0 {
+					t.Errorf("item %d was never sent", i)
+				}
+			}
+			var failures int
 			for _, e := range ofKind[host.BatchDone](events) {
+				failures += e.Failed
+				for i := range e.Items {
+					if e.Place(i) != e.First+i || e.Time(i) < 0 || e.Time(i) > e.Run {
+						t.Errorf("item %d of %+v: got the place %d and %v", i, e, e.Place(i), e.Time(i))
+					}
+				}
 				for i := e.First; i < e.First+e.Items; i++ {
 					seen[i]++
 				}
@@ -77,9 +94,15 @@ func TestEveryModeTellsTheSameEvents(t *testing.T) {
 			}
 			var failed []int
 			for _, e := range ofKind[host.ItemFailed](events) {
-				failed = append(failed, e.Err.Index)
+				failed = append(failed, e.Place)
+				if e.Worker == 0 || e.Err.Index != e.Place || e.Late || e.Blamed {
+					t.Errorf("got %+v, want the item's own place and its worker, and that it was part of a batch", e)
+				}
 			}
 			slices.Sort(failed)
+			if failures != 2 {
+				t.Errorf("got %d failures in batches, want 2", failures)
+			}
 			if d := cmp.Diff([]int{5, 80}, failed); d != "" {
 				t.Errorf("items that failed (-want +got):\n%s", d)
 			}
@@ -117,6 +140,11 @@ func TestCrashesAddUp(t *testing.T) {
 	done := 0
 	for _, e := range ofKind[host.BatchDone](events) {
 		done += e.Items
+	}
+	for _, e := range ofKind[host.ItemFailed](events) {
+		if !e.Blamed || e.Worker == 0 {
+			t.Errorf("got %+v, want that its worker died of it", e)
+		}
 	}
 	if failed := len(ofKind[host.ItemFailed](events)); done != 498 || failed != 2 {
 		t.Errorf("got %d items done and %d failed, want 498 and 2", done, failed)

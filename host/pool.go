@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/host/internal/process"
 	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/host/sandbox"
@@ -25,7 +25,7 @@ type Pool struct {
 	buffers   *buffers
 	share     int // bytes of memory that a run's items and results may take; 0 means that the memory of this process is not limited
 	scheduler scheduler
-	history   history
+	learned   learned
 	lock      *sync.Mutex // shared by goroutine workers of a workload that is not concurrent
 
 	described sync.Once
@@ -40,7 +40,11 @@ type Pool struct {
 	supervisors sync.WaitGroup
 	ended       chan struct{} // closed when nothing of the pool is left
 
-	breaker breaker
+	breaker  breaker
+	runs     atomic.Int64  // that have begun so far
+	began    chan struct{} // has room for one; receives when a run begins
+	starting atomic.Int64  // workers that start
+	delayed  atomic.Int64  // workers whose start waits for a while
 }
 
 // Open starts a pool's workers and returns when each of them is ready or has failed once. With [Config.Eager] it returns when the first one is ready. It fails
@@ -65,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := checkWorkerOfItself(&cfg); err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, stop: make(chan struct{}), ended: make(chan struct{}), share: memoryShare()}
+	p := &Pool{cfg: cfg, stop: make(chan struct{}), began: make(chan struct{}, 1), ended: make(chan struct{}), share: memoryShare()}
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
 	p.kill, p.killed = kill, life.Done()
 	if cfg.Workload != nil {
@@ -99,6 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		p.scheduler.crowded = make(chan struct{}, 1)
 		p.supervisors.Go(p.grow)
 	}
+	stopSampling := p.sample()
 	p.scaler.begin = func(s *supervisor) { s.run(life, life, p.complain) }
 	slots := lent + cfg.Standby
 	first := make(chan error, slots)
@@ -128,6 +133,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	go func() {
 		p.supervisors.Wait()
+		stopSampling()
 		if p.launcher != nil {
 			p.launcher.Close()
 		}
@@ -220,10 +226,18 @@ func (p *Pool) Peak() int {
 func (p *Pool) Workers() []WorkerInfo {
 	infos := p.scheduler.snapshot(p.cfg.Mode)
 	for i := range infos {
-		infos[i].RSS, _ = child.ReadRSS(infos[i].PID) // 0 where it cannot be read
+		used := usageOf(infos[i].PID)
+		infos[i].RSS, infos[i].CPU = used.rss, used.cpu
 	}
 	return infos
 }
+
+// Pause keeps the workers from getting more batches, in all runs, until [Pool.Resume]. What they hold they run to its end. Runs wait meanwhile, and their
+// deadlines pass. Calling it again changes nothing.
+func (p *Pool) Pause() { p.scheduler.pause(true) }
+
+// Resume ends a [Pool.Pause].
+func (p *Pool) Resume() { p.scheduler.pause(false) }
 
 // Done is closed when the pool takes no more work. [Pool.Err] says why.
 func (p *Pool) Done() <-chan struct{} { return p.stop }

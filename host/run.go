@@ -41,14 +41,14 @@ type run[In, Out any] struct {
 	weighOut       func(Out) int // the same of results, when nobody packs them
 	sizer          sizer
 	seed           seed
-	seedIndex      func(first, n int) []uint64 // nil if items draw by their own indexes
-	end            context.CancelCauseFunc     // of the run's context
-	unwatchContext func() bool                 // ends the watch on it
-	unwatchPool    func()                      // ends the watch on the number of workers
-	onLease        func(WorkerInfo)            // told of each worker that gets a batch; may be nil
-	deadline       time.Time                   // of the caller's context; zero if there is none
-	metadata       map[string]string           // what the caller says of the run; nil if that is nothing
-	base           bare                        // what a workload on a goroutine sees of the run's context
+	number         int                     // of the run in its pool, from 1
+	end            context.CancelCauseFunc // of the run's context
+	unwatchContext func() bool             // ends the watch on it
+	unwatchPool    func()                  // ends the watch on the number of workers
+	onLease        func(WorkerInfo)        // told of each worker that gets a batch; may be nil
+	deadline       time.Time               // of the caller's context; zero if there is none
+	metadata       map[string]string       // what the caller says of the run; nil if that is nothing
+	base           bare                    // what a workload on a goroutine sees of the run's context
 
 	mu             sync.Mutex
 	workReady      sync.Cond         // there may be something to do
@@ -64,6 +64,7 @@ type run[In, Out any] struct {
 	ordered        bool
 	chunks         chunkList[In, Out]       // to be taken: all chunks if ordered, else the complete ones
 	taking         int                      // chunks cut and not taken
+	yielding       bool                     // the caller has a chunk
 	held           int                      // items in them
 	bytes          int                      // in these items and in their results and errors
 	limit          int                      // of bytes; beyond it no chunk is cut and no credit granted
@@ -87,9 +88,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 		pool: p, ordered: ordered, in: wire.CodecOf[In](), out: wire.CodecOf[Out](),
 		sizer: newSizer(&p.cfg, p.width(), p.depth(1)), seed: seedOf(ctx),
 	}
-	if r.seed.index != nil {
-		r.seedIndex = r.seed.indexes
-	}
+	r.number = int(p.runs.Add(1))
 	r.limit = p.bytes()
 	r.workReady.L, r.chunkReady.L, r.queueRoom.L = &r.mu, &r.mu, &r.mu
 	r.weigh, r.weighOut = weigher[In](), weigher[Out]()
@@ -101,7 +100,7 @@ func newRun[In, Out any](ctx context.Context, p *Pool, ordered bool) (*run[In, O
 	r.marshals = !r.native && !r.in.Unchecked() && (r.json || r.in.Kind == wire.KindJSON)
 	r.unmarshals = !r.native && r.out.Calls() && (r.json || r.out.Kind == wire.KindJSON)
 	r.lighten()
-	p.history.begin(&r.sizer)
+	p.learned.begin(&r.sizer)
 	r.deadline, _ = ctx.Deadline()
 	r.metadata = metadataOf(ctx)
 	r.checkMetadata()
@@ -223,7 +222,7 @@ var errTaken = errors.New("no more results are wanted")
 // take yields the chunks as they become complete. It returns why the run ended early, or nil, when nothing of the run is under
 // way any more.
 func (r *run[In, Out]) take(yield func(*chunk[In, Out]) bool) error {
-	defer r.pool.history.end(&r.sizer)
+	defer r.pool.learned.end(&r.sizer)
 	defer r.lanes.Wait()
 	defer r.fail(errTaken)
 	defer r.unwatchContext()
@@ -239,6 +238,7 @@ func (r *run[In, Out]) take(yield func(*chunk[In, Out]) bool) error {
 		}
 		r.mu.Lock()
 		r.dropValues(c)
+		r.yielding = false
 		r.taking--
 		r.held -= len(c.in)
 		r.bytes -= c.bytes
@@ -265,7 +265,7 @@ func (r *run[In, Out]) decode(c *chunk[In, Out]) {
 			continue
 		}
 		r.mu.Lock()
-		r.finalize(c, i, notOfType(v, err))
+		r.finalize(c, i, notOfType(v, err), false, true)
 		r.mu.Unlock()
 	}
 	clear(c.texts) // other chunks have a part of the array
@@ -304,6 +304,7 @@ func (r *run[In, Out]) complete() (*chunk[In, Out], error) {
 	defer r.mu.Unlock()
 	for {
 		if c := r.chunks.head; c != nil && c.left == 0 {
+			r.yielding = true
 			return r.chunks.take(), nil
 		}
 		if over := r.taking == 0 && len(r.queue) == 0 && !r.open; r.busyLanes == 0 && (over || r.err != nil) {
@@ -311,4 +312,21 @@ func (r *run[In, Out]) complete() (*chunk[In, Out], error) {
 		}
 		r.chunkReady.Wait()
 	}
+}
+
+// stage returns how far the run is.
+func (r *run[In, Out]) stage() stage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := stage{queued: len(r.queue), held: r.held, next: -1, running: r.busyLanes, again: max(0, r.active-r.busyLanes) + len(r.requeued)}
+	s.starved = r.open && len(r.queue) == 0 && len(r.requeued) == 0
+	s.full = r.results == nil && r.held > 0 && (r.held >= maxItems || r.bytes+r.granted >= r.limit || len(r.creditRequests) > 0)
+	s.ready, s.over = r.yielding, r.err != nil
+	if c := r.chunks.head; c != nil {
+		s.ready = s.ready || c.left == 0
+		if c.left > 0 && r.ordered {
+			s.next = r.seed.place(c.first + len(c.in) - c.left)
+		}
+	}
+	return s
 }

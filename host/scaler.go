@@ -18,8 +18,14 @@ type scaler struct {
 
 	mu          sync.Mutex
 	supervisors map[int]*supervisor
-	taken       int                  // all numbers up to this one are in supervisors
-	runs        map[*func()]struct{} // each is called when there may be more workers
+	taken       int                 // all numbers up to this one are in supervisors
+	runs        map[anyRun]struct{} // that are under way, without those of a single item
+}
+
+// anyRun is a run of items of any type.
+type anyRun interface {
+	widen()       // there may be more workers
+	stage() stage // how far it is
 }
 
 // Resize changes the number of workers while items run, by the rule of [Config.Workers]; of a pool with [Config.MinWorkers] it changes
@@ -70,8 +76,8 @@ func (p *Pool) resize(n int) error {
 			c.removeSupervisor(s)
 		}
 	}
-	for wake := range c.runs {
-		(*wake)()
+	for r := range c.runs {
+		r.widen()
 	}
 	return nil
 }
@@ -98,18 +104,18 @@ func (c *scaler) removeSupervisor(s *supervisor) {
 	close(s.quit)
 }
 
-// subscribe has wake called when there may be more workers, until the returned function is called.
-func (c *scaler) subscribe(wake func()) (leave func()) {
+// subscribe adds a run to those that are told of more workers, and asked how far they are, until the returned function is called.
+func (c *scaler) subscribe(r anyRun) (leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runs == nil {
-		c.runs = map[*func()]struct{}{}
+		c.runs = map[anyRun]struct{}{}
 	}
-	c.runs[&wake] = struct{}{}
+	c.runs[r] = struct{}{}
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		delete(c.runs, &wake)
+		delete(c.runs, r)
 	}
 }
 
@@ -146,7 +152,7 @@ func (p *Pool) grow() {
 		case <-p.stop:
 			return
 		}
-		if waiting := p.scheduler.queue(); waiting > 0 {
+		if waiting, paused := p.scheduler.queue(); waiting > 0 && !paused {
 			c.mu.Lock()
 			n := int(c.size.Load())
 			if next := min(n+min(waiting, n), int(c.width.Load())); next > n {

@@ -23,6 +23,7 @@ type scheduler struct {
 	crowded  chan struct{} // has room for one; receives when a batch has to wait; nil if nobody wants to know
 	releases int           // leases that have ended
 	last     int           // index of the last worker leased; the search begins behind it, so that all workers are used
+	paused   bool          // no worker is leased for now
 	err      error         // why no worker is leased any more; nil before
 }
 
@@ -104,6 +105,9 @@ func (s *scheduler) received(e *entry) (*entry, error) {
 
 // pick leases the worker with the fewest batches, or returns nil. Called with mu held.
 func (s *scheduler) pick(depth int, solo bool) *entry {
+	if s.paused {
+		return nil
+	}
 	if solo {
 		depth = 1
 	}
@@ -195,11 +199,25 @@ func (s *scheduler) resize(n int) {
 // count updates the peak. Called with mu held.
 func (s *scheduler) count() { s.peak = max(s.peak, min(len(s.entries), s.limit)) }
 
-// queue returns how many batches wait for a worker.
-func (s *scheduler) queue() int {
+// queue returns how many batches wait for a worker, and whether they wait because the pool is paused.
+func (s *scheduler) queue() (waiting int, paused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.waiting)
+	return len(s.waiting), s.paused
+}
+
+// pause sets whether workers are leased.
+func (s *scheduler) pause(paused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paused = paused
+	s.serveWaiting()
+	if !paused && len(s.waiting) > 0 { // more workers may be needed, and nobody said so during the pause
+		select {
+		case s.crowded <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // holds returns how many batches each worker holds, by number.
@@ -307,15 +325,19 @@ func (s *scheduler) reason(err error) error {
 // snapshot describes the workers, by number.
 func (s *scheduler) snapshot(mode Mode) []WorkerInfo {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	infos := make([]WorkerInfo, len(s.entries))
+	infos, workers := make([]WorkerInfo, len(s.entries)), make([]worker.Worker, len(s.entries))
 	for i, e := range s.entries {
-		infos[i] = infoOf(e.worker.Info(), mode)
-		infos[i].Batches = e.leases
-		infos[i].Standby = i >= s.limit
-		for _, r := range e.worker.Running() {
-			infos[i].Running = append(infos[i].Running, Running{Index: r.Index, Since: r.Since})
+		workers[i] = e.worker
+		infos[i] = WorkerInfo{Batches: e.leases, Standby: i >= s.limit}
+	}
+	s.mu.Unlock() // the workers take their time, and must not hold up the leases
+	for i, w := range workers {
+		info := infoOf(w.Info(), mode)
+		info.Batches, info.Standby = infos[i].Batches, infos[i].Standby
+		for _, r := range w.Running() {
+			info.Running = append(info.Running, Running{Index: r.Place, Since: r.Since})
 		}
+		infos[i] = info
 	}
 	slices.SortFunc(infos, func(a, b WorkerInfo) int { return a.Worker - b.Worker })
 	return infos

@@ -24,8 +24,8 @@ func WithSeed(ctx context.Context, seed uint64) context.Context {
 	return context.WithValue(ctx, seedKey{}, seed)
 }
 
-// WithIndex sets the indexes by which the items of a run draw random numbers. It is for a run of some items of a larger input: item i of the run draws what
-// item index(i) of the input draws. index is called from several goroutines. If ctx already has an index function, the two are composed: the new one maps to
+// WithIndex is for a run of some items of a larger input: item i of the run draws the random numbers that item index(i) of the input draws, and events name it by
+// that place. index is called from several goroutines. If ctx already has an index function, the two are composed: the new one maps to
 // items of the outer run.
 func WithIndex(ctx context.Context, index func(i int) int) context.Context {
 	if outer := seedOf(ctx).index; outer != nil {
@@ -45,11 +45,16 @@ func seedOf(ctx context.Context) seed {
 	return seed{number, index}
 }
 
-// indexes returns the indexes by which n items of the run, from the first one on, draw. It returns nil if these are their own indexes.
-func (s *seed) indexes(first, n int) []uint64 {
+// place returns the place in the input of item i of the run.
+func (s *seed) place(i int) int {
 	if s.index == nil {
-		return nil
+		return i
 	}
+	return s.index(i)
+}
+
+// indexes returns the indexes by which n items of the run, from the first one on, draw. It is for a seed with an index function.
+func (s *seed) indexes(first, n int) []uint64 {
 	list := make([]uint64, n)
 	for k := range list {
 		list[k] = uint64(s.index(first + k))

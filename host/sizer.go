@@ -215,15 +215,15 @@ func (s *sizer) timed() bool {
 	return s.largest == 0 || s.item() > float64(10*time.Microsecond)
 }
 
-// history is what a pool's runs have learnt about the time of items, so that the next run need not begin with a batch of one item.
-type history struct {
+// learned is what a pool's runs have learned about the time of items, so that the next run need not begin with a batch of one item.
+type learned struct {
 	mu   sync.Mutex
 	pace pace
 }
 
 // begin gives a sizer what is known, if items are short: only then it saves time. Should they be longer this time, their batches hand back the items that
 // do not fit the budget.
-func (l *history) begin(s *sizer) {
+func (l *learned) begin(s *sizer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.pace.item() < float64(batchTime/growth) {
@@ -233,7 +233,7 @@ func (l *history) begin(s *sizer) {
 }
 
 // end learns from a sizer whose run has ended. Batches of one item teach nothing, because reading the clock takes most of their time.
-func (l *history) end(s *sizer) {
+func (l *learned) end(s *sizer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.mu.Lock()

@@ -136,7 +136,7 @@ func (s *supervisor) ready(w worker.Worker, err error, replace bool) *entry {
 	}
 	info := w.Info()
 	s.pool.breaker.started()
-	s.pool.cfg.events.put(WorkerStarted{Worker: s.number, PID: info.PID, Took: time.Since(info.Started), Replace: replace})
+	s.pool.cfg.events.put(WorkerStarted{At: time.Now(), Worker: s.number, PID: info.PID, Threads: info.Threads, Took: time.Since(info.Started), Replace: replace})
 	most := s.pool.cfg.MaxItems
 	if most > 0 {
 		most += rand.IntN(1 + most/10) // so that not all workers are replaced at once
@@ -153,11 +153,7 @@ func (s *supervisor) restart(life context.Context) *entry {
 	p := s.pool
 	for !s.stopped() {
 		if p.breaker.troubled() {
-			select {
-			case <-time.After(s.delay.NextBackOff()):
-			case <-p.stop:
-				return nil
-			case <-s.quit:
+			if !s.pause() {
 				return nil
 			}
 		}
@@ -179,8 +175,23 @@ func (s *supervisor) restart(life context.Context) *entry {
 	return nil
 }
 
+// pause waits between two starts. It reports whether another worker is wanted.
+func (s *supervisor) pause() bool {
+	s.pool.delayed.Add(1)
+	defer s.pool.delayed.Add(-1)
+	select {
+	case <-time.After(s.delay.NextBackOff()):
+		return true
+	case <-s.pool.stop:
+	case <-s.quit:
+	}
+	return false
+}
+
 // start starts the supervisor's next worker. It gives up when the pool closes or quit is closed.
 func (s *supervisor) start(life context.Context) (worker.Worker, error) {
+	s.pool.starting.Add(1)
+	defer s.pool.starting.Add(-1)
 	ctx, cancel := context.WithCancelCause(life)
 	defer cancel(nil)
 	go func() {
@@ -340,7 +351,9 @@ func (s *supervisor) ended(e *entry, reason string) {
 		reason, cause = how.Reason, how.Cause
 		p.cfg.Logger.Warn("worker died", "worker", s.number, "pid", info.PID, "err", reason)
 	}
-	p.cfg.events.put(WorkerEnded{Worker: s.number, PID: info.PID, Items: info.Items, Reason: reason, Cause: cause})
+	p.cfg.events.put(WorkerEnded{
+		At: time.Now(), Worker: s.number, PID: info.PID, Items: info.Items, Traffic: trafficOf(info.Traffic), Reason: reason, Cause: cause,
+	})
 }
 
 // fruitless counts a worker that ended with nothing done of the batches that it got. It counts each worker once. After too many in a row the pool takes no

@@ -1,11 +1,15 @@
 package child
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,4 +97,31 @@ func ReadRSS(pid int) (int64, error) {
 		return 0, nil
 	}
 	return m.Resident - m.Shared, err
+}
+
+// tick is the unit of times in /proc. The kernel converts them to it on every system that Go runs on.
+const tick = time.Second / 100
+
+// ReadCPU returns the CPU time that a process has used, all its threads together, and that its children had used that it has waited for.
+func ReadCPU(pid int) (time.Duration, error) {
+	path := fmt.Sprintf("/proc/%d/stat", pid)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	// The process chose the second field, its name in brackets, which may contain anything.
+	_, rest, _ := strings.Cut(string(text[bytes.LastIndexByte(text, ')')+1:]), " ")
+	fields := strings.Fields(rest) // from the third field of proc(5) on
+	if len(fields) < 15 {
+		return 0, fmt.Errorf("%s: %.100q", path, text)
+	}
+	ticks := int64(0)
+	for _, field := range fields[11:15] { // utime, stime, cutime, cstime
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * tick, nil
 }

@@ -53,9 +53,9 @@ func (w *Worker) Running() []worker.Running {
 		if s.since.After(now) {
 			s.since = now
 		}
-		items = append(items, worker.Running{Index: c.b.First() + c.base + s.item, Since: s.since})
+		items = append(items, worker.Running{Place: worker.PlaceOf(c.b, c.base+s.item), Since: s.since})
 	}
-	slices.SortFunc(items, func(a, b worker.Running) int { return a.Index - b.Index })
+	slices.SortFunc(items, func(a, b worker.Running) int { return a.Place - b.Place })
 	return items
 }
 

@@ -36,6 +36,7 @@ type Worker struct {
 	shared   bool         // the worker has mapped the arena
 	buffers  bool         // the worker has mapped the pool's buffers
 	items    atomic.Int64 // items run so far
+	traffic  traffic
 
 	cancel  context.CancelFunc // breaks the stream
 	session *session.Session   // set with mu held; nil before the set-up
@@ -56,6 +57,13 @@ type Worker struct {
 }
 
 var _ worker.Worker = (*Worker)(nil)
+
+// traffic counts the bytes of items and results by the path that they take.
+type traffic struct{ messages, arena, buffers atomic.Int64 }
+
+func (t *traffic) read() worker.Traffic {
+	return worker.Traffic{Messages: t.messages.Load(), Arena: t.arena.Load(), Buffers: t.buffers.Load()}
+}
 
 // call is the part of a batch that goes to the worker in one message. It lasts from sending the items to their last results.
 type call struct {
@@ -162,7 +170,7 @@ func (w *Worker) send(ctx context.Context, b worker.Batch, n int, column []byte,
 		m.Format = workerpb.Format_FORMAT_JSON
 	}
 	if o.SeedIndex != nil {
-		m.SeedIndex = o.SeedIndex(b.First()+c.base, n)
+		m.SeedIndex = o.SeedIndex[c.base:][:n]
 	}
 	if !o.Deadline.IsZero() {
 		m.DeadlineUnixNs = uint64(max(1, o.Deadline.UnixNano()))
@@ -170,6 +178,9 @@ func (w *Worker) send(ctx context.Context, b worker.Batch, n int, column []byte,
 	if at, ok := inside(w.arena.memory(memory.items), column); ok {
 		m.Items, m.ItemsOffset, m.ItemsSize = nil, uint64(memory.items.Offset+at), uint64(len(column))
 	}
+	w.traffic.messages.Add(int64(len(m.Items)))
+	w.traffic.arena.Add(int64(m.ItemsSize))
+	w.traffic.buffers.Add(places.Bytes())
 	switch err := w.session.Send(ctx, &c.Batch, m); {
 	case errors.Is(err, session.ErrClosed):
 		c.end.Death = worker.Gone()
@@ -228,7 +239,7 @@ func (w *Worker) callOff(c *call) {
 
 // Info implements [worker.Worker].
 func (w *Worker) Info() worker.Info {
-	return worker.Info{Number: w.number, PID: w.pid, Started: w.started, Items: int(w.items.Load())}
+	return worker.Info{Number: w.number, PID: w.pid, Started: w.started, Threads: w.session.Threads(), Items: int(w.items.Load()), Traffic: w.traffic.read()}
 }
 
 // Manifest returns the workload's manifest, checked, without its schemas.

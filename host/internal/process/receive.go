@@ -45,6 +45,8 @@ func (c *call) Results(r *workerpb.Results, values []byte) error {
 	now := time.Now()
 	run := min(time.Duration(min(r.GetRunNs(), 1<<62)), now.Sub(c.Sent()))
 	w.items.Add(int64(n))
+	w.traffic.messages.Add(int64(len(r.GetValues())))
+	w.traffic.arena.Add(int64(len(values) - len(r.GetValues())))
 	c.b.Complete(n, w.Info(), run, r.GetItemNs())
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,7 +87,7 @@ func (c *call) Overdue(place int) {
 
 // ItemProgress implements [session.Receiver].
 func (c *call) ItemProgress(place int, fraction float64) {
-	c.worker.options.Progress(c.worker.number, c.b.First()+c.base+place, fraction)
+	c.worker.options.Progress(c.worker.number, worker.PlaceOf(c.b, c.base+place), fraction)
 }
 
 // CreditWanted implements [session.Receiver]. The item has ended when the worker asks, so its time limit no longer applies.

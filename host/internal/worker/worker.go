@@ -34,12 +34,17 @@ type Info struct {
 	Number  int // number of the worker in its pool, from 1
 	PID     int // process id; the host's own for goroutines
 	Started time.Time
+	Threads int // items that it may run at once
 	Items   int // items run so far
+	Traffic Traffic
 }
+
+// Traffic is the bytes of items and results that went between the host and a worker, by the path that they took.
+type Traffic struct{ Messages, Arena, Buffers int64 }
 
 // Running is an item that runs now.
 type Running struct {
-	Index int // index of the item in its run
+	Place int // of the item in the input
 	Since time.Time
 }
 
@@ -150,8 +155,16 @@ type Options struct {
 	Deadline time.Time         // deadline of the run; zero means none
 	Metadata map[string]string // metadata of the run; nil means none
 	Seed     uint64            // seed of the run's random numbers
-	// SeedIndex returns the indexes by which n items, from the first one on, draw their random numbers. It is nil if they draw by their own indexes.
-	SeedIndex func(first, n int) []uint64
+	// SeedIndex has the index by which each item of the batch draws its random numbers. It is nil if they draw by their own indexes.
+	SeedIndex []uint64
+}
+
+// PlaceOf returns the place in the input of the item at a place in a batch.
+func PlaceOf(b Batch, at int) int {
+	if index := b.Options().SeedIndex; index != nil {
+		return int(index[at])
+	}
+	return b.First() + at
 }
 
 // Credit answers a request for credit.
@@ -163,6 +176,14 @@ type Credit struct {
 
 // Places says where the items of a batch lie in the pool's buffers.
 type Places struct{ At, Size []uint64 }
+
+// Bytes returns the size of all items together.
+func (p Places) Bytes() (n int64) {
+	for _, size := range p.Size {
+		n += int64(size)
+	}
+	return n
+}
 
 // Count returns the number of items.
 func (p Places) Count() int { return len(p.At) }
