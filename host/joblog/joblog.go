@@ -68,8 +68,9 @@ type Journal struct {
 	writing sync.Mutex // held while a group is written, so that groups keep their order; lock it before mu
 	spare   []byte     // buffer for the next group; guarded by writing
 
-	replayed atomic.Int64  // results yielded from the journal
-	stop     chan struct{} // closed to end the goroutine that syncs
+	flow     atomic.Pointer[flow] // of the stream; nil before there is one
+	replayed atomic.Int64         // results yielded from the journal
+	stop     chan struct{}        // closed to end the goroutine that syncs
 	syncing  sync.WaitGroup
 }
 

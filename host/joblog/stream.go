@@ -29,6 +29,34 @@ func (j *Journal) Unordered(ctx context.Context, p *host.Pool, items iter.Seq[js
 	return j.stream(ctx, p, items, false)
 }
 
+// Waiting returns what the journal's stream waits for that its pool cannot know: an item that holds up the order (Waiting.Item is its index in the whole
+// input), or the caller, who is to take results. ok is false if it waits for neither.
+func (j *Journal) Waiting() (w host.Waiting, ok bool) {
+	f := j.flow.Load()
+	if f == nil {
+		return w, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case !f.blocked || f.ended:
+		return w, false
+	case f.ordered && f.slots.size() > 0 && f.slots.at(f.slots.first).state == pending:
+		return host.Waiting{For: host.WaitOrder, Item: f.slots.first}, true
+	default:
+		return host.Waiting{For: host.WaitReader, Item: -1}, true
+	}
+}
+
+// Writing reports whether the journal is writing to its file right now.
+func (j *Journal) Writing() bool {
+	if !j.writing.TryLock() {
+		return true
+	}
+	j.writing.Unlock()
+	return false
+}
+
 // errTaken cancels a run when the caller has stopped ranging over its results.
 var errTaken = errors.New("no more results are wanted")
 
@@ -41,6 +69,7 @@ func (j *Journal) stream(ctx context.Context, p *host.Pool, items iter.Seq[json.
 			return
 		}
 		f := newFlow(j, ordered)
+		j.flow.Store(f)
 		var running sync.WaitGroup
 		running.Go(func() {
 			ended := false
