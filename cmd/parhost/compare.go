@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/history"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -152,8 +153,8 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config, items []json.RawMessage) ([]json.RawMessage, error) {
 	runtime.GC()
 	resetPeakRSS()
-	tally := newTally()
-	cfg.Observer = tally
+	events := history.New()
+	cfg.Observer = events
 	begun := time.Now()
 	pool, err := host.Open(ctx, cfg)
 	if err != nil {
@@ -199,10 +200,10 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 	if cfg.Workload == nil {
 		r.SHA256 = pool.Checksum()
 	}
-	if err := pool.Shutdown(ctx); err != nil { // after Shutdown the tally has received all events
+	if err := pool.Shutdown(ctx); err != nil { // after Shutdown the history has received all events
 		return nil, err
 	}
-	tally.summarize(&r.summary)
+	r.summarize(events)
 	return items, nil
 }
 

@@ -14,7 +14,7 @@ var flagValues = map[string][]string{
 	"mode":       {string(host.ModeProcess), string(host.ModeGoroutine), string(host.ModeSequential)},
 	"output":     {"table", "jsonl", "values", "none"},
 	"sandbox":    {"off", "basic", "strict", "auto"},
-	"progress":   {"auto", "bar", "lines", "none"},
+	"progress":   {"auto", "live", "bar", "lines", "none"},
 	"log-level":  {"trace", "debug", "info", "warn", "error", "off"},
 	"log-format": {"text", "json"},
 	"on-error":   {"continue", "stop"},

@@ -138,7 +138,7 @@ var effects = map[string]map[string]effect{
 		"progress": notCompared("it names the mode that runs, and shows no progress within"),
 		"verbose": all(
 			notCompared("it names the mode that runs, and shows no progress within"),
-			notBeside("progress", "none", "it shows no progress"), notBeside("progress", "bar", "a bar has no lines"),
+			notBeside("progress", "none", "it shows no progress"), notBeside("progress", "bar", "a bar has no lines"), notBeside("progress", "live", "a view has no lines"),
 		),
 		"plugin": always, "plugin-dir": ofNames, "procs": notOne("procs", ofWorkers), "threads": ofProcesses, "input": always, "range": always, "repeat": always, "seed": always,
 		"output": always, "item-timeout": always, "run-deadline": always, "start-timeout": ofProcesses, "setup-timeout": always, "teardown-timeout": always,
@@ -148,6 +148,7 @@ var effects = map[string]map[string]effect{
 		"max-item-bytes": always, "max-result-bytes": always, "max-output-bytes": ofProcesses, "batch": always, "window": ofProcesses, "env": ofProcesses,
 		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
 		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always, "cgo": ofFolders,
+		"trace":  notCompared("a trace is of one run"),
 		"report": always, "log-level": always, "log-format": always,
 	},
 	"parhost replay": {

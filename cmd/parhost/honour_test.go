@@ -84,7 +84,7 @@ func flagText(f *pflag.Flag) string {
 // --compare must refuse flags that have no effect with it, even if they are given with their default value.
 func TestACompareRefusesFlagsWithoutAnEffect(t *testing.T) {
 	refused := []string{
-		"mode", "raw", "keep-lines", "with-item", "unordered", "on-error", "joblog", "resume", "resume-failed", "resume-anyway", "dossier", "progress", "verbose", "standby",
+		"mode", "raw", "keep-lines", "with-item", "unordered", "on-error", "joblog", "resume", "resume-failed", "resume-anyway", "dossier", "progress", "verbose", "standby", "trace",
 	}
 	var got []string
 	commands(t)["parhost"].LocalFlags().VisitAll(func(f *pflag.Flag) {

@@ -188,6 +188,9 @@ func (o *outlet) hurry(patience time.Duration) {
 // drop gives the outlet up: the current and all later calls of Write fail.
 func (o *outlet) drop() { o.giveUp.Do(func() { close(o.given) }) }
 
+// writing reports whether a piece is being written right now.
+func (o *outlet) writing() bool { return o.busy.Load() != 0 }
+
 // failure returns the first error of writing, or nil.
 func (o *outlet) failure() error {
 	o.mu.Lock()

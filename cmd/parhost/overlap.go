@@ -242,7 +242,7 @@ func heldByGo(ctx context.Context) []held {
 func (o *options) held(ctx context.Context, s *streams) []held {
 	var files []held
 	for _, f := range []held{
-		{what: "--report", path: o.report}, {what: "--joblog", path: o.joblog}, {what: "--dossier", path: o.dossier}, {what: "--input", path: o.input},
+		{what: "--report", path: o.report}, {what: "--trace", path: o.trace}, {what: "--joblog", path: o.joblog}, {what: "--dossier", path: o.dossier}, {what: "--input", path: o.input},
 	} {
 		if f.path != "" && f.path != "-" {
 			files = append(files, f)

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/history"
 )
 
 // progress shows on stderr how far a run is.
@@ -29,74 +29,49 @@ const (
 )
 
 // newProgress returns the progress display for --progress and -v.
-func newProgress(s *streams, o *options, running *running) (progress, error) {
+func newProgress(s *streams, o *options, events *history.Store, view *liveView) (progress, error) {
 	kind := o.progress
 	if kind == "auto" {
-		kind = "lines"
-		if s.status != nil && !o.verbose && os.Getenv("TERM") != "dumb" {
-			kind = "bar"
-		}
+		kind = s.progressKind(o)
 	}
 	switch {
 	case kind == "none":
 		return noProgress{}, nil
 	case kind == "lines" && o.verbose:
-		return &verboseProgress{state: state{running: running}, say: s.say}, nil
-	case kind == "lines", kind == "bar" && s.status == nil: // a file has no line that could be redrawn
-		return &shown{state: state{running: running}, every: lineEvery, show: func(p *state) { s.say("Done %s", p.line()) }, clear: func() {}}, nil
+		return &verboseProgress{state: state{history: events}, say: s.say}, nil
+	case kind == "lines", (kind == "bar" || kind == "live") && s.status == nil: // a file has no line that could be redrawn
+		return &shown{state: state{history: events}, every: lineEvery, show: func(p *state) { s.say("Done %s", p.line()) }, clear: func() {}}, nil
 	case kind == "bar":
-		return &shown{state: state{running: running}, every: drawEvery, show: func(p *state) { s.status.draw(p.bar) }, clear: s.status.clear, atOnce: true}, nil
+		return &shown{state: state{history: events}, every: drawEvery, show: func(p *state) {
+			o := p.look()
+			s.status.draw(func(width, _ int) []string { return []string{o.bar(width)} })
+		}, clear: s.status.clear, atOnce: true}, nil
+	case kind == "live":
+		view.shown = true
+		return &shown{state: state{history: events}, every: liveEvery, show: func(p *state) {
+			o := p.look()
+			s.status.draw(func(width, height int) []string { return view.lines(&o, width, height) })
+		}, clear: s.status.clear}, nil
 	default:
-		return nil, usageError("write --progress auto, bar, lines or none", "--progress %q is none", o.progress)
+		return nil, usageError("write --progress auto, live, bar, lines or none", "--progress %q is none", o.progress)
 	}
 }
 
-// running keeps the progress of the items that are running, as the workload reports it.
-type running struct {
-	mu        sync.Mutex
-	fractions map[int]float64 // progress from 0 to 1, by worker number
-}
-
-// Observe is part of [host.Observer].
-func (r *running) Observe(event host.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch e := event.(type) {
-	case host.ItemProgress:
-		if r.fractions == nil {
-			r.fractions = map[int]float64{}
-		}
-		r.fractions[e.Worker] = min(1, max(0, e.Fraction))
-	case host.BatchDone:
-		delete(r.fractions, e.Worker)
-	case host.WorkerEnded:
-		delete(r.fractions, e.Worker)
-	}
-}
-
-// list returns the fractions, ordered by worker number.
-func (r *running) list() []float64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var list []float64
-	for _, worker := range slices.Sorted(maps.Keys(r.fractions)) {
-		list = append(list, r.fractions[worker])
-	}
-	return list
-}
-
-// observers passes each event to several observers.
-type observers []host.Observer
-
-func (o observers) Observe(event host.Event) {
-	for _, one := range o {
-		one.Observe(event)
+// progressKind returns how progress is shown if the user does not say how.
+func (s *streams) progressKind(o *options) string {
+	switch {
+	case s.status == nil, o.verbose, os.Getenv("TERM") == "dumb":
+		return "lines"
+	case s.status.isLarge() && os.Getenv("TERM") != "" && !s.out.isPiped(): // a pager would show results on the same terminal
+		return "live"
+	default:
+		return "bar"
 	}
 }
 
 // state is how far a run is. One goroutine displays it while another one sets done.
 type state struct {
-	running *running
+	history *history.Store
 	total   func() (n int, estimate bool)
 	done    atomic.Int64
 	fast    atomic.Bool // items finish so fast that step does not count every single one
@@ -137,11 +112,16 @@ type outlook struct {
 	rate        float64 // items per second; 0 if not known yet
 	left        float64 // remaining seconds; negative if unknown
 	running     []float64
+	fractions   map[int]float64 // the same by worker
 }
 
 func (p *state) look() outlook {
 	now := time.Now()
-	o := outlook{done: int(p.done.Load()), elapsed: now.Sub(p.begun), left: -1, running: p.running.list()}
+	o := outlook{done: int(p.done.Load()), elapsed: now.Sub(p.begun), left: -1}
+	o.fractions = p.history.Progress()
+	for _, worker := range slices.Sorted(maps.Keys(o.fractions)) {
+		o.running = append(o.running, o.fractions[worker])
+	}
 	o.total, o.estimate = p.total()
 	if o.estimate {
 		o.total = max(o.total, o.done)
@@ -213,8 +193,7 @@ const (
 )
 
 // bar returns the progress bar, a line of at most width columns.
-func (p *state) bar(width int) string {
-	o := p.look()
+func (o *outlook) bar(width int) string {
 	parts := []string{o.count()}
 	if o.total > 0 {
 		parts[0] = fmt.Sprintf("%3.0f%% %s", 100*float64(min(o.done, o.total))/float64(o.total), parts[0])

@@ -70,6 +70,7 @@ type options struct {
 	progress  string
 	verbose   bool
 	report    string
+	trace     string
 	logLevel  string
 	logFormat string
 }
@@ -171,9 +172,10 @@ func newRoot(s *streams) *cobra.Command {
 	f.BoolVar(&o.resumeAnyway, "resume-anyway", false, "the same, even if the results are of another build of the plugin, or of other --env")
 	f.StringVar(&o.dossier, "dossier", "", "keep a file with all that is known of each failed item in this `folder`; parhost replay runs it again")
 
-	f.StringVar(&o.progress, "progress", "auto", "auto (bar on a terminal, lines elsewhere), bar, lines or none")
+	f.StringVar(&o.progress, "progress", "auto", "auto (live on a terminal, bar on a small one, lines elsewhere), live, bar, lines or none")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "a line of progress for every step, as joblib's verbose=10")
 	f.StringVar(&o.report, "report", "", "write a summary of the run to this .json file")
+	f.StringVar(&o.trace, "trace", "", "write what ran where and when to this `file`, for https://ui.perfetto.dev")
 	f.StringVar(&o.logLevel, "log-level", "warn", "trace, debug, info, warn, error or off")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 

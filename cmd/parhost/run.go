@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/history"
 	"github.com/parhost/parhost/host/joblog"
 	"github.com/parhost/parhost/internal/wire"
 )
@@ -83,8 +84,10 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 			fmt.Sprintf("--procs 1 --threads N runs N items at once inside one process of %s", o.plugin),
 			"--mode %s runs a workload inside parhost itself, and %s is an executable", cfg.Mode, cfg.Plugin)
 	}
-	r := &itemRun{streams: s, options: o, policy: policy, tally: newTally(), summary: summary}
-	cfg.Observer, cfg.Eager = observers{r.tally, &r.running}, o.many(poolWorkers(cfg))
+	r := &itemRun{streams: s, options: o, policy: policy, history: history.New(), summary: summary}
+	r.view.history, r.view.limit = r.history, cfg.Sandbox.MemoryBytes
+	r.history.Refine(r.refine)
+	cfg.Eager = o.many(poolWorkers(cfg))
 	return r.run(whole, cfg)
 }
 
@@ -140,8 +143,9 @@ func (o *options) limitWorkers(ctx context.Context, cfg *host.Config) error {
 type itemRun struct {
 	*streams
 	*options
-	policy haltPolicy
-	tally  *tally
+	policy  haltPolicy
+	history *history.Store
+	view    liveView
 
 	journal  *joblog.Journal // nil without --joblog
 	dossiers *dossiers       // nil without --dossier
@@ -150,7 +154,6 @@ type itemRun struct {
 	source   *source
 	out      output
 	progress progress
-	running  running
 	sum      summary
 	hinted   bool  // the hint for items that are not JSON has been printed
 	enough   bool  // no more results are wanted
@@ -185,6 +188,17 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		return err
 	}
 	defer r.dossiers.end()
+	traced, err := openTrace(r.trace, r.plugin)
+	if err != nil {
+		return err
+	}
+	defer traced.end(r.streams)
+	if cfg.Observer = r.history; traced != nil {
+		cfg.Observer = host.ObserverFunc(func(e host.Event) {
+			r.history.Observe(e)
+			traced.Observe(e)
+		})
+	}
 	signals := make(chan os.Signal, 2)
 	notifyInterrupts(signals)
 	relayed, stopWatching := r.watchReaders(ctx, signals)
@@ -233,10 +247,12 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	r.sum.Seed = r.seed
 	r.sum.Plugin, r.sum.Mode = pool.Manifest().Name, cfg.Mode
 
+	stopKeys := r.watchKeys(pool, poolWorkers(cfg), signals)
 	r.progress.begin(r.source.total)
 	err = r.take(ctx, pool)
 	close(taken)
 	r.sum.wall = time.Since(begun)
+	stopKeys()
 	r.progress.end()
 	if outErr := r.out.end(); r.lost == nil {
 		r.lost = outErr
@@ -262,7 +278,7 @@ func (r *itemRun) open(examples []json.RawMessage, known bool) (err error) {
 	if r.source != nil {
 		r.pair()
 	}
-	r.progress, err = newProgress(r.streams, r.options, &r.running)
+	r.progress, err = newProgress(r.streams, r.options, r.history, &r.view)
 	return err
 }
 
@@ -323,6 +339,32 @@ func (r *itemRun) watch(ctx context.Context, leave context.CancelCauseFunc, pool
 	}
 }
 
+// refine says what the run waits for where only the command knows: a reader of stdout that does not read, and the joblog.
+func (r *itemRun) refine(w host.Waiting) host.Waiting {
+	if r.journal != nil {
+		r.history.Resumed(r.journal.Replayed())
+	}
+	if w.For == host.WaitNothing && r.outlets.out.writing() { // the pool is done, but the results are not all out
+		w.For = host.WaitReader
+	}
+	if w.For != host.WaitReader && w.For != host.WaitInput {
+		return w
+	}
+	if r.journal != nil {
+		seen, waits := r.journal.Waiting()
+		switch {
+		case waits:
+			w = seen
+		case w.For == host.WaitReader && r.journal.Writing():
+			w.For = history.WaitJoblog
+		}
+	}
+	if w.For == host.WaitReader && r.outlets.out.writing() {
+		w.For = history.WaitStdout
+	}
+	return w
+}
+
 // fault counts a failed item and adds the item's place in the input to its message.
 func (r *itemRun) fault(result *result) {
 	r.sum.Failed++
@@ -357,7 +399,7 @@ func (r *itemRun) fault(result *result) {
 
 // conclude prints the summary and returns the final error of the command.
 func (r *itemRun) conclude(err error, interrupted bool) error {
-	r.tally.summarize(&r.sum)
+	r.sum.summarize(r.history)
 	var fatal error
 	var journal *joblog.WriteError
 	switch {

@@ -28,7 +28,7 @@ func checkFiles(s *streams, o *options) error {
 			writes = append(writes, use{words: out.words, info: info, std: true})
 		}
 	}
-	for _, f := range []struct{ flag, path string }{{"--joblog", o.joblog}, {"--report", o.report}} {
+	for _, f := range []struct{ flag, path string }{{"--joblog", o.joblog}, {"--report", o.report}, {"--trace", o.trace}} {
 		if f.path == "" {
 			continue
 		}

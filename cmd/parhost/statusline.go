@@ -8,15 +8,16 @@ import (
 	"golang.org/x/term"
 )
 
-// statusLine is a line at the bottom of a terminal that is redrawn repeatedly. It is wiped before anything else is written to the terminal, so other
-// text appears above it. It shows only numbers and words of this program, no text from plugins or users.
+// statusLine is what stands at the bottom of a terminal and is redrawn repeatedly: a line, or several. It is wiped before anything else is written to the
+// terminal, so other text appears above it.
 //
-// The terminal only has to support the carriage return.
+// For one line the terminal only has to support the carriage return.
 type statusLine struct {
-	mu    sync.Mutex
-	to    io.Writer // the terminal
-	drawn int       // columns of the line that is shown now; 0 if none
-	open  bool      // the last text did not end with a line break, so the status line must not be drawn
+	mu      sync.Mutex
+	to      io.Writer // the terminal
+	columns int       // of the last line that is shown now
+	below   int       // lines that are shown below the first one
+	open    bool      // the last text did not end with a line break, so nothing must be drawn
 }
 
 // withStatusLine returns streams that write above a status line if they are terminals. s is nil if stderr is not a terminal.
@@ -31,38 +32,66 @@ func withStatusLine(stdout, stderr io.Writer) (out, err io.Writer, s *statusLine
 	return stdout, &aboveStatus{s, s.to}, s
 }
 
-// draw shows text as the status line, cut to the width of the terminal.
-func (s *statusLine) draw(text func(width int) string) {
+// draw shows lines at the bottom, cut to the width of the terminal. lines gets the columns and rows that it may use.
+func (s *statusLine) draw(lines func(width, height int) []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open {
 		return
 	}
-	width, _, err := term.GetSize(int(fileOf(s.to).Fd()))
-	if err != nil || width < 2 {
-		width = 80
+	width, height, _ := s.size()
+	shown := lines(width-1, height-1) // some terminals wrap after the last column
+	shown = shown[:min(len(shown), height-1)]
+	columns := 0
+	for i, line := range shown {
+		shown[i], columns = cut(line, width-1)
 	}
-	width-- // some terminals wrap after the last column
-	line := []rune(text(width))
-	line = line[:min(len(line), width)]
-	rest := max(0, min(s.drawn, width)-len(line))
-	_, _ = io.WriteString(s.to, "\r"+string(line)+strings.Repeat(" ", rest)) // a write error has nobody to be reported to
-	s.drawn = len(line)
+	var b strings.Builder
+	if len(shown) == 1 && s.below == 0 {
+		b.WriteString("\r" + shown[0] + strings.Repeat(" ", max(0, min(s.columns, width-1)-columns)))
+		s.columns = columns
+	} else {
+		b.WriteString("\r" + strings.Join(shown, eraseLine+"\r\n") + eraseBelow)
+		// The cursor waits at the beginning of the first line: a terminal that gets another width wraps the lines anew, and moves the cursor with its line.
+		s.columns, s.below = columns, len(shown)-1
+		b.WriteString("\r" + strings.Repeat(lineUp, s.below))
+	}
+	_, _ = io.WriteString(s.to, b.String()) // a write error has nobody to be reported to
 }
 
-// clear removes the status line.
+const (
+	eraseLine  = "\x1b[K" // from the cursor to the end of the line
+	eraseBelow = "\x1b[J" // from the cursor to the end of the screen
+	lineUp     = "\x1b[A"
+)
+
+// size returns the columns and rows of the terminal. If they are not known, it returns usual ones.
+func (s *statusLine) size() (width, height int, known bool) {
+	width, height, err := term.GetSize(int(fileOf(s.to).Fd()))
+	if err != nil || width < 2 || height < 2 {
+		return 80, 24, false
+	}
+	return width, height, true
+}
+
+// clear removes what is shown.
 func (s *statusLine) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wipe()
 }
 
-// wipe removes the status line. The caller must hold mu.
+// wipe removes what is shown. The caller must hold mu.
 func (s *statusLine) wipe() {
-	if s.drawn > 0 {
-		_, _ = io.WriteString(s.to, "\r"+strings.Repeat(" ", s.drawn)+"\r")
-		s.drawn = 0
+	switch {
+	case s.below > 0:
+		// Line by line first: tmux keeps what is erased from the top left corner on, and shows it again in a larger window.
+		up := strings.Repeat(lineUp, s.below)
+		_, _ = io.WriteString(s.to, "\r"+strings.Repeat(eraseLine+"\r\n", s.below)+eraseLine+up+"\r"+eraseBelow)
+	case s.columns > 0:
+		_, _ = io.WriteString(s.to, "\r"+strings.Repeat(" ", s.columns)+"\r")
 	}
+	s.columns, s.below = 0, 0
 }
 
 // aboveStatus is the stream below a screen that writes to the terminal of a status line.
@@ -71,12 +100,12 @@ type aboveStatus struct {
 	to     io.Writer
 }
 
-func (a *aboveStatus) Write(text []byte) (int, error) {
+func (a *aboveStatus) Write(b []byte) (int, error) {
 	a.status.mu.Lock()
 	defer a.status.mu.Unlock()
 	a.status.wipe()
-	if len(text) > 0 {
-		a.status.open = text[len(text)-1] != '\n'
+	if len(b) > 0 {
+		a.status.open = b[len(b)-1] != '\n'
 	}
-	return a.to.Write(text)
+	return a.to.Write(b)
 }

@@ -101,6 +101,16 @@ func (s *screen) file() (*os.File, bool) {
 // isTerminal reports whether the stream is a terminal.
 func (s *screen) isTerminal() bool { return isTerminal(s.stream) }
 
+// isPiped reports whether another program reads the stream.
+func (s *screen) isPiped() bool {
+	f, ok := s.file()
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0
+}
+
 // columnWidth returns the width of each of n text columns, if other columns take taken characters.
 func (s *screen) columnWidth(n, taken int) int {
 	width := 120
@@ -110,6 +120,18 @@ func (s *screen) columnWidth(n, taken int) int {
 		}
 	}
 	return max(24, (width-taken)/n)
+}
+
+// cut cuts a line to a width, and returns how many columns it takes then.
+func cut(line string, width int) (short string, columns int) {
+	for i, r := range line {
+		next := columns + text.RuneWidth(r)
+		if next > width {
+			return line[:i], columns
+		}
+		columns = next
+	}
+	return line, columns
 }
 
 // plainText escapes text for a terminal, line by line.

@@ -54,7 +54,7 @@ func onTerminal(t *testing.T, columns uint16, env []string, args ...string) stri
 }
 
 func TestResultsAndTheBarShareATerminal(t *testing.T) {
-	shown := onTerminal(t, 80, nil, "-p", "sleep", "-j", "1", "--repeat", "4", "-o", "values", "0.3")
+	shown := onTerminal(t, 80, nil, "--progress", "bar", "-p", "sleep", "-j", "1", "--repeat", "4", "-o", "values", "0.3")
 	if n := len(regexp.MustCompile(`(?m)\r0\.3\r$`).FindAllString(shown, -1)); n != 4 && strings.Count(shown, "\r0.3\r\n") != 4 {
 		t.Errorf("got %q, want four results at the beginning of a line", shown)
 	}
@@ -82,7 +82,7 @@ func TestWordsOfOthersDoNothingToTheTerminalOfTheBar(t *testing.T) {
 
 func TestTheBarFitsANarrowTerminal(t *testing.T) {
 	for _, columns := range []uint16{10, 20, 33} {
-		shown := onTerminal(t, columns, nil, "-p", "sleep", "-j", "1", "--repeat", "5", "-o", "none", "0.3")
+		shown := onTerminal(t, columns, nil, "--progress", "bar", "-p", "sleep", "-j", "1", "--repeat", "5", "-o", "none", "0.3")
 		shown = shown[:strings.LastIndex(shown, "5 items ·")] // without the summary, which is an ordinary line
 		for _, line := range strings.FieldsFunc(shown, func(r rune) bool { return r == '\r' || r == '\n' }) {
 			if utf8.RuneCountInString(line) >= int(columns) {
@@ -103,7 +103,7 @@ func TestADumbTerminalGetsLines(t *testing.T) {
 }
 
 func TestTheBarShowsWhatRunningItemsSay(t *testing.T) {
-	shown := onTerminal(t, 80, nil, "-p", "partway", "-j", "1", "-o", "none", "1")
+	shown := onTerminal(t, 80, nil, "--progress", "bar", "-p", "partway", "-j", "1", "-o", "none", "1")
 	if !strings.Contains(shown, "0 of 1") || !strings.Contains(shown, "running 42%") {
 		t.Errorf("got %q, want the progress of the running item", shown)
 	}
@@ -114,7 +114,7 @@ func TestTheBarEstimatesTheItemsOfAFile(t *testing.T) {
 	if err := os.WriteFile(file, bytes.Repeat([]byte("0.000001\n"), 200_000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	shown := onTerminal(t, 80, nil, "-p", "sleep", "-j", "2", "-i", file, "-o", "none", "--run-deadline", "3s")
+	shown := onTerminal(t, 80, nil, "--progress", "bar", "-p", "sleep", "-j", "2", "-i", file, "-o", "none", "--run-deadline", "3s")
 	total := regexp.MustCompile(` of ~(\d+)`).FindStringSubmatch(shown)
 	if total == nil || len(total[1]) != 6 || !strings.Contains(shown, " left") {
 		t.Errorf("got %.600q, want an estimate of 200000 items, and of the time that is left", shown)

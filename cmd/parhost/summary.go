@@ -2,56 +2,15 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/history"
 	"github.com/parhost/parhost/host/sandbox"
 )
-
-// tally sums up the events of a pool.
-type tally struct {
-	mu       sync.Mutex
-	starts   []time.Duration // start times of the first worker in each place
-	replaced int
-	retried  int
-	run      time.Duration // time in workloads, summed over all workers
-	dispatch time.Duration // time that batches took beyond the workload's own time, summed over all workers
-	last     map[int]time.Time
-	batches  int
-}
-
-func newTally() *tally { return &tally{last: map[int]time.Time{}} }
-
-// Observe is part of [host.Observer].
-func (t *tally) Observe(event host.Event) {
-	now := time.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch e := event.(type) {
-	case host.WorkerStarted:
-		if e.Replace {
-			t.replaced++
-		} else {
-			t.starts = append(t.starts, e.Took)
-		}
-	case host.ItemRetried:
-		t.retried++
-	case host.BatchDone:
-		// The time that a batch waited in its worker behind another batch is not dispatch time, so the measurement begins when that other batch was
-		// done.
-		begun := now.Add(-e.Trip)
-		if last := t.last[e.Worker]; last.After(begun) {
-			begun = last
-		}
-		t.last[e.Worker] = now
-		t.dispatch += max(0, now.Sub(begun)-e.Run)
-		t.run += e.Run
-		t.batches++
-	}
-}
 
 // summary holds the numbers of a whole run.
 type summary struct {
@@ -76,6 +35,7 @@ type summary struct {
 	Batches          int     `json:"batches"`
 	Retried          int     `json:"retried"`
 	WorkersReplaced  int     `json:"workers_replaced"`
+	Waits            []share `json:"waits,omitempty"` // what the run waited for, if it took a second or more
 	Stopped          string  `json:"stopped,omitempty"`
 	wall, start      time.Duration
 	dispatchEachItem time.Duration
@@ -109,19 +69,67 @@ func (f *sandboxFacts) words() string {
 	}
 }
 
-func (t *tally) summarize(sum *summary) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	sum.RunSeconds = t.run.Seconds()
-	sum.Batches, sum.Retried, sum.WorkersReplaced = t.batches, t.retried, t.replaced
-	if ran := sum.Items - sum.Resumed; ran > 0 {
-		sum.dispatchEachItem = t.dispatch / time.Duration(ran)
-		sum.DispatchMicros = float64(t.dispatch.Nanoseconds()) / 1000 / float64(ran)
+// summarize takes the numbers from what a pool's history says.
+func (s *summary) summarize(h *history.Store) {
+	totals := h.Totals()
+	s.RunSeconds = totals.Run.Seconds()
+	s.Batches, s.Retried, s.WorkersReplaced = totals.Batches, totals.Retried, totals.Replaced
+	if ran := s.Items - s.Resumed; ran > 0 {
+		s.dispatchEachItem = totals.Dispatch / time.Duration(ran)
+		s.DispatchMicros = float64(totals.Dispatch.Nanoseconds()) / 1000 / float64(ran)
 	}
-	sum.WallSeconds, sum.StartSeconds = sum.wall.Seconds(), sum.start.Seconds()
-	if sum.wall > 0 {
-		sum.ItemsPerSecond = float64(sum.Items) / sum.wall.Seconds()
+	s.WallSeconds, s.StartSeconds = s.wall.Seconds(), s.start.Seconds()
+	if s.wall > 0 {
+		s.ItemsPerSecond = float64(s.Items) / s.wall.Seconds()
 	}
+	s.Waits = sharesOf(h.Waits(), s.wall)
+}
+
+// waitsFrom is how long a run must have lasted before the summary says what it waited for. The waits are sampled ten times a second.
+const waitsFrom = time.Second
+
+// share is how much of a run's time it waited for one thing.
+type share struct {
+	For   host.Wait `json:"for"`
+	Share float64   `json:"share"` // from 0 to 1
+}
+
+// sharesOf returns what a run waited for, the longest first.
+func sharesOf(waits []history.Share, wall time.Duration) []share {
+	all := time.Duration(0)
+	for _, w := range waits {
+		all += w.Took
+	}
+	if wall < waitsFrom || all == 0 {
+		return nil
+	}
+	var shares []share
+	for _, w := range waits {
+		shares = append(shares, share{w.Wait, math.Round(1000*float64(w.Took)/float64(all)) / 1000})
+	}
+	return shares
+}
+
+// waited returns what the run waited for beside its workers, if that is worth a word.
+func (s *summary) waited() string {
+	var words []string
+	for _, w := range s.Waits {
+		if w.Share >= leastShare && w.For != host.WaitWorkers {
+			words = append(words, fmt.Sprintf("%s %.0f%%", waitWords[w.For], 100*w.Share))
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return " · waited for " + strings.Join(words, ", ")
+}
+
+// leastShare is the share of a run's time from which the summary says what the run waited for.
+const leastShare = 0.05
+
+var waitWords = map[host.Wait]string{
+	host.WaitStart: "the start of workers", host.WaitRestart: "the next try to start workers", host.WaitInput: "input", host.WaitOrder: "the item that is next in order",
+	host.WaitReader: "results to be taken", host.WaitRetry: "the next attempt of items", host.WaitPaused: "the end of a pause", history.WaitJoblog: "the joblog", history.WaitStdout: "the reader of stdout",
 }
 
 // String returns the summary line for people, without the number of items that precedes it.
@@ -131,6 +139,7 @@ func (s *summary) String() string {
 	if s.Resumed > 0 {
 		line += fmt.Sprintf(" · %d from the joblog", s.Resumed)
 	}
+	line += s.waited()
 	if s.Stopped != "" {
 		line += " · stopped: " + s.Stopped
 	}

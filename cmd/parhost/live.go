@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/history"
+	"github.com/parhost/parhost/internal/wire"
+)
+
+// The live view is shown by itself on a terminal of at least this size.
+const (
+	leastColumns = 80
+	leastRows    = 16
+
+	liveEvery = 200 * time.Millisecond
+)
+
+// isLarge reports whether there is room for the live view.
+func (s *statusLine) isLarge() bool {
+	width, height, known := s.size()
+	return known && width >= leastColumns && height >= leastRows
+}
+
+// liveView is progress in several lines: how far the run is, what it waits for, and what each worker does.
+type liveView struct {
+	history *history.Store
+	limit   int64       // memory of a worker; 0 means none
+	keys    atomic.Bool // keys have an effect
+	ending  atomic.Bool // the key that ends the run has been pressed once
+	shown   bool        // as this run's progress
+}
+
+// lines returns the view, of at most height lines.
+func (v *liveView) lines(o *outlook, width, height int) []string {
+	state, totals := v.history.State(), v.history.Totals()
+	lines := []string{o.bar(width), countsOf(&totals), waitingLine(&state)}
+	var last []string
+	if e, ok := v.history.LastFailure(); ok {
+		failure := *e.Err
+		failure.Index = e.Place // of a run of some items only, it is another number
+		last = append(last, "last failure: "+strings.ReplaceAll(wire.Plain(failure.Error()), "\t", " "))
+	}
+	switch {
+	case v.ending.Load():
+		last = append(last, "d once more lets running items end and stops; any other key goes on")
+	case v.keys.Load():
+		last = append(last, "keys: p pause or go on · + - one worker more or less · d let running items end, then stop")
+	}
+	return slices.Concat(lines, v.workers(o, height-len(lines)-len(last)), last)
+}
+
+// countsOf returns the numbers of a run, without those of what did not happen.
+func countsOf(t *history.Totals) string {
+	words := []string{fmt.Sprintf("%d ok", t.OK), fmt.Sprintf("%d failed", t.Failed)}
+	if t.Retried > 0 {
+		words = append(words, fmt.Sprintf("%d begun again", t.Retried))
+	}
+	if t.Resumed > 0 {
+		words = append(words, fmt.Sprintf("%d from the joblog", t.Resumed))
+	}
+	if t.Replaced > 0 {
+		replaced := fmt.Sprintf("%s replaced", wire.Count(t.Replaced, "worker"))
+		var causes []string
+		for _, cause := range slices.Sorted(maps.Keys(t.Deaths)) {
+			causes = append(causes, fmt.Sprintf("%d died of %s", t.Deaths[cause], cause))
+		}
+		if len(causes) > 0 {
+			replaced += " (" + strings.Join(causes, ", ") + ")"
+		}
+		words = append(words, replaced)
+	}
+	return strings.Join(words, " · ")
+}
+
+// longItem is how long an item must have been running to be named as what a run waits for.
+const longItem = time.Second
+
+// waitingLine says what the run waits for.
+func waitingLine(s *host.State) string {
+	w := s.Waiting
+	line := "waiting for " + waitWords[w.For]
+	switch w.For {
+	case host.WaitNothing:
+		return ""
+	case host.WaitWorkers:
+		line = "every worker has work"
+		for _, info := range s.Workers {
+			if info.Batches < max(1, info.Threads) && !info.Standby {
+				line = "waiting for the items that are left"
+			}
+		}
+	}
+	if took := time.Since(w.Since); w.Worker > 0 && took > longItem && (w.For == host.WaitWorkers || w.For == host.WaitOrder) {
+		line += fmt.Sprintf("; item %d has been running for %s on worker %d", w.Item, inWords(took.Seconds()), w.Worker)
+	}
+	if s.Starting > 0 {
+		line += fmt.Sprintf("; %s starting", wire.Count(s.Starting, "worker"))
+	}
+	return line
+}
+
+// workers returns a line for each worker, below a head, and at most room lines.
+func (v *liveView) workers(o *outlook, room int) []string {
+	workers := v.history.Workers()
+	if len(workers) == 0 || room < 2 {
+		return nil
+	}
+	hidden := 0
+	if len(workers)+1 > room {
+		hidden = len(workers) - (room - 2)
+		workers = workers[:room-2]
+	}
+	const row = "%6s %8s  %-18s %7s %9s  %-18s %5s"
+	rows := []string{fmt.Sprintf(row, "worker", "pid", "item", "for", "items", "memory", "CPU")}
+	for i := range workers {
+		w := &workers[i]
+		item, took := "", ""
+		switch {
+		case len(w.Running) > 0:
+			item, took = fmt.Sprint(w.Running[0].Index), inWords(time.Since(w.Running[0].Since).Seconds())
+			if more := len(w.Running) - 1; more > 0 {
+				item += fmt.Sprintf(" and %d more", more)
+			}
+		case w.Batches == 0:
+			item = "idle"
+		}
+		if fraction, ok := o.fractions[w.Worker]; ok {
+			item += fmt.Sprintf(" %.0f%%", 100*fraction)
+		}
+		memory, load := "", ""
+		if w.RSS > 0 && w.Mode == host.ModeProcess {
+			memory, load = humanize.IBytes(uint64(w.RSS)), fmt.Sprintf("%.0f%%", 100*w.Load)
+			if v.limit > 0 {
+				memory += " of " + humanize.IBytes(uint64(v.limit))
+			}
+		}
+		rows = append(rows, fmt.Sprintf(row, fmt.Sprint(w.Worker), fmt.Sprint(w.PID), item, took, fmt.Sprint(w.Items), memory, load))
+	}
+	if hidden > 0 {
+		rows = append(rows, fmt.Sprintf("… and %s more", wire.Count(hidden, "worker")))
+	}
+	return rows
+}
