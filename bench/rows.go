@@ -11,7 +11,7 @@ import (
 
 // rows returns all rows in the order of the report.
 func rows() []row {
-	return []row{sqrtRow(), commandRow(), startRow(), singleRow(), eachRow(), sumsRow(), spinRow(), reduceRow(), sleepRow(), filterRow(), wakeRow(), confineRow(), wallsRow(), shellRow()}
+	return []row{sqrtRow(), commandRow(), startRow(), singleRow(), eachRow(), sumsRow(), spinRow(), observedRow(), reduceRow(), sleepRow(), filterRow(), wakeRow(), confineRow(), wallsRow(), shellRow()}
 }
 
 // Names of contenders to which goals refer.
