@@ -18,9 +18,9 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint vet check-format check-generated lint cross test test-as-nobody hostile tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man
+.PHONY: check check-tidy check-nolint check-format check-generated lint cross test test-as-nobody hostile tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man
 
-check: check-tidy check-nolint vet check-format check-generated lint cross test
+check: check-tidy check-nolint check-format check-generated lint cross test
 
 check-tidy:
 	go mod tidy -diff
@@ -28,9 +28,6 @@ check-tidy:
 # An exception belongs into .golangci.yml, with its reason.
 check-nolint:
 	! grep -rnE '//[[:space:]]*(nolint|#nosec|lint:ignore|revive:disable)' --include='*.go' .
-
-vet:
-	go vet ./...
 
 check-format: tools
 	.bin/golangci-lint fmt --diff
@@ -45,7 +42,7 @@ check-generated: tools
 lint: tools
 	.bin/golangci-lint run
 
-# vet sees the test files too.
+# vet sees the test files too. For this platform the linters do the same.
 cross:
 	@for p in $(PLATFORMS); do \
 		echo "build and vet for $$p"; \
