@@ -24,9 +24,9 @@ func WithSeed(ctx context.Context, seed uint64) context.Context {
 	return context.WithValue(ctx, seedKey{}, seed)
 }
 
-// WithIndex is for a run of some items of a larger input: item i of the run draws the random numbers that item index(i) of the input draws, and events name it by
-// that place. index is called from several goroutines. If ctx already has an index function, the two are composed: the new one maps to
-// items of the outer run.
+// WithIndex is for a run of some items of a larger input. Item i of the run draws the random numbers that item index(i) of the input draws, and events name it
+// by that place. index is called from several goroutines, and must not use the pool. If ctx already has an index function, the two are composed: the new one
+// maps to items of the outer run.
 func WithIndex(ctx context.Context, index func(i int) int) context.Context {
 	if outer := seedOf(ctx).index; outer != nil {
 		inner := index

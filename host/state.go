@@ -5,7 +5,7 @@ import "time"
 // State is what a pool looks like at a moment.
 type State struct {
 	Workers  []WorkerInfo // that are ready, sorted by number
-	Looked   time.Time    // when RSS and CPU of the workers were read; they are read less often than the pool is sampled, and are 0 before
+	Looked   time.Time    // when RSS and CPU of the workers were last read, which is less often than the pool is sampled; zero if they have not been read
 	Starting int          // workers that start, up to the end of their set-up
 	Delayed  int          // workers whose start waits for a while, because starts have failed, or workers ended with nothing done
 	Queued   int          // items that have been read and belong to no batch yet
@@ -25,7 +25,7 @@ type Waiting struct {
 // Wait is what the runs of a pool wait for.
 type Wait string
 
-// What runs wait for. If a pool has several runs, it is what the one waits for that gets on best, and the item is one of any of them.
+// What runs wait for. If a pool has several runs, it is what the run waits for that gets on best. The item may be one of another run then.
 const (
 	WaitNothing Wait = ""        // nothing is under way, apart from items of Do and Start that wait for their next attempt
 	WaitWorkers Wait = "workers" // every worker is busy, or the items that are left are all under way
@@ -35,7 +35,7 @@ const (
 	WaitOrder   Wait = "order"   // so many items are done that no more may begin until an earlier item is done
 	WaitReader  Wait = "reader"  // so many results are there that no more items may begin until the caller takes some, or only these are left
 	WaitRetry   Wait = "retry"   // the items that are left wait for their next attempt
-	WaitPaused  Wait = "paused"  // for Pool.Resume: no item runs any more
+	WaitPaused  Wait = "paused"  // no item runs any more, and Pool.Resume has to be called
 )
 
 // waits are the values of Wait, the one that gets on best first.

@@ -127,9 +127,17 @@ func (s *summary) waited() string {
 // leastShare is the share of a run's time from which the summary says what the run waited for.
 const leastShare = 0.05
 
+// waitWords say what a run waits for, behind the words "waiting for".
 var waitWords = map[host.Wait]string{
-	host.WaitStart: "the start of workers", host.WaitRestart: "the next try to start workers", host.WaitInput: "input", host.WaitOrder: "the item that is next in order",
-	host.WaitReader: "results to be taken", host.WaitRetry: "the next attempt of items", host.WaitPaused: "the end of a pause", history.WaitJoblog: "the joblog", history.WaitStdout: "the reader of stdout",
+	host.WaitStart:     "the start of workers",
+	host.WaitRestart:   "the next try to start workers",
+	host.WaitInput:     "input",
+	host.WaitOrder:     "the item that is next in order",
+	host.WaitReader:    "results to be taken",
+	host.WaitRetry:     "the next attempt of items",
+	host.WaitPaused:    "the end of a pause",
+	history.WaitJoblog: "the joblog",
+	history.WaitStdout: "the reader of stdout",
 }
 
 // String returns the summary line for people, without the number of items that precedes it.
