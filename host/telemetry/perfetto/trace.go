@@ -18,6 +18,8 @@ const (
 	writeBytes = 64 << 10
 	// maxBytes bounds what waits to be written. A disk that is slower than the run costs the trace some events, and the run nothing.
 	maxBytes = 32 << 20 // as much again is being written meanwhile
+	// leastItem is the mean time of a batch's items from which they get slices of their own. Slices of shorter items would cost the run more than 1 %.
+	leastItem = 100 * time.Microsecond
 	// maxMarks bounds the attempts that are to be marked in batches that have not ended. More of them are shown, but not within their batch.
 	maxMarks = 10_000
 )
@@ -201,10 +203,11 @@ func (t *Trace) batchDone(e *host.BatchDone) {
 	m.annotateNumber("failed", e.Failed)
 	m.annotate("waited", e.Wait.String())
 	m.annotate("sent and returned in", e.Trip.String())
-	each := e.Timed() && e.Items > 1 || e.Failed > 0 // its items get slices of their own
+	all := e.Timed() && e.Items > 1 && run >= time.Duration(e.Items)*leastItem // items get slices of their own
+	each := all || e.Failed > 0
 	for i := range t.marked(e) {
 		it := item{e.Input, e.Place(i)}
-		if _, failed := t.failed[it]; !each || !e.Timed() && !failed {
+		if _, failed := t.failed[it]; !all && !failed {
 			t.link(&m, it, begun)
 		}
 	}
@@ -218,7 +221,7 @@ func (t *Trace) batchDone(e *host.BatchDone) {
 		for i := range e.Items {
 			took := min(e.Time(i), e.At.Sub(at))
 			it := item{e.Input, e.Place(i)}
-			if mark, failed := t.failed[it]; failed || e.Timed() {
+			if mark, failed := t.failed[it]; failed || all {
 				t.item(track, it, at, at.Add(took), mark, failed)
 			}
 			at = at.Add(took)

@@ -23,7 +23,7 @@ import (
 
 // flaky fails on item 3, and dies of item 7 until there is the file that it makes then.
 var flaky = sdk.Func("flaky", func(_ context.Context, n int) (int, error) {
-	time.Sleep(100 * time.Microsecond) // long enough to be timed
+	time.Sleep(200 * time.Microsecond) // long enough for a slice of its own
 	switch n {
 	case 3:
 		return 0, errors.New("no <b>\xff</b>")
