@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// writeBytes is how much is gathered before it is written.
+	// writeBytes is how much is gathered before it is written, and writeEvery how long, so that a run that is killed leaves a trace.
 	writeBytes = 64 << 10
+	writeEvery = time.Second
 	// maxBytes bounds what waits to be written. A disk that is slower than the run costs the trace some events, and the run nothing.
 	maxBytes = 32 << 20 // as much again is being written meanwhile
 	// leastItem is the mean time of a batch's items from which they get slices of their own. Slices of shorter items would cost the run more than 1 %.
@@ -32,6 +33,7 @@ type Trace struct {
 	mu      sync.Mutex
 	ready   sync.Cond // there is something to write, or no more will come
 	buffer  []byte    // packets that have not been written
+	due     time.Time // when they are written, however few they are
 	err     error     // of the writer; nothing is written after it
 	lost    int       // events that were left out
 	closed  bool
@@ -74,7 +76,7 @@ func New(w io.Writer, name string) *Trace {
 	t := &Trace{
 		begun: time.Now(), out: w, written: make(chan struct{}), workers: map[int]*worker{}, failed: map[item]mark{}, flows: map[item]flow{},
 	}
-	t.ready.L = &t.mu
+	t.ready.L, t.due = &t.mu, t.begun.Add(writeEvery)
 	t.describe(poolTrack, 0, 0, name, true)
 	t.count(queuedTrack, poolTrack, 1, "items read ahead", "items", 0)
 	t.count(heldTrack, poolTrack, 2, "items in batches, or waiting to be taken", "items", 0)
@@ -126,7 +128,7 @@ func (t *Trace) Observe(event host.Event) {
 	case host.Sampled:
 		t.sampled(&e)
 	}
-	if len(t.buffer) >= writeBytes {
+	if t.isFull() {
 		t.ready.Signal()
 	}
 }
@@ -396,14 +398,14 @@ func (t *Trace) write() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
-		for len(t.buffer) < writeBytes && !t.closed {
+		for !t.isFull() && !t.closed {
 			t.ready.Wait()
 		}
 		if len(t.buffer) == 0 && t.closed {
 			return
 		}
 		full := t.buffer
-		t.buffer = make([]byte, 0, 2*writeBytes)
+		t.buffer, t.due = make([]byte, 0, 2*writeBytes), time.Now().Add(writeEvery)
 		t.mu.Unlock()
 		_, err := t.out.Write(full)
 		t.mu.Lock()
@@ -412,6 +414,11 @@ func (t *Trace) write() {
 			return
 		}
 	}
+}
+
+// isFull reports whether it is time to write. Called with mu held.
+func (t *Trace) isFull() bool {
+	return len(t.buffer) >= writeBytes || len(t.buffer) > 0 && time.Now().After(t.due)
 }
 
 // Close writes the rest. It returns the first error of writing, after which nothing was written. lost is the number of events that were left out, because the
