@@ -30,7 +30,7 @@ func (s samples) Observe(e host.Event) {
 func (s samples) await(t *testing.T, what string, fits func(host.State) bool) host.State {
 	t.Helper()
 	last := host.State{}
-	for late := time.After(time.Minute); ; {
+	for late := time.After(5 * time.Minute); ; {
 		select {
 		case last = <-s:
 			if fits(last) {

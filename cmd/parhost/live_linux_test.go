@@ -102,7 +102,7 @@ func (c *userTerminal) press(t *testing.T, keys string) {
 func (c *userTerminal) await(t *testing.T, what string) {
 	t.Helper()
 	match := regexp.MustCompile(what)
-	for late := time.After(30 * time.Second); ; {
+	for late := time.After(5 * time.Minute); ; {
 		if match.MatchString(strings.Join(screenOf(c.text()), "\n")) {
 			return
 		}
