@@ -135,7 +135,8 @@ func (r *run[In, Out]) blame(b *batch[In, Out], at int, d *worker.Death, by work
 // mayRepeat reports whether items may be begun again.
 func (r *run[In, Out]) mayRepeat() bool { return r.pool.manifest.Idempotent || r.pool.cfg.RetryAlways }
 
-// retry grants an item another attempt after a delay, if the item has attempts left. blamed says that its worker died of it. spare grants one more, once per item. Called with mu held.
+// retry grants an item another attempt after a delay, if the item has attempts left. blamed says that the item's worker died of it. spare grants one more
+// attempt, once per item. Called with mu held.
 func (r *run[In, Out]) retry(c *chunk[In, Out], at int, e *ItemError, blamed, spare bool) (delay time.Duration, ok bool) {
 	p, t := r.pool, c.tried[at]
 	switch {
@@ -178,8 +179,8 @@ func (r *run[In, Out]) postpone(c *chunk[In, Out], delay time.Duration) {
 	})
 }
 
-// finalize records an item's last error. blamed says that its worker died of it, and late that it has counted as done. Called with
-// mu held.
+// finalize records an item's last error. blamed says that the item's worker died of it. late says that the item was counted as done before. Called with mu
+// held.
 func (r *run[In, Out]) finalize(c *chunk[In, Out], at int, e *ItemError, blamed, late bool) {
 	e.Index, e.Attempts = c.first+at, 1+c.tried[at].all
 	c.fail(at, e)

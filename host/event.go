@@ -2,7 +2,7 @@ package host
 
 import "time"
 
-// Event is one of [WorkerStarted], [WorkerEnded], [BatchSent], [BatchDone], [ItemFailed], [ItemRetried], [ItemProgress] and [Sampled]. At is when it happened.
+// Event is one of [WorkerStarted], [WorkerEnded], [BatchSent], [BatchDone], [ItemFailed], [ItemRetried], [ItemProgress] and [Sampled]. The field At says when it happened.
 type Event interface{ event() }
 
 // WorkerStarted says that a worker is ready for items.
@@ -74,7 +74,7 @@ func (e *BatchDone) Place(i int) int {
 	return e.First + i
 }
 
-// Attempt is an attempt at an item that failed.
+// Attempt is a failed attempt to run an item.
 type Attempt struct {
 	Input  int // number of the run in its pool, from 1: items of several runs have the same places
 	Place  int // of the item in the input: Err.Index, unless the run has only some items of it ([WithIndex])
@@ -107,8 +107,8 @@ type ItemProgress struct {
 	Fraction float64 // from 0 to 1
 }
 
-// Sampled is what a pool looks like. It comes about ten times a second, from the start of the first worker to the end of the last one, and once a second while
-// nothing is under way. A sample is left out if the one before still waits for the Observer.
+// Sampled describes the pool at one moment. It comes about ten times a second from the start of the first worker to the end of the last one, but once a second
+// while no items run or wait. It is left out if the Observer has not yet been called with the one before.
 type Sampled struct {
 	At    time.Time
 	State State

@@ -72,7 +72,7 @@ func (q *events) offer(e Event) {
 	}
 }
 
-// sample is put for a Sampled. It is dropped if the one before is still in the queue.
+// sample puts a Sampled into the queue, unless the one before is still there.
 func (q *events) sample(e Sampled) {
 	q.mu.Lock()
 	waits := q.sampled

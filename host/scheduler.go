@@ -23,7 +23,7 @@ type scheduler struct {
 	crowded  chan struct{} // has room for one; receives when a batch has to wait; nil if nobody wants to know
 	releases int           // leases that have ended
 	last     int           // index of the last worker leased; the search begins behind it, so that all workers are used
-	paused   bool          // no worker is leased for now
+	paused   bool          // Pool.Pause was called last, and not Pool.Resume, so no worker is leased
 	err      error         // why no worker is leased any more; nil before
 }
 

@@ -53,7 +53,7 @@ func (s *seed) place(i int) int {
 	return s.index(i)
 }
 
-// indexes returns the indexes by which n items of the run, from the first one on, draw. It is for a seed with an index function.
+// indexes returns the indexes by which n items of the run draw random numbers, beginning with item first. The seed must have an index function.
 func (s *seed) indexes(first, n int) []uint64 {
 	list := make([]uint64, n)
 	for k := range list {

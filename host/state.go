@@ -2,9 +2,9 @@ package host
 
 import "time"
 
-// State is what a pool looks like at a moment.
+// State describes a pool at one moment.
 type State struct {
-	Workers  []WorkerInfo // that are ready, sorted by number
+	Workers  []WorkerInfo // the workers that are ready, sorted by number
 	Looked   time.Time    // when RSS and CPU of the workers were last read, which is less often than the pool is sampled; zero if they have not been read
 	Starting int          // workers that start, up to the end of their set-up
 	Delayed  int          // workers whose start waits for a while, because starts have failed, or workers ended with nothing done
@@ -14,18 +14,18 @@ type State struct {
 	Waiting  Waiting
 }
 
-// Waiting says what keeps a pool's runs from being done.
+// Waiting says what a pool's runs are waiting for.
 type Waiting struct {
 	For    Wait
-	Item   int       // place in the input of the item that holds up the order, or else of the one that has been running for longest; -1 if none is known to
-	Worker int       // that runs it; 0 if none is known to
-	Since  time.Time // when it began; zero if Worker is 0
+	Item   int       // place in the input of the item that the others wait for, if For is WaitOrder; else of the item that has been running for longest; -1 if none is known
+	Worker int       // number of the worker that runs the item; 0 if none is known
+	Since  time.Time // when the item began; zero if Worker is 0
 }
 
 // Wait is what the runs of a pool wait for.
 type Wait string
 
-// What runs wait for. If a pool has several runs, it is what the run waits for that gets on best. The item may be one of another run then.
+// The values of Wait. If a pool has several runs, the one that makes the most progress counts. In that case the item may belong to another run.
 const (
 	WaitNothing Wait = ""        // nothing is under way, apart from items of Do and Start that wait for their next attempt
 	WaitWorkers Wait = "workers" // every worker is busy, or the items that are left are all under way
@@ -38,17 +38,17 @@ const (
 	WaitPaused  Wait = "paused"  // no item runs any more, and Pool.Resume has to be called
 )
 
-// waits are the values of Wait, the one that gets on best first.
+// waits lists the values of Wait, those of a run that makes progress first.
 var waits = []Wait{WaitWorkers, WaitInput, WaitRetry, WaitOrder, WaitReader, WaitStart, WaitRestart, WaitPaused, WaitNothing}
 
-// facts is what says, beside a run's own stage, what the run waits for.
+// facts are what has to be known of a pool to say what its runs wait for.
 type facts struct {
-	ready    int // workers that may be lent
-	idle     int // of them, workers that could run more
+	ready    int // workers that can get batches
+	idle     int // those of them that have a free thread
 	leases   int // batches that workers hold
 	starting int
 	delayed  int
-	paused   bool // and no worker holds a batch any more
+	paused   bool // the pool is paused, and no worker holds a batch any more
 	closed   bool // the pool takes no more work, so its workers are not lent
 }
 
@@ -91,7 +91,7 @@ func (f *facts) of(s stage) Wait {
 	}
 }
 
-// ofSingleItems returns what items wait for that each came alone. queue is how many of them have no worker.
+// ofSingleItems returns what the items of Do and Start wait for. queue is the number of these items that have no worker yet.
 func (f *facts) ofSingleItems(queue int) Wait {
 	switch {
 	case f.paused && queue > 0:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -31,26 +30,8 @@ type userTerminal struct {
 // atTerminal starts the command as the foreground job of a terminal of 80 columns and 24 rows.
 func atTerminal(t *testing.T, args ...string) *userTerminal {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skip("there are no terminals here: ", err)
-	}
-	t.Cleanup(func() { _ = master.Close() })
-	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
-	}
+	master, tty := openTerminal(t, consoleColumns)
 	c := &userTerminal{master: master, cmd: command(t, args...), done: make(chan struct{}), more: make(chan struct{}, 1)}
-	if err == nil {
-		err = c.resize(80, 24)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Skip("there are no terminals here: ", err)
-	}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = tty, tty, tty
 	c.cmd.Env = append(os.Environ(), "TERM=xterm")
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -77,10 +58,6 @@ func atTerminal(t *testing.T, args ...string) *userTerminal {
 	}()
 	t.Cleanup(func() { _ = c.cmd.Process.Kill() })
 	return c
-}
-
-func (c *userTerminal) resize(columns, rows uint16) error {
-	return unix.IoctlSetWinsize(int(c.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
 }
 
 // text returns what the command has written to the terminal.
@@ -127,7 +104,8 @@ var escape = regexp.MustCompile(`^\x1b\[(\d*)([A-Za-z])`)
 
 const consoleColumns = 80
 
-// screenOf returns the lines of a terminal of unlimited height to which text was written. It knows the few things that the command asks of a terminal.
+// screenOf returns the lines that a terminal of consoleColumns columns shows after text was written to it. It never scrolls. It understands only the
+// control sequences that the command uses.
 func screenOf(text string) []string {
 	lines := [][]rune{nil}
 	row, column := 0, 0

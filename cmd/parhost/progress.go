@@ -48,7 +48,11 @@ func newProgress(s *streams, o *options, events *history.Store, view *liveView) 
 		}, clear: s.status.clear, atOnce: true}, nil
 	case kind == "live":
 		view.shown = true
-		return &shown{state: state{history: events}, every: liveEvery, show: func(p *state) {
+		finished := func() int { // also those whose results wait for the order
+			totals := events.Totals()
+			return totals.Done()
+		}
+		return &shown{state: state{history: events, counts: finished}, every: liveEvery, show: func(p *state) {
 			o := p.look()
 			s.status.draw(func(width, height int) []string { return view.lines(&o, width, height) })
 		}, clear: s.status.clear}, nil
@@ -72,6 +76,7 @@ func (s *streams) progressKind(o *options) string {
 // state is how far a run is. One goroutine displays it while another one sets done.
 type state struct {
 	history *history.Store
+	counts  func() int // returns the number of finished items; nil if step sets it
 	total   func() (n int, estimate bool)
 	done    atomic.Int64
 	fast    atomic.Bool // items finish so fast that step does not count every single one
@@ -115,9 +120,17 @@ type outlook struct {
 	fractions   map[int]float64 // the same by worker
 }
 
+// count returns the number of finished items.
+func (p *state) count() int {
+	if p.counts != nil {
+		return p.counts()
+	}
+	return int(p.done.Load())
+}
+
 func (p *state) look() outlook {
 	now := time.Now()
-	o := outlook{done: int(p.done.Load()), elapsed: now.Sub(p.begun), left: -1}
+	o := outlook{done: p.count(), elapsed: now.Sub(p.begun), left: -1}
 	o.fractions = p.history.Progress()
 	for _, worker := range slices.Sorted(maps.Keys(o.fractions)) {
 		o.running = append(o.running, o.fractions[worker])

@@ -18,14 +18,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onTerminal runs the command on a terminal with the given number of columns, and returns what it wrote there.
-func onTerminal(t *testing.T, columns uint16, env []string, args ...string) string {
+// openTerminal opens a terminal of 24 rows. master is the end at which a user sits, and tty the end for programs.
+func openTerminal(t *testing.T, columns uint16) (master, tty *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
 		t.Skip("there are no terminals here: ", err)
 	}
-	defer master.Close()
+	t.Cleanup(func() { _ = master.Close() })
 	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
 	if err == nil {
 		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
@@ -36,10 +36,17 @@ func onTerminal(t *testing.T, columns uint16, env []string, args ...string) stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
 		t.Skip("there are no terminals here: ", err)
 	}
+	return master, tty
+}
+
+// onTerminal runs the command on a terminal with the given number of columns, and returns what it wrote there.
+func onTerminal(t *testing.T, columns uint16, env []string, args ...string) string {
+	t.Helper()
+	master, tty := openTerminal(t, columns)
 	cmd := command(t, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.Env = append(append(os.Environ(), "TERM=xterm"), env...)

@@ -27,17 +27,17 @@ type groupKey struct {
 	message string
 }
 
-// FailureGroup is items that failed for the same reason, as far as their messages tell.
+// FailureGroup is a group of failed items. Their errors have the same kind and cause, and messages that differ only in numbers and in quoted text.
 type FailureGroup struct {
 	Kind    host.Kind  `json:"kind"`
 	Cause   host.Cause `json:"cause,omitempty"`
 	Count   int        `json:"count"`
-	First   int        `json:"first"`   // of these items, the one that comes first in the input: its place there
-	Message string     `json:"message"` // its error
-	Worker  int        `json:"worker"`  // that it ran on; 0 if none
-	Last    int        `json:"last"`    // the one that comes last in the input
-	Since   time.Time  `json:"since"`   // when one of them failed for the first time
-	Until   time.Time  `json:"until"`   // and for the last time
+	First   int        `json:"first"`   // place in the input of the first item of the group
+	Message string     `json:"message"` // the error of that item
+	Worker  int        `json:"worker"`  // number of the worker that ran that item; 0 if none did
+	Last    int        `json:"last"`    // place in the input of the last item of the group
+	Since   time.Time  `json:"since"`   // when the first failure happened
+	Until   time.Time  `json:"until"`   // when the latest failure happened
 }
 
 func (f *failures) add(e *host.ItemFailed) {

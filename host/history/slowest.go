@@ -19,12 +19,12 @@ type Item struct {
 // slowest are the items that took longest, the longest first.
 type slowest []Item
 
-// takes reports whether an item that took so long would be one of them.
+// takes reports whether an item that took this long is among the slowest.
 func (s *slowest) takes(took time.Duration) bool {
 	return len(*s) < maxSlowest || took > (*s)[maxSlowest-1].Took
 }
 
-// offer adds an item, if it is one of them.
+// offer adds an item if it is among the slowest.
 func (s *slowest) offer(item Item) {
 	if !s.takes(item.Took) {
 		return

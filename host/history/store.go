@@ -17,7 +17,7 @@ type Store struct {
 	timeline timeline
 	workers  map[int]*worker // by number, from their first event on
 	alive    map[identity]*process
-	gone     map[identity]bool // since the last sample, which may still show them
+	gone     map[identity]bool // ended since the last sample; the next one may still show them
 	waits    waits
 	failures failures
 	slowest  slowest
@@ -71,7 +71,7 @@ type worker struct {
 	done    time.Time // when its last batch was done
 }
 
-// identity is that of a worker's process: a worker and its replacement may live at the same time. Goroutines share a process.
+// identity tells apart the processes of a worker and of its replacement, which may live at the same time. All goroutine workers have the same pid.
 type identity struct{ worker, pid int }
 
 // process is what a store knows of a worker's process.
@@ -150,7 +150,7 @@ func (s *Store) process(id identity) *process {
 	return p
 }
 
-// carry adds what a process has sent and received since the last look.
+// carry adds the bytes that a process has sent and received since this was last called for it.
 func (s *Store) carry(w *worker, p *process, at time.Time, now host.Traffic) {
 	more := host.Traffic{Messages: now.Messages - p.traffic.Messages, Arena: now.Arena - p.traffic.Arena, Buffers: now.Buffers - p.traffic.Buffers}
 	p.traffic = now
@@ -214,8 +214,8 @@ func (s *Store) itemFailed(e *host.ItemFailed) {
 	}
 }
 
-// attempt adds the time of an attempt that failed, unless the attempt is part of a batch that is done. It returns the lane, nil if the item never reached a
-// worker.
+// attempt adds the time of a failed attempt to the timeline, unless a BatchDone will add it. It returns the lane of the attempt, or nil if the item never
+// reached a worker.
 func (s *Store) attempt(at time.Time, a *host.Attempt) *lane {
 	if a.Worker == 0 {
 		return nil
@@ -262,17 +262,21 @@ func (s *Store) sampled(e *host.Sampled) {
 // Worker is a worker that is ready, as of the last sample.
 type Worker struct {
 	host.WorkerInfo
-	Load float64 // CPUs that its process used between the last two looks; 0 if unknown
+	Load float64 // how many CPUs its process kept busy, when the sampler last read that; 0 if unknown
 }
 
-// Workers returns the workers that were ready at the last sample, by number, without those that stand by.
+// Workers returns the workers that the last sample showed as ready, sorted by number. Standby workers are left out.
 func (s *Store) Workers() []Worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []Worker
 	for _, info := range s.state.Workers {
 		if !info.Standby {
-			list = append(list, Worker{info, s.process(identity{info.Worker, info.PID}).load})
+			w := Worker{WorkerInfo: info}
+			if p := s.alive[identity{info.Worker, info.PID}]; p != nil { // it may have ended since the sample
+				w.Load = p.load
+			}
+			list = append(list, w)
 		}
 	}
 	return list
@@ -285,7 +289,7 @@ func (s *Store) LastFailure() (e host.ItemFailed, ok bool) {
 	return s.failed, s.failed.Err != nil
 }
 
-// Resumed says that n items have got their results without running so far, such as those of a journal.
+// Resumed sets how many items have got their results from a journal so far, and so did not run.
 func (s *Store) Resumed(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

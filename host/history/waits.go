@@ -27,7 +27,7 @@ type spell struct {
 	took time.Duration
 }
 
-// add counts the time up to a sample as spent on what the run waits for now, and returns it.
+// add counts the time since the last sample. It assumes that the run waited all that time for what this sample says. It returns what it counted.
 func (w *waits) add(e *host.Sampled) spell {
 	wait := e.State.Waiting.For
 	now := spell{wait, max(0, e.At.Sub(w.since))}
@@ -39,8 +39,8 @@ func (w *waits) add(e *host.Sampled) spell {
 	return now
 }
 
-// Refine has f called with what each sample says that the run waits for. f returns what the caller of the run knows better: a pool that waits for its caller,
-// or for the next item, does not know why. f may use the store.
+// Refine lets the caller of the run correct what the samples say that the run waits for: a pool that waits for its caller, or for the next item, does not know
+// why. f is called with each sample's Waiting, and what it returns is kept instead. f may use the store.
 func (s *Store) Refine(f func(host.Waiting) host.Waiting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,7 +64,8 @@ type Share struct {
 	Took time.Duration `json:"took_ns"`
 }
 
-// Waits returns what the run has waited for so far, the longest time first. The time is sampled: of a run shorter than a second it says little.
+// Waits returns what the run has waited for so far, and for how long, the longest time first. The times come from samples, taken ten times a second, so they are
+// inaccurate for a run of less than a second.
 func (s *Store) Waits() []Share {
 	s.mu.Lock()
 	defer s.mu.Unlock()

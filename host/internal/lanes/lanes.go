@@ -8,8 +8,8 @@ type Lanes struct {
 	free []time.Time // when the last batch of each lane ended
 }
 
-// Place finds the lane of a batch that ran from begun to ended, for a worker that runs up to threads batches at once. from is when the batch began there: a batch
-// may seem to have begun before the one in front of it had ended, because the clocks of two processes and the way between them differ.
+// Place finds the lane of a batch that ran from begun to ended, for a worker that runs up to threads batches at once. from is when the batch began there. It is
+// later than begun if the batch seems to have begun before the previous one in its lane had ended, which happens because times are measured in two processes.
 func (l *Lanes) Place(begun, ended time.Time, threads int) (lane int, from time.Time) {
 	best, first := -1, -1 // the lane that has been free for the shortest time; the lane that was free first
 	for i := range min(len(l.free), max(1, threads)) {

@@ -31,7 +31,6 @@ const (
 	eventTrack       protowire.Number = 11
 	eventCategory    protowire.Number = 22
 	eventName        protowire.Number = 23
-	eventCounter     protowire.Number = 30
 	eventDouble      protowire.Number = 44
 	eventFlow        protowire.Number = 47
 	eventEndsFlow    protowire.Number = 48
