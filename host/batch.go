@@ -114,7 +114,7 @@ func (b *batch[In, Out]) Encode(from, to, limit int, room []byte) (column []byte
 		return column, b.Size(), nil
 	}
 	in := b.in[from:to]
-	codec := &b.run.in
+	codec := b.run.in
 	if !b.options.JSON && codec.Fixed() {
 		n = min(len(in), max(1, limit/8))
 		return codec.AppendFixed(room[:0], in[:n]), n, nil
@@ -170,7 +170,7 @@ func (b *batch[In, Out]) Copies() bool { return !b.options.JSON && b.run.out.Fix
 
 func (b *batch[In, Out]) Decode(from, n int, column []byte) error {
 	out := b.out[from:][:n]
-	codec := &b.run.out
+	codec := b.run.out
 	b.bytes += len(column)
 	if !b.options.JSON && codec.Fixed() {
 		return codec.ReadFixed(out, column)
@@ -270,11 +270,23 @@ func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, item
 		b.run.record(b, s, failed)
 	}
 	if n > 0 && b.run.pool.cfg.events != nil {
+		longest := longestOf(itemNS)
 		b.run.pool.cfg.events.put(BatchDone{
 			At: now, Worker: by.Number, PID: by.PID, Input: b.run.number, First: worker.PlaceOf(b, at), Items: n, Failed: len(failed),
-			Wait: s.wait, Trip: now.Sub(b.begun), Run: ran, itemNS: itemNS, places: places,
+			Wait: s.wait, Trip: now.Sub(b.begun), Run: ran, Longest: longest, LongestItem: itemText(b.in[at+longest]), itemNS: itemNS, places: places,
 		})
 	}
+}
+
+// longestOf returns the index of the longest time: 0 if there are none.
+func longestOf(times []uint64) int {
+	longest := 0
+	for i, ns := range times {
+		if ns > times[longest] {
+			longest = i
+		}
+	}
+	return longest
 }
 
 // record records the outcomes of consecutive items of a batch. The places in failed count from the batch's first item.

@@ -192,7 +192,7 @@ func (r *run[In, Out]) finalize(c *chunk[In, Out], at int, e *ItemError, blamed,
 
 // attempt describes the last attempt at an item, which failed. Called with mu held.
 func (r *run[In, Out]) attempt(c *chunk[In, Out], at int, e *ItemError, blamed bool) Attempt {
-	a := Attempt{Input: r.number, Place: r.seed.place(e.Index), Err: e, Blamed: blamed}
+	a := Attempt{Input: r.number, Place: r.seed.place(e.Index), Err: e, Item: itemText(c.in[at]), Blamed: blamed}
 	if s := c.spanOf(at); s != nil {
 		a.Worker, a.Took = s.worker, s.run/time.Duration(s.n)
 		if s.itemNS != nil {

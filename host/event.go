@@ -50,6 +50,11 @@ type BatchDone struct {
 	Trip   time.Duration // from being sent to its results being there
 	Run    time.Duration // of which the workload took
 
+	// Longest is the item of the batch that took longest, counted from 0: the first one if they were not timed one by one. LongestItem is its text, as
+	// Attempt.Item is.
+	Longest     int
+	LongestItem string
+
 	itemNS []uint64
 	places []uint64 // of the items in the input; nil if they are First, First+1, …
 }
@@ -79,6 +84,7 @@ type Attempt struct {
 	Input  int // number of the run in its pool, from 1: items of several runs have the same places
 	Place  int // of the item in the input: Err.Index, unless the run has only some items of it ([WithIndex])
 	Err    *ItemError
+	Item   string        // the first 200 bytes of its text, with "…" if there are more; empty for items of Go types that are no text, number or boolean
 	Worker int           // that it ran on; 0 if it never reached one
 	Took   time.Duration // in the workload; 0 if that is not known
 	Blamed bool          // its worker died of it, so that no BatchDone has it

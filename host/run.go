@@ -31,8 +31,8 @@ const (
 // takes the next. A lane is made when there is a batch and no lane is idle.
 type run[In, Out any] struct {
 	pool           *Pool
-	in             wire.Codec[In]
-	out            wire.Codec[Out]
+	in             *wire.Codec[In]
+	out            *wire.Codec[Out]
 	native         bool // the workload runs the caller's own slices
 	marshals       bool // encoding an item may call methods of its type, such as MarshalJSON
 	json           bool // items and results travel as JSON texts

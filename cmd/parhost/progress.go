@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
+
 	"time"
 
 	"github.com/parhost/parhost/host/history"
@@ -34,25 +34,27 @@ func newProgress(s *streams, o *options, events *history.Store, view *liveView) 
 	if kind == "auto" {
 		kind = s.progressKind(o)
 	}
+	finished := func() int { // also those whose results wait for the order
+		totals := events.Totals()
+		return totals.Done()
+	}
 	switch {
 	case kind == "none":
 		return noProgress{}, nil
 	case kind == "lines" && o.verbose:
-		return &verboseProgress{state: state{history: events}, say: s.say}, nil
+		p := &verboseProgress{state: state{history: events}, say: s.say}
+		p.done = func() int { return p.last }
+		return p, nil
 	case kind == "lines", (kind == "bar" || kind == "live") && s.status == nil: // a file has no line that could be redrawn
-		return &shown{state: state{history: events}, every: lineEvery, show: func(p *state) { s.say("Done %s", p.line()) }, clear: func() {}}, nil
+		return &shown{state: state{history: events, done: finished}, every: lineEvery, show: func(p *state) { s.say("Done %s", p.line()) }, clear: func() {}}, nil
 	case kind == "bar":
-		return &shown{state: state{history: events}, every: drawEvery, show: func(p *state) {
+		return &shown{state: state{history: events, done: finished}, every: drawEvery, show: func(p *state) {
 			o := p.look()
 			s.status.draw(func(width, _ int) []string { return []string{o.bar(width)} })
 		}, clear: s.status.clear, atOnce: true}, nil
 	case kind == "live":
 		view.shown = true
-		finished := func() int { // also those whose results wait for the order
-			totals := events.Totals()
-			return totals.Done()
-		}
-		return &shown{state: state{history: events, counts: finished}, every: liveEvery, show: func(p *state) {
+		return &shown{state: state{history: events, done: finished}, every: liveEvery, show: func(p *state) {
 			o := p.look()
 			s.status.draw(func(width, height int) []string { return view.lines(&o, width, height) })
 		}, clear: s.status.clear}, nil
@@ -73,13 +75,11 @@ func (s *streams) progressKind(o *options) string {
 	}
 }
 
-// state is how far a run is. One goroutine displays it while another one sets done.
+// state is how far a run is.
 type state struct {
 	history *history.Store
-	counts  func() int // returns the number of finished items; nil if step sets it
+	done    func() int // returns the number of finished items
 	total   func() (n int, estimate bool)
-	done    atomic.Int64
-	fast    atomic.Bool // items finish so fast that step does not count every single one
 	begun   time.Time
 	pace    pace
 }
@@ -120,17 +120,9 @@ type outlook struct {
 	fractions   map[int]float64 // the same by worker
 }
 
-// count returns the number of finished items.
-func (p *state) count() int {
-	if p.counts != nil {
-		return p.counts()
-	}
-	return int(p.done.Load())
-}
-
 func (p *state) look() outlook {
 	now := time.Now()
-	o := outlook{done: p.count(), elapsed: now.Sub(p.begun), left: -1}
+	o := outlook{done: p.done(), elapsed: now.Sub(p.begun), left: -1}
 	o.fractions = p.history.Progress()
 	for _, worker := range slices.Sorted(maps.Keys(o.fractions)) {
 		o.running = append(o.running, o.fractions[worker])
@@ -144,7 +136,7 @@ func (p *state) look() outlook {
 		through += fraction
 	}
 	p.pace.look(now, through)
-	p.fast.Store(p.pace.rate > fastRate)
+
 	if o.elapsed < paceFrom || through == 0 {
 		return o
 	}
@@ -286,15 +278,7 @@ func (p *shown) begin(total func() (int, bool)) {
 	})
 }
 
-// fastRate is the rate in items per second from which only every 64th item is counted. Rates are shown with three digits, so nobody sees the
-// difference.
-const fastRate = 10_000
-
-func (p *shown) step(done int) {
-	if done%64 == 0 || !p.fast.Load() {
-		p.done.Store(int64(done))
-	}
-}
+func (p *shown) step(int) {}
 
 func (p *shown) end() {
 	close(p.stop)
@@ -307,6 +291,7 @@ func (p *shown) end() {
 type verboseProgress struct {
 	state
 	say  func(format string, args ...any)
+	last int // number of finished items
 	next int // number of finished items at which the next line is due
 }
 
@@ -325,7 +310,7 @@ func (p *verboseProgress) step(done int) {
 	if p.next = done + max(1, total/10); total < 0 || estimate {
 		p.next = 2 * done
 	}
-	p.done.Store(int64(done))
+	p.last = done
 	p.say("Done %s", p.line())
 }
 

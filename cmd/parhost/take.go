@@ -73,7 +73,7 @@ func takeNumbers[In, Out number](ctx context.Context, r *itemRun, pool *host.Poo
 		}
 		*shown = withoutValue(&got)
 		if infinite := got.Value-got.Value != 0; got.Err == nil && (infinite || !silent) {
-			text = write(&codec, text[:0], got.Value, shown)
+			text = write(codec, text[:0], got.Value, shown)
 		}
 		if r.show(shown); r.enough {
 			return nil
@@ -126,7 +126,7 @@ func asNumbers[In, Out number](ctx context.Context, pool *host.Pool, items iter.
 				if cap(text)-len(text) < 32 { // no number is longer than 32 bytes
 					text = make([]byte, 0, textBytes)
 				}
-				text = write(&out, text, got.Value, &shown)
+				text = write(out, text, got.Value, &shown)
 			}
 			if !yield(shown, err) || err != nil {
 				return

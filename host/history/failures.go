@@ -32,12 +32,13 @@ type FailureGroup struct {
 	Kind    host.Kind  `json:"kind"`
 	Cause   host.Cause `json:"cause,omitempty"`
 	Count   int        `json:"count"`
-	First   int        `json:"first"`   // place in the input of the first item of the group
-	Message string     `json:"message"` // the error of that item
-	Worker  int        `json:"worker"`  // number of the worker that ran that item; 0 if none did
-	Last    int        `json:"last"`    // place in the input of the last item of the group
-	Since   time.Time  `json:"since"`   // when the first failure happened
-	Until   time.Time  `json:"until"`   // when the latest failure happened
+	First   int        `json:"first"`          // place in the input of the first item of the group
+	Message string     `json:"message"`        // the error of that item
+	Item    string     `json:"item,omitempty"` // its text, as in host.Attempt
+	Worker  int        `json:"worker"`         // number of the worker that ran that item; 0 if none did
+	Last    int        `json:"last"`           // place in the input of the last item of the group
+	Since   time.Time  `json:"since"`          // when the first failure happened
+	Until   time.Time  `json:"until"`          // when the latest failure happened
 }
 
 func (f *failures) add(e *host.ItemFailed) {
@@ -56,7 +57,7 @@ func (f *failures) add(e *host.ItemFailed) {
 	}
 	g.Count++
 	if e.Place <= g.First {
-		g.First, g.Message, g.Worker = e.Place, e.Err.Message, e.Worker
+		g.First, g.Message, g.Item, g.Worker = e.Place, e.Err.Message, e.Item, e.Worker
 	}
 	g.Last, g.Until = max(g.Last, e.Place), e.At
 }

@@ -13,7 +13,8 @@ type Item struct {
 	Place  int           `json:"place"` // in the input
 	Worker int           `json:"worker"`
 	Begun  time.Time     `json:"begun"`
-	Took   time.Duration `json:"took_ns"` // in the workload
+	Took   time.Duration `json:"took_ns"`        // in the workload
+	Item   string        `json:"item,omitempty"` // its text, if an event had it
 }
 
 // slowest are the items that took longest, the longest first.

@@ -21,6 +21,7 @@ type Store struct {
 	waits    waits
 	failures failures
 	slowest  slowest
+	spans    spans
 	run      Histogram
 	wait     Histogram
 	lives    lives
@@ -36,7 +37,7 @@ func New() *Store {
 	return &Store{
 		begun: now, workers: map[int]*worker{}, alive: map[identity]*process{}, gone: map[identity]bool{}, progress: map[int]float64{},
 		totals:   Totals{Kinds: map[host.Kind]int{}, Causes: map[host.Cause]int{}, Deaths: map[host.Cause]int{}},
-		timeline: newTimeline(now), waits: waits{since: now},
+		timeline: newTimeline(now), waits: waits{since: now}, spans: spans{least: firstWidth},
 	}
 }
 
@@ -110,7 +111,7 @@ func (s *Store) Observe(event host.Event) {
 		s.itemFailed(&e)
 	case host.ItemRetried:
 		s.totals.Retried++
-		s.attempt(e.At, &e.Attempt)
+		s.attempt(e.At, &e.Attempt, true)
 	case host.ItemProgress:
 		s.progress[e.Worker] = min(1, max(0, e.Fraction))
 	case host.Sampled:
@@ -184,18 +185,31 @@ func (s *Store) batchDone(e *host.BatchDone) {
 	s.timeline.at(lane, e.At).count(e.Items, 0)
 	if !e.Timed() {
 		s.run.add(e.Time(0), e.Items)
-		s.slowest.offer(Item{Place: e.Place(0), Worker: e.Worker, Begun: begun, Took: e.Time(0)})
+		s.slowest.offer(Item{Place: e.Place(0), Worker: e.Worker, Begun: begun, Took: e.Time(0), Item: e.LongestItem})
 		return
+	}
+	if width := s.timeline.width; width > s.spans.least {
+		s.spans.widen(width)
 	}
 	at := begun
 	for i := range e.Items {
 		took := e.Time(i)
 		s.run.add(took, 1)
-		if s.slowest.takes(took) {
-			s.slowest.offer(Item{Place: e.Place(i), Worker: e.Worker, Begun: at, Took: took})
+		if took >= s.spans.least || s.slowest.takes(took) {
+			s.long(e, i, lane.thread, at, took)
 		}
 		at = at.Add(min(took, e.At.Sub(at)))
 	}
+}
+
+// long keeps an item that took long.
+func (s *Store) long(e *host.BatchDone, i, thread int, begun time.Time, took time.Duration) {
+	text := ""
+	if i == e.Longest {
+		text = e.LongestItem
+	}
+	s.slowest.offer(Item{Place: e.Place(i), Worker: e.Worker, Begun: begun, Took: took, Item: text})
+	s.spans.add(&Span{Place: e.Place(i), Worker: e.Worker, Thread: thread, Begun: begun.Sub(s.begun), Took: took, Item: text})
 }
 
 func (s *Store) itemFailed(e *host.ItemFailed) {
@@ -209,25 +223,28 @@ func (s *Store) itemFailed(e *host.ItemFailed) {
 	}
 	s.failures.add(e)
 	s.failed = *e
-	if lane := s.attempt(e.At, &e.Attempt); lane != nil {
+	if lane := s.attempt(e.At, &e.Attempt, false); lane != nil {
 		s.timeline.at(lane, e.At).count(0, 1)
 	}
 }
 
-// attempt adds the time of a failed attempt to the timeline, unless a BatchDone will add it. It returns the lane of the attempt, or nil if the item never
-// reached a worker.
-func (s *Store) attempt(at time.Time, a *host.Attempt) *lane {
+// attempt keeps a failed attempt, and adds its time to the timeline, unless a BatchDone will add it. It returns the lane of the attempt, or nil if the item
+// never reached a worker.
+func (s *Store) attempt(at time.Time, a *host.Attempt, again bool) *lane {
 	if a.Worker == 0 {
+		s.failedAttempt(at, a, 0, again)
 		return nil
 	}
 	w := s.worker(a.Worker)
 	if !a.Blamed {
+		s.failedAttempt(at, a, 0, again)
 		return s.lane(w, 0)
 	}
 	lane, begun := s.occupy(w, at.Add(-a.Took), at)
+	s.failedAttempt(at, a, lane.thread, again)
 	s.totals.Run += a.Took
 	if a.Took > 0 {
-		s.slowest.offer(Item{Place: a.Place, Worker: a.Worker, Begun: begun, Took: a.Took})
+		s.slowest.offer(Item{Place: a.Place, Worker: a.Worker, Begun: begun, Took: a.Took, Item: a.Item})
 	}
 	return lane
 }

@@ -23,6 +23,7 @@ type Codec[T any] struct {
 
 	width     int           // bytes of one value if all values have the same size, else 0
 	aligned   bool          // values start at multiples of 8
+	traits    traits
 	unchecked bool          // a value is a text that AppendJSON does not check to be JSON
 	size      func(v T) int // returns the size of the packed form; nil if the size is known only after encoding
 	append    func(dst []byte, v T) ([]byte, error)
@@ -45,29 +46,31 @@ const (
 var codecs sync.Map
 
 // CodecOf returns the codec of T. It looks only at the type, so it always succeeds.
-func CodecOf[T any]() Codec[T] {
+func CodecOf[T any]() *Codec[T] {
 	t := reflect.TypeFor[T]()
 	if known, ok := codecs.Load(t); ok {
-		return *known.(*Codec[T])
+		return known.(*Codec[T])
 	}
 	c := codecOf[T](t)
-	codecs.Store(t, &c)
+	codecs.Store(t, c)
 	return c
 }
 
-func codecOf[T any](t reflect.Type) Codec[T] {
-	c := Codec[T]{Kind: KindJSON, append: marshalJSON[T], decode: unmarshalJSON[T], appendJSON: marshalJSON[T], decodeJSON: unmarshalJSON[T]}
+func codecOf[T any](t reflect.Type) *Codec[T] {
+	traits := traitsOf(t)
+	decode := func(src []byte) (T, error) { return unmarshalJSON[T](src, traits.open) }
+	c := &Codec[T]{Kind: KindJSON, traits: traits, append: marshalJSON[T], decode: decode, appendJSON: marshalJSON[T], decodeJSON: decode}
 	switch {
 	case t.Kind() == reflect.Pointer && t.Implements(reflect.TypeFor[proto.Message]()): // an interface type does not say what to decode into
-		protoCodec(&c, t)
+		protoCodec(c, t)
 	case t == reflect.TypeFor[json.RawMessage]():
 		c.unchecked = true
 		c.size = func(v T) int { return max(len("null"), len(*(*[]byte)(unsafe.Pointer(&v)))) }
-		rawCodec(&c)
+		rawCodec(c)
 	case hasOwnText(t):
 	case numberKind(t) != "":
 		c.Kind, c.width = numberKind(t), int(t.Size())
-		numberCodec(&c, t)
+		numberCodec(c, t)
 	case t.Kind() == reflect.String:
 		c.Kind = KindString
 		c.size = func(v T) int { return len(*(*string)(unsafe.Pointer(&v))) }
@@ -81,7 +84,7 @@ func codecOf[T any](t reflect.Type) Codec[T] {
 		c.decode = func(src []byte) (T, error) { return *(*T)(unsafe.Pointer(&src)), nil }
 	case t.Kind() == reflect.Slice && numberKind(t.Elem()) != "" && !hasOwnText(t.Elem()):
 		c.Kind, c.aligned = "[]"+numberKind(t.Elem()), true
-		sliceCodec(&c, int(t.Elem().Size()))
+		sliceCodec(c, int(t.Elem().Size()))
 	}
 	return c
 }
@@ -98,12 +101,12 @@ func (c *Codec[T]) Unchecked() bool { return c.unchecked }
 // Loose reports whether a JSON text that Append or AppendJSON has written may contain what DecodeJSON refuses. Check such a text with [ValidText]
 // before passing it on.
 func (c *Codec[T]) Loose() bool {
-	return !strings.HasPrefix(c.Kind, kindProto) && traitsOf(reflect.TypeFor[T]()).loose
+	return c.traits.loose && !strings.HasPrefix(c.Kind, kindProto)
 }
 
 // Calls reports whether DecodeJSON, and Decode of kind "json", may call a method that the caller wrote: UnmarshalJSON or UnmarshalText.
 func (c *Codec[T]) Calls() bool {
-	return !strings.HasPrefix(c.Kind, kindProto) && traitsOf(reflect.TypeFor[T]()).calls
+	return c.traits.calls && !strings.HasPrefix(c.Kind, kindProto)
 }
 
 // AppendFixed appends vs to dst as a column of a fixed kind.

@@ -223,7 +223,7 @@ func IsJSON(src []byte) bool { return utf8.Valid(src) && json.Valid(src) }
 // CheckText returns a [*TextError] if src is not one JSON value in UTF-8, has half of a surrogate pair, or has an object that repeats a name.
 // Otherwise it returns nil.
 func CheckText(src []byte) error {
-	_, err := unmarshalJSON[json.RawMessage](src)
+	_, err := unmarshalJSON[json.RawMessage](src, false)
 	return err
 }
 

@@ -18,7 +18,7 @@ func numberCodec[T any](c *Codec[T], t reflect.Type) {
 			if f, ok := readFloat(src, bits); ok {
 				return storeFloat[T](f), nil
 			}
-			return unmarshalJSON[T](src)
+			return unmarshalJSON[T](src, false)
 		}
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		c.appendJSON = func(dst []byte, v T) ([]byte, error) { return strconv.AppendInt(dst, loadInt(v), 10), nil }
@@ -26,7 +26,7 @@ func numberCodec[T any](c *Codec[T], t reflect.Type) {
 			if i, ok := readInt(src, bits); ok {
 				return storeInt[T](i), nil
 			}
-			return unmarshalJSON[T](src)
+			return unmarshalJSON[T](src, false)
 		}
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		mask := ^uint64(0) >> (64 - bits)
@@ -37,7 +37,7 @@ func numberCodec[T any](c *Codec[T], t reflect.Type) {
 			if i, ok := readUint(src, bits); ok {
 				return storeInt[T](int64(i)), nil
 			}
-			return unmarshalJSON[T](src)
+			return unmarshalJSON[T](src, false)
 		}
 	}
 	c.append = func(dst []byte, v T) ([]byte, error) { return c.AppendFixed(dst, []T{v}), nil }

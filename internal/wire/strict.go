@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"sync"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -40,10 +39,10 @@ var (
 
 var null = []byte("null")
 
-// unmarshalJSON reads one JSON text strictly.
-func unmarshalJSON[T any](src []byte) (v T, err error) {
+// unmarshalJSON reads one JSON text strictly. open is the trait of T.
+func unmarshalJSON[T any](src []byte, open bool) (v T, err error) {
 	opts := strict
-	if traitsOf(reflect.TypeFor[T]()).open || bytes.Contains(src, null) {
+	if open || bytes.Contains(src, null) {
 		opts = exact
 	}
 	if err = jsonv2.Unmarshal(src, &v, opts); err == nil {
@@ -188,15 +187,9 @@ type traits struct {
 	calls bool // decoding calls UnmarshalJSON or UnmarshalText of a type that is not of the standard library
 }
 
-var knownTraits sync.Map // reflect.Type → traits
-
 func traitsOf(t reflect.Type) traits {
-	if known, ok := knownTraits.Load(t); ok {
-		return known.(traits)
-	}
 	var found traits
 	found.collect(t, map[reflect.Type]bool{})
-	knownTraits.Store(t, found)
 	return found
 }
 

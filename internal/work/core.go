@@ -34,8 +34,8 @@ type Funcs[In, Out any] struct {
 
 type core[In, Out any] struct {
 	open func(ctx context.Context) (Funcs[In, Out], func(context.Context) error, error)
-	in   wire.Codec[In]
-	out  wire.Codec[Out]
+	in   *wire.Codec[In]
+	out  *wire.Codec[Out]
 }
 
 // New returns the core of a workload. open is called once for each instance. It returns the instance's functions and its teardown, which may be nil.

@@ -63,7 +63,7 @@ func startJob[In, Out any](t *testing.T, c Core, format Format, items []In, with
 	case format == Packed && in.Fixed():
 		j.Items = in.AppendFixed(nil, items)
 	default:
-		j.Items = pack(t, &in, format, items)
+		j.Items = pack(t, in, format, items)
 	}
 	last := false
 	j.Report = func(p Part) {
@@ -86,7 +86,7 @@ func startJob[In, Out any](t *testing.T, c Core, format Format, items []In, with
 			o.errs[p.Places[i]] = e
 		}
 		if format != Native {
-			if err := unpack(&out, format, p, o.values[p.From:p.From+p.Count], o.errs); err != nil {
+			if err := unpack(out, format, p, o.values[p.From:p.From+p.Count], o.errs); err != nil {
 				faults = append(faults, err.Error())
 			}
 		}

@@ -113,8 +113,8 @@ func wrongCount(results, items int) error {
 
 // open prepares the job's items and the memory for its results.
 func (r *running[In, Out]) open() (err error) {
-	r.dst.open(&r.out, r.job)
-	r.src, err = openSource(&r.in, r.job)
+	r.dst.open(r.out, r.job)
+	r.src, err = openSource(r.in, r.job)
 	return err
 }
 
