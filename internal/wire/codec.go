@@ -23,7 +23,6 @@ type Codec[T any] struct {
 
 	width     int           // bytes of one value if all values have the same size, else 0
 	aligned   bool          // values start at multiples of 8
-	traits    traits
 	unchecked bool          // a value is a text that AppendJSON does not check to be JSON
 	size      func(v T) int // returns the size of the packed form; nil if the size is known only after encoding
 	append    func(dst []byte, v T) ([]byte, error)
@@ -32,6 +31,15 @@ type Codec[T any] struct {
 
 	appendJSON func(dst []byte, v T) ([]byte, error)
 	decodeJSON func(src []byte) (T, error)
+
+	examined sync.Once // fills found: a program that starts examines only the types that it uses
+	found    traits
+}
+
+// traits returns what the JSON texts of T can contain.
+func (c *Codec[T]) traits() traits {
+	c.examined.Do(func() { c.found = traitsOf(reflect.TypeFor[T]()) })
+	return c.found
 }
 
 // Names of the kinds that are not numbers.
@@ -57,9 +65,9 @@ func CodecOf[T any]() *Codec[T] {
 }
 
 func codecOf[T any](t reflect.Type) *Codec[T] {
-	traits := traitsOf(t)
-	decode := func(src []byte) (T, error) { return unmarshalJSON[T](src, traits.open) }
-	c := &Codec[T]{Kind: KindJSON, traits: traits, append: marshalJSON[T], decode: decode, appendJSON: marshalJSON[T], decodeJSON: decode}
+	c := &Codec[T]{Kind: KindJSON, append: marshalJSON[T], appendJSON: marshalJSON[T]}
+	c.decode = func(src []byte) (T, error) { return unmarshalJSON[T](src, c.traits().open) }
+	c.decodeJSON = c.decode
 	switch {
 	case t.Kind() == reflect.Pointer && t.Implements(reflect.TypeFor[proto.Message]()): // an interface type does not say what to decode into
 		protoCodec(c, t)
@@ -101,12 +109,12 @@ func (c *Codec[T]) Unchecked() bool { return c.unchecked }
 // Loose reports whether a JSON text that Append or AppendJSON has written may contain what DecodeJSON refuses. Check such a text with [ValidText]
 // before passing it on.
 func (c *Codec[T]) Loose() bool {
-	return c.traits.loose && !strings.HasPrefix(c.Kind, kindProto)
+	return c.traits().loose && !strings.HasPrefix(c.Kind, kindProto)
 }
 
 // Calls reports whether DecodeJSON, and Decode of kind "json", may call a method that the caller wrote: UnmarshalJSON or UnmarshalText.
 func (c *Codec[T]) Calls() bool {
-	return c.traits.calls && !strings.HasPrefix(c.Kind, kindProto)
+	return c.traits().calls && !strings.HasPrefix(c.Kind, kindProto)
 }
 
 // AppendFixed appends vs to dst as a column of a fixed kind.
