@@ -7,6 +7,7 @@ SHELL := bash
 
 TOOLS := \
 	github.com/bufbuild/buf/cmd/buf@v1.75.0 \
+	github.com/evanw/esbuild/cmd/esbuild@v0.28.2 \
 	github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 \
 	google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12 \
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
@@ -18,7 +19,7 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint check-format check-generated lint cross test test-as-nobody hostile tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man
+.PHONY: check check-tidy check-nolint check-format check-generated lint cross test test-as-nobody hostile tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man page screenshots
 
 check: check-tidy check-nolint check-format check-generated lint cross test
 
@@ -37,7 +38,10 @@ check-generated: tools
 	.bin/buf lint
 	@tmp=$$(mktemp -d); trap 'rm -r "$$tmp"' EXIT; \
 	.bin/buf generate --output "$$tmp"; \
-	diff -ru "$(GENERATED)" "$$tmp/$(GENERATED)" || { echo 'generated code has changed: run make generate' >&2; exit 1; }
+	diff -ru "$(GENERATED)" "$$tmp/$(GENERATED)" || { echo 'generated code has changed: run make generate' >&2; exit 1; }; \
+	mkdir "$$tmp/page"; \
+	host/dashboard/page/build.sh .bin/esbuild "$$tmp/page"; \
+	diff -ru host/dashboard/built "$$tmp/page" || { echo 'the page has changed: run make page' >&2; exit 1; }
 
 lint: tools
 	.bin/golangci-lint run
@@ -88,6 +92,14 @@ fmt: tools
 generate: tools
 	rm -rf $(GENERATED)
 	.bin/buf generate
+
+# The dashboard's page, from its sources in host/dashboard/page.
+page: tools
+	host/dashboard/page/build.sh .bin/esbuild host/dashboard/built
+
+# The pictures of the page that the documentation shows. Look at them.
+screenshots:
+	go run ./internal/screens docs/img
 
 # Each fuzz target for FUZZTIME: what parses bytes of the other side, or of a user. To make large inputs small, as Go does for a minute each
 # by default, would leave no time to try others.

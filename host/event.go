@@ -3,7 +3,10 @@ package host
 import "time"
 
 // Event is one of [WorkerStarted], [WorkerEnded], [BatchSent], [BatchDone], [ItemFailed], [ItemRetried], [ItemProgress] and [Sampled]. The field At says when it happened.
-type Event interface{ event() }
+type Event interface {
+	// When returns the field At.
+	When() time.Time
+}
 
 // WorkerStarted says that a worker is ready for items.
 type WorkerStarted struct {
@@ -120,11 +123,26 @@ type Sampled struct {
 	State State
 }
 
-func (WorkerStarted) event() {}
-func (WorkerEnded) event()   {}
-func (BatchSent) event()     {}
-func (BatchDone) event()     {}
-func (ItemFailed) event()    {}
-func (ItemRetried) event()   {}
-func (ItemProgress) event()  {}
-func (Sampled) event()       {}
+// When implements [Event].
+func (e WorkerStarted) When() time.Time { return e.At }
+
+// When implements [Event].
+func (e WorkerEnded) When() time.Time { return e.At }
+
+// When implements [Event].
+func (e BatchSent) When() time.Time { return e.At }
+
+// When implements [Event].
+func (e BatchDone) When() time.Time { return e.At }
+
+// When implements [Event].
+func (e ItemFailed) When() time.Time { return e.At }
+
+// When implements [Event].
+func (e ItemRetried) When() time.Time { return e.At }
+
+// When implements [Event].
+func (e ItemProgress) When() time.Time { return e.At }
+
+// When implements [Event].
+func (e Sampled) When() time.Time { return e.At }

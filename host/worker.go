@@ -24,9 +24,9 @@ type WorkerInfo struct {
 
 // Traffic is the bytes of items and results that went between the host and a worker, by the path that they took. Nothing is sent to a goroutine.
 type Traffic struct {
-	Messages int64 // inside messages
-	Arena    int64 // through the arena, memory that the worker shares with the host
-	Buffers  int64 // items read in place, in a [Buffer]
+	Messages int64 `json:"messages"` // inside messages
+	Arena    int64 `json:"arena"`    // through the arena, memory that the worker shares with the host
+	Buffers  int64 `json:"buffers"`  // items read in place, in a [Buffer]
 }
 
 func trafficOf(t worker.Traffic) Traffic { return Traffic(t) }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/dashboard"
 	"github.com/parhost/parhost/host/history"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/wire"
@@ -131,7 +132,7 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 			break
 		}
 	}
-	if err := summary.write(rungs); err != nil { // before the table, because stdout may be closed already
+	if err := summary.write(rungs, func() *dashboard.Report { return contrastOf(o.pages, rungs) }); err != nil { // before the table, because stdout may be closed already
 		return &exitError{code: exitFailed, err: err}
 	}
 	if o.output != "none" {
@@ -152,9 +153,9 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 // run runs the items in one mode and fills r. The first mode passes nil and reads the items; the others get the items that it returned.
 func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config, items []json.RawMessage) ([]json.RawMessage, error) {
 	runtime.GC()
-	resetPeakRSS()
 	events := history.New()
 	cfg.Observer = events
+	resetPeakRSS()
 	begun := time.Now()
 	pool, err := host.Open(ctx, cfg)
 	if err != nil {
@@ -174,6 +175,11 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 		}
 	}
 	s.say("parhost: %s …", r.Label)
+	total := len(items)
+	shown := o.pages.add(&dashboard.Run{
+		Store: events, Label: r.Label, Title: pool.Manifest().Name, Limit: cfg.Sandbox.MemoryBytes, Facts: factsOf(pool, &cfg, o.seed),
+		Total: func() (int, bool) { return total, false },
+	})
 	r.Seed = o.seed
 	r.Plugin, r.Mode = pool.Manifest().Name, cfg.Mode
 	running := time.Now()
@@ -204,7 +210,22 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 		return nil, err
 	}
 	r.summarize(events)
+	shown.end(r.whole())
 	return items, nil
+}
+
+// contrastOf returns the comparison as a page.
+func contrastOf(p *pages, rungs []*rung) *dashboard.Report {
+	report := p.report()
+	report.Contrast = &dashboard.Contrast{Verdict: verdict(rungs)}
+	for _, r := range rungs {
+		report.Contrast.Modes = append(report.Contrast.Modes, dashboard.Mode{
+			Label: r.Label, Workers: r.Workers, Wall: r.wall.Seconds(), Start: r.start.Seconds(), PerSecond: r.ItemsPerSecond,
+			SpeedUp: rungs[0].wall.Seconds() / max(r.wall.Seconds(), 1e-9), Dispatch: r.DispatchMicros, Item: 1e6 * r.RunSeconds / float64(max(1, r.Items)),
+			Items: r.Items, Failed: r.Failed, HostRSS: r.HostRSS, WorkersRSS: r.WorkersRSS, Takes: r.Takes, Shared: r.Shares,
+		})
+	}
+	return report
 }
 
 // sameResults returns an error that describes the first difference between the results of two modes, or nil.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -14,8 +15,48 @@ type keyboard interface {
 	io.ReadCloser
 }
 
+// steering is what keys do with a run: the keys of the terminal, and those of the page.
+type steering struct {
+	pool       *host.Pool
+	interrupts chan<- os.Signal
+
+	mu      sync.Mutex
+	workers int // that the pool is to have
+}
+
+func (s *steering) pause(paused bool) {
+	if paused {
+		s.pool.Pause()
+	} else {
+		s.pool.Resume()
+	}
+}
+
+// resize asks for more workers, or for fewer.
+func (s *steering) resize(by int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wish := s.workers + by
+	if wish < 1 {
+		return errors.New("the last worker stays")
+	}
+	err := s.pool.Resize(wish)
+	if err == nil {
+		s.workers = wish
+	}
+	return err
+}
+
+// drain lets running items end, and begins no others.
+func (s *steering) drain() {
+	select {
+	case s.interrupts <- os.Interrupt:
+	default: // two are waiting already
+	}
+}
+
 // watchKeys lets keys steer the run, if the live view is shown and no other program reads the terminal. The returned function ends that.
-func (r *itemRun) watchKeys(pool *host.Pool, workers int, interrupts chan<- os.Signal) (stop func()) {
+func (r *itemRun) watchKeys(steer *steering) (stop func()) {
 	if !r.view.shown || r.input == "-" || r.streams.out.isPiped() { // a pager reads the terminal, too
 		return func() {}
 	}
@@ -36,7 +77,7 @@ func (r *itemRun) watchKeys(pool *host.Pool, workers int, interrupts chan<- os.S
 				continue
 			}
 			for _, key := range typed[:n] {
-				workers = r.press(key, pool, workers, interrupts)
+				r.press(key, steer)
 			}
 		}
 	})
@@ -51,36 +92,23 @@ func (r *itemRun) watchKeys(pool *host.Pool, workers int, interrupts chan<- os.S
 // escapeKey begins what keys send that are no character.
 const escapeKey = 0x1b
 
-// press does what a key says. It returns how many workers the pool is to have.
-func (r *itemRun) press(key byte, pool *host.Pool, workers int, interrupts chan<- os.Signal) int {
+// press does what a key says.
+func (r *itemRun) press(key byte, steer *steering) {
 	again := r.view.ending.Swap(key == 'd' && !r.view.ending.Load()) // one letter, typed for a command that is to come, does not end a run
 	switch key {
 	case 'p':
-		if pool.State().Paused {
-			pool.Resume()
-		} else {
-			pool.Pause()
-		}
+		steer.pause(!steer.pool.State().Paused)
 	case '+', '=', '-':
-		wish := workers + 1
+		by := 1
 		if key == '-' {
-			wish = workers - 1
+			by = -1
 		}
-		if wish < 1 {
-			return workers
-		}
-		if err := pool.Resize(wish); err != nil {
+		if err := steer.resize(by); err != nil {
 			r.say("parhost: %v", err)
-			return workers
 		}
-		return wish
 	case 'd':
 		if again {
-			select {
-			case interrupts <- os.Interrupt:
-			default: // two are waiting already
-			}
+			steer.drain()
 		}
 	}
-	return workers
 }

@@ -41,7 +41,7 @@ type liveView struct {
 // lines returns the view, of at most height lines.
 func (v *liveView) lines(o *outlook, width, height int) []string {
 	state, totals := v.history.State(), v.history.Totals()
-	lines := []string{o.bar(width), countsOf(&totals), waitingLine(&state)}
+	lines := []string{o.bar(width), countsOf(&totals), history.Sentence(&state, func(d time.Duration) string { return inWords(d.Seconds()) })}
 	var last []string
 	if e, ok := v.history.LastFailure(); ok {
 		failure := *e.Err
@@ -78,33 +78,6 @@ func countsOf(t *history.Totals) string {
 		words = append(words, replaced)
 	}
 	return strings.Join(words, " · ")
-}
-
-// longItem is how long an item must have been running to be named as what a run waits for.
-const longItem = time.Second
-
-// waitingLine says what the run waits for.
-func waitingLine(s *host.State) string {
-	w := s.Waiting
-	line := "waiting for " + waitWords[w.For]
-	switch w.For {
-	case host.WaitNothing:
-		return ""
-	case host.WaitWorkers:
-		line = "every worker has work"
-		for _, info := range s.Workers {
-			if info.Batches < max(1, info.Threads) && !info.Standby {
-				line = "waiting for the items that are left"
-			}
-		}
-	}
-	if took := time.Since(w.Since); w.Worker > 0 && took > longItem && (w.For == host.WaitWorkers || w.For == host.WaitOrder) {
-		line += fmt.Sprintf("; item %d has been running for %s on worker %d", w.Item, inWords(took.Seconds()), w.Worker)
-	}
-	if s.Starting > 0 {
-		line += fmt.Sprintf("; %s starting", wire.Count(s.Starting, "worker"))
-	}
-	return line
 }
 
 // workers returns a line for each worker, below a head, and at most room lines.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/parhost/parhost/host/dashboard"
 	"github.com/parhost/parhost/internal/plain"
 )
 
@@ -22,8 +24,8 @@ func checkReport(path string) error {
 	if path == "" {
 		return nil
 	}
-	if filepath.Ext(path) != ".json" {
-		return usageError("write --report run.json", "--report %q: the only format is .json", path)
+	if filepath.Ext(path) != ".json" && !isPage(path) {
+		return usageError("write --report run.json or --report run.html", "--report %q: the formats are .json and .html", path)
 	}
 	folder, _ := plain.Split(path)
 	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
@@ -31,6 +33,9 @@ func checkReport(path string) error {
 	}
 	return nil
 }
+
+// isPage reports whether a report is to be a page.
+func isPage(path string) bool { return filepath.Ext(path) == ".html" }
 
 // openReport opens the folder of --report. It returns an error if the folder cannot be written.
 func openReport(s *streams, path string) (*report, error) {
@@ -53,19 +58,32 @@ func openReport(s *streams, path string) (*report, error) {
 	return r, nil
 }
 
-// write writes content as JSON into a new file, which then replaces the old one atomically.
-func (r *report) write(content any) error {
+// write writes content as JSON, or the page, into a new file, which then replaces the old one atomically.
+func (r *report) write(content any, page func() *dashboard.Report) error {
 	if r == nil {
 		return nil
 	}
-	text, err := json.MarshalIndent(content, "", "  ")
-	if err == nil {
-		err = replace(r.say, r.folder, r.name, r.path, append(text, '\n'))
+	var text bytes.Buffer
+	var err error
+	if isPage(r.path) {
+		err = dashboard.WriteReport(&text, page())
+	} else {
+		lines := json.NewEncoder(&text)
+		lines.SetIndent("", "  ")
+		err = lines.Encode(content)
 	}
-	if err != nil {
+	if err == nil {
+		err = replace(r.say, r.folder, r.name, r.path, text.Bytes())
+	}
+	switch {
+	case err == nil:
+		return nil
+	case isPage(r.path): // it is only to be looked at, so the run counts as what it was
+		r.say("parhost: warning: report %q was not written: %v", r.path, plain.Cause(err))
+		return nil
+	default:
 		return fmt.Errorf("write report %q: %w", r.path, plain.Cause(err))
 	}
-	return nil
 }
 
 // replace replaces the file name in folder atomically. It warns if the file system cannot sync the file. path is the name for messages.

@@ -71,6 +71,10 @@ type options struct {
 	verbose   bool
 	report    string
 	trace     string
+	ui        string
+	uiKeep    bool
+	uiPublic  bool
+	pages     *pages // nil without --ui and --report FILE.html
 	logLevel  string
 	logFormat string
 }
@@ -174,7 +178,10 @@ func newRoot(s *streams) *cobra.Command {
 
 	f.StringVar(&o.progress, "progress", "auto", "auto (live on a terminal, bar on a small one, lines elsewhere), live, bar, lines or none")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "a line of progress for every step, as joblib's verbose=10")
-	f.StringVar(&o.report, "report", "", "write a summary of the run to this .json file")
+	f.StringVar(&o.ui, "ui", "", "show the run on a web page at this `address`, such as 127.0.0.1:8080")
+	f.BoolVar(&o.uiKeep, "ui-keep", false, "keep the page after the run, until Ctrl-C")
+	f.BoolVar(&o.uiPublic, "ui-public", false, "allow an address that other machines reach; whoever reaches it sees items and results, without encryption")
+	f.StringVar(&o.report, "report", "", "write a summary of the run to this .json `file`, or the page of the run to this .html file, which needs no network")
 	f.StringVar(&o.trace, "trace", "", "write what ran where and when to this `file`, for https://ui.perfetto.dev")
 	f.StringVar(&o.logLevel, "log-level", "warn", "trace, debug, info, warn, error or off")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
@@ -263,7 +270,7 @@ func (o *options) logger(s *streams) (hclog.Logger, error) {
 	if o.logFormat == "json" {
 		log.JSONFormat, log.Output = true, flagWords{s.err.json()}
 	}
-	return hclog.New(log), nil
+	return o.pages.logger(hclog.NewInterceptLogger(log)), nil
 }
 
 // describeMode returns a mode and its number of workers for people, such as "process × 2".

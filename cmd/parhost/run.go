@@ -13,7 +13,6 @@ import (
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/history"
 	"github.com/parhost/parhost/host/joblog"
-	"github.com/parhost/parhost/internal/wire"
 )
 
 // runItems is the root command: it runs the items and shows their results.
@@ -40,6 +39,10 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err != nil {
 		return err
 	}
+	if o.pages, err = openPages(ctx, s, o); err != nil {
+		return err
+	}
+	defer o.pages.close(s)
 	cfg, err := o.config(ctx, s)
 	if err != nil {
 		return err
@@ -247,12 +250,16 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	r.sum.Seed = r.seed
 	r.sum.Plugin, r.sum.Mode = pool.Manifest().Name, cfg.Mode
 
-	stopKeys := r.watchKeys(pool, poolWorkers(cfg), signals)
+	shown := r.pages.add(r.page(pool, &cfg))
+	steer := &steering{pool: pool, workers: poolWorkers(cfg), interrupts: signals}
+	stopPage := r.pages.follow(steer)
+	stopKeys := r.watchKeys(steer)
 	r.progress.begin(r.source.total)
 	err = r.take(ctx, pool)
 	close(taken)
 	r.sum.wall = time.Since(begun)
 	stopKeys()
+	stopPage()
 	r.progress.end()
 	if outErr := r.out.end(); r.lost == nil {
 		r.lost = outErr
@@ -262,7 +269,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	}
 	_ = pool.Close()
 	r.sum.Workers = pool.Peak()
-	return r.conclude(r.closeJoblog(err), interrupted())
+	return r.conclude(r.closeJoblog(err), interrupted(), shown)
 }
 
 // open opens the source of the items, the output and the progress display. If known is false, it leaves the source for later.
@@ -398,7 +405,7 @@ func (r *itemRun) fault(result *result) {
 }
 
 // conclude prints the summary and returns the final error of the command.
-func (r *itemRun) conclude(err error, interrupted bool) error {
+func (r *itemRun) conclude(err error, interrupted bool, page *shownRun) error {
 	r.sum.summarize(r.history)
 	var fatal error
 	var journal *joblog.WriteError
@@ -408,7 +415,8 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 		r.journal = nil // fatal names the journal already; no other message may
 	case isPipeError(r.lost): // the reader of stdout has gone, as head does; this ends the run, but is not a failure
 		r.sum.Stopped = "nobody reads stdout any more"
-		if err := r.summary.write(&r.sum); err != nil {
+		page.end(r.sum.whole())
+		if err := r.summary.write(&r.sum, r.pages.report); err != nil {
 			return &exitError{code: exitFailed, err: err}
 		}
 		return nil
@@ -435,12 +443,13 @@ func (r *itemRun) conclude(err error, interrupted bool) error {
 	r.sayOtherFailures()
 	r.sayUnread()
 	r.sayEmpty()
-	r.say("%d %s · %s", r.sum.Items, wire.Things(r.sum.Items, "item"), &r.sum)
+	r.say("%s", r.sum.whole())
+	page.end(r.sum.whole())
 	r.sayResume()
 	if r.dossiers != nil {
 		r.dossiers.say(r.streams)
 	}
-	if reportErr := r.summary.write(&r.sum); reportErr != nil && fatal == nil {
+	if reportErr := r.summary.write(&r.sum, r.pages.report); reportErr != nil && fatal == nil {
 		fatal = &exitError{code: exitFailed, err: reportErr}
 	}
 	return fatal

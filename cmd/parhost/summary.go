@@ -10,6 +10,7 @@ import (
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/history"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // summary holds the numbers of a whole run.
@@ -115,7 +116,7 @@ func (s *summary) waited() string {
 	var words []string
 	for _, w := range s.Waits {
 		if w.Share >= leastShare && w.For != host.WaitWorkers {
-			words = append(words, fmt.Sprintf("%s %.0f%%", waitWords[w.For], 100*w.Share))
+			words = append(words, fmt.Sprintf("%s %.0f%%", history.Words(w.For), 100*w.Share))
 		}
 	}
 	if len(words) == 0 {
@@ -127,18 +128,8 @@ func (s *summary) waited() string {
 // leastShare is the share of a run's time from which the summary says what the run waited for.
 const leastShare = 0.05
 
-// waitWords say what a run waits for, behind the words "waiting for".
-var waitWords = map[host.Wait]string{
-	host.WaitStart:     "the start of workers",
-	host.WaitRestart:   "the next try to start workers",
-	host.WaitInput:     "input",
-	host.WaitOrder:     "the item that is next in order",
-	host.WaitReader:    "results to be taken",
-	host.WaitRetry:     "the next attempt of items",
-	host.WaitPaused:    "the end of a pause",
-	history.WaitJoblog: "the joblog",
-	history.WaitStdout: "the reader of stdout",
-}
+// whole returns the summary line for people.
+func (s *summary) whole() string { return wire.Count(s.Items, "item") + " · " + s.String() }
 
 // String returns the summary line for people, without the number of items that precedes it.
 func (s *summary) String() string {

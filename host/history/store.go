@@ -13,6 +13,7 @@ import (
 type Store struct {
 	mu       sync.Mutex
 	begun    time.Time
+	last     time.Duration // when the last event happened
 	totals   Totals
 	timeline timeline
 	workers  map[int]*worker // by number, from their first event on
@@ -100,6 +101,7 @@ func (s *Store) Observe(event host.Event) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.last = max(s.last, event.When().Sub(s.begun))
 	switch e := event.(type) {
 	case host.WorkerStarted:
 		s.started(&e)
@@ -324,6 +326,13 @@ func (s *Store) Totals() Totals {
 
 // Begun returns when the store was made.
 func (s *Store) Begun() time.Time { return s.begun }
+
+// Last returns when the last event happened, since the store was made.
+func (s *Store) Last() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
 
 // State returns the last sample of the pool: the zero value before the first one. State.Waiting.For may also be one of the constants of this package.
 func (s *Store) State() host.State {

@@ -81,6 +81,11 @@ var layers = []layer{
 		why:      "a dossier names the origin of its run as a joblog does",
 	},
 	{
+		packages: []string{"host/dashboard", "host/telemetry/prometheus"},
+		ours:     []string{"protocol", "host", "host/history", "sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
+		why:      "what shows a run reads the history",
+	},
+	{
 		packages: []string{"host/..."},
 		ours:     []string{"protocol", "host", "sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
 		why:      "what is built on the host can be taken or left one by one",
@@ -117,6 +122,11 @@ var homes = []home{
 		of:       []string{"golang.org/x/mod/..."},
 		packages: []string{"internal/gobuild"},
 		why:      "only internal/gobuild reads what belongs to Go",
+	},
+	{
+		of:       []string{"github.com/chromedp/..."},
+		packages: []string{"internal/screens"},
+		why:      "only the tests of the page use a browser",
 	},
 	{
 		of:       []string{"go.opentelemetry.io/...", "github.com/prometheus/..."},

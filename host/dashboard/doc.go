@@ -1,0 +1,8 @@
+// Package dashboard shows runs on a web page. A [Server] serves the page while the runs go on, and [WriteReport] writes the same page with all data inside, as
+// one file that needs no network.
+//
+// The page shows what a [history.Store] knows. Its size does not depend on the number of items, because the store sums up what it cannot keep.
+//
+// Everything that comes from a plugin is text of a stranger: the page puts it into the document as text only, and the Content-Security-Policy allows no script
+// but the page's own.
+package dashboard

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	cdppage "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	"github.com/parhost/parhost/host/dashboard"
+)
+
+// page is a browser that shows a run.
+func page(t *testing.T, url string) *browser {
+	t.Helper()
+	path := findBrowser()
+	if path == "" {
+		t.Skip("there is no chromium")
+	}
+	b, err := openBrowser(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, complaint := range b.complaints() {
+			t.Error("the console shows ", complaint)
+		}
+		b.close()
+	})
+	if err := b.do(chromedp.Navigate(url)); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func built(t *testing.T) programs {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds programs, and starts a browser")
+	}
+	if findBrowser() == "" {
+		t.Skip("there is no chromium")
+	}
+	p, err := build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// text returns an element's text.
+func text(t *testing.T, b *browser, id string) string {
+	t.Helper()
+	text, err := chromedp.Run(b, chromedp.Evaluate[string]("document.getElementById('"+id+"').textContent"))
+	must(t, err)
+	return text
+}
+
+// A user looks at a run that loses workers: at what it waits for, at its failures, at a part of its task stream, and pauses it.
+func TestTheLivePage(t *testing.T) {
+	r, err := built(t).start(t.Context(), "--procs", "2")
+	must(t, err)
+	must(t, r.items(0, 1000))
+	b := page(t, r.URL)
+	must(t, b.until("document.getElementById('waiting').textContent === 'waiting for input'"))
+	must(t, b.until("document.getElementById('counts').textContent.includes('970 ok · 30 failed')"))
+	if hash, err := chromedp.Run(b, chromedp.Evaluate[string]("location.href")); err != nil || strings.Contains(hash, "#") {
+		t.Errorf("the address is %q, %v: the token must not stay there", hash, err)
+	}
+	must(t, b.until("document.querySelectorAll('#failures tbody tr').length === 2"))
+	must(t, b.do(chromedp.SendKeys("#failure-filter", "crashed exit")))
+	must(t, b.until("document.querySelectorAll('#failures tbody tr').length === 1"))
+	if row := text(t, b, "failures"); !strings.Contains(row, "exit code 3") || !strings.Contains(row, `{"n":149,"do":"exit"}`) {
+		t.Errorf("the failures: got %q, want the exit code and the item", row)
+	}
+	must(t, b.do(chromedp.Click("#failed-block summary")))
+	must(t, b.until("document.querySelectorAll('#failed tbody tr').length === 6"))
+	must(t, b.until("document.querySelectorAll('#deaths li').length === 6"))
+
+	before := text(t, b, "range")
+	must(t, b.do(chromedp.Click("#zoom-in")))
+	must(t, b.until("document.getElementById('range').textContent !== "+strconv.Quote(before)))
+	must(t, b.do(chromedp.Focus("#stream"), chromedp.KeyEvent("0")))
+	must(t, b.until("document.getElementById('range').textContent.startsWith('0 to')"))
+	must(t, b.do(chromedp.ScrollIntoView("#stream"), chromedp.Func(func(ctx context.Context, tt *chromedp.Target) error {
+		_, err := chromedp.Evaluate[bool](`(() => { const box = document.getElementById("stream").getBoundingClientRect();
+			document.getElementById("stream").dispatchEvent(new PointerEvent("pointermove", {clientX: box.left + 100, clientY: box.top + 10})); return true; })()`)(ctx, tt)
+		return err
+	})))
+	must(t, b.until("!document.getElementById('tip').hidden && document.getElementById('tip').textContent.includes('worker 1')"))
+
+	must(t, b.do(chromedp.Click("h1"), chromedp.KeyEvent("p")))
+	must(t, b.until("document.getElementById('waiting').textContent === 'Paused'"))
+	must(t, b.do(chromedp.KeyEvent("p")))
+	must(t, b.until("document.getElementById('waiting').textContent === 'waiting for input'"))
+
+	must(t, b.until("document.getElementById('logs').textContent.includes('worker died')"))
+	must(t, b.do(chromedp.SendKeys("#log-filter", "nothing is like this")))
+	must(t, b.until("document.getElementById('logs').textContent === ''"))
+	must(t, r.Close())
+	must(t, b.until("document.getElementById('waiting').textContent.startsWith('Ended: 1000 items · 970 ok · 30 failed')"))
+	if err := r.wait(); err == nil || r.said.String() == "" {
+		t.Errorf("the run ended with %v, want exit code 1", err)
+	}
+}
+
+// Four hundred pixels are enough, and a screen reader finds names for what can be used.
+func TestThePageFitsAPhoneAndHasNames(t *testing.T) {
+	r, err := built(t).start(t.Context(), "--procs", "2")
+	must(t, err)
+	defer func() { _ = r.wait() }()
+	defer func() { _ = r.Close() }()
+	must(t, r.items(0, 400))
+	b := page(t, r.URL)
+	must(t, b.look(true, 400, 900))
+	must(t, b.until("document.querySelectorAll('#failures tbody tr').length === 2"))
+	must(t, b.until("document.documentElement.scrollWidth <= 400"))
+	must(t, b.until(`[...document.querySelectorAll("button, input, select, canvas, progress, [tabindex]")].every((e) => e.hidden || e.closest("[hidden]") ||
+		e.textContent || e.getAttribute("aria-label") || e.labels?.length || e.closest("[role=img]")?.getAttribute("aria-label"))`))
+}
+
+// A page that is open for long keeps its memory: here an hour of news comes in a minute or less.
+func TestThePageKeepsItsMemory(t *testing.T) {
+	r, err := built(t).start(t.Context(), "--procs", "2")
+	must(t, err)
+	defer func() { _ = r.wait() }()
+	defer func() { _ = r.Close() }()
+	must(t, r.items(0, 1000))
+	b := page(t, "about:blank")
+	// The page's clock and its stream of events are the test's, which lets an hour pass: 7200 pieces of news. What the page asks for comes from the server.
+	_, err = chromedp.Call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
+		const now = Date.now.bind(Date), Source = EventSource;
+		let passed = 0;
+		Date.now = () => now() + passed;
+		window.EventSource = class extends Source {
+			constructor(url) {
+				super(url);
+				window.source = this;
+				this.addEventListener("message", (e) => { window.news = e.data; });
+			}
+		};
+		window.hour = async () => {
+			source.close();
+			const told = JSON.parse(news);
+			for (let i = 0; i < 7200; i++) {
+				passed += 500;
+				told.view.done++; told.view.now_ms += 500; told.view.totals.ok++;
+				for (const w of told.view.workers) { w.item = i; w.items = i; w.for_ms = i; w.rss = 1e7 + i; }
+				source.onmessage({data: JSON.stringify(told)});
+				if (i % 20 === 0) await new Promise(requestAnimationFrame);
+			}
+			return true;
+		};`})
+	must(t, err)
+	must(t, b.do(chromedp.Navigate(r.URL)))
+	must(t, b.until("document.getElementById('counts').textContent.includes('970 ok')"))
+	heap := func() int {
+		must(t, b.collect())
+		used, err := chromedp.Run(b, chromedp.Evaluate[int]("performance.memory.usedJSHeapSize"))
+		must(t, err)
+		return used
+	}
+	run := func() {
+		_, err := chromedp.Run(b, chromedp.Evaluate[bool]("hour()", chromedp.EvalAwaitPromise))
+		must(t, err)
+	}
+	run()
+	before := heap()
+	run()
+	if after := heap(); after > before+4<<20 {
+		t.Errorf("the page grew from %d to %d KiB in an hour", before>>10, after>>10)
+	} else {
+		t.Logf("the page has %d KiB after an hour, and %d KiB after two", before>>10, after>>10)
+	}
+}
+
+// A report needs no network and agrees with the records of its run.
+func TestReportsAgreeWithTheRecords(t *testing.T) {
+	p := built(t)
+	dir := t.TempDir()
+	for name, args := range map[string][]string{
+		"run.html":      {"--procs", "2", "--output", "jsonl", `{"n":1}`, `{"n":2,"do":"fail"}`, `{"n":3,"do":"exit"}`, `{"n":4}`},
+		"contrast.html": {"--procs", "2", "--compare", "--output", "none", `{"n":1}`, `{"n":2}`, `{"n":3}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(dir, name)
+			cmd := exec.CommandContext(t.Context(), p.parhost, append([]string{"--plugin", p.unruly, "--report", path}, args...)...)
+			records, _ := cmd.Output() // two items of run.html fail
+			b := page(t, "file://"+path)
+			must(t, b.until("document.getElementById('waiting').textContent.startsWith('Ended: ')"))
+			must(t, b.until("document.getElementById('stream').width > 0"))
+			ok, failed := 3, 0
+			for line := range strings.Lines(string(records)) {
+				var record struct{ Error *struct{ Kind string } }
+				must(t, json.Unmarshal([]byte(line), &record))
+				if record.Error != nil {
+					failed++
+				}
+			}
+			if name == "run.html" {
+				ok = strings.Count(string(records), "\n") - failed
+			} else {
+				must(t, b.until("document.querySelectorAll('#modes tbody tr').length === 3"))
+				must(t, b.until("document.querySelectorAll('#run option').length === 3"))
+			}
+			if counts := text(t, b, "counts"); !strings.Contains(counts, strconv.Itoa(ok)+" ok · "+strconv.Itoa(failed)+" failed") {
+				t.Errorf("got %q, want %d ok and %d failed", counts, ok, failed)
+			}
+		})
+	}
+}
+
+// What plugins say cannot become a part of the page.
+func TestMarkupOfPluginsStaysText(t *testing.T) {
+	built(t)
+	logs := new(dashboard.Logs)
+	logs.Accept("<img src=x onerror=alert(1)>", 4, "<b id=evil>")
+	path := filepath.Join(t.TempDir(), "report.html")
+	f, err := os.Create(path)
+	must(t, err)
+	must(t, dashboard.WriteReport(f, &dashboard.Report{Logs: logs, Runs: []*dashboard.Run{hostile()}}))
+	must(t, f.Close())
+	b := page(t, "file://"+path)
+	must(t, b.until("document.getElementById('logs').textContent.includes('<b id=evil>')"))
+	must(t, b.until("document.getElementById('failures').textContent.includes('<b id=evil>') && document.getElementById('title').textContent.includes('<b id=evil>')"))
+	must(t, b.until("document.getElementById('evil') === null && document.querySelectorAll('img').length === 0"))
+	time.Sleep(100 * time.Millisecond) // for a complaint of the console
+}
