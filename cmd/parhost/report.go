@@ -19,17 +19,17 @@ type report struct {
 	name   string
 }
 
-// checkReport returns an error for an unusable --report, before anything has run.
-func checkReport(path string) error {
+// checkReport returns an error for an unusable file of a flag, such as --report, before anything has run.
+func checkReport(flag, path string) error {
 	if path == "" {
 		return nil
 	}
 	if filepath.Ext(path) != ".json" && !isPage(path) {
-		return usageError("write --report run.json or --report run.html", "--report %q: the formats are .json and .html", path)
+		return usageError("write --report run.json or --report run.html", "%s %q: the formats are .json and .html", flag, path)
 	}
 	folder, _ := plain.Split(path)
 	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
-		return usageError("make the folder first", "--report %q: there is no folder %q", path, folder)
+		return usageError("make the folder first", "%s %q: there is no folder %q", flag, path, folder)
 	}
 	return nil
 }
@@ -37,8 +37,8 @@ func checkReport(path string) error {
 // isPage reports whether a report is to be a page.
 func isPage(path string) bool { return filepath.Ext(path) == ".html" }
 
-// openReport opens the folder of --report. It returns an error if the folder cannot be written.
-func openReport(s *streams, path string) (*report, error) {
+// openReport opens the folder of the file of a flag, such as --report. It returns an error if the folder cannot be written.
+func openReport(s *streams, flag, path string) (*report, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -53,7 +53,7 @@ func openReport(s *streams, path string) (*report, error) {
 	}
 	if err != nil {
 		r.close()
-		return nil, usageError("give a file in a folder that you can write to", "--report %q: %v", path, err)
+		return nil, usageError("give a file in a folder that you can write to", "%s %q: %v", flag, path, err)
 	}
 	return r, nil
 }

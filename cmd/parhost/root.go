@@ -186,7 +186,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.StringVar(&o.logLevel, "log-level", "warn", "trace, debug, info, warn, error or off")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 
-	cmd.AddCommand(newPlugins(s), newNew(s), newDoctor(s), newReplay(s), newVersion(s), newMan())
+	cmd.AddCommand(newPlugins(s), newNew(s), newDoctor(s), newReplay(s), newReport(s), newVersion(s), newMan())
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetHelpFunc(s.help(cmd.HelpFunc()))
 	cmd.Version = string(thisBuild().layout())

@@ -22,7 +22,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 		return err
 	}
 	warnOfStdout(s, o)
-	if err := checkReport(o.report); err != nil {
+	if err := checkReport("--report", o.report); err != nil {
 		return err
 	}
 	if err := checkFiles(s, o); err != nil {
@@ -50,7 +50,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if err := keep(&cfg.Sandbox, func() []held { return o.held(ctx, s) }); err != nil {
 		return err
 	}
-	summary, err := openReport(s, o.report)
+	summary, err := openReport(s, "--report", o.report)
 	if err != nil {
 		return err
 	}

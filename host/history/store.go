@@ -33,12 +33,14 @@ type Store struct {
 }
 
 // New returns a store of a run that begins now.
-func New() *Store {
-	now := time.Now()
+func New() *Store { return NewAt(time.Now()) }
+
+// NewAt returns a store of a run that began at a time, to be given the events of what is past.
+func NewAt(begun time.Time) *Store {
 	return &Store{
-		begun: now, workers: map[int]*worker{}, alive: map[identity]*process{}, gone: map[identity]bool{}, progress: map[int]float64{},
+		begun: begun, workers: map[int]*worker{}, alive: map[identity]*process{}, gone: map[identity]bool{}, progress: map[int]float64{},
 		totals:   Totals{Kinds: map[host.Kind]int{}, Causes: map[host.Cause]int{}, Deaths: map[host.Cause]int{}},
-		timeline: newTimeline(now), waits: waits{since: now}, spans: spans{least: firstWidth},
+		timeline: newTimeline(begun), waits: waits{since: begun}, spans: spans{least: firstWidth},
 	}
 }
 
@@ -185,7 +187,7 @@ func (s *Store) batchDone(e *host.BatchDone) {
 
 	lane, begun := s.occupy(w, e.At.Add(-run), e.At)
 	s.timeline.at(lane, e.At).count(e.Items, 0)
-	if !e.Timed() {
+	if !e.Timed() && e.Items != 1 {
 		s.run.add(e.Time(0), e.Items)
 		s.slowest.offer(Item{Place: e.Place(0), Worker: e.Worker, Begun: begun, Took: e.Time(0), Item: e.LongestItem})
 		return

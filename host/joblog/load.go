@@ -32,7 +32,7 @@ func (j *Journal) load() error {
 	}
 	var latest header
 	j.index.entries = make([]entry, 0, min(info.Size()/160, maxAhead)) // the record of a small result is about 160 bytes long
-	end, err := scan(j.file, info.Size(), j.most, func(at int64, line []byte) {
+	end, err := j.lines(info.Size(), func(at int64, line []byte) {
 		if h, _, ok := parseRecord(line); ok {
 			j.index.add(&h, at)
 		} else if h, ok := parseHeader(line); ok && h.Format == format {
@@ -41,12 +41,8 @@ func (j *Journal) load() error {
 			j.contents.Damaged++
 		}
 	})
-	if long, ok := errors.AsType[*LineError](err); ok {
-		long.Path = j.config.Path
-		return long
-	}
 	if err != nil {
-		return fmt.Errorf("read joblog %q: %w", j.config.Path, plain.Cause(err))
+		return err
 	}
 	j.contents.TornBytes = info.Size() - end
 	dropped := j.index.dropRepeated()

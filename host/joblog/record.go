@@ -18,11 +18,12 @@ import (
 
 // A record is one line:
 //
-//	{"n":17,"item":"4b227777d4dd1fc61c6f884f48641d02","index":4,"worker":1,"pid":991,"wait_us":90,"run_us":8,"value":2,"crc":"6a3d0c51"}
+//	{"n":17,"item":"4b227777d4dd1fc61c6f884f48641d02","index":4,"worker":1,"pid":991,"wait_us":90,"run_us":8,"at_ms":1764417600000,"value":2,"crc":"…"}
 //
 // n is the number of the record. A later record with the same number replaces the earlier one: the item failed and was run again. item is the first
 // half of the SHA-256 of the item's text. "occurrence" follows it if equal items came before, and says how many. index is the item's index in the
-// input of the run that wrote the record. "attempts" follows the pid if it is not 1. If the item failed, "error" replaces "value". crc is the CRC-32C
+// input of the run that wrote the record. "attempts" follows the pid if it is not 1. at_ms is when the record was made, in milliseconds since 1970; a record
+// without it is valid. If the item failed, "error" replaces "value". crc is the CRC-32C
 // (RFC 3720, appendix B.4) of everything before its comma: a power cut may leave any bytes where the file was not synced.
 //
 // The checksum detects damage, but not who wrote a record. So parseRecord checks a record as strictly as an answer of a plugin: a value is one JSON
@@ -56,6 +57,7 @@ type head struct {
 	key        digest
 	occurrence uint32
 	index      int64
+	at         int64 // when the record was made, in milliseconds since 1970; 0 if it does not say
 	failed     bool
 }
 
@@ -101,7 +103,7 @@ func unseal(line []byte) ([]byte, bool) {
 	return line[:at], crc32.Checksum(line[:at], castagnoli) == want
 }
 
-// appendRecord appends the record of a result. It takes the number, the digest and the occurrence from h, and everything else from r.
+// appendRecord appends the record of a result. It takes the number, the digest, the occurrence and the time from h, and everything else from r.
 func appendRecord(dst []byte, h *head, r *result) []byte {
 	from := len(dst)
 	dst = append(dst, `{"n":`...)
@@ -128,6 +130,10 @@ func appendRecord(dst []byte, h *head, r *result) []byte {
 	dst = strconv.AppendInt(dst, max(0, r.Wait.Microseconds()), 10)
 	dst = append(dst, `,"run_us":`...)
 	dst = strconv.AppendInt(dst, max(0, r.Run.Microseconds()), 10)
+	if h.at > 0 {
+		dst = append(dst, `,"at_ms":`...)
+		dst = strconv.AppendInt(dst, h.at, 10)
+	}
 	switch {
 	case r.Err != nil:
 		dst = append(dst, `,"error":`...)
@@ -267,6 +273,10 @@ func parseHead(line []byte) (h head, r result, p parser, ok bool) {
 	}
 	r.Wait = time.Duration(p.number(`,"wait_us":`, maxMicros)) * time.Microsecond
 	r.Run = time.Duration(p.number(`,"run_us":`, maxMicros)) * time.Microsecond
+	if p.begins(`,"at_ms":`) {
+		h.at = p.number(`,"at_ms":`, maxNumber)
+		p.bad = p.bad || h.at == 0
+	}
 	r.Index = int(h.index)
 	h.failed = p.word(`,"error":`)
 	return h, r, p, !p.bad

@@ -35,6 +35,10 @@ func (j *Journal) note(h *head, r *result) (at int64, full bool, err error) {
 		j.number++
 	}
 	before := len(j.pending)
+	if before == 0 { // the records of a group get the time of the first one, because to look at the clock for each takes as long as to append the digits
+		j.now = time.Now().UnixMilli()
+	}
+	h.at = j.now
 	j.pending = appendRecord(j.pending, h, r)
 	size := len(j.pending) - before
 	if size > j.most+1 {

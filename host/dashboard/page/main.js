@@ -59,6 +59,7 @@ function show(news) {
 	times(v.wait, "wait", waitTimes);
 	waits(v.waits);
 	facts(v);
+	$("logs-block").hidden = news.lines === 0;
 	if (news.lines > nextLine) logs();
 	refresh(false);
 }
