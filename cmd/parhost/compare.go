@@ -176,9 +176,11 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 	}
 	s.say("parhost: %s …", r.Label)
 	total := len(items)
-	shown := o.pages.add(&dashboard.Run{
-		Store: events, Label: r.Label, Title: pool.Manifest().Name, Limit: cfg.Sandbox.MemoryBytes, Facts: factsOf(pool, &cfg, o.seed),
-		Total: func() (int, bool) { return total, false },
+	shown := o.pages.add(func() *dashboard.Run {
+		return &dashboard.Run{
+			Store: events, Label: r.Label, Title: pool.Manifest().Name, Limit: cfg.Sandbox.MemoryBytes, Facts: factsOf(pool, &cfg, o.seed),
+			Total: func() (int, bool) { return total, false },
+		}
 	})
 	r.Seed = o.seed
 	r.Plugin, r.Mode = pool.Manifest().Name, cfg.Mode

@@ -29,10 +29,15 @@ const (
 	leastGarbage = 10 // percent
 )
 
+// firstPercent is the GC percentage before the first collection, which then comes at 8 MiB. A short run allocates 4 MiB, and ends 2 ms earlier without a
+// collection.
+const firstPercent = 200
+
 // collectCheaply makes the garbage collector run more often where a collection is cheap for what it frees. It does nothing if the user has set GOGC.
 func collectCheaply() {
 	if os.Getenv("GOGC") == "" {
-		(&pacer{percent: 100}).pace()
+		debug.SetGCPercent(firstPercent)
+		(&pacer{percent: firstPercent}).watch()
 	}
 }
 
@@ -50,6 +55,11 @@ func (p *pacer) pace() {
 		p.percent = want
 		debug.SetGCPercent(want)
 	}
+	p.watch()
+}
+
+// watch calls pace after the next garbage collection.
+func (p *pacer) watch() {
 	cycle := new([16]byte) // unreachable after this function, so the next collection runs its cleanup
 	runtime.AddCleanup(cycle, (*pacer).pace, p)
 }

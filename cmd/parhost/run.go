@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/dashboard"
 	"github.com/parhost/parhost/host/history"
 	"github.com/parhost/parhost/host/joblog"
 )
@@ -250,7 +251,7 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 	r.sum.Seed = r.seed
 	r.sum.Plugin, r.sum.Mode = pool.Manifest().Name, cfg.Mode
 
-	shown := r.pages.add(r.page(pool, &cfg))
+	shown := r.pages.add(func() *dashboard.Run { return r.page(pool, &cfg) })
 	steer := &steering{pool: pool, workers: poolWorkers(cfg), interrupts: signals}
 	stopPage := r.pages.follow(steer)
 	stopKeys := r.watchKeys(steer)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
@@ -14,17 +15,19 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/dashboard"
+	"github.com/parhost/parhost/host/telemetry/metrics"
 	"github.com/parhost/parhost/internal/plain"
 	"github.com/parhost/parhost/internal/wire"
 )
 
 // pages are the page of --ui and the page that --report writes. A nil pages shows nothing.
 type pages struct {
-	logs   *dashboard.Logs
-	server *dashboard.Server // nil without --ui
-	keep   bool              // the page stays after the run
-	steer  atomic.Pointer[steering]
-	runs   []*shownRun
+	logs    *dashboard.Logs
+	metrics *metrics.Collector
+	server  *dashboard.Server // nil without --ui
+	keep    bool              // the page stays after the run
+	steer   atomic.Pointer[steering]
+	runs    []*shownRun
 }
 
 // shownRun is a run of a page.
@@ -43,12 +46,17 @@ func openPages(ctx context.Context, s *streams, o *options) (*pages, error) {
 			return nil, nil
 		}
 	}
-	p := &pages{logs: &dashboard.Logs{Least: hclog.LevelFromString(o.logLevel)}, keep: o.uiKeep}
+	p := &pages{metrics: new(metrics.Collector), logs: &dashboard.Logs{Least: hclog.LevelFromString(o.logLevel)}, keep: o.uiKeep}
 	if o.ui == "" {
 		return p, nil
 	}
-	var err error
-	p.server, err = dashboard.Open(ctx, dashboard.Config{Address: o.ui, Public: o.uiPublic, Logs: p.logs, Controls: p.controls()})
+	numbers, err := p.metrics.Handler()
+	if err != nil {
+		return nil, err
+	}
+	p.server, err = dashboard.Open(ctx, dashboard.Config{
+		Address: o.ui, Public: o.uiPublic, Logs: p.logs, Controls: p.controls(), Beside: map[string]http.Handler{"/metrics": numbers},
+	})
 	var public *dashboard.PublicError
 	switch {
 	case errors.As(err, &public):
@@ -94,11 +102,12 @@ func (p *pages) logger(logger hclog.InterceptLogger) hclog.Logger {
 	return logger
 }
 
-// add shows a run.
-func (p *pages) add(run *dashboard.Run) *shownRun {
+// add shows a run. It calls describe only if there is a page, because to describe a pool includes the checksum of its executable, which takes 20 ms.
+func (p *pages) add(describe func() *dashboard.Run) *shownRun {
 	if p == nil {
 		return nil
 	}
+	run := describe()
 	shown := &shownRun{Run: run}
 	run.Ended = func() (string, bool) {
 		if summary := shown.summary.Load(); summary != nil {
@@ -107,6 +116,7 @@ func (p *pages) add(run *dashboard.Run) *shownRun {
 		return "", false
 	}
 	p.runs = append(p.runs, shown)
+	p.metrics.Add(run.Title, run.Label, run.Store)
 	if p.server != nil {
 		p.server.Add(run)
 	}

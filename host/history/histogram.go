@@ -8,6 +8,7 @@ import (
 // Histogram counts times in buckets whose width grows with the time, so that each time is known to about six percent.
 type Histogram struct {
 	count   int
+	sum     time.Duration
 	longest time.Duration
 	buckets [(64 - subBits) << subBits]int
 }
@@ -19,6 +20,7 @@ const subBits = 4
 func (h *Histogram) add(took time.Duration, n int) {
 	took = min(max(0, took), 1<<61)
 	h.count += n
+	h.sum += time.Duration(n) * took
 	h.longest = max(h.longest, took)
 	h.buckets[bucket(took)] += n
 }
@@ -36,6 +38,9 @@ func lower(bucket int) time.Duration {
 
 // Count returns how many times were counted.
 func (h *Histogram) Count() int { return h.count }
+
+// Sum returns all times together.
+func (h *Histogram) Sum() time.Duration { return h.sum }
 
 // Longest returns the longest time.
 func (h *Histogram) Longest() time.Duration { return h.longest }
@@ -68,6 +73,13 @@ func (h *Histogram) Bars() []Bar {
 		}
 	}
 	return bars
+}
+
+// BatchSizes returns how many items the batches had. A bar from 10 ns to 11 ns stands for batches of 10 items.
+func (s *Store) BatchSizes() Histogram {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sizes
 }
 
 // Times returns the times that items took in the workload, and those that they waited between being cut into a batch and being sent.

@@ -25,6 +25,7 @@ type Store struct {
 	spans    spans
 	run      Histogram
 	wait     Histogram
+	sizes    Histogram
 	lives    lives
 	state    host.State                      // of the last sample
 	progress map[int]float64                 // of the items that run and say so, by worker
@@ -177,6 +178,7 @@ func (s *Store) batchDone(e *host.BatchDone) {
 	run := min(e.Run, e.Trip)
 	w := s.worker(e.Worker)
 	s.totals.Batches++
+	s.sizes.add(time.Duration(e.Items), 1)
 	s.totals.Run += run
 	sent := e.At.Add(-e.Trip)
 	if w.done.After(sent) { // the batch waited in the worker behind another one

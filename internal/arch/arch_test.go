@@ -81,7 +81,7 @@ var layers = []layer{
 		why:      "a dossier names the origin of its run as a joblog does",
 	},
 	{
-		packages: []string{"host/dashboard", "host/telemetry/prometheus"},
+		packages: []string{"host/dashboard", "host/telemetry/metrics"},
 		ours:     []string{"protocol", "host", "host/history", "sdk", "host/internal/...", "host/sandbox/...", "internal/..."},
 		why:      "what shows a run reads the history",
 	},

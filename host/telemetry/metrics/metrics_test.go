@@ -1,0 +1,111 @@
+package metrics_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/parhost/parhost/host"
+	"github.com/parhost/parhost/host/history"
+	"github.com/parhost/parhost/host/telemetry/metrics"
+	"github.com/parhost/parhost/sdk"
+)
+
+// odd fails on every tenth item and dies of every hundredth.
+var odd = sdk.Func("odd", func(_ context.Context, n int) (int, error) {
+	switch {
+	case n%100 == 99:
+		os.Exit(3)
+	case n%10 == 9:
+		return 0, errors.New("no")
+	}
+	time.Sleep(50 * time.Microsecond)
+	return n, nil
+})
+
+func TestMain(m *testing.M) {
+	sdk.ServeChild(odd)
+	goleak.VerifyTestMain(m)
+}
+
+// scrape returns what a collector's handler answers.
+func scrape(t *testing.T, c *metrics.Collector) string {
+	t.Helper()
+	h, err := c.Handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("got %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// The metrics of a run agree with its results, and promtool finds no fault in them.
+func TestMetricsAgreeWithTheResults(t *testing.T) {
+	s := history.New()
+	pool, err := host.OpenWorkload(t.Context(), odd, host.Config{Workers: 2, Observer: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var items []int
+	for n := range 1000 {
+		items = append(items, n)
+	}
+	_, _ = pool.Map(t.Context(), items) // a hundred items fail
+	looked := func() bool {
+		workers := s.Workers()
+		return len(workers) == 2 && !slices.ContainsFunc(workers, func(w history.Worker) bool { return w.RSS == 0 || w.Batches > 0 })
+	}
+	for deadline := time.Now().Add(20 * time.Second); !looked(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the workers were not looked at")
+		}
+	}
+	var c metrics.Collector
+	c.Add("odd", "process", history.New()) // an earlier run of the same name
+	c.Add("odd", "process", s)
+	c.Add("a \"name\"\n", "goroutine", history.New())
+	text := scrape(t, &c)
+	for _, want := range []string{
+		`parhost_items_total{mode="process",outcome="ok",plugin="odd"} 900`,
+		`parhost_items_total{mode="process",outcome="failed",plugin="odd"} 100`,
+		`parhost_item_failures_total{kind="crashed",mode="process",plugin="odd"} 10`,
+		`parhost_item_failures_total{kind="failed",mode="process",plugin="odd"} 90`,
+		`parhost_worker_deaths_total{cause="exit",mode="process",plugin="odd"} 10`,
+		`parhost_item_duration_seconds_count{mode="process",plugin="odd"} 990`,
+		`parhost_item_duration_seconds_bucket{mode="process",plugin="odd",le="+Inf"} 990`,
+		`parhost_workers{mode="process",plugin="odd",state="busy"} 0`,
+		`parhost_worker_resident_memory_bytes{mode="process",plugin="odd",worker="1"} `,
+		`parhost_transferred_bytes_total{mode="process",path="messages",plugin="odd"} `,
+		`process_resident_memory_bytes `,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	if err := pool.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("there is no promtool")
+	}
+	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
+	check.Stdin = bytes.NewReader([]byte(text))
+	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool: %v: %s", err, out)
+	}
+}
