@@ -130,9 +130,14 @@ func build(ctx context.Context, dir string) (p programs, err error) {
 	return p, err
 }
 
-// start starts a run with a page, and waits until the page is there.
+// start starts a run of the items that will be written to it.
 func (p programs) start(ctx context.Context, args ...string) (*run, error) {
-	cmd := exec.CommandContext(ctx, p.parhost, append([]string{"--plugin", p.unruly, "--input", "-", "--output", "none", "--progress", "none", "--ui", "127.0.0.1:0"}, args...)...)
+	return p.show(ctx, append([]string{"--plugin", p.unruly, "--input", "-"}, args...)...)
+}
+
+// show starts a run with a page, and waits until the page is there.
+func (p programs) show(ctx context.Context, args ...string) (*run, error) {
+	cmd := exec.CommandContext(ctx, p.parhost, append([]string{"--output", "none", "--progress", "none", "--ui", "127.0.0.1:0"}, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	in, err := cmd.StdinPipe()

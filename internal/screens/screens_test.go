@@ -188,6 +188,40 @@ func TestThePageKeepsItsMemory(t *testing.T) {
 	}
 }
 
+// A page that is opened late gets little and shows it soon, however many items and workers the run has.
+func TestAPageOfALargeRunIsThereSoon(t *testing.T) {
+	p := built(t)
+	for name, c := range map[string]struct {
+		args []string
+		rows int
+		done string
+	}{
+		"five million items": {[]string{"--plugin", "sqrt", "--procs", "2", "--range", "0:5000000"}, 2, "5000000"},
+		"64 workers":         {[]string{"--plugin", "sleep", "--procs", "64", "--repeat", "3200", "0.02"}, 64, "3200"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			r, err := p.show(ctx, append(c.args, "--ui-keep")...)
+			must(t, err)
+			defer func() { _ = r.wait() }()
+			defer stop()
+			b := page(t, r.URL)
+			must(t, b.until("document.getElementById('waiting').textContent.startsWith('Ended: "+c.done+" items')"))
+			must(t, b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(r.URL)))
+			must(t, b.until("document.getElementById('waiting').textContent.startsWith('Ended:') && document.getElementById('stream').getAttribute('aria-label')?.startsWith('"+strconv.Itoa(c.rows)+" rows')"))
+			const entries = `[...performance.getEntriesByType("resource"), ...performance.getEntriesByType("navigation")]`
+			sent, err := chromedp.Run(b, chromedp.Evaluate[int](entries+".reduce((sum, e) => sum + e.transferSize, 0)"))
+			must(t, err)
+			took, err := chromedp.Run(b, chromedp.Evaluate[float64](`Math.max(...`+entries+`.filter((e) => !e.name.includes("events")).map((e) => e.responseEnd))`))
+			must(t, err)
+			t.Logf("the page got %d KB and had its first picture after %.0f ms", sent/1000, took)
+			if sent == 0 || sent > 300_000 {
+				t.Errorf("the page got %d bytes, want at most 300 KB", sent)
+			}
+		})
+	}
+}
+
 // A report needs no network and agrees with the records of its run.
 func TestReportsAgreeWithTheRecords(t *testing.T) {
 	p := built(t)
