@@ -195,9 +195,7 @@ func (r *itemRun) replayLine(place int, item string) string {
 
 // quoteShell quotes a word for a shell.
 func quoteShell(word string) string {
-	if word != "" && !strings.ContainsFunc(word, func(c rune) bool {
-		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("_./:@%+,=", c))
-	}) {
+	if word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:@%+,=-") == "" {
 		return word
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"

@@ -38,8 +38,10 @@ func store(workers, rounds int) *history.Store {
 		for w := range workers {
 			place := round*workers + w
 			if round%50 == 49 {
-				s.Observe(host.ItemFailed{At: at, Attempt: host.Attempt{Place: place, Worker: w + 1, Item: `"` + evil + `"`, Took: time.Millisecond, Blamed: true,
-					Err: &host.ItemError{Kind: host.KindCrashed, Message: evil, Attempts: 1, Cause: host.CauseExit}}})
+				s.Observe(host.ItemFailed{At: at, Attempt: host.Attempt{
+					Place: place, Worker: w + 1, Item: `"` + evil + `"`, Took: time.Millisecond, Blamed: true,
+					Err: &host.ItemError{Kind: host.KindCrashed, Message: evil, Attempts: 1, Cause: host.CauseExit},
+				}})
 				s.Observe(host.WorkerEnded{At: at, Worker: w + 1, PID: 100 + w, Reason: evil, Cause: host.CauseExit})
 				continue
 			}

@@ -122,7 +122,7 @@ func (r *Run) view() view {
 		}
 	}
 	v.Waits = waitsOf(s.Waits())
-	v.workers(r, &state)
+	v.workers(r)
 	run, waited := s.Times()
 	v.Run, v.Wait = histogramOf(&run), histogramOf(&waited)
 	groups, others := s.Failures()
@@ -165,7 +165,7 @@ func waitsOf(shares []history.Share) []wait {
 	return list
 }
 
-func (v *view) workers(r *Run, state *host.State) {
+func (v *view) workers(r *Run) {
 	lives := r.Store.Lives()
 	progress := r.Store.Progress()
 	v.Workers = []workerView{}

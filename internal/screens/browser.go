@@ -31,7 +31,7 @@ func findBrowser() string {
 
 // browser is a chromium with one page.
 type browser struct {
-	context.Context
+	page  func() context.Context // of chromedp
 	close func()
 
 	mu     sync.Mutex
@@ -45,7 +45,7 @@ func openBrowser(ctx context.Context, path string) (*browser, error) {
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), chromedp.Flag("enable-precise-memory-info", true),
 	)...)
 	page, closePage := chromedp.NewContext(ctx)
-	b := &browser{Context: page}
+	b := &browser{page: func() context.Context { return page }}
 	if err := chromedp.Do(page, chromedp.Navigate("about:blank")); err != nil {
 		closePage()
 		cancel()
@@ -81,20 +81,22 @@ func (b *browser) complaints() []string {
 }
 
 // do does one step after the other.
-func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) error { return chromedp.Do(b, steps...) }
+func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) error {
+	return chromedp.Do(b.page(), steps...)
+}
 
 // until waits until an expression of JavaScript is true.
 func (b *browser) until(expression string) error {
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		ok, err := chromedp.Run(b, chromedp.Evaluate[bool]("!!("+expression+")"))
+		ok, err := chromedp.Run(b.page(), chromedp.Evaluate[bool]("!!("+expression+")"))
 		switch {
 		case err != nil:
 			return fmt.Errorf("%s: %w", expression, err)
 		case ok:
 			return nil
 		case time.Now().After(deadline):
-			text, _ := chromedp.Run(b, chromedp.Evaluate[string]("document.body.innerText"))
+			text, _ := chromedp.Run(b.page(), chromedp.Evaluate[string]("document.body.innerText"))
 			return fmt.Errorf("%s is not true after 30s; the page shows:\n%s", expression, text)
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -103,7 +105,7 @@ func (b *browser) until(expression string) error {
 
 // collect lets the page collect its garbage.
 func (b *browser) collect() error {
-	_, err := chromedp.Call(b, heapprofiler.CollectGarbage, cdp.Empty{})
+	_, err := chromedp.Call(b.page(), heapprofiler.CollectGarbage, cdp.Empty{})
 	return err
 }
 
@@ -187,7 +189,7 @@ func (r *run) items(from, to int) error {
 		case n%40 == 39:
 			do = `,"do":"fail"`
 		}
-		fmt.Fprintf(w, "{\"n\":%d%s}\n", n, do)
+		_, _ = fmt.Fprintf(w, "{\"n\":%d%s}\n", n, do) // Flush returns the error
 	}
 	return w.Flush()
 }

@@ -76,7 +76,7 @@ func take(ctx context.Context, folder string) error {
 		if err := b.look(s.dark, s.width, s.height); err != nil {
 			return err
 		}
-		picture, err := chromedp.Run(b, chromedp.CaptureScreenshot())
+		picture, err := chromedp.Run(b.page(), chromedp.CaptureScreenshot())
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (b *browser) look(dark bool, width, height int64) error {
 		scheme = "dark"
 	}
 	features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
-	if _, err := chromedp.Call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features}); err != nil {
+	if _, err := chromedp.Call(b.page(), emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features}); err != nil {
 		return err
 	}
 	return b.do(chromedp.EmulateViewport(width, height), chromedp.Sleep(1500*time.Millisecond))

@@ -65,7 +65,7 @@ func must(t *testing.T, err error) {
 // text returns an element's text.
 func text(t *testing.T, b *browser, id string) string {
 	t.Helper()
-	text, err := chromedp.Run(b, chromedp.Evaluate[string]("document.getElementById('"+id+"').textContent"))
+	text, err := chromedp.Run(b.page(), chromedp.Evaluate[string]("document.getElementById('"+id+"').textContent"))
 	must(t, err)
 	return text
 }
@@ -78,7 +78,7 @@ func TestTheLivePage(t *testing.T) {
 	b := page(t, r.URL)
 	must(t, b.until("document.getElementById('waiting').textContent === 'waiting for input'"))
 	must(t, b.until("document.getElementById('counts').textContent.includes('970 ok · 30 failed')"))
-	if hash, err := chromedp.Run(b, chromedp.Evaluate[string]("location.href")); err != nil || strings.Contains(hash, "#") {
+	if hash, err := chromedp.Run(b.page(), chromedp.Evaluate[string]("location.href")); err != nil || strings.Contains(hash, "#") {
 		t.Errorf("the address is %q, %v: the token must not stay there", hash, err)
 	}
 	must(t, b.until("document.querySelectorAll('#failures tbody tr').length === 2"))
@@ -142,7 +142,7 @@ func TestThePageKeepsItsMemory(t *testing.T) {
 	must(t, r.items(0, 1000))
 	b := page(t, "about:blank")
 	// The page's clock and its stream of events are the test's, which lets an hour pass: 7200 pieces of news. What the page asks for comes from the server.
-	_, err = chromedp.Call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
+	_, err = chromedp.Call(b.page(), cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
 		const now = Date.now.bind(Date), Source = EventSource;
 		let passed = 0;
 		Date.now = () => now() + passed;
@@ -170,12 +170,12 @@ func TestThePageKeepsItsMemory(t *testing.T) {
 	must(t, b.until("document.getElementById('counts').textContent.includes('970 ok')"))
 	heap := func() int {
 		must(t, b.collect())
-		used, err := chromedp.Run(b, chromedp.Evaluate[int]("performance.memory.usedJSHeapSize"))
+		used, err := chromedp.Run(b.page(), chromedp.Evaluate[int]("performance.memory.usedJSHeapSize"))
 		must(t, err)
 		return used
 	}
 	run := func() {
-		_, err := chromedp.Run(b, chromedp.Evaluate[bool]("hour()", chromedp.EvalAwaitPromise))
+		_, err := chromedp.Run(b.page(), chromedp.Evaluate[bool]("hour()", chromedp.EvalAwaitPromise))
 		must(t, err)
 	}
 	run()
@@ -210,9 +210,9 @@ func TestAPageOfALargeRunIsThereSoon(t *testing.T) {
 			must(t, b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(r.URL)))
 			must(t, b.until("document.getElementById('waiting').textContent.startsWith('Ended:') && document.getElementById('stream').getAttribute('aria-label')?.startsWith('"+strconv.Itoa(c.rows)+" rows')"))
 			const entries = `[...performance.getEntriesByType("resource"), ...performance.getEntriesByType("navigation")]`
-			sent, err := chromedp.Run(b, chromedp.Evaluate[int](entries+".reduce((sum, e) => sum + e.transferSize, 0)"))
+			sent, err := chromedp.Run(b.page(), chromedp.Evaluate[int](entries+".reduce((sum, e) => sum + e.transferSize, 0)"))
 			must(t, err)
-			took, err := chromedp.Run(b, chromedp.Evaluate[float64](`Math.max(...`+entries+`.filter((e) => !e.name.includes("events")).map((e) => e.responseEnd))`))
+			took, err := chromedp.Run(b.page(), chromedp.Evaluate[float64](`Math.max(...`+entries+`.filter((e) => !e.name.includes("events")).map((e) => e.responseEnd))`))
 			must(t, err)
 			t.Logf("the page got %d KB and had its first picture after %.0f ms", sent/1000, took)
 			if sent == 0 || sent > 300_000 {
