@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -255,6 +257,32 @@ func (g *goroutine) Running() []worker.Running {
 		place = int(j.SeedIndex[j.Current()])
 	}
 	return []worker.Running{{Place: place, Since: j.Since()}}
+}
+
+// CancelItem is part of [worker.Worker]. A goroutine cannot be killed, so an item that ignores its context goes on.
+func (g *goroutine) CancelItem(place int) bool {
+	j := g.job.Load()
+	if j == nil {
+		return false
+	}
+	item := place - j.First
+	if j.SeedIndex != nil {
+		item = slices.Index(j.SeedIndex, uint64(place))
+	}
+	if item < 0 || item != j.Current() || j.Since().UnixNano() == 0 {
+		return false
+	}
+	j.Cancel(item)
+	return true
+}
+
+// maxStacks is how many bytes of stacks a worker shows.
+const maxStacks = 256 << 10
+
+// Stack is part of [worker.Worker]. It shows all goroutines of this program.
+func (g *goroutine) Stack(context.Context) (string, error) {
+	text := make([]byte, maxStacks)
+	return string(text[:runtime.Stack(text, true)]), nil
 }
 
 // Failing is part of [worker.Worker].

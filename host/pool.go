@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -238,6 +239,32 @@ func (p *Pool) Pause() { p.scheduler.pause(true) }
 
 // Resume ends a [Pool.Pause].
 func (p *Pool) Resume() { p.scheduler.pause(false) }
+
+// ErrNotRunning is the error of [Pool.CancelItem] if the worker does not run the item, or does not show what it runs, and of [Pool.Stack] if there is no such
+// worker.
+var ErrNotRunning = errors.New("not running")
+
+// CancelItem cancels an item that a worker runs: item is its place in the input, as in [WorkerInfo.Running]. The item's context ends. If the item does not end
+// within Config.Grace, its worker process is killed; a goroutine goes on. The item fails with [KindCanceled] and is not begun again, and its run goes on.
+//
+// An item that ends by itself at the same time keeps its result.
+func (p *Pool) CancelItem(worker, item int) error {
+	if w := p.scheduler.find(worker); w != nil && w.CancelItem(item) {
+		return nil
+	}
+	return fmt.Errorf("item %d on worker %d: %w", item, worker, ErrNotRunning)
+}
+
+// Stack returns what a worker is doing: the stacks of all its goroutines or threads, as its language shows them, up to 256 KiB. The worker goes on meanwhile. In
+// process mode the text is the plugin's own. The error matches [errors.ErrUnsupported] if the plugin does not show its stacks, and [ErrNotRunning] if there is no
+// such worker.
+func (p *Pool) Stack(ctx context.Context, worker int) (string, error) {
+	w := p.scheduler.find(worker)
+	if w == nil {
+		return "", fmt.Errorf("worker %d: %w", worker, ErrNotRunning)
+	}
+	return w.Stack(ctx)
+}
 
 // Done is closed when the pool takes no more work. [Pool.Err] says why.
 func (p *Pool) Done() <-chan struct{} { return p.stop }

@@ -322,6 +322,19 @@ func (s *scheduler) reason(err error) error {
 	return err
 }
 
+// find returns the worker with a number, or nil.
+func (s *scheduler) find(number int) worker.Worker {
+	s.mu.Lock()
+	entries := slices.Clone(s.entries)
+	s.mu.Unlock()
+	for _, e := range entries {
+		if e.worker.Info().Number == number {
+			return e.worker
+		}
+	}
+	return nil
+}
+
 // snapshot describes the workers, by number.
 func (s *scheduler) snapshot(mode Mode) []WorkerInfo {
 	s.mu.Lock()

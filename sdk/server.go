@@ -90,6 +90,15 @@ func (s *server) Describe(_ context.Context, req *workerpb.DescribeRequest) (*wo
 	return &workerpb.DescribeResponse{Manifest: m}, nil
 }
 
+// maxStacks is how many bytes of stacks a worker shows.
+const maxStacks = 256 << 10
+
+// Stack returns the stacks of all goroutines of this process.
+func (s *server) Stack(context.Context, *workerpb.StackRequest) (*workerpb.StackResponse, error) {
+	text := make([]byte, maxStacks)
+	return &workerpb.StackResponse{Text: text[:runtime.Stack(text, true)]}, nil
+}
+
 // Work runs the batches that arrive on the stream until the host closes its side, then tears the workload down. A worker serves only one Work stream;
 // a second one gets FailedPrecondition.
 func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/parhost/parhost/host"
 )
@@ -83,7 +86,7 @@ func (r *itemRun) watchKeys(steer *steering) (stop func()) {
 	})
 	return func() {
 		r.view.keys.Store(false)
-		r.view.ending.Store(false)
+		r.view.armed.Store(0)
 		_ = keys.Close()
 		reading.Wait()
 	}
@@ -94,7 +97,12 @@ const escapeKey = 0x1b
 
 // press does what a key says.
 func (r *itemRun) press(key byte, steer *steering) {
-	again := r.view.ending.Swap(key == 'd' && !r.view.ending.Load()) // one letter, typed for a command that is to come, does not end a run
+	again := r.view.armed.Load() == int32(key) // one letter, typed for a command that is to come, ends neither a run nor an item
+	r.view.armed.Store(0)
+	if (key == 'd' || key == 'k') && !again {
+		r.view.armed.Store(int32(key))
+		return
+	}
 	switch key {
 	case 'p':
 		steer.pause(!steer.pool.State().Paused)
@@ -106,9 +114,35 @@ func (r *itemRun) press(key byte, steer *steering) {
 		if err := steer.resize(by); err != nil {
 			r.say("parhost: %v", err)
 		}
+	case 's', 'k':
+		r.pressFor(key, steer)
 	case 'd':
-		if again {
-			steer.drain()
-		}
+		steer.drain()
 	}
 }
+
+// pressFor does what a key says about the item that has been running for longest.
+func (r *itemRun) pressFor(key byte, steer *steering) {
+	item := steer.pool.State().Waiting
+	switch {
+	case item.Worker == 0:
+		r.say("parhost: no item runs, as far as the workers show it")
+	case key == 'k':
+		r.say("parhost: item %d on worker %d is cancelled", item.Item, item.Worker)
+		if err := steer.pool.CancelItem(item.Worker, item.Item); err != nil {
+			r.say("parhost: %v", err)
+		}
+	default:
+		ctx, cancel := context.WithTimeout(context.Background(), stackTime)
+		defer cancel()
+		text, err := steer.pool.Stack(ctx, item.Worker)
+		if err != nil {
+			r.say("parhost: worker %d: %v", item.Worker, err)
+			return
+		}
+		r.say("parhost: worker %d, which runs item %d:\n%s", item.Worker, item.Item, strings.TrimRight(text, "\n"))
+	}
+}
+
+// stackTime is how long a worker may take to say what it does.
+const stackTime = 5 * time.Second

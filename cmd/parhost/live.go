@@ -32,10 +32,11 @@ func (s *statusLine) isLarge() bool {
 // liveView is progress in several lines: how far the run is, what it waits for, and what each worker does.
 type liveView struct {
 	history *history.Store
-	limit   int64       // memory of a worker; 0 means none
-	keys    atomic.Bool // keys have an effect
-	ending  atomic.Bool // the key that ends the run has been pressed once
-	shown   bool        // as this run's progress
+	limit   int64                               // memory of a worker; 0 means none
+	replay  func(place int, item string) string // returns a command that runs a failed item again; "" if there is none
+	keys    atomic.Bool                         // keys have an effect
+	armed   atomic.Int32                        // a key that has to be pressed twice has been pressed once; 0 if none has
+	shown   bool                                // as this run's progress
 }
 
 // lines returns the view, of at most height lines.
@@ -47,12 +48,17 @@ func (v *liveView) lines(o *outlook, width, height int) []string {
 		failure := *e.Err
 		failure.Index = e.Place // of a run of some items only, it is another number
 		last = append(last, "last failure: "+strings.ReplaceAll(wire.Plain(failure.Error()), "\t", " "))
+		if line := v.replay(e.Place, e.Item); line != "" {
+			last = append(last, "to run it again: "+wire.Plain(line))
+		}
 	}
-	switch {
-	case v.ending.Load():
+	switch armed := v.armed.Load(); {
+	case armed == 'd':
 		last = append(last, "d once more lets running items end and stops; any other key goes on")
+	case armed == 'k' && state.Waiting.Worker > 0:
+		last = append(last, fmt.Sprintf("k once more cancels item %d on worker %d; any other key goes on", state.Waiting.Item, state.Waiting.Worker))
 	case v.keys.Load():
-		last = append(last, "keys: p pause or go on · + - one worker more or less · d let running items end, then stop")
+		last = append(last, "keys: p pause · + - workers · s stack or k cancel of the longest item · d stop")
 	}
 	return slices.Concat(lines, v.workers(o, height-len(lines)-len(last)), last)
 }

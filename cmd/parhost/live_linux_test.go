@@ -217,3 +217,23 @@ func TestTheTerminalIsWhatItWasBefore(t *testing.T) {
 		t.Errorf("got the mode %x, want %x", after.Lflag, before.Lflag|unix.ICANON|unix.ECHO)
 	}
 }
+
+// A user looks at what an item that does not end is doing, and ends it alone.
+func TestKeysShowAndCancelAnItem(t *testing.T) {
+	c := atTerminal(t, "-p", "sleep", "-j", "1", "--batch", "3", "-o", "values", "0.1", "600", "0.2")
+	c.await(t, "keys: p pause")
+	c.await(t, `\n +1 +\d+ +1 `)
+	c.press(t, "s")
+	c.await(t, `worker 1, which runs item 1:\n`)
+	c.await(t, `goroutine \d+ `)
+	c.press(t, "kp") // another key takes it back
+	c.press(t, "k")
+	c.await(t, "k once more cancels item 1 on worker 1")
+	c.press(t, "k")
+	if code := c.end(t); code != exitFailed {
+		t.Errorf("got exit code %d, want %d", code, exitFailed)
+	}
+	if shown := c.text(); !strings.Contains(shown, "3 items · 2 ok · 1 failed (1 canceled)") {
+		t.Errorf("got\n%s\nwant one item canceled", strings.Join(screenOf(shown), "\n"))
+	}
+}

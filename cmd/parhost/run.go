@@ -89,7 +89,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 			"--mode %s runs a workload inside parhost itself, and %s is an executable", cfg.Mode, cfg.Plugin)
 	}
 	r := &itemRun{streams: s, options: o, policy: policy, history: history.New(), summary: summary}
-	r.view.history, r.view.limit = r.history, cfg.Sandbox.MemoryBytes
+	r.view.history, r.view.limit, r.view.replay = r.history, cfg.Sandbox.MemoryBytes, r.replayLine
 	r.history.Refine(r.refine)
 	cfg.Eager = o.many(poolWorkers(cfg))
 	return r.run(whole, cfg)

@@ -81,6 +81,16 @@ func (p *pages) controls() dashboard.Controls {
 		Pause:  func(paused bool) error { return act(func(s *steering) error { s.pause(paused); return nil }) },
 		Resize: func(by int) error { return act(func(s *steering) error { return s.resize(by) }) },
 		Drain:  func() error { return act(func(s *steering) error { s.drain(); return nil }) },
+		Stack: func(ctx context.Context, worker int) (text string, err error) {
+			err = act(func(s *steering) error {
+				text, err = s.pool.Stack(ctx, worker)
+				return err
+			})
+			return string(plainText([]byte(text))), err
+		},
+		Cancel: func(worker, item int) error {
+			return act(func(s *steering) error { return s.pool.CancelItem(worker, item) })
+		},
 	}
 }
 

@@ -129,7 +129,7 @@ class _Worker:
         faulthandler.enable()  # the last words of a crash in C
         faulthandler.register(signal.SIGQUIT, chain=True)  # and of an item that does not end (§5.5)
         limit = int(os.environ.get("PARHOST_MAX_ITEM_BYTES") or 64 * MIB) + 8 * MIB
-        # One thread holds the stream, the others answer Describe.
+        # One thread holds the stream, the others answer Describe and Stack.
         server = grpc.server(
             concurrent.futures.ThreadPoolExecutor(4),
             options=[("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1)],
@@ -140,6 +140,9 @@ class _Worker:
             ),
             "Work": grpc.stream_stream_rpc_method_handler(
                 self.work, pb.WorkRequest.FromString, pb.WorkResponse.SerializeToString
+            ),
+            "Stack": grpc.unary_unary_rpc_method_handler(
+                self.stack, pb.StackRequest.FromString, pb.StackResponse.SerializeToString
             ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("parhost.v1.WorkerService", methods),))
@@ -169,6 +172,13 @@ class _Worker:
         if request.schemas:
             manifest.MergeFrom(pb.Manifest(**self.schemas))
         return pb.DescribeResponse(manifest=manifest)
+
+    def stack(self, _request, _context):
+        names = {t.ident: t.name for t in threading.enumerate()}
+        threads = []
+        for ident, frame in sys._current_frames().items():
+            threads.append(f"thread {names.get(ident, ident)}\n" + "".join(traceback.format_stack(frame)))
+        return pb.StackResponse(text="\n".join(threads).encode()[: 256 * 1024])
 
     def work(self, requests, context):
         if not self.opened.acquire(blocking=False):

@@ -118,6 +118,26 @@ func TestTheLivePage(t *testing.T) {
 	}
 }
 
+// A user sees what an item that does not end is doing, and ends it alone.
+func TestThePageShowsAndCancelsAnItem(t *testing.T) {
+	r, err := built(t).start(t.Context(), "--procs", "1")
+	must(t, err)
+	_, err = r.Write([]byte(`{"n":1,"do":"hang"}` + "\n"))
+	must(t, err)
+	b := page(t, r.URL)
+	must(t, b.until("document.querySelector('#workers button')?.textContent === 'Stack'"))
+	must(t, b.do(chromedp.Click("#workers button")))
+	must(t, b.until("document.getElementById('stack').textContent.includes('main.square')"))
+	must(t, b.until("[...document.querySelectorAll('#workers button')].some((e) => e.textContent === 'End item 0')"))
+	must(t, b.do(chromedp.Click("#workers button:nth-of-type(2)")))
+	must(t, b.until("document.getElementById('counts').textContent.includes('1 failed')"))
+	must(t, b.until("document.getElementById('failures').textContent.includes('canceled')"))
+	must(t, r.Close())
+	if err := r.wait(); err == nil {
+		t.Error("the run ended well, want exit code 1")
+	}
+}
+
 // Four hundred pixels are enough, and a screen reader finds names for what can be used.
 func TestThePageFitsAPhoneAndHasNames(t *testing.T) {
 	r, err := built(t).start(t.Context(), "--procs", "2")

@@ -118,6 +118,10 @@ func (s *script) Describe(context.Context, *workerpb.DescribeRequest, ...grpc.Ca
 	return nil, errors.ErrUnsupported
 }
 
+func (s *script) Stack(context.Context, *workerpb.StackRequest, ...grpc.CallOption) (*workerpb.StackResponse, error) {
+	return nil, errors.ErrUnsupported
+}
+
 func (s *script) Work(context.Context, ...grpc.CallOption) (grpc.BidiStreamingClient[workerpb.WorkRequest, workerpb.WorkResponse], error) {
 	return &scriptStream{says: s}, nil
 }

@@ -19,6 +19,10 @@ type Worker interface {
 	Info() Info
 	// Running lists the items that run, as far as the worker shows them.
 	Running() []Running
+	// CancelItem cancels the item at a place in the input, if the item runs. It reports whether it does.
+	CancelItem(place int) bool
+	// Stack returns the stacks of all that the worker runs. The error matches errors.ErrUnsupported if the worker cannot say.
+	Stack(ctx context.Context) (string, error)
 	// Failing is closed at the first sign of the worker's end: results may still come, but the worker should get no more batches.
 	Failing() <-chan struct{}
 	// Gone is closed when the worker will run nothing more.

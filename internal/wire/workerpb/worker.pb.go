@@ -135,6 +135,87 @@ func (Kind) EnumDescriptor() ([]byte, []int) {
 	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{1}
 }
 
+type StackRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StackRequest) Reset() {
+	*x = StackRequest{}
+	mi := &file_parhost_v1_worker_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StackRequest) ProtoMessage() {}
+
+func (x *StackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parhost_v1_worker_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StackRequest.ProtoReflect.Descriptor instead.
+func (*StackRequest) Descriptor() ([]byte, []int) {
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{0}
+}
+
+type StackResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stacks of all goroutines or threads, as the language shows them. What is longer than 256 KiB is cut off.
+	Text          []byte `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StackResponse) Reset() {
+	*x = StackResponse{}
+	mi := &file_parhost_v1_worker_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StackResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StackResponse) ProtoMessage() {}
+
+func (x *StackResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parhost_v1_worker_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StackResponse.ProtoReflect.Descriptor instead.
+func (*StackResponse) Descriptor() ([]byte, []int) {
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *StackResponse) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
 type DescribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The JSON Schemas are wanted too. They are left out otherwise, because making them costs more than the rest.
@@ -145,7 +226,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[0]
+	mi := &file_parhost_v1_worker_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +238,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[0]
+	mi := &file_parhost_v1_worker_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +251,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{0}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *DescribeRequest) GetSchemas() bool {
@@ -189,7 +270,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[1]
+	mi := &file_parhost_v1_worker_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +282,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[1]
+	mi := &file_parhost_v1_worker_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +295,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{1}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DescribeResponse) GetManifest() *Manifest {
@@ -258,7 +339,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[2]
+	mi := &file_parhost_v1_worker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +351,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[2]
+	mi := &file_parhost_v1_worker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +364,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{2}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Manifest) GetName() string {
@@ -408,7 +489,7 @@ type Needs struct {
 
 func (x *Needs) Reset() {
 	*x = Needs{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[3]
+	mi := &file_parhost_v1_worker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +501,7 @@ func (x *Needs) String() string {
 func (*Needs) ProtoMessage() {}
 
 func (x *Needs) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[3]
+	mi := &file_parhost_v1_worker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +514,7 @@ func (x *Needs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Needs.ProtoReflect.Descriptor instead.
 func (*Needs) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{3}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Needs) GetNetwork() bool {
@@ -486,7 +567,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[4]
+	mi := &file_parhost_v1_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +579,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[4]
+	mi := &file_parhost_v1_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +592,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{4}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WorkRequest) GetMessage() isWorkRequest_Message {
@@ -601,7 +682,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[5]
+	mi := &file_parhost_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +694,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[5]
+	mi := &file_parhost_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +707,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{5}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WorkResponse) GetMessage() isWorkResponse_Message {
@@ -732,7 +813,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[6]
+	mi := &file_parhost_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +825,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[6]
+	mi := &file_parhost_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +838,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Start) GetWorker() uint32 {
@@ -805,7 +886,7 @@ type Ready struct {
 
 func (x *Ready) Reset() {
 	*x = Ready{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[7]
+	mi := &file_parhost_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +898,7 @@ func (x *Ready) String() string {
 func (*Ready) ProtoMessage() {}
 
 func (x *Ready) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[7]
+	mi := &file_parhost_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +911,7 @@ func (x *Ready) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ready.ProtoReflect.Descriptor instead.
 func (*Ready) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Ready) GetError() string {
@@ -903,7 +984,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[8]
+	mi := &file_parhost_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +996,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[8]
+	mi := &file_parhost_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1009,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Batch) GetId() uint64 {
@@ -1079,7 +1160,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[9]
+	mi := &file_parhost_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1172,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[9]
+	mi := &file_parhost_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1185,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Credit) GetBatch() uint64 {
@@ -1147,7 +1228,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[10]
+	mi := &file_parhost_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1240,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[10]
+	mi := &file_parhost_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1253,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Cancel) GetBatch() uint64 {
@@ -1217,7 +1298,7 @@ type Results struct {
 
 func (x *Results) Reset() {
 	*x = Results{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[11]
+	mi := &file_parhost_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1310,7 @@ func (x *Results) String() string {
 func (*Results) ProtoMessage() {}
 
 func (x *Results) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[11]
+	mi := &file_parhost_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1323,7 @@ func (x *Results) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Results.ProtoReflect.Descriptor instead.
 func (*Results) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Results) GetBatch() uint64 {
@@ -1340,7 +1421,7 @@ type ItemError struct {
 
 func (x *ItemError) Reset() {
 	*x = ItemError{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[12]
+	mi := &file_parhost_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1433,7 @@ func (x *ItemError) String() string {
 func (*ItemError) ProtoMessage() {}
 
 func (x *ItemError) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[12]
+	mi := &file_parhost_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1446,7 @@ func (x *ItemError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemError.ProtoReflect.Descriptor instead.
 func (*ItemError) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ItemError) GetItem() uint32 {
@@ -1422,7 +1503,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[13]
+	mi := &file_parhost_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1515,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[13]
+	mi := &file_parhost_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1528,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Progress) GetBatch() uint64 {
@@ -1482,7 +1563,7 @@ type Overdue struct {
 
 func (x *Overdue) Reset() {
 	*x = Overdue{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[14]
+	mi := &file_parhost_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1575,7 @@ func (x *Overdue) String() string {
 func (*Overdue) ProtoMessage() {}
 
 func (x *Overdue) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[14]
+	mi := &file_parhost_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1588,7 @@ func (x *Overdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Overdue.ProtoReflect.Descriptor instead.
 func (*Overdue) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Overdue) GetBatch() uint64 {
@@ -1535,7 +1616,7 @@ type Need struct {
 
 func (x *Need) Reset() {
 	*x = Need{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[15]
+	mi := &file_parhost_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1547,7 +1628,7 @@ func (x *Need) String() string {
 func (*Need) ProtoMessage() {}
 
 func (x *Need) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[15]
+	mi := &file_parhost_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1560,7 +1641,7 @@ func (x *Need) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Need.ProtoReflect.Descriptor instead.
 func (*Need) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Need) GetBatch() uint64 {
@@ -1582,7 +1663,10 @@ var File_parhost_v1_worker_proto protoreflect.FileDescriptor
 const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\n" +
 	"\x17parhost/v1/worker.proto\x12\n" +
-	"parhost.v1\"+\n" +
+	"parhost.v1\"\x0e\n" +
+	"\fStackRequest\"#\n" +
+	"\rStackResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\fR\x04text\"+\n" +
 	"\x0fDescribeRequest\x12\x18\n" +
 	"\aschemas\x18\x01 \x01(\bR\aschemas\"D\n" +
 	"\x10DescribeResponse\x120\n" +
@@ -1718,10 +1802,11 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"KIND_PANIC\x10\x03\x12\x10\n" +
 	"\fKIND_TIMEOUT\x10\x04\x12\x11\n" +
 	"\rKIND_CANCELED\x10\x05\x12\x11\n" +
-	"\rKIND_OVERSIZE\x10\x062\x95\x01\n" +
+	"\rKIND_OVERSIZE\x10\x062\xd3\x01\n" +
 	"\rWorkerService\x12E\n" +
 	"\bDescribe\x12\x1b.parhost.v1.DescribeRequest\x1a\x1c.parhost.v1.DescribeResponse\x12=\n" +
-	"\x04Work\x12\x17.parhost.v1.WorkRequest\x1a\x18.parhost.v1.WorkResponse(\x010\x01B3Z1github.com/parhost/parhost/internal/wire/workerpbb\x06proto3"
+	"\x04Work\x12\x17.parhost.v1.WorkRequest\x1a\x18.parhost.v1.WorkResponse(\x010\x01\x12<\n" +
+	"\x05Stack\x12\x18.parhost.v1.StackRequest\x1a\x19.parhost.v1.StackResponseB3Z1github.com/parhost/parhost/internal/wire/workerpbb\x06proto3"
 
 var (
 	file_parhost_v1_worker_proto_rawDescOnce sync.Once
@@ -1736,50 +1821,54 @@ func file_parhost_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_parhost_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_parhost_v1_worker_proto_goTypes = []any{
 	(Format)(0),              // 0: parhost.v1.Format
 	(Kind)(0),                // 1: parhost.v1.Kind
-	(*DescribeRequest)(nil),  // 2: parhost.v1.DescribeRequest
-	(*DescribeResponse)(nil), // 3: parhost.v1.DescribeResponse
-	(*Manifest)(nil),         // 4: parhost.v1.Manifest
-	(*Needs)(nil),            // 5: parhost.v1.Needs
-	(*WorkRequest)(nil),      // 6: parhost.v1.WorkRequest
-	(*WorkResponse)(nil),     // 7: parhost.v1.WorkResponse
-	(*Start)(nil),            // 8: parhost.v1.Start
-	(*Ready)(nil),            // 9: parhost.v1.Ready
-	(*Batch)(nil),            // 10: parhost.v1.Batch
-	(*Credit)(nil),           // 11: parhost.v1.Credit
-	(*Cancel)(nil),           // 12: parhost.v1.Cancel
-	(*Results)(nil),          // 13: parhost.v1.Results
-	(*ItemError)(nil),        // 14: parhost.v1.ItemError
-	(*Progress)(nil),         // 15: parhost.v1.Progress
-	(*Overdue)(nil),          // 16: parhost.v1.Overdue
-	(*Need)(nil),             // 17: parhost.v1.Need
-	nil,                      // 18: parhost.v1.Batch.MetadataEntry
+	(*StackRequest)(nil),     // 2: parhost.v1.StackRequest
+	(*StackResponse)(nil),    // 3: parhost.v1.StackResponse
+	(*DescribeRequest)(nil),  // 4: parhost.v1.DescribeRequest
+	(*DescribeResponse)(nil), // 5: parhost.v1.DescribeResponse
+	(*Manifest)(nil),         // 6: parhost.v1.Manifest
+	(*Needs)(nil),            // 7: parhost.v1.Needs
+	(*WorkRequest)(nil),      // 8: parhost.v1.WorkRequest
+	(*WorkResponse)(nil),     // 9: parhost.v1.WorkResponse
+	(*Start)(nil),            // 10: parhost.v1.Start
+	(*Ready)(nil),            // 11: parhost.v1.Ready
+	(*Batch)(nil),            // 12: parhost.v1.Batch
+	(*Credit)(nil),           // 13: parhost.v1.Credit
+	(*Cancel)(nil),           // 14: parhost.v1.Cancel
+	(*Results)(nil),          // 15: parhost.v1.Results
+	(*ItemError)(nil),        // 16: parhost.v1.ItemError
+	(*Progress)(nil),         // 17: parhost.v1.Progress
+	(*Overdue)(nil),          // 18: parhost.v1.Overdue
+	(*Need)(nil),             // 19: parhost.v1.Need
+	nil,                      // 20: parhost.v1.Batch.MetadataEntry
 }
 var file_parhost_v1_worker_proto_depIdxs = []int32{
-	4,  // 0: parhost.v1.DescribeResponse.manifest:type_name -> parhost.v1.Manifest
-	5,  // 1: parhost.v1.Manifest.needs:type_name -> parhost.v1.Needs
-	8,  // 2: parhost.v1.WorkRequest.start:type_name -> parhost.v1.Start
-	10, // 3: parhost.v1.WorkRequest.batch:type_name -> parhost.v1.Batch
-	12, // 4: parhost.v1.WorkRequest.cancel:type_name -> parhost.v1.Cancel
-	11, // 5: parhost.v1.WorkRequest.credit:type_name -> parhost.v1.Credit
-	9,  // 6: parhost.v1.WorkResponse.ready:type_name -> parhost.v1.Ready
-	13, // 7: parhost.v1.WorkResponse.results:type_name -> parhost.v1.Results
-	15, // 8: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
-	16, // 9: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
-	17, // 10: parhost.v1.WorkResponse.need:type_name -> parhost.v1.Need
+	6,  // 0: parhost.v1.DescribeResponse.manifest:type_name -> parhost.v1.Manifest
+	7,  // 1: parhost.v1.Manifest.needs:type_name -> parhost.v1.Needs
+	10, // 2: parhost.v1.WorkRequest.start:type_name -> parhost.v1.Start
+	12, // 3: parhost.v1.WorkRequest.batch:type_name -> parhost.v1.Batch
+	14, // 4: parhost.v1.WorkRequest.cancel:type_name -> parhost.v1.Cancel
+	13, // 5: parhost.v1.WorkRequest.credit:type_name -> parhost.v1.Credit
+	11, // 6: parhost.v1.WorkResponse.ready:type_name -> parhost.v1.Ready
+	15, // 7: parhost.v1.WorkResponse.results:type_name -> parhost.v1.Results
+	17, // 8: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
+	18, // 9: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
+	19, // 10: parhost.v1.WorkResponse.need:type_name -> parhost.v1.Need
 	0,  // 11: parhost.v1.Batch.format:type_name -> parhost.v1.Format
-	18, // 12: parhost.v1.Batch.metadata:type_name -> parhost.v1.Batch.MetadataEntry
-	14, // 13: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
+	20, // 12: parhost.v1.Batch.metadata:type_name -> parhost.v1.Batch.MetadataEntry
+	16, // 13: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
 	1,  // 14: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
-	2,  // 15: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
-	6,  // 16: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
-	3,  // 17: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
-	7,  // 18: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
-	17, // [17:19] is the sub-list for method output_type
-	15, // [15:17] is the sub-list for method input_type
+	4,  // 15: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
+	8,  // 16: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
+	2,  // 17: parhost.v1.WorkerService.Stack:input_type -> parhost.v1.StackRequest
+	5,  // 18: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
+	9,  // 19: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
+	3,  // 20: parhost.v1.WorkerService.Stack:output_type -> parhost.v1.StackResponse
+	18, // [18:21] is the sub-list for method output_type
+	15, // [15:18] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -1790,28 +1879,28 @@ func file_parhost_v1_worker_proto_init() {
 	if File_parhost_v1_worker_proto != nil {
 		return
 	}
-	file_parhost_v1_worker_proto_msgTypes[4].OneofWrappers = []any{
+	file_parhost_v1_worker_proto_msgTypes[6].OneofWrappers = []any{
 		(*WorkRequest_Start)(nil),
 		(*WorkRequest_Batch)(nil),
 		(*WorkRequest_Cancel)(nil),
 		(*WorkRequest_Credit)(nil),
 	}
-	file_parhost_v1_worker_proto_msgTypes[5].OneofWrappers = []any{
+	file_parhost_v1_worker_proto_msgTypes[7].OneofWrappers = []any{
 		(*WorkResponse_Ready)(nil),
 		(*WorkResponse_Results)(nil),
 		(*WorkResponse_Progress)(nil),
 		(*WorkResponse_Overdue)(nil),
 		(*WorkResponse_Need)(nil),
 	}
-	file_parhost_v1_worker_proto_msgTypes[8].OneofWrappers = []any{}
 	file_parhost_v1_worker_proto_msgTypes[10].OneofWrappers = []any{}
+	file_parhost_v1_worker_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parhost_v1_worker_proto_rawDesc), len(file_parhost_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	WorkerService_Describe_FullMethodName = "/parhost.v1.WorkerService/Describe"
 	WorkerService_Work_FullMethodName     = "/parhost.v1.WorkerService/Work"
+	WorkerService_Stack_FullMethodName    = "/parhost.v1.WorkerService/Stack"
 )
 
 // WorkerServiceClient is the client API for WorkerService service.
@@ -35,6 +36,8 @@ type WorkerServiceClient interface {
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	// Work is opened once in the life of a worker. The first request is a Start, the first response its Ready.
 	Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkRequest, WorkResponse], error)
+	// Stack says what the worker is doing. It may be called at any time, and a worker need not have it.
+	Stack(ctx context.Context, in *StackRequest, opts ...grpc.CallOption) (*StackResponse, error)
 }
 
 type workerServiceClient struct {
@@ -68,6 +71,16 @@ func (c *workerServiceClient) Work(ctx context.Context, opts ...grpc.CallOption)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_WorkClient = grpc.BidiStreamingClient[WorkRequest, WorkResponse]
 
+func (c *workerServiceClient) Stack(ctx context.Context, in *StackRequest, opts ...grpc.CallOption) (*StackResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StackResponse)
+	err := c.cc.Invoke(ctx, WorkerService_Stack_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // WorkerServiceServer is the server API for WorkerService service.
 // All implementations must embed UnimplementedWorkerServiceServer
 // for forward compatibility.
@@ -78,6 +91,8 @@ type WorkerServiceServer interface {
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	// Work is opened once in the life of a worker. The first request is a Start, the first response its Ready.
 	Work(grpc.BidiStreamingServer[WorkRequest, WorkResponse]) error
+	// Stack says what the worker is doing. It may be called at any time, and a worker need not have it.
+	Stack(context.Context, *StackRequest) (*StackResponse, error)
 	mustEmbedUnimplementedWorkerServiceServer()
 }
 
@@ -93,6 +108,9 @@ func (UnimplementedWorkerServiceServer) Describe(context.Context, *DescribeReque
 }
 func (UnimplementedWorkerServiceServer) Work(grpc.BidiStreamingServer[WorkRequest, WorkResponse]) error {
 	return status.Error(codes.Unimplemented, "method Work not implemented")
+}
+func (UnimplementedWorkerServiceServer) Stack(context.Context, *StackRequest) (*StackResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Stack not implemented")
 }
 func (UnimplementedWorkerServiceServer) mustEmbedUnimplementedWorkerServiceServer() {}
 func (UnimplementedWorkerServiceServer) testEmbeddedByValue()                       {}
@@ -140,6 +158,24 @@ func _WorkerService_Work_Handler(srv interface{}, stream grpc.ServerStream) erro
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_WorkServer = grpc.BidiStreamingServer[WorkRequest, WorkResponse]
 
+func _WorkerService_Stack_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).Stack(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_Stack_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).Stack(ctx, req.(*StackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // WorkerService_ServiceDesc is the grpc.ServiceDesc for WorkerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -150,6 +186,10 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Describe",
 			Handler:    _WorkerService_Describe_Handler,
+		},
+		{
+			MethodName: "Stack",
+			Handler:    _WorkerService_Stack_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
