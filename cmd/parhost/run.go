@@ -197,10 +197,14 @@ func (r *itemRun) run(ctx context.Context, cfg host.Config) (err error) {
 		return err
 	}
 	defer traced.end(r.streams)
-	if cfg.Observer = r.history; traced != nil {
+	spans := openSpans(ctx, r.streams, r.plugin)
+	defer spans.end(r.streams)
+	ctx = spans.Context(ctx)
+	if cfg.Observer = r.history; traced != nil || spans.Tracer != nil {
 		cfg.Observer = host.ObserverFunc(func(e host.Event) {
 			r.history.Observe(e)
 			traced.Observe(e)
+			spans.Observe(e)
 		})
 	}
 	signals := make(chan os.Signal, 2)

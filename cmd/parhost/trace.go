@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 
+	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/telemetry/perfetto"
 	"github.com/parhost/parhost/internal/plain"
 	"github.com/parhost/parhost/internal/wire"
@@ -34,6 +35,13 @@ func openTrace(path, plugin string) (*trace, error) {
 		return nil, usageError("give a file in a folder that you can write to", "--trace %q: %v", path, plain.Cause(err))
 	}
 	return &trace{Trace: perfetto.New(file, plugin), path: path, file: file}, nil
+}
+
+// Observe is part of [host.Observer].
+func (t *trace) Observe(e host.Event) {
+	if t != nil {
+		t.Trace.Observe(e)
+	}
 }
 
 // end writes the rest of the trace. A trace that is not whole says so, and changes nothing else: it only looks on.
