@@ -19,9 +19,12 @@ PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
 # The generated code; nothing else lies in this folder.
 GENERATED := internal/wire/workerpb
 
-.PHONY: check check-tidy check-nolint check-format check-generated lint cross test test-as-nobody hostile tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man page screenshots
+.PHONY: check static check-tidy check-nolint check-format check-generated lint cross test test-as-nobody hostile tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man page screenshots
 
-check: check-tidy check-nolint check-format check-generated lint cross test
+check: static test
+
+# What reads the sources, and runs no tests.
+static: check-tidy check-nolint check-format check-generated lint cross
 
 check-tidy:
 	go mod tidy -diff
