@@ -246,9 +246,9 @@ func (b *batch[In, Out]) Fail(at int, e *protocol.ItemError) {
 	b.failed[at] = e
 }
 
-func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, itemNS []uint64) {
+func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, itemNS []uint64, usage []Usage) {
 	now := time.Now()
-	s := span{from: b.from + b.trial.done, n: n, worker: by.Number, pid: by.PID, wait: b.begun.Sub(b.chunk.cut), run: ran, itemNS: itemNS, bytes: b.bytes}
+	s := span{from: b.from + b.trial.done, n: n, worker: by.Number, pid: by.PID, wait: b.begun.Sub(b.chunk.cut), run: ran, itemNS: itemNS, usage: usage, bytes: b.bytes}
 	failed := b.failed
 	if weigh := b.run.weighOut; weigh != nil && b.bytes == 0 { // Go's own values
 		for _, v := range b.out[b.trial.done:][:n] {

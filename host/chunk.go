@@ -152,6 +152,7 @@ type span struct {
 	wait, run   time.Duration // run is the time of all n items together
 	mean        time.Duration // of one item; set when results are taken
 	itemNS      []uint64      // the time of each item; nil if only the sum is known
+	usage       []Usage       // what each item used; nil if that is not known
 }
 
 // split cuts off the part of a span that begins at a place in the chunk. The places of that part count from there.
@@ -164,6 +165,9 @@ func (s *span) split(at int) span {
 	rest.run = s.run / time.Duration(s.n) * time.Duration(rest.n)
 	if s.itemNS != nil {
 		s.itemNS, rest.itemNS = s.itemNS[:n:n], s.itemNS[n:]
+	}
+	if s.usage != nil {
+		s.usage, rest.usage = s.usage[:n:n], s.usage[n:]
 	}
 	s.n, s.run = n, s.run-rest.run
 	return rest
@@ -179,6 +183,10 @@ type Result[Out any] struct {
 	Attempts int           // how often the item was begun
 	Wait     time.Duration // from being read to being sent to the worker
 	Run      time.Duration // in the workload; the mean of its batch when items take less than some 10 µs
+
+	// Usage is what the worker's process, and processes that it has waited for, used while the item ran. It is nil if that is not known: it is known of items
+	// that take a millisecond or more, on a worker process that runs one item at a time, on Unix.
+	Usage *Usage
 }
 
 // timeOf returns the time of one item of several that took run together. A worker may say anything.
@@ -214,6 +222,9 @@ func (c *chunk[In, Out]) results(yield func(Result[Out]) bool) bool {
 			r.Worker, r.PID, r.Wait, r.Run = s.worker, s.pid, s.wait, s.mean
 			if s.itemNS != nil {
 				r.Run = timeOf(s.itemNS[i-s.from], s.run)
+			}
+			if s.usage != nil {
+				r.Usage = &s.usage[i-s.from]
 			}
 		}
 		if c.tried != nil {

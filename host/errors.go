@@ -27,11 +27,13 @@ import (
 //	Attempts int      // how often the item was begun
 type ItemError = protocol.ItemError
 
-// Usage is the resources that a process had used when it ended:
+// Usage is the resources that an item has used, or a process when it ended:
 //
-//	User   time.Duration
-//	System time.Duration
-//	MaxRSS int64 // largest resident set size in bytes; 0 if unknown
+//	User      time.Duration // CPU time in user mode
+//	System    time.Duration // CPU time in the kernel
+//	MaxRSS    int64         // largest resident set size of the process so far, in bytes; 0 if unknown
+//	Voluntary int           // context switches because the process waited
+//	Forced    int           // context switches because another process took its CPU
 type Usage = protocol.Usage
 
 // Cause says in one word why a process died.

@@ -120,7 +120,7 @@ func (g *goroutine) Run(ctx context.Context, b worker.Batch) worker.End {
 		column, packed, bad := b.Encode(from, b.Size(), wire.BatchBytes, nil)
 		if bad != nil {
 			b.Fail(from, bad)
-			b.Complete(1, worker.Info{}, 0, nil) // it never reached the workload
+			b.Complete(1, worker.Info{}, 0, nil, nil) // it never reached the workload
 			return worker.End{}
 		}
 		j.Format, j.Items, j.Count = work.Packed, column, packed
@@ -158,7 +158,7 @@ func (g *goroutine) runJob(ctx context.Context, b worker.Batch, j *work.Job, inf
 			}
 		}
 		g.items.Add(int64(p.Count))
-		b.Complete(p.Count, info, time.Duration(p.RunNS), p.ItemNS)
+		b.Complete(p.Count, info, time.Duration(p.RunNS), p.ItemNS, nil)
 		end.Leaving = end.Leaving || p.Leaving
 	}
 	overdue := make(chan int, 1)

@@ -240,7 +240,7 @@ func (r *run[In, Out]) takeNew() *batch[In, Out] {
 func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	p := r.pool
 	b.options = worker.Options{
-		JSON: r.json, Timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), Timeout: p.cfg.ItemTimeout,
+		JSON: r.json, Timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), Usage: r.sizer.counts(), Timeout: p.cfg.ItemTimeout,
 		Deadline: r.deadline, Metadata: r.metadata, Seed: r.seed.number, Credit: b.options.Credit,
 	}
 	if r.seed.index != nil {
@@ -304,7 +304,7 @@ func (r *run[In, Out]) marshal(b *batch[In, Out]) bool {
 	if bad != nil { // of the first item
 		b.begun = time.Now()
 		b.Fail(0, bad)
-		b.Complete(1, worker.Info{}, 0, nil) // it never reached a worker
+		b.Complete(1, worker.Info{}, 0, nil, nil) // it never reached a worker
 		r.conclude(b, worker.End{}, worker.Info{})
 		return false
 	}

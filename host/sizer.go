@@ -215,6 +215,16 @@ func (s *sizer) timed() bool {
 	return s.largest == 0 || s.item() > float64(10*time.Microsecond)
 }
 
+// countedFrom is the time of an item from which it pays to count what each uses: that takes two microseconds.
+const countedFrom = time.Millisecond
+
+// counts reports whether a worker should count what each item uses.
+func (s *sizer) counts() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.largest == 0 || s.item() >= float64(countedFrom)
+}
+
 // learned is what a pool's runs have learned about the time of items, so that the next run need not begin with a batch of one item.
 type learned struct {
 	mu   sync.Mutex

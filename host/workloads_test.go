@@ -175,6 +175,10 @@ func misbehave(ctx context.Context, o order) (string, error) {
 		case <-ctx.Done():
 			return "", context.Cause(ctx)
 		}
+	case "burn": // CPU time, and looks at its context
+		for begun := time.Now(); time.Since(begun) < time.Duration(o.N)*time.Millisecond && ctx.Err() == nil; {
+		}
+		return "burnt", ctx.Err()
 	case "stubborn": // looks at no context
 		touch(o.S)
 		<-*released.Load()

@@ -111,11 +111,13 @@ var causes = []Cause{
 	CauseExit, CauseSignal, CauseOutOfMemory, CausePIDs, CauseSeccomp, CauseFileSize, CauseTimeout, CauseEscape, CauseFlood, CauseProtocol,
 }
 
-// Usage is the resources that a process has used.
+// Usage is the resources that an item or a process has used.
 type Usage struct {
-	User   time.Duration
-	System time.Duration
-	MaxRSS int64 // largest resident set size in bytes; 0 if unknown
+	User      time.Duration // CPU time in user mode
+	System    time.Duration // CPU time in the kernel
+	MaxRSS    int64         // largest resident set size of the process so far, in bytes; 0 if unknown
+	Voluntary int           // context switches because the process waited
+	Forced    int           // context switches because another process took its CPU
 }
 
 // BatchError is the error by which a workload that gets many items at once fails single items. The results of these items are ignored.

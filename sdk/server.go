@@ -289,6 +289,7 @@ func (s *server) job(b *workerpb.Batch, held *batch, start *workerpb.Start, logg
 		Timeout:   time.Duration(b.GetItemTimeoutNs()),
 		Budget:    time.Duration(b.GetBudgetNs()),
 		Timed:     b.GetTimed(),
+		Usage:     b.GetUsage() && start.GetThreads() <= 1,
 		Seed:      b.Seed,
 		SeedIndex: b.GetSeedIndex(),
 		MaxResult: int(start.GetMaxResultBytes()),
@@ -363,6 +364,12 @@ func (s *server) report(b *batch, p work.Part) {
 	r := &workerpb.Results{
 		Batch: b.id, From: uint32(p.From), Count: uint32(p.Count), Values: p.Values, RoomAt: uint64(p.RoomAt), RoomUsed: uint64(p.RoomUsed),
 		ItemNs: p.ItemNS, RunNs: p.RunNS, Last: p.Last, Leaving: s.leaving.Load(),
+	}
+	for _, u := range p.Usage {
+		r.ItemUsage = append(r.ItemUsage, &workerpb.Usage{
+			UserNs: uint64(u.User), SystemNs: uint64(u.System), VoluntarySwitches: uint64(u.Voluntary), ForcedSwitches: uint64(u.Forced),
+		})
+		r.MaxRssBytes = uint64(u.MaxRSS)
 	}
 	for i, e := range p.Errors {
 		r.Errors = append(r.Errors, wire.ErrorToProto(e, p.Places[i]))

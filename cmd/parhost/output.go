@@ -265,6 +265,9 @@ func (o *recordOutput) add(r *result) error {
 		dst = appendMillis(dst, r.Wait)
 		dst = append(dst, `,"run_ms":`...)
 		dst = appendMillis(dst, r.Run)
+		if r.Usage != nil {
+			dst = appendUsage(dst, r.Usage)
+		}
 		dst = append(dst, o.level...)
 		if r.Err != nil {
 			dst = append(dst, o.layers...)
@@ -274,6 +277,20 @@ func (o *recordOutput) add(r *result) error {
 }
 
 func (o *recordOutput) end() error { return o.w.close() }
+
+// appendUsage appends what an item used.
+func appendUsage(dst []byte, u *host.Usage) []byte {
+	dst = append(dst, `,"cpu_ms":`...)
+	dst = appendMillis(dst, u.User+u.System)
+	for _, field := range []struct {
+		name  string
+		value int64
+	}{{`,"max_rss_bytes":`, u.MaxRSS}, {`,"csw_voluntary":`, int64(u.Voluntary)}, {`,"csw_forced":`, int64(u.Forced)}} {
+		dst = append(dst, field.name...)
+		dst = strconv.AppendInt(dst, field.value, 10)
+	}
+	return dst
+}
 
 // appendError appends an item's error in the form that records have.
 func appendError(dst []byte, e *host.ItemError) []byte {

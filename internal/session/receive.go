@@ -63,6 +63,9 @@ func (s *Session) results(r *workerpb.Results) error {
 			return err
 		}
 	}
+	if u := len(r.GetItemUsage()); u != 0 && u != n {
+		return problem("what %d items used, and these are %d items", u, n)
+	}
 	canceled, err := s.charge(b, r)
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ type Job struct {
 	Timeout   time.Duration // limit for one item; 0 means none
 	Budget    time.Duration // after this time no further item begins; 0 means no limit
 	Timed     bool          // Part.ItemNS is to be filled in
+	Usage     bool          // Part.Usage is to be filled in, if this process runs nothing else and the system counts
 	MaxResult int           // limit for the bytes of one result; 0 means none
 
 	Seed      *uint64  // seed of the run; nil if it has none
@@ -75,8 +76,9 @@ type Part struct {
 	Places      []int // the place in the job of each entry of Errors
 	ItemNS      []uint64
 	RunNS       uint64
-	Last        bool // this is the last part; items beyond From+Count were not begun
-	Leaving     bool // the instance must not be used any more
+	Usage       []protocol.Usage // of each item; nil if it is not known
+	Last        bool             // this is the last part; items beyond From+Count were not begun
+	Leaving     bool             // the instance must not be used any more
 }
 
 // Current returns the place of the running item, or of the item that ran last.

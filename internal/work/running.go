@@ -41,6 +41,9 @@ type running[In, Out any] struct {
 	errs    []*protocol.ItemError
 	places  []int
 	times   []uint64
+	counts  bool             // each item's usage is counted
+	before  protocol.Usage   // when the running item began, if counts is set
+	usages  []protocol.Usage // of the items since the last report
 	leaving bool
 	weight  int         // approximate bytes of errs
 	late    atomic.Bool // the budget is used up
@@ -65,6 +68,7 @@ func (r *running[In, Out]) run() {
 		stop := r.watch()
 		defer stop()
 	}
+	r.counts = j.Usage && (r.funcs.Many == nil || j.Timeout > 0) // in a batch function, nobody knows what each item uses
 	// Deferred, because an item may end this goroutine with runtime.Goexit.
 	defer func() { r.flush(true) }()
 	switch {
@@ -150,7 +154,7 @@ func (r *running[In, Out]) segment() {
 // the call of the workload, and its result stored.
 func (r *running[In, Out]) plain() bool {
 	j := r.job
-	return r.src.decode == nil && r.dst.encode == nil && !j.Timed && j.Timeout == 0 && j.call == r.call
+	return r.src.decode == nil && r.dst.encode == nil && !j.Timed && !r.counts && j.Timeout == 0 && j.call == r.call
 }
 
 // sprint runs plain items until it is time to read the clock, an item fails or has looked at its context, or an item was canceled. It does what
@@ -182,6 +186,9 @@ func (r *running[In, Out]) item() {
 	if j.Timed {
 		r.start = time.Now()
 		r.running.Since.Store(uint64(r.start.UnixNano()))
+	}
+	if r.counts {
+		r.before, _ = usage()
 	}
 	r.running.Item.Store(uint64(r.k)) // before decoding, which may crash the process
 	v, e := r.src.next()
@@ -278,6 +285,11 @@ func (r *running[In, Out]) record(out Out, e *protocol.ItemError) {
 	default:
 		r.times = append(r.times, nanoseconds(time.Since(r.start)))
 	}
+	if r.counts {
+		if now, ok := usage(); ok {
+			r.usages = append(r.usages, since(now, r.before))
+		}
+	}
 	r.k++
 }
 
@@ -298,7 +310,10 @@ func (r *running[In, Out]) flush(last bool) {
 		Values: values, RoomAt: at, RoomUsed: used, Errors: r.errs, Places: r.places, ItemNS: r.times,
 		RunNS: nanoseconds(now.Sub(r.flushed)), Last: last, Leaving: r.leaving,
 	}
-	r.from, r.errs, r.places, r.times, r.flushed, r.weight = r.k, nil, nil, nil, now, 0
+	if len(r.usages) == p.Count { // else some items did not get as far as to be counted
+		p.Usage = r.usages
+	}
+	r.from, r.errs, r.places, r.times, r.usages, r.flushed, r.weight = r.k, nil, nil, nil, nil, now, 0
 	r.job.Report(p)
 }
 

@@ -113,7 +113,7 @@ func (w *Worker) Run(ctx context.Context, b worker.Batch) worker.End {
 			if column, n, bad = b.Encode(b.Done(), to, wire.BatchBytes, w.arena.memory(memory.items)); bad != nil {
 				w.arena.free(memory)
 				b.Fail(b.Done(), bad)
-				b.Complete(1, worker.Info{}, 0, nil) // the item never reached a worker
+				b.Complete(1, worker.Info{}, 0, nil, nil) // the item never reached a worker
 				continue
 			}
 		}
@@ -161,7 +161,7 @@ func (w *Worker) send(ctx context.Context, b worker.Batch, n int, column []byte,
 	}
 	m := &workerpb.Batch{
 		First: uint64(b.First() + c.base), Count: uint32(n), Format: workerpb.Format_FORMAT_PACKED, Items: column,
-		ItemTimeoutNs: uint64(o.Timeout), BudgetNs: uint64(o.Budget), Timed: o.Timed,
+		ItemTimeoutNs: uint64(o.Timeout), BudgetNs: uint64(o.Budget), Timed: o.Timed, Usage: o.Usage,
 		RoomOffset: uint64(memory.room.Offset), RoomSize: uint64(memory.room.Size),
 		Credit: uint64(credit), BufferAt: places.At, BufferSize: places.Size, Metadata: o.Metadata,
 		Seed: &o.Seed,

@@ -2,6 +2,8 @@ package process
 
 import (
 	"context"
+	"math"
+	"runtime"
 	"time"
 
 	"github.com/parhost/parhost/host/internal/worker"
@@ -47,12 +49,31 @@ func (c *call) Results(r *workerpb.Results, values []byte) error {
 	w.items.Add(int64(n))
 	w.traffic.messages.Add(int64(len(r.GetValues())))
 	w.traffic.arena.Add(int64(len(values) - len(r.GetValues())))
-	c.b.Complete(n, w.Info(), run, r.GetItemNs())
+	c.b.Complete(n, w.Info(), run, r.GetItemNs(), usageOf(r, now.Sub(c.Sent())))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.recent.add(n, c.b.First()+from+n-1, now)
 	return nil
 }
+
+// usageOf returns what the items of a message used, within what is possible: a worker may say anything. trip is how long ago their batch was sent.
+func usageOf(r *workerpb.Results, trip time.Duration) []protocol.Usage {
+	if len(r.GetItemUsage()) == 0 {
+		return nil
+	}
+	usage := make([]protocol.Usage, len(r.GetItemUsage()))
+	most := uint64(max(0, trip)) * uint64(runtime.NumCPU())
+	for i, u := range r.GetItemUsage() {
+		usage[i] = protocol.Usage{
+			User: time.Duration(min(u.GetUserNs(), most)), System: time.Duration(min(u.GetSystemNs(), most)), MaxRSS: int64(min(r.GetMaxRssBytes(), maxRSS)),
+			Voluntary: int(min(u.GetVoluntarySwitches(), math.MaxInt32)), Forced: int(min(u.GetForcedSwitches(), math.MaxInt32)),
+		}
+	}
+	return usage
+}
+
+// maxRSS is more memory than a process can have.
+const maxRSS = 1 << 52
 
 // Ended implements [session.Receiver].
 func (c *call) Ended(leaving bool) {

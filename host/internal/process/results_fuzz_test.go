@@ -105,7 +105,7 @@ func (b *numbers) Fail(at int, _ *protocol.ItemError) {
 
 func (b *numbers) RequestCredit(int, chan<- worker.Credit) {}
 
-func (b *numbers) Complete(n int, _ worker.Info, _ time.Duration, _ []uint64) {
+func (b *numbers) Complete(n int, _ worker.Info, _ time.Duration, _ []uint64, _ []protocol.Usage) {
 	if b.done += n; b.done > b.Size() {
 		b.t.Fatalf("3 items have %d outcomes", b.done)
 	}

@@ -144,14 +144,15 @@ type Batch interface {
 	Fail(at int, e *protocol.ItemError)
 	// RequestCredit asks for credit for results of this many bytes. answer has room for one value, and gets one unless the batch ends before.
 	RequestCredit(bytes int, answer chan<- Credit)
-	// Complete records that the next n items have their outcome.
-	Complete(n int, by Info, run time.Duration, itemNS []uint64)
+	// Complete records that the next n items have their outcome. usage is what each item used, nil if that is not known.
+	Complete(n int, by Info, run time.Duration, itemNS []uint64, usage []protocol.Usage)
 }
 
 // Options say how a batch is run.
 type Options struct {
 	JSON    bool          // items and results travel as JSON texts
 	Timed   bool          // the run wants the time of each item
+	Usage   bool          // the run wants to know what each item uses
 	Timeout time.Duration // time limit of one item; 0 means none
 	Budget  time.Duration // time after which the worker hands the rest of the batch back; 0 means no limit
 	Credit  int           // bytes of results that may come without a request; 0 means no limit

@@ -977,7 +977,9 @@ type Batch struct {
 	// The seed of the run. Together with an item's index it determines what the item draws. Absent: each item draws what it likes.
 	Seed *uint64 `protobuf:"varint,40,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
 	// The index that each item draws by, count numbers. Empty: first, first+1, and so on.
-	SeedIndex     []uint64 `protobuf:"varint,41,rep,packed,name=seed_index,json=seedIndex,proto3" json:"seed_index,omitempty"`
+	SeedIndex []uint64 `protobuf:"varint,41,rep,packed,name=seed_index,json=seedIndex,proto3" json:"seed_index,omitempty"`
+	// What each item uses is wanted, from a worker that runs one item at a time.
+	Usage         bool `protobuf:"varint,42,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1145,6 +1147,13 @@ func (x *Batch) GetSeedIndex() []uint64 {
 	return nil
 }
 
+func (x *Batch) GetUsage() bool {
+	if x != nil {
+		return x.Usage
+	}
+	return false
+}
+
 // Credit answers a Need: the next Results of the batch may have so many bytes more. What they do not use is lost.
 type Credit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1290,8 +1299,12 @@ type Results struct {
 	Leaving bool `protobuf:"varint,9,opt,name=leaving,proto3" json:"leaving,omitempty"`
 	// The results' column lies in the room that the batch was given, not in this message: from this place of the room on. The size
 	// is 0 if it does not.
-	RoomAt        uint64 `protobuf:"varint,10,opt,name=room_at,json=roomAt,proto3" json:"room_at,omitempty"`
-	RoomUsed      uint64 `protobuf:"varint,11,opt,name=room_used,json=roomUsed,proto3" json:"room_used,omitempty"`
+	RoomAt   uint64 `protobuf:"varint,10,opt,name=room_at,json=roomAt,proto3" json:"room_at,omitempty"`
+	RoomUsed uint64 `protobuf:"varint,11,opt,name=room_used,json=roomUsed,proto3" json:"room_used,omitempty"`
+	// What each item used, if asked for and known: count entries, or none.
+	ItemUsage []*Usage `protobuf:"bytes,12,rep,name=item_usage,json=itemUsage,proto3" json:"item_usage,omitempty"`
+	// The most memory that the worker's process has had resident so far; 0 if that is not known.
+	MaxRssBytes   uint64 `protobuf:"varint,13,opt,name=max_rss_bytes,json=maxRssBytes,proto3" json:"max_rss_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1403,6 +1416,91 @@ func (x *Results) GetRoomUsed() uint64 {
 	return 0
 }
 
+func (x *Results) GetItemUsage() []*Usage {
+	if x != nil {
+		return x.ItemUsage
+	}
+	return nil
+}
+
+func (x *Results) GetMaxRssBytes() uint64 {
+	if x != nil {
+		return x.MaxRssBytes
+	}
+	return 0
+}
+
+// Usage is what an item used, of the worker's process and of processes that it has waited for.
+type Usage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// CPU time in user mode, and in the kernel.
+	UserNs   uint64 `protobuf:"varint,1,opt,name=user_ns,json=userNs,proto3" json:"user_ns,omitempty"`
+	SystemNs uint64 `protobuf:"varint,2,opt,name=system_ns,json=systemNs,proto3" json:"system_ns,omitempty"`
+	// Context switches: the process waited, or another one took its CPU.
+	VoluntarySwitches uint64 `protobuf:"varint,3,opt,name=voluntary_switches,json=voluntarySwitches,proto3" json:"voluntary_switches,omitempty"`
+	ForcedSwitches    uint64 `protobuf:"varint,4,opt,name=forced_switches,json=forcedSwitches,proto3" json:"forced_switches,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_parhost_v1_worker_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_parhost_v1_worker_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Usage) GetUserNs() uint64 {
+	if x != nil {
+		return x.UserNs
+	}
+	return 0
+}
+
+func (x *Usage) GetSystemNs() uint64 {
+	if x != nil {
+		return x.SystemNs
+	}
+	return 0
+}
+
+func (x *Usage) GetVoluntarySwitches() uint64 {
+	if x != nil {
+		return x.VoluntarySwitches
+	}
+	return 0
+}
+
+func (x *Usage) GetForcedSwitches() uint64 {
+	if x != nil {
+		return x.ForcedSwitches
+	}
+	return 0
+}
+
 type ItemError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The place in the batch, from 0.
@@ -1421,7 +1519,7 @@ type ItemError struct {
 
 func (x *ItemError) Reset() {
 	*x = ItemError{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[14]
+	mi := &file_parhost_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1531,7 @@ func (x *ItemError) String() string {
 func (*ItemError) ProtoMessage() {}
 
 func (x *ItemError) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[14]
+	mi := &file_parhost_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1544,7 @@ func (x *ItemError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemError.ProtoReflect.Descriptor instead.
 func (*ItemError) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ItemError) GetItem() uint32 {
@@ -1503,7 +1601,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[15]
+	mi := &file_parhost_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1613,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[15]
+	mi := &file_parhost_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1626,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Progress) GetBatch() uint64 {
@@ -1563,7 +1661,7 @@ type Overdue struct {
 
 func (x *Overdue) Reset() {
 	*x = Overdue{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[16]
+	mi := &file_parhost_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1673,7 @@ func (x *Overdue) String() string {
 func (*Overdue) ProtoMessage() {}
 
 func (x *Overdue) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[16]
+	mi := &file_parhost_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +1686,7 @@ func (x *Overdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Overdue.ProtoReflect.Descriptor instead.
 func (*Overdue) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Overdue) GetBatch() uint64 {
@@ -1616,7 +1714,7 @@ type Need struct {
 
 func (x *Need) Reset() {
 	*x = Need{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[17]
+	mi := &file_parhost_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1726,7 @@ func (x *Need) String() string {
 func (*Need) ProtoMessage() {}
 
 func (x *Need) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[17]
+	mi := &file_parhost_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1739,7 @@ func (x *Need) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Need.ProtoReflect.Descriptor instead.
 func (*Need) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Need) GetBatch() uint64 {
@@ -1721,7 +1819,7 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x14\n" +
 	"\x05arena\x18\x02 \x01(\bR\x05arena\x12\x18\n" +
 	"\abuffers\x18\x03 \x01(\bR\abuffers\x12\x12\n" +
-	"\x04link\x18\x04 \x01(\bR\x04link\"\x9b\x05\n" +
+	"\x04link\x18\x04 \x01(\bR\x04link\"\xb1\x05\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x14\n" +
@@ -1746,7 +1844,8 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x06credit\x18\x11 \x01(\x04R\x06credit\x12\x17\n" +
 	"\x04seed\x18( \x01(\x04H\x00R\x04seed\x88\x01\x01\x12\x1d\n" +
 	"\n" +
-	"seed_index\x18) \x03(\x04R\tseedIndex\x1a;\n" +
+	"seed_index\x18) \x03(\x04R\tseedIndex\x12\x14\n" +
+	"\x05usage\x18* \x01(\bR\x05usage\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
@@ -1759,7 +1858,7 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x17\n" +
 	"\x04item\x18\x02 \x01(\rH\x00R\x04item\x88\x01\x01B\a\n" +
-	"\x05_item\"\xa4\x02\n" +
+	"\x05_item\"\xfa\x02\n" +
 	"\aResults\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\rR\x04from\x12\x14\n" +
@@ -1772,7 +1871,15 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\aleaving\x18\t \x01(\bR\aleaving\x12\x17\n" +
 	"\aroom_at\x18\n" +
 	" \x01(\x04R\x06roomAt\x12\x1b\n" +
-	"\troom_used\x18\v \x01(\x04R\broomUsed\"\xa1\x01\n" +
+	"\troom_used\x18\v \x01(\x04R\broomUsed\x120\n" +
+	"\n" +
+	"item_usage\x18\f \x03(\v2\x11.parhost.v1.UsageR\titemUsage\x12\"\n" +
+	"\rmax_rss_bytes\x18\r \x01(\x04R\vmaxRssBytes\"\x95\x01\n" +
+	"\x05Usage\x12\x17\n" +
+	"\auser_ns\x18\x01 \x01(\x04R\x06userNs\x12\x1b\n" +
+	"\tsystem_ns\x18\x02 \x01(\x04R\bsystemNs\x12-\n" +
+	"\x12voluntary_switches\x18\x03 \x01(\x04R\x11voluntarySwitches\x12'\n" +
+	"\x0fforced_switches\x18\x04 \x01(\x04R\x0eforcedSwitches\"\xa1\x01\n" +
 	"\tItemError\x12\x12\n" +
 	"\x04item\x18\x01 \x01(\rR\x04item\x12$\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x10.parhost.v1.KindR\x04kind\x12\x18\n" +
@@ -1821,7 +1928,7 @@ func file_parhost_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_parhost_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_parhost_v1_worker_proto_goTypes = []any{
 	(Format)(0),              // 0: parhost.v1.Format
 	(Kind)(0),                // 1: parhost.v1.Kind
@@ -1839,11 +1946,12 @@ var file_parhost_v1_worker_proto_goTypes = []any{
 	(*Credit)(nil),           // 13: parhost.v1.Credit
 	(*Cancel)(nil),           // 14: parhost.v1.Cancel
 	(*Results)(nil),          // 15: parhost.v1.Results
-	(*ItemError)(nil),        // 16: parhost.v1.ItemError
-	(*Progress)(nil),         // 17: parhost.v1.Progress
-	(*Overdue)(nil),          // 18: parhost.v1.Overdue
-	(*Need)(nil),             // 19: parhost.v1.Need
-	nil,                      // 20: parhost.v1.Batch.MetadataEntry
+	(*Usage)(nil),            // 16: parhost.v1.Usage
+	(*ItemError)(nil),        // 17: parhost.v1.ItemError
+	(*Progress)(nil),         // 18: parhost.v1.Progress
+	(*Overdue)(nil),          // 19: parhost.v1.Overdue
+	(*Need)(nil),             // 20: parhost.v1.Need
+	nil,                      // 21: parhost.v1.Batch.MetadataEntry
 }
 var file_parhost_v1_worker_proto_depIdxs = []int32{
 	6,  // 0: parhost.v1.DescribeResponse.manifest:type_name -> parhost.v1.Manifest
@@ -1854,24 +1962,25 @@ var file_parhost_v1_worker_proto_depIdxs = []int32{
 	13, // 5: parhost.v1.WorkRequest.credit:type_name -> parhost.v1.Credit
 	11, // 6: parhost.v1.WorkResponse.ready:type_name -> parhost.v1.Ready
 	15, // 7: parhost.v1.WorkResponse.results:type_name -> parhost.v1.Results
-	17, // 8: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
-	18, // 9: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
-	19, // 10: parhost.v1.WorkResponse.need:type_name -> parhost.v1.Need
+	18, // 8: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
+	19, // 9: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
+	20, // 10: parhost.v1.WorkResponse.need:type_name -> parhost.v1.Need
 	0,  // 11: parhost.v1.Batch.format:type_name -> parhost.v1.Format
-	20, // 12: parhost.v1.Batch.metadata:type_name -> parhost.v1.Batch.MetadataEntry
-	16, // 13: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
-	1,  // 14: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
-	4,  // 15: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
-	8,  // 16: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
-	2,  // 17: parhost.v1.WorkerService.Stack:input_type -> parhost.v1.StackRequest
-	5,  // 18: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
-	9,  // 19: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
-	3,  // 20: parhost.v1.WorkerService.Stack:output_type -> parhost.v1.StackResponse
-	18, // [18:21] is the sub-list for method output_type
-	15, // [15:18] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	21, // 12: parhost.v1.Batch.metadata:type_name -> parhost.v1.Batch.MetadataEntry
+	17, // 13: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
+	16, // 14: parhost.v1.Results.item_usage:type_name -> parhost.v1.Usage
+	1,  // 15: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
+	4,  // 16: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
+	8,  // 17: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
+	2,  // 18: parhost.v1.WorkerService.Stack:input_type -> parhost.v1.StackRequest
+	5,  // 19: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
+	9,  // 20: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
+	3,  // 21: parhost.v1.WorkerService.Stack:output_type -> parhost.v1.StackResponse
+	19, // [19:22] is the sub-list for method output_type
+	16, // [16:19] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_parhost_v1_worker_proto_init() }
@@ -1900,7 +2009,7 @@ func file_parhost_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parhost_v1_worker_proto_rawDesc), len(file_parhost_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
