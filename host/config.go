@@ -89,7 +89,10 @@ type Config struct {
 	// while items are measured to take longer than 16 ms. For batches of microseconds a wide window is faster.
 	Window int
 
-	ItemTimeout  time.Duration // time limit of one item. Default 0: none
+	ItemTimeout time.Duration // time limit of one item. Default 0: none
+	// ItemCPU limits the CPU time of one item, in its worker process and in processes that this has waited for. Each worker then runs one item at a time. What a
+	// worker uses is looked at every eighth of the limit, and at most every 10 ms, so an item may use that much more. Only processes on Linux. Default 0: none.
+	ItemCPU      time.Duration
 	StartTimeout time.Duration // time from exec to the manifest. Default 10 s
 	SetupTimeout time.Duration // time limit of the workload's Setup. Default 5 min
 	Grace        time.Duration // time from asking an item or a worker to end, to killing it. Default 500 ms
@@ -165,6 +168,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"Batch", int64(c.Batch)},
 		{"Window", int64(c.Window)},
 		{"ItemTimeout", int64(c.ItemTimeout)},
+		{"ItemCPU", int64(c.ItemCPU)},
 		{"StartTimeout", int64(c.StartTimeout)},
 		{"SetupTimeout", int64(c.SetupTimeout)},
 		{"Grace", int64(c.Grace)},
@@ -207,6 +211,17 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Standby > 0 && c.Mode != ModeProcess {
 		return c, &ConfigError{"Standby", fmt.Sprintf("only processes stand by, and the mode is %s", c.Mode)}
+	}
+	switch {
+	case c.ItemCPU == 0:
+	case c.Mode != ModeProcess:
+		return c, &ConfigError{"ItemCPU", fmt.Sprintf("only processes have CPU time of their own, and the mode is %s", c.Mode)}
+	case c.Threads > 1:
+		return c, &ConfigError{"ItemCPU", fmt.Sprintf("a process says what it uses and not what each of its items does, and Config.Threads is %d", c.Threads)}
+	case !child.CanReadCPU:
+		return c, &ConfigError{"ItemCPU", "the CPU time of a process cannot be read on " + runtime.GOOS}
+	default:
+		c.Threads = 1
 	}
 	if c.MaxRSS > 0 && c.Mode == ModeProcess && !child.CanReadRSS {
 		return c, &ConfigError{"MaxRSS", "the memory of a process cannot be read on " + runtime.GOOS}

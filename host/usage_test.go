@@ -1,7 +1,11 @@
 package host_test
 
 import (
+	"errors"
+	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,5 +58,55 @@ func TestShortItemsAreNotCounted(t *testing.T) {
 	}
 	if counted > 100 {
 		t.Errorf("%d of %d items were counted", counted, len(items))
+	}
+}
+
+// An item that uses more CPU time than it may is ended alone: one that listens to its context, and one that does not. Items that only wait do not count.
+func TestAnItemBeyondItsCPUTimeIsEndedAlone(t *testing.T) {
+	needCPU(t)
+	for _, do := range []string{"burn", "spin"} {
+		for _, inline := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, inline %v", do, inline), func(t *testing.T) {
+				p := open(t, host.Config{Workload: chaos, Workers: 1, Batch: 4, ItemCPU: 100 * time.Millisecond, Grace: 200 * time.Millisecond, Inline: inline})
+				items := slices.Repeat([]order{{Do: "sleep", N: 150}}, 4)
+				items[2] = order{Do: do, N: 60_000}
+				_, err := typed[order, string](p).Map(t.Context(), items)
+				failed, ok := errors.AsType[*host.MapError](err)
+				if !ok || len(failed.Errs) != 1 || failed.Errs[0].Index != 2 || failed.Errs[0].Kind != host.KindTimeout {
+					t.Fatalf("got %v, want item 2 alone beyond its time", err)
+				}
+				if message := failed.Errs[0].Message; !strings.Contains(message, "of CPU time, the limit is 100ms") {
+					t.Errorf("got %q, want what it used and the limit", message)
+				}
+			})
+		}
+	}
+}
+
+// A workload that takes many items at once gets them one by one, so that none pays for the others.
+func TestABatchFunctionHasALimitOfCPUTimeForEachItem(t *testing.T) {
+	needCPU(t)
+	p := open(t, host.Config{Workload: burnMany, Workers: 1, Batch: 10, ItemCPU: 200 * time.Millisecond})
+	if _, err := typed[int, int](p).Map(t.Context(), make([]int, 10)); err != nil {
+		t.Errorf("got %v, want all items done: each uses 30 ms", err)
+	}
+}
+
+func TestALimitOfCPUTimeNeedsAProcessForEachItem(t *testing.T) {
+	for name, cfg := range map[string]host.Config{
+		"a goroutine": {Workload: chaos, Mode: host.ModeGoroutine, ItemCPU: time.Second}, "threads": {Workload: chaos, Threads: 2, ItemCPU: time.Second},
+		"a negative one": {Workload: chaos, ItemCPU: -1},
+	} {
+		_, err := host.Open(t.Context(), cfg)
+		if bad, ok := errors.AsType[*host.ConfigError](err); !ok || bad.Field != "ItemCPU" {
+			t.Errorf("%s: got %v, want a ConfigError of ItemCPU", name, err)
+		}
+	}
+}
+
+func needCPU(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("the CPU time of a process can be read on Linux alone")
 	}
 }

@@ -61,7 +61,13 @@ var (
 	crowd      = sdk.Func("crowd", overlap)
 	stateful   = sdk.Struct("stateful", func() sdk.Runner[string, string] { return new(state) })
 	talkative  = sdk.Struct("talkative", func() sdk.Runner[string, string] { return talker{} })
-	squares    = sdk.Batch("squares", func(ctx context.Context, xs []float64) ([]float64, error) {
+	// burnMany uses 30 ms of CPU time for each item.
+	burnMany = sdk.Batch("burnMany", func(_ context.Context, xs []int) ([]int, error) {
+		for begun := time.Now(); time.Since(begun) < time.Duration(len(xs))*30*time.Millisecond; {
+		}
+		return xs, nil
+	})
+	squares = sdk.Batch("squares", func(ctx context.Context, xs []float64) ([]float64, error) {
 		outs := make([]float64, len(xs))
 		errs := map[int]error{}
 		for i, x := range xs {
@@ -86,7 +92,7 @@ var (
 	echoJSON   = sdk.Func("echo-json", echo[json.RawMessage])
 	echoProto  = sdk.Func("echo-proto", echo[*structpb.Value])
 	echoAny    = sdk.Func("echo-any", echo[any])
-	workloads  = []sdk.AnyWorkload{reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny, dice, batchOfDice, talkative}
+	workloads  = []sdk.AnyWorkload{burnMany, reduce.Workload, sleep.Workload, sqrt.Workload, half, chaos, exclusive, idempotent, threaded, alone, crowd, stateful, squares, echoString, echoBytes, echoFloats, total, echoInt, echoOrder, echoJSON, echoProto, echoAny, dice, batchOfDice, talkative}
 	running    atomic.Int32 // items of overlap under way in this process
 )
 

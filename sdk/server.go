@@ -290,6 +290,7 @@ func (s *server) job(b *workerpb.Batch, held *batch, start *workerpb.Start, logg
 		Budget:    time.Duration(b.GetBudgetNs()),
 		Timed:     b.GetTimed(),
 		Usage:     b.GetUsage() && start.GetThreads() <= 1,
+		Alone:     b.GetAlone(),
 		Seed:      b.Seed,
 		SeedIndex: b.GetSeedIndex(),
 		MaxResult: int(start.GetMaxResultBytes()),

@@ -86,6 +86,9 @@ func compareExecutable(ctx context.Context, s *streams, o *options, cfg host.Con
 	one, threads := cfg, cfg
 	one.Workers, one.Threads = 1, 1
 	threads.Workers, threads.Threads = 1, poolWorkers(cfg)
+	if threads.Threads > 1 {
+		threads.ItemCPU = 0 // a process says what it uses, and not what each of its items does
+	}
 	return compareRungs(ctx, s, o, summary, ladder(cfg, []labelled{
 		{"1 process", "one item", false, one},
 		{"1 process, " + wire.Count(threads.Threads, "thread"), "the items that run", true, threads},
@@ -101,6 +104,9 @@ type labelled struct {
 
 func withMode(cfg host.Config, mode host.Mode) host.Config {
 	cfg.Mode = mode
+	if mode != host.ModeProcess {
+		cfg.ItemCPU = 0 // goroutines share the CPU time of this process
+	}
 	return cfg
 }
 

@@ -16,7 +16,7 @@ var flagsOf = map[string]string{
 	"Plugin": "--plugin", "PluginDirs": "--plugin-dir", "PluginWorkload": "--plugin", "Workload": "--plugin", "Checksum": "--checksum", "Mode": "--mode",
 	"Workers": "--procs", "MinWorkers": "--min-procs", "Standby": "--standby", "Threads": "--threads", "Env": "--env", "Dir": "cd", "TempDir": "TMPDIR",
 	"Batch": "--batch", "Window": "--window",
-	"ItemTimeout": "--item-timeout", "StartTimeout": "--start-timeout", "SetupTimeout": "--setup-timeout", "TeardownTimeout": "--teardown-timeout",
+	"ItemTimeout": "--item-timeout", "ItemCPU": "--item-cpu", "StartTimeout": "--start-timeout", "SetupTimeout": "--setup-timeout", "TeardownTimeout": "--teardown-timeout",
 	"MaxItemBytes": "--max-item-bytes", "MaxResultBytes": "--max-result-bytes", "MaxOutputBytes": "--max-output-bytes",
 	"Retries": "--retries", "MemoryRetries": "--memory-retries", "RetryAlways": "--retry-always",
 	"MaxItems": "--worker-max-items", "MaxAge": "--worker-max-age", "MaxRSS": "--worker-max-rss", "MaxIdle": "--worker-max-idle",

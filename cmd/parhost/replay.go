@@ -150,6 +150,9 @@ func (o *replayOptions) config(ctx context.Context, s *streams, d *dossier.Dossi
 	switch cfg.Mode {
 	case host.ModeProcess:
 		cfg.ItemTimeout = time.Duration(d.Limits.ItemTimeoutSeconds * float64(time.Second))
+		if cfg.ItemCPU = time.Duration(d.Limits.ItemCPUSeconds * float64(time.Second)); cfg.ItemCPU > 0 {
+			cfg.Threads = 1
+		}
 	case host.ModeGoroutine:
 		if cfg.Workload == nil {
 			return cfg, usageError("leave --mode out, or debug the plugin's own process", "--mode goroutine runs a workload inside parhost itself, and %s is an executable", cfg.Plugin)

@@ -34,6 +34,7 @@ type options struct {
 	unordered  bool
 
 	itemTimeout     time.Duration
+	itemCPU         time.Duration
 	runDeadline     time.Duration
 	startTimeout    time.Duration
 	setupTimeout    time.Duration
@@ -145,6 +146,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.BoolVar(&o.unordered, "unordered", false, "results as they finish, not in the order of the items")
 
 	f.DurationVar(&o.itemTimeout, "item-timeout", 0, "limit of one item (default none)")
+	f.DurationVar(&o.itemCPU, "item-cpu", 0, "limit of the CPU time of one item, in a worker process that then runs one item at a time (default none)")
 	f.DurationVar(&o.runDeadline, "run-deadline", 0, "limit of the whole run by the clock, pauses of this process included (default none)")
 	f.DurationVar(&o.startTimeout, "start-timeout", 10*time.Second, "limit of a worker's start, without the workload's own set-up")
 	f.DurationVar(&o.setupTimeout, "setup-timeout", 5*time.Minute, "limit of the workload's own set-up in a worker")
@@ -209,7 +211,7 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	}
 	if err := notNegative(map[string]any{
 		"threads": o.threads, "retries": o.retries, "standby": o.standby, "worker-max-items": o.maxItems, "window": o.window, "min-procs": o.minProcs,
-		"item-timeout": o.itemTimeout, "run-deadline": o.runDeadline, "start-timeout": o.startTimeout, "setup-timeout": o.setupTimeout,
+		"item-timeout": o.itemTimeout, "item-cpu": o.itemCPU, "run-deadline": o.runDeadline, "start-timeout": o.startTimeout, "setup-timeout": o.setupTimeout,
 		"teardown-timeout": o.teardownTimeout, "worker-max-age": o.maxAge, "worker-max-idle": o.maxIdle,
 	}); err != nil {
 		return cfg, err
@@ -242,6 +244,7 @@ func (o *options) config(ctx context.Context, s *streams) (host.Config, error) {
 	}
 	cfg.Workers, cfg.Threads = o.procs, o.threads
 	cfg.Batch, cfg.Window = batch, o.window
+	cfg.ItemCPU = o.itemCPU
 	cfg.ItemTimeout, cfg.StartTimeout, cfg.SetupTimeout = o.itemTimeout, o.startTimeout, o.setupTimeout
 	cfg.TeardownTimeout = o.teardownTimeout
 	cfg.Retries, cfg.MemoryRetries, cfg.RetryAlways = o.retries, o.memoryRetries, o.retryAlways

@@ -19,6 +19,7 @@ import logging
 import math
 import os
 import queue
+import resource
 import signal
 import sys
 import threading
@@ -315,7 +316,7 @@ class _Batch:
         self.clear()
 
     def clear(self):
-        self.values, self.errors, self.item_ns, self.bytes = [], [], [], 0
+        self.values, self.errors, self.item_ns, self.usage, self.bytes = [], [], [], [], 0
 
     def run(self):
         job, worker, batch = self.job, self.worker, self.job.batch
@@ -331,10 +332,14 @@ class _Batch:
         budget = batch.budget_ns / 1e9 or math.inf
         now = self.begun
         while job.place < job.count and not worker.leaving and not job.stop and (job.place == 0 or now - self.begun < budget):
+            used = used_so_far() if batch.usage else None
             began = time.perf_counter_ns()
             self.item(items[job.place])
             if batch.timed:
                 self.item_ns.append(time.perf_counter_ns() - began)
+            if batch.usage:
+                fields = zip(("user_ns", "system_ns", "voluntary_switches", "forced_switches"), used, used_so_far())
+                self.usage.append(pb.Usage(**{name: max(0, after - before) for name, before, after in fields}))
             job.place += 1
             now = time.monotonic()
             overdue = job.overdue == job.place - 1  # §5.5: its grace has begun
@@ -388,7 +393,7 @@ class _Batch:
             self.worker.jobs.pop(job.id, None)
         self.worker.respond(results=pb.Results(
             batch=job.id, **{"from": self.settled}, count=len(self.values), values=column, errors=self.errors,
-            item_ns=self.item_ns, run_ns=int((now - self.sent) * 1e9), last=last, leaving=last and self.worker.leaving,
+            item_ns=self.item_ns, item_usage=self.usage, max_rss_bytes=max_rss() if self.usage else 0, run_ns=int((now - self.sent) * 1e9), last=last, leaving=last and self.worker.leaving,
         ))
         self.settled, self.sent = job.place, now
         self.clear()
@@ -421,6 +426,21 @@ class _Batch:
 
 
 # Words
+
+
+def used_so_far():
+    """Returns the CPU time in user mode and in the kernel, in nanoseconds, and the context switches, voluntary and forced, of this process
+    and of those that it has waited for."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return [
+        int((own.ru_utime + children.ru_utime) * 1e9), int((own.ru_stime + children.ru_stime) * 1e9),
+        own.ru_nvcsw + children.ru_nvcsw, own.ru_nivcsw + children.ru_nivcsw,
+    ]
+
+
+def max_rss():
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def bound(text, limit):

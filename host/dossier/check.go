@@ -34,6 +34,8 @@ func (d *Dossier) check() error {
 		return errors.New("a limit is out of range")
 	case l.ItemTimeoutSeconds < 0 || l.ItemTimeoutSeconds > time.Duration(math.MaxInt64).Seconds()/2:
 		return fmt.Errorf("item_timeout_s is %g, which is out of range", l.ItemTimeoutSeconds)
+	case l.ItemCPUSeconds < 0 || l.ItemCPUSeconds > time.Duration(math.MaxInt64).Seconds()/2:
+		return fmt.Errorf("item_cpu_s is %g, which is out of range", l.ItemCPUSeconds)
 	}
 	for _, text := range []string{d.Origin.Workload, d.Origin.SHA256, d.Origin.Plugin} {
 		if len(text) > wire.MaxMessageText {

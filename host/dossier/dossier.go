@@ -68,6 +68,7 @@ type Limits struct {
 	Threads            int     `json:"threads,omitempty"`          // items that one worker process runs at once
 	MaxItemBytes       int     `json:"max_item_bytes,omitempty"`   // largest item in bytes
 	MaxResultBytes     int     `json:"max_result_bytes,omitempty"` // largest result in bytes
+	ItemCPUSeconds     float64 `json:"item_cpu_s,omitempty"`       // limit of the CPU time of one item, in seconds
 }
 
 // texts are the forms of an item in a file. JSON stands in the file unchanged, other UTF-8 text as a string, and any other bytes as base64.
@@ -108,7 +109,7 @@ func Open(dir, program string, origin joblog.Origin, cfg host.Config) (*Folder, 
 	return &Folder{dir: dir, folder: folder, template: Dossier{
 		Sandbox: policy,
 		Origin:  origin, Mode: mode, Program: program,
-		Limits: Limits{cfg.ItemTimeout.Seconds(), cfg.Retries, cfg.Threads, cfg.MaxItemBytes, cfg.MaxResultBytes},
+		Limits: Limits{cfg.ItemTimeout.Seconds(), cfg.Retries, cfg.Threads, cfg.MaxItemBytes, cfg.MaxResultBytes, cfg.ItemCPU.Seconds()},
 	}}, nil
 }
 

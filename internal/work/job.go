@@ -39,6 +39,7 @@ type Job struct {
 	Budget    time.Duration // after this time no further item begins; 0 means no limit
 	Timed     bool          // Part.ItemNS is to be filled in
 	Usage     bool          // Part.Usage is to be filled in, if this process runs nothing else and the system counts
+	Alone     bool          // a batch function gets its items one by one, as with a Timeout
 	MaxResult int           // limit for the bytes of one result; 0 means none
 
 	Seed      *uint64  // seed of the run; nil if it has none

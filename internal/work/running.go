@@ -68,11 +68,11 @@ func (r *running[In, Out]) run() {
 		stop := r.watch()
 		defer stop()
 	}
-	r.counts = j.Usage && (r.funcs.Many == nil || j.Timeout > 0) // in a batch function, nobody knows what each item uses
+	r.counts = j.Usage && (r.funcs.Many == nil || j.Timeout > 0 || j.Alone) // in a batch function, nobody knows what each item uses
 	// Deferred, because an item may end this goroutine with runtime.Goexit.
 	defer func() { r.flush(true) }()
 	switch {
-	case r.funcs.Many != nil && j.Timeout == 0:
+	case r.funcs.Many != nil && j.Timeout == 0 && !j.Alone:
 		r.many()
 		return
 	case r.funcs.Many != nil:

@@ -102,6 +102,9 @@ func ReadRSS(pid int) (int64, error) {
 // tick is the unit of times in /proc. The kernel converts them to it on every system that Go runs on.
 const tick = time.Second / 100
 
+// CanReadCPU says whether the CPU time of a process can be read on this system.
+const CanReadCPU = true
+
 // ReadCPU returns the CPU time that a process has used, all its threads together, and that its children had used that it has waited for.
 func ReadCPU(pid int) (time.Duration, error) {
 	path := fmt.Sprintf("/proc/%d/stat", pid)

@@ -23,18 +23,21 @@ func (w *Worker) CancelItem(place int) bool {
 	if c == nil {
 		return false
 	}
+	w.endItem(c, item, &kill{kind: protocol.KindCanceled, message: fmt.Sprintf("killed: the item was canceled and went on for %v", w.options.Grace)}, w.killFor)
+	return true
+}
+
+// endItem cancels an item, and kills the worker for it if the item does not end within the grace period.
+func (w *Worker) endItem(c *call, item int, k *kill, end func(*kill)) {
+	place := c.base + item
+	k.call, k.item = c, &place
 	// The timer starts first, because a worker that reads nothing also blocks the sending.
 	w.options.Pulse.AfterFunc(w.options.Grace, func() {
 		if at := w.session.Progress(&c.Batch); at.Held && item >= at.Done {
-			own := c.base + item
-			w.killFor(&kill{
-				kind: protocol.KindCanceled, call: c, item: &own,
-				message: fmt.Sprintf("killed: the item was canceled and went on for %v", w.options.Grace),
-			})
+			end(k)
 		}
 	})
 	w.session.CancelItem(c.ID(), item)
-	return true
 }
 
 // find returns the call whose item at a place in the input runs, and the item's place in the call. It returns nil if the worker shows no such item.

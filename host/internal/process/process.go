@@ -76,6 +76,9 @@ type call struct {
 	end    worker.End    // may be read once done is closed
 	done   chan struct{} // closed when the call has ended
 
+	spent    spent                       // by the running item, at the last look; guarded by the worker's mu
+	overused map[int]*protocol.ItemError // errors of items that have used too much CPU time, by place in the call; guarded by the worker's mu
+
 	memory    allocation          // memory of items and results in the arena
 	inBuffers bool                // the items lie in the pool's buffers
 	credits   chan worker.Credit  // answers to the call's requests for credit; nil if there is no limit
@@ -161,7 +164,7 @@ func (w *Worker) send(ctx context.Context, b worker.Batch, n int, column []byte,
 	}
 	m := &workerpb.Batch{
 		First: uint64(b.First() + c.base), Count: uint32(n), Format: workerpb.Format_FORMAT_PACKED, Items: column,
-		ItemTimeoutNs: uint64(o.Timeout), BudgetNs: uint64(o.Budget), Timed: o.Timed, Usage: o.Usage,
+		ItemTimeoutNs: uint64(o.Timeout), BudgetNs: uint64(o.Budget), Timed: o.Timed, Usage: o.Usage, Alone: o.CPU > 0,
 		RoomOffset: uint64(memory.room.Offset), RoomSize: uint64(memory.room.Size),
 		Credit: uint64(credit), BufferAt: places.At, BufferSize: places.Size, Metadata: o.Metadata,
 		Seed: &o.Seed,
@@ -210,12 +213,20 @@ func (w *Worker) wait(ctx context.Context, c *call) {
 		defer t.Stop()
 		look = t.C
 	}
+	var lookCPU <-chan time.Time
+	if limit := c.b.Options().CPU; limit > 0 {
+		t := time.NewTicker(max(leastLook, limit/8))
+		defer t.Stop()
+		lookCPU = t.C
+	}
 	for {
 		select {
 		case <-c.done:
 			return
 		case <-look:
 			w.watch(c)
+		case <-lookCPU:
+			w.watchCPU(c)
 		case credit := <-c.credits:
 			w.grant(ctx, c, credit)
 		case <-ctx.Done():

@@ -27,7 +27,12 @@ func (w *Worker) ignores(r *workerpb.WorkResponse) bool {
 
 // ItemFailed implements [session.Receiver]. An error whose kind cannot be true counts as failed, and its message says why.
 func (c *call) ItemFailed(place int, e *protocol.ItemError, doubt string) error {
+	c.worker.mu.Lock()
+	overused := c.overused[place]
+	c.worker.mu.Unlock()
 	switch {
+	case overused != nil:
+		e = overused
 	case e.Kind == protocol.KindCanceled && c.refused != nil:
 		own := *c.refused
 		e = &own

@@ -154,6 +154,7 @@ type Options struct {
 	Timed   bool          // the run wants the time of each item
 	Usage   bool          // the run wants to know what each item uses
 	Timeout time.Duration // time limit of one item; 0 means none
+	CPU     time.Duration // limit of the CPU time of one item; 0 means none
 	Budget  time.Duration // time after which the worker hands the rest of the batch back; 0 means no limit
 	Credit  int           // bytes of results that may come without a request; 0 means no limit
 

@@ -979,7 +979,9 @@ type Batch struct {
 	// The index that each item draws by, count numbers. Empty: first, first+1, and so on.
 	SeedIndex []uint64 `protobuf:"varint,41,rep,packed,name=seed_index,json=seedIndex,proto3" json:"seed_index,omitempty"`
 	// What each item uses is wanted, from a worker that runs one item at a time.
-	Usage         bool `protobuf:"varint,42,opt,name=usage,proto3" json:"usage,omitempty"`
+	Usage bool `protobuf:"varint,42,opt,name=usage,proto3" json:"usage,omitempty"`
+	// The host limits what each item uses, so a workload that gets many items at once gets them one by one.
+	Alone         bool `protobuf:"varint,43,opt,name=alone,proto3" json:"alone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1150,6 +1152,13 @@ func (x *Batch) GetSeedIndex() []uint64 {
 func (x *Batch) GetUsage() bool {
 	if x != nil {
 		return x.Usage
+	}
+	return false
+}
+
+func (x *Batch) GetAlone() bool {
+	if x != nil {
+		return x.Alone
 	}
 	return false
 }
@@ -1819,7 +1828,7 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x14\n" +
 	"\x05arena\x18\x02 \x01(\bR\x05arena\x12\x18\n" +
 	"\abuffers\x18\x03 \x01(\bR\abuffers\x12\x12\n" +
-	"\x04link\x18\x04 \x01(\bR\x04link\"\xb1\x05\n" +
+	"\x04link\x18\x04 \x01(\bR\x04link\"\xc7\x05\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x14\n" +
@@ -1845,7 +1854,8 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x04seed\x18( \x01(\x04H\x00R\x04seed\x88\x01\x01\x12\x1d\n" +
 	"\n" +
 	"seed_index\x18) \x03(\x04R\tseedIndex\x12\x14\n" +
-	"\x05usage\x18* \x01(\bR\x05usage\x1a;\n" +
+	"\x05usage\x18* \x01(\bR\x05usage\x12\x14\n" +
+	"\x05alone\x18+ \x01(\bR\x05alone\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
