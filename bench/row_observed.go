@@ -98,9 +98,9 @@ func openPage(ctx context.Context) (host.Observer, func() error, error) {
 	server.Add(&dashboard.Run{Store: store, Label: "process", Title: "spin"})
 	ctx, stop := context.WithCancel(ctx)
 	var reading sync.WaitGroup
-	page, _, _ := strings.Cut(server.URL(), "#")
+	page, token, _ := strings.Cut(server.URL(), "#")
 	var failed error
-	reading.Go(func() { failed = browse(ctx, page) })
+	reading.Go(func() { failed = browse(ctx, page, token) })
 	return both, func() error {
 		stop()
 		reading.Wait()
@@ -109,8 +109,8 @@ func openPage(ctx context.Context) (host.Observer, func() error, error) {
 }
 
 // browse reads what a browser and Prometheus read, until ctx ends.
-func browse(ctx context.Context, page string) error {
-	events, err := http.NewRequestWithContext(ctx, http.MethodGet, page+"events", http.NoBody)
+func browse(ctx context.Context, page, token string) error {
+	events, err := http.NewRequestWithContext(ctx, http.MethodGet, page+"events?token="+token, http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func browse(ctx context.Context, page string) error {
 	}
 	defer func() { _ = stream.Body.Close() }()
 	for lines := bufio.NewScanner(bufio.NewReader(stream.Body)); lines.Scan(); {
-		for _, path := range []string{"timeline?bins=400", "metrics"} {
+		for _, path := range []string{"timeline?bins=400&token=" + token, "metrics"} {
 			r, err := http.NewRequestWithContext(ctx, http.MethodGet, page+path, http.NoBody)
 			if err != nil {
 				return err

@@ -266,14 +266,17 @@ func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, item
 	b.trial.add(n, ran, itemNS)
 	b.trial.bytes += s.bytes
 	b.failed, b.bytes = nil, 0
+	longest, text := longestOf(itemNS), ""
+	if n > 0 && b.run.pool.cfg.events != nil { // before the results can be taken: the items are the caller's again then
+		text = itemText(b.in[at+longest])
+	}
 	if n > 0 {
 		b.run.record(b, s, failed)
 	}
 	if n > 0 && b.run.pool.cfg.events != nil {
-		longest := longestOf(itemNS)
 		b.run.pool.cfg.events.put(BatchDone{
 			At: now, Worker: by.Number, PID: by.PID, Input: b.run.number, First: worker.PlaceOf(b, at), Items: n, Failed: len(failed),
-			Wait: s.wait, Trip: now.Sub(b.begun), Run: ran, Longest: longest, LongestItem: itemText(b.in[at+longest]), itemNS: itemNS, places: places,
+			Wait: s.wait, Trip: now.Sub(b.begun), Run: ran, Longest: longest, LongestItem: text, itemNS: itemNS, places: places,
 		})
 	}
 }

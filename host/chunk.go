@@ -223,7 +223,7 @@ func (c *chunk[In, Out]) results(yield func(Result[Out]) bool) bool {
 			if s.itemNS != nil {
 				r.Run = timeOf(s.itemNS[i-s.from], s.run)
 			}
-			if s.usage != nil {
+			if s.usage != nil && r.Run >= countedFrom { // the first items are counted before it is known how long they take
 				r.Usage = &s.usage[i-s.from]
 			}
 		}

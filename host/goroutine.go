@@ -269,7 +269,7 @@ func (g *goroutine) CancelItem(place int) bool {
 	if j.SeedIndex != nil {
 		item = slices.Index(j.SeedIndex, uint64(place))
 	}
-	if item < 0 || item != j.Current() || j.Since().UnixNano() == 0 {
+	if item < 0 || item != j.Current() || j.Grouped() || j.Since().UnixNano() == 0 {
 		return false
 	}
 	j.Cancel(item)

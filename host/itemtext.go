@@ -22,6 +22,8 @@ func itemText(item any) string {
 		return cutText(v)
 	}
 	switch v := reflect.ValueOf(item); v.Kind() {
+	case reflect.String:
+		return cutText([]byte(v.String()[:min(v.Len(), maxItemText+1)]))
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		return strconv.FormatInt(v.Int(), 10)
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:

@@ -225,7 +225,7 @@ func (p *Pool) Peak() int {
 
 // Workers describes the workers that are ready now, sorted by number.
 func (p *Pool) Workers() []WorkerInfo {
-	infos := p.scheduler.snapshot(p.cfg.Mode)
+	infos := p.scheduler.snapshot(p.cfg.Mode, false)
 	for i := range infos {
 		used := usageOf(infos[i].PID)
 		infos[i].RSS, infos[i].CPU = used.rss, used.cpu
@@ -245,12 +245,15 @@ func (p *Pool) Resume() { p.scheduler.pause(false) }
 var ErrNotRunning = errors.New("not running")
 
 // CancelItem cancels an item that a worker runs: item is its place in the input, as in [WorkerInfo.Running]. The item's context ends. If the item does not end
-// within Config.Grace, its worker process is killed; a goroutine goes on. The item fails with [KindCanceled] and is not begun again, and its run goes on.
+// within Config.Grace, its worker process is killed; a goroutine goes on. The item fails with [KindCanceled], and its run goes on.
 //
-// An item that ends by itself at the same time keeps its result.
+// An item that ends by itself at the same time keeps its result, and one whose worker dies of something else meanwhile may be begun again. If a worker runs several
+// items of the same place, of several runs or of [Typed.Do], which gives each item place 0, any of them may be the one.
 func (p *Pool) CancelItem(worker, item int) error {
-	if w := p.scheduler.find(worker); w != nil && w.CancelItem(item) {
-		return nil
+	for _, w := range p.scheduler.find(worker) {
+		if w.CancelItem(item) {
+			return nil
+		}
 	}
 	return fmt.Errorf("item %d on worker %d: %w", item, worker, ErrNotRunning)
 }
@@ -259,11 +262,11 @@ func (p *Pool) CancelItem(worker, item int) error {
 // process mode the text is the plugin's own. The error matches [errors.ErrUnsupported] if the plugin does not show its stacks, and [ErrNotRunning] if there is no
 // such worker.
 func (p *Pool) Stack(ctx context.Context, worker int) (string, error) {
-	w := p.scheduler.find(worker)
-	if w == nil {
+	found := p.scheduler.find(worker)
+	if len(found) == 0 {
 		return "", fmt.Errorf("worker %d: %w", worker, ErrNotRunning)
 	}
-	return w.Stack(ctx)
+	return found[len(found)-1].Stack(ctx) // of a worker and its replacement, the one that ends
 }
 
 // Done is closed when the pool takes no more work. [Pool.Err] says why.

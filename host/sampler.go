@@ -10,7 +10,7 @@ import (
 // State returns what the pool looks like now. It does not look at the processes: RSS and CPU of the workers are 0. [Pool.Workers] reads them.
 func (p *Pool) State() State {
 	s := State{
-		Workers: p.scheduler.snapshot(p.cfg.Mode), Starting: int(p.starting.Load()), Delayed: int(p.delayed.Load()), Waiting: Waiting{Item: -1},
+		Workers: p.scheduler.snapshot(p.cfg.Mode, true), Starting: int(p.starting.Load()), Delayed: int(p.delayed.Load()), Waiting: Waiting{Item: -1},
 	}
 	queue, paused := p.scheduler.queue()
 	s.Paused = paused
@@ -21,9 +21,11 @@ func (p *Pool) State() State {
 		if w.Standby {
 			continue
 		}
-		f.ready++
-		if w.Batches < max(1, w.Threads) {
-			f.idle++
+		if !w.Ending {
+			f.ready++
+			if w.Batches < max(1, w.Threads) {
+				f.idle++
+			}
 		}
 		f.leases += w.Batches
 		for _, r := range w.Running {

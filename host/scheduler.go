@@ -17,6 +17,7 @@ import (
 type scheduler struct {
 	mu       sync.Mutex
 	entries  []*entry // the first of them, up to limit, are leased; the others stand by until one of these is gone
+	retired  []*entry // that still run batches
 	limit    int
 	peak     int // the most workers that could be leased at once so far
 	waiting  []*waiter
@@ -170,6 +171,7 @@ func (s *scheduler) release(e *entry, end worker.End) {
 	if e.retired {
 		if e.leases == 0 {
 			close(e.drained)
+			s.retired = slices.DeleteFunc(s.retired, func(o *entry) bool { return o == e })
 		}
 		return
 	}
@@ -249,6 +251,8 @@ func (s *scheduler) retire(e *entry) <-chan struct{} {
 	e.retired = true
 	if e.leases == 0 {
 		close(e.drained)
+	} else {
+		s.retired = append(s.retired, e)
 	}
 	return e.drained
 }
@@ -322,31 +326,36 @@ func (s *scheduler) reason(err error) error {
 	return err
 }
 
-// find returns the worker with a number, or nil.
-func (s *scheduler) find(number int) worker.Worker {
+// find returns the workers with a number. A worker and its replacement have the same.
+func (s *scheduler) find(number int) []worker.Worker {
 	s.mu.Lock()
-	entries := slices.Clone(s.entries)
+	entries := slices.Concat(s.entries, s.retired)
 	s.mu.Unlock()
+	var found []worker.Worker
 	for _, e := range entries {
 		if e.worker.Info().Number == number {
-			return e.worker
+			found = append(found, e.worker)
 		}
 	}
-	return nil
+	return found
 }
 
-// snapshot describes the workers, by number.
-func (s *scheduler) snapshot(mode Mode) []WorkerInfo {
+// snapshot describes the workers, by number. all includes those that get no more batches, and still run some.
+func (s *scheduler) snapshot(mode Mode, all bool) []WorkerInfo {
 	s.mu.Lock()
-	infos, workers := make([]WorkerInfo, len(s.entries)), make([]worker.Worker, len(s.entries))
-	for i, e := range s.entries {
+	entries := s.entries
+	if all {
+		entries = slices.Concat(s.entries, s.retired)
+	}
+	infos, workers := make([]WorkerInfo, len(entries)), make([]worker.Worker, len(entries))
+	for i, e := range entries {
 		workers[i] = e.worker
-		infos[i] = WorkerInfo{Batches: e.leases, Standby: i >= s.limit}
+		infos[i] = WorkerInfo{Batches: e.leases, Standby: i >= s.limit && !e.retired, Ending: e.retired}
 	}
 	s.mu.Unlock() // the workers take their time, and must not hold up the leases
 	for i, w := range workers {
 		info := infoOf(w.Info(), mode)
-		info.Batches, info.Standby = infos[i].Batches, infos[i].Standby
+		info.Batches, info.Standby, info.Ending = infos[i].Batches, infos[i].Standby, infos[i].Ending
 		for _, r := range w.Running() {
 			info.Running = append(info.Running, Running{Index: r.Place, Since: r.Since})
 		}

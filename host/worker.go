@@ -16,6 +16,7 @@ type WorkerInfo struct {
 	Items   int           // items run so far
 	Batches int           // batches under way
 	Standby bool          // the worker is a standby: it replaces another worker that ends
+	Ending  bool          // the worker gets no more batches, and ends when those under way have ended; only in State.Workers
 	Running []Running     // items that run now, if the worker shows them
 	RSS     int64         // resident bytes, without memory shared with the host; 0 if unknown
 	CPU     time.Duration // CPU time that the process has used, all its threads together, and its children that have ended; 0 if unknown

@@ -139,7 +139,9 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 		}
 	}
 	if err := summary.write(rungs, func() *dashboard.Report { return contrastOf(o.pages, rungs) }); err != nil { // before the table, because stdout may be closed already
-		return &exitError{code: exitFailed, err: err}
+		if err := summary.failed(err); err != nil {
+			return err
+		}
 	}
 	if o.output != "none" {
 		if err := printContrast(s, rungs); err != nil && !isPipeError(err) {
@@ -157,7 +159,7 @@ func compareRungs(ctx context.Context, s *streams, o *options, summary *report, 
 }
 
 // run runs the items in one mode and fills r. The first mode passes nil and reads the items; the others get the items that it returned.
-func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config, items []json.RawMessage) ([]json.RawMessage, error) {
+func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config, items []json.RawMessage) (_ []json.RawMessage, err error) {
 	runtime.GC()
 	events := history.New()
 	cfg.Observer = events
@@ -188,6 +190,11 @@ func (r *rung) run(ctx context.Context, s *streams, o *options, cfg host.Config,
 			Total: func() (int, bool) { return total, false },
 		}
 	})
+	defer func() { // if it ends early
+		if err != nil {
+			shown.end(err.Error())
+		}
+	}()
 	r.Seed = o.seed
 	r.Plugin, r.Mode = pool.Manifest().Name, cfg.Mode
 	running := time.Now()

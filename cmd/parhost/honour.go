@@ -129,6 +129,7 @@ const (
 
 // effects maps each flag of each command to its effect. A flag that is given without effect is refused.
 var effects = map[string]map[string]effect{
+	"parhost report": {"output": always, "max-result-bytes": always},
 	"parhost": {
 		"mode": notCompared("it runs every mode"), "compare": always,
 		"raw": notCompared(aTable), "keep-lines": notCompared(aTable), "with-item": notCompared(aTable), "unordered": notCompared(aTable),
@@ -141,14 +142,15 @@ var effects = map[string]map[string]effect{
 			notBeside("progress", "none", "it shows no progress"), notBeside("progress", "bar", "a bar has no lines"), notBeside("progress", "live", "a view has no lines"),
 		),
 		"plugin": always, "plugin-dir": ofNames, "procs": notOne("procs", ofWorkers), "threads": ofProcesses, "input": always, "range": always, "repeat": always, "seed": always,
-		"output": always, "item-timeout": always, "run-deadline": always, "start-timeout": ofProcesses, "setup-timeout": always, "teardown-timeout": always,
+		"output": always, "item-timeout": always, "item-cpu": ofProcesses, "run-deadline": always, "start-timeout": ofProcesses, "setup-timeout": always, "teardown-timeout": always,
 		"retries": always, "memory-retries": always, "retry-always": always, "min-procs": ofWorkers,
 		"standby":          all(notCompared("it shows what modes cost while nothing crashes"), ofProcesses),
 		"worker-max-items": always, "worker-max-age": always, "worker-max-idle": always, "worker-max-rss": ofProcesses,
 		"max-item-bytes": always, "max-result-bytes": always, "max-output-bytes": ofProcesses, "batch": always, "window": ofProcesses, "env": ofProcesses,
 		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
 		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always, "cgo": ofFolders,
-		"trace":  notCompared("a trace is of one run"),
+		"trace": notCompared("a trace is of one run"),
+		"ui":    always, "ui-keep": onlyWith("ui", "there is no page to keep"), "ui-public": onlyWith("ui", "there is no page"),
 		"report": always, "log-level": always, "log-format": always,
 	},
 	"parhost replay": {

@@ -88,7 +88,7 @@ func TestACompareRefusesFlagsWithoutAnEffect(t *testing.T) {
 	}
 	var got []string
 	commands(t)["parhost"].LocalFlags().VisitAll(func(f *pflag.Flag) {
-		if slices.Contains([]string{"help", "version", "plugin", "compare", "cgo"}, f.Name) {
+		if slices.Contains([]string{"help", "version", "plugin", "compare", "cgo", "ui-keep", "ui-public"}, f.Name) {
 			return
 		}
 		cmd := newRoot(newStreams(nil, nil, nil))

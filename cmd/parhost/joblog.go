@@ -73,6 +73,7 @@ func (r *itemRun) closeJoblog(err error) error {
 		return err
 	}
 	r.sum.Resumed = r.journal.Replayed()
+	r.history.Resumed(r.sum.Resumed)
 	closeErr := r.journal.Close()
 	if closeErr == nil || errors.Is(err, closeErr) {
 		return err

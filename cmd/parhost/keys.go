@@ -23,6 +23,8 @@ type steering struct {
 	pool       *host.Pool
 	interrupts chan<- os.Signal
 
+	drained sync.Once
+
 	mu      sync.Mutex
 	workers int // that the pool is to have
 }
@@ -50,12 +52,14 @@ func (s *steering) resize(by int) error {
 	return err
 }
 
-// drain lets running items end, and begins no others.
+// drain lets running items end, and begins no others. Once more it does nothing: a second interrupt would kill what runs.
 func (s *steering) drain() {
-	select {
-	case s.interrupts <- os.Interrupt:
-	default: // two are waiting already
-	}
+	s.drained.Do(func() {
+		select {
+		case s.interrupts <- os.Interrupt:
+		default: // two are waiting already
+		}
+	})
 }
 
 // watchKeys lets keys steer the run, if the live view is shown and no other program reads the terminal. The returned function ends that.
@@ -68,6 +72,7 @@ func (r *itemRun) watchKeys(steer *steering) (stop func()) {
 		return func() {} // the view does not show them either
 	}
 	r.view.keys.Store(true)
+	ctx, cancel := context.WithCancel(context.Background())
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		typed := make([]byte, 64)
@@ -80,13 +85,14 @@ func (r *itemRun) watchKeys(steer *steering) (stop func()) {
 				continue
 			}
 			for _, key := range typed[:n] {
-				r.press(key, steer)
+				r.press(ctx, key, steer)
 			}
 		}
 	})
 	return func() {
+		cancel()
 		r.view.keys.Store(false)
-		r.view.armed.Store(0)
+		r.view.armed.Store(nil)
 		_ = keys.Close()
 		reading.Wait()
 	}
@@ -96,11 +102,12 @@ func (r *itemRun) watchKeys(steer *steering) (stop func()) {
 const escapeKey = 0x1b
 
 // press does what a key says.
-func (r *itemRun) press(key byte, steer *steering) {
-	again := r.view.armed.Load() == int32(key) // one letter, typed for a command that is to come, ends neither a run nor an item
-	r.view.armed.Store(0)
-	if (key == 'd' || key == 'k') && !again {
-		r.view.armed.Store(int32(key))
+func (r *itemRun) press(ctx context.Context, key byte, steer *steering) {
+	armed := r.view.armed.Swap(nil) // one letter, typed for a command that is to come, ends neither a run nor an item
+	again := armed != nil && armed.key == key
+	item := steer.pool.State().Waiting
+	if (key == 'd' || key == 'k' && item.Worker > 0) && !again {
+		r.view.armed.Store(&armedKey{key, item})
 		return
 	}
 	switch key {
@@ -114,34 +121,45 @@ func (r *itemRun) press(key byte, steer *steering) {
 		if err := steer.resize(by); err != nil {
 			r.say("parhost: %v", err)
 		}
-	case 's', 'k':
-		r.pressFor(key, steer)
+	case 's':
+		r.showStack(ctx, steer, item)
+	case 'k':
+		if !again {
+			r.say("parhost: %s", nothingRuns)
+			return
+		}
+		if err := steer.pool.CancelItem(armed.item.Worker, armed.item.Item); err != nil {
+			r.say("parhost: %v", err)
+			return
+		}
+		r.say("parhost: item %d on worker %d is cancelled", armed.item.Item, armed.item.Worker)
 	case 'd':
 		steer.drain()
 	}
 }
 
-// pressFor does what a key says about the item that has been running for longest.
-func (r *itemRun) pressFor(key byte, steer *steering) {
-	item := steer.pool.State().Waiting
-	switch {
-	case item.Worker == 0:
-		r.say("parhost: no item runs, as far as the workers show it")
-	case key == 'k':
-		r.say("parhost: item %d on worker %d is cancelled", item.Item, item.Worker)
-		if err := steer.pool.CancelItem(item.Worker, item.Item); err != nil {
-			r.say("parhost: %v", err)
-		}
-	default:
-		ctx, cancel := context.WithTimeout(context.Background(), stackTime)
-		defer cancel()
-		text, err := steer.pool.Stack(ctx, item.Worker)
-		if err != nil {
-			r.say("parhost: worker %d: %v", item.Worker, err)
-			return
-		}
-		r.say("parhost: worker %d, which runs item %d:\n%s", item.Worker, item.Item, strings.TrimRight(text, "\n"))
+// armedKey is a key that has to be pressed twice and has been pressed once, and the item that had been running for longest then.
+type armedKey struct {
+	key  byte
+	item host.Waiting
+}
+
+const nothingRuns = "no item runs, as far as the workers show it"
+
+// showStack shows what the worker of the item that has been running for longest is doing.
+func (r *itemRun) showStack(ctx context.Context, steer *steering, item host.Waiting) {
+	if item.Worker == 0 {
+		r.say("parhost: %s", nothingRuns)
+		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, stackTime)
+	defer cancel()
+	text, err := steer.pool.Stack(ctx, item.Worker)
+	if err != nil {
+		r.say("parhost: worker %d: %v", item.Worker, err)
+		return
+	}
+	r.say("parhost: worker %d, which runs item %d:\n%s", item.Worker, item.Item, strings.TrimRight(text, "\n"))
 }
 
 // stackTime is how long a worker may take to say what it does.

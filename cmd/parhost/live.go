@@ -35,7 +35,7 @@ type liveView struct {
 	limit   int64                               // memory of a worker; 0 means none
 	replay  func(place int, item string) string // returns a command that runs a failed item again; "" if there is none
 	keys    atomic.Bool                         // keys have an effect
-	armed   atomic.Int32                        // a key that has to be pressed twice has been pressed once; 0 if none has
+	armed   atomic.Pointer[armedKey]            // nil if no key has been pressed once that has to be pressed twice
 	shown   bool                                // as this run's progress
 }
 
@@ -53,10 +53,10 @@ func (v *liveView) lines(o *outlook, width, height int) []string {
 		}
 	}
 	switch armed := v.armed.Load(); {
-	case armed == 'd':
+	case armed != nil && armed.key == 'd':
 		last = append(last, "d once more lets running items end and stops; any other key goes on")
-	case armed == 'k' && state.Waiting.Worker > 0:
-		last = append(last, fmt.Sprintf("k once more cancels item %d on worker %d; any other key goes on", state.Waiting.Item, state.Waiting.Worker))
+	case armed != nil:
+		last = append(last, fmt.Sprintf("k once more cancels item %d on worker %d; any other key goes on", armed.item.Item, armed.item.Worker))
 	case v.keys.Load():
 		last = append(last, "keys: p pause · + - workers · s stack or k cancel of the longest item · d stop")
 	}

@@ -75,15 +75,19 @@ func (r *report) write(content any, page func() *dashboard.Report) error {
 	if err == nil {
 		err = replace(r.say, r.folder, r.name, r.path, text.Bytes())
 	}
-	switch {
-	case err == nil:
-		return nil
-	case isPage(r.path): // it is only to be looked at, so the run counts as what it was
-		r.say("parhost: warning: report %q was not written: %v", r.path, plain.Cause(err))
-		return nil
-	default:
+	if err != nil {
 		return fmt.Errorf("write report %q: %w", r.path, plain.Cause(err))
 	}
+	return nil
+}
+
+// failed returns what an error of write means for the run. A page is only to be looked at, so the run counts as what it was.
+func (r *report) failed(err error) error {
+	if isPage(r.path) {
+		r.say("parhost: warning: %v", err)
+		return nil
+	}
+	return &exitError{code: exitFailed, err: err}
 }
 
 // replace replaces the file name in folder atomically. It warns if the file system cannot sync the file. path is the name for messages.

@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -52,6 +55,11 @@ func reportJoblog(s *streams, path, output string, maxResultBytes int) error {
 	if err := checkReport("-o", output); err != nil {
 		return err
 	}
+	if source, err := os.Stat(path); err == nil {
+		if target, err := os.Stat(output); err == nil && os.SameFile(source, target) {
+			return usageError("write -o another file", "-o %q is the joblog itself", output)
+		}
+	}
 	file, err := openReport(s, "-o", output)
 	if err != nil {
 		return err
@@ -84,35 +92,73 @@ func reportJoblog(s *streams, path, output string, maxResultBytes int) error {
 // past is a run as its joblog tells it.
 type past struct {
 	store   *history.Store
-	at      time.Time // of the latest record
-	untimed int       // records that do not say when they were made
+	at      time.Time                // of the latest records
+	group   map[int][]*joblog.Record // the records of that time, by worker
+	untimed int                      // records that do not say when they were made
 }
 
 // readPast reads a joblog.
 func readPast(path string, maxResultBytes int) (*past, joblog.Reading, error) {
-	p := new(past)
+	p := &past{group: map[int][]*joblog.Record{}}
 	about, err := joblog.Read(path, maxResultBytes, func(r *joblog.Record) error {
 		p.add(r)
 		return nil
 	})
+	p.flush()
 	if p.store == nil {
 		p.store = history.NewAt(about.Began)
 	}
 	return p, about, err
 }
 
-// add adds a record. The item ended shortly before the record was made.
+// maxGroup bounds the records of one time that are kept in memory.
+const maxGroup = 10_000
+
+// add adds a record.
 func (p *past) add(r *joblog.Record) {
-	result := &r.Result
+	if p.store == nil {
+		p.store, p.at = history.NewAt(r.Began), r.Began
+	}
 	at := r.At
 	if at.IsZero() {
 		p.untimed++
-		at = p.at.Add(result.Run)
+		at = latest(p.at, r.Began).Add(r.Result.Run)
 	}
-	if p.store == nil {
-		p.store = history.NewAt(at.Add(-result.Run - result.Wait))
+	if at != p.at || len(p.group[r.Result.Worker]) == maxGroup {
+		p.flush()
 	}
 	p.at = at
+	own := *r
+	own.Result.Value = nil // which is not shown
+	p.group[r.Result.Worker] = append(p.group[r.Result.Worker], &own)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// flush gives the store what was recorded at one time. Items of a worker that were recorded together ran one after the other, and the last one ended shortly
+// before.
+func (p *past) flush() {
+	for _, worker := range slices.Sorted(maps.Keys(p.group)) {
+		begun := p.at
+		for _, r := range p.group[worker] {
+			begun = begun.Add(-r.Result.Run)
+		}
+		for _, r := range p.group[worker] {
+			begun = begun.Add(r.Result.Run)
+			p.tell(r, begun)
+		}
+	}
+	clear(p.group)
+}
+
+// tell gives the store a record of an item that ended at a time.
+func (p *past) tell(r *joblog.Record, at time.Time) {
+	result := &r.Result
 	switch attempt := (host.Attempt{Input: 1, Place: result.Index, Err: result.Err, Worker: result.Worker, Took: result.Run, Blamed: result.Err != nil}); {
 	case result.Err == nil:
 		p.store.Observe(host.BatchDone{At: at, Worker: result.Worker, PID: result.PID, Input: 1, First: result.Index, Items: 1, Wait: result.Wait, Trip: result.Run, Run: result.Run})

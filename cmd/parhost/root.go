@@ -182,7 +182,7 @@ func newRoot(s *streams) *cobra.Command {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "a line of progress for every step, as joblib's verbose=10")
 	f.StringVar(&o.ui, "ui", "", "show the run on a web page at this `address`, such as 127.0.0.1:8080")
 	f.BoolVar(&o.uiKeep, "ui-keep", false, "keep the page after the run, until Ctrl-C")
-	f.BoolVar(&o.uiPublic, "ui-public", false, "allow an address that other machines reach; whoever reaches it sees items and results, without encryption")
+	f.BoolVar(&o.uiPublic, "ui-public", false, "allow an address that other machines reach; there is no encryption")
 	f.StringVar(&o.report, "report", "", "write a summary of the run to this .json `file`, or the page of the run to this .html file, which needs no network")
 	f.StringVar(&o.trace, "trace", "", "write what ran where and when to this `file`, for https://ui.perfetto.dev")
 	f.StringVar(&o.logLevel, "log-level", "warn", "trace, debug, info, warn, error or off")

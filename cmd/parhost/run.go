@@ -8,16 +8,18 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"reflect"
 	"time"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/dashboard"
 	"github.com/parhost/parhost/host/history"
 	"github.com/parhost/parhost/host/joblog"
+	"github.com/parhost/parhost/internal/wire"
 )
 
 // runItems is the root command: it runs the items and shows their results.
-func runItems(ctx context.Context, s *streams, o *options) error {
+func runItems(ctx context.Context, s *streams, o *options) (err error) {
 	takeStdin(s, o)
 	if err := checkSources(o); err != nil {
 		return err
@@ -43,7 +45,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 	if o.pages, err = openPages(ctx, s, o); err != nil {
 		return err
 	}
-	defer o.pages.close(s)
+	defer func() { o.pages.close(s, err) }()
 	cfg, err := o.config(ctx, s)
 	if err != nil {
 		return err
@@ -89,6 +91,7 @@ func runItems(ctx context.Context, s *streams, o *options) error {
 			"--mode %s runs a workload inside parhost itself, and %s is an executable", cfg.Mode, cfg.Plugin)
 	}
 	r := &itemRun{streams: s, options: o, policy: policy, history: history.New(), summary: summary}
+	r.bare = reflect.ValueOf(cfg.Sandbox).IsZero() && len(o.env) == 0 && len(o.pluginDirs) == 0
 	r.view.history, r.view.limit, r.view.replay = r.history, cfg.Sandbox.MemoryBytes, r.replayLine
 	r.history.Refine(r.refine)
 	cfg.Eager = o.many(poolWorkers(cfg))
@@ -159,6 +162,7 @@ type itemRun struct {
 	out      output
 	progress progress
 	sum      summary
+	bare     bool  // the run has no sandbox, no limits, and no settings of its plugin
 	hinted   bool  // the hint for items that are not JSON has been printed
 	enough   bool  // no more results are wanted
 	lost     error // why results could not be written
@@ -422,7 +426,7 @@ func (r *itemRun) conclude(err error, interrupted bool, page *shownRun) error {
 		r.sum.Stopped = "nobody reads stdout any more"
 		page.end(r.sum.whole())
 		if err := r.summary.write(&r.sum, r.pages.report); err != nil {
-			return &exitError{code: exitFailed, err: err}
+			return r.summary.failed(err)
 		}
 		return nil
 	case r.lost != nil && !errors.Is(r.lost, errNotRead):
@@ -448,16 +452,24 @@ func (r *itemRun) conclude(err error, interrupted bool, page *shownRun) error {
 	r.sayOtherFailures()
 	r.sayUnread()
 	r.sayEmpty()
-	r.say("%s", r.sum.whole())
-	page.end(r.sum.whole())
+	r.say("%d %s · %s", r.sum.Items, wire.Things(r.sum.Items, "item"), &r.sum)
+	page.end(r.sum.whole() + reasonOf(fatal))
 	r.sayResume()
 	if r.dossiers != nil {
 		r.dossiers.say(r.streams)
 	}
 	if reportErr := r.summary.write(&r.sum, r.pages.report); reportErr != nil && fatal == nil {
-		fatal = &exitError{code: exitFailed, err: reportErr}
+		fatal = r.summary.failed(reportErr)
 	}
 	return fatal
+}
+
+// reasonOf returns why a run has failed as a whole, for the end of its summary on the page.
+func reasonOf(fatal error) string {
+	if fatal == nil || errors.Is(fatal, errSaid) {
+		return ""
+	}
+	return " · " + fatal.Error()
 }
 
 func poolWorkers(cfg host.Config) int {

@@ -13,7 +13,7 @@ type spans struct {
 }
 
 // exportTime is how long the last spans of a run may take to be sent.
-const exportTime = 5 * time.Second
+const exportTime = 2 * time.Second
 
 func openSpans(ctx context.Context, s *streams, plugin string) spans {
 	tracer, err := tracing.Open(ctx, plugin, func(err error) { s.say("parhost: warning: spans are lost: %v", err) })

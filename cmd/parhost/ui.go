@@ -38,13 +38,8 @@ type shownRun struct {
 
 // openPages opens the page of --ui, if there is one, before anything runs.
 func openPages(ctx context.Context, s *streams, o *options) (*pages, error) {
-	if o.ui == "" {
-		if o.uiKeep || o.uiPublic {
-			return nil, usageError("give an address, such as --ui 127.0.0.1:8080", "--ui-keep and --ui-public go with --ui")
-		}
-		if !isPage(o.report) {
-			return nil, nil
-		}
+	if o.ui == "" && !isPage(o.report) {
+		return nil, nil
 	}
 	p := &pages{metrics: new(metrics.Collector), logs: &dashboard.Logs{Least: hclog.LevelFromString(o.logLevel)}, keep: o.uiKeep}
 	if o.ui == "" {
@@ -55,12 +50,12 @@ func openPages(ctx context.Context, s *streams, o *options) (*pages, error) {
 		return nil, err
 	}
 	p.server, err = dashboard.Open(ctx, dashboard.Config{
-		Address: o.ui, Public: o.uiPublic, Logs: p.logs, Controls: p.controls(), Beside: map[string]http.Handler{"/metrics": numbers},
+		Address: o.ui, Public: o.uiPublic, Logs: p.logs, Controls: p.controls(), Steerable: func() bool { return p.steer.Load() != nil }, Beside: map[string]http.Handler{"/metrics": numbers},
 	})
 	var public *dashboard.PublicError
 	switch {
 	case errors.As(err, &public):
-		return nil, usageError("write --ui 127.0.0.1:PORT, or add --ui-public if everyone who reaches this machine may see items and results",
+		return nil, usageError("write --ui 127.0.0.1:PORT, or add --ui-public: there is no encryption",
 			"--ui %s can be reached from other machines", o.ui)
 	case err != nil:
 		return nil, usageError("give a free address, such as --ui 127.0.0.1:0, which takes any free port", "--ui %s: %v", o.ui, plain.Cause(err))
@@ -149,13 +144,17 @@ func (p *pages) report() *dashboard.Report {
 	return r
 }
 
-// close ends the page, with --ui-keep after an interrupt.
-func (p *pages) close(s *streams) {
+// close ends the page. With --ui-keep it stays until an interrupt, if there is a run to look at that nobody interrupted. err is the command's error.
+func (p *pages) close(s *streams, err error) {
 	if p == nil || p.server == nil {
 		return
 	}
-	if p.keep {
-		ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
+	code, _ := exitCode(err)
+	if signals := endSignals(); p.keep && len(p.runs) > 0 && code != exitInterrupted && len(signals) > 0 { // NotifyContext without signals would catch all of them
+		ctx, stop := signal.NotifyContext(context.Background(), signals...)
+		if err != nil && !errors.Is(err, errSaid) {
+			s.say("parhost: the run has ended with an error: %v", err)
+		}
 		s.say("parhost: the page stays until Ctrl-C: %s", p.server.URL())
 		<-ctx.Done()
 		stop()
@@ -198,9 +197,16 @@ func (r *itemRun) replayLine(place int, item string) string {
 		return ""
 	}
 	if r.dossiers != nil {
-		return "parhost replay " + quoteShell(r.dossiers.files.Path(place, []byte(item)))
+		path := r.dossiers.files.Path(place, []byte(item))
+		if _, err := os.Stat(path); err != nil { // it is written when the result is shown
+			return ""
+		}
+		return "parhost replay " + quoteShell(path)
 	}
-	return fmt.Sprintf("parhost --plugin %s %s", quoteShell(r.plugin), quoteShell(item))
+	if r.bare { // else the command would lack what the run had, its sandbox above all
+		return fmt.Sprintf("parhost --plugin %s -- %s", quoteShell(r.plugin), quoteShell(item))
+	}
+	return ""
 }
 
 // quoteShell quotes a word for a shell.

@@ -115,9 +115,13 @@ func TestOnlyThePageItselfIsServed(t *testing.T) {
 		want               int
 	}{
 		{"the page", "GET", "/", nil, 200},
-		{"its data", "GET", "/timeline", nil, 200},
+		{"its data", "GET", "/timeline", []string{"Authorization", bearer}, 200},
+		{"its data, as a stream asks for it", "GET", "/failed?token=" + page.Fragment, nil, 200},
+		{"its data without the token", "GET", "/timeline", nil, 401},
+		{"its events without the token", "GET", "/events", nil, 401},
+		{"its log with another token", "GET", "/logs?token=1", nil, 401},
 		{"a link of another site to the page", "GET", "/", []string{"Sec-Fetch-Site", "cross-site"}, 200},
-		{"localhost", "GET", "/timeline", []string{"Host", "localhost:1"}, 200},
+		{"localhost", "GET", "/", []string{"Host", "localhost:1"}, 200},
 		{"a name of another site", "GET", "/timeline", []string{"Host", "evil.example"}, 403},
 		{"a number that is not loopback", "GET", "/timeline", []string{"Host", "192.0.2.1:80"}, 403},
 		{"no name", "GET", "/", []string{"Host", "@"}, 403},
@@ -128,6 +132,7 @@ func TestOnlyThePageItselfIsServed(t *testing.T) {
 		{"a key with another token", "POST", "/keys/pause", []string{"Authorization", "Bearer 1"}, 401},
 		{"a key of another origin", "POST", "/keys/pause", []string{"Authorization", bearer, "Origin", "http://evil.example"}, 403},
 		{"a key by a link", "GET", "/keys/pause", []string{"Authorization", bearer}, 405},
+		{"a key with the token in its address", "POST", "/keys/pause?token=" + page.Fragment, nil, 401},
 		{"a key that is not there", "POST", "/keys/stack", []string{"Authorization", bearer}, 404},
 		{"a key that fails", "POST", "/keys/drain", []string{"Authorization", bearer}, 409},
 		{"a key", "POST", "/keys/pause", []string{"Authorization", bearer}, 200},
@@ -198,8 +203,8 @@ func next(t *testing.T, lines *bufio.Scanner) (told struct {
 // watch opens a stream of events.
 func watch(t *testing.T, s *dashboard.Server) *bufio.Scanner {
 	t.Helper()
-	page, _, _ := strings.Cut(s.URL(), "#")
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page+"events", http.NoBody)
+	page, token, _ := strings.Cut(s.URL(), "#")
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page+"events?token="+token, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +258,8 @@ func TestWhatAPageGetsIsBounded(t *testing.T) {
 		s := serve(t, dashboard.Config{})
 		s.Add(&dashboard.Run{Store: store(c.workers, c.rounds), Label: "process", Title: "x"})
 		sum := 0
-		for _, path := range []string{"/", "/page.css", "/page.js", "/timeline?bins=2000"} {
+		_, token, _ := strings.Cut(s.URL(), "#")
+		for _, path := range []string{"/", "/page.css", "/page.js", "/timeline?bins=2000&token=" + token} {
 			_, text := ask(t, s, http.MethodGet, path, "Accept-Encoding", "gzip")
 			sum += len(text)
 		}
@@ -283,7 +289,7 @@ func TestManyBrowsers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = c.Close() }()
-		if _, err := fmt.Fprintf(c, "GET /events HTTP/1.1\r\nHost: %s\r\n\r\n", page.Host); err != nil {
+		if _, err := fmt.Fprintf(c, "GET /events?token=%s HTTP/1.1\r\nHost: %s\r\n\r\n", page.Fragment, page.Host); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -296,6 +302,36 @@ func TestManyBrowsers(t *testing.T) {
 		t.Errorf("got %d", got)
 	}
 	cancel()
+}
+
+// A request with a body is refused before it is read, and holds nobody up: one that promises a body and sends none, and one whose body is endless.
+func TestABodyHoldsNobodyUp(t *testing.T) {
+	s := serve(t, dashboard.Config{})
+	s.Add(&dashboard.Run{Store: store(1, 10), Label: "process"})
+	page, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		var d net.Dialer
+		c, err := d.DialContext(t.Context(), "tcp", page.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		_, err = fmt.Fprintf(c, "GET /events?token=%s HTTP/1.1\r\nHost: %s\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n", page.Fragment, page.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if err != nil || !strings.Contains(line, "413") {
+			t.Errorf("got %q, %v, want 413", line, err)
+		}
+	}
+	s.Add(&dashboard.Run{Store: store(1, 10), Label: "another"})
+	if told := next(t, watch(t, s)); len(told.Runs) != 2 {
+		t.Errorf("got the runs %v, want two", told.Runs)
+	}
 }
 
 // Texts of a plugin end neither the script nor the data of a report, and are shown as text.

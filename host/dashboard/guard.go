@@ -23,8 +23,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		switch {
+		case r.ContentLength != 0:
+			h.Set("Connection", "close") // what comes is not read
+			http.Error(w, "no request has a body here", http.StatusRequestEntityTooLarge)
 		case !s.isOurs(r.Host):
-			http.Error(w, "this address is not called "+strings.ToValidUTF8(r.Host, "?"), http.StatusForbidden)
+			http.Error(w, "this address is not called "+strings.ToValidUTF8(r.Host, "?")+"; a name that is given in the address to listen at is", http.StatusForbidden)
 		case !isSame(r):
 			http.Error(w, "only the page itself may ask", http.StatusForbidden)
 		default:
@@ -48,7 +51,8 @@ func (s *Server) isOurs(name string) bool {
 	}
 	machine, _ := os.Hostname()
 	named, _, _ := net.SplitHostPort(s.config.Address)
-	return s.config.Public && host != "" && (strings.EqualFold(host, machine) || strings.EqualFold(host, named))
+	host, machine = strings.ToLower(host), strings.ToLower(machine)
+	return s.config.Public && host != "" && (host == machine || machine != "" && strings.HasPrefix(host, machine+".") || host == strings.ToLower(named))
 }
 
 // isSame reports whether a request comes from the page itself, from a user who opens the page, or from a program that is no browser.
@@ -61,7 +65,18 @@ func isSame(r *http.Request) bool {
 	return site == "" || site == "same-origin" || site == "none" || r.URL.Path == "/"
 }
 
-// hasToken reports whether a request has the token of this server.
-func (s *Server) hasToken(r *http.Request) bool {
-	return subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+s.token)) == 1
+// withToken refuses requests without the token of this server. Other users of the machine reach its loopback addresses, and so do plugins without a sandbox.
+// A stream of events has its token in the address, because browsers send no header of ours with it.
+func (s *Server) withToken(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if given == "" && r.Method == http.MethodGet {
+			given = r.URL.Query().Get("token")
+		}
+		if subtle.ConstantTimeCompare([]byte(given), []byte(s.token)) != 1 {
+			http.Error(w, "open the page by the whole address that was printed, with what follows its #", http.StatusUnauthorized)
+			return
+		}
+		next(w, r)
+	}
 }

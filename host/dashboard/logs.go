@@ -10,10 +10,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-const (
-	maxLines = 2000 // log lines that are kept: the latest
-	maxLine  = 1000 // bytes of one
-)
+// maxLines is how many log lines are kept: the latest.
+const maxLines = 2000
 
 // Logs keeps the latest lines of a log. It is a sink for [hclog.InterceptLogger]. Its methods may be called from any goroutine.
 type Logs struct {
@@ -49,7 +47,7 @@ func (l *Logs) Accept(name string, level hclog.Level, msg string, args ...any) {
 	text.WriteString(msg)
 	for i := 0; i+1 < len(args); i += 2 {
 		key, value := fmt.Sprint(args[i]), args[i+1]
-		if text.Len() < maxLine {
+		if text.Len() < maxText {
 			fmt.Fprintf(&text, " %s=%v", key, value)
 		}
 		if n, err := strconv.Atoi(fmt.Sprint(value)); err == nil {

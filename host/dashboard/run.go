@@ -15,15 +15,14 @@ import (
 
 // Run is what a page shows of one run. The fields must not change once the run has been given to a [Server].
 type Run struct {
-	Store   *history.Store
-	Label   string // names the run among others, such as "process"
-	Title   string // what the run is of, such as the name of its plugin
-	Facts   []Fact // what else is known of it, in the order in which it is shown
-	Limit   int64  // bytes of memory that a worker may have; 0 means no limit
-	Total   func() (items int, estimate bool)
-	Replay  func(place int, item string) string // returns a command line that runs a failed item again; "" if there is none
-	Ended   func() (summary string, ok bool)    // returns a summary of the whole run once it has ended
-	Workers func() []history.Worker             // nil for Store.Workers
+	Store  *history.Store
+	Label  string // names the run among others, such as "process"
+	Title  string // what the run is of, such as the name of its plugin
+	Facts  []Fact // what else is known of it, in the order in which it is shown
+	Limit  int64  // bytes of memory that a worker may have; 0 means no limit
+	Total  func() (items int, estimate bool)
+	Replay func(place int, item string) string // returns a command line that runs a failed item again; "" if there is none
+	Ended  func() (summary string, ok bool)    // returns a summary of the whole run once it has ended
 }
 
 // Fact is a line about a run, such as {"sandbox", "strict"}.

@@ -6,13 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
 	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"github.com/parhost/parhost/host/history"
 )
 
 const (
@@ -31,11 +36,13 @@ const (
 // Config says what a [Server] serves, and to whom.
 type Config struct {
 	Address string // host:port to listen at, such as "127.0.0.1:8080"; port 0 takes a free one
-	// Public allows an address that other machines can reach. Whoever reaches it sees items and results of the run. Without it such an address is an error.
+	// Public allows an address that other machines can reach, although nothing is encrypted. Without it such an address is an error.
 	Public   bool
-	Logs     *Logs                   // nil shows no log lines
-	Controls Controls                // what the keys of the page do
-	Beside   map[string]http.Handler // other things to serve at the address, by path, such as "/metrics"
+	Logs     *Logs    // nil shows no log lines
+	Controls Controls // what the keys of the page do
+	// Steerable reports whether there is a run that the keys act on. Nil means that there is.
+	Steerable func() bool
+	Beside    map[string]http.Handler // other things to serve at the address, by path, such as "/metrics"
 }
 
 // Controls are what the keys of a page do. A page has no key for a nil one.
@@ -73,7 +80,22 @@ type served struct {
 	mu   sync.Mutex
 	at   time.Time
 	text []byte
+
+	looking sync.Mutex // held while the history is read for one page, so that many pages do not hold up the run
+	looked  time.Time
 }
+
+// look calls f, which reads much of the history, when no other page reads it, and not more often than every pause.
+func (s *served) look(f func()) {
+	s.looking.Lock()
+	defer s.looking.Unlock()
+	time.Sleep(pause - time.Since(s.looked))
+	f()
+	s.looked = time.Now()
+}
+
+// pause is the shortest time between two readings of the history. A reading takes a millisecond or two, in which the run's events wait.
+const pause = 50 * time.Millisecond
 
 // Open listens at the address, and serves the page until [Server.Close]. It returns a [*PublicError] for an address beyond this machine without
 // Config.Public, and the error of [net.Listen] if the address cannot be used.
@@ -87,7 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(&PublicError{cfg.Address}, l.Close())
 	}
 	s := &Server{config: cfg, token: rand.Text(), listener: l, closing: make(chan struct{}), done: make(chan struct{})}
-	s.http = &http.Server{Handler: s.guard(s.routes()), ReadHeaderTimeout: patience, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	s.http = &http.Server{Handler: s.guard(s.routes()), ReadTimeout: patience, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	go func() {
 		defer close(s.done)
 		_ = s.http.Serve(netutil.LimitListener(l, maxConnections)) // it ends with Close
@@ -95,9 +117,15 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// URL returns the page's address. The fragment has the token without which the page has no keys; browsers send fragments nowhere.
+// URL returns the page's address. The fragment has the token, without which the page shows nothing; browsers send fragments nowhere.
 func (s *Server) URL() string {
-	return fmt.Sprintf("http://%s/#%s", s.listener.Addr(), s.token)
+	host, port, _ := net.SplitHostPort(s.listener.Addr().String())
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		if machine, err := os.Hostname(); err == nil {
+			host = machine
+		}
+	}
+	return fmt.Sprintf("http://%s/#%s", net.JoinHostPort(host, port), s.token)
 }
 
 // Add makes a run the last one that the page shows.
@@ -128,19 +156,13 @@ func (s *Server) routes() *http.ServeMux {
 	for _, file := range files {
 		mux.Handle("GET "+file.path, file)
 	}
-	mux.HandleFunc("GET /events", s.events)
-	mux.HandleFunc("GET /timeline", s.timeline)
-	mux.HandleFunc("GET /failed", func(w http.ResponseWriter, r *http.Request) {
-		if run := s.run(r); run != nil {
-			answer(w, r, failedOf(run.Run))
-		} else {
-			answer(w, r, []struct{}{})
-		}
-	})
-	mux.HandleFunc("GET /logs", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r, s.config.Logs.Since(number(r, "since", 0, 1<<53)))
-	})
-	mux.HandleFunc("POST /keys/{key}", s.press)
+	mux.HandleFunc("GET /events", s.withToken(s.events))
+	mux.HandleFunc("GET /timeline", s.withToken(s.timeline))
+	mux.HandleFunc("GET /failed", s.withToken(s.failed))
+	mux.HandleFunc("GET /logs", s.withToken(func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, s.config.Logs.Since(int(number(r, "since", 0, math.MaxInt))))
+	}))
+	mux.HandleFunc("POST /keys/{key}", s.withToken(s.press))
 	for path, handler := range s.config.Beside {
 		mux.Handle("GET "+path, handler)
 	}
@@ -153,13 +175,21 @@ func (s *Server) run(r *http.Request) *served {
 	return run
 }
 
-// number returns a parameter of a request that is a whole number from 0 to most.
-func number(r *http.Request, name string, otherwise, most int) int {
-	n, err := strconv.Atoi(r.FormValue(name))
+// number returns a parameter of a request's address that is a whole number from 0 to most. No form is read: a body may be endless.
+func number(r *http.Request, name string, otherwise, most int64) int64 {
+	n, err := strconv.ParseInt(r.URL.Query().Get(name), 10, 64)
 	if err != nil || n < 0 {
 		return otherwise
 	}
 	return min(n, most)
+}
+
+func (s *Server) failed(w http.ResponseWriter, r *http.Request) {
+	failed := []history.Span{}
+	if run := s.run(r); run != nil {
+		run.look(func() { failed = failedOf(run.Run) })
+	}
+	answer(w, r, failed)
 }
 
 func (s *Server) timeline(w http.ResponseWriter, r *http.Request) {
@@ -170,7 +200,9 @@ func (s *Server) timeline(w http.ResponseWriter, r *http.Request) {
 	}
 	from := time.Duration(number(r, "from", 0, maxMillis)) * time.Millisecond
 	to := time.Duration(number(r, "to", maxMillis, maxMillis)) * time.Millisecond
-	answer(w, r, timelineOf(run.Store, from, to, max(1, number(r, "bins", 300, maxBins))))
+	var view timeline
+	run.look(func() { view = timelineOf(run.Store, from, to, max(1, int(number(r, "bins", 300, maxBins)))) })
+	answer(w, r, view)
 }
 
 // told is what a page is told again and again.
@@ -204,7 +236,11 @@ func (s *Server) tell(run *served, index int, fresh bool) []byte {
 	if !fresh && time.Since(run.at) < every/2 {
 		return run.text
 	}
-	text, err := json.Marshal(told{Runs: labels, Run: index, View: run.view(), Lines: s.config.Logs.Count(), Keys: s.config.Controls.keys()})
+	keys := []string{}
+	if s.config.Steerable == nil || s.config.Steerable() {
+		keys = s.config.Controls.keys()
+	}
+	text, err := json.Marshal(told{Runs: labels, Run: index, View: run.view(), Lines: s.config.Logs.Count(), Keys: keys})
 	if err == nil {
 		run.text, run.at = text, time.Now()
 	}
@@ -215,6 +251,7 @@ func (s *Server) tell(run *served, index int, fresh bool) []byte {
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // the request is read
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -241,11 +278,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 
 // watched returns the run that a request asks for, and its index.
 func (s *Server) watched(r *http.Request) (*served, int) {
+	asked := number(r, "run", math.MaxInt64, math.MaxInt64)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.runs) == 0 {
 		return nil, 0
 	}
-	i := min(number(r, "run", len(s.runs)-1, 1<<20), len(s.runs)-1)
+	i := int(min(asked, int64(len(s.runs)-1)))
 	return s.runs[i], i
 }

@@ -50,12 +50,8 @@ const shades = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // timelineOf returns the time between from and to, in at most n bins.
 func timelineOf(s *history.Store, from, to time.Duration, n int) timeline {
-	view := s.Timeline(from, to, n)
+	view := s.Timeline(from, to, min(n, max(minCells, maxCells/max(1, min(maxLanes, s.Lanes())))))
 	lanes := view.Lanes
-	if fit := max(minCells, maxCells/max(1, min(maxLanes, len(lanes)))); n > fit {
-		view = s.Timeline(from, to, fit)
-		lanes = view.Lanes
-	}
 	bins := len(view.Pool)
 	t := timeline{
 		From: millis(view.From), Width: millis(view.Width), End: millis(s.Last()), Hidden: max(0, len(lanes)-maxLanes), Lanes: []lane{},

@@ -40,8 +40,10 @@ type spans struct {
 
 // add keeps an item that is long enough. There is no order.
 func (s *spans) add(item *Span) {
-	for len(s.long) == maxSpans {
-		s.widen(2 * s.least)
+	if len(s.long) == maxSpans { // the longer half stays
+		slices.SortFunc(s.long, func(a, b Span) int { return cmp.Compare(b.Took, a.Took) })
+		s.long = s.long[:maxSpans/2]
+		s.least = max(s.least, s.long[len(s.long)-1].Took)
 	}
 	if item.Took >= s.least {
 		s.long = append(s.long, *item)
@@ -72,7 +74,7 @@ func (s *Store) failedAttempt(at time.Time, a *host.Attempt, thread int, again b
 }
 
 // Spans returns items that took long, and were under way between from and to, since the store was made: at most n of them, the longest first. Shorter ones
-// than [Timeline.Width] are not kept.
+// than [Timeline.Width] are not kept, and if too many are longer, the longest are.
 func (s *Store) Spans(from, to time.Duration, n int) []Span {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -118,7 +118,9 @@ func (s *Store) Observe(event host.Event) {
 		s.totals.Retried++
 		s.attempt(e.At, &e.Attempt, true)
 	case host.ItemProgress:
-		s.progress[e.Worker] = min(1, max(0, e.Fraction))
+		if e.Fraction >= 0 { // a goroutine may say NaN
+			s.progress[e.Worker] = min(1, e.Fraction)
+		}
 	case host.Sampled:
 		s.sampled(&e)
 	}
@@ -143,6 +145,9 @@ func (s *Store) ended(e *host.WorkerEnded) {
 	id := identity{e.Worker, e.PID}
 	s.carry(w, s.process(id), e.At, e.Traffic)
 	delete(s.alive, id)
+	if len(s.gone) == maxLives { // nobody takes samples
+		clear(s.gone)
+	}
 	s.gone[id] = true
 }
 

@@ -221,6 +221,13 @@ func (s *Store) Timeline(from, to time.Duration, n int) Timeline {
 	return view
 }
 
+// Lanes returns how many lanes a [Timeline] has.
+func (s *Store) Lanes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.timeline.lanes)
+}
+
 // used returns how many bins have been used.
 func (t *timeline) used() int {
 	n := len(t.pools)

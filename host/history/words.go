@@ -47,7 +47,7 @@ func Sentence(s *host.State, took func(time.Duration) string) string {
 	case host.WaitWorkers:
 		line = "every worker has work"
 		for _, info := range s.Workers {
-			if info.Batches < max(1, info.Threads) && !info.Standby {
+			if info.Batches < max(1, info.Threads) && !info.Standby && !info.Ending {
 				line = "waiting for the items that are left"
 			}
 		}

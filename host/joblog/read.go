@@ -17,6 +17,7 @@ type Record struct {
 	// Result is what became of the item. Its Value is valid until the next record is read.
 	Result host.Result[json.RawMessage]
 	At     time.Time // when the record was made; zero if the journal does not say
+	Began  time.Time // when the part of the journal began that the record stands in
 	// Replaced says that the item failed and was run again: a later record has what became of it.
 	Replaced bool
 }
@@ -69,6 +70,7 @@ func Read(path string, maxResultBytes int, each func(*Record) error) (Reading, e
 	}
 	about.TornBytes = info.Size() - end
 	first := true
+	var began time.Time
 	var stopped error
 	_, err = j.lines(end, func(at int64, line []byte) {
 		if stopped != nil {
@@ -77,6 +79,7 @@ func Read(path string, maxResultBytes int, each func(*Record) error) (Reading, e
 		h, r, ok := parseRecord(line)
 		if !ok {
 			if head, isHead := parseHeader(line); isHead && head.Format == format {
+				began = head.Began
 				if about.Program, about.Origin = head.Program, head.Origin; first {
 					about.Began, first = head.Began, false
 				}
@@ -86,7 +89,7 @@ func Read(path string, maxResultBytes int, each func(*Record) error) (Reading, e
 			return
 		}
 		about.Records++
-		record := Record{Result: r}
+		record := Record{Result: r, Began: began}
 		if h.at > 0 {
 			record.At = time.UnixMilli(h.at)
 		}

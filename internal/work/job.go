@@ -57,6 +57,7 @@ type Job struct {
 	shown       atomic.Pointer[arena.Place] // where the place of the running item is kept for others to see; may be nil
 	interrupted atomic.Bool                 // an item was canceled: look under mu
 	handBack    atomic.Bool                 // no further item may begin
+	grouped     atomic.Bool                 // a batch function has all items at once
 
 	mu       sync.Mutex // guards the following fields
 	all      bool       // all items are canceled
@@ -84,6 +85,9 @@ type Part struct {
 
 // Current returns the place of the running item, or of the item that ran last.
 func (j *Job) Current() int { return int(j.running().Item.Load()) }
+
+// Grouped reports whether a batch function has all items at once, so that none of them runs by itself.
+func (j *Job) Grouped() bool { return j.grouped.Load() }
 
 // Since returns the time of the last clock reading before the item of [Job.Current] began.
 func (j *Job) Since() time.Time { return j.running().When() }

@@ -206,7 +206,7 @@ func (r *running[In, Out]) item() {
 	}
 	switch {
 	case j.Format == Native || r.k == j.Count:
-	case r.full(), e != nil && e.Kind == protocol.KindTimeout: // an overdue item has ended: tell the host at once, because it kills the worker when the grace period of the item is over
+	case r.full(), e != nil && (e.Kind == protocol.KindTimeout || e.Kind == protocol.KindCanceled): // tell the host at once: when the item's grace period is over, it kills the worker
 		r.flush(false)
 	case j.Timed || r.k%clockEvery == 0:
 		now := time.Now()
@@ -325,6 +325,7 @@ func (r *running[In, Out]) many() {
 	j := r.job
 	if j.Count > 1 {
 		j.hide()
+		j.grouped.Store(true)
 	}
 	items := make([]In, 0, j.Count)
 	places := make([]int, 0, j.Count)

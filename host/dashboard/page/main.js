@@ -36,17 +36,38 @@ const memory = overTime($("memory"), [{label: "all workers", color: "--accent", 
 });
 const runTimes = histogram($("run-times")), waitTimes = histogram($("wait-times"));
 
-const source = open(show, () => note(told?.view.ended ? "The run has ended, and its page is no longer served." : "The run does not answer. It may have ended."));
+const source = open(show, (why) => note(why || (told?.view.ended ? "The run has ended, and its page is no longer served." : "The run does not answer. It may have ended.")));
 
+// note shows what is wrong with the page, until it is not.
 function note(text) {
 	$("note").hidden = text === "";
 	setText($("note"), text);
 }
 
+let saidUntil = 0;
+
+// say shows for a while what came of a key.
+function say(text) {
+	saidUntil = Date.now() + 8000;
+	$("said").hidden = false;
+	setText($("said"), text);
+}
+
 function show(news) {
-	told = news;
 	const v = news.view;
-	note("");
+	if (told && (told.run !== news.run || told.view.begun !== v.begun)) { // another run
+		zoom = {from: null, to: null};
+		pace = {at: 0, done: 0, rate: 0};
+		lastTimeline = 0;
+		$("run").value = news.run;
+	}
+	told = news;
+	if (news.lines < nextLine) { // another parhost at the same address
+		nextLine = 0;
+		lines.length = 0;
+	}
+	note(v.hidden_workers ? `${number(v.hidden_workers)} more workers are not shown.` : "");
+	if (Date.now() > saidUntil) $("said").hidden = true;
 	document.title = `${v.total > 0 ? `${Math.floor(100 * Math.min(1, v.done / v.total))} % ` : ""}${v.title} · parhost`;
 	setText($("title"), v.title);
 	head(v);
@@ -94,19 +115,14 @@ function runs(news) {
 		select.replaceChildren(...news.runs.map((label, i) => element("option", {value: i, textContent: label})));
 		select.value = news.run;
 	}
-	select.onchange = () => {
-		zoom = {from: null, to: null};
-		pace = {at: 0, done: 0, rate: 0};
-		source.choose(Number(select.value));
-		lastTimeline = 0;
-	};
+	select.onchange = () => source.choose(Number(select.value));
 }
 
 async function press(key, parameters = {}) {
 	try {
 		return await source.press(key, parameters);
 	} catch (e) {
-		note(e.message);
+		say(e.message);
 		return null;
 	}
 }
@@ -133,10 +149,11 @@ function keys(news) {
 function drain() {
 	if (Date.now() - confirmed > 5000) {
 		confirmed = Date.now();
-		note("Press Stop once more within five seconds to let running items end and stop the run.");
+		say("Press Stop once more within five seconds to let running items end and stop the run.");
 		return;
 	}
 	confirmed = 0;
+	say("Running items end, and no others begin.");
 	press("drain");
 }
 
@@ -172,7 +189,7 @@ function replay(line) {
 			await navigator.clipboard.writeText(line);
 			b.textContent = "Copied";
 		} catch {
-			note(line);
+			say(line);
 		}
 	};
 	return b;
@@ -201,7 +218,6 @@ function workers(v, keys) {
 		w.item < 0 ? "" : duration(w.for_ms * 1e6), number(w.items), w.batches, w.rss && w.mode === "process" ? meter(w.rss, v.limit) : "", w.rss && w.mode === "process" ? percent(w.load) : "", w.starts, w.deaths ?? "",
 		...(act ? [workerKeys(w, keys)] : []),
 	]));
-	if (v.hidden_workers) note(`${number(v.hidden_workers)} more workers are not shown.`);
 }
 
 function meter(rss, limit) {

@@ -11,17 +11,23 @@ class Live {
 		}
 		this.token = sessionStorage.getItem("token") ?? "";
 		this.run = null;
+		if (this.token === "") {
+			queueMicrotask(() => lost("Open this page by the whole address that parhost printed: what follows its # lets you see the run."));
+			return;
+		}
 		this.listen();
 	}
 
 	listen() {
 		this.stream?.close();
-		this.stream = new EventSource(this.run === null ? "events" : `events?run=${this.run}`);
+		const query = new URLSearchParams({token: this.token});
+		if (this.run !== null) query.set("run", this.run);
+		this.stream = new EventSource(`events?${query}`);
 		this.stream.onmessage = (e) => {
 			const told = JSON.parse(e.data);
 			if (told.view) this.show(told);
 		};
-		this.stream.onerror = () => this.lost();
+		this.stream.onerror = () => this.lost("");
 	}
 
 	choose(run) {
@@ -32,7 +38,7 @@ class Live {
 	async get(path, parameters) {
 		const query = new URLSearchParams(parameters);
 		if (this.run !== null) query.set("run", this.run);
-		const answer = await fetch(`${path}?${query}`);
+		const answer = await fetch(`${path}?${query}`, {headers: {Authorization: `Bearer ${this.token}`}});
 		if (!answer.ok) throw new Error(await answer.text());
 		return answer.json();
 	}

@@ -207,7 +207,11 @@ export class Stream {
 		const t = this.data;
 		if (!t) return;
 		const length = t.items.length * t.width_ms;
-		const begin = Math.max(0, t.from_ms + from * length), end = Math.min(t.end_ms + t.width_ms, t.from_ms + length + to * length);
+		const most = t.end_ms + t.width_ms;
+		let begin = Math.max(0, t.from_ms + from * length), end = Math.min(most, t.from_ms + length + to * length);
+		if (from === to) { // a step to the left or to the right keeps the length
+			[begin, end] = from < 0 ? [begin, begin + length] : [Math.max(0, end - length), end];
+		}
 		if (begin <= 0 && end >= t.end_ms) this.zoom(null, null);
 		else if (end - begin >= 1) this.zoom(begin, end);
 	}

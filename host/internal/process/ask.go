@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -31,13 +32,29 @@ func (w *Worker) CancelItem(place int) bool {
 func (w *Worker) endItem(c *call, item int, k *kill, end func(*kill)) {
 	place := c.base + item
 	k.call, k.item = c, &place
+	var sent atomic.Bool
 	// The timer starts first, because a worker that reads nothing also blocks the sending.
 	w.options.Pulse.AfterFunc(w.options.Grace, func() {
-		if at := w.session.Progress(&c.Batch); at.Held && item >= at.Done {
+		if !sent.Load() || w.mayRun(c, item) {
 			end(k)
 		}
 	})
 	w.session.CancelItem(c.ID(), item)
+	sent.Store(true)
+}
+
+// mayRun reports whether an item of a call may still run: it has no outcome, the worker does not wait for credit for it, and shows no other item of the call.
+func (w *Worker) mayRun(c *call, item int) bool {
+	if at := w.session.Progress(&c.Batch); !at.Held || item < at.Done || at.Waiting {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return false
+	}
+	shown, ok := w.blackBox()[c]
+	return !ok || shown.item == item
 }
 
 // find returns the call whose item at a place in the input runs, and the item's place in the call. It returns nil if the worker shows no such item.

@@ -84,13 +84,20 @@ func exporterOf(ctx context.Context) (*otlptrace.Exporter, error) {
 	}
 }
 
+// maxState is how long a tracestate may be, in bytes. A longer one may be dropped, says W3C Trace Context, section 3.3.1.5.
+const maxState = 512
+
 // carrier is the W3C Trace Context format.
 var carrier propagation.TraceContext
 
 // begin begins the run's span.
 func begin(provider *trace.TracerProvider, name string) *Tracer {
 	t := &Tracer{provider: provider, tracer: provider.Tracer("github.com/parhost/parhost")}
-	parent := carrier.Extract(context.Background(), propagation.MapCarrier{"traceparent": os.Getenv("TRACEPARENT"), "tracestate": os.Getenv("TRACESTATE")})
+	state := os.Getenv("TRACESTATE")
+	if len(state) > maxState {
+		state = ""
+	}
+	parent := carrier.Extract(context.Background(), propagation.MapCarrier{"traceparent": os.Getenv("TRACEPARENT"), "tracestate": state})
 	run, root := t.tracer.Start(parent, "run "+name)
 	t.run, t.root = func() context.Context { return run }, root
 	return t
