@@ -105,6 +105,9 @@ func (p *pace) look(now time.Time, done float64) {
 	p.at, p.done = now, done
 }
 
+// maxLeft is the longest estimate in seconds that is shown. When nothing has ended for long, the pace tends to zero.
+const maxLeft = 100 * 24 * 3600
+
 // paceFrom is how long a run must have lasted before its pace is shown.
 const paceFrom = time.Second
 
@@ -142,7 +145,9 @@ func (p *state) look() outlook {
 	// The moving average starts at 0. The division removes this start value, which still has weight early in the run.
 	o.rate = p.pace.rate / (1 - math.Exp(-float64(o.elapsed)/float64(paceMemory)))
 	if o.total >= 0 && o.rate > 0 {
-		o.left = max(0, float64(o.total)-through) / o.rate
+		if o.left = max(0, float64(o.total)-through) / o.rate; o.left > maxLeft {
+			o.left = -1
+		}
 	}
 	return o
 }

@@ -182,9 +182,9 @@ func (p *past) page(path string, about *joblog.Reading) *dashboard.Run {
 	if about.Origin.Seed != nil {
 		facts = append(facts, dashboard.Fact{Name: "seed", Value: strconv.FormatUint(*about.Origin.Seed, 10)})
 	}
-	summary := fmt.Sprintf("%s · %d ok · %d failed · from the joblog", wire.Count(items, "item"), totals.OK, totals.Failed)
+	summary := fmt.Sprintf("%s · %d ok · %d failed · in the joblog", wire.Count(items, "item"), totals.OK, totals.Failed)
 	return &dashboard.Run{
 		Store: p.store, Label: "joblog", Title: cmp.Or(about.Origin.Workload, filepath.Base(about.Origin.Plugin)), Facts: facts,
-		Total: func() (int, bool) { return items, false }, Ended: func() (string, bool) { return summary, true },
+		Ended: func() (string, bool) { return summary, true },
 	}
 }

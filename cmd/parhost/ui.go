@@ -131,6 +131,7 @@ func (p *pages) add(describe func() *dashboard.Run) *shownRun {
 // end says that the run has ended.
 func (r *shownRun) end(summary string) {
 	if r != nil {
+		r.Store.End()
 		r.summary.Store(&summary)
 	}
 }

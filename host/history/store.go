@@ -324,6 +324,13 @@ func (s *Store) Resumed(n int) {
 	s.totals.Resumed = n
 }
 
+// End says that the run has ended: [Store.State] is empty from then on.
+func (s *Store) End() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = host.State{}
+}
+
 // Totals returns the numbers so far.
 func (s *Store) Totals() Totals {
 	s.mu.Lock()

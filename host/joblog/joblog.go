@@ -60,7 +60,8 @@ type Journal struct {
 	size    int64                   // bytes of the file, including pending
 	written int64                   // bytes of the file that have been written
 	flushed time.Time               // when records were last written
-	now     int64                   // time of the pending records, in milliseconds since 1970
+	now     int64                   // when the clock was last read, in milliseconds since 1970
+	unread  int                     // records since then
 	synced  int64                   // bytes of the file that have been synced
 	err     error                   // why nothing can be written any more; nil if it can
 	cancel  context.CancelCauseFunc // ends the stream; nil before the first stream

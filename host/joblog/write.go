@@ -10,6 +10,9 @@ import (
 	"github.com/parhost/parhost/internal/plain"
 )
 
+// clockEvery is how many records of short items may get the same time: to look at the clock for each would take a twentieth of the record's time.
+const clockEvery = 64
+
 // groupBytes is the amount of gathered records, in bytes, that is written at once even if no result waits for it.
 const groupBytes = 256 << 10
 
@@ -35,8 +38,8 @@ func (j *Journal) note(h *head, r *result) (at int64, full bool, err error) {
 		j.number++
 	}
 	before := len(j.pending)
-	if before == 0 { // the records of a group get the time of the first one, because to look at the clock for each takes as long as to append the digits
-		j.now = time.Now().UnixMilli()
+	if j.unread++; before == 0 || r.Run >= time.Millisecond || j.unread == clockEvery {
+		j.now, j.unread = time.Now().UnixMilli(), 0
 	}
 	h.at = j.now
 	j.pending = appendRecord(j.pending, h, r)

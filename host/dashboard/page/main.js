@@ -102,8 +102,8 @@ function head(v) {
 	words.push(`${short(pace.rate)} items/s`, duration(v.now_ms * 1e6));
 	if (!v.ended && v.total > v.done && pace.rate > 0) words.push(`about ${duration((v.total - v.done) / pace.rate * 1e9)} left`);
 	setText($("counts"), words.join(" · "));
-	setText($("waiting"), v.ended ? `Ended: ${v.summary}` : v.paused ? "Paused" : v.waiting);
-	const bar = $("progress");
+	setText($("waiting"), v.ended ? `${v.label === "joblog" ? "So far" : "Ended"}: ${v.summary}` : v.paused ? "Paused" : v.waiting);
+	const bar = $("progress"); // how much there was to do, a joblog does not say
 	bar.hidden = v.total <= 0;
 	if (v.total > 0) bar.value = Math.min(1, v.done / v.total);
 }
@@ -332,6 +332,7 @@ function showTimeline(t) {
 		let last = null;
 		return list.map((n) => (last = n || last));
 	};
+	$("memory").hidden = !t.rss.some((n) => n > 0);
 	memory.set([x, seen(t.rss), seen(t.most), t.items.map(() => told.view.limit || null)]);
 	$("deaths").replaceChildren(...(t.deaths ?? []).slice(0, 20).map((d) => element("li", {className: "bad", textContent: `${duration((new Date(d.at) - new Date(told.view.begun)) * 1e6)}: worker ${d.worker} (pid ${d.pid}): ${d.reason}`})));
 }
