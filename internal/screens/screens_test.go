@@ -278,6 +278,35 @@ func TestReportsAgreeWithTheRecords(t *testing.T) {
 	}
 }
 
+// A page made from the joblog of a run that was killed agrees with the records, too.
+func TestAPageOfAKilledRunAgreesWithItsJoblog(t *testing.T) {
+	p := built(t)
+	dir := t.TempDir()
+	journal, path := filepath.Join(dir, "run.joblog"), filepath.Join(dir, "run.html")
+	r, err := p.start(t.Context(), "--procs", "2", "--joblog", journal)
+	must(t, err)
+	must(t, r.items(0, 500))
+	b := page(t, r.URL)
+	must(t, b.until("document.getElementById('waiting').textContent === 'waiting for input'"))
+	killed, err := os.FindProcess(r.PID)
+	must(t, err)
+	must(t, killed.Kill())
+	_ = r.wait()
+	content, err := os.ReadFile(journal)
+	must(t, err)
+	ok, failed := strings.Count(string(content), `,"value":`), strings.Count(string(content), `,"error":`)
+	out, err := exec.CommandContext(t.Context(), p.parhost, "report", journal, "-o", path).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	b = page(t, "file://"+path)
+	must(t, b.until("document.getElementById('stream').width > 0"))
+	if counts := text(t, b, "counts"); ok < 400 || !strings.Contains(counts, strconv.Itoa(ok)+" ok · "+strconv.Itoa(failed)+" failed") {
+		t.Errorf("got %q, want %d ok and %d failed", counts, ok, failed)
+	}
+	must(t, b.until("document.querySelectorAll('#failures tbody tr').length === 2 && document.getElementById('progress').hidden"))
+}
+
 // What plugins say cannot become a part of the page.
 func TestMarkupOfPluginsStaysText(t *testing.T) {
 	built(t)
