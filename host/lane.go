@@ -239,8 +239,9 @@ func (r *run[In, Out]) takeNew() *batch[In, Out] {
 // runBatch acquires a worker and runs a batch on it.
 func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	p := r.pool
+	timed, counted := r.sizer.measures()
 	b.options = worker.Options{
-		JSON: r.json, Timed: p.cfg.ItemTimeout > 0 || r.sizer.timed(), Usage: r.sizer.counts(), Timeout: p.cfg.ItemTimeout, CPU: p.cfg.ItemCPU,
+		JSON: r.json, Timed: p.cfg.ItemTimeout > 0 || timed, Usage: counted, Timeout: p.cfg.ItemTimeout, CPU: p.cfg.ItemCPU,
 		Deadline: r.deadline, Metadata: r.metadata, Seed: r.seed.number, Credit: b.options.Credit,
 	}
 	if r.seed.index != nil {

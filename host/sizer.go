@@ -208,21 +208,19 @@ func (s *sizer) window(wish int) int {
 	return wish
 }
 
-// timed reports whether each item should be timed. Items so short that reading the clock would slow them down get the mean of their batch.
-func (s *sizer) timed() bool {
+const (
+	// timedFrom is the time of an item beyond which each is timed: shorter ones, which the reading of the clock would slow down, get the mean of their batch.
+	timedFrom = 10 * time.Microsecond
+	// countedFrom is the time of an item from which it pays to count what each uses: that takes two microseconds.
+	countedFrom = time.Millisecond
+)
+
+// measures returns what a worker should find out of each item: how long it takes, and what it uses.
+func (s *sizer) measures() (timed, counted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.largest == 0 || s.item() > float64(10*time.Microsecond)
-}
-
-// countedFrom is the time of an item from which it pays to count what each uses: that takes two microseconds.
-const countedFrom = time.Millisecond
-
-// counts reports whether a worker should count what each item uses.
-func (s *sizer) counts() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.largest == 0 || s.item() >= float64(countedFrom)
+	item := time.Duration(s.item())
+	return s.largest == 0 || item > timedFrom, s.largest == 0 || item >= countedFrom
 }
 
 // learned is what a pool's runs have learned about the time of items, so that the next run need not begin with a batch of one item.
