@@ -29,6 +29,7 @@ type batch[In, Out any] struct {
 
 	trial   trial // the outcomes so far
 	begun   time.Time
+	latest  time.Time                     // of the last Complete; zero before; guarded by the run's mutex
 	failed  map[int]*ItemError            // errors since the last Complete, by place in the batch
 	bytes   int                           // of results since the last Complete; errors are not counted
 	worker  atomic.Pointer[worker.Worker] // runs the batch; nil before one does
@@ -267,7 +268,7 @@ func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, item
 	b.trial.bytes += s.bytes
 	b.failed, b.bytes = nil, 0
 	longest, text := longestOf(itemNS), ""
-	if n > 0 && b.run.pool.cfg.events != nil { // before the results can be taken: the items are the caller's again then
+	if n > 0 && b.run.pool.cfg.events != nil { // before record: after that the caller may take the results, and change the items
 		text = itemText(b.in[at+longest])
 	}
 	if n > 0 {
@@ -297,6 +298,7 @@ func (r *run[In, Out]) record(b *batch[In, Out], s span, failed map[int]*ItemErr
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, offset := b.chunk, b.from
+	b.latest = time.Now()
 	r.endGrant(b)
 	r.pool.breaker.progress()
 	c.spans = append(c.spans, s)

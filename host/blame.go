@@ -111,9 +111,9 @@ func (r *run[In, Out]) putBack(b *batch[In, Out], from int, counts bool, reason 
 // blame gives the last item of a batch's chunk another attempt, or else the error that its worker died of. Called with mu held.
 func (r *run[In, Out]) blame(b *batch[In, Out], at int, d *worker.Death, by worker.Info) {
 	c := r.part(b.chunk, at)
-	s := span{n: 1, worker: by.Number, pid: by.PID, wait: b.begun.Sub(c.cut)}
-	if b.Size() == 1 {
-		s.run = time.Since(b.begun)
+	s := span{n: 1, worker: by.Number, pid: by.PID, wait: b.begun.Sub(c.cut), run: time.Since(b.begun)}
+	if !b.latest.IsZero() { // the items before it in the batch have taken a part of that
+		s.run = time.Since(b.latest)
 	}
 	c.spans = append(c.spans, s)
 	e := new(ItemError)

@@ -35,7 +35,7 @@ type liveView struct {
 	limit   int64                               // memory of a worker; 0 means none
 	replay  func(place int, item string) string // returns a command that runs a failed item again; "" if there is none
 	keys    atomic.Bool                         // keys have an effect
-	armed   atomic.Pointer[armedKey]            // nil if no key has been pressed once that has to be pressed twice
+	armed   atomic.Pointer[armedKey]            // the key that was pressed once and has to be pressed again; nil if there is none
 	shown   bool                                // as this run's progress
 }
 

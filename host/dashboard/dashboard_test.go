@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// evil is a text that would be markup, steer a terminal, and is no UTF-8.
+// evil is a text with markup and with a control sequence of terminals. It is not valid UTF-8.
 const evil = "<script>alert(1)</script>\x1b[31m\xff\u202e"
 
 // store returns a store of a run with many workers, each of which has run, failed and died.

@@ -58,6 +58,7 @@ func timelineOf(s *history.Store, from, to time.Duration, n int) timeline {
 		Items: make([]int, bins), Failed: make([]int, bins), RSS: make([]int64, bins), Most: make([]int64, bins), CPU: make([]float64, bins),
 		Queued: make([]int, bins), Held: make([]int, bins), Waits: make([]string, bins),
 	}
+	lanes = withIdle(lanes, s.Workers(), bins)
 	for i := range lanes {
 		shown := t.add(&lanes[i], view.Width)
 		if i < maxLanes {
@@ -84,6 +85,22 @@ func timelineOf(s *history.Store, from, to time.Duration, n int) timeline {
 		}
 	}
 	return t
+}
+
+// withIdle adds a lane for each worker that has done nothing so far: it may be running its first item.
+func withIdle(lanes []history.Lane, workers []history.Worker, bins int) []history.Lane {
+	seen := map[int]bool{}
+	for i := range lanes {
+		seen[lanes[i].Worker] = true
+	}
+	for i := range workers {
+		if w := &workers[i]; !seen[w.Worker] {
+			seen[w.Worker] = true
+			lanes = append(lanes, history.Lane{Worker: w.Worker, Bins: make([]history.Bin, bins)})
+		}
+	}
+	slices.SortStableFunc(lanes, func(a, b history.Lane) int { return a.Worker - b.Worker })
+	return lanes
 }
 
 // add adds a lane to the sums, and returns it as a page shows it.

@@ -53,7 +53,7 @@ func Sentence(s *host.State, took func(time.Duration) string) string {
 		}
 	}
 	if s.Paused && w.For != host.WaitPaused {
-		line = "paused: what runs ends, and nothing begins"
+		line = "paused: running items end, and no others begin"
 	}
 	if running := time.Since(w.Since); w.Worker > 0 && running > longItem && (w.For == host.WaitWorkers || w.For == host.WaitOrder) {
 		line += fmt.Sprintf("; item %d has been running for %s on worker %d", w.Item, took(running), w.Worker)

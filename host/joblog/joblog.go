@@ -61,7 +61,7 @@ type Journal struct {
 	written int64                   // bytes of the file that have been written
 	flushed time.Time               // when records were last written
 	now     int64                   // when the clock was last read, in milliseconds since 1970
-	unread  int                     // records since then
+	unread  int                     // records made since the clock was last read
 	synced  int64                   // bytes of the file that have been synced
 	err     error                   // why nothing can be written any more; nil if it can
 	cancel  context.CancelCauseFunc // ends the stream; nil before the first stream

@@ -32,7 +32,7 @@ type Codec[T any] struct {
 	appendJSON func(dst []byte, v T) ([]byte, error)
 	decodeJSON func(src []byte) (T, error)
 
-	examined sync.Once // fills found: a program that starts examines only the types that it uses
+	examined sync.Once // fills found when it is first needed, so that the start of a program does not examine types that it never uses
 	found    traits
 }
 

@@ -22,7 +22,7 @@ func usage() (u protocol.Usage, ok bool) {
 		u.System += time.Duration(r.Stime.Nano())
 		u.Voluntary += int(r.Nvcsw)
 		u.Forced += int(r.Nivcsw)
-		u.MaxRSS = max(u.MaxRSS, int64(r.Maxrss)) // of several processes, that of the largest
+		u.MaxRSS = max(u.MaxRSS, int64(r.Maxrss)) // the largest of these processes
 	}
 	if runtime.GOOS != "darwin" && runtime.GOOS != "ios" {
 		u.MaxRSS <<= 10 // kilobytes, see getrusage(2)

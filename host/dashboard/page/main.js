@@ -320,7 +320,8 @@ async function refresh(now) {
 }
 
 function showTimeline(t) {
-	stream.set(t);
+	const v = told.view;
+	stream.set(t, v.workers.filter((w) => w.item >= 0).map((w) => ({worker: w.worker, item: w.item, from: v.now_ms - w.for_ms, to: v.now_ms})));
 	$("stream-block").hidden = t.lanes.length === 0;
 	const until = t.from_ms + t.items.length * t.width_ms;
 	setText($("range"), `${duration(t.from_ms * 1e6)} to ${duration(until * 1e6)}, a place is ${duration(t.width_ms * 1e6)} wide${t.hidden_lanes ? `; ${number(t.hidden_lanes)} more rows are not shown` : ""}`);

@@ -21,12 +21,17 @@ export class Stream {
 		this.canvas = $("stream");
 		this.zoom = zoom; // called with from and to in milliseconds, or with nulls for all
 		this.data = null;
+		this.running = [];
 		this.drag = null;
 		this.listen();
 	}
 
-	set(t) {
+	// set shows a timeline. running are the items that run now, which the bins do not have yet.
+	set(t, running) {
 		this.data = t;
+		const rows = new Map();
+		for (const l of t.lanes) rows.set(l.worker, (rows.get(l.worker) ?? 0) + 1);
+		this.running = running.filter((r) => rows.get(r.worker) === 1); // of several threads, nobody knows which one it is
 		this.draw();
 	}
 
@@ -91,6 +96,17 @@ export class Stream {
 		c.beginPath();
 		c.rect(left, 0, width - left, height);
 		c.clip();
+		for (const r of this.running) {
+			const from = left + (r.from - t.from_ms) * perMS, to = left + (r.to - t.from_ms) * perMS;
+			if (to - from < 2) continue;
+			const y = this.rows.get(`${r.worker}.0`) * row, tall = row - (row > 10 ? 3 : 1);
+			c.fillStyle = `rgba(${busy}, 0.55)`;
+			c.fillRect(from, y, to - from, tall);
+			if (to - from > 60 && row >= 18) {
+				c.fillStyle = ink;
+				c.fillText(`${number(r.item)} …`, Math.max(from, left) + 4, y + tall / 2, to - from - 8);
+			}
+		}
 		for (const s of t.spans ?? []) {
 			const i = this.rows.get(`${s.worker}.${s.thread}`);
 			const w = s.took_ns / 1e6 * perMS;
@@ -134,11 +150,13 @@ export class Stream {
 		const near = 2 / this.perBin * t.width_ms;
 		const found = (t.spans ?? []).filter((s) => s.worker === lane.worker && s.thread === lane.thread && s.begun_ns / 1e6 - near <= at && (s.begun_ns + s.took_ns) / 1e6 + near >= at);
 		const span = found.find((s) => s.kind) ?? found[0];
+		const now = this.running.find((r) => r.worker === lane.worker && r.from <= at && at <= r.to);
 		const lines = [`worker ${lane.worker}${lane.thread ? `, thread ${lane.thread + 1}` : ""}, ${duration((t.from_ms + bin * t.width_ms) * 1e6)} to ${duration((t.from_ms + (bin + 1) * t.width_ms) * 1e6)}`];
 		if (span) {
 			lines.push(`item ${number(span.place)}, ${duration(span.took_ns)}${span.attempts ? `, attempt ${span.attempts}` : ""}${span.item ? `: ${span.item}` : ""}`);
 			if (span.kind) lines.push(`${span.kind}: ${span.message}`);
 		}
+		if (now) lines.push(`item ${number(now.item)} has been running for ${duration((now.to - now.from) * 1e6)}`);
 		let failed = 0;
 		for (let f = 0; f < (lane.failed?.length ?? 0); f += 2) if (lane.failed[f] === bin) failed = lane.failed[f + 1];
 		lines.push(`${percent(shades.indexOf(lane.busy[bin]) / (shades.length - 1))} busy, ${number(lane.items[bin])} items done${failed ? `, ${number(failed)} failed` : ""}`);

@@ -76,7 +76,7 @@ type call struct {
 	end    worker.End    // may be read once done is closed
 	done   chan struct{} // closed when the call has ended
 
-	spent    spent                       // by the running item, at the last look; guarded by the worker's mu
+	spent    spent                       // CPU time of the worker when its running item was first seen; guarded by the worker's mu
 	overused map[int]*protocol.ItemError // errors of items that have used too much CPU time, by place in the call; guarded by the worker's mu
 
 	memory    allocation          // memory of items and results in the arena

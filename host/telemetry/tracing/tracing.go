@@ -36,7 +36,7 @@ type Tracer struct {
 	tracer   api.Tracer
 
 	root api.Span
-	run  func() context.Context // of the run's span
+	run  func() context.Context // returns the context of the run's span
 }
 
 var _ host.Observer = (*Tracer)(nil)
