@@ -12,7 +12,7 @@ import (
 
 // The page is built from the folder page by make page.
 var (
-	//go:embed built/page.html
+	//go:embed page/page.html
 	pageHTML []byte
 	//go:embed built/page.css
 	pageCSS []byte

@@ -7,5 +7,4 @@ for entry in main.js page.css; do
 	"$esbuild" "$here/$entry" --bundle --minify --target=es2022 --charset=utf8 --legal-comments=none --log-level=warning \
 		--banner:${entry##*.}='/*! contains uPlot 1.6.32, MIT licence: uplot-LICENSE */' --outfile="$to/page.${entry##*.}"
 done
-cp "$here/page.html" "$to/page.html"
 cp "$here/uplot/LICENSE" "$to/uplot-LICENSE"
