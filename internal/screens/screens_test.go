@@ -286,8 +286,14 @@ func TestAPageOfAKilledRunAgreesWithItsJoblog(t *testing.T) {
 	r, err := p.start(t.Context(), "--procs", "2", "--joblog", journal)
 	must(t, err)
 	must(t, r.items(0, 500))
-	b := page(t, r.URL)
-	must(t, b.until("document.getElementById('waiting').textContent === 'waiting for input'"))
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if content, _ := os.ReadFile(journal); strings.Count(string(content), "\n") > 450 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the joblog has too few records")
+		}
+	}
 	killed, err := os.FindProcess(r.PID)
 	must(t, err)
 	must(t, killed.Kill())
@@ -299,7 +305,7 @@ func TestAPageOfAKilledRunAgreesWithItsJoblog(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	b = page(t, "file://"+path)
+	b := page(t, "file://"+path)
 	must(t, b.until("document.getElementById('stream').width > 0"))
 	if counts := text(t, b, "counts"); ok < 400 || !strings.Contains(counts, strconv.Itoa(ok)+" ok · "+strconv.Itoa(failed)+" failed") {
 		t.Errorf("got %q, want %d ok and %d failed", counts, ok, failed)
