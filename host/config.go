@@ -90,8 +90,9 @@ type Config struct {
 	Window int
 
 	ItemTimeout time.Duration // time limit of one item. Default 0: none
-	// ItemCPU limits the CPU time of one item, in its worker process and in processes that this has waited for. Each worker then runs one item at a time. What a
-	// worker uses is looked at every eighth of the limit, and at most every 10 ms, so an item may use that much more. Only processes on Linux. Default 0: none.
+	// ItemCPU limits the CPU time of one item. The time of processes that the worker has started and waited for counts too. Each worker runs one item at a time
+	// if the limit is set. The host reads the CPU time of a worker eight times in the span of the limit, but not more often than every 10 ms, so an item may
+	// exceed the limit by that much. The limit needs worker processes on Linux. The default is 0, which means no limit.
 	ItemCPU      time.Duration
 	StartTimeout time.Duration // time from exec to the manifest. Default 10 s
 	SetupTimeout time.Duration // time limit of the workload's Setup. Default 5 min

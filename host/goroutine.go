@@ -276,12 +276,9 @@ func (g *goroutine) CancelItem(place int) bool {
 	return true
 }
 
-// maxStacks is how many bytes of stacks a worker shows.
-const maxStacks = 256 << 10
-
 // Stack is part of [worker.Worker]. It shows all goroutines of this program.
 func (g *goroutine) Stack(context.Context) (string, error) {
-	text := make([]byte, maxStacks)
+	text := make([]byte, wire.MaxStacks)
 	return string(text[:runtime.Stack(text, true)]), nil
 }
 

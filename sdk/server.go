@@ -90,12 +90,9 @@ func (s *server) Describe(_ context.Context, req *workerpb.DescribeRequest) (*wo
 	return &workerpb.DescribeResponse{Manifest: m}, nil
 }
 
-// maxStacks is how many bytes of stacks a worker shows.
-const maxStacks = 256 << 10
-
 // Stack returns the stacks of all goroutines of this process.
 func (s *server) Stack(context.Context, *workerpb.StackRequest) (*workerpb.StackResponse, error) {
-	text := make([]byte, maxStacks)
+	text := make([]byte, wire.MaxStacks)
 	return &workerpb.StackResponse{Text: text[:runtime.Stack(text, true)]}, nil
 }
 

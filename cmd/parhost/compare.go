@@ -236,7 +236,7 @@ func contrastOf(p *pages, rungs []*rung) *dashboard.Report {
 	for _, r := range rungs {
 		report.Contrast.Modes = append(report.Contrast.Modes, dashboard.Mode{
 			Label: r.Label, Workers: r.Workers, Wall: r.wall.Seconds(), Start: r.start.Seconds(), PerSecond: r.ItemsPerSecond,
-			SpeedUp: rungs[0].wall.Seconds() / max(r.wall.Seconds(), 1e-9), Dispatch: r.DispatchMicros, Item: 1e6 * r.RunSeconds / float64(max(1, r.Items)),
+			SpeedUp: rungs[0].wall.Seconds() / max(r.wall.Seconds(), 1e-9), Dispatch: r.DispatchMicros,
 			Items: r.Items, Failed: r.Failed, HostRSS: r.HostRSS, WorkersRSS: r.WorkersRSS, Takes: r.Takes, Shared: r.Shares,
 		})
 	}

@@ -218,7 +218,7 @@ func TestTheTerminalIsWhatItWasBefore(t *testing.T) {
 	}
 }
 
-// A user looks at what an item that does not end is doing, and ends it alone.
+// An item hangs. Keys show the stack of its worker and then cancel this item, while the other items finish.
 func TestKeysShowAndCancelAnItem(t *testing.T) {
 	c := atTerminal(t, "-p", "sleep", "-j", "1", "--batch", "3", "-o", "values", "0.1", "600", "0.2")
 	c.await(t, "keys: p pause")

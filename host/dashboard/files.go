@@ -61,7 +61,7 @@ func answer(w http.ResponseWriter, r *http.Request, v any) {
 	_, _ = w.Write(text)
 }
 
-// takesPacked reports whether the browser takes compressed content, and says that it comes.
+// takesPacked reports whether the browser accepts gzip. If it does, takesPacked also sets the header that announces gzip in the answer.
 func takesPacked(w http.ResponseWriter, r *http.Request) bool {
 	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		return false

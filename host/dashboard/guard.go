@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// policy allows nothing but what the page brings along. The page's scripts put all texts into the document as text.
+// policy is the Content-Security-Policy of the page. It allows the page's own script, style sheet and requests, and nothing else.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // guard refuses requests that another web site makes through a user's browser: by its own name that leads to this address (DNS rebinding), or from its own pages.

@@ -38,7 +38,6 @@ type Mode struct {
 	PerSecond  float64 `json:"items_per_s"`
 	SpeedUp    float64 `json:"speed_up"` // against the first mode
 	Dispatch   float64 `json:"dispatch_us_per_item"`
-	Item       float64 `json:"item_us"` // mean time in the workload
 	Items      int     `json:"items"`
 	Failed     int     `json:"failed"`
 	HostRSS    int64   `json:"host_rss,omitempty"`

@@ -97,8 +97,8 @@ func (s *served) look(f func()) {
 // pause is the shortest time between two readings of the history. A reading takes a millisecond or two, in which the run's events wait.
 const pause = 50 * time.Millisecond
 
-// Open listens at the address, and serves the page until [Server.Close]. It returns a [*PublicError] for an address beyond this machine without
-// Config.Public, and the error of [net.Listen] if the address cannot be used.
+// Open listens at the address and serves the page until [Server.Close]. If other machines can reach the address and Config.Public is not set, the error is a
+// [*PublicError]. If the address cannot be used, the error is that of [net.Listen].
 func Open(ctx context.Context, cfg Config) (*Server, error) {
 	var listen net.ListenConfig
 	l, err := listen.Listen(ctx, "tcp", cfg.Address)

@@ -73,8 +73,8 @@ func (s *Store) failedAttempt(at time.Time, a *host.Attempt, thread int, again b
 	})
 }
 
-// Spans returns items that took long, and were under way between from and to, since the store was made: at most n of them, the longest first. Shorter ones
-// than [Timeline.Width] are not kept, and if too many are longer, the longest are.
+// Spans returns long items that were running between from and to, counted from when the store was made: at most n of them, the longest first. The store
+// does not keep items that are shorter than [Timeline.Width]. If there are too many longer ones, it keeps the longest.
 func (s *Store) Spans(from, to time.Duration, n int) []Span {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -70,7 +70,7 @@ func text(t *testing.T, b *browser, id string) string {
 	return text
 }
 
-// A user looks at a run that loses workers: at what it waits for, at its failures, at a part of its task stream, and pauses it.
+// The page of a run whose workers crash now and then: what the run waits for, the failures and their filter, the zoom of the task stream, the key that pauses.
 func TestTheLivePage(t *testing.T) {
 	r, err := built(t).start(t.Context(), "--procs", "2")
 	must(t, err)
@@ -118,7 +118,7 @@ func TestTheLivePage(t *testing.T) {
 	}
 }
 
-// A user sees what an item that does not end is doing, and ends it alone.
+// An item hangs. Buttons of the page show the stack of its worker and then cancel this item.
 func TestThePageShowsAndCancelsAnItem(t *testing.T) {
 	r, err := built(t).start(t.Context(), "--procs", "1")
 	must(t, err)
@@ -161,7 +161,7 @@ func TestThePageKeepsItsMemory(t *testing.T) {
 	defer func() { _ = r.Close() }()
 	must(t, r.items(0, 1000))
 	b := page(t, "about:blank")
-	// The page's clock and its stream of events are the test's, which lets an hour pass: 7200 pieces of news. What the page asks for comes from the server.
+	// This script gives the page a clock and a stream of events that the test controls, so that an hour with 7200 events passes in seconds.
 	_, err = chromedp.Call(b.page(), cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
 		const now = Date.now.bind(Date), Source = EventSource;
 		let passed = 0;

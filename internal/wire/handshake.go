@@ -65,4 +65,5 @@ const (
 const (
 	MaxMessageText = 16 << 10
 	MaxStackText   = 64 << 10
+	MaxStacks      = 256 << 10 // of all goroutines or threads of a worker
 )

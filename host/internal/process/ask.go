@@ -72,9 +72,6 @@ func (w *Worker) find(place int) (*call, int) {
 	return nil, 0
 }
 
-// maxStacks bounds what a worker may say of itself, in bytes.
-const maxStacks = 256 << 10
-
 // Stack implements [worker.Worker]. The text is the worker's own.
 func (w *Worker) Stack(ctx context.Context) (string, error) {
 	answer, err := w.service.Stack(ctx, &workerpb.StackRequest{})
@@ -86,5 +83,5 @@ func (w *Worker) Stack(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("ask for stacks: %s", wire.Plain(bound.Text(status.Convert(err).Message(), wire.MaxMessageText)))
 	}
-	return bound.Text(string(answer.GetText()), maxStacks), nil
+	return bound.Text(string(answer.GetText()), wire.MaxStacks), nil
 }

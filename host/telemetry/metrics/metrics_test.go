@@ -53,7 +53,7 @@ func scrape(t *testing.T, c *metrics.Collector) string {
 	return w.Body.String()
 }
 
-// The metrics of a run agree with its results, and promtool finds no fault in them.
+// The metrics of a run must agree with its results. Prometheus's own checker, promtool, must accept them.
 func TestMetricsAgreeWithTheResults(t *testing.T) {
 	s := history.New()
 	pool, err := host.OpenWorkload(t.Context(), odd, host.Config{Workers: 2, Observer: s})
