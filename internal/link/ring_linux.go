@@ -74,6 +74,10 @@ func newBell(file *os.File, drain bool) (bell, error) {
 // word is a counter or flag in shared memory.
 func word(memory []byte, at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&memory[at])) }
 
+// set writes a value that the other end reads, before this end looks at what the other has written. Store would do, but in a program that is built with the
+// race detector, Store does not keep a later Load from coming first if the memory lies outside Go's heap. Both ends would then sleep.
+func set(w *atomic.Uint32, value uint32) { w.Swap(value) }
+
 // see reads and checks the other end's counter.
 func (e *ringEnd) see() {
 	now, most := e.theirs.Load(), e.at+e.lead
@@ -94,7 +98,7 @@ func (e *ringEnd) fail(err error) {
 // moved adds n bytes to this end's counter, and wakes the other end.
 func (e *ringEnd) moved(n int) {
 	e.at += uint32(n)
-	e.ours.Store(e.at)
+	set(e.ours, e.at)
 	e.wake()
 }
 
@@ -135,7 +139,7 @@ func (e *ringEnd) mayWake(fd uintptr) bool {
 		var bytes [512]byte
 		_, _ = unix.Read(int(fd), bytes[:])
 	}
-	e.asleep.Store(1) // before the last look: if that misses a change, the other end sees the flag after it and wakes this end
+	set(e.asleep, 1) // before the last look: if that misses a change, the other end sees the flag after it and wakes this end
 	return e.awake()
 }
 
@@ -281,7 +285,7 @@ func (w *ringWriter) expire(at time.Time) { _ = w.bell.file.SetReadDeadline(at) 
 func (w *ringWriter) Close() error {
 	w.mu.Lock()
 	if !w.gone {
-		w.closed.Store(1)
+		set(w.closed, 1)
 		w.wake()
 	}
 	w.mu.Unlock()

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -313,4 +315,35 @@ func FuzzRing(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Each end says that it sleeps, or that it has written, and then looks at what the other end has said. If both could look first, both would sleep.
+func TestAtLeastOneEndSeesWhatTheOtherHasSet(t *testing.T) {
+	const rounds, line = 20_000, 64
+	memory, err := unix.Mmap(-1, 0, 2*rounds*line, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON|unix.MAP_POPULATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Munmap(memory) }()
+	word := func(i int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&memory[i*line])) }
+	var round [2]atomic.Uint32
+	var saw [2][rounds]uint32
+	var ends sync.WaitGroup
+	for end := range 2 {
+		ends.Go(func() {
+			for i := range rounds {
+				for round[end].Store(uint32(i + 1)); round[1-end].Load() <= uint32(i); {
+					runtime.Gosched()
+				}
+				link.Set(word(2*i+end), 1)
+				saw[end][i] = word(2*i + 1 - end).Load()
+			}
+		})
+	}
+	ends.Wait()
+	for i := range rounds {
+		if saw[0][i]+saw[1][i] == 0 {
+			t.Fatalf("round %d: neither end saw what the other had set before", i)
+		}
+	}
 }
