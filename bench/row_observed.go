@@ -85,13 +85,9 @@ func openPage(ctx context.Context) (host.Observer, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var numbers metrics.Collector
+	numbers := new(metrics.Exporter)
 	numbers.Add("spin", "process", store)
-	handler, err := numbers.Handler()
-	if err != nil {
-		return nil, nil, errors.Join(err, end())
-	}
-	server, err := dashboard.Open(ctx, dashboard.Config{Address: "127.0.0.1:0", Beside: map[string]http.Handler{"/metrics": handler}})
+	server, err := dashboard.Open(ctx, dashboard.Config{Address: "127.0.0.1:0", Beside: map[string]http.Handler{"/metrics": numbers}})
 	if err != nil {
 		return nil, nil, errors.Join(err, end())
 	}

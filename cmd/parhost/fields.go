@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/parhost/parhost/host"
 )
@@ -25,14 +26,17 @@ var flagsOf = map[string]string{
 }
 
 // field matches a field as errors of the library name it: (Policy.PIDs), Config.Sandbox.PIDs: 3 …
-var field = regexp.MustCompile(`\b(?:Config|Policy)\.(?:Sandbox\.)?(` + strings.Join(slices.Sorted(maps.Keys(flagsOf)), "|") + `)\b(?:\[\d+\])?`)
+var field = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\b(?:Config|Policy)\.(?:Sandbox\.)?(` + strings.Join(slices.Sorted(maps.Keys(flagsOf)), "|") + `)\b(?:\[\d+\])?`)
+})
 
 // inFlags replaces the field names in a text of the library by flags of the command.
 func inFlags(text string) string {
 	if !strings.Contains(text, "Config.") && !strings.Contains(text, "Policy.") {
 		return text
 	}
-	return field.ReplaceAllStringFunc(text, func(found string) string { return flagsOf[field.FindStringSubmatch(found)[1]] })
+	fields := field()
+	return fields.ReplaceAllStringFunc(text, func(found string) string { return flagsOf[fields.FindStringSubmatch(found)[1]] })
 }
 
 // inFlagsOf replaces field names in an item's error by flags, but only if the host wrote the message. The message of a workload stays as it is.

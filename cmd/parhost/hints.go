@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,7 @@ const (
 )
 
 // flagInHint matches a flag of parhost in a hint.
-var flagInHint = regexp.MustCompile(`(?:^|[ (])--([a-z][a-z-]*)`)
+var flagInHint = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:^|[ (])--([a-z][a-z-]*)`) })
 
 // hintFor returns the parts of a hint that apply to the command and its flags. Parts are separated by "; ".
 func hintFor(cmd *cobra.Command, err error, hint string) string {
@@ -65,7 +66,7 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 // has reports whether a command has all flags that a part of a hint names. If the part names another parhost command, its flags belong to that
 // command, and has returns true.
 func has(cmd *cobra.Command, part string) bool {
-	for _, found := range flagInHint.FindAllStringSubmatch(part, -1) {
+	for _, found := range flagInHint().FindAllStringSubmatch(part, -1) {
 		if cmd.Flags().Lookup(found[1]) == nil && !strings.Contains(part, "parhost ") {
 			return false
 		}

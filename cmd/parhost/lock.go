@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -49,12 +50,12 @@ func (p *pins) lockFlag(f *pflag.FlagSet) {
 	f.StringVar(&p.lock, "lock", "", "run only what this lock `file` holds, with the checksum that it has there; none = whatever is there (default "+lockName+" if it is there)")
 }
 
-var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var sha256Form = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{64}$`) })
 
 // hold restricts a config from pluginConfig to the executable that the flags and the lock file allow.
 func (p *pins) hold(cfg *host.Config) error {
 	want := strings.ToLower(strings.TrimPrefix(p.checksum, "sha256:"))
-	if p.checksum != "" && !sha256Form.MatchString(want) {
+	if p.checksum != "" && !sha256Form().MatchString(want) {
 		return usageError("write sha256: and 64 digits, as in sha256sum's output", "--checksum %q is no SHA-256", p.checksum)
 	}
 	if cfg.Workload != nil { // the workload is part of this program, which runs already
@@ -159,7 +160,7 @@ func readLock(path string) (*lockFile, error) {
 	for _, e := range l.Plugins {
 		key := locked{Name: e.Name, OS: e.OS, Arch: e.Arch}
 		switch {
-		case e.Name == "" || !sha256Form.MatchString(e.SHA256):
+		case e.Name == "" || !sha256Form().MatchString(e.SHA256):
 			return nil, usageError(lockHint, "lock file %q: plugin %q has the checksum %q, want 64 digits", path, e.Name, e.SHA256)
 		case seen[key]:
 			return nil, usageError("take out the one that is not meant", "lock file %q: plugin %q is there twice for %s/%s", path, e.Name, e.OS, e.Arch)

@@ -196,7 +196,7 @@ func (o *replayOptions) findPlugin(ctx context.Context, d *dossier.Dossier) (cfg
 func asItWas(cfg *host.Config, was *joblog.Origin) error {
 	hint := "name it, if you mean it: --plugin " + quote(cfg.Plugin)
 	want := strings.ToLower(was.SHA256)
-	if !sha256Form.MatchString(want) {
+	if !sha256Form().MatchString(want) {
 		return usageError(hint, "the dossier names the plugin %q without its SHA-256", cfg.Plugin)
 	}
 	got, err := sandbox.Checksum(cfg.Plugin)

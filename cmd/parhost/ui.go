@@ -23,7 +23,7 @@ import (
 // pages are the page of --ui and the page that --report writes. A nil pages shows nothing.
 type pages struct {
 	logs    *dashboard.Logs
-	metrics *metrics.Collector
+	metrics *metrics.Exporter
 	server  *dashboard.Server // nil without --ui
 	keep    bool              // the page stays after the run
 	steer   atomic.Pointer[steering]
@@ -41,16 +41,13 @@ func openPages(ctx context.Context, s *streams, o *options) (*pages, error) {
 	if o.ui == "" && !isPage(o.report) {
 		return nil, nil
 	}
-	p := &pages{metrics: new(metrics.Collector), logs: &dashboard.Logs{Least: hclog.LevelFromString(o.logLevel)}, keep: o.uiKeep}
+	p := &pages{metrics: new(metrics.Exporter), logs: &dashboard.Logs{Least: hclog.LevelFromString(o.logLevel)}, keep: o.uiKeep}
 	if o.ui == "" {
 		return p, nil
 	}
-	numbers, err := p.metrics.Handler()
-	if err != nil {
-		return nil, err
-	}
+	var err error
 	p.server, err = dashboard.Open(ctx, dashboard.Config{
-		Address: o.ui, Public: o.uiPublic, Logs: p.logs, Controls: p.controls(), Steerable: func() bool { return p.steer.Load() != nil }, Beside: map[string]http.Handler{"/metrics": numbers},
+		Address: o.ui, Public: o.uiPublic, Logs: p.logs, Controls: p.controls(), Steerable: func() bool { return p.steer.Load() != nil }, Beside: map[string]http.Handler{"/metrics": p.metrics},
 	})
 	var public *dashboard.PublicError
 	switch {

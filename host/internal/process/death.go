@@ -6,6 +6,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"sync"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -135,7 +136,9 @@ func (w *Worker) bury() {
 }
 
 // rpcPrefix matches what gRPC writes before the text of an error. An error that a worker passes on may contain it several times.
-var rpcPrefix = regexp.MustCompile(`rpc error: code = \w+(\(\d+\))? desc = |rpc error: code = `)
+var rpcPrefix = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`rpc error: code = \w+(\(\d+\))? desc = |rpc error: code = `)
+})
 
 // rpcWords returns the text of a gRPC error, without the parts that only a gRPC programmer understands.
 func rpcWords(err error) string {
@@ -143,7 +146,7 @@ func rpcWords(err error) string {
 	if s, ok := status.FromError(err); ok {
 		text = s.Message()
 	}
-	return bound.Text(rpcPrefix.ReplaceAllString(text, ""), wire.MaxMessageText)
+	return bound.Text(rpcPrefix().ReplaceAllString(text, ""), wire.MaxMessageText)
 }
 
 // streamWords says how the stream of a worker ended.

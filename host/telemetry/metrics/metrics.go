@@ -3,136 +3,194 @@
 package metrics
 
 import (
+	"bytes"
+	"cmp"
 	"maps"
 	"math"
 	"net/http"
+	"os"
+	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/history"
+	"github.com/parhost/parhost/host/internal/child"
 )
 
-// Collector is a [prometheus.Collector] of runs. The zero value has no run. All methods may be called from any goroutine.
-type Collector struct {
+// Exporter answers requests with the metrics of runs, and with those of this process. The zero value has no run. All methods may be called from any goroutine.
+type Exporter struct {
 	mu   sync.Mutex
 	runs []run
 }
 
-var _ prometheus.Collector = (*Collector)(nil)
+var _ http.Handler = (*Exporter)(nil)
 
 type run struct {
-	store *history.Store
-	names []string // values of the labels that all metrics of the run have
+	store        *history.Store
+	plugin, mode string // values of the labels that all metrics of the run have
 }
 
-// Add adds a run of a plugin. mode tells runs of the same plugin apart.
-func (c *Collector) Add(plugin, mode string, s *history.Store) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.runs = append(c.runs, run{s, []string{plugin, mode}})
+// Add adds a run of a plugin. mode tells runs of the same plugin apart. Of several runs with the same plugin and mode, the last one is shown.
+func (e *Exporter) Add(plugin, mode string, s *history.Store) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.runs = append(e.runs, run{s, strings.ToValidUTF8(plugin, "\uFFFD"), mode})
 }
 
-// Handler returns a handler that answers with the metrics of the runs, and with those of this process.
-func (c *Collector) Handler() (http.Handler, error) {
-	registry := prometheus.NewPedanticRegistry()
-	for _, collector := range []prometheus.Collector{c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
-		if err := registry.Register(collector); err != nil {
-			return nil, err
+// ServeHTTP implements [http.Handler]. It answers in the format that the request prefers, of those that Prometheus reads.
+func (e *Exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	format := expfmt.Negotiate(r.Header)
+	var answer bytes.Buffer
+	encoder := expfmt.NewEncoder(&answer, format)
+	for _, family := range e.gather() {
+		if err := encoder.Encode(family); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
 		}
 	}
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}), nil
+	w.Header().Set("Content-Type", string(format))
+	_, _ = w.Write(answer.Bytes()) // the client may have gone away
 }
 
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("parhost_"+name, help, append([]string{"plugin", "mode"}, labels...), nil)
+// gather returns the metrics, in the order of their names.
+func (e *Exporter) gather() []*dto.MetricFamily {
+	e.mu.Lock() // one answer at a time
+	defer e.mu.Unlock()
+	f := families{}
+	f.process()
+	seen := map[[2]string]bool{}
+	for _, r := range slices.Backward(e.runs) {
+		if key := [2]string{r.plugin, r.mode}; !seen[key] { // a metric must not come twice
+			seen[key] = true
+			r.collect(f)
+		}
+	}
+	return slices.SortedFunc(maps.Values(f), func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
 }
 
-var (
-	items     = describe("items_total", "Items that have an outcome.", "outcome")
-	failures  = describe("item_failures_total", "Items that failed, by the kind of their error.", "kind")
-	retries   = describe("item_retries_total", "Attempts after which an item was begun again.")
-	itemTime  = describe("item_duration_seconds", "Time of an item in the workload.")
-	itemWait  = describe("item_wait_seconds", "Time between an item being put into a batch and being sent to a worker.")
-	batchSize = describe("batch_items", "Items in a batch.")
-	dispatch  = describe("dispatch_seconds_total", "Time that batches took beyond the workload, all workers together.")
-	workers   = describe("workers", "Workers of the pool.", "state")
-	starts    = describe("worker_starts_total", "Workers that became ready, replacements included.")
-	replaced  = describe("worker_replacements_total", "Workers that took the place of another one.")
-	deaths    = describe("worker_deaths_total", "Workers whose process died.", "cause")
-	memory    = describe("worker_resident_memory_bytes", "Resident memory of a worker's process.", "worker")
-	cpu       = describe("worker_cpu_seconds_total", "CPU time that a worker's process has used.", "worker")
-	moved     = describe("transferred_bytes_total", "Bytes of items and results that went to workers and back.", "path")
-	queued    = describe("queued_items", "Items that have been read and belong to no batch yet.")
-	held      = describe("held_items", "Items in batches whose results have not been taken.")
-	waiting   = describe("waiting_seconds_total", "Time that the run waited, by what it waited for.", "for")
+// A metric describes a family of metrics. label is the label that they have beside plugin and mode; empty if there is none.
+type metric struct {
+	name  string
+	kind  dto.MetricType
+	label string
+	help  string
+}
+
+const (
+	counter   = dto.MetricType_COUNTER
+	gauge     = dto.MetricType_GAUGE
+	histogram = dto.MetricType_HISTOGRAM
 )
 
-// Describe implements [prometheus.Collector].
-func (c *Collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		items, failures, retries, itemTime, itemWait, batchSize, dispatch, workers, starts, replaced, deaths, memory, cpu, moved, queued, held, waiting,
-	} {
-		out <- d
+var (
+	items     = metric{"parhost_items_total", counter, "outcome", "Items that have an outcome."}
+	failures  = metric{"parhost_item_failures_total", counter, "kind", "Items that failed, by the kind of their error."}
+	retries   = metric{"parhost_item_retries_total", counter, "", "Attempts after which an item was begun again."}
+	itemTime  = metric{"parhost_item_duration_seconds", histogram, "", "Time of an item in the workload."}
+	itemWait  = metric{"parhost_item_wait_seconds", histogram, "", "Time between an item being put into a batch and being sent to a worker."}
+	batchSize = metric{"parhost_batch_items", histogram, "", "Items in a batch."}
+	dispatch  = metric{"parhost_dispatch_seconds_total", counter, "", "Time that batches took beyond the workload, all workers together."}
+	workers   = metric{"parhost_workers", gauge, "state", "Workers of the pool."}
+	starts    = metric{"parhost_worker_starts_total", counter, "", "Workers that became ready, replacements included."}
+	replaced  = metric{"parhost_worker_replacements_total", counter, "", "Workers that took the place of another one."}
+	deaths    = metric{"parhost_worker_deaths_total", counter, "cause", "Workers whose process died."}
+	memory    = metric{"parhost_worker_resident_memory_bytes", gauge, "worker", "Resident memory of a worker's process."}
+	cpu       = metric{"parhost_worker_cpu_seconds_total", counter, "worker", "CPU time that a worker's process has used."}
+	moved     = metric{"parhost_transferred_bytes_total", counter, "path", "Bytes of items and results that went to workers and back."}
+	queued    = metric{"parhost_queued_items", gauge, "", "Items that have been read and belong to no batch yet."}
+	held      = metric{"parhost_held_items", gauge, "", "Items in batches whose results have not been taken."}
+	waiting   = metric{"parhost_waiting_seconds_total", counter, "for", "Time that the run waited, by what it waited for."}
+
+	ownMemory  = metric{"process_resident_memory_bytes", gauge, "", "Resident memory of this process, without memory that it shares."}
+	ownCPU     = metric{"process_cpu_seconds_total", counter, "", "CPU time that this process and its children that have ended have used."}
+	goroutines = metric{"go_goroutines", gauge, "", "Goroutines of this process."}
+)
+
+// families are the metrics of an answer, by name.
+type families map[string]*dto.MetricFamily
+
+// add adds a metric with these labels to its family.
+func (f families) add(m metric, value *dto.Metric, labels []*dto.LabelPair) {
+	family := f[m.name]
+	if family == nil {
+		family = &dto.MetricFamily{Name: &m.name, Help: &m.help, Type: &m.kind}
+		f[m.name] = family
+	}
+	value.Label = labels
+	slices.SortFunc(value.Label, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	family.Metric = append(family.Metric, value)
+}
+
+// number adds a counter or a gauge to its family.
+func (f families) number(m metric, value float64, labels []*dto.LabelPair) {
+	if m.kind == counter {
+		f.add(m, &dto.Metric{Counter: &dto.Counter{Value: &value}}, labels)
+	} else {
+		f.add(m, &dto.Metric{Gauge: &dto.Gauge{Value: &value}}, labels)
 	}
 }
 
-// Collect implements [prometheus.Collector].
-func (c *Collector) Collect(out chan<- prometheus.Metric) {
-	c.mu.Lock()
-	runs := slices.Clone(c.runs)
-	c.mu.Unlock()
-	seen := map[string]bool{}
-	for _, r := range slices.Backward(runs) {
-		if key := strconv.Quote(r.names[0]) + r.names[1]; !seen[key] { // a metric must not come twice
-			seen[key] = true
-			r.collect(out)
-		}
+// process adds the metrics of this process that the system tells.
+func (f families) process() {
+	f.number(goroutines, float64(runtime.NumGoroutine()), nil)
+	if bytes, err := child.ReadRSS(os.Getpid()); err == nil {
+		f.number(ownMemory, float64(bytes), nil)
+	}
+	if used, err := child.ReadCPU(os.Getpid()); err == nil {
+		f.number(ownCPU, used.Seconds(), nil)
 	}
 }
 
-func (r *run) collect(out chan<- prometheus.Metric) {
-	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, kind, value, append(slices.Clone(r.names), labels...)...)
+// labels returns the labels of a metric of the run.
+func (r *run) labels(m metric, own string) []*dto.LabelPair {
+	pair := func(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
+	all := []*dto.LabelPair{pair("plugin", r.plugin), pair("mode", r.mode)}
+	if m.label != "" {
+		all = append(all, pair(m.label, own))
 	}
-	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	return all
+}
+
+func (r *run) collect(f families) {
+	send := func(m metric, value float64, label string) { f.number(m, value, r.labels(m, label)) }
 	t, state := r.store.Totals(), r.store.State()
-	send(items, counter, float64(t.OK), "ok")
-	send(items, counter, float64(t.Failed), "failed")
-	send(items, counter, float64(t.Resumed), "resumed")
+	send(items, float64(t.OK), "ok")
+	send(items, float64(t.Failed), "failed")
+	send(items, float64(t.Resumed), "resumed")
 	for _, kind := range slices.Sorted(maps.Keys(t.Kinds)) {
-		send(failures, counter, float64(t.Kinds[kind]), string(kind))
+		send(failures, float64(t.Kinds[kind]), string(kind))
 	}
-	send(retries, counter, float64(t.Retried))
+	send(retries, float64(t.Retried), "")
 	took, waited := r.store.Times()
 	sizes := r.store.BatchSizes()
-	r.histogram(out, itemTime, &took, took.Sum().Seconds(), secondBuckets, 1e9)
-	r.histogram(out, itemWait, &waited, waited.Sum().Seconds(), secondBuckets, 1e9)
-	r.histogram(out, batchSize, &sizes, float64(sizes.Sum()), sizeBuckets, 1)
-	send(dispatch, counter, t.Dispatch.Seconds())
+	r.histogram(f, itemTime, &took, took.Sum().Seconds(), secondBuckets, 1e9)
+	r.histogram(f, itemWait, &waited, waited.Sum().Seconds(), secondBuckets, 1e9)
+	r.histogram(f, batchSize, &sizes, float64(sizes.Sum()), sizeBuckets, 1)
+	send(dispatch, t.Dispatch.Seconds(), "")
 	r.workers(send, &state)
-	send(starts, counter, float64(t.Starts))
-	send(replaced, counter, float64(t.Replaced))
+	send(starts, float64(t.Starts), "")
+	send(replaced, float64(t.Replaced), "")
 	for _, cause := range slices.Sorted(maps.Keys(t.Deaths)) {
-		send(deaths, counter, float64(t.Deaths[cause]), string(cause))
+		send(deaths, float64(t.Deaths[cause]), string(cause))
 	}
-	send(moved, counter, float64(t.Traffic.Messages), "messages")
-	send(moved, counter, float64(t.Traffic.Arena), "arena")
-	send(moved, counter, float64(t.Traffic.Buffers), "buffers")
-	send(queued, gauge, float64(state.Queued))
-	send(held, gauge, float64(state.Held))
+	send(moved, float64(t.Traffic.Messages), "messages")
+	send(moved, float64(t.Traffic.Arena), "arena")
+	send(moved, float64(t.Traffic.Buffers), "buffers")
+	send(queued, float64(state.Queued), "")
+	send(held, float64(state.Held), "")
 	for _, share := range r.store.Waits() {
-		send(waiting, counter, share.Took.Seconds(), string(share.Wait))
+		send(waiting, share.Took.Seconds(), string(share.Wait))
 	}
 }
 
 // workers sends the states of the workers, and what their processes use.
-func (r *run) workers(send func(*prometheus.Desc, prometheus.ValueType, float64, ...string), state *host.State) {
+func (r *run) workers(send func(metric, float64, string), state *host.State) {
 	counts := map[string]int{"idle": 0, "busy": 0, "standby": 0, "starting": state.Starting, "delayed": state.Delayed}
 	for i := range state.Workers {
 		w := &state.Workers[i]
@@ -147,35 +205,44 @@ func (r *run) workers(send func(*prometheus.Desc, prometheus.ValueType, float64,
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		send(workers, prometheus.GaugeValue, float64(counts[name]), name)
+		send(workers, float64(counts[name]), name)
 	}
 	seen := map[int]bool{} // for a moment, a worker and its replacement are both there
 	for _, w := range r.store.Workers() {
 		if w.Mode == host.ModeProcess && w.RSS > 0 && !seen[w.Worker] {
 			seen[w.Worker] = true
-			send(memory, prometheus.GaugeValue, float64(w.RSS), strconv.Itoa(w.Worker))
-			send(cpu, prometheus.CounterValue, w.CPU.Seconds(), strconv.Itoa(w.Worker))
+			send(memory, float64(w.RSS), strconv.Itoa(w.Worker))
+			send(cpu, w.CPU.Seconds(), strconv.Itoa(w.Worker))
 		}
 	}
 }
 
 var (
-	secondBuckets = prometheus.ExponentialBuckets(1e-6, math.Sqrt(10), 17) // 1 µs to 100 s
-	sizeBuckets   = prometheus.ExponentialBuckets(1, 4, 10)
+	secondBuckets = exponential(1e-6, math.Sqrt(10), 17) // 1 µs to 100 s
+	sizeBuckets   = exponential(1, 4, 10)
 )
 
-// histogram sends a histogram with wider buckets. unit is what its durations are divided by.
-func (r *run) histogram(out chan<- prometheus.Metric, d *prometheus.Desc, h *history.Histogram, sum float64, buckets []float64, unit float64) {
-	counts := make(map[float64]uint64, len(buckets))
-	bars := h.Bars()
+// exponential returns n upper limits of buckets, each of which is factor times the one before.
+func exponential(first, factor float64, n int) []float64 {
+	limits := make([]float64, n)
+	for i := range limits {
+		limits[i] = first * math.Pow(factor, float64(i))
+	}
+	return limits
+}
+
+// histogram adds a histogram with wider buckets. unit is what its durations are divided by.
+func (r *run) histogram(f families, m metric, h *history.Histogram, sum float64, buckets []float64, unit float64) {
+	bars, count := h.Bars(), uint64(h.Count())
+	value := &dto.Histogram{SampleCount: &count, SampleSum: &sum}
 	for _, limit := range buckets {
-		n := 0
+		n := uint64(0)
 		for _, b := range bars {
 			if float64(b.From)/unit <= limit { // the bar is at most six percent wide
-				n += b.Count
+				n += uint64(b.Count)
 			}
 		}
-		counts[limit] = uint64(n)
+		value.Bucket = append(value.Bucket, &dto.Bucket{CumulativeCount: &n, UpperBound: &limit})
 	}
-	out <- prometheus.MustNewConstHistogram(d, uint64(h.Count()), sum, counts, r.names...)
+	f.add(m, &dto.Metric{Histogram: value}, r.labels(m, ""))
 }

@@ -38,15 +38,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// scrape returns what a collector's handler answers.
-func scrape(t *testing.T, c *metrics.Collector) string {
+// scrape returns what an exporter answers.
+func scrape(t *testing.T, e *metrics.Exporter) string {
 	t.Helper()
-	h, err := c.Handler()
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	e.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	if w.Code != 200 {
 		t.Fatalf("got %d: %s", w.Code, w.Body)
 	}
@@ -75,11 +71,11 @@ func TestMetricsAgreeWithTheResults(t *testing.T) {
 			t.Fatal("the workers were not looked at")
 		}
 	}
-	var c metrics.Collector
-	c.Add("odd", "process", history.New()) // an earlier run of the same name
-	c.Add("odd", "process", s)
-	c.Add("a \"name\"\n", "goroutine", history.New())
-	text := scrape(t, &c)
+	var e metrics.Exporter
+	e.Add("odd", "process", history.New()) // an earlier run of the same name
+	e.Add("odd", "process", s)
+	e.Add("a \"name\"\n\xff", "goroutine", history.New())
+	text := scrape(t, &e)
 	for _, want := range []string{
 		`parhost_items_total{mode="process",outcome="ok",plugin="odd"} 900`,
 		`parhost_items_total{mode="process",outcome="failed",plugin="odd"} 100`,
@@ -92,6 +88,7 @@ func TestMetricsAgreeWithTheResults(t *testing.T) {
 		`parhost_worker_resident_memory_bytes{mode="process",plugin="odd",worker="1"} `,
 		`parhost_transferred_bytes_total{mode="process",path="messages",plugin="odd"} `,
 		`process_resident_memory_bytes `,
+		`process_cpu_seconds_total `,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %s", want)
