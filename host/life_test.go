@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -499,6 +500,22 @@ func TestAStandbyTakesTheDeadWorkersPlace(t *testing.T) {
 		if w.Standby == (w.PID == spare.PID) {
 			t.Errorf("got %+v, want the new process to stand by", w)
 		}
+	}
+}
+
+// Its memory is in the CPU's caches, and it may still be awake.
+func TestItemsOneAtATimeGoToTheWorkerThatRanLast(t *testing.T) {
+	p := open(t, host.Config{Workload: chaos, Workers: 3})
+	seen := map[string]bool{}
+	for range 20 {
+		pid, err := value(typed[order, string](p).Do(t.Context(), order{Do: "pid"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[pid] = true
+	}
+	if len(seen) > 1 {
+		t.Errorf("got the processes %v, want one", slices.Sorted(maps.Keys(seen)))
 	}
 }
 

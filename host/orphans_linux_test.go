@@ -93,9 +93,13 @@ func TestADaemonEndsWithAWorkerThatIsKilledForItsTime(t *testing.T) {
 func TestADaemonOfAWorkerThatLivesIsLeftAlone(t *testing.T) {
 	p := open(t, host.Config{Workload: chaos, Workers: 2})
 	mine, dead := leave(t, p, "")
+	gate := t.TempDir() + "/gate"
+	busy := typed[order, string](p).Start(t.Context(), order{Do: "await", S: gate}) // so that the next item goes to another worker
+	waitFile(t, gate)
 	theirs, alive := leave(t, p, "")
-	for alive == dead { // they take turns, as long as nothing goes slowly
-		theirs, alive = leave(t, p, "")
+	removeWhenThere(t, gate)
+	if _, err := value(busy.Wait(t.Context())); err != nil || alive == dead {
+		t.Fatalf("two items at once: got process %d for one and %d, %v for the other", alive, dead, err)
 	}
 	strangers, _ := leave(t, open(t, host.Config{Workload: chaos, Workers: 1}), "")
 	if err := unix.Kill(dead, unix.SIGKILL); err != nil {

@@ -24,6 +24,7 @@ type scheduler struct {
 	crowded  chan struct{} // has room for one; receives when a batch has to wait; nil if nobody wants to know
 	releases int           // leases that have ended
 	last     int           // index of the last worker leased; the search begins behind it, so that all workers are used
+	latest   *entry        // whose lease ended last; nil if it is not known
 	paused   bool          // Pool.Pause was called last, and not Pool.Resume, so no worker is leased
 	err      error         // why no worker is leased any more; nil before
 }
@@ -114,6 +115,9 @@ func (s *scheduler) pick(depth int, solo bool) *entry {
 	}
 	best := -1
 	lent := min(len(s.entries), s.limit)
+	if e := s.latest; e != nil && e.leases == 0 && e.index >= 0 && e.index < lent { // its memory is in the CPU's caches, and it may not sleep yet
+		return s.lease(e, solo)
+	}
 	for i := range lent {
 		at := (s.last + 1 + i) % lent
 		e := s.entries[at]
@@ -130,8 +134,12 @@ func (s *scheduler) pick(depth int, solo bool) *entry {
 	if best < 0 {
 		return nil
 	}
-	e := s.entries[best]
-	s.last = best
+	return s.lease(s.entries[best], solo)
+}
+
+// lease leases a worker. Called with mu held.
+func (s *scheduler) lease(e *entry, solo bool) *entry {
+	s.last = e.index
 	e.leases++
 	e.solo = solo
 	return e
@@ -158,6 +166,7 @@ func (s *scheduler) release(e *entry, end worker.End) {
 	e.solo = false
 	s.releases++
 	e.lastRelease, e.since = s.releases, time.Now()
+	s.latest = e
 	if end.Leaving || end.Death != nil {
 		s.drop(e)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ func each(t *testing.T, test func(t *testing.T, host, worker *link.Link)) {
 	})
 }
 
+var soon atomic.Uint32
+
 // rings returns both ends of a link that uses shared memory.
 func rings(t testing.TB) (host, worker *link.Link) {
 	t.Helper()
@@ -41,6 +44,7 @@ func rings(t testing.TB) (host, worker *link.Link) {
 		t.Skip("rings are on Linux alone")
 	}
 	host, worker = pair(t)
+	host.Soon = func() bool { return soon.Add(1)%2 == 0 } // so that both ends sometimes poll, and sometimes sleep at once
 	files, err := host.Offer()
 	if err != nil {
 		t.Fatal(err)

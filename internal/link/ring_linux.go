@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -158,13 +159,25 @@ func (e *ringEnd) stop(err error) {
 	_ = e.bell.file.SetReadDeadline(time.Unix(1, 0))
 }
 
-type ringReader struct{ ringEnd }
+type ringReader struct {
+	ringEnd
+	soon  func() bool // Link.Soon, or what the host says of it; nil means that it is unknown; called with mu held
+	skips int         // how often poll returns at once, because it found nothing before
+	fails int         // how often in a row it found nothing
+}
+
+// A reader that expects a message soon polls for pollTime before it sleeps. To sleep and to be woken takes both ends about as long as that. If it finds nothing,
+// it sleeps without polling for the next time, and after another failure for the next two, four … times, up to 1 << mostFails.
+const (
+	pollTime  = 100 * time.Microsecond
+	mostFails = 10
+)
 
 var _ source = (*ringReader)(nil)
 
 // newRingReader returns the reading end of a ring whose counters and data lie in these parts of the memory.
 func newRingReader(numbers, data []byte, b bell, wakeOther func()) *ringReader {
-	r := &ringReader{ringEnd{
+	r := &ringReader{ringEnd: ringEnd{
 		data: data, ours: word(numbers, readAt), theirs: word(numbers, wroteAt), lead: ringBytes,
 		asleep: word(numbers, readerAt), otherAsleep: word(numbers, writerAt), wakeOther: wakeOther, bell: b,
 	}}
@@ -185,11 +198,52 @@ func (r *ringReader) Read(p []byte) (int, error) {
 	if n, err := r.take(p); n > 0 || err != nil {
 		return n, err
 	}
+	if r.poll() {
+		return r.take(p)
+	}
 	slept := r.sleep()
 	if n, err := r.take(p); n > 0 || err != nil { // data that has come by now is returned before the error
 		return n, err
 	}
 	return 0, slept
+}
+
+// poll waits for a reason to wake, for a short time and without sleeping. It reports whether there is one.
+func (r *ringReader) poll() bool {
+	if !r.mayPoll() {
+		return false
+	}
+	for begun := time.Now(); time.Since(begun) < pollTime; {
+		runtime.Gosched()
+		if r.look() {
+			r.fails = 0
+			return true
+		}
+	}
+	r.skips = 1 << r.fails
+	r.fails = min(r.fails+1, mostFails)
+	return false
+}
+
+// mayPoll reports whether polling is worth a try.
+func (r *ringReader) mayPoll() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone || r.soon == nil || !r.soon() {
+		return false
+	}
+	if r.skips > 0 {
+		r.skips--
+		return false
+	}
+	return true
+}
+
+// look reports whether there is a reason to wake.
+func (r *ringReader) look() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.over != nil || r.awake()
 }
 
 // take copies data that has come into p. If there is none, it returns 0, and the error that ended the ring, if any.
@@ -229,6 +283,7 @@ type ringWriter struct {
 	ringEnd
 	closed *atomic.Uint32
 	failed func(error) // called with an error if the other end breaks the protocol
+	before func()      // called before data is written, with mu held; may be nil
 }
 
 var _ sink = (*ringWriter)(nil)
@@ -270,6 +325,9 @@ func (w *ringWriter) put(b []byte) (rest []byte, err error) {
 	n := min(len(b), w.room())
 	if n == 0 {
 		return b, nil
+	}
+	if w.before != nil {
+		w.before()
 	}
 	m := copy(w.data[w.at%ringBytes:], b[:n])
 	copy(w.data, b[m:n])

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -15,6 +17,7 @@ import (
 // The layout of the memory of a link's rings: offsets in bytes, and its size.
 const (
 	usedAt    = 0   // 1 if the worker uses the rings
+	soonAt    = 64  // 1 if the host expects that messages follow soon
 	downAt    = 512 // counters of the ring to the worker; those of the ring to the host lie at upAt
 	upAt      = 1024
 	dataAt    = 4096 // data of the ring to the worker, followed by the data of the ring to the host
@@ -74,7 +77,24 @@ func (l *Link) Offer() (_ []*os.File, err error) {
 		return nil, err
 	}
 	l.rings = newRings(memory, upAt, downAt, bells, data, room)
+	if l.Soon != nil && runtime.NumCPU() > 1 {
+		l.rings.in.soon = l.Soon
+		l.rings.out.before = tellSoon(word(memory, soonAt), l.Soon)
+	}
 	return theirs, nil
+}
+
+// tellSoon returns a function that tells the worker whether messages follow soon.
+func tellSoon(word *atomic.Uint32, soon func() bool) func() {
+	return func() {
+		now := uint32(0)
+		if soon() {
+			now = 1
+		}
+		if word.Load() != now { // each store moves the cache line between CPUs
+			word.Store(now)
+		}
+	}
 }
 
 // byteTo returns a function that writes a byte to a non-blocking file. If the file is full, the byte is not needed: the bytes in it wake the reader.
@@ -107,6 +127,8 @@ func (l *Link) Take(memory, data, room int) error {
 		return errors.Join(err, unix.Munmap(m), out.Close())
 	}
 	l.rings = newRings(m, downAt, upAt, [2]bell{forData, forRoom}, eventTo(data), eventTo(room))
+	soon := word(m, soonAt)
+	l.rings.in.soon = func() bool { return soon.Load() != 0 }
 	word(m, usedAt).Store(1)
 	l.useRings()
 	return nil

@@ -23,6 +23,7 @@ import (
 // The layout that docs/PROTOCOL.md §5.11 gives.
 const (
 	used      = 0
+	follows   = 64
 	down      = 512
 	up        = 1024
 	wrote     = 0
@@ -45,7 +46,14 @@ type hand struct {
 // byHand returns the host's end of a link, and a worker's end whose memory the test writes directly.
 func byHand(t testing.TB) (*link.Link, *hand) {
 	t.Helper()
+	return byHandWith(t, nil)
+}
+
+// byHandWith is byHand of a host that answers soon.
+func byHandWith(t testing.TB, soon func() bool) (*link.Link, *hand) {
+	t.Helper()
 	host, in, out := open(t)
+	host.Soon = soon
 	files, err := host.Offer()
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +136,39 @@ func TestTheLayoutOfRingsIsWhatTheProtocolSays(t *testing.T) {
 	}
 	if err := host.CloseSend(); err != nil || h.word(down+closed).Load() != 1 {
 		t.Errorf("CloseSend: got %v and the word %d, want 1", err, h.word(down+closed).Load())
+	}
+}
+
+func TestTheHostTellsTheWorkerWhetherMessagesFollowSoon(t *testing.T) {
+	if runtime.NumCPU() == 1 {
+		t.Skip("with one CPU, nobody polls")
+	}
+	var soon atomic.Bool
+	host, h := byHandWith(t, soon.Load)
+	for _, want := range []uint32{0, 1, 1, 0} {
+		soon.Store(want == 1)
+		if err := host.Send(batch(1, 1), nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := h.word(follows).Load(); got != want {
+			t.Errorf("got the word %d, want %d", got, want)
+		}
+	}
+}
+
+func TestAReaderThatPolledInVainSleepsAndIsWoken(t *testing.T) {
+	host, h := byHandWith(t, func() bool { return true })
+	for range 10 {
+		received := make(chan error, 1)
+		go func() { received <- host.Recv(new(workerpb.WorkResponse)) }()
+		for h.word(up+reader).Load() == 0 {
+			runtime.Gosched()
+		}
+		h.word(up + reader).Store(0)
+		h.say(response(t, 1))
+		if err := <-received; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

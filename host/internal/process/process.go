@@ -38,6 +38,8 @@ type Worker struct {
 	items    atomic.Int64 // items run so far
 	traffic  traffic
 
+	batchTime atomic.Int64 // nanoseconds that the workload took for the last message of results, as the worker says
+
 	cancel  context.CancelFunc // breaks the stream
 	session *session.Session   // set with mu held; nil before the set-up
 	reading sync.WaitGroup     // waits for the receiver goroutine
@@ -103,6 +105,12 @@ func (w *Worker) HasBegun(b worker.Batch) bool {
 	}
 	return false
 }
+
+// shortBatch is about as much CPU time as the host and a worker need to sleep and to be woken for one answer.
+const shortBatch = 20 * time.Microsecond
+
+// answersSoon reports whether to poll for the worker's messages, because its batches are short.
+func (w *Worker) answersSoon() bool { return time.Duration(w.batchTime.Load()) <= shortBatch }
 
 // Run implements [worker.Worker]. A batch whose column is large takes several calls.
 func (w *Worker) Run(ctx context.Context, b worker.Batch) worker.End {

@@ -51,6 +51,7 @@ func (c *call) Results(r *workerpb.Results, values []byte) error {
 	}
 	now := time.Now()
 	run := min(time.Duration(min(r.GetRunNs(), 1<<62)), now.Sub(c.Sent()))
+	w.batchTime.Store(int64(run))
 	w.items.Add(int64(n))
 	w.traffic.messages.Add(int64(len(r.GetValues())))
 	w.traffic.arena.Add(int64(len(values) - len(r.GetValues())))

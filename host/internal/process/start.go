@@ -82,6 +82,7 @@ func (l *Launcher) Connect(ctx context.Context, number, workers int, inline bool
 		}
 		if own, in, out, err := link.New(o.MaxMessageBytes); err == nil { // without a link, the gRPC stream carries all messages
 			own.Check = o.CheckResponse
+			own.Soon = w.answersSoon
 			w.link = own
 			settings.Inherit(wire.EnvLink, false, in, out)
 			if rings, err := own.Offer(); err == nil && rings != nil { // without rings, the channels carry all messages

@@ -45,7 +45,7 @@ func (e *Exporter) Add(plugin, mode string, s *history.Store) {
 
 // ServeHTTP implements [http.Handler]. It answers in the format that the request prefers, of those that Prometheus reads.
 func (e *Exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	format := expfmt.Negotiate(r.Header)
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...)
 	var answer bytes.Buffer
 	encoder := expfmt.NewEncoder(&answer, format)
 	for _, family := range e.gather() {
