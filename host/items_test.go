@@ -178,6 +178,29 @@ func TestUnorderedDoesNotWaitForTheSlowest(t *testing.T) {
 	}
 }
 
+// When items become long, fewer batches are on their way. The ones that stay must not be those which wait behind one item, while a worker has nothing to do.
+func TestALongItemHoldsUpOnlyWhatItsWorkerHolds(t *testing.T) {
+	p := open(t, host.Config{Workload: chaos, Workers: 2, Batch: 1})
+	gate := t.TempDir() + "/gate"
+	items := slices.Repeat([]order{{Do: "echo"}}, 1000)
+	items = append(items, order{Do: "await", S: gate})
+	items = append(items, slices.Repeat([]order{{Do: "sleep", N: 30}}, 100)...)
+	n := 0
+	within(t, "a run with a long item", 20*time.Second, func() {
+		for _, err := range typed[order, string](p).Unordered(t.Context(), slices.Values(items)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; n == len(items)-2 { // all but the long item and one that may wait behind it
+				removeWhenThere(t, gate)
+			}
+		}
+	})
+	if n != len(items) {
+		t.Errorf("got %d results, want %d", n, len(items))
+	}
+}
+
 // A producer that asks for the result of one item before it makes the next must never wait in vain.
 func TestStreamRunsWhatItHasWhileTheInputWaits(t *testing.T) {
 	pools(t, host.Config{Workload: half}, func(t *testing.T, p *host.Pool) {

@@ -93,12 +93,12 @@ func (r *run[In, Out]) wake() {
 	}
 }
 
-// next waits for the next batch and returns it. It returns nil when there will be none, or when there are more lanes than maxLanes.
+// next waits for the next batch and returns it. It returns nil when there will be none, or when there are more lanes than are of use.
 func (r *run[In, Out]) next() *batch[In, Out] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for !r.over() {
-		if r.laneCount > r.maxLanes {
+		if r.laneCount > r.maxLanes+int(r.pool.scheduler.stacked.Load()) { // a lane whose batch waits behind a long item gives no work to another worker
 			r.laneCount--
 			r.wake() // it may have been woken for a batch
 			return nil

@@ -162,7 +162,12 @@ func (p *Pool) complain(err error) {
 
 // describe keeps the manifest of the first worker that becomes ready.
 func (p *Pool) describe(pb *workerpb.Manifest) {
-	p.described.Do(func() { p.manifest = manifestOf(pb) })
+	p.described.Do(func() {
+		p.manifest = manifestOf(pb)
+		p.scheduler.mu.Lock()
+		defer p.scheduler.mu.Unlock()
+		p.scheduler.threads = p.depth(1)
+	})
 }
 
 // start starts the worker that has the given number.

@@ -25,6 +25,8 @@ type scheduler struct {
 	releases int           // leases that have ended
 	last     int           // index of the last worker leased; the search begins behind it, so that all workers are used
 	latest   *entry        // whose lease ended last; nil if it is not known
+	threads  int           // batches that a worker runs at once; 0 means one
+	stacked  atomic.Int64  // leases of workers beyond that: their batches wait behind others
 	paused   bool          // Pool.Pause was called last, and not Pool.Resume, so no worker is leased
 	err      error         // why no worker is leased any more; nil before
 }
@@ -140,7 +142,9 @@ func (s *scheduler) pick(depth int, solo bool) *entry {
 // lease leases a worker. Called with mu held.
 func (s *scheduler) lease(e *entry, solo bool) *entry {
 	s.last = e.index
-	e.leases++
+	if e.leases++; e.leases > max(1, s.threads) {
+		s.stacked.Add(1)
+	}
 	e.solo = solo
 	return e
 }
@@ -162,6 +166,9 @@ func (s *scheduler) serveWaiting() {
 func (s *scheduler) release(e *entry, end worker.End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.leases > max(1, s.threads) {
+		s.stacked.Add(-1)
+	}
 	e.leases--
 	e.solo = false
 	s.releases++
