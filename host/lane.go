@@ -98,7 +98,7 @@ func (r *run[In, Out]) next() *batch[In, Out] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for !r.over() {
-		if r.laneCount > r.maxLanes+int(r.pool.scheduler.stacked.Load()) { // a lane whose batch waits behind a long item gives no work to another worker
+		if r.laneCount > r.maxLanes+int(r.pool.scheduler.stacked.Load()) { // a batch that waits behind a long item keeps no other worker busy
 			r.laneCount--
 			r.wake() // it may have been woken for a batch
 			return nil

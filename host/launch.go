@@ -32,7 +32,7 @@ func openLauncher(ctx context.Context, cfg *Config, b *buffers, killed <-chan st
 	policy := cfg.Sandbox
 	policy.Workers = cfg.Workers
 	l, err := process.Open(ctx, process.Options{
-		Plugin: cfg.Plugin, Workload: cfg.PluginWorkload, Workers: cfg.Workers, Threads: cfg.Threads, Inline: cfg.Inline,
+		Plugin: cfg.Plugin, Workload: cfg.PluginWorkload, Workers: cfg.Workers, Threads: cfg.Threads, Inline: cfg.Inline, Poll: mayPoll(cfg),
 		Child: child.Options{
 			Path: path, Source: source, Checksum: cfg.Checksum, Env: environment(cfg), Dir: cfg.Dir, TempDir: cfg.TempDir, Policy: policy,
 			MaxOutputBytes: cfg.MaxOutputBytes, Logger: cfg.Logger, Hurry: killed,
@@ -50,6 +50,11 @@ func openLauncher(ctx context.Context, cfg *Config, b *buffers, killed <-chan st
 		return nil, &StartError{Worker: 1, Plugin: cfg.Plugin, Stage: "sockets", Err: sockets.Err}
 	}
 	return l, err
+}
+
+// mayPoll reports whether both the host and a worker have a CPU to poll on. A quota of one CPU or less would be used up by it.
+func mayPoll(cfg *Config) bool {
+	return countCPUs() > 1 && (cfg.Sandbox.CPUs == 0 || cfg.Sandbox.CPUs > 1)
 }
 
 // startError converts the error of a failed start to a [*StartError] of this package.

@@ -23,8 +23,8 @@ type scheduler struct {
 	waiting  []*waiter
 	crowded  chan struct{} // has room for one; receives when a batch has to wait; nil if nobody wants to know
 	releases int           // leases that have ended
-	last     int           // index of the last worker leased; the search begins behind it, so that all workers are used
-	latest   *entry        // whose lease ended last; nil if it is not known
+	last     int           // index of the last worker leased; the search begins behind it
+	latest   *entry        // whose lease ended last; nil if it is gone or to be replaced
 	threads  int           // batches that a worker runs at once; 0 means one
 	stacked  atomic.Int64  // leases of workers beyond that: their batches wait behind others
 	paused   bool          // Pool.Pause was called last, and not Pool.Resume, so no worker is leased
@@ -40,6 +40,7 @@ type entry struct {
 	lastRelease int       // number of the last lease that ended, by scheduler.releases
 	since       time.Time // when that lease ended, or when the worker was added
 	retired     bool      // drained is to be closed
+	replacing   bool      // the worker is to be replaced: it is leased only in its turn
 
 	fruitless atomic.Bool // the pool has counted the worker as one that ended with nothing done
 
@@ -117,7 +118,7 @@ func (s *scheduler) pick(depth int, solo bool) *entry {
 	}
 	best := -1
 	lent := min(len(s.entries), s.limit)
-	if e := s.latest; e != nil && e.leases == 0 && e.index >= 0 && e.index < lent { // its memory is in the CPU's caches, and it may not sleep yet
+	if e := s.latest; e != nil && e.leases == 0 && e.index < lent { // its memory is in the CPU's caches, and it may not sleep yet
 		return s.lease(e, solo)
 	}
 	for i := range lent {
@@ -173,7 +174,9 @@ func (s *scheduler) release(e *entry, end worker.End) {
 	e.solo = false
 	s.releases++
 	e.lastRelease, e.since = s.releases, time.Now()
-	s.latest = e
+	if !e.replacing {
+		s.latest = e
+	}
 	if end.Leaving || end.Death != nil {
 		s.drop(e)
 	}
@@ -183,6 +186,7 @@ func (s *scheduler) release(e *entry, end worker.End) {
 	full := e.maxItems > 0 && e.worker.Info().Items >= e.maxItems || !e.expiresAt.IsZero() && e.since.After(e.expiresAt)
 	if full && !isClosed(e.expired) {
 		close(e.expired)
+		s.putLast(e)
 	}
 	if e.retired {
 		if e.leases == 0 {
@@ -273,6 +277,21 @@ func (s *scheduler) retire(e *entry) <-chan struct{} {
 	return e.drained
 }
 
+// beginReplacing makes other workers come before this one, which stays if its replacement does not start.
+func (s *scheduler) beginReplacing(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.putLast(e)
+}
+
+// putLast makes other workers come before this one. Called with mu held.
+func (s *scheduler) putLast(e *entry) {
+	e.replacing = true
+	if s.latest == e {
+		s.latest = nil
+	}
+}
+
 // exclude keeps a worker from being leased again.
 func (s *scheduler) exclude(e *entry) {
 	s.mu.Lock()
@@ -286,6 +305,7 @@ func (s *scheduler) drop(e *entry) {
 	if e.index < 0 {
 		return
 	}
+	s.putLast(e)
 	hole, last := e.index, len(s.entries)-1
 	if e.index = -1; hole < s.limit && s.limit <= last { // the first worker that stands by takes its place
 		hole = s.move(s.limit, hole)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parhost/parhost/host/internal/worker"
 	"github.com/parhost/parhost/sdk"
 )
 
@@ -77,6 +78,53 @@ func TestPeakCountsTheWorkersThatThereWere(t *testing.T) {
 		}
 		if got := pool.Peak(); got != c.want {
 			t.Errorf("%s: got a peak of %d workers, want %d", name, got, c.want)
+		}
+	}
+}
+
+// stackedOf counts the leases of workers beyond the batches that they run at once.
+func stackedOf(s *scheduler, all []*entry) (n int) {
+	for _, e := range all {
+		n += max(0, e.leases-max(1, s.threads))
+	}
+	return n
+}
+
+func TestTheBatchesThatWaitBehindOthersAreCounted(t *testing.T) {
+	for threads := range 3 {
+		s := &scheduler{limit: 3, threads: threads}
+		var all, leased []*entry
+		for range 3 {
+			all = append(all, s.add(&goroutine{}, 0, time.Time{}))
+		}
+		check := func(when string) {
+			t.Helper()
+			if got, want := int(s.stacked.Load()), stackedOf(s, all); got != want {
+				t.Errorf("%d threads, %s: got %d, want %d", threads, when, got, want)
+			}
+		}
+		for {
+			e := s.pick(4, false)
+			if e == nil {
+				break
+			}
+			leased = append(leased, e)
+			check("after a lease")
+		}
+		if got, want := int(s.stacked.Load()), 3*(4-max(1, threads)); got != want {
+			t.Errorf("%d threads, all leased: got %d, want %d", threads, got, want)
+		}
+		s.retire(all[0])
+		for i, e := range leased {
+			end := worker.End{}
+			if e == all[1] && i > 6 {
+				end.Death = &worker.Death{}
+			}
+			s.release(e, end)
+			check("after a release")
+		}
+		if got := s.stacked.Load(); got != 0 {
+			t.Errorf("%d threads, all released: got %d, want 0", threads, got)
 		}
 	}
 }

@@ -290,6 +290,7 @@ func (s *supervisor) whyRetire(e *entry) string {
 
 // replace starts another worker and then retires this one. If the start fails this one stays.
 func (s *supervisor) replace(life context.Context, e *entry, reason string) *entry {
+	s.pool.scheduler.beginReplacing(e)
 	w, err := s.start(life)
 	if err != nil && s.stopped() {
 		return e // watch ends the worker

@@ -24,8 +24,9 @@ type Link struct {
 	// Check returns an error for a message that must not be decoded. It may be nil, and must be set before the first call of Recv.
 	Check func(message []byte) error
 	// Soon reports whether the next messages are likely to follow within a few microseconds, so that it costs less CPU time to poll for them than to sleep and be
-	// woken. It may be nil, and must be set before the call of Offer. The host decides for both ends.
-	Soon func() bool
+	// woken. The host decides for both ends. MayPoll does the same for this end alone: it is called each time before this end polls. Both may be nil, and must be
+	// set before the call of Offer.
+	Soon, MayPoll func() bool
 
 	in     source // the file, or a ring
 	out    sink   // the file, or a ring

@@ -161,7 +161,7 @@ func (e *ringEnd) stop(err error) {
 
 type ringReader struct {
 	ringEnd
-	soon  func() bool // Link.Soon, or what the host says of it; nil means that it is unknown; called with mu held
+	soon  func() bool // reports whether to poll; nil means no; called with mu held
 	skips int         // how often poll returns at once, because it found nothing before
 	fails int         // how often in a row it found nothing
 }

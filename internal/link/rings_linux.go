@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -77,8 +76,8 @@ func (l *Link) Offer() (_ []*os.File, err error) {
 		return nil, err
 	}
 	l.rings = newRings(memory, upAt, downAt, bells, data, room)
-	if l.Soon != nil && runtime.NumCPU() > 1 {
-		l.rings.in.soon = l.Soon
+	l.rings.in.soon = l.MayPoll
+	if l.Soon != nil {
 		l.rings.out.before = tellSoon(word(memory, soonAt), l.Soon)
 	}
 	return theirs, nil

@@ -35,6 +35,7 @@ type Options struct {
 	Workers  int  // workers of the pool, which share the memory for arenas
 	Threads  int  // batches that a worker runs at once; 0 means the manifest's number
 	Inline   bool // nothing goes through shared memory or channels
+	Poll     bool // host and worker may poll for messages: there is more than one CPU for them
 
 	StartTimeout time.Duration // time from exec to the manifest
 	SetupTimeout time.Duration // time limit of the workload's set-up

@@ -38,7 +38,8 @@ type Worker struct {
 	items    atomic.Int64 // items run so far
 	traffic  traffic
 
-	batchTime atomic.Int64 // nanoseconds that the workload took for the last message of results, as the worker says
+	batchTime atomic.Int64 // nanoseconds, at least 1, that the workload took for the last message of results, as the worker says; 0 before the first one
+	polls     atomic.Int64 // how often the host has polled since that message
 
 	cancel  context.CancelFunc // breaks the stream
 	session *session.Session   // set with mu held; nil before the set-up
@@ -106,11 +107,21 @@ func (w *Worker) HasBegun(b worker.Batch) bool {
 	return false
 }
 
-// shortBatch is about as much CPU time as the host and a worker need to sleep and to be woken for one answer.
-const shortBatch = 20 * time.Microsecond
+const (
+	// shortBatch is about as much CPU time as the host and a worker need to sleep and to be woken for one answer.
+	shortBatch = 20 * time.Microsecond
+	// maxPolls bounds how often the host polls for one message of results. Other messages cost a worker nothing, and would keep the host polling.
+	maxPolls = 16
+)
 
-// answersSoon reports whether to poll for the worker's messages, because its batches are short.
-func (w *Worker) answersSoon() bool { return time.Duration(w.batchTime.Load()) <= shortBatch }
+// answersSoon reports whether the worker's batches are short, so that it pays to poll for messages.
+func (w *Worker) answersSoon() bool {
+	took := time.Duration(w.batchTime.Load())
+	return 0 < took && took <= shortBatch
+}
+
+// mayPoll reports whether the host polls for the worker's next message.
+func (w *Worker) mayPoll() bool { return w.answersSoon() && w.polls.Add(1) <= maxPolls }
 
 // Run implements [worker.Worker]. A batch whose column is large takes several calls.
 func (w *Worker) Run(ctx context.Context, b worker.Batch) worker.End {

@@ -51,7 +51,10 @@ func (c *call) Results(r *workerpb.Results, values []byte) error {
 	}
 	now := time.Now()
 	run := min(time.Duration(min(r.GetRunNs(), 1<<62)), now.Sub(c.Sent()))
-	w.batchTime.Store(int64(run))
+	if n > 0 {
+		w.batchTime.Store(max(1, int64(run)))
+		w.polls.Store(0)
+	}
 	w.items.Add(int64(n))
 	w.traffic.messages.Add(int64(len(r.GetValues())))
 	w.traffic.arena.Add(int64(len(values) - len(r.GetValues())))

@@ -82,7 +82,9 @@ func (l *Launcher) Connect(ctx context.Context, number, workers int, inline bool
 		}
 		if own, in, out, err := link.New(o.MaxMessageBytes); err == nil { // without a link, the gRPC stream carries all messages
 			own.Check = o.CheckResponse
-			own.Soon = w.answersSoon
+			if o.Poll {
+				own.Soon, own.MayPoll = w.answersSoon, w.mayPoll
+			}
 			w.link = own
 			settings.Inherit(wire.EnvLink, false, in, out)
 			if rings, err := own.Offer(); err == nil && rings != nil { // without rings, the channels carry all messages

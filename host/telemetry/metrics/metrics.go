@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math"
 	"net/http"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/history"
-	"github.com/parhost/parhost/host/internal/child"
 )
 
 // Exporter answers requests with the metrics of runs, and with those of this process. The zero value has no run. All methods may be called from any goroutine.
@@ -40,7 +38,7 @@ type run struct {
 func (e *Exporter) Add(plugin, mode string, s *history.Store) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.runs = append(e.runs, run{s, strings.ToValidUTF8(plugin, "\uFFFD"), mode})
+	e.runs = append(e.runs, run{s, strings.ToValidUTF8(plugin, "\uFFFD"), strings.ToValidUTF8(mode, "\uFFFD")})
 }
 
 // ServeHTTP implements [http.Handler]. It answers in the format that the request prefers, of those that Prometheus reads.
@@ -107,8 +105,9 @@ var (
 	held      = metric{"parhost_held_items", gauge, "", "Items in batches whose results have not been taken."}
 	waiting   = metric{"parhost_waiting_seconds_total", counter, "for", "Time that the run waited, by what it waited for."}
 
-	ownMemory  = metric{"process_resident_memory_bytes", gauge, "", "Resident memory of this process, without memory that it shares."}
-	ownCPU     = metric{"process_cpu_seconds_total", counter, "", "CPU time that this process and its children that have ended have used."}
+	ownMemory  = metric{"process_resident_memory_bytes", gauge, "", "Resident memory of this process."}
+	ownCPU     = metric{"process_cpu_seconds_total", counter, "", "CPU time that this process has used."}
+	ownFiles   = metric{"process_open_fds", gauge, "", "Open file descriptors of this process."}
 	goroutines = metric{"go_goroutines", gauge, "", "Goroutines of this process."}
 )
 
@@ -139,11 +138,8 @@ func (f families) number(m metric, value float64, labels []*dto.LabelPair) {
 // process adds the metrics of this process that the system tells.
 func (f families) process() {
 	f.number(goroutines, float64(runtime.NumGoroutine()), nil)
-	if bytes, err := child.ReadRSS(os.Getpid()); err == nil {
-		f.number(ownMemory, float64(bytes), nil)
-	}
-	if used, err := child.ReadCPU(os.Getpid()); err == nil {
-		f.number(ownCPU, used.Seconds(), nil)
+	for m, value := range own() {
+		f.number(m, value, nil)
 	}
 }
 

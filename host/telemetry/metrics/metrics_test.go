@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -74,7 +75,7 @@ func TestMetricsAgreeWithTheResults(t *testing.T) {
 	var e metrics.Exporter
 	e.Add("odd", "process", history.New()) // an earlier run of the same name
 	e.Add("odd", "process", s)
-	e.Add("a \"name\"\n\xff", "goroutine", history.New())
+	e.Add("a \"name\"\n\xff", "goroutine\xff", history.New())
 	text := scrape(t, &e)
 	for _, want := range []string{
 		`parhost_items_total{mode="process",outcome="ok",plugin="odd"} 900`,
@@ -87,15 +88,27 @@ func TestMetricsAgreeWithTheResults(t *testing.T) {
 		`parhost_workers{mode="process",plugin="odd",state="busy"} 0`,
 		`parhost_worker_resident_memory_bytes{mode="process",plugin="odd",worker="1"} `,
 		`parhost_transferred_bytes_total{mode="process",path="messages",plugin="odd"} `,
-		`process_resident_memory_bytes `,
-		`process_cpu_seconds_total `,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %s", want)
 		}
 	}
+	if runtime.GOOS == "linux" {
+		for _, want := range []string{"process_resident_memory_bytes ", "process_cpu_seconds_total ", "process_open_fds "} {
+			if !strings.Contains(text, want) {
+				t.Errorf("there is no %s", want)
+			}
+		}
+	}
 	if err := pool.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	// Prometheus may ask for the binary format, which refuses texts that are not UTF-8.
+	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+	r.Header.Set("Accept", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
+	e.ServeHTTP(w, r)
+	if w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), "application/vnd.google.protobuf") {
+		t.Errorf("the binary format: got %d and %s", w.Code, w.Header())
 	}
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
