@@ -38,6 +38,7 @@ type Worker struct {
 	items    atomic.Int64 // items run so far
 	traffic  traffic
 
+	batches   atomic.Int64 // batches that the worker holds
 	batchTime atomic.Int64 // nanoseconds, at least 1, that the workload took for the last message of results, as the worker says; 0 before the first one
 	polls     atomic.Int64 // how often the host has polled since that message
 
@@ -110,14 +111,16 @@ func (w *Worker) HasBegun(b worker.Batch) bool {
 const (
 	// shortBatch is about as much CPU time as the host and a worker need to sleep and to be woken for one answer.
 	shortBatch = 20 * time.Microsecond
+	// fewBatches are so few that the worker may have to wait for the next one. With more, nobody waits while an end sleeps, and it wakes to many messages at once.
+	fewBatches = 2
 	// maxPolls bounds how often the host polls for one message of results. Other messages cost a worker nothing, and would keep the host polling.
 	maxPolls = 16
 )
 
-// answersSoon reports whether the worker's batches are short, so that it pays to poll for messages.
+// answersSoon reports whether the worker's batches are short and few, so that it pays to poll for messages.
 func (w *Worker) answersSoon() bool {
 	took := time.Duration(w.batchTime.Load())
-	return 0 < took && took <= shortBatch
+	return 0 < took && took <= shortBatch && w.batches.Load() <= fewBatches
 }
 
 // mayPoll reports whether the host polls for the worker's next message.
@@ -125,6 +128,8 @@ func (w *Worker) mayPoll() bool { return w.answersSoon() && w.polls.Add(1) <= ma
 
 // Run implements [worker.Worker]. A batch whose column is large takes several calls.
 func (w *Worker) Run(ctx context.Context, b worker.Batch) worker.End {
+	w.batches.Add(1)
+	defer w.batches.Add(-1)
 	credit := b.Options().Credit
 	for b.Done() < b.Size() {
 		places, to := w.places(b)
