@@ -9,7 +9,7 @@ import (
 	"github.com/parhost/parhost/internal/wire"
 )
 
-// What decides the size of a batch. Each batch costs the host and the worker together at least 100 µs of CPU, whatever is in it.
+// What decides the size of a batch. Each batch costs the host and the worker together up to 100 µs of CPU, whatever is in it.
 const (
 	// budget is how long a batch may run before it hands the rest back.
 	budget = 20 * time.Millisecond
