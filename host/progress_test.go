@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -367,7 +368,9 @@ func TestThreadsThatAreNotNeededCostNothing(t *testing.T) {
 					p := open(t, cfg)
 					run(t, p, 3, func() {
 						if n := runtime.NumGoroutine(); n > 2000 {
-							t.Errorf("goroutines of a host with three items: got %d, want no more than items and workers need", n)
+							var where strings.Builder
+							_ = pprof.Lookup("goroutine").WriteTo(&where, 1) // the most frequent stacks come first
+							t.Errorf("goroutines of a host with three items: got %d, want no more than items and workers need\n%.4000s", n, where.String())
 						}
 					})
 					run(t, p, n, func() {})
