@@ -268,7 +268,7 @@ func (b *batch[In, Out]) Complete(n int, by worker.Info, ran time.Duration, item
 	b.trial.bytes += s.bytes
 	b.failed, b.bytes = nil, 0
 	longest, text := longestOf(itemNS), ""
-	if n > 0 && b.run.pool.cfg.events != nil { // before record: after that the caller may take the results, and change the items
+	if n > 0 && b.run.pool.cfg.events != nil { // read now, because the caller may change the items once record has given it their results
 		text = itemText(b.in[at+longest])
 	}
 	if n > 0 {

@@ -93,7 +93,8 @@ func (r *run[In, Out]) wake() {
 	}
 }
 
-// next waits for the next batch and returns it. It returns nil when there will be none, or when there are more lanes than are of use.
+// next waits until there is a batch for the lane, and returns it. It returns nil if the lane is to end, because the run has no further batch or more lanes than it
+// can use.
 func (r *run[In, Out]) next() *batch[In, Out] {
 	r.mu.Lock()
 	defer r.mu.Unlock()

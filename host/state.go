@@ -4,7 +4,7 @@ import "time"
 
 // State describes a pool at one moment.
 type State struct {
-	Workers  []WorkerInfo // the workers that are ready, and those that end after the batches that they run; sorted by number
+	Workers  []WorkerInfo // sorted by number: workers that are ready, and workers that will end once their current batches are done
 	Looked   time.Time    // when RSS and CPU of the workers were last read, which is less often than the pool is sampled; zero if they have not been read
 	Starting int          // workers that start, up to the end of their set-up
 	Delayed  int          // workers whose start waits for a while, because starts have failed, or workers ended with nothing done

@@ -140,7 +140,8 @@ func (e *ringEnd) mayWake(fd uintptr) bool {
 		var bytes [512]byte
 		_, _ = unix.Read(int(fd), bytes[:])
 	}
-	set(e.asleep, 1) // before the last look: if that misses a change, the other end sees the flag after it and wakes this end
+	// The flag is set before the other end's counter is read for the last time. After a change that this read misses, the other end sees the flag and wakes this end.
+	set(e.asleep, 1)
 	return e.awake()
 }
 
@@ -166,8 +167,8 @@ type ringReader struct {
 	fails int         // how often in a row it found nothing
 }
 
-// A reader that expects a message soon polls for pollTime before it sleeps. To sleep and to be woken takes both ends about as long as that. If it finds nothing,
-// it sleeps without polling for the next time, and after another failure for the next two, four … times, up to 1 << mostFails.
+// A reader that expects a message soon polls for up to pollTime before it sleeps, because waking it would take about as long. After a poll that found nothing, it
+// leaves out the next poll; after two such polls in a row the next two, then four, and so on, up to 1 << mostFails.
 const (
 	pollTime  = 100 * time.Microsecond
 	mostFails = 10

@@ -118,7 +118,7 @@ func TestTheLivePage(t *testing.T) {
 	}
 }
 
-// An item hangs. Buttons of the page show the stack of its worker and then cancel this item.
+// While an item hangs, one button of the page shows the stack of its worker, and another cancels the item.
 func TestThePageShowsAndCancelsAnItem(t *testing.T) {
 	r, err := built(t).start(t.Context(), "--procs", "1")
 	must(t, err)

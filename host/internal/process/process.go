@@ -39,7 +39,7 @@ type Worker struct {
 	traffic  traffic
 
 	batches   atomic.Int64 // batches that the worker holds
-	batchTime atomic.Int64 // nanoseconds, at least 1, that the workload took for the last message of results, as the worker says; 0 before the first one
+	batchTime atomic.Int64 // time of the latest results in the workload, in nanoseconds, as the worker reports it: at least 1, or 0 if there are no results yet
 	polls     atomic.Int64 // how often the host has polled since that message
 
 	cancel  context.CancelFunc // breaks the stream
