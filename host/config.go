@@ -15,6 +15,7 @@ import (
 
 	"github.com/parhost/parhost/host/internal/child"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/cgroup"
 	"github.com/parhost/parhost/internal/pulse"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/protocol"
@@ -313,7 +314,7 @@ func CountWorkers(n int) (int, error) {
 func countCPUs() int {
 	cpus := runtime.GOMAXPROCS(0)
 	if cpus == 2 { // Go returns two for any quota below two
-		if quota := cpuQuota(); quota == 1 {
+		if quota := cgroup.CPUQuota(); 0 < quota && quota <= 1 {
 			return 1
 		}
 	}

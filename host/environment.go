@@ -25,8 +25,7 @@ var threadVariables = []string{
 
 // cpuShare returns the variables that limit each worker to its share of the CPUs. Without them, libraries would use all CPUs in every worker. workers is the
 // number of workers that share the CPUs.
-func cpuShare(cfg *Config, workers int) []string {
-	cpus := countCPUs()
+func cpuShare(cfg *Config, cpus, workers int) []string {
 	share := strconv.Itoa(max(1, cpus/workers, min(cfg.Threads, cpus)))
 	var env []string
 	for _, key := range threadVariables {

@@ -31,8 +31,9 @@ func openLauncher(ctx context.Context, cfg *Config, b *buffers, killed <-chan st
 	}
 	policy := cfg.Sandbox
 	policy.Workers = cfg.Workers
+	cpus := countCPUs()
 	l, err := process.Open(ctx, process.Options{
-		Plugin: cfg.Plugin, Workload: cfg.PluginWorkload, Workers: cfg.Workers, Threads: cfg.Threads, Inline: cfg.Inline, Poll: mayPoll(cfg),
+		Plugin: cfg.Plugin, Workload: cfg.PluginWorkload, Workers: cfg.Workers, Threads: cfg.Threads, Inline: cfg.Inline, Poll: mayPoll(cfg, cpus),
 		Child: child.Options{
 			Path: path, Source: source, Checksum: cfg.Checksum, Env: environment(cfg), Dir: cfg.Dir, TempDir: cfg.TempDir, Policy: policy,
 			MaxOutputBytes: cfg.MaxOutputBytes, Logger: cfg.Logger, Hurry: killed,
@@ -40,7 +41,7 @@ func openLauncher(ctx context.Context, cfg *Config, b *buffers, killed <-chan st
 		StartTimeout: cfg.StartTimeout, SetupTimeout: cfg.SetupTimeout, Grace: cfg.Grace,
 		MaxResultBytes: cfg.MaxResultBytes, MaxMessageBytes: cfg.messageBytes(), CheckResponse: cfg.checkResponse,
 		Buffers: b.memory, BuffersFile: b.file, BuffersUsed: func() { b.mapped.Store(true) },
-		CPUShare: func(workers int) []string { return cpuShare(cfg, workers) },
+		CPUShare: func(workers int) []string { return cpuShare(cfg, cpus, workers) },
 		Progress: func(worker, item int, fraction float64) {
 			cfg.events.offer(ItemProgress{At: time.Now(), Worker: worker, Item: item, Fraction: fraction})
 		},
@@ -53,8 +54,8 @@ func openLauncher(ctx context.Context, cfg *Config, b *buffers, killed <-chan st
 }
 
 // mayPoll reports whether both the host and a worker have a CPU to poll on. A quota of one CPU or less would be used up by it.
-func mayPoll(cfg *Config) bool {
-	return countCPUs() > 1 && (cfg.Sandbox.CPUs == 0 || cfg.Sandbox.CPUs > 1)
+func mayPoll(cfg *Config, cpus int) bool {
+	return cpus > 1 && (cfg.Sandbox.CPUs == 0 || cfg.Sandbox.CPUs > 1)
 }
 
 // startError converts the error of a failed start to a [*StartError] of this package.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/cgroup"
 	"github.com/parhost/parhost/internal/gobuild"
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/plugins/sqrt"
@@ -272,7 +273,7 @@ func (d *diagnosis) print(s *streams) error {
 
 // countCPUs counts the CPUs, the limits on them, and the workers of --procs -1.
 func countCPUs() cpus {
-	c := cpus{Hardware: hardwareCPUs(), Affinity: runtime.NumCPU(), Quota: cpuQuota()}
+	c := cpus{Hardware: hardwareCPUs(), Affinity: runtime.NumCPU(), Quota: cgroup.CPUQuota()}
 	c.Procs, _ = host.CountWorkers(-1) // CountWorkers fails only for 0
 	return c
 }

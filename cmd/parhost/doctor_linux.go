@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/cgroup"
 )
 
 func kernel() string {
@@ -49,7 +51,7 @@ func countRanges(list string) int {
 }
 
 func readMemory() memory {
-	m := memory{Limit: memoryLimit()}
+	m := memory{Limit: cgroup.MemoryLimit()}
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
 		return m

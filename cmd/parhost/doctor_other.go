@@ -8,8 +8,6 @@ func kernel() string { return runtime.GOOS }
 
 func hardwareCPUs() int { return runtime.NumCPU() }
 
-func cpuQuota() float64 { return 0 }
-
 func readMemory() memory { return memory{} }
 
 // systemFindings reports what this system has in place of the Linux features.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
+	"github.com/parhost/parhost/internal/cgroup"
 	"github.com/parhost/parhost/plugins/reduce"
 	"github.com/parhost/parhost/plugins/sleep"
 	"github.com/parhost/parhost/plugins/sqrt"
@@ -24,7 +25,7 @@ func main() {
 	saveAddressSpace()
 	quietGRPC()
 	keepPipeErrors()
-	boundMemory(memoryLimit())
+	boundMemory(cgroup.MemoryLimit())
 	collectCheaply()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parhost/parhost/internal/cgroup"
 	"github.com/parhost/parhost/sdk"
 )
 
@@ -22,12 +23,17 @@ func init() {
 // memoryGroup makes a cgroup with a memory limit below this process's own. It skips the test if that is not possible.
 func memoryGroup(t *testing.T, limit int) (dir string) {
 	t.Helper()
-	for _, g := range ownCgroups() {
-		if !g.has("memory") {
+	groups, err := cgroup.Own()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range groups {
+		if !g.Has("memory") {
 			continue
 		}
-		dir, file := filepath.Join(g.dir, fmt.Sprintf("parhost-test-%d", os.Getpid())), "memory.max"
-		if g.controllers != nil {
+		folder, _ := g.Folder(g.Path)
+		dir, file := filepath.Join(folder, fmt.Sprintf("parhost-test-%d", os.Getpid())), "memory.max"
+		if g.Version == 1 {
 			file = "memory.limit_in_bytes"
 		}
 		if err := os.Mkdir(dir, 0o755); err != nil {

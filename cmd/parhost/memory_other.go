@@ -6,6 +6,3 @@ func resetPeakRSS() {}
 
 // peakRSS always returns 0: this system does not report it for other processes, so parhost reports it for none.
 func peakRSS(int) int64 { return 0 }
-
-// memoryLimit always returns 0: this system has no cgroups.
-func memoryLimit() int64 { return 0 }

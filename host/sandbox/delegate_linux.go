@@ -11,6 +11,9 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/cgroup"
+	"github.com/parhost/parhost/internal/procfile"
 )
 
 // hierarchy is one mounted cgroup hierarchy, and the folder in it below which a box makes its own folders.
@@ -24,49 +27,34 @@ type hierarchy struct {
 
 // hierarchies finds the mounted cgroup hierarchies and the host's folder in each. below is Policy.CgroupParent.
 func hierarchies(below string) ([]hierarchy, error) {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	own, err := os.ReadFile("/proc/self/cgroup")
+	groups, err := cgroup.Own()
 	if err != nil {
 		return nil, err
 	}
 	var found []hierarchy
-	for line := range strings.Lines(string(mounts)) {
-		// 36 35 98:0 ROOT POINT OPTIONS [optional fields] - TYPE SOURCE SUPEROPTIONS (proc_pid_mountinfo(5))
-		before, after, _ := strings.Cut(line, " - ")
-		left, right := strings.Fields(before), strings.Fields(after)
-		if len(left) < 5 || len(right) < 3 {
-			continue
-		}
-		h := hierarchy{version: 2, mount: left[4]}
-		switch right[0] {
-		case "cgroup2":
-		case "cgroup":
-			h.version = 1
-			options := strings.Split(right[2], ",")
+	for _, g := range groups {
+		h := hierarchy{version: g.Version, mount: g.Mount}
+		if h.version == 1 {
 			for _, c := range []string{memory, pids, cpu} {
-				if slices.Contains(options, c) {
+				if g.Has(c) {
 					h.controllers = append(h.controllers, c)
 				}
 			}
 			if len(h.controllers) == 0 {
 				continue
 			}
-		default:
-			continue
 		}
-		root, point := left[3], left[4]
-		place := below
-		if place == "" {
-			place = h.ownPlace(string(own))
-			if rest, ok := strings.CutPrefix(place, root); ok && (rest == "" || rest[0] == '/') { // only a part of the hierarchy is mounted
-				place = rest
+		if h.parent = filepath.Join(g.Mount, below); below == "" {
+			place := g.Path
+			if h.version == 2 {
+				place = strings.TrimSuffix(place, "/"+hostFolder) // the workers of the host's other boxes are beside hostFolder
+			}
+			parent, shown := g.Folder(place)
+			if h.parent = parent; !shown {
+				h.err = fmt.Errorf("%s does not show the cgroup of this process, %s", g.Mount, g.Path)
 			}
 		}
-		h.parent = filepath.Join(point, place)
-		if unix.Access(h.parent, unix.W_OK) != nil {
+		if h.err == nil && unix.Access(h.parent, unix.W_OK) != nil {
 			h.err = fmt.Errorf("%s cannot be written to", h.parent)
 		}
 		if h.version == 2 {
@@ -77,26 +65,9 @@ func hierarchies(below string) ([]hierarchy, error) {
 	return found, nil
 }
 
-// ownPlace returns the host's cgroup in this hierarchy from the text of /proc/self/cgroup: "4:memory:/path", or "0::/path" for version 2.
-func (h *hierarchy) ownPlace(own string) string {
-	for line := range strings.Lines(own) {
-		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(f) < 3 {
-			continue
-		}
-		switch {
-		case h.version == 2 && f[0] == "0":
-			return strings.TrimSuffix(f[2], "/"+hostFolder) // the workers of the host's other boxes are beside hostFolder
-		case h.version == 1 && slices.Contains(strings.Split(f[1], ","), h.controllers[0]):
-			return f[2]
-		}
-	}
-	return "/"
-}
-
 // delegated returns those of the needed controllers that a folder of version 2 can pass on to its children.
 func delegated(folder string) []string {
-	b, err := os.ReadFile(filepath.Join(folder, "cgroup.controllers"))
+	b, err := procfile.Read(filepath.Join(folder, "cgroup.controllers"))
 	if err != nil {
 		return nil
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parhost/parhost/internal/procfile"
 )
 
 // supply is a limit on processes and threads, and how many of them are in use.
@@ -143,10 +145,11 @@ func cgroupSupplies(below string) ([]supply, error) {
 			continue
 		}
 		for folder := h.parent; within(folder, h.mount); folder = filepath.Dir(folder) {
-			most, err1 := readNumber(filepath.Join(folder, "pids.max")) // the word max means no limit and does not parse
-			used, err2 := readNumber(filepath.Join(folder, "pids.current"))
-			if err1 == nil && err2 == nil {
-				found = append(found, supply{filepath.Join(folder, "pids.max"), most, used})
+			file := filepath.Join(folder, "pids.max")
+			if most, err := readNumber(file); err == nil { // the word max means no limit and does not parse
+				if used, err := readNumber(filepath.Join(folder, "pids.current")); err == nil {
+					found = append(found, supply{file, most, used})
+				}
 			}
 			if folder == "/" {
 				break
@@ -157,7 +160,7 @@ func cgroupSupplies(below string) ([]supply, error) {
 }
 
 func readNumber(file string) (int64, error) {
-	text, err := os.ReadFile(file)
+	text, err := procfile.Read(file)
 	if err != nil {
 		return 0, err
 	}
@@ -166,7 +169,7 @@ func readNumber(file string) (int64, error) {
 
 // threadsOfAll returns how many threads the machine has (proc_loadavg(5)), or 0 if that is unknown.
 func threadsOfAll() int64 {
-	text, err := os.ReadFile("/proc/loadavg")
+	text, err := procfile.Read("/proc/loadavg")
 	if err != nil {
 		return 0
 	}
@@ -186,7 +189,7 @@ func userLimit() (most int64, counts bool) {
 		return 0, false
 	}
 	if os.Getuid() == 0 {
-		ids, err := os.ReadFile("/proc/self/uid_map")
+		ids, err := procfile.Read("/proc/self/uid_map")
 		if err == nil && slices.Equal(strings.Fields(string(ids)), []string{"0", "0", "4294967295"}) {
 			return 0, false
 		}
@@ -210,7 +213,7 @@ func threadsOf(uid int) (int64, error) {
 		if name[0] < '0' || name[0] > '9' {
 			continue
 		}
-		text, err := os.ReadFile("/proc/" + name + "/status")
+		text, err := procfile.Read("/proc/" + name + "/status")
 		if err != nil {
 			continue // the process has ended
 		}

@@ -56,7 +56,7 @@ func Open(prefix, base string, below int) (*Folder, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
-	f.done.Go(func() { sweep(ctx, prefix, filepath.Dir(path)) })
+	f.done.Go(func() { sweep(ctx, prefix, path) })
 	f.done.Go(func() {
 		for {
 			select {
@@ -172,7 +172,9 @@ func (f *Folder) empty(ctx context.Context) {
 	f.waiting = nil
 	f.mu.Unlock()
 	for _, name := range names {
-		_ = removeIn(ctx, f.root, name) // Close tries again to remove what cannot be removed now
+		if f.root.Remove(name) != nil { // most are empty
+			_ = removeIn(ctx, f.root, name) // Close tries again to remove what cannot be removed now
+		}
 	}
 }
 

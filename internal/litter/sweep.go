@@ -16,8 +16,9 @@ func isOurs(prefix, name string) bool {
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// sweep removes the folders in base that killed hosts have left behind. It stops when ctx ends.
-func sweep(ctx context.Context, prefix, base string) {
+// sweep removes the folders beside own, which is this host's, that killed hosts have left behind. It stops when ctx ends.
+func sweep(ctx context.Context, prefix, own string) {
+	base := filepath.Dir(own)
 	folder, err := os.Open(base)
 	if err != nil {
 		return
@@ -26,7 +27,7 @@ func sweep(ctx context.Context, prefix, base string) {
 	for ctx.Err() == nil {
 		names, err := folder.Readdirnames(1024)
 		for _, name := range names {
-			if isOurs(prefix, name) {
+			if isOurs(prefix, name) && name != filepath.Base(own) {
 				sweepFolder(ctx, filepath.Join(base, name))
 			}
 		}

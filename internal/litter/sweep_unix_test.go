@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func TestAFolderThatIsBeingMadeIsNotSweptAway(t *testing.T) {
 	var sweeper sync.WaitGroup
 	sweeper.Go(func() {
 		for ctx.Err() == nil {
-			sweep(ctx, "parhost", base)
+			sweep(ctx, "parhost", filepath.Join(base, "own"))
 		}
 	})
 	for n := range 500 {
@@ -59,7 +60,7 @@ func TestAFolderWithoutALockGoesWhenItIsOld(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		sweep(t.Context(), "parhost", base)
+		sweep(t.Context(), "parhost", filepath.Join(base, "own"))
 		if _, err := os.Stat(dir); err != nil {
 			t.Errorf("a young folder with %s: got %v, want it left alone", name, err)
 		}
@@ -67,7 +68,7 @@ func TestAFolderWithoutALockGoesWhenItIsOld(t *testing.T) {
 		if err := os.Chtimes(dir, old, old); err != nil {
 			t.Fatal(err)
 		}
-		sweep(t.Context(), "parhost", base)
+		sweep(t.Context(), "parhost", filepath.Join(base, "own"))
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("an old folder with %s is still there", name)
 		}
@@ -113,7 +114,7 @@ func TestWhatIsLeftOfAFolderGoesWithTheNextHost(t *testing.T) {
 		if _, err := os.Stat(dir); err != nil {
 			t.Errorf("after a sweep that was asked to end: got %v, want the folder there", err)
 		}
-		sweep(t.Context(), "parhost", base)
+		sweep(t.Context(), "parhost", filepath.Join(base, "own"))
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("after %d looks, and another sweep: got %v, want it gone", asked, err)
 		}
@@ -164,7 +165,7 @@ func TestNothingElseIsSweptAway(t *testing.T) {
 	if err != nil || len(before) <= len(kept) {
 		t.Fatalf("got %v, %v, want more than %d", before, err, len(kept))
 	}
-	sweep(t.Context(), "parhost", base)
+	sweep(t.Context(), "parhost", filepath.Join(base, "own"))
 	if after, err := os.ReadDir(base); err != nil || len(after) != len(before) {
 		t.Errorf("what is left: got %v, %v, want %v", after, err, before)
 	}
@@ -191,7 +192,7 @@ func TestNobodyWaitsForALock(t *testing.T) {
 	defer f.Close()
 	lease(t, f)
 	begun := time.Now()
-	sweep(t.Context(), "parhost", base)
+	sweep(t.Context(), "parhost", filepath.Join(base, "own"))
 	if took := time.Since(begun); took > 5*time.Second {
 		t.Errorf("sweep: took %v, want no wait for a lease", took)
 	}

@@ -2,14 +2,15 @@ package child
 
 import (
 	"bytes"
-	"os"
 	"strconv"
+
+	"github.com/parhost/parhost/internal/procfile"
 )
 
 // oomKills returns how many processes of this machine the kernel has killed so far because memory ran out, or 0 if it does not say (proc_vmstat(5), since Linux
 // 4.13).
 func oomKills() int64 {
-	b, err := os.ReadFile("/proc/vmstat")
+	b, err := procfile.Read("/proc/vmstat")
 	if err != nil {
 		return 0
 	}

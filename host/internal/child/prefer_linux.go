@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+
+	"github.com/parhost/parhost/internal/procfile"
 )
 
 // workerBadness is added to the host's oom_score_adj for its workers. The kernel then treats each as if it used half of the memory more
@@ -14,7 +16,7 @@ const workerBadness = 500
 // preferToKill makes the kernel kill a worker, and the processes that it starts, before its host when memory runs out. Raising the value needs no privilege. If
 // the file of the worker cannot be written, the worker keeps its host's value.
 func preferToKill(pid int) {
-	b, err := os.ReadFile("/proc/self/oom_score_adj")
+	b, err := procfile.Read("/proc/self/oom_score_adj")
 	if err != nil {
 		return
 	}
