@@ -39,8 +39,8 @@ type BatchSent struct {
 	Items  int
 }
 
-// BatchDone says that a worker is done with a batch, or with a part of it. The batch began about Run before At. A batch that a worker died of is never done:
-// its items are sent again, or fail.
+// BatchDone says that a worker is done with a batch, or with a part of it. The batch began about Run before At. A batch that a worker died of, or
+// handed back, is never done: its items are sent again, or fail.
 type BatchDone struct {
 	At     time.Time
 	Worker int // 0 if the items never reached a worker

@@ -96,6 +96,9 @@ type contextual interface{ context() *bare }
 // HasBegun is part of [worker.Worker]. Nothing waits in a goroutine.
 func (g *goroutine) HasBegun(worker.Batch) bool { return true }
 
+// Recall implements [worker.Worker]. No batch waits in a goroutine.
+func (g *goroutine) Recall() bool { return false }
+
 // Run is part of [worker.Worker].
 func (g *goroutine) Run(ctx context.Context, b worker.Batch) worker.End {
 	from := b.Done()

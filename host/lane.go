@@ -99,7 +99,7 @@ func (r *run[In, Out]) next() *batch[In, Out] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for !r.over() {
-		if r.laneCount > r.maxLanes+int(r.pool.scheduler.stacked.Load()) { // a batch that waits behind a long item keeps no other worker busy
+		if r.laneCount > r.maxLanes {
 			r.laneCount--
 			r.wake() // it may have been woken for a batch
 			return nil

@@ -26,7 +26,8 @@ type scheduler struct {
 	last     int           // index of the last worker leased; the search begins behind it
 	latest   *entry        // whose lease ended last; nil if it is gone or to be replaced
 	threads  int           // batches that a worker runs at once; 0 means one
-	stacked  atomic.Int64  // leases of workers beyond that: their batches wait behind others
+	stacked  int           // leases of workers beyond that: their batches wait behind others
+	looking  bool          // recall will be called
 	paused   bool          // Pool.Pause was called last, and not Pool.Resume, so no worker is leased
 	err      error         // why no worker is leased any more; nil before
 }
@@ -38,7 +39,8 @@ type entry struct {
 	leases      int       // batches that the worker holds
 	solo        bool      // the only lease excludes others
 	lastRelease int       // number of the last lease that ended, by scheduler.releases
-	since       time.Time // when that lease ended, or when the worker was added
+	since       time.Time // when that lease ended, or when the worker got its only one, or was added
+	stuck       bool      // the batches that it runs take long, so no batch is to wait behind them
 	retired     bool      // drained is to be closed
 	replacing   bool      // the worker is to be replaced: it is leased only in its turn
 
@@ -124,7 +126,7 @@ func (s *scheduler) pick(depth int, solo bool) *entry {
 	for i := range lent {
 		at := (s.last + 1 + i) % lent
 		e := s.entries[at]
-		if e.solo || e.leases >= depth {
+		if e.solo || e.leases >= depth || e.stuck && e.leases >= max(1, s.threads) {
 			continue
 		}
 		if best < 0 || e.leases < s.entries[best].leases || e.leases == s.entries[best].leases && e.lastRelease > s.entries[best].lastRelease {
@@ -143,8 +145,11 @@ func (s *scheduler) pick(depth int, solo bool) *entry {
 // lease leases a worker. Called with mu held.
 func (s *scheduler) lease(e *entry, solo bool) *entry {
 	s.last = e.index
-	if e.leases++; e.leases > max(1, s.threads) {
-		s.stacked.Add(1)
+	switch e.leases++; {
+	case e.leases == 1:
+		e.since = time.Now()
+	case e.leases > max(1, s.threads):
+		s.stacked++
 	}
 	e.solo = solo
 	return e
@@ -168,10 +173,10 @@ func (s *scheduler) release(e *entry, end worker.End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.leases > max(1, s.threads) {
-		s.stacked.Add(-1)
+		s.stacked--
 	}
 	e.leases--
-	e.solo = false
+	e.solo, e.stuck = false, false
 	s.releases++
 	e.lastRelease, e.since = s.releases, time.Now()
 	if !e.replacing {
@@ -196,6 +201,50 @@ func (s *scheduler) release(e *entry, end worker.End) {
 		return
 	}
 	s.serveWaiting()
+	s.lookSoon()
+}
+
+// recallAfter is how long a batch may wait in a worker behind another one while a worker is idle. A batch of short items ends sooner, because of its budget.
+const recallAfter = 2 * budget
+
+// lookSoon lets recall look after recallAfter, if it may find something then. Called with mu held.
+func (s *scheduler) lookSoon() {
+	if !s.looking && s.stacked > 0 && s.idleWorkers() > 0 {
+		s.looking = true
+		time.AfterFunc(recallAfter, s.recall)
+	}
+}
+
+// idleWorkers returns how many workers could be leased and have no lease. Called with mu held.
+func (s *scheduler) idleWorkers() int {
+	n := 0
+	for _, e := range s.entries[:min(len(s.entries), s.limit)] {
+		if e.leases == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// recall gets batches back that wait in workers behind long items while other workers are idle, so that these run them.
+func (s *scheduler) recall() {
+	s.mu.Lock()
+	s.looking = false
+	idle := s.idleWorkers()
+	var from []worker.Worker
+	for _, e := range s.entries {
+		if e.leases > max(1, s.threads) && time.Since(e.since) >= recallAfter && !s.paused {
+			e.stuck = true
+			for range min(idle-len(from), e.leases-max(1, s.threads)) {
+				from = append(from, e.worker)
+			}
+		}
+	}
+	s.lookSoon()
+	s.mu.Unlock()
+	for _, w := range from {
+		w.Recall()
+	}
 }
 
 // add puts a worker into the books. It is full after most items, 0 means never, and after the time oldest, zero means never.
@@ -206,6 +255,7 @@ func (s *scheduler) add(w worker.Worker, most int, oldest time.Time) *entry {
 	s.entries = append(s.entries, e)
 	s.count()
 	s.serveWaiting()
+	s.lookSoon()
 	return e
 }
 

@@ -99,7 +99,7 @@ func TestTheBatchesThatWaitBehindOthersAreCounted(t *testing.T) {
 		}
 		check := func(when string) {
 			t.Helper()
-			if got, want := int(s.stacked.Load()), stackedOf(s, all); got != want {
+			if got, want := s.stacked, stackedOf(s, all); got != want {
 				t.Errorf("%d threads, %s: got %d, want %d", threads, when, got, want)
 			}
 		}
@@ -111,7 +111,7 @@ func TestTheBatchesThatWaitBehindOthersAreCounted(t *testing.T) {
 			leased = append(leased, e)
 			check("after a lease")
 		}
-		if got, want := int(s.stacked.Load()), 3*(4-max(1, threads)); got != want {
+		if got, want := s.stacked, 3*(4-max(1, threads)); got != want {
 			t.Errorf("%d threads, all leased: got %d, want %d", threads, got, want)
 		}
 		s.retire(all[0])
@@ -123,8 +123,41 @@ func TestTheBatchesThatWaitBehindOthersAreCounted(t *testing.T) {
 			s.release(e, end)
 			check("after a release")
 		}
-		if got := s.stacked.Load(); got != 0 {
+		if got := s.stacked; got != 0 {
 			t.Errorf("%d threads, all released: got %d, want 0", threads, got)
 		}
+	}
+}
+
+// A batch that has waited behind a long item goes to a worker that has nothing to do, and no other waits behind that item.
+func TestNoBatchWaitsBehindALongItem(t *testing.T) {
+	s := &scheduler{limit: 2}
+	long := s.add(&goroutine{}, 0, time.Time{})
+	s.pick(1, false)
+	s.pick(2, false)
+	if long.leases != 2 || s.looking {
+		t.Fatalf("with one worker: got %d leases and a look: %v, want 2 and none", long.leases, s.looking)
+	}
+	other := s.add(&goroutine{}, 0, time.Time{})
+	if !s.looking {
+		t.Fatal("a worker has nothing to do, and the scheduler does not look for a batch that waits")
+	}
+	s.recall()
+	if long.stuck {
+		t.Error("an item that has just begun is taken for a long one")
+	}
+	long.since = time.Now().Add(-recallAfter)
+	s.recall()
+	if !long.stuck || other.stuck {
+		t.Errorf("a worker with a long item, and one with none: got %v and %v, want true and false", long.stuck, other.stuck)
+	}
+	s.release(long, worker.End{}) // the batch that waited
+	long.stuck = true
+	if a, b := s.pick(2, false), s.pick(2, false); a != other || b != other {
+		t.Errorf("two batches: got workers %p and %p, want the one without the long item, %p", a, b, other)
+	}
+	s.release(long, worker.End{})
+	if a, b := s.pick(2, false), s.pick(2, false); a != long || b != long {
+		t.Error("the long item has ended, and its worker is not leased")
 	}
 }

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/parhost/parhost/internal/wire"
 	"github.com/parhost/parhost/internal/wire/workerpb"
@@ -12,8 +13,9 @@ import (
 type batch struct {
 	id      uint64
 	job     *work.Job
-	limited bool   // the host limits the bytes of this batch's results
-	credit  uint64 // bytes of results that may still be sent; only the thread that runs the batch uses it
+	taken   atomic.Bool // a thread runs the batch, or it has been handed back before that
+	limited bool        // the host limits the bytes of this batch's results
+	credit  uint64      // bytes of results that may still be sent; only the thread that runs the batch uses it
 
 	more     chan *workerpb.Credit // answers of the host to a Need message; room for one, because only one question is open at a time
 	canceled chan struct{}         // closed when the whole batch is canceled
@@ -46,6 +48,15 @@ func (b *batch) give(c *workerpb.Credit) {
 	}
 }
 
+// handBack lets no further item of the batch begin. If no thread has taken the batch yet, the host gets it back at once.
+func (s *server) handBack(b *batch) {
+	if b.taken.CompareAndSwap(false, true) {
+		b.job.Report(work.Part{Last: true})
+		return
+	}
+	b.job.HandBack()
+}
+
 // pay waits until the batch has enough credit to send r, and takes the credit. It returns false if the results must not be sent: the batch was
 // canceled first, the host has no room for them, or the stream is gone.
 func (s *server) pay(b *batch, r *workerpb.Results) bool {
@@ -66,9 +77,6 @@ func (s *server) pay(b *batch, r *workerpb.Results) bool {
 		select {
 		case more := <-b.more:
 			b.credit += more.GetBytes()
-			if more.GetStop() {
-				b.job.HandBack()
-			}
 			if more.GetDrop() {
 				return false
 			}

@@ -191,14 +191,18 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 			s.jobs.Lock()
 			s.jobs.byID[held.id] = held
 			s.jobs.Unlock()
-			queue <- waiting{held.id, held.job, deadlineOf(m.Batch)}
+			queue <- waiting{held, deadlineOf(m.Batch)}
 		case *workerpb.WorkRequest_Credit:
 			s.jobs.Lock()
 			held := s.jobs.byID[m.Credit.GetBatch()]
 			s.jobs.Unlock()
-			if held != nil { // otherwise the batch ended while the credit was on its way
-				held.give(m.Credit)
+			if held == nil { // the batch ended while the credit was on its way
+				continue
 			}
+			if m.Credit.GetStop() { // first: the thread that waits for credit must not begin another item
+				s.handBack(held)
+			}
+			held.give(m.Credit)
 		case *workerpb.WorkRequest_Cancel:
 			s.cancel(m.Cancel)
 		}
@@ -224,8 +228,7 @@ func (s *server) setUp(ctx context.Context, lock *sync.Mutex, limit time.Duratio
 
 // waiting is a batch that waits for a thread.
 type waiting struct {
-	id       uint64
-	job      *work.Job
+	*batch
 	deadline time.Time // of the run that the batch belongs to; zero if there is none
 }
 
@@ -241,6 +244,9 @@ func deadlineOf(b *workerpb.Batch) time.Time {
 // thread. An item that calls runtime.Goexit ends this goroutine; the worker is then leaving.
 func (s *server) thread(ctx context.Context, instance work.Instance, queue <-chan waiting, entry *arena.Entry) {
 	for next := range queue {
+		if !next.taken.CompareAndSwap(false, true) {
+			continue // it has been handed back
+		}
 		if s.leaving.Load() {
 			next.job.Report(work.Part{Last: true, Leaving: true})
 			continue

@@ -37,7 +37,7 @@ func many(ctx context.Context, t *trial) (string, error) {
 	return fmt.Sprintf("%s in %s, each timed", wire.Count(len(items), "item"), wire.Count(b.Parts, "message")), t.complete(b, items)
 }
 
-// window checks that a worker can hold several batches at once.
+// window checks that a worker can hold several batches at once, and that it gives back those that wait if it is asked to.
 func window(ctx context.Context, t *trial) (string, error) {
 	items, err := t.some(aim, manyMost)
 	if err != nil {
@@ -47,24 +47,48 @@ func window(ctx context.Context, t *trial) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var batches []*Batch
 	var lists [][]item
-	for n := 1; len(items) > 0; n *= 2 { // batches of 1, 2, 4 and more items
-		list := items[:min(n, len(items))]
-		items = items[len(list):]
-		batches, lists = append(batches, s.Send(order(list))), append(lists, list)
+	for n, rest := 1, items; len(rest) > 0; n *= 2 { // batches of 1, 2, 4 and more items
+		lists = append(lists, rest[:min(n, len(rest))])
+		rest = rest[len(lists[len(lists)-1]):]
 	}
+	if _, err := t.together(s, lists, func() {}, t.complete); err != nil {
+		return "", err
+	}
+	asked := 0
+	back, err := t.together(s, lists, func() {
+		for s.session.Recall(ctx) {
+			asked++
+		}
+	}, t.compare)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d batches sent at once, %s; %d batches asked back, %d came back as they were", len(lists), wire.Count(len(items), "item"), asked, back), nil
+}
+
+// together sends a batch of each of the lists of items before it waits for the first one, and checks each. then is called when all batches have been sent. It
+// returns how many batches were handed back with nothing done.
+func (t *trial) together(s *Stream, lists [][]item, then func(), check func(*Batch, []item) error) (back int, err error) {
+	var batches []*Batch
+	for _, list := range lists {
+		batches = append(batches, s.Send(order(list)))
+	}
+	then()
 	total := 0
 	for i, b := range batches {
 		total += len(lists[i])
 		if err := s.Wait(b, t.limit(total)); err != nil {
-			return "", err
+			return 0, err
 		}
-		if err := t.complete(b, lists[i]); err != nil {
-			return "", fmt.Errorf("batch %d of %d: %w", i, len(batches), err)
+		if err := check(b, lists[i]); err != nil {
+			return 0, fmt.Errorf("batch %d of %d: %w", i, len(batches), err)
+		}
+		if b.done() == 0 {
+			back++
 		}
 	}
-	return fmt.Sprintf("%d batches sent at once, %s", len(batches), wire.Count(total, "item")), nil
+	return back, nil
 }
 
 // handBack checks that a worker hands back the rest of a batch when the batch's time budget is used up.

@@ -37,6 +37,7 @@ func (s *Session) lookup(id uint64) (b *Batch, ended bool) {
 func (s *Session) results(r *workerpb.Results) error {
 	s.mu.Lock()
 	b, ended := s.lookup(r.GetBatch())
+	mayBeEmpty := r.GetLeaving() || b != nil && b.recalled
 	s.mu.Unlock()
 	if ended && r.GetCount() == 0 && r.GetLast() {
 		return nil // the end of a batch that had ended already, see section 5.3
@@ -51,7 +52,7 @@ func (s *Session) results(r *workerpb.Results) error {
 		return problem("results for items %d to %d of a batch of %d", r.GetFrom(), int64(r.GetFrom())+int64(r.GetCount())-1, b.count)
 	}
 	from, n := b.done, int(r.GetCount())
-	if n == 0 && !r.GetLast() || from+n == 0 && !r.GetLeaving() {
+	if n == 0 && !r.GetLast() || from+n == 0 && !mayBeEmpty {
 		return problem("results for no item") // a worker could send such messages without end
 	}
 	switch t := len(r.GetItemNs()); {

@@ -108,6 +108,9 @@ func (w *Worker) HasBegun(b worker.Batch) bool {
 	return false
 }
 
+// Recall implements [worker.Worker].
+func (w *Worker) Recall() bool { return w.session.Recall(context.Background()) }
+
 const (
 	// shortBatch is about as much CPU time as the host and a worker need to sleep and to be woken for one answer.
 	shortBatch = 20 * time.Microsecond

@@ -15,6 +15,8 @@ type Worker interface {
 	Run(ctx context.Context, b Batch) End
 	// HasBegun reports whether the worker may have begun b, rather than holding it behind another batch.
 	HasBegun(b Batch) bool
+	// Recall makes the worker hand back a batch that waits in it behind others, and reports whether there is one.
+	Recall() bool
 	// Info describes the worker.
 	Info() Info
 	// Running lists the items that run, as far as the worker shows them.

@@ -1163,12 +1163,12 @@ func (x *Batch) GetAlone() bool {
 	return false
 }
 
-// Credit answers a Need: the next Results of the batch may have so many bytes more. What they do not use is lost.
+// Credit answers a Need: the next Results of the batch may have so many bytes more. What they do not use is lost. With stop it may also come unasked.
 type Credit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Batch uint64                 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
 	Bytes uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	// The worker begins no further item of the batch, and hands the rest back.
+	// The worker begins no further item of the batch, and hands the rest back: at once, if it has begun none.
 	Stop bool `protobuf:"varint,3,opt,name=stop,proto3" json:"stop,omitempty"`
 	// The host has no room for the results at all: their items end as KIND_CANCELED, with stop.
 	Drop          bool `protobuf:"varint,4,opt,name=drop,proto3" json:"drop,omitempty"`
