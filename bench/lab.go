@@ -25,6 +25,7 @@ type lab struct {
 	parhost string            // path of the parhost command
 	echo    string            // path of a plugin that starts a program for each item
 	sqrt    string            // path of the plugin parhost-plugin-sqrt
+	bare    string            // path of the command that works with nothing in between
 	python  string            // path of Python; "" if there is none
 	has     map[string]string // versions of Python and of the installed packages, by name
 	spins   int64             // number of spin steps that take one millisecond of CPU time
@@ -47,7 +48,7 @@ func (l *lab) set(ctx context.Context, tools string) error {
 	if err := os.CopyFS(l.dir, scripts); err != nil {
 		return err
 	}
-	for path, pkg := range map[*string]string{&l.parhost: "cmd/parhost", &l.echo: "bench/echo", &l.sqrt: "plugins/sqrt/parhost-plugin-sqrt"} {
+	for path, pkg := range map[*string]string{&l.parhost: "cmd/parhost", &l.echo: "bench/echo", &l.sqrt: "plugins/sqrt/parhost-plugin-sqrt", &l.bare: "bench/bare"} {
 		// Each executable gets its own folder: a plugin beside the command would replace the built-in workload of the same name.
 		*path = filepath.Join(l.dir, "bin", filepath.Base(pkg), filepath.Base(pkg)) + exeSuffix
 		build := exec.CommandContext(ctx, "go", "build", "-o", *path, "github.com/parhost/parhost/"+pkg)

@@ -18,7 +18,7 @@ func spinRow() row {
 		contenders: []contender{
 			pooled(ours, spinWorkload, host.Config{Workers: 2}, spins),
 			grouped(goroutines, spins, spin),
-			pooled("parhost, goroutine mode", spinWorkload, host.Config{Workers: 2, Mode: host.ModeGoroutine}, spins),
+			pooled(inGoroutines, spinWorkload, host.Config{Workers: 2, Mode: host.ModeGoroutine}, spins),
 		},
 		goals: []goal{timesAsLong(ours, 1.02, goroutines)},
 	}

@@ -16,13 +16,15 @@ func rows() []row {
 
 // Names of contenders to which goals refer.
 const (
-	ours       = "parhost"
-	goroutines = "2 goroutines"
-	goPlugin   = "go-plugin, unary calls"
-	loky       = "joblib, loky"
-	mpMap      = "mp.Pool.map"
-	mpSingly   = "mp.Pool.map, chunksize 1"
-	mpApply    = "mp.Pool.apply"
+	ours         = "parhost"
+	inGoroutines = "parhost, goroutine mode"
+	goroutines   = "2 goroutines"
+	twoHalves    = "errgroup, 2 halves"
+	goPlugin     = "go-plugin, unary calls"
+	loky         = "joblib, loky"
+	mpMap        = "mp.Pool.map"
+	mpSingly     = "mp.Pool.map, chunksize 1"
+	mpApply      = "mp.Pool.apply"
 )
 
 // pooled returns a contender that is parhost itself, with a workload that is linked in.
