@@ -40,7 +40,7 @@ type BatchSent struct {
 }
 
 // BatchDone says that a worker is done with a batch, or with a part of it. The batch began about Run before At. A batch that a worker died of, or
-// handed back, is never done: its items are sent again, or fail.
+// handed back with nothing done, is never done: its items are sent again, or fail.
 type BatchDone struct {
 	At     time.Time
 	Worker int // 0 if the items never reached a worker

@@ -97,7 +97,7 @@ type contextual interface{ context() *bare }
 func (g *goroutine) HasBegun(worker.Batch) bool { return true }
 
 // Recall implements [worker.Worker]. No batch waits in a goroutine.
-func (g *goroutine) Recall() bool { return false }
+func (g *goroutine) Recall() {}
 
 // Run is part of [worker.Worker].
 func (g *goroutine) Run(ctx context.Context, b worker.Batch) worker.End {

@@ -99,7 +99,7 @@ func (r *run[In, Out]) next() *batch[In, Out] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for !r.over() {
-		if r.laneCount > r.maxLanes {
+		if r.laneCount > r.maxLanes+int(r.pool.scheduler.stacked.Load()) { // a batch that waits behind a long item keeps no other worker busy
 			r.laneCount--
 			r.wake() // it may have been woken for a batch
 			return nil
@@ -269,8 +269,9 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	b.worker.Store(&e.worker)
 	b.begun = time.Now()
 	r.saySent(b, e)
+	before := b.Done()
 	end := e.worker.Run(ctx, b)
-	p.scheduler.release(e, end)
+	p.scheduler.release(e, end, b.Done() > before || end != worker.End{})
 	if !r.deadline.IsZero() {
 		awaitDeadline(ctx, r.deadline)
 	}

@@ -54,7 +54,7 @@ func (p *Pool) Describe(ctx context.Context) (protocol.Manifest, error) {
 	if err != nil {
 		return protocol.Manifest{}, err
 	}
-	defer p.scheduler.release(place, worker.End{})
+	defer p.scheduler.release(place, worker.End{}, true)
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.StartTimeout)
 	defer cancel()
 	pb, err := place.worker.(*process.Worker).Describe(ctx)

@@ -26,7 +26,7 @@ type scheduler struct {
 	last     int           // index of the last worker leased; the search begins behind it
 	latest   *entry        // whose lease ended last; nil if it is gone or to be replaced
 	threads  int           // batches that a worker runs at once; 0 means one
-	stacked  int           // leases of workers beyond that: their batches wait behind others
+	stacked  atomic.Int64  // leases of workers beyond that: their batches wait behind others
 	looking  bool          // recall will be called
 	paused   bool          // Pool.Pause was called last, and not Pool.Resume, so no worker is leased
 	err      error         // why no worker is leased any more; nil before
@@ -94,7 +94,7 @@ func (s *scheduler) acquire(ctx context.Context, depth int, solo bool) (*entry, 
 	s.mu.Unlock()
 	if i < 0 {
 		if e, err := s.received(<-w.lease); err == nil {
-			s.release(e, worker.End{})
+			s.release(e, worker.End{}, true)
 		}
 	}
 	return nil, context.Cause(ctx)
@@ -149,13 +149,13 @@ func (s *scheduler) lease(e *entry, solo bool) *entry {
 	case e.leases == 1:
 		e.since = time.Now()
 	case e.leases > max(1, s.threads):
-		s.stacked++
+		s.stacked.Add(1)
 	}
 	e.solo = solo
 	return e
 }
 
-// serveWaiting leases workers to waiting batches, in order. Called with mu held.
+// serveWaiting leases workers to waiting batches, in order. It is called with mu held, whenever a worker may have become idle.
 func (s *scheduler) serveWaiting() {
 	for len(s.waiting) > 0 {
 		w := s.waiting[0]
@@ -166,21 +166,26 @@ func (s *scheduler) serveWaiting() {
 		s.waiting = s.waiting[1:]
 		w.lease <- e
 	}
+	s.lookSoon()
 }
 
-// release ends a lease. A worker that died or that asked to be replaced gets no other lease, even before its supervisor knows of it.
-func (s *scheduler) release(e *entry, end worker.End) {
+// release ends a lease. A worker that died or that asked to be replaced gets no other lease, even before its supervisor knows of it. worked is false if the
+// worker has handed the batch back with nothing done, which says nothing of the batches that it runs.
+func (s *scheduler) release(e *entry, end worker.End, worked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.leases > max(1, s.threads) {
-		s.stacked--
+		s.stacked.Add(-1)
 	}
 	e.leases--
-	e.solo, e.stuck = false, false
-	s.releases++
-	e.lastRelease, e.since = s.releases, time.Now()
-	if !e.replacing {
-		s.latest = e
+	e.solo = false
+	if worked {
+		e.stuck = false
+		s.releases++
+		e.lastRelease, e.since = s.releases, time.Now()
+		if !e.replacing {
+			s.latest = e
+		}
 	}
 	if end.Leaving || end.Death != nil {
 		s.drop(e)
@@ -201,7 +206,6 @@ func (s *scheduler) release(e *entry, end worker.End) {
 		return
 	}
 	s.serveWaiting()
-	s.lookSoon()
 }
 
 // recallAfter is how long a batch may wait in a worker behind another one while a worker is idle. A batch of short items ends sooner, because of its budget.
@@ -209,42 +213,34 @@ const recallAfter = 2 * budget
 
 // lookSoon lets recall look after recallAfter, if it may find something then. Called with mu held.
 func (s *scheduler) lookSoon() {
-	if !s.looking && s.stacked > 0 && s.idleWorkers() > 0 {
+	if !s.looking && s.stacked.Load() > 0 && s.idles() {
 		s.looking = true
 		time.AfterFunc(recallAfter, s.recall)
 	}
 }
 
-// idleWorkers returns how many workers could be leased and have no lease. Called with mu held.
-func (s *scheduler) idleWorkers() int {
-	n := 0
-	for _, e := range s.entries[:min(len(s.entries), s.limit)] {
-		if e.leases == 0 {
-			n++
-		}
-	}
-	return n
+// idles reports whether a worker has no lease and may get one. Called with mu held.
+func (s *scheduler) idles() bool {
+	return !s.paused && slices.ContainsFunc(s.entries[:min(len(s.entries), s.limit)], func(e *entry) bool { return e.leases == 0 })
 }
 
-// recall gets batches back that wait in workers behind long items while other workers are idle, so that these run them.
+// recall asks for the batches back that wait in workers behind long items, if another worker is idle.
 func (s *scheduler) recall() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.looking = false
-	idle := s.idleWorkers()
-	var from []worker.Worker
-	for _, e := range s.entries {
-		if e.leases > max(1, s.threads) && time.Since(e.since) >= recallAfter && !s.paused {
+	if !s.idles() {
+		return
+	}
+	for _, e := range slices.Concat(s.entries, s.retired) {
+		if e.leases > max(1, s.threads) && time.Since(e.since) >= recallAfter {
 			e.stuck = true
-			for range min(idle-len(from), e.leases-max(1, s.threads)) {
-				from = append(from, e.worker)
+			for range e.leases - max(1, s.threads) {
+				go e.worker.Recall() // it waits if the worker does not read
 			}
 		}
 	}
 	s.lookSoon()
-	s.mu.Unlock()
-	for _, w := range from {
-		w.Recall()
-	}
 }
 
 // add puts a worker into the books. It is full after most items, 0 means never, and after the time oldest, zero means never.
@@ -255,7 +251,6 @@ func (s *scheduler) add(w worker.Worker, most int, oldest time.Time) *entry {
 	s.entries = append(s.entries, e)
 	s.count()
 	s.serveWaiting()
-	s.lookSoon()
 	return e
 }
 

@@ -99,7 +99,7 @@ func TestTheBatchesThatWaitBehindOthersAreCounted(t *testing.T) {
 		}
 		check := func(when string) {
 			t.Helper()
-			if got, want := s.stacked, stackedOf(s, all); got != want {
+			if got, want := int(s.stacked.Load()), stackedOf(s, all); got != want {
 				t.Errorf("%d threads, %s: got %d, want %d", threads, when, got, want)
 			}
 		}
@@ -111,7 +111,7 @@ func TestTheBatchesThatWaitBehindOthersAreCounted(t *testing.T) {
 			leased = append(leased, e)
 			check("after a lease")
 		}
-		if got, want := s.stacked, 3*(4-max(1, threads)); got != want {
+		if got, want := int(s.stacked.Load()), 3*(4-max(1, threads)); got != want {
 			t.Errorf("%d threads, all leased: got %d, want %d", threads, got, want)
 		}
 		s.retire(all[0])
@@ -120,10 +120,10 @@ func TestTheBatchesThatWaitBehindOthersAreCounted(t *testing.T) {
 			if e == all[1] && i > 6 {
 				end.Death = &worker.Death{}
 			}
-			s.release(e, end)
+			s.release(e, end, true)
 			check("after a release")
 		}
-		if got := s.stacked; got != 0 {
+		if got := s.stacked.Load(); got != 0 {
 			t.Errorf("%d threads, all released: got %d, want 0", threads, got)
 		}
 	}
@@ -151,12 +151,11 @@ func TestNoBatchWaitsBehindALongItem(t *testing.T) {
 	if !long.stuck || other.stuck {
 		t.Errorf("a worker with a long item, and one with none: got %v and %v, want true and false", long.stuck, other.stuck)
 	}
-	s.release(long, worker.End{}) // the batch that waited
-	long.stuck = true
+	s.release(long, worker.End{}, false) // the batch that waited
 	if a, b := s.pick(2, false), s.pick(2, false); a != other || b != other {
 		t.Errorf("two batches: got workers %p and %p, want the one without the long item, %p", a, b, other)
 	}
-	s.release(long, worker.End{})
+	s.release(long, worker.End{}, true)
 	if a, b := s.pick(2, false), s.pick(2, false); a != long || b != long {
 		t.Error("the long item has ended, and its worker is not leased")
 	}

@@ -13,7 +13,8 @@ import (
 type batch struct {
 	id      uint64
 	job     *work.Job
-	taken   atomic.Bool // a thread runs the batch, or it has been handed back before that
+	taken   atomic.Bool // a thread runs the batch, or it has been recalled before that
+	all     bool        // the whole batch has been canceled; only the goroutine that reads the stream uses it
 	limited bool        // the host limits the bytes of this batch's results
 	credit  uint64      // bytes of results that may still be sent; only the thread that runs the batch uses it
 
@@ -48,13 +49,11 @@ func (b *batch) give(c *workerpb.Credit) {
 	}
 }
 
-// handBack lets no further item of the batch begin. If no thread has taken the batch yet, the host gets it back at once.
-func (s *server) handBack(b *batch) {
-	if b.taken.CompareAndSwap(false, true) {
+// recall hands a batch back at once, unless a thread has taken it or it has been canceled.
+func (s *server) recall(b *batch) {
+	if b != nil && !b.all && b.taken.CompareAndSwap(false, true) {
 		b.job.Report(work.Part{Last: true})
-		return
 	}
-	b.job.HandBack()
 }
 
 // pay waits until the batch has enough credit to send r, and takes the credit. It returns false if the results must not be sent: the batch was
@@ -77,6 +76,9 @@ func (s *server) pay(b *batch, r *workerpb.Results) bool {
 		select {
 		case more := <-b.more:
 			b.credit += more.GetBytes()
+			if more.GetStop() {
+				b.job.HandBack()
+			}
 			if more.GetDrop() {
 				return false
 			}

@@ -123,7 +123,7 @@ func (s *server) Work(stream workerpb.WorkerService_WorkServer) error {
 	if err != nil {
 		return s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Error: bound.Text(err.Error(), wire.MaxMessageText)}}})
 	}
-	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Arena: s.arena != nil, Buffers: s.buffers != nil, Link: s.link != nil}}}); err != nil {
+	if err := s.respond(&workerpb.WorkResponse{Message: &workerpb.WorkResponse_Ready{Ready: &workerpb.Ready{Arena: s.arena != nil, Buffers: s.buffers != nil, Link: s.link != nil, Recall: true}}}); err != nil {
 		return err
 	}
 	messages := conversation(stream)
@@ -196,13 +196,14 @@ func (s *server) receive(messages conversation, instance work.Instance, start *w
 			s.jobs.Lock()
 			held := s.jobs.byID[m.Credit.GetBatch()]
 			s.jobs.Unlock()
-			if held == nil { // the batch ended while the credit was on its way
-				continue
+			if held != nil { // otherwise the batch ended while the credit was on its way
+				held.give(m.Credit)
 			}
-			if m.Credit.GetStop() { // first: the thread that waits for credit must not begin another item
-				s.handBack(held)
-			}
-			held.give(m.Credit)
+		case *workerpb.WorkRequest_Recall:
+			s.jobs.Lock()
+			held := s.jobs.byID[m.Recall.GetBatch()]
+			s.jobs.Unlock()
+			s.recall(held)
 		case *workerpb.WorkRequest_Cancel:
 			s.cancel(m.Cancel)
 		}
@@ -245,7 +246,7 @@ func deadlineOf(b *workerpb.Batch) time.Time {
 func (s *server) thread(ctx context.Context, instance work.Instance, queue <-chan waiting, entry *arena.Entry) {
 	for next := range queue {
 		if !next.taken.CompareAndSwap(false, true) {
-			continue // it has been handed back
+			continue // it has been recalled
 		}
 		if s.leaving.Load() {
 			next.job.Report(work.Part{Last: true, Leaving: true})
@@ -406,6 +407,7 @@ func (s *server) cancel(c *workerpb.Cancel) {
 	switch {
 	case b == nil: // the batch has ended already
 	case c.Item == nil:
+		b.all = true
 		b.cancel()
 	default:
 		b.job.Cancel(int(c.GetItem()))

@@ -116,7 +116,7 @@ func (g *Group) values(files ...string) [][]string {
 // CPUQuota returns how many CPUs' worth of time the groups of this process allow it to use, or 0 if they set no limit.
 func CPUQuota() float64 {
 	least := 0.0
-	groups, _ := Own() // those of a process that cannot see its groups set no limit that it can keep
+	groups, _ := Own() // a process that cannot read them knows no limit
 	for _, g := range groups {
 		files := []string{"cpu.max"}
 		if g.Version == 1 {
@@ -145,7 +145,7 @@ const unlimited = 1 << 60
 // MemoryLimit returns the least memory limit of the groups of this process in bytes, or 0 if they set none.
 func MemoryLimit() int64 {
 	var least int64
-	groups, _ := Own() // those of a process that cannot see its groups set no limit that it can keep
+	groups, _ := Own() // a process that cannot read them knows no limit
 	for _, g := range groups {
 		file := "memory.max"
 		if g.Version == 1 {

@@ -8,7 +8,7 @@ import (
 
 func read(path string) ([]byte, error) { return procfile.Read(path) }
 
-// mounted are read once, because cgroups are mounted before any program starts, and the kernel takes long to write a long list of mounts.
+// mounted reads the hierarchies once, because they hardly ever change, and the kernel takes long to write a long list of mounts.
 var mounted = sync.OnceValues(func() ([]hierarchy, error) {
 	mounts, err := read("/proc/self/mountinfo")
 	return hierarchies(string(mounts)), err

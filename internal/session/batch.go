@@ -55,7 +55,7 @@ type Batch struct {
 	canceled bool         // the worker may have been told to cancel the batch
 	items    map[int]bool // places of the items that the worker may have been told to cancel
 	dropped  bool         // the worker has been told to drop results
-	recalled bool         // the worker may have been told to hand the batch back
+	recalled bool         // the worker may have been asked to hand the batch back
 }
 
 // ID returns the number of the batch on the stream, or 0 before it is sent.
@@ -161,24 +161,24 @@ func (s *Session) sendCancel(c *workerpb.Cancel) {
 	_ = s.stream.Send(&workerpb.WorkRequest{Message: &workerpb.WorkRequest_Cancel{Cancel: c}})
 }
 
-// Recall tells the worker to hand back the batch that waits behind the fewest others in it, if there is one that was not recalled before. It reports whether it
-// did. The worker answers at once, with [Receiver.Ended], or has begun the batch meanwhile.
-func (s *Session) Recall(ctx context.Context) bool {
+// Recall asks the worker to hand back the batch that waits behind the fewest others in it and was not asked for before. It does nothing if there is none, or if
+// the worker knows no Recall. The worker answers with [Receiver.Ended], unless it begins the batch first.
+func (s *Session) Recall() {
+	if !s.ready.GetRecall() {
+		return
+	}
+	_ = s.sending.Acquire(context.Background(), 1) // cannot fail, and Options.Blocked watches whoever holds it
+	defer s.sending.Release(1)
 	s.mu.Lock()
 	at := slices.IndexFunc(s.order, func(b *Batch) bool { return !b.recalled && !b.canceled && !s.mayRun(b) })
 	if at < 0 || s.closed {
 		s.mu.Unlock()
-		return false
+		return
 	}
 	b := s.order[at]
 	b.recalled = true // set before the worker can know of it
 	s.mu.Unlock()
-	if s.acquire(ctx) != nil {
-		return false
-	}
-	defer s.sending.Release(1)
-	s.dispatch(ctx, b, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Credit{Credit: &workerpb.Credit{Batch: b.id, Stop: true}}})
-	return true
+	s.dispatch(context.Background(), b, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Recall{Recall: &workerpb.Recall{Batch: b.id}}})
 }
 
 // Grant is the answer to a worker's request for credit.

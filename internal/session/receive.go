@@ -104,9 +104,10 @@ func (s *Session) results(r *workerpb.Results) error {
 
 // remove removes a batch from those that the worker holds. Called with mu held.
 func (s *Session) remove(b *Batch) {
+	ran := s.mayRun(b)
 	delete(s.batches, b.id)
 	s.order = slices.DeleteFunc(s.order, func(o *Batch) bool { return o == b })
-	if s.threads <= len(s.order) {
+	if ran && s.threads <= len(s.order) {
 		s.order[s.threads-1].heard = s.options.Pulse.Mark() // the worker may run this batch from now on
 	}
 }

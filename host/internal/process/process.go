@@ -109,7 +109,7 @@ func (w *Worker) HasBegun(b worker.Batch) bool {
 }
 
 // Recall implements [worker.Worker].
-func (w *Worker) Recall() bool { return w.session.Recall(context.Background()) }
+func (w *Worker) Recall() { w.session.Recall() }
 
 const (
 	// shortBatch is about as much CPU time as the host and a worker need to sleep and to be woken for one answer.

@@ -61,7 +61,9 @@ func (c *call) Results(r *workerpb.Results, values []byte) error {
 	c.b.Complete(n, w.Info(), run, r.GetItemNs(), usageOf(r, now.Sub(c.Sent())))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.recent.add(n, c.b.First()+from+n-1, now)
+	if n > 0 {
+		w.recent.add(n, c.b.First()+from+n-1, now)
+	}
 	return nil
 }
 

@@ -15,8 +15,8 @@ type Worker interface {
 	Run(ctx context.Context, b Batch) End
 	// HasBegun reports whether the worker may have begun b, rather than holding it behind another batch.
 	HasBegun(b Batch) bool
-	// Recall makes the worker hand back a batch that waits in it behind others, and reports whether there is one.
-	Recall() bool
+	// Recall asks the worker to hand back a batch that waits in it behind others, if there is one. It does not wait for the answer, but the worker has to read.
+	Recall()
 	// Info describes the worker.
 	Info() Info
 	// Running lists the items that run, as far as the worker shows them.

@@ -560,6 +560,7 @@ type WorkRequest struct {
 	//	*WorkRequest_Batch
 	//	*WorkRequest_Cancel
 	//	*WorkRequest_Credit
+	//	*WorkRequest_Recall
 	Message       isWorkRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -638,6 +639,15 @@ func (x *WorkRequest) GetCredit() *Credit {
 	return nil
 }
 
+func (x *WorkRequest) GetRecall() *Recall {
+	if x != nil {
+		if x, ok := x.Message.(*WorkRequest_Recall); ok {
+			return x.Recall
+		}
+	}
+	return nil
+}
+
 type isWorkRequest_Message interface {
 	isWorkRequest_Message()
 }
@@ -658,6 +668,11 @@ type WorkRequest_Credit struct {
 	Credit *Credit `protobuf:"bytes,4,opt,name=credit,proto3,oneof"`
 }
 
+type WorkRequest_Recall struct {
+	// Only for workers that have said recall in Ready.
+	Recall *Recall `protobuf:"bytes,5,opt,name=recall,proto3,oneof"`
+}
+
 func (*WorkRequest_Start) isWorkRequest_Message() {}
 
 func (*WorkRequest_Batch) isWorkRequest_Message() {}
@@ -665,6 +680,8 @@ func (*WorkRequest_Batch) isWorkRequest_Message() {}
 func (*WorkRequest_Cancel) isWorkRequest_Message() {}
 
 func (*WorkRequest_Credit) isWorkRequest_Message() {}
+
+func (*WorkRequest_Recall) isWorkRequest_Message() {}
 
 type WorkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -879,7 +896,9 @@ type Ready struct {
 	// The worker has mapped the pool's buffers: items may lie there.
 	Buffers bool `protobuf:"varint,3,opt,name=buffers,proto3" json:"buffers,omitempty"`
 	// From now on the worker reads and writes the messages of this stream on the pipes that it inherited.
-	Link          bool `protobuf:"varint,4,opt,name=link,proto3" json:"link,omitempty"`
+	Link bool `protobuf:"varint,4,opt,name=link,proto3" json:"link,omitempty"`
+	// The worker knows Recall.
+	Recall        bool `protobuf:"varint,5,opt,name=recall,proto3" json:"recall,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -938,6 +957,13 @@ func (x *Ready) GetBuffers() bool {
 func (x *Ready) GetLink() bool {
 	if x != nil {
 		return x.Link
+	}
+	return false
+}
+
+func (x *Ready) GetRecall() bool {
+	if x != nil {
+		return x.Recall
 	}
 	return false
 }
@@ -1163,12 +1189,12 @@ func (x *Batch) GetAlone() bool {
 	return false
 }
 
-// Credit answers a Need: the next Results of the batch may have so many bytes more. What they do not use is lost. With stop it may also come unasked.
+// Credit answers a Need: the next Results of the batch may have so many bytes more. What they do not use is lost.
 type Credit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Batch uint64                 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
 	Bytes uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	// The worker begins no further item of the batch, and hands the rest back: at once, if it has begun none.
+	// The worker begins no further item of the batch, and hands the rest back.
 	Stop bool `protobuf:"varint,3,opt,name=stop,proto3" json:"stop,omitempty"`
 	// The host has no room for the results at all: their items end as KIND_CANCELED, with stop.
 	Drop          bool `protobuf:"varint,4,opt,name=drop,proto3" json:"drop,omitempty"`
@@ -1234,6 +1260,51 @@ func (x *Credit) GetDrop() bool {
 	return false
 }
 
+// Recall asks for a batch back that the worker has not begun.
+type Recall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Batch         uint64                 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recall) Reset() {
+	*x = Recall{}
+	mi := &file_parhost_v1_worker_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recall) ProtoMessage() {}
+
+func (x *Recall) ProtoReflect() protoreflect.Message {
+	mi := &file_parhost_v1_worker_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recall.ProtoReflect.Descriptor instead.
+func (*Recall) Descriptor() ([]byte, []int) {
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Recall) GetBatch() uint64 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
 // Cancel ends a whole batch, or one item of it.
 type Cancel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1246,7 +1317,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[12]
+	mi := &file_parhost_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1329,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[12]
+	mi := &file_parhost_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1342,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Cancel) GetBatch() uint64 {
@@ -1320,7 +1391,7 @@ type Results struct {
 
 func (x *Results) Reset() {
 	*x = Results{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[13]
+	mi := &file_parhost_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1403,7 @@ func (x *Results) String() string {
 func (*Results) ProtoMessage() {}
 
 func (x *Results) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[13]
+	mi := &file_parhost_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1416,7 @@ func (x *Results) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Results.ProtoReflect.Descriptor instead.
 func (*Results) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Results) GetBatch() uint64 {
@@ -1454,7 +1525,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[14]
+	mi := &file_parhost_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1537,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[14]
+	mi := &file_parhost_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1550,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Usage) GetUserNs() uint64 {
@@ -1528,7 +1599,7 @@ type ItemError struct {
 
 func (x *ItemError) Reset() {
 	*x = ItemError{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[15]
+	mi := &file_parhost_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1611,7 @@ func (x *ItemError) String() string {
 func (*ItemError) ProtoMessage() {}
 
 func (x *ItemError) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[15]
+	mi := &file_parhost_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1624,7 @@ func (x *ItemError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemError.ProtoReflect.Descriptor instead.
 func (*ItemError) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ItemError) GetItem() uint32 {
@@ -1610,7 +1681,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[16]
+	mi := &file_parhost_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1693,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[16]
+	mi := &file_parhost_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1706,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Progress) GetBatch() uint64 {
@@ -1670,7 +1741,7 @@ type Overdue struct {
 
 func (x *Overdue) Reset() {
 	*x = Overdue{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[17]
+	mi := &file_parhost_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1753,7 @@ func (x *Overdue) String() string {
 func (*Overdue) ProtoMessage() {}
 
 func (x *Overdue) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[17]
+	mi := &file_parhost_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1766,7 @@ func (x *Overdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Overdue.ProtoReflect.Descriptor instead.
 func (*Overdue) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Overdue) GetBatch() uint64 {
@@ -1723,7 +1794,7 @@ type Need struct {
 
 func (x *Need) Reset() {
 	*x = Need{}
-	mi := &file_parhost_v1_worker_proto_msgTypes[18]
+	mi := &file_parhost_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1806,7 @@ func (x *Need) String() string {
 func (*Need) ProtoMessage() {}
 
 func (x *Need) ProtoReflect() protoreflect.Message {
-	mi := &file_parhost_v1_worker_proto_msgTypes[18]
+	mi := &file_parhost_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1819,7 @@ func (x *Need) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Need.ProtoReflect.Descriptor instead.
 func (*Need) Descriptor() ([]byte, []int) {
-	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_parhost_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Need) GetBatch() uint64 {
@@ -1805,12 +1876,13 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\tprocesses\x18\x02 \x01(\bR\tprocesses\x12\x12\n" +
 	"\x04read\x18\x03 \x03(\tR\x04read\x12\x14\n" +
 	"\x05write\x18\x04 \x03(\tR\x05write\x12!\n" +
-	"\fmemory_bytes\x18\x05 \x01(\x04R\vmemoryBytes\"\xca\x01\n" +
+	"\fmemory_bytes\x18\x05 \x01(\x04R\vmemoryBytes\"\xf8\x01\n" +
 	"\vWorkRequest\x12)\n" +
 	"\x05start\x18\x01 \x01(\v2\x11.parhost.v1.StartH\x00R\x05start\x12)\n" +
 	"\x05batch\x18\x02 \x01(\v2\x11.parhost.v1.BatchH\x00R\x05batch\x12,\n" +
 	"\x06cancel\x18\x03 \x01(\v2\x12.parhost.v1.CancelH\x00R\x06cancel\x12,\n" +
-	"\x06credit\x18\x04 \x01(\v2\x12.parhost.v1.CreditH\x00R\x06creditB\t\n" +
+	"\x06credit\x18\x04 \x01(\v2\x12.parhost.v1.CreditH\x00R\x06credit\x12,\n" +
+	"\x06recall\x18\x05 \x01(\v2\x12.parhost.v1.RecallH\x00R\x06recallB\t\n" +
 	"\amessage\"\x82\x02\n" +
 	"\fWorkResponse\x12)\n" +
 	"\x05ready\x18\x01 \x01(\v2\x11.parhost.v1.ReadyH\x00R\x05ready\x12/\n" +
@@ -1823,12 +1895,13 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x06worker\x18\x01 \x01(\rR\x06worker\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\rR\athreads\x12(\n" +
 	"\x10max_result_bytes\x18\x03 \x01(\x04R\x0emaxResultBytes\x12(\n" +
-	"\x10setup_timeout_ns\x18\x04 \x01(\x04R\x0esetupTimeoutNs\"a\n" +
+	"\x10setup_timeout_ns\x18\x04 \x01(\x04R\x0esetupTimeoutNs\"y\n" +
 	"\x05Ready\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x14\n" +
 	"\x05arena\x18\x02 \x01(\bR\x05arena\x12\x18\n" +
 	"\abuffers\x18\x03 \x01(\bR\abuffers\x12\x12\n" +
-	"\x04link\x18\x04 \x01(\bR\x04link\"\xc7\x05\n" +
+	"\x04link\x18\x04 \x01(\bR\x04link\x12\x16\n" +
+	"\x06recall\x18\x05 \x01(\bR\x06recall\"\xc7\x05\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x14\n" +
@@ -1864,7 +1937,9 @@ const file_parhost_v1_worker_proto_rawDesc = "" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x12\n" +
 	"\x04stop\x18\x03 \x01(\bR\x04stop\x12\x12\n" +
-	"\x04drop\x18\x04 \x01(\bR\x04drop\"@\n" +
+	"\x04drop\x18\x04 \x01(\bR\x04drop\"\x1e\n" +
+	"\x06Recall\x12\x14\n" +
+	"\x05batch\x18\x01 \x01(\x04R\x05batch\"@\n" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x17\n" +
 	"\x04item\x18\x02 \x01(\rH\x00R\x04item\x88\x01\x01B\a\n" +
@@ -1938,7 +2013,7 @@ func file_parhost_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_parhost_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_parhost_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_parhost_v1_worker_proto_goTypes = []any{
 	(Format)(0),              // 0: parhost.v1.Format
 	(Kind)(0),                // 1: parhost.v1.Kind
@@ -1954,43 +2029,45 @@ var file_parhost_v1_worker_proto_goTypes = []any{
 	(*Ready)(nil),            // 11: parhost.v1.Ready
 	(*Batch)(nil),            // 12: parhost.v1.Batch
 	(*Credit)(nil),           // 13: parhost.v1.Credit
-	(*Cancel)(nil),           // 14: parhost.v1.Cancel
-	(*Results)(nil),          // 15: parhost.v1.Results
-	(*Usage)(nil),            // 16: parhost.v1.Usage
-	(*ItemError)(nil),        // 17: parhost.v1.ItemError
-	(*Progress)(nil),         // 18: parhost.v1.Progress
-	(*Overdue)(nil),          // 19: parhost.v1.Overdue
-	(*Need)(nil),             // 20: parhost.v1.Need
-	nil,                      // 21: parhost.v1.Batch.MetadataEntry
+	(*Recall)(nil),           // 14: parhost.v1.Recall
+	(*Cancel)(nil),           // 15: parhost.v1.Cancel
+	(*Results)(nil),          // 16: parhost.v1.Results
+	(*Usage)(nil),            // 17: parhost.v1.Usage
+	(*ItemError)(nil),        // 18: parhost.v1.ItemError
+	(*Progress)(nil),         // 19: parhost.v1.Progress
+	(*Overdue)(nil),          // 20: parhost.v1.Overdue
+	(*Need)(nil),             // 21: parhost.v1.Need
+	nil,                      // 22: parhost.v1.Batch.MetadataEntry
 }
 var file_parhost_v1_worker_proto_depIdxs = []int32{
 	6,  // 0: parhost.v1.DescribeResponse.manifest:type_name -> parhost.v1.Manifest
 	7,  // 1: parhost.v1.Manifest.needs:type_name -> parhost.v1.Needs
 	10, // 2: parhost.v1.WorkRequest.start:type_name -> parhost.v1.Start
 	12, // 3: parhost.v1.WorkRequest.batch:type_name -> parhost.v1.Batch
-	14, // 4: parhost.v1.WorkRequest.cancel:type_name -> parhost.v1.Cancel
+	15, // 4: parhost.v1.WorkRequest.cancel:type_name -> parhost.v1.Cancel
 	13, // 5: parhost.v1.WorkRequest.credit:type_name -> parhost.v1.Credit
-	11, // 6: parhost.v1.WorkResponse.ready:type_name -> parhost.v1.Ready
-	15, // 7: parhost.v1.WorkResponse.results:type_name -> parhost.v1.Results
-	18, // 8: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
-	19, // 9: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
-	20, // 10: parhost.v1.WorkResponse.need:type_name -> parhost.v1.Need
-	0,  // 11: parhost.v1.Batch.format:type_name -> parhost.v1.Format
-	21, // 12: parhost.v1.Batch.metadata:type_name -> parhost.v1.Batch.MetadataEntry
-	17, // 13: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
-	16, // 14: parhost.v1.Results.item_usage:type_name -> parhost.v1.Usage
-	1,  // 15: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
-	4,  // 16: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
-	8,  // 17: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
-	2,  // 18: parhost.v1.WorkerService.Stack:input_type -> parhost.v1.StackRequest
-	5,  // 19: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
-	9,  // 20: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
-	3,  // 21: parhost.v1.WorkerService.Stack:output_type -> parhost.v1.StackResponse
-	19, // [19:22] is the sub-list for method output_type
-	16, // [16:19] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	14, // 6: parhost.v1.WorkRequest.recall:type_name -> parhost.v1.Recall
+	11, // 7: parhost.v1.WorkResponse.ready:type_name -> parhost.v1.Ready
+	16, // 8: parhost.v1.WorkResponse.results:type_name -> parhost.v1.Results
+	19, // 9: parhost.v1.WorkResponse.progress:type_name -> parhost.v1.Progress
+	20, // 10: parhost.v1.WorkResponse.overdue:type_name -> parhost.v1.Overdue
+	21, // 11: parhost.v1.WorkResponse.need:type_name -> parhost.v1.Need
+	0,  // 12: parhost.v1.Batch.format:type_name -> parhost.v1.Format
+	22, // 13: parhost.v1.Batch.metadata:type_name -> parhost.v1.Batch.MetadataEntry
+	18, // 14: parhost.v1.Results.errors:type_name -> parhost.v1.ItemError
+	17, // 15: parhost.v1.Results.item_usage:type_name -> parhost.v1.Usage
+	1,  // 16: parhost.v1.ItemError.kind:type_name -> parhost.v1.Kind
+	4,  // 17: parhost.v1.WorkerService.Describe:input_type -> parhost.v1.DescribeRequest
+	8,  // 18: parhost.v1.WorkerService.Work:input_type -> parhost.v1.WorkRequest
+	2,  // 19: parhost.v1.WorkerService.Stack:input_type -> parhost.v1.StackRequest
+	5,  // 20: parhost.v1.WorkerService.Describe:output_type -> parhost.v1.DescribeResponse
+	9,  // 21: parhost.v1.WorkerService.Work:output_type -> parhost.v1.WorkResponse
+	3,  // 22: parhost.v1.WorkerService.Stack:output_type -> parhost.v1.StackResponse
+	20, // [20:23] is the sub-list for method output_type
+	17, // [17:20] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_parhost_v1_worker_proto_init() }
@@ -2003,6 +2080,7 @@ func file_parhost_v1_worker_proto_init() {
 		(*WorkRequest_Batch)(nil),
 		(*WorkRequest_Cancel)(nil),
 		(*WorkRequest_Credit)(nil),
+		(*WorkRequest_Recall)(nil),
 	}
 	file_parhost_v1_worker_proto_msgTypes[7].OneofWrappers = []any{
 		(*WorkResponse_Ready)(nil),
@@ -2012,14 +2090,14 @@ func file_parhost_v1_worker_proto_init() {
 		(*WorkResponse_Need)(nil),
 	}
 	file_parhost_v1_worker_proto_msgTypes[10].OneofWrappers = []any{}
-	file_parhost_v1_worker_proto_msgTypes[12].OneofWrappers = []any{}
+	file_parhost_v1_worker_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parhost_v1_worker_proto_rawDesc), len(file_parhost_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
