@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/parhost/parhost/host/internal/worker"
@@ -92,7 +93,7 @@ func stackedOf(s *scheduler, all []*entry) (n int) {
 
 func TestTheBatchesThatWaitBehindOthersAreCounted(t *testing.T) {
 	for threads := range 3 {
-		s := &scheduler{limit: 3, threads: threads}
+		s := &scheduler{limit: 3, threads: threads, looking: true} // no timer looks at it
 		var all, leased []*entry
 		for range 3 {
 			all = append(all, s.add(&goroutine{}, 0, time.Time{}))
@@ -129,34 +130,43 @@ func TestTheBatchesThatWaitBehindOthersAreCounted(t *testing.T) {
 	}
 }
 
-// A batch that has waited behind a long item goes to a worker that has nothing to do, and no other waits behind that item.
+// If a worker is idle, the batches that wait behind long items are asked for, and no other is to wait behind these items.
 func TestNoBatchWaitsBehindALongItem(t *testing.T) {
-	s := &scheduler{limit: 2}
-	long := s.add(&goroutine{}, 0, time.Time{})
-	s.pick(1, false)
-	s.pick(2, false)
-	if long.leases != 2 || s.looking {
-		t.Fatalf("with one worker: got %d leases and a look: %v, want 2 and none", long.leases, s.looking)
-	}
-	other := s.add(&goroutine{}, 0, time.Time{})
-	if !s.looking {
-		t.Fatal("a worker has nothing to do, and the scheduler does not look for a batch that waits")
-	}
-	s.recall()
-	if long.stuck {
-		t.Error("an item that has just begun is taken for a long one")
-	}
-	long.since = time.Now().Add(-recallAfter)
-	s.recall()
-	if !long.stuck || other.stuck {
-		t.Errorf("a worker with a long item, and one with none: got %v and %v, want true and false", long.stuck, other.stuck)
-	}
-	s.release(long, worker.End{}, false) // the batch that waited
-	if a, b := s.pick(2, false), s.pick(2, false); a != other || b != other {
-		t.Errorf("two batches: got workers %p and %p, want the one without the long item, %p", a, b, other)
-	}
-	s.release(long, worker.End{}, true)
-	if a, b := s.pick(2, false), s.pick(2, false); a != long || b != long {
-		t.Error("the long item has ended, and its worker is not leased")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &scheduler{limit: 2}
+		long := s.add(&goroutine{}, 0, time.Time{})
+		pick := func() *entry {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.pick(2, false)
+		}
+		pick()
+		pick()
+		other := s.add(&goroutine{}, 0, time.Time{})
+		at := func(after time.Duration, want bool) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if long.stuck != want || other.stuck {
+				t.Fatalf("a worker with two batches, and an idle one: got %v and %v for stuck, want %v and false", long.stuck, other.stuck, want)
+			}
+		}
+		at(recallAfter/2, false)
+		s.release(long, worker.End{}, true)
+		s.mu.Lock()
+		s.lease(long, false) // as if the other worker had not been idle
+		s.mu.Unlock()
+		at(recallAfter/2, false) // the second batch has just begun
+		at(recallAfter, true)
+		s.release(long, worker.End{}, false) // the batch that waited has come back
+		if a, b := pick(), pick(); a != other || b != other {
+			t.Errorf("two batches: got workers %p and %p, want the one without the long item, %p", a, b, other)
+		}
+		s.release(long, worker.End{}, true)
+		if a, b := pick(), pick(); a != long || b != long {
+			t.Error("the long item has ended, and its worker is not leased")
+		}
+	})
 }
