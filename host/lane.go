@@ -16,7 +16,7 @@ import (
 // start starts the lanes. There are none before there are items for them: whatever brings an item wakes an idle lane, or makes one.
 func (r *run[In, Out]) start(ctx context.Context) {
 	r.mu.Lock() // the input may be under way
-	r.maxLanes = r.sizer.lanes()
+	r.ramp()
 	r.addLane = func() {
 		r.laneCount++
 		r.lanes.Go(func() { r.lane(ctx) })
@@ -37,12 +37,26 @@ func (r *run[In, Out]) start(ctx context.Context) {
 	}
 }
 
+// ramp sets how many lanes there may be at the beginning of a run, and again as time passes. Called with mu held.
+func (r *run[In, Out]) ramp() {
+	lanes, early := r.sizer.lanes()
+	if r.maxLanes = max(r.maxLanes, lanes); !early || r.over() {
+		return
+	}
+	time.AfterFunc(rampTime, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.ramp()
+		r.wake()
+	})
+}
+
 // widen adapts the number of lanes to the number of workers, which has grown.
 func (r *run[In, Out]) widen() {
 	r.sizer.widen(r.pool.width(), r.pool.depth(1))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.maxLanes = r.sizer.lanes()
+	r.maxLanes, _ = r.sizer.lanes()
 	r.wake()
 }
 
@@ -124,7 +138,8 @@ func (r *run[In, Out]) next() *batch[In, Out] {
 			b.options.Credit += b.Size() * max(leastResult, r.out.Width())
 		}
 		if r.addLane != nil { // else the run has one item, and no lanes
-			r.maxLanes = r.sizer.lanes() * (b.depth / r.pool.depth(1))
+			lanes, _ := r.sizer.lanes()
+			r.maxLanes = lanes * (b.depth / r.pool.depth(1))
 		}
 		r.wake()
 		return b

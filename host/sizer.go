@@ -45,6 +45,7 @@ type sizer struct {
 	limit    int  // most items of a batch
 	heaviest int  // most bytes of a batch's items, and of its results, where their size is known
 	cold     bool // nothing was known of the items when the run began
+	begun    time.Time
 
 	mu       sync.Mutex
 	workers  int           // of the pool
@@ -68,7 +69,7 @@ func newSizer(cfg *Config, workers, threads int) sizer {
 	if cfg.MaxItems > 0 { // a worker must not get more items than it may run in its life
 		limit = min(limit, cfg.MaxItems)
 	}
-	return sizer{fixed: cfg.Batch, limit: limit, heaviest: wire.BatchBytes, workers: workers, parallel: parallel, tail: tailOf(parallel)}
+	return sizer{fixed: cfg.Batch, limit: limit, heaviest: wire.BatchBytes, begun: time.Now(), workers: workers, parallel: parallel, tail: tailOf(parallel)}
 }
 
 // widen sets the number of workers and of the batches that each runs at once.
@@ -86,14 +87,27 @@ const (
 	perCPU    = 4
 )
 
-// lanes returns how many batches should run at once.
-func (s *sizer) lanes() int {
+// rampTime is how long it takes until twice as many batches may run at once, at the beginning of a run. The times of many short items are known before there are
+// many batches, even on a busy machine, where the first ones may seem long. Long items wait for a small part of their time.
+const rampTime = 5 * time.Millisecond
+
+// maxDoublings makes any number of lanes larger than maxLanes.
+const maxDoublings = 14
+
+// lanes returns how many batches should run at once. early says that the run has just begun, so that it may be more soon.
+func (s *sizer) lanes() (n int, early bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.largest > 0 && s.item() < float64(batchCost) {
-		return min(s.parallel, max(s.workers, perCPU*runtime.GOMAXPROCS(0)))
+	few := max(s.workers, perCPU*runtime.GOMAXPROCS(0))
+	if few >= s.parallel {
+		return s.parallel, false
 	}
-	return s.parallel
+	n = min(s.parallel, few<<min(time.Since(s.begun)/rampTime, maxDoublings))
+	early = n < s.parallel
+	if s.largest > 0 && s.item() < float64(batchCost) {
+		n = few
+	}
+	return n, early
 }
 
 func tailOf(parallel int) time.Duration {
