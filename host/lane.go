@@ -56,7 +56,7 @@ func (r *run[In, Out]) widen() {
 	r.sizer.widen(r.pool.width(), r.pool.depth(1))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.maxLanes, _ = r.sizer.lanes()
+	r.ramp()
 	r.wake()
 }
 

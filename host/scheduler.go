@@ -41,6 +41,7 @@ type entry struct {
 	lastRelease int       // number of the last lease that ended, by scheduler.releases
 	since       time.Time // when that lease ended, or when the worker got its only one, or was added
 	stuck       bool      // the batches that it runs take long, so no batch is to wait behind them
+	asking      bool      // ask is under way
 	retired     bool      // drained is to be closed
 	replacing   bool      // the worker is to be replaced: it is leased only in its turn
 
@@ -94,7 +95,7 @@ func (s *scheduler) acquire(ctx context.Context, depth int, solo bool) (*entry, 
 	s.mu.Unlock()
 	if i < 0 {
 		if e, err := s.received(<-w.lease); err == nil {
-			s.release(e, worker.End{}, true)
+			s.release(e, worker.End{}, false) // it ran nothing
 		}
 	}
 	return nil, context.Cause(ctx)
@@ -235,12 +236,23 @@ func (s *scheduler) recall() {
 	for _, e := range slices.Concat(s.entries, s.retired) {
 		if e.leases > max(1, s.threads) && time.Since(e.since) >= recallAfter {
 			e.stuck = true
-			for range e.leases - max(1, s.threads) {
-				go e.worker.Recall() // it waits if the worker does not read
+			if !e.asking {
+				e.asking = true
+				go s.ask(e, e.leases-max(1, s.threads))
 			}
 		}
 	}
 	s.lookSoon()
+}
+
+// ask asks a worker for n batches. It waits if the worker does not read.
+func (s *scheduler) ask(e *entry, n int) {
+	for range n {
+		e.worker.Recall()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.asking = false
 }
 
 // add puts a worker into the books. It is full after most items, 0 means never, and after the time oldest, zero means never.

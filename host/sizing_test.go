@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/parhost/parhost/internal/wire"
@@ -136,4 +138,28 @@ func TestBatchesAreBoundedByTheirResults(t *testing.T) {
 	if n := s.size(-1); n < 500 {
 		t.Errorf("after many of a few bytes: got a batch of %d items, want as many as fill it", n)
 	}
+}
+
+// A run does not use thousands of threads before it knows that its items are long.
+func TestLanesDoubleAtTheBeginningOfARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSizer(new(Config), 2, 4096)
+		few, _ := s.lanes()
+		if most := max(2, perCPU*runtime.GOMAXPROCS(0)); few != min(most, 8192) {
+			t.Errorf("at the beginning: got %d lanes, want %d", few, most)
+		}
+		for n := few; n < 8192; n = min(2*n, 8192) {
+			if got, early := s.lanes(); got != n || !early {
+				t.Errorf("after %v: got %d lanes and early %v, want %d and true", time.Since(s.begun), got, early, n)
+			}
+			time.Sleep(rampTime)
+		}
+		if got, early := s.lanes(); got != 8192 || early {
+			t.Errorf("in the end: got %d lanes and early %v, want 8192 and false", got, early)
+		}
+		s.observe(trial{size: 1, done: 1, run: time.Microsecond})
+		if got, _ := s.lanes(); got != few {
+			t.Errorf("with short items: got %d lanes, want %d", got, few)
+		}
+	})
 }

@@ -170,12 +170,13 @@ func (s *Session) Recall() {
 	_ = s.sending.Acquire(context.Background(), 1) // cannot fail, and Options.Blocked watches whoever holds it
 	defer s.sending.Release(1)
 	s.mu.Lock()
-	at := slices.IndexFunc(s.order, func(b *Batch) bool { return !b.recalled && !b.canceled && !s.mayRun(b) })
+	waiting := s.order[min(s.threads, len(s.order)):] // behind those that the worker may have begun
+	at := slices.IndexFunc(waiting, func(b *Batch) bool { return !b.recalled && !b.canceled })
 	if at < 0 || s.closed {
 		s.mu.Unlock()
 		return
 	}
-	b := s.order[at]
+	b := waiting[at]
 	b.recalled = true // set before the worker can know of it
 	s.mu.Unlock()
 	s.dispatch(context.Background(), b, &workerpb.WorkRequest{Message: &workerpb.WorkRequest_Recall{Recall: &workerpb.Recall{Batch: b.id}}})
