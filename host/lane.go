@@ -273,7 +273,7 @@ func (r *run[In, Out]) runBatch(ctx context.Context, b *batch[In, Out]) {
 	if r.marshals && !r.marshal(b) {
 		return
 	}
-	e, err := p.scheduler.acquire(ctx, b.depth, b.solo)
+	e, err := p.scheduler.acquire(ctx, wish{b.depth, b.solo, r.addLane == nil})
 	if err != nil {
 		r.refuse(err)
 		return

@@ -50,7 +50,7 @@ func (p *Pool) Describe(ctx context.Context) (protocol.Manifest, error) {
 		}
 		return manifestOf(pb), nil
 	}
-	place, err := p.scheduler.acquire(ctx, 1, false)
+	place, err := p.scheduler.acquire(ctx, wish{depth: 1})
 	if err != nil {
 		return protocol.Manifest{}, err
 	}

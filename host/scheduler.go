@@ -55,26 +55,31 @@ type entry struct {
 }
 
 type waiter struct {
-	depth int
-	solo  bool
+	wish
 	lease chan *entry // has room for one
 }
 
-// acquire waits for a worker that holds fewer than depth batches, and leases it. With solo it waits for a worker that holds none, and which then gets no
-// other batch.
-func (s *scheduler) acquire(ctx context.Context, depth int, solo bool) (*entry, error) {
+// wish says which worker a batch needs.
+type wish struct {
+	depth int  // it holds fewer than depth batches
+	solo  bool // it holds none, and gets no other batch
+	warm  bool // better the one that ended a batch last than the next in turn, so that single items find a worker that may not sleep yet
+}
+
+// acquire waits for a worker, and leases it.
+func (s *scheduler) acquire(ctx context.Context, of wish) (*entry, error) {
 	s.mu.Lock()
 	if s.err != nil {
 		defer s.mu.Unlock()
 		return nil, s.err
 	}
 	if len(s.waiting) == 0 {
-		if e := s.pick(depth, solo); e != nil {
+		if e := s.pick(of); e != nil {
 			s.mu.Unlock()
 			return e, nil
 		}
 	}
-	w := &waiter{depth: depth, solo: solo, lease: make(chan *entry, 1)}
+	w := &waiter{wish: of, lease: make(chan *entry, 1)}
 	s.waiting = append(s.waiting, w)
 	s.mu.Unlock()
 	select {
@@ -112,17 +117,18 @@ func (s *scheduler) received(e *entry) (*entry, error) {
 }
 
 // pick leases the worker with the fewest batches, or returns nil. Called with mu held.
-func (s *scheduler) pick(depth int, solo bool) *entry {
+func (s *scheduler) pick(of wish) *entry {
 	if s.paused {
 		return nil
 	}
-	if solo {
+	depth := of.depth
+	if of.solo {
 		depth = 1
 	}
 	best := -1
 	lent := min(len(s.entries), s.limit)
-	if e := s.latest; e != nil && e.leases == 0 && e.index < lent { // its memory is in the CPU's caches, and it may not sleep yet
-		return s.lease(e, solo)
+	if e := s.latest; of.warm && e != nil && e.leases == 0 && e.index < lent {
+		return s.lease(e, of.solo)
 	}
 	for i := range lent {
 		at := (s.last + 1 + i) % lent
@@ -140,7 +146,7 @@ func (s *scheduler) pick(depth int, solo bool) *entry {
 	if best < 0 {
 		return nil
 	}
-	return s.lease(s.entries[best], solo)
+	return s.lease(s.entries[best], of.solo)
 }
 
 // lease leases a worker. Called with mu held.
@@ -160,7 +166,7 @@ func (s *scheduler) lease(e *entry, solo bool) *entry {
 func (s *scheduler) serveWaiting() {
 	for len(s.waiting) > 0 {
 		w := s.waiting[0]
-		e := s.pick(w.depth, w.solo)
+		e := s.pick(w.wish)
 		if e == nil {
 			return
 		}

@@ -42,7 +42,7 @@ func TestADroppedPlaceIsTakenByOneThatStandsBy(t *testing.T) {
 		s.drop(places[dropped])
 		s.drop(places[dropped]) // again: it is gone
 		lent := map[*entry]bool{}
-		for e := s.pick(1, false); e != nil; e = s.pick(1, false) {
+		for e := s.pick(wish{depth: 1}); e != nil; e = s.pick(wish{depth: 1}) {
 			lent[e] = true
 		}
 		if len(lent) != workers || lent[places[dropped]] {
@@ -105,7 +105,7 @@ func TestTheBatchesThatWaitBehindOthersAreCounted(t *testing.T) {
 			}
 		}
 		for {
-			e := s.pick(4, false)
+			e := s.pick(wish{depth: 4})
 			if e == nil {
 				break
 			}
@@ -138,7 +138,7 @@ func TestNoBatchWaitsBehindALongItem(t *testing.T) {
 		pick := func() *entry {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			return s.pick(2, false)
+			return s.pick(wish{depth: 2})
 		}
 		pick()
 		pick()
@@ -169,4 +169,31 @@ func TestNoBatchWaitsBehindALongItem(t *testing.T) {
 			t.Error("the long item has ended, and its worker is not leased")
 		}
 	})
+}
+
+// A single item goes to the worker that ended a batch last. The items of a run go to all workers, even if the first ones end at once.
+func TestTheWorkersOfARunTakeTurns(t *testing.T) {
+	const workers = 3
+	s := &scheduler{limit: workers}
+	for range workers {
+		s.add(&goroutine{}, 0, time.Time{})
+	}
+	for name, c := range map[string]struct {
+		warm bool
+		want int
+	}{
+		"items of a run": {false, workers},
+		"single items":   {true, 1},
+	} {
+		s.release(s.pick(wish{depth: 1}), worker.End{}, true)
+		seen := map[*entry]bool{}
+		for range 2 * workers {
+			e := s.pick(wish{depth: 1, warm: c.warm})
+			seen[e] = true
+			s.release(e, worker.End{}, true)
+		}
+		if len(seen) != c.want {
+			t.Errorf("%s: got %d workers, want %d", name, len(seen), c.want)
+		}
+	}
 }
