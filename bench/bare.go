@@ -11,7 +11,7 @@ import (
 	"os/exec"
 )
 
-// The limits that parhost is compared with. Their processes run bench/bare, which links nothing of parhost.
+// Contenders that do only what is unavoidable. Their times are the limits for parhost. Their processes run bench/bare, which links nothing of parhost.
 const (
 	barePipe  = "limit: a bare pipe"
 	bareArena = "limit: bare shared memory"

@@ -251,7 +251,7 @@ func (s *scheduler) recall() {
 	s.lookSoon()
 }
 
-// ask asks a worker for n batches. It waits if the worker does not read.
+// ask asks a worker to hand back n batches that have not begun. Until the worker reads the messages, ask does not return.
 func (s *scheduler) ask(e *entry, n int) {
 	for range n {
 		e.worker.Recall()
