@@ -73,13 +73,18 @@ func Verify(ctx context.Context, cfg Config, items ...json.RawMessage) (*Verific
 	var said protocol.Manifest // the manifest of the worker that was started last
 	report, err := conform.Run(ctx, func(ctx context.Context) (*conform.Worker, error) {
 		number++
-		w, err := l.Connect(ctx, number, 1, number%2 == 0) // a worker that uses other channels than gRPC must also work without them
+		plain := number%2 == 0 // a worker that uses other channels than gRPC must also work without them
+		w, err := l.Connect(ctx, number, 1, plain)
 		if err != nil {
 			return nil, l.cfg.startError(err)
 		}
 		said = manifestOf(w.Manifest())
 		p := w.Probe()
-		return &conform.Worker{Service: p.Service, Link: p.Link, Gone: p.Gone, Kill: p.Kill, Death: p.Death, Buffers: given}, nil
+		offered := given
+		if plain {
+			offered = nil
+		}
+		return &conform.Worker{Service: p.Service, Link: p.Link, Gone: p.Gone, Kill: p.Kill, Death: p.Death, Buffers: offered}, nil
 	}, uint64(l.cfg.MaxResultBytes), items...)
 	var start *StartError
 	if setup, ok := errors.AsType[*session.SetupError](err); ok {
