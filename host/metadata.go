@@ -25,6 +25,9 @@ func WithMetadata(ctx context.Context, metadata map[string]string) context.Conte
 	return context.WithValue(ctx, metadataKey{}, all)
 }
 
+// Metadata returns a copy of the metadata that [WithMetadata] has put into ctx.
+func Metadata(ctx context.Context) map[string]string { return maps.Clone(metadataOf(ctx)) }
+
 // metadataOf returns the metadata of a context, nil if it has none. The map must not be changed.
 func metadataOf(ctx context.Context) map[string]string {
 	metadata, _ := ctx.Value(metadataKey{}).(map[string]string)
