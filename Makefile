@@ -16,10 +16,10 @@ STAMPS := $(addprefix .bin/,$(notdir $(TOOLS)))
 # Only bench-micro needs it.
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
-# The generated code; nothing else lies in this folder.
-GENERATED := internal/wire/workerpb
+# The generated code; nothing else lies in these folders.
+GENERATED := internal/wire/workerpb host/cluster/internal/clusterpb
 
-.PHONY: check static check-tidy check-nolint check-format check-generated lint cross test test-as-nobody hostile tools fmt generate fuzz vmtest wine kill-loop chaos soak bench bench-micro picture man page screenshots
+.PHONY: check static check-tidy check-nolint check-format check-generated lint cross test test-as-nobody hostile tools fmt generate fuzz vmtest wine kill-loop chaos soak soak-cluster faults-cluster bench bench-micro picture man page screenshots
 
 check: static test
 
@@ -41,7 +41,9 @@ check-generated: tools
 	.bin/buf lint
 	@tmp=$$(mktemp -d); trap 'rm -r "$$tmp"' EXIT; \
 	.bin/buf generate --output "$$tmp"; \
-	diff -ru "$(GENERATED)" "$$tmp/$(GENERATED)" || { echo 'generated code has changed: run make generate' >&2; exit 1; }; \
+	for d in $(GENERATED); do \
+		diff -ru "$$d" "$$tmp/$$d" || { echo 'generated code has changed: run make generate' >&2; exit 1; }; \
+	done; \
 	mkdir "$$tmp/page"; \
 	host/dashboard/page/build.sh .bin/esbuild "$$tmp/page"; \
 	diff -ru host/dashboard/built "$$tmp/page" || { echo 'the page has changed: run make page' >&2; exit 1; }
@@ -146,6 +148,15 @@ chaos: kill-loop
 SOAK ?= 20m
 soak:
 	go test -count=1 -v -timeout 0 -run 'Soak' ./host -soak $(SOAK)
+
+# Three servers, three nodes and a submitter, of which one of each kind is killed and started again every few seconds for the length of CHURN.
+CHURN ?= 10m
+soak-cluster:
+	go test -count=1 -v -timeout 0 -run Churn ./host/cluster -churn $(CHURN)
+
+# All faults of a cluster's processes, disks and networks, those too that take long for a test. Root on Linux runs most of them.
+faults-cluster:
+	go test -count=1 -v -timeout 30m -run 'Outlives|Stock|Room|Large|Kills|Churn|Follow|Leaves' ./host/cluster -long
 
 # parhost against its peers, which are set up first: writes bench/RESULTS.md and bench/results.svg. BENCH takes flags, such as
 # '-rows sqrt -out ""'.

@@ -15,7 +15,7 @@ import (
 )
 
 // public are the packages that programs may import.
-var public = []string{"protocol", "sdk", "sdk/sdktest", "host", "host/joblog", "host/dossier", "host/history", "host/dashboard", "host/telemetry/metrics", "host/telemetry/perfetto", "host/telemetry/tracing", "host/sandbox"}
+var public = []string{"protocol", "sdk", "sdk/sdktest", "host", "host/joblog", "host/dossier", "host/history", "host/dashboard", "host/telemetry/metrics", "host/telemetry/perfetto", "host/telemetry/tracing", "host/sandbox", "host/cluster", "host/cluster/server"}
 
 // load returns the types of our public packages, by path.
 func load(t *testing.T) map[string]*types.Package {
