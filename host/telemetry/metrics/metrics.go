@@ -42,11 +42,14 @@ func (e *Exporter) Add(plugin, mode string, s *history.Store) {
 }
 
 // ServeHTTP implements [http.Handler]. It answers in the format that the request prefers, of those that Prometheus reads.
-func (e *Exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (e *Exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) { send(w, r, e.gather()) }
+
+// send answers a request with metrics.
+func send(w http.ResponseWriter, r *http.Request, list []*dto.MetricFamily) {
 	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...)
 	var answer bytes.Buffer
 	encoder := expfmt.NewEncoder(&answer, format)
-	for _, family := range e.gather() {
+	for _, family := range list {
 		if err := encoder.Encode(family); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -69,7 +72,7 @@ func (e *Exporter) gather() []*dto.MetricFamily {
 			r.collect(f)
 		}
 	}
-	return slices.SortedFunc(maps.Values(f), func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return f.sorted()
 }
 
 // A metric describes a family of metrics. label is the label that they have beside plugin and mode; empty if there is none.
@@ -114,6 +117,11 @@ var (
 // families are the metrics of an answer, by name.
 type families map[string]*dto.MetricFamily
 
+// sorted returns the families in the order of their names.
+func (f families) sorted() []*dto.MetricFamily {
+	return slices.SortedFunc(maps.Values(f), func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
+}
+
 // add adds a metric with these labels to its family.
 func (f families) add(m metric, value *dto.Metric, labels []*dto.LabelPair) {
 	family := f[m.name]
@@ -143,9 +151,10 @@ func (f families) process() {
 	}
 }
 
+func pair(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
+
 // labels returns the labels of a metric of the run.
 func (r *run) labels(m metric, own string) []*dto.LabelPair {
-	pair := func(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
 	all := []*dto.LabelPair{pair("plugin", r.plugin), pair("mode", r.mode)}
 	if m.label != "" {
 		all = append(all, pair(m.label, own))
