@@ -3,6 +3,8 @@
 //
 // The page shows what a [history.Store] knows. Its size does not depend on the number of items, because the store sums up what it cannot keep.
 //
-// Everything that comes from a plugin is text of a stranger: the page puts it into the document as text only, and the Content-Security-Policy allows no script
-// but the page's own.
+// [OpenCluster] serves a page of a cluster, which shows what a function returns.
+//
+// Everything that comes from a plugin, a node or a submitter is text of a stranger: a page puts it into the document as text only, and the
+// Content-Security-Policy allows no script but the page's own.
 package dashboard

@@ -18,6 +18,10 @@ var (
 	pageCSS []byte
 	//go:embed built/page.js
 	pageJS []byte
+	//go:embed page/cluster.html
+	clusterHTML []byte
+	//go:embed built/cluster.js
+	clusterJS []byte
 )
 
 // file is a part of the page.
@@ -28,11 +32,13 @@ type file struct {
 	packed  func() []byte
 }
 
-var files = []*file{
-	newFile("/{$}", "text/html", pageHTML),
-	newFile("/page.css", "text/css", pageCSS),
-	newFile("/page.js", "text/javascript", pageJS),
-}
+var style = newFile("/page.css", "text/css", pageCSS)
+
+// The page of a run, and that of a cluster.
+var (
+	files        = []*file{newFile("/{$}", "text/html", pageHTML), style, newFile("/page.js", "text/javascript", pageJS)}
+	clusterFiles = []*file{newFile("/{$}", "text/html", clusterHTML), style, newFile("/cluster.js", "text/javascript", clusterJS)}
+)
 
 func newFile(path, kind string, content []byte) *file {
 	return &file{path, kind + "; charset=utf-8", content, sync.OnceValue(func() []byte { return pack(content, gzip.BestCompression) })}

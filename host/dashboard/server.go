@@ -100,6 +100,10 @@ const pause = 50 * time.Millisecond
 // Open listens at the address and serves the page until [Server.Close]. If other machines can reach the address and Config.Public is not set, the error is a
 // [*PublicError]. If the address cannot be used, the error is that of [net.Listen].
 func Open(ctx context.Context, cfg Config) (*Server, error) {
+	return open(ctx, cfg, (*Server).routes)
+}
+
+func open(ctx context.Context, cfg Config, routes func(*Server) *http.ServeMux) (*Server, error) {
 	var listen net.ListenConfig
 	l, err := listen.Listen(ctx, "tcp", cfg.Address)
 	if err != nil {
@@ -109,7 +113,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(&PublicError{cfg.Address}, l.Close())
 	}
 	s := &Server{config: cfg, token: rand.Text(), listener: l, closing: make(chan struct{}), done: make(chan struct{})}
-	s.http = &http.Server{Handler: s.guard(s.routes()), ReadTimeout: patience, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	s.http = &http.Server{Handler: s.guard(routes(s)), ReadTimeout: patience, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	go func() {
 		defer close(s.done)
 		_ = s.http.Serve(netutil.LimitListener(l, maxConnections)) // it ends with Close
@@ -163,10 +167,15 @@ func (s *Server) routes() *http.ServeMux {
 		answer(w, r, s.config.Logs.Since(int(number(r, "since", 0, math.MaxInt))))
 	}))
 	mux.HandleFunc("POST /keys/{key}", s.withToken(s.press))
+	s.beside(mux)
+	return mux
+}
+
+// beside adds what is served beside the page.
+func (s *Server) beside(mux *http.ServeMux) {
 	for path, handler := range s.config.Beside {
 		mux.Handle("GET "+path, handler)
 	}
-	return mux
 }
 
 // run returns the run that a request asks for: the last one if it does not say. It returns nil if there is none.
@@ -247,19 +256,26 @@ func (s *Server) tell(run *served, index int, fresh bool) []byte {
 	return run.text
 }
 
-// events sends a page what is new, as server-sent events, until the browser goes away.
+// events sends a page what is new of a run.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	s.stream(w, r, every, func(ending bool) []byte {
+		if run, index := s.watched(r); run != nil {
+			return s.tell(run, index, ending)
+		}
+		return []byte("{}")
+	})
+}
+
+// stream sends a page what tell returns, again and again, as server-sent events, until the browser goes away. ending says that it is for the last time.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, pause time.Duration, tell func(ending bool) []byte) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(w)
 	_ = out.SetReadDeadline(time.Time{}) // the request is read
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(pause)
 	defer ticker.Stop()
 	for {
 		ending := isClosed(s.closing)
-		line := []byte("{}")
-		if run, index := s.watched(r); run != nil {
-			line = s.tell(run, index, ending)
-		}
+		line := tell(ending)
 		_ = out.SetWriteDeadline(time.Now().Add(patience))
 		if _, err := fmt.Fprintf(w, "data: %s\n\n", line); err != nil {
 			return

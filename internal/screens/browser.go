@@ -115,7 +115,8 @@ type run struct {
 	URL            string
 	PID            int
 	wait           func() error
-	said           *strings.Builder // what it wrote to stderr; valid after wait
+	before         string           // what it wrote to stderr before the URL
+	said           *strings.Builder // all that it wrote to stderr; valid after wait
 }
 
 // programs are parhost and a plugin whose items may fail in every way.
@@ -139,7 +140,12 @@ func (p programs) start(ctx context.Context, args ...string) (*run, error) {
 
 // show starts a run with a page, and waits until the page is there.
 func (p programs) show(ctx context.Context, args ...string) (*run, error) {
-	cmd := exec.CommandContext(ctx, p.parhost, append([]string{"--output", "none", "--progress", "none", "--ui", "127.0.0.1:0"}, args...)...)
+	return p.until(ctx, "the run's page: ", append([]string{"--output", "none", "--progress", "none", "--ui", "127.0.0.1:0"}, args...)...)
+}
+
+// until starts a parhost, and waits until it has said a word. What follows the word is the URL.
+func (p programs) until(ctx context.Context, word string, args ...string) (*run, error) {
+	cmd := exec.CommandContext(ctx, p.parhost, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	in, err := cmd.StdinPipe()
@@ -157,10 +163,11 @@ func (p programs) show(ctx context.Context, args ...string) (*run, error) {
 	lines := bufio.NewScanner(out)
 	for r.URL == "" && lines.Scan() {
 		fmt.Fprintln(r.said, lines.Text())
-		if _, url, found := strings.Cut(lines.Text(), "the run's page: "); found {
+		if _, url, found := strings.Cut(lines.Text(), word); found {
 			r.URL = url
 		}
 	}
+	r.before = r.said.String()
 	read := make(chan struct{})
 	go func() {
 		defer close(read)

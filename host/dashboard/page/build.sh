@@ -3,8 +3,9 @@
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 esbuild=$1 to=$2
-for entry in main.js page.css; do
-	"$esbuild" "$here/$entry" --bundle --minify --target=es2022 --charset=utf8 --legal-comments=none --log-level=warning \
-		--banner:${entry##*.}='/*! contains uPlot 1.6.32, MIT licence: uplot-LICENSE */' --outfile="$to/page.${entry##*.}"
-done
+build() { "$esbuild" "$here/$1" --bundle --minify --target=es2022 --charset=utf8 --legal-comments=none --log-level=warning --outfile="$to/$2" "${@:3}"; }
+uplot='/*! contains uPlot 1.6.32, MIT licence: uplot-LICENSE */'
+build main.js page.js --banner:js="$uplot"
+build page.css page.css --banner:css="$uplot"
+build cluster.js cluster.js
 cp "$here/uplot/LICENSE" "$to/uplot-LICENSE"

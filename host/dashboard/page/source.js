@@ -1,6 +1,6 @@
 // Where the data comes from: a server while the run goes on, or the page itself if it is a report.
 
-class Live {
+export class Live {
 	token = "";
 	constructor(show, lost) {
 		this.show = show;
@@ -12,7 +12,7 @@ class Live {
 		this.token = sessionStorage.getItem("token") ?? "";
 		this.run = null;
 		if (this.token === "") {
-			queueMicrotask(() => lost("Open this page by the whole address that parhost printed: what follows its # lets you see the run."));
+			queueMicrotask(() => lost("Open this page by the whole address that parhost printed: what follows its # is the key to it."));
 			return;
 		}
 		this.listen();
