@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -127,51 +128,80 @@ const (
 	eachAnew   = "--compare runs the items anew in each mode"
 )
 
-// effects maps each flag of each command to its effect. A flag that is given without effect is refused.
-var effects = map[string]map[string]effect{
-	"parhost report": {"output": always, "max-result-bytes": always},
-	"parhost": {
-		"mode": notCompared("it runs every mode"), "compare": always,
-		"raw": notCompared(aTable), "keep-lines": notCompared(aTable), "with-item": notCompared(aTable), "unordered": notCompared(aTable),
-		"on-error": notCompared("it runs all items in each mode"),
-		"joblog":   notCompared(eachAnew), "resume": notCompared(eachAnew), "resume-failed": notCompared(eachAnew), "resume-anyway": notCompared(eachAnew),
-		"dossier":  notCompared("it shows that a failure is the same in each mode, and a dossier is of one run"),
-		"progress": notCompared("it names the mode that runs, and shows no progress within"),
-		"verbose": all(
-			notCompared("it names the mode that runs, and shows no progress within"),
-			notBeside("progress", "none", "it shows no progress"), notBeside("progress", "bar", "a bar has no lines"), notBeside("progress", "live", "a view has no lines"),
-		),
-		"plugin": always, "plugin-dir": ofNames, "procs": notOne("procs", ofWorkers), "threads": ofProcesses, "input": always, "range": always, "repeat": always, "seed": always,
-		"output": always, "item-timeout": always, "item-cpu": ofProcesses, "run-deadline": always, "start-timeout": ofProcesses, "setup-timeout": always, "teardown-timeout": always,
-		"retries": always, "memory-retries": always, "retry-always": always, "min-procs": ofWorkers,
-		"standby":          all(notCompared("it shows what modes cost while nothing crashes"), ofProcesses),
-		"worker-max-items": always, "worker-max-age": always, "worker-max-idle": always, "worker-max-rss": ofProcesses,
-		"max-item-bytes": always, "max-result-bytes": always, "max-output-bytes": ofProcesses, "batch": always, "window": ofProcesses, "env": ofProcesses,
-		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
-		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always, "cgo": ofFolders,
-		"trace": notCompared("a trace is of one run"),
-		"ui":    always, "ui-keep": onlyWith("ui", "there is no page to keep"), "ui-public": onlyWith("ui", "there is no page"),
-		"report": always, "log-level": always, "log-format": always,
-	},
-	"parhost replay": {
-		"plugin": always, "plugin-dir": all(onlyWith("plugin", noDossier), ofNames), "cgo": all(onlyWith("plugin", notStarted), ofFolders),
-		"mode": always, "item-timeout": always, "env": notBeside("mode", "goroutine", inItself),
-		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
-		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always,
-	},
-	"parhost plugins":          {"plugin-dir": neverAlone, "lock": neverAlone},
-	"parhost plugins list":     {"plugin-dir": always, "lock": always, "json": always, "sandbox": always},
-	"parhost plugins describe": {"plugin-dir": ofNames, "lock": always, "json": always, "sandbox": always, "checksum": always, "cgo": ofFolders},
-	"parhost plugins lock":     {"plugin-dir": ofNames, "lock": always, "sandbox": always, "cgo": ofFolders},
-	"parhost plugins verify": {
-		"plugin-dir": ofNames, "lock": always, "json": always, "env": always, "max-result-bytes": always,
-		"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
-		"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "cgo": ofFolders,
-	},
-	"parhost new":     {"dir": always, "module": always, "replace": always},
-	"parhost doctor":  {"plugin-dir": always, "json": always},
-	"parhost version": {"json": always},
-	"parhost man":     {},
+// effects maps each flag of each command to its effect. A flag that is given without effect is refused. The map is made when it is first needed.
+var effects = sync.OnceValue(func() map[string]map[string]effect {
+	return map[string]map[string]effect{
+		"parhost report": {"output": always, "max-result-bytes": always},
+		"parhost": {
+			"mode": notCompared("it runs every mode"), "compare": always,
+			"raw": notCompared(aTable), "keep-lines": notCompared(aTable), "with-item": notCompared(aTable), "unordered": notCompared(aTable),
+			"on-error": notCompared("it runs all items in each mode"),
+			"joblog":   notCompared(eachAnew), "resume": notCompared(eachAnew), "resume-failed": notCompared(eachAnew), "resume-anyway": notCompared(eachAnew),
+			"dossier":  notCompared("it shows that a failure is the same in each mode, and a dossier is of one run"),
+			"progress": notCompared("it names the mode that runs, and shows no progress within"),
+			"verbose": all(
+				notCompared("it names the mode that runs, and shows no progress within"),
+				notBeside("progress", "none", "it shows no progress"), notBeside("progress", "bar", "a bar has no lines"), notBeside("progress", "live", "a view has no lines"),
+			),
+			"plugin": always, "plugin-dir": ofNames, "procs": notOne("procs", ofWorkers), "threads": ofProcesses, "input": always, "range": always, "repeat": always, "seed": always,
+			"output": always, "item-timeout": always, "item-cpu": ofProcesses, "run-deadline": always, "start-timeout": ofProcesses, "setup-timeout": always, "teardown-timeout": always,
+			"retries": always, "memory-retries": always, "retry-always": always, "min-procs": ofWorkers,
+			"standby":          all(notCompared("it shows what modes cost while nothing crashes"), ofProcesses),
+			"worker-max-items": always, "worker-max-age": always, "worker-max-idle": always, "worker-max-rss": ofProcesses,
+			"max-item-bytes": always, "max-result-bytes": always, "max-output-bytes": ofProcesses, "batch": always, "window": ofProcesses, "env": ofProcesses,
+			"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
+			"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always, "cgo": ofFolders,
+			"trace": notCompared("a trace is of one run"),
+			"ui":    always, "ui-keep": onlyWith("ui", "there is no page to keep"), "ui-public": onlyWith("ui", "there is no page"),
+			"report": always, "log-level": always, "log-format": always,
+			"cluster": notCompared(onThisMachine), "tenant": ofCluster, "key": ofCluster, "tls-cert": ofCluster, "tls-key": ofCluster, "tls-ca": ofCluster,
+			"job-id": ofCluster, "pool": ofCluster, "plugin-for": ofCluster,
+		},
+		"parhost replay": {
+			"plugin": always, "plugin-dir": all(onlyWith("plugin", noDossier), ofNames), "cgo": all(onlyWith("plugin", notStarted), ofFolders),
+			"mode": always, "item-timeout": always, "env": notBeside("mode", "goroutine", inItself),
+			"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
+			"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "lock": always,
+		},
+		"parhost plugins":          {"plugin-dir": neverAlone, "lock": neverAlone},
+		"parhost plugins list":     {"plugin-dir": always, "lock": always, "json": always, "sandbox": always},
+		"parhost plugins describe": {"plugin-dir": ofNames, "lock": always, "json": always, "sandbox": always, "checksum": always, "cgo": ofFolders},
+		"parhost plugins lock":     {"plugin-dir": ofNames, "lock": always, "sandbox": always, "cgo": ofFolders},
+		"parhost plugins verify": {
+			"plugin-dir": ofNames, "lock": always, "json": always, "env": always, "max-result-bytes": always,
+			"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
+			"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "checksum": always, "cgo": ofFolders,
+		},
+		"parhost new":     {"dir": always, "module": always, "replace": always},
+		"parhost doctor":  {"plugin-dir": always, "json": always},
+		"parhost version": {"json": always},
+		"parhost serve": {
+			"listen": always, "store": always, "name": always, "peers": always, "peer-listen": always, "peer-secret": always, "tls-cert": always, "tls-key": always, "tls-ca": always,
+			"users": always, "insecure": always, "ui": always, "metrics": always, "ui-public": always, "log-level": always, "log-format": always,
+		},
+		"parhost keys": {"users": always, "tenant": always},
+		"parhost worker": alsoReach(map[string]effect{
+			"pool": always, "procs": always, "name": always, "allow": always, "allow-lock": always, "allow-env": always, "grace": always,
+			"sandbox": always, "memory": always, "cpus": always, "pids": always, "tmp-size": always, "file-size": always, "open-files": always,
+			"ro": always, "rw": always, "allow-net": always, "allow-fork": always, "log-level": always, "log-format": always,
+		}),
+		"parhost jobs":        {},
+		"parhost jobs list":   alsoReach(map[string]effect{"json": always}),
+		"parhost jobs attach": alsoReach(map[string]effect{"raw": always}),
+		"parhost jobs cancel": alsoReach(map[string]effect{}),
+		"parhost nodes":       alsoReach(map[string]effect{"json": always}),
+		"parhost queue":       alsoReach(map[string]effect{"json": always, "pool": always}),
+		"parhost explain":     alsoReach(map[string]effect{"json": always}),
+		"parhost man":         {},
+	}
+})
+
+// alsoReach adds the flags that say how to reach a cluster.
+func alsoReach(of map[string]effect) map[string]effect {
+	for _, name := range []string{"cluster", "tenant", "key", "tls-cert", "tls-key", "tls-ca"} {
+		of[name] = always
+	}
+	return of
 }
 
 // neverAlone is the effect of a flag of a command that only shows its help: it never has one.
@@ -191,7 +221,7 @@ func checkEffects(cmd *cobra.Command, args []string) (err error) {
 		flags.plugins = args[:1]
 	}
 	flags.Visit(func(f *pflag.Flag) {
-		of := effects[cmd.CommandPath()][f.Name]
+		of := effects()[cmd.CommandPath()][f.Name]
 		if of == nil || err != nil {
 			return
 		}
@@ -202,7 +232,11 @@ func checkEffects(cmd *cobra.Command, args []string) (err error) {
 			err = usageError("give it a value, or leave it out", "--%s has no effect with an empty value", f.Name)
 			return
 		}
-		if why := of(flags); why != "" {
+		why := of(flags)
+		if off := notOnACluster()[f.Name]; off != "" && cmd.CommandPath() == "parhost" && isSet(flags, "cluster") && isSet(flags, f.Name) {
+			why = "with --cluster: " + off
+		}
+		if why != "" {
 			relation, _, _ := strings.Cut(why, ":")
 			hint := "leave --" + f.Name + " out"
 			if strings.HasPrefix(relation, "with ") {

@@ -28,7 +28,7 @@ func commands(t *testing.T) map[string]*cobra.Command {
 // Each flag of each command needs an entry in effects.
 func TestEachFlagOfEachCommandHasAnEffectOrIsRefused(t *testing.T) {
 	all := commands(t)
-	for path := range effects {
+	for path := range effects() {
 		if all[path] == nil {
 			t.Errorf("the effects are those of a command %q, which there is not", path)
 		}
@@ -45,7 +45,7 @@ func TestEachFlagOfEachCommandHasAnEffectOrIsRefused(t *testing.T) {
 		}
 		cmd.LocalFlags().VisitAll(add)
 		cmd.InheritedFlags().VisitAll(add)
-		decided, known := effects[path]
+		decided, known := effects()[path]
 		if !known {
 			t.Errorf("%s: nothing says which of its flags have an effect", path)
 		}
@@ -85,6 +85,7 @@ func flagText(f *pflag.Flag) string {
 func TestACompareRefusesFlagsWithoutAnEffect(t *testing.T) {
 	refused := []string{
 		"mode", "raw", "keep-lines", "with-item", "unordered", "on-error", "joblog", "resume", "resume-failed", "resume-anyway", "dossier", "progress", "verbose", "standby", "trace",
+		"cluster", "tenant", "key", "tls-cert", "tls-key", "tls-ca", "job-id", "pool", "plugin-for",
 	}
 	var got []string
 	commands(t)["parhost"].LocalFlags().VisitAll(func(f *pflag.Flag) {
@@ -104,6 +105,23 @@ func TestACompareRefusesFlagsWithoutAnEffect(t *testing.T) {
 	})
 	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(refused))) {
 		t.Errorf("--compare refuses %q, want %q", got, refused)
+	}
+}
+
+func TestARunOnAClusterRefusesFlagsWithoutAnEffect(t *testing.T) {
+	for name, why := range notOnACluster() {
+		root := newRoot(newStreams(nil, nil, nil))
+		f := root.Flags().Lookup(name)
+		if f == nil {
+			t.Fatalf("there is no flag --%s", name)
+		}
+		args := []string{"--plugin=sqrt", "--cluster=nats://127.0.0.1:4222", flagText(f), "--joblog=x", "--ui=x"}
+		if err := root.ParseFlags(args); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkEffects(root, nil); err == nil || !strings.Contains(err.Error(), " has no effect with --cluster: ") || why == "" {
+			t.Errorf("%q: got %v, want a refusal", args, err)
+		}
 	}
 }
 
@@ -155,7 +173,7 @@ func TestNoCommandTakesFlagsThatAreNotItsOwn(t *testing.T) {
 			continue
 		}
 		all["parhost"].LocalFlags().VisitAll(func(f *pflag.Flag) {
-			if effects[path][f.Name] != nil || f.Name == "help" || f.Name == "version" {
+			if effects()[path][f.Name] != nil || f.Name == "help" || f.Name == "version" {
 				return
 			}
 			words := strings.Fields(strings.TrimPrefix(path, "parhost "))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	_ "github.com/parhost/parhost/cmd/parhost/internal/arenas" // before packages that start threads
 	"github.com/parhost/parhost/host"
 	"github.com/parhost/parhost/host/sandbox"
 	"github.com/parhost/parhost/internal/cgroup"
@@ -22,7 +23,6 @@ var builtin = []sdk.AnyWorkload{reduce.Workload, sleep.Workload, sqrt.Workload}
 
 func main() {
 	sdk.ServeChild(builtin...)
-	saveAddressSpace()
 	quietGRPC()
 	keepPipeErrors()
 	boundMemory(cgroup.MemoryLimit())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,9 +47,22 @@ func TestScripts(t *testing.T) {
 			for key, value := range goEnv() {
 				e.Setenv(key, value)
 			}
-			return nil
+			port, err := freePort()
+			e.Setenv("PORT", port)
+			return err
 		},
 	})
+}
+
+// freePort returns the number of a port at which nobody listens.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
 }
 
 // goEnv returns the environment that the go command needs in a script: its caches, and no network. The modules of a new plugin are in the cache

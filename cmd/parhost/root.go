@@ -75,6 +75,7 @@ type options struct {
 	ui        string
 	uiKeep    bool
 	uiPublic  bool
+	job       jobFlags
 	pages     *pages // nil without --ui and --report FILE.html
 	logLevel  string
 	logFormat string
@@ -178,6 +179,8 @@ func newRoot(s *streams) *cobra.Command {
 	f.BoolVar(&o.resumeAnyway, "resume-anyway", false, "the same, even if the results are of another build of the plugin, or of other --env")
 	f.StringVar(&o.dossier, "dossier", "", "keep a file with all that is known of each failed item in this `folder`; parhost replay runs it again")
 
+	o.job.flags(f)
+
 	f.StringVar(&o.progress, "progress", "auto", "auto (live on a terminal, bar on a small one, lines elsewhere), live, bar, lines or none")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "a line of progress for every step, as joblib's verbose=10")
 	f.StringVar(&o.ui, "ui", "", "show the run on a web page at this `address`, such as 127.0.0.1:8080")
@@ -188,7 +191,8 @@ func newRoot(s *streams) *cobra.Command {
 	f.StringVar(&o.logLevel, "log-level", "warn", "trace, debug, info, warn, error or off")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 
-	cmd.AddCommand(newPlugins(s), newNew(s), newDoctor(s), newReplay(s), newReport(s), newVersion(s), newMan())
+	cmd.AddCommand(newPlugins(s), newNew(s), newDoctor(s), newReplay(s), newReport(s), newVersion(s), newMan(),
+		newServe(s), newKeys(s), newWorker(s), newJobs(s), newNodes(s), newQueue(s), newExplain(s))
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetHelpFunc(s.help(cmd.HelpFunc()))
 	cmd.Version = string(thisBuild().layout())

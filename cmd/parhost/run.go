@@ -34,6 +34,9 @@ func runItems(ctx context.Context, s *streams, o *options) (err error) {
 	if err := checkJoblog(o); err != nil {
 		return err
 	}
+	if err := checkCluster(o); err != nil {
+		return err
+	}
 	if !o.seedGiven {
 		o.seed = rand.Uint64N(1 << 53) // 53 bits, which every JSON reader keeps exactly
 	}
@@ -94,6 +97,9 @@ func runItems(ctx context.Context, s *streams, o *options) (err error) {
 	r.bare = reflect.ValueOf(cfg.Sandbox).IsZero() && len(o.env) == 0 && len(o.pluginDirs) == 0
 	r.view.history, r.view.limit, r.view.replay = r.history, cfg.Sandbox.MemoryBytes, r.replayLine
 	r.history.Refine(r.refine)
+	if o.job.url != "" {
+		return r.runOnCluster(whole, cfg)
+	}
 	cfg.Eager = o.many(poolWorkers(cfg))
 	return r.run(whole, cfg)
 }

@@ -49,16 +49,19 @@ func openPages(ctx context.Context, s *streams, o *options) (*pages, error) {
 	p.server, err = dashboard.Open(ctx, dashboard.Config{
 		Address: o.ui, Public: o.uiPublic, Logs: p.logs, Controls: p.controls(), Steerable: func() bool { return p.steer.Load() != nil }, Beside: map[string]http.Handler{"/metrics": p.metrics},
 	})
-	var public *dashboard.PublicError
-	switch {
-	case errors.As(err, &public):
-		return nil, usageError("write --ui 127.0.0.1:PORT, or add --ui-public: there is no encryption",
-			"--ui %s can be reached from other machines", o.ui)
-	case err != nil:
-		return nil, usageError("give a free address, such as --ui 127.0.0.1:0, which takes any free port", "--ui %s: %v", o.ui, plain.Cause(err))
+	if err != nil {
+		return nil, addressError("--ui", o.ui, err)
 	}
 	s.say("parhost: the run's page: %s", p.server.URL())
 	return p, nil
+}
+
+// addressError says why a page cannot be served at the address of a flag.
+func addressError(flag, address string, err error) error {
+	if _, ok := errors.AsType[*dashboard.PublicError](err); ok {
+		return usageError("write "+flag+" 127.0.0.1:PORT, or add --ui-public: there is no encryption", "%s %s can be reached from other machines", flag, address)
+	}
+	return usageError("give a free address, such as "+flag+" 127.0.0.1:0, which takes any free port", "%s %s: %v", flag, address, plain.Cause(err))
 }
 
 // controls returns keys that act on the pool of the moment.
