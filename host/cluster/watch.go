@@ -129,8 +129,8 @@ func (j *Job) finish(ctx context.Context, r *run, err error) {
 // noNodes is after which time a job that no node runs says so.
 const noNodes = 2 * time.Second
 
-// doubt ends the run if no node can run the job, as long as nothing of it has run.
-func (r *run) doubt(o *outlook) error {
+// checkFit ends the run if no node can run the job, as long as nothing of it has run.
+func (r *run) checkFit(o *outlook) error {
 	now := time.Now()
 	if r.waiting.IsZero() {
 		r.waiting = now
