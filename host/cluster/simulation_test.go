@@ -333,7 +333,7 @@ func (s *simulated) kill(m *machine, back time.Duration) {
 		}
 		slot.holds = nil
 		beat := s.lease / 3
-		s.after(slot.got+(s.now()-slot.got)/beat*beat+s.lease-s.now(), func() {
+		s.after(slot.got+(s.now()-slot.got).Truncate(beat)+s.lease-s.now(), func() {
 			if j := s.jobs[p.key.JobKey]; j.queued[p.key.First] == p {
 				j.leader.waiting = slices.Insert(j.leader.waiting, 0, p)
 				s.give()
