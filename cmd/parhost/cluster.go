@@ -29,7 +29,7 @@ func (j *jobFlags) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&j.also, "plugin-for", nil, "executable of the plugin for nodes of another platform (may be repeated)")
 }
 
-// notOnACluster returns why flags have no effect together with --cluster, by their names.
+// notOnACluster returns the flags that have no effect together with --cluster. The keys are the names of the flags, the values say why.
 func notOnACluster() map[string]string {
 	return map[string]string{
 		"mode":      "nodes run items in processes",

@@ -66,8 +66,8 @@ const (
 // wordForm is the form of names that become parts of subjects.
 var wordForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`) })
 
-// Connect connects to a cluster, and makes the streams that it needs, if they are not there. With a key that is not an operator's they have to be there. ctx bounds this, not the life of the connection. Later the
-// connection is made again whenever it is lost.
+// Connect connects to a cluster, and makes the streams that are missing. Only an operator's key, or a server without keys, allows that; with other keys a
+// missing stream is an error. ctx bounds the connecting, not the life of the connection. A connection that is lost later is made again.
 //
 // The error is a [*ConfigError] for a config that cannot be used, and a [*VersionError] for a server that is too old. It matches [ErrRefused] if the server
 // refuses the connection, or to make the streams.

@@ -47,7 +47,7 @@ type rig struct {
 	store   string   // where each server stores; empty for a folder of the test
 	max     int64    // bytes that each server stores at most
 	stock   string   // the nats-server that plays the servers; empty for our own
-	in      []string // network namespace of each server, and of the node of the same number; empty if there are none
+	in      []string // network namespaces: server i and node i run in in[i]. Without any, all processes share the test's network
 }
 
 // newRig starts servers, and nodes with two slots each.

@@ -21,9 +21,9 @@ type reply struct {
 
 // ask begins to offer batches, and to look results up, as many at a time as the pace allows.
 func (r *run) ask(ctx context.Context) {
-	for len(r.todo) > 0 && r.asking < r.pace.most {
-		b := r.todo[0]
-		r.todo = r.todo[1:]
+	for len(r.pending) > 0 && r.asking < r.pace.most {
+		b := r.pending[0]
+		r.pending = r.pending[1:]
 		r.asking++
 		now := *b // the batch may change meanwhile, when a result comes
 		r.owned.Go(func() {
@@ -87,7 +87,7 @@ func (r *run) resolve(ctx context.Context, b *batch) (is reply) {
 // cut makes a batch of the next items, if there is room for it. Items that have a stored result become a batch of the same items. A batch is cut when it can
 // be offered at once, so that its size follows the latest measurement.
 func (r *run) cut(few bool) bool {
-	if r.asking+len(r.todo) >= r.pace.most || len(r.by) >= r.sizer.window() || r.bytes >= r.sizer.bytes() || r.stopped {
+	if r.asking+len(r.pending) >= r.pace.most || len(r.by) >= r.sizer.window() || r.bytes >= r.sizer.bytes() || r.stopped {
 		return false
 	}
 	waiting, ended, _ := r.queue.left()
@@ -128,7 +128,7 @@ func (r *run) cut(few bool) bool {
 // offer puts a batch in line for the goroutines that ask the engine.
 func (r *run) offer(b *batch) {
 	b.asked = true
-	r.todo = append(r.todo, b)
+	r.pending = append(r.pending, b)
 }
 
 // remind offers batches again that are overdue. The queue keeps one that is still there as it is.

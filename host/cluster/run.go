@@ -96,14 +96,14 @@ type run struct {
 	ahead []uint64          // the same first items, sorted
 	spare *answer           // of items that are not cut yet, from next on
 
-	todo   []*batch   // to be offered or looked up
-	asking int        // goroutines that do it
-	told   chan reply // from these
-	pace   pace
-	heard  chan *answer // results that the engine reports
-	news   chan outlook // of the nodes
-	bad    chan error   // why the run cannot go on
-	owned  sync.WaitGroup
+	pending []*batch   // batches to be offered, or whose results are to be looked up
+	asking  int        // goroutines that do it
+	told    chan reply // from these
+	pace    pace
+	heard   chan *answer // results that the engine reports
+	news    chan outlook // of the nodes
+	bad     chan error   // why the run cannot go on
+	owned   sync.WaitGroup
 
 	yielded   uint64 // items
 	failed    uint64
@@ -226,7 +226,7 @@ func (r *run) patience() time.Duration {
 
 // stop takes back what no node has begun, and leaves only the batches whose results are still to come.
 func (r *run) stop(ctx context.Context) error {
-	r.stopped, r.todo, r.lastHeard = true, nil, time.Now()
+	r.stopped, r.pending, r.lastHeard = true, nil, time.Now()
 	backlog, err := r.sender.Backlog(ctx, r.job.pool)
 	if err != nil {
 		return host.ErrClosed // nobody knows which batches are begun

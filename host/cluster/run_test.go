@@ -402,7 +402,7 @@ func TestABatchIsCutWhenItCanBeOffered(t *testing.T) {
 	})
 }
 
-// A run ends when its caller wants it to, also while the input has nothing to read.
+// A caller can end a run although the input is silent, as a pipe is whose writer waits.
 func TestASilentInputHoldsNoRunUp(t *testing.T) {
 	for name, end := range map[string]func(cancel context.CancelFunc, j *Job) bool{
 		"cancelled": func(cancel context.CancelFunc, _ *Job) bool { cancel(); return true },

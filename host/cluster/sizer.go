@@ -32,7 +32,8 @@ const (
 
 func newSizer(fixed int) sizer { return sizer{fixed: fixed, last: 1} }
 
-// size returns how many items the next batch should have, of those that wait. At the end of the input the batches are smaller, so that all slots have some.
+// size returns how many of the waiting items the next batch should have. At the end of the input, batches are smaller, so that no slot is idle while
+// another still has several batches to run.
 func (s *sizer) size(waiting int, ended bool) int {
 	switch {
 	case s.fixed > 0:

@@ -27,8 +27,8 @@ func parseVersion(v string) (major, minor int, ok bool) {
 	if strings.HasPrefix(v, "0.0.0-") { // of a commit
 		return 0, 0, false
 	}
-	n, err := fmt.Sscanf(v, "%d.%d.", &major, &minor)
-	return major, minor, n == 2 && (err == nil || n == 2)
+	n, _ := fmt.Sscanf(v, "%d.%d.", &major, &minor) // an error says that the rest is missing, which does not matter
+	return major, minor, n == 2
 }
 
 var sumForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{64}$`) })

@@ -189,7 +189,7 @@ const pingTime = 2 * time.Second
 // peerUser is the name under which servers show each other their secret.
 const peerUser = "peer"
 
-// maxPayload is the largest message. Bodies that are larger go to the object store, in parts.
+// maxPayload is the largest message. Larger contents are stored in parts.
 const maxPayload = 1 << 20
 
 func split(address string) (host string, port int, err error) {

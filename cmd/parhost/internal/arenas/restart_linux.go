@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// variable is read by the C library before main, so the program has to be started again.
+// variable is the environment variable that limits the C library to one arena. The library reads it when the program starts, so setting it takes a restart.
 const variable = "MALLOC_ARENA_MAX"
 
 // If the start fails, this program continues as it is.

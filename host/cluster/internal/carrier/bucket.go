@@ -15,8 +15,8 @@ import (
 
 // bucket is a key-value bucket, laid out as the library's are, so that the nats command shows it.
 //
-// It is not the library's, because of two requests in which permissions do not reach what matters: the library reads the state of the stream, which has the
-// names of all tenants' entries; and it needs a stream that accepts Nats-Rollup, with which whoever may write one entry can remove all others.
+// The library's own buckets would need two rights that cannot be limited to one tenant. They read the state of the whole stream, which shows the names of all
+// tenants' entries. And their stream accepts the header Nats-Rollup, with which anybody who may write one entry can remove all entries.
 type bucket struct {
 	c    *Carrier
 	name string

@@ -26,11 +26,8 @@ func wrap(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// codePerSubject and codeStreamFull are the error codes of a stream that discards new messages. The library has no names for them.
-const (
-	codeStoreFailed jetstream.ErrorCode = 10077
-	codeNoResponse  jetstream.ErrorCode = 10008
-)
+// codeStoreFailed is the server's error code when a stream refuses a message, for want of room or because the subject has one. The library has no name for it.
+const codeStoreFailed jetstream.ErrorCode = 10077
 
 func apiError(err error) *jetstream.APIError {
 	var js jetstream.JetStreamError
